@@ -1,0 +1,172 @@
+"""How one Darknet differs from another, as frozen values.
+
+A dialect is chosen once, when a model is loaded, and handed down; nothing asks for its name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from darknet_bn.arrays import F32, F64
+
+Floats = TypeVar("Floats", F32, F64)
+
+_SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """What one Darknet does differently from another, as plain values.
+
+    Attributes
+    ----------
+    name, program : str
+        The name on the command line; the program it stands for.
+    eps : float
+        Added to the rolling or batch variance in the forward pass; the float32 of the C source.
+    eps_inside_sqrt : bool
+        Whether ``eps`` is added before the square root is taken, or after.
+    delta_eps_inside_sqrt : bool
+        The same for the divisor of ``normalize_delta_cpu``, whose constant is always 1e-5.
+    rolling_keep, rolling_keep_connected : float
+        Share of the old rolling statistics that one training pass keeps; in ``[connected]``.
+    batch_norm_trains_biases : bool
+        Whether ``backward_batchnorm_layer`` accumulates ``bias_updates``.
+    batchnorm_stores_biases : bool
+        Whether the file holds biases for a ``[batchnorm]`` section.
+    extended : bool
+        Whether AlexeyAB's sections and options exist (``scale_x_y``, ``mish``, ``[sam]`` …).
+    region_by_cell : bool
+        Whether ``[region]`` stores its output cell by cell with raw x and y (AlexeyAB), or in
+        planes with x and y squashed (pjreddie).
+    dropout_probability : float
+        The default of ``[dropout]``.
+    tanh_by_exp2x : bool
+        Whether tanh is ``(e^2x-1)/(e^2x+1)``, which is NaN for large x, or ``2/(1+e^-2x)-1``.
+    """
+
+    name: str
+    program: str
+    eps: float
+    eps_inside_sqrt: bool
+    delta_eps_inside_sqrt: bool
+    rolling_keep: float
+    rolling_keep_connected: float
+    batch_norm_trains_biases: bool
+    batchnorm_stores_biases: bool
+    extended: bool
+    region_by_cell: bool
+    dropout_probability: float
+    tanh_by_exp2x: bool
+
+    def sigma(self, variance: Floats) -> Floats:
+        """Divisor of the forward pass: the one place where eps enters it.
+
+        Parameters
+        ----------
+        variance : float32 or float64 array (f,)
+
+        Returns
+        -------
+        sigma : array (f,), of the same type
+
+        Notes
+        -----
+        C: ``normalize_cpu`` in ``src/blas.c``.  The programs run with subnormal numbers flushed to
+        zero, so a variance of -7e-44, as real files hold, counts as 0 and not as NaN.
+        """
+        return _root(variance, self.eps, inside=self.eps_inside_sqrt)
+
+    def delta_sigma(self, variance: F32) -> F32:
+        """Divisor of ``normalize_delta_cpu``: the one place where its eps enters.
+
+        Parameters
+        ----------
+        variance : float32 array (f,)
+
+        Returns
+        -------
+        sigma : float32 array (f,)
+        """
+        return _root(variance, 1e-5, inside=self.delta_eps_inside_sqrt)
+
+
+def _root(variance: Floats, eps: float, *, inside: bool) -> Floats:
+    """sqrt(variance + eps), or sqrt(variance) + eps; NaN below zero."""
+    root = np.array(variance)
+    root[np.abs(root) < _SMALLEST_NORMAL] = 0
+    eps32 = np.float32(eps)  # a float literal in C, whatever the precision here
+    if inside:
+        root += eps32
+    with np.errstate(invalid="ignore"):
+        np.sqrt(root, out=root)
+    if not inside:
+        root += eps32
+    return root
+
+
+PJREDDIE = Dialect(
+    name="pjreddie",
+    program="pjreddie/darknet on the CPU",
+    eps=1e-6,
+    eps_inside_sqrt=False,
+    delta_eps_inside_sqrt=True,
+    rolling_keep=0.99,
+    rolling_keep_connected=0.99,
+    batch_norm_trains_biases=True,
+    batchnorm_stores_biases=False,
+    extended=False,
+    region_by_cell=False,
+    dropout_probability=0.5,
+    tanh_by_exp2x=True,
+)
+PJREDDIE_GPU = Dialect(
+    name="pjreddie-gpu",
+    program="pjreddie/darknet on the GPU",
+    eps=1e-5,
+    eps_inside_sqrt=True,
+    delta_eps_inside_sqrt=True,
+    rolling_keep=0.99,
+    rolling_keep_connected=0.99,
+    batch_norm_trains_biases=True,
+    batchnorm_stores_biases=False,
+    extended=False,
+    region_by_cell=False,
+    dropout_probability=0.5,
+    tanh_by_exp2x=True,
+)
+ALEXEYAB = Dialect(
+    name="alexeyab",
+    program="AlexeyAB/darknet",
+    eps=1e-5,
+    eps_inside_sqrt=True,
+    delta_eps_inside_sqrt=False,
+    rolling_keep=0.9,
+    rolling_keep_connected=0.95,
+    batch_norm_trains_biases=False,
+    batchnorm_stores_biases=True,
+    extended=True,
+    region_by_cell=True,
+    dropout_probability=0.2,
+    tanh_by_exp2x=False,
+)
+HANK_AI = Dialect(
+    name="hank-ai",
+    program="hank-ai/darknet",
+    eps=1e-5,
+    eps_inside_sqrt=True,
+    delta_eps_inside_sqrt=False,
+    rolling_keep=0.9,
+    rolling_keep_connected=0.95,
+    batch_norm_trains_biases=False,
+    batchnorm_stores_biases=True,
+    extended=True,
+    region_by_cell=True,
+    dropout_probability=0.2,
+    tanh_by_exp2x=False,
+)
+
+DIALECTS = {dialect.name: dialect for dialect in (PJREDDIE, PJREDDIE_GPU, ALEXEYAB, HANK_AI)}

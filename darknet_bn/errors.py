@@ -1,0 +1,101 @@
+"""The exception family, and ``Where``: a place in the user's input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """A place in the user's input; what is not known is None.
+
+    ``line`` counts from 1; ``layer`` counts from 0 at the first section behind ``[net]``, as
+    Darknet prints it.
+    """
+
+    file: str | None = None
+    line: int | None = None
+    section: str | None = None
+    layer: int | None = None
+    key: str | None = None
+
+    def __str__(self) -> str:
+        """``file:line: [section] layer 3: key``, without the parts that are unknown."""
+        place = self.file or ""
+        if self.line is not None:
+            place = f"{place}:{self.line}" if place else f"line {self.line}"
+        spot = " ".join(
+            part
+            for part in (
+                f"[{self.section}]" if self.section else "",
+                f"layer {self.layer}" if self.layer is not None else "",
+            )
+            if part
+        )
+        return ": ".join(part for part in (place, spot, self.key or "") if part)
+
+
+class DarknetError(Exception):
+    """Something a user gave does not fit; the message is complete on its own.
+
+    Parameters
+    ----------
+    problem : str
+        What is wrong, in one clause.
+    where : Where, optional
+        The place in the user's input.
+    expected, found, hint : str, optional
+        What would have been right, what is there, what may help.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        where: Where | None = None,
+        expected: str | None = None,
+        found: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.problem = problem
+        self.where = where or Where()
+        self.expected = expected
+        self.found = found
+        self.hint = hint
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        """One line: place, problem, and in brackets what was expected, found and may help."""
+        place = str(self.where)
+        head = f"{place}: {self.problem}" if place else self.problem
+        details = [
+            f"{label} {value}"
+            for label, value in (("expected", self.expected), ("found", self.found))
+            if value is not None
+        ]
+        line = f"{head} ({', '.join(details)})" if details else head
+        return f"{line}; {self.hint}" if self.hint else line
+
+
+class CfgError(DarknetError):
+    """The text of a ``.cfg`` file is not what Darknet could mean."""
+
+
+class ShapeError(DarknetError):
+    """Layers, or an array and a network, do not fit each other in shape or size."""
+
+
+class WeightsError(DarknetError):
+    """A ``.weights`` file does not fit its ``.cfg``."""
+
+
+class FoldError(DarknetError):
+    """Batch norm cannot be folded without changing what the network computes."""
+
+
+class FixtureError(DarknetError):
+    """A fixture (``.npz`` of layer outputs) cannot be read or used."""
+
+
+class DarknetWarning(UserWarning):
+    """Something is odd, but has one clear meaning, which was taken."""

@@ -1,0 +1,1 @@
+"""The ported C functions on plain arrays; one file per C file."""

@@ -1,0 +1,112 @@
+"""Threads that share the tiles of one layer, with BLAS held to one thread each."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from darknet_bn.arrays import F32
+
+T = TypeVar("T")
+
+
+class Workers:
+    """A fixed number of threads; the calling thread is one of them.
+
+    Parameters
+    ----------
+    count : int
+        How many threads work at once, the caller included.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._pool = ThreadPoolExecutor(count - 1, "darknet_bn") if count > 1 else None
+        self._local = threading.local()
+        self._blas = ThreadpoolController().select(user_api="blas")
+        self._holders = 0
+        self._lock = threading.Lock()
+        self._limit: object = None
+
+    def run(self, task: Callable[[T], None], items: Iterable[T]) -> None:
+        """Call ``task`` once for every item, in any order, and wait for the last.
+
+        The first exception of a task is raised, after all running tasks have ended.
+        """
+        todo = list(items)
+        if self._pool is None or len(todo) < 2:
+            for item in todo:
+                task(item)
+            return
+        queue = iter(todo)
+        lock = threading.Lock()
+        nothing = object()
+
+        def drain() -> None:
+            while True:
+                with lock:
+                    item = next(queue, nothing)
+                if item is nothing:
+                    return
+                task(item)  # type: ignore[arg-type]  # not `nothing`, so an item
+
+        helpers = [self._pool.submit(drain) for _ in range(min(self.count, len(todo)) - 1)]
+        try:
+            drain()
+        finally:
+            # A helper that never started has nothing left to do; waiting for it could deadlock
+            # where this call itself runs on one of the threads.
+            running = [helper for helper in helpers if not helper.cancel()]
+            errors = [helper.exception() for helper in running]
+        for error in errors:
+            if error is not None:
+                raise error
+
+    def scratch(self, size: int, slot: int = 0) -> F32:
+        """Borrow this thread's own buffer of ``size`` floats, valid until its next use.
+
+        Buffers of different ``slot`` never overlap.
+        """
+        buffers: dict[int, F32] = self._local.__dict__.setdefault("buffers", {})
+        buffer = buffers.get(slot)
+        if buffer is None or buffer.size < size:
+            buffer = np.empty(size, np.float32)
+            buffers[slot] = buffer
+        return buffer[:size]
+
+    @contextmanager
+    def hold_blas(self) -> Iterator[None]:
+        """Keep every BLAS call inside to the thread that makes it."""
+        with self._lock:
+            self._holders += 1
+            if self._holders == 1:
+                self._limit = self._blas.limit(limits=1)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holders -= 1
+                if self._holders == 0:
+                    self._limit.restore_original_limits()  # type: ignore[attr-defined]
+
+
+@functools.cache
+def workers() -> Workers:
+    """Return the threads of this process: one a core it may use, or ``DARKNET_BN_THREADS``."""
+    wanted = os.environ.get("DARKNET_BN_THREADS", "")
+    if wanted.isdigit() and int(wanted) > 0:
+        return Workers(int(wanted))
+    affinity = getattr(os, "sched_getaffinity", None)
+    return Workers(len(affinity(0)) if affinity else os.cpu_count() or 1)
+
+
+if hasattr(os, "register_at_fork"):  # threads do not survive a fork
+    os.register_at_fork(after_in_child=workers.cache_clear)
