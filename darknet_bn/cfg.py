@@ -1,0 +1,287 @@
+r"""The text of a ``.cfg`` file, as sections that know their lines; nothing is lost in writing.
+
+The format, as Darknet's ``read_cfg`` (``src/parser.c``) reads it:
+
+- A line ends at ``\n``, or at the end of the file.  Blanks (space, tab, ``\r``) are deleted
+  everywhere in a line, inside names and values too: ``max batches = 5 0`` is ``maxbatches=50``.
+- A line that is then empty, or starts with ``#`` or ``;``, is a comment.  A comment character
+  further on belongs to the value: ``filters=40#32`` is the text ``40#32``, whose number is 40.
+- A line that starts with ``[`` opens a section.  Its name is the whole line, so ``[net]#1`` is
+  not ``[net]``.
+- Any other line is an option of the section above, split at its first ``=``.  Without ``=`` it
+  is an option without a value, which counts as absent and hides later ones of the same name.
+  With nothing behind ``=`` it is dropped.
+- Where a key stands twice in a section, the first counts.
+- Names are case-sensitive bytes; comments may be in any encoding.
+
+Beyond Darknet, a UTF-8 byte-order mark at the start is passed over, and Windows line ends are
+understood in every dialect.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from os import PathLike, fspath
+from pathlib import Path
+
+from darknet_bn.errors import CfgError, DarknetWarning, Where
+
+_BOM = b"\xef\xbb\xbf"
+_BLANKS = b" \t\r\n"
+_MAX_BYTES = (
+    64 << 20
+)  # the largest published cfg has 70 kB; a weights file given by mistake has more
+
+
+@dataclass(frozen=True)
+class Option:
+    """One ``key=value`` line; ``value`` is None where there is no ``=``."""
+
+    key: str
+    value: str | None
+    line: int
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section: its name without brackets, its line, and its options in file order."""
+
+    name: str
+    line: int
+    options: tuple[Option, ...] = ()
+
+    def find(self, key: str) -> Option | None:
+        """Return the option that counts for ``key``: the first, or None."""
+        return next((option for option in self.options if option.key == key), None)
+
+    @property
+    def last_line(self) -> int:
+        """The line of the last option, or of the section where it has none."""
+        return self.options[-1].line if self.options else self.line
+
+
+@dataclass(frozen=True)
+class Cfg:
+    """A parsed ``.cfg``: the lines as they stand in the file, and the sections read from them.
+
+    Attributes
+    ----------
+    lines : tuple of bytes
+        Every line with its line end, byte for byte.
+    sections : tuple of Section
+        ``sections[0]`` is ``[net]``; layer i is ``sections[i + 1]``.
+    file : str or None
+        The name for messages.
+    oddities : tuple of str
+        Warnings: what is odd but has one clear meaning.
+    """
+
+    lines: tuple[bytes, ...]
+    sections: tuple[Section, ...]
+    file: str | None = None
+    oddities: tuple[str, ...] = field(default=(), compare=False)
+
+    def to_bytes(self) -> bytes:
+        """Return the file; of an unedited cfg, exactly the bytes that were parsed."""
+        return b"".join(self.lines)
+
+    def where(self, section: int, key: str | None = None) -> Where:
+        """Return the place of a section (0 is ``[net]``), or of one of its options."""
+        found = self.sections[section]
+        option = found.find(key) if key else None
+        return Where(
+            file=self.file,
+            line=option.line if option else found.line,
+            section=found.name,
+            layer=section - 1 if section else None,
+            key=key,
+        )
+
+    def edited(self, edits: Mapping[tuple[int, str], str | None]) -> Cfg:
+        """Return a copy with some options set, and all other lines as they are.
+
+        Parameters
+        ----------
+        edits : mapping from (section number, key) to str or None
+            The new value, or None to take the option's line (and its duplicates) away.  An option
+            that is not there yet gets a new line behind the last one of its section.
+        """
+        lines: list[bytes | None] = list(self.lines)
+        for (number, key), value in edits.items():
+            section = self.sections[number]
+            option = section.find(key)
+            if value is None:
+                for each in section.options:
+                    if each.key == key:
+                        lines[each.line - 1] = None
+            elif option is None:
+                at = section.last_line - 1
+                before = lines[at] or b""
+                end = b"\r\n" if before.endswith(b"\r\n") else b"\n"
+                before = before if before.endswith(b"\n") or not before else before + end
+                lines[at] = before + f"{key}={value}".encode() + end
+            else:
+                old = lines[option.line - 1] or b""
+                lines[option.line - 1] = _with_value(old, value)
+        return _parse(b"".join(line for line in lines if line is not None), self.file)
+
+    def without_sections(self, numbers: set[int]) -> Cfg:
+        """Return a copy without some sections: from their heading to their last option."""
+        gone = [self.sections[number] for number in numbers]
+        lines = {line for each in gone for line in range(each.line, each.last_line + 1)}
+        kept = (raw for line, raw in enumerate(self.lines, start=1) if line not in lines)
+        return _parse(b"".join(kept), self.file)
+
+
+def parse_cfg(data: str | bytes, *, file: str | None = None) -> Cfg:
+    """Read the text of a ``.cfg`` file.
+
+    Parameters
+    ----------
+    data : str or bytes
+        The text; bytes come back unchanged from ``parse_cfg(data).to_bytes()``.
+    file : str, optional
+        The name to use in messages.
+
+    Raises
+    ------
+    CfgError
+        The text has no ``[net]`` at its start, or is no cfg at all.
+
+    Warns
+    -----
+    DarknetWarning
+        A key stands twice, or a line is not understood.
+
+    Notes
+    -----
+    C: ``read_cfg`` in ``src/parser.c``, ``read_option`` in ``src/option_list.c``.
+    """
+    raw = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else bytes(data)
+    cfg = _parse(raw, file)
+    for oddity in cfg.oddities:
+        warnings.warn(oddity, DarknetWarning, stacklevel=2)
+    return cfg
+
+
+def load_cfg(path: str | PathLike[str]) -> Cfg:
+    """Read a ``.cfg`` file; as `parse_cfg`, with the file's name in every message.
+
+    Raises
+    ------
+    CfgError
+        The file cannot be read, or is not a cfg.
+    """
+    name = fspath(path)
+    try:
+        with Path(path).open("rb") as stream:
+            data = stream.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise CfgError(
+            f"cannot be read: {error.strerror or error}", where=Where(file=name)
+        ) from error
+    return parse_cfg(data, file=name)
+
+
+def _parse(data: bytes, file: str | None) -> Cfg:
+    _refuse_other_formats(data, file)
+    lines = _split(data)
+    sections: list[Section] = []
+    oddities: list[str] = []
+    options: list[Option] = []
+    seen: dict[str, int] = {}
+
+    for number, raw in enumerate(lines, start=1):
+        text = _strip(raw.removeprefix(_BOM) if number == 1 else raw)
+        if not text or text[0] in "#;":
+            continue
+        if text[0] == "[":
+            if sections:
+                sections[-1] = replace(sections[-1], options=tuple(options))
+            name = text[1:-1] if text.endswith("]") else text[1:]
+            if not text.endswith("]"):
+                raise CfgError(
+                    "a section line must end with its bracket",
+                    where=Where(file=file, line=number),
+                    expected="[name]",
+                    found=_short(text),
+                )
+            sections.append(Section(name, number))
+            options, seen = [], {}
+            continue
+        if not sections:
+            raise CfgError(
+                "an option stands in front of the first section",
+                where=Where(file=file, line=number),
+                expected="[net]",
+                found=_short(text),
+            )
+        key, equals, value = text.partition("=")
+        where = Where(file=file, line=number, section=sections[-1].name, key=_short(key))
+        if equals and not value:
+            oddities.append(f"{where}: there is no value behind '='; the line does not count")
+            continue
+        if not equals:
+            oddities.append(f"{where}: there is no '='; the option counts as absent")
+        if key in seen:
+            oddities.append(f"{where}: stands twice; the first, in line {seen[key]}, counts")
+        seen.setdefault(key, number)
+        options.append(Option(key, value if equals else None, number))
+
+    if sections:
+        sections[-1] = replace(sections[-1], options=tuple(options))
+    if not sections or sections[0].name not in ("net", "network"):
+        raise CfgError(
+            "the first section must be [net] or [network]",
+            where=Where(file=file, line=sections[0].line if sections else None),
+            found=f"[{_short(sections[0].name)}]" if sections else "no section",
+        )
+    return Cfg(lines, tuple(sections), file, tuple(oddities))
+
+
+def _split(data: bytes) -> tuple[bytes, ...]:
+    r"""Split behind every ``\n`` alone: a ``\r`` does not end a line."""
+    parts = data.split(b"\n")
+    lines = [part + b"\n" for part in parts[:-1]]
+    return (*lines, parts[-1]) if parts[-1] else tuple(lines)
+
+
+def _strip(raw: bytes) -> str:
+    return raw.translate(None, _BLANKS).decode("utf-8", "surrogateescape")
+
+
+def _with_value(raw: bytes, value: str) -> bytes:
+    """Replace the value in a line; keep blanks around it and a comment behind it."""
+    head, _, tail = raw.partition(b"=")
+    blanks = tail[: len(tail) - len(tail.lstrip(b" \t"))]
+    text = tail[len(blanks) :]
+    end = text.find(b"#")
+    body = text if end < 0 else text[:end]
+    rest = text[len(body.rstrip(_BLANKS)) :]
+    return head + b"=" + blanks + value.encode("utf-8", "surrogateescape") + rest
+
+
+def _refuse_other_formats(data: bytes, file: str | None) -> None:
+    problem = None
+    if not data:
+        problem = "the file is empty"
+    elif data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        problem = "the text is in UTF-16; save it as UTF-8"
+    elif len(data) > _MAX_BYTES:
+        problem = f"more than {_MAX_BYTES >> 20} MiB cannot be a cfg"
+    elif data.lstrip()[:1] == b"<":
+        problem = "this is an HTML or XML page, not a cfg"
+    elif data.startswith(b"version https://git-lfs"):
+        problem = "this is a Git-LFS pointer; fetch the real file with 'git lfs pull'"
+    elif b"\0" in data:
+        problem = "there are zero bytes: this is no text"
+    if problem:
+        raise CfgError(problem, where=Where(file=file), hint="is the .cfg given first?")
+
+
+def _short(text: str, limit: int = 60) -> str:
+    printable = text.encode("utf-8", "replace").decode("utf-8")
+    printable = "".join(char if char.isprintable() else "?" for char in printable)
+    return printable if len(printable) <= limit else printable[: limit - 1] + "…"

@@ -1,0 +1,225 @@
+"""What every layer has: options, sources, shapes, parameters, a forward step and a cost."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+import numpy as np
+
+from darknet_bn.arrays import F32, F64
+from darknet_bn.dialect import Dialect
+from darknet_bn.layers.options import Options, option
+
+Params: TypeAlias = Mapping[str, F32]
+Step: TypeAlias = Callable[[Sequence[F32], F32], None]
+"""``step(xs, y)``: fill ``y`` (n, *shape) from the inputs, arrays (n, *shape) of the sources.
+
+Every ``x[i]`` and ``y[i]`` is C-contiguous; the batch axis may have any stride.
+"""
+Draw: TypeAlias = Callable[[np.random.Generator, tuple[int, ...]], F32]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The shape of one image's data: channels, rows, columns; or a flat count.
+
+    A layer without image shape (``[softmax]``, ``[cost]``) has ``flat`` set, and all in ``c``.
+    """
+
+    c: int
+    h: int = 1
+    w: int = 1
+    flat: bool = False
+
+    @property
+    def size(self) -> int:
+        """The number of values."""
+        return self.c * self.h * self.w
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """(c, h, w), or (size,) where it is flat."""
+        return (self.size,) if self.flat else (self.c, self.h, self.w)
+
+    def __str__(self) -> str:
+        """``w x h x c`` as Darknet prints it, or the count."""
+        return f"{self.size}" if self.flat else f"{self.w} x {self.h} x {self.c}"
+
+
+Shapes: TypeAlias = tuple[Shape, ...]
+
+
+@dataclass(frozen=True)
+class Param:
+    """An array of parameters, in the order of the ``.weights`` file.
+
+    Attributes
+    ----------
+    name : str
+        Darknet's word: ``weights``, ``biases``, ``scales``, ``rolling_mean`` …
+    shape : tuple of int
+        Shape in memory.
+    init : float or callable
+        Initial value, or a function drawing the initial array.
+    stored : bool
+        Whether the file holds it.
+    first : int or None
+        Where the file holds only the first so many along the first axis.
+    transposed : bool
+        Whether the file holds the matrix (first axis, rest) transposed.
+    transposed_in_legacy : bool
+        Whether a file with the old header of three floats does.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    init: float | Draw = 0.0
+    stored: bool = True
+    first: int | None = None
+    transposed: bool = False
+    transposed_in_legacy: bool = False
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """Shape of what the file holds, before it is transposed."""
+        first = self.shape[0] if self.first is None else min(self.first, self.shape[0])
+        return (first, *self.shape[1:])
+
+    @property
+    def stored_size(self) -> int:
+        """How many floats of it the file holds."""
+        return math.prod(self.stored_shape) if self.stored else 0
+
+    @property
+    def size(self) -> int:
+        """How many floats it has."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Affine:
+    """What batch norm amounts to in inference: ``scale * x + shift`` for each channel.
+
+    Attributes
+    ----------
+    scale, shift : float64 arrays (f,)
+    """
+
+    scale: F64
+    shift: F64
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a layer takes for one image: floating-point operations (a multiply-add is two)."""
+
+    flops: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer(Options, ABC):
+    """A section of a cfg behind ``[net]``: one subclass a kind, in a file of its own.
+
+    A subclass says in ``names`` how its section is called (Darknet's long name first), declares
+    its options as fields, and overrides what is different from a layer without parameters that
+    keeps the shape of its input.
+    """
+
+    names: ClassVar[tuple[str, ...]]
+    extended: ClassVar[bool] = False  # only AlexeyAB's fork has it
+    is_loss: ClassVar[bool] = False  # computes nothing in inference: never an output
+
+    dontload: bool = option(False)
+    dontloadscales: bool = option(False)
+    dontsave: bool = option(False)
+    numload: int = option(0, at_least=0)
+    learning_rate: float = option(1.0)
+    stopbackward: int = option(0)
+    onlyforward: bool = option(False)
+    clip: float | None = option(None)
+    truth: bool = option(False)
+    smooth: float = option(0.0)
+    dont_update: int = option(0, extended=True)
+    burnin_update: float = option(0.0, extended=True)
+    train_only_bn: bool = option(False, extended=True)
+
+    def sources(self, index: int) -> tuple[int, ...]:
+        """Return the layers whose outputs layer ``index`` reads; -1 is the network's input."""
+        return (index - 1,)
+
+    def shared_with(self, index: int) -> int | None:
+        """Return the layer whose parameters this one uses instead of its own, or None."""
+        return None
+
+    def out_shape(self, xs: Shapes) -> Shape:
+        """Return the shape of the output.
+
+        Raises
+        ------
+        ShapeError
+            The inputs do not fit; network.py adds the place.
+        """
+        return xs[0]
+
+    def params(self, xs: Shapes, dialect: Dialect) -> tuple[Param, ...]:
+        """Return the parameters, in the order of the file."""
+        return ()
+
+    def is_alias(self, xs: Shapes) -> bool:
+        """Whether the output is the first input itself, so that there is nothing to do."""
+        return False
+
+    @abstractmethod
+    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+        """Build the forward step for inputs of these shapes.
+
+        Parameters
+        ----------
+        exact : bool
+            Whether to keep to Darknet's order of operations: batch norm behind the convolution,
+            not folded into it, and no fast convolution algorithms.
+        """
+
+    def cost(self, xs: Shapes) -> Cost:
+        """Return what the layer takes for one image."""
+        return Cost()
+
+    def size_text(self) -> str:
+        """Return the column ``size/stride`` of Darknet's table."""
+        return ""
+
+    # -- batch norm ------------------------------------------------------------------------
+
+    def affine(self, p: Params, dialect: Dialect) -> Affine | None:
+        """Return what the layer's batch norm amounts to in inference; None where it has none."""
+        return None
+
+    def absorb(self, p: Params, affine: Affine) -> dict[str, F32] | None:
+        """Return weights and biases with a scale and shift of each filter multiplied in.
+
+        None where the layer has no weights, or does something else behind them.
+        """
+        return None
+
+    def keeps_batch_norm(self) -> str | None:
+        """Say why the layer's own batch norm cannot be folded; None where it can."""
+        return None
+
+    def edits_without_batch_norm(self) -> dict[str, str | None]:
+        """Return the changes of options that turn batch norm off; None takes a line away."""
+        return {}
+
+    # -- what the size of a file that does not fit may tell ----------------------------------
+
+    def filters_per_class(self) -> int:
+        """Return how many filters of the layer before one class more would need; 0: none."""
+        return 0
+
+
+def resolve(reference: int, index: int) -> int:
+    """Return the absolute layer number of a reference in layer ``index``."""
+    return index + reference if reference < 0 else reference

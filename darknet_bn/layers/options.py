@@ -1,0 +1,239 @@
+"""Typed options: dataclass fields that know how to read themselves from a section."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import re
+import typing
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+from darknet_bn.cfg import Cfg, Section
+from darknet_bn.dialect import PJREDDIE, Dialect
+from darknet_bn.errors import CfgError, Where
+
+_INT = re.compile(r"[+-]?\d+")
+_FLOAT = re.compile(
+    r"[+-]?(0x([0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)(p[+-]?\d+)?|inf(inity)?|nan"
+    r"|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)",
+    re.IGNORECASE,
+)
+_INT_LIMIT = 2**31
+
+O = TypeVar("O", bound="Options")  # noqa: E741  # the class that reads itself
+
+
+Declared: TypeAlias = "tuple[Any, Rule, Callable[[Dialect], Any] | None]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """What an option may be, beside its type.
+
+    Attributes
+    ----------
+    at_least : int or None
+        The smallest number, of each item in a list.
+    choices : collection of str, or None
+        The words that may stand there.
+    extended : bool
+        Whether only AlexeyAB's fork and its descendants know the key.
+    extended_choices : collection of str
+        Words of ``choices`` that only they know, with ``fallback`` for what the others take.
+    reference : bool
+        Whether it names layers: negative is relative to the layer itself.
+    required : bool
+        Whether the section means nothing without it.
+    """
+
+    at_least: int | None = None
+    choices: frozenset[str] | None = None
+    extended: bool = False
+    extended_choices: frozenset[str] = frozenset()
+    fallback: str | None = None
+    reference: bool = False
+    required: bool = False
+
+
+def option(default: Any, *, choices: Iterable[str] | None = None, **rule: Any) -> Any:
+    """Declare an option: its default (or a function of the dialect), and its `Rule`."""
+    words = frozenset(choices) if choices is not None else None
+    metadata = {"rule": Rule(choices=words, **rule)}
+    if callable(default):
+        return dataclasses.field(
+            default_factory=lambda: default(PJREDDIE), metadata={**metadata, "default": default}
+        )
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """A section whose options are the fields of a class, each with its type and `Rule`."""
+
+    @classmethod
+    def read(
+        cls: type[O], cfg: Cfg, number: int, dialect: Dialect, odd: Callable[[str], None]
+    ) -> O:
+        """Read the options of section ``number``; say what is odd through ``odd``.
+
+        Raises
+        ------
+        CfgError
+            A value cannot be what its type and rule ask for.
+        """
+        section = cfg.sections[number]
+        values: dict[str, Any] = {}
+        for name, (kind, rule, default) in cls.declared().items():
+            found = section.find(name)
+            known = dialect.extended or not rule.extended
+            if found is None or found.value is None or not known:
+                if rule.required:
+                    raise CfgError(
+                        f"the option {name!r} is missing",
+                        where=cfg.where(number),
+                        expected=f"{name}=",
+                    )
+                if default is not None:
+                    values[name] = default(dialect)
+                continue
+            where = cfg.where(number, name)
+            values[name] = _convert(found.value, kind, rule, dialect, where, odd)
+        _say_unknown(cls, section, cfg, number, dialect, odd)
+        return cls(**values)
+
+    @classmethod
+    def declared(cls) -> dict[str, Declared]:
+        """Return type, rule and default function of every option, by key."""
+        return _declared(typing.cast("Hashable", cls))
+
+    @classmethod
+    def extended_keys(cls) -> frozenset[str]:
+        """Return the keys that only AlexeyAB's fork knows."""
+        return frozenset(name for name, (_, rule, _) in cls.declared().items() if rule.extended)
+
+    @classmethod
+    def extended_words(cls) -> dict[str, frozenset[str]]:
+        """Return the keys of which only AlexeyAB's fork knows some words, with these words."""
+        return {
+            name: rule.extended_choices
+            for name, (_, rule, _) in cls.declared().items()
+            if rule.extended_choices
+        }
+
+    @classmethod
+    def reference_keys(cls) -> tuple[str, ...]:
+        """Return the keys that name other layers."""
+        return tuple(name for name, (_, rule, _) in cls.declared().items() if rule.reference)
+
+
+@functools.cache
+def _declared(cls: Any) -> dict[str, Declared]:
+    hints = typing.get_type_hints(cls)
+    return {
+        each.name: (hints[each.name], each.metadata["rule"], each.metadata.get("default"))
+        for each in dataclasses.fields(cls)
+        if "rule" in each.metadata
+    }
+
+
+def _say_unknown(
+    cls: type[Options],
+    section: Section,
+    cfg: Cfg,
+    number: int,
+    dialect: Dialect,
+    odd: Callable[[str], None],
+) -> None:
+    declared = cls.declared()
+    for key in dict.fromkeys(each.key for each in section.options):
+        where = cfg.where(number, key)
+        if key not in declared:
+            near = difflib.get_close_matches(key, declared, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            odd(f"{where}: unknown option, not used{hint}")
+        elif declared[key][1].extended and not dialect.extended:
+            odd(f"{where}: unknown to {dialect.name}, not used (alexeyab knows it)")
+
+
+def _convert(
+    text: str, kind: Any, rule: Rule, dialect: Dialect, where: Where, odd: Callable[[str], None]
+) -> Any:
+    arguments = typing.get_args(kind)
+    if typing.get_origin(kind) is tuple:
+        return _list(text, arguments[0], rule, where, odd)
+    scalar = next((each for each in arguments if each is not type(None)), kind)
+    if typing.get_origin(scalar) is tuple:
+        return _list(text, typing.get_args(scalar)[0], rule, where, odd)
+    if scalar is str:
+        return _word(text, rule, dialect, where, odd)
+    value = _number(text, float if scalar is float else int, rule, where, odd)
+    return value != 0 if scalar is bool else value
+
+
+def _list(
+    text: str, kind: type, rule: Rule, where: Where, odd: Callable[[str], None]
+) -> tuple[int | float, ...]:
+    body = text.partition("#")[0]
+    items = body.split(",")
+    if len(items) > 1 and not items[-1]:
+        items.pop()  # a comma at the end; Darknet would add a 0 here
+        odd(f"{where}: a comma stands at the end; nothing is taken to follow it")
+    return tuple(_number(item, kind, rule, where, odd) for item in items)
+
+
+def _number(
+    text: str, kind: type, rule: Rule, where: Where, odd: Callable[[str], None]
+) -> int | float:
+    pattern, what = (_INT, "an integer") if kind is int else (_FLOAT, "a number")
+    match = pattern.match(text)
+    if match is None:
+        raise CfgError(
+            f"{_shown(text)} is not {what}",
+            where=where,
+            expected=what,
+            hint="Darknet would read 0 here without a word",
+        )
+    digits = match.group()
+    value: int | float
+    if kind is int:
+        value = int(digits) if len(digits) < 12 else _INT_LIMIT
+        if not -_INT_LIMIT <= value < _INT_LIMIT:
+            raise CfgError("the integer does not fit 32 bits", where=where, found=_shown(digits))
+    else:
+        value = float.fromhex(digits) if "x" in digits.lower() else float(digits)
+    rest = text[match.end() :]
+    if rest and rest[0] not in "#;":
+        odd(f"{where}: {_shown(text)} is read as {value}, as Darknet does")
+    if rule.at_least is not None and not value >= rule.at_least:
+        raise CfgError(
+            "the value is too small",
+            where=where,
+            expected=f"at least {rule.at_least}",
+            found=f"{value}",
+        )
+    return value
+
+
+def _word(text: str, rule: Rule, dialect: Dialect, where: Where, odd: Callable[[str], None]) -> str:
+    if rule.choices is None:
+        return text
+    if text not in rule.choices:
+        near = difflib.get_close_matches(text, rule.choices, n=1)
+        raise CfgError(
+            "unknown word",
+            where=where,
+            expected=f"one of {', '.join(sorted(rule.choices))}",
+            found=_shown(text),
+            hint=f"did you mean {near[0]!r}?" if near else None,
+        )
+    if text in rule.extended_choices and not dialect.extended:
+        odd(f"{where}: {text!r} is unknown to {dialect.name}, which takes {rule.fallback!r}")
+        return rule.fallback or text
+    return text
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:39] + "…")
