@@ -44,8 +44,9 @@ class Dialect:
         planes with x and y squashed (pjreddie).
     dropout_probability : float
         The default of ``[dropout]``.
-    tanh_by_exp2x : bool
-        Whether tanh is ``(e^2x-1)/(e^2x+1)``, which is NaN for large x, or ``2/(1+e^-2x)-1``.
+    filters_from_normal : bool
+        Whether the first weights of a convolution are drawn from a normal distribution, or a
+        uniform one.
     """
 
     name: str
@@ -60,7 +61,7 @@ class Dialect:
     extended: bool
     region_by_cell: bool
     dropout_probability: float
-    tanh_by_exp2x: bool
+    filters_from_normal: bool
 
     def sigma(self, variance: Floats) -> Floats:
         """Divisor of the forward pass: the one place where eps enters it.
@@ -121,7 +122,7 @@ PJREDDIE = Dialect(
     extended=False,
     region_by_cell=False,
     dropout_probability=0.5,
-    tanh_by_exp2x=True,
+    filters_from_normal=True,
 )
 PJREDDIE_GPU = Dialect(
     name="pjreddie-gpu",
@@ -136,7 +137,7 @@ PJREDDIE_GPU = Dialect(
     extended=False,
     region_by_cell=False,
     dropout_probability=0.5,
-    tanh_by_exp2x=True,
+    filters_from_normal=True,
 )
 ALEXEYAB = Dialect(
     name="alexeyab",
@@ -151,7 +152,7 @@ ALEXEYAB = Dialect(
     extended=True,
     region_by_cell=True,
     dropout_probability=0.2,
-    tanh_by_exp2x=False,
+    filters_from_normal=False,
 )
 HANK_AI = Dialect(
     name="hank-ai",
@@ -166,7 +167,7 @@ HANK_AI = Dialect(
     extended=True,
     region_by_cell=True,
     dropout_probability=0.2,
-    tanh_by_exp2x=False,
+    filters_from_normal=False,
 )
 
 DIALECTS = {dialect.name: dialect for dialect in (PJREDDIE, PJREDDIE_GPU, ALEXEYAB, HANK_AI)}

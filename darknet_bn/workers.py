@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
@@ -70,12 +70,12 @@ class Workers:
             if error is not None:
                 raise error
 
-    def scratch(self, size: int, slot: int = 0) -> F32:
+    def scratch(self, size: int, slot: Hashable = 0) -> F32:
         """Borrow this thread's own buffer of ``size`` floats, valid until its next use.
 
         Buffers of different ``slot`` never overlap.
         """
-        buffers: dict[int, F32] = self._local.__dict__.setdefault("buffers", {})
+        buffers: dict[Hashable, F32] = self._local.__dict__.setdefault("buffers", {})
         buffer = buffers.get(slot)
         if buffer is None or buffer.size < size:
             buffer = np.empty(size, np.float32)

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 
@@ -194,16 +194,27 @@ class Layer(Options, ABC):
 
     # -- batch norm ------------------------------------------------------------------------
 
+    @property
+    def batch_norm(self) -> Literal["inside", "alone"] | None:
+        """Whether the layer normalises what its own weights give, or does nothing else."""
+        return None
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether a scale and shift of the output (of each filter) can go into the weights."""
+        return False
+
     def affine(self, p: Params, dialect: Dialect) -> Affine | None:
         """Return what the layer's batch norm amounts to in inference; None where it has none."""
         return None
 
-    def absorb(self, p: Params, affine: Affine) -> dict[str, F32] | None:
+    def absorb(self, p: Params, affine: Affine) -> dict[str, F32]:
         """Return weights and biases with a scale and shift of each filter multiplied in.
 
-        None where the layer has no weights, or does something else behind them.
+        Of a layer with batch norm inside these are of what comes out of its weights, else of its
+        output.  Only a layer with ``batch_norm`` inside or ``is_linear`` is asked.
         """
-        return None
+        return dict(p)
 
     def keeps_batch_norm(self) -> str | None:
         """Say why the layer's own batch norm cannot be folded; None where it can."""
@@ -218,6 +229,16 @@ class Layer(Options, ABC):
     def filters_per_class(self) -> int:
         """Return how many filters of the layer before one class more would need; 0: none."""
         return 0
+
+
+def uniform(bound: float) -> Draw:
+    """Return a drawing of values between -bound and bound, all alike."""
+    return lambda rng, shape: (rng.random(shape, np.float32) * 2 - 1) * np.float32(bound)
+
+
+def normal(deviation: float) -> Draw:
+    """Return a drawing of values from a normal distribution around 0."""
+    return lambda rng, shape: rng.standard_normal(shape, np.float32) * np.float32(deviation)
 
 
 def resolve(reference: int, index: int) -> int:

@@ -1,0 +1,379 @@
+"""The activation functions, in place, block by block, so that what they compute stays in cache.
+
+Each is the formula of the C source, arranged so that float32 carries it: no difference of two
+nearly equal numbers, no overflow where the result is finite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from darknet_bn.arrays import F32, F64
+from darknet_bn.errors import CfgError
+from darknet_bn.workers import workers
+
+_BLOCK = 1 << 16  # floats; a block and its scratch stay in the cache of one core
+
+_LEAKY = np.float32(0.1)
+_RELIE = np.float32(0.01)
+_SELU, _SELU_ALPHA = np.float32(1.0507), np.float32(1.0507 * 1.6732)
+_GELU_X, _GELU_X3 = 0.797885, 0.035677
+_NORMALIZE_EPS = 1e-4
+
+
+@dataclass(frozen=True)
+class Activation:
+    """One activation function.
+
+    Attributes
+    ----------
+    name : str
+        As a cfg spells it.
+    apply : function
+        Changes a float32 array in place; of any shape, but ``(n, c, h, w)`` or ``(n, c, s)`` where
+        ``over_channels``.
+    extended : bool
+        Whether only AlexeyAB's Darknet and its descendants know it.
+    over_channels : bool
+        Whether a value depends on the other channels of its pixel.
+    """
+
+    name: str
+    apply: Callable[[F32], None]
+    extended: bool = False
+    over_channels: bool = False
+
+
+def activate_array(x: F32, name: str, *, out: F32 | None = None) -> F32:
+    """Apply an activation to every element.
+
+    Parameters
+    ----------
+    x : float32 array
+        ``(n, c, h, w)`` for ``normalize_channels*``, else of any shape.
+    name : str
+        A key of ``ACTIVATIONS``.
+    out : float32 array of the same shape, optional
+        Where the result goes; may be ``x``.
+
+    Returns
+    -------
+    y : float32 array of the same shape
+
+    Raises
+    ------
+    CfgError
+        The name is unknown.
+
+    Notes
+    -----
+    C: ``activate_array`` in ``src/activations.c``, and ``activate_array_swish``, ``_mish``,
+    ``_hard_mish``, ``_normalize_channels*`` of AlexeyAB.  C's ``relu6`` is 0 everywhere on
+    AlexeyAB's CPU and its ``tanh`` is NaN for large x in pjreddie's; here both are what their
+    names say.
+    """
+    activation = ACTIVATIONS.get(name)
+    if activation is None:
+        raise CfgError("unknown activation", found=name, expected=", ".join(ACTIVATIONS))
+    if out is None:
+        out = np.empty_like(x)
+    if out is not x:
+        np.copyto(out, x)
+    workers().run(activation.apply, _blocks(out, activation))
+    return out
+
+
+def activate_tile(y: F32, activation: Activation) -> None:
+    """Apply an activation in place in the calling thread, in blocks that stay in cache.
+
+    Parameters
+    ----------
+    y : float32 array
+        As ``Activation.apply`` takes it.
+    activation : Activation
+    """
+    if y.size <= _BLOCK:
+        activation.apply(y)
+        return
+    for block in _blocks(y, activation):
+        activation.apply(block)
+
+
+def _blocks(y: F32, activation: Activation) -> list[F32]:
+    """Cut an array into views of some ``_BLOCK`` elements that together are all of it."""
+    if activation.over_channels:
+        return _pixel_blocks(y)
+    if y.size <= _BLOCK:
+        return [y]
+    if y.flags.c_contiguous:
+        flat = y.reshape(-1)
+        return [flat[i : i + _BLOCK] for i in range(0, flat.size, _BLOCK)]
+    inner = y.size // y.shape[0]
+    if inner > _BLOCK:
+        return [block for part in y for block in _blocks(part, activation)]
+    step = max(1, _BLOCK // max(inner, 1))
+    return [y[i : i + step] for i in range(0, y.shape[0], step)]
+
+
+def _pixel_blocks(y: F32) -> list[F32]:
+    """Cut ``(n, c, ...)`` into blocks of whole pixels, all channels of each in one block."""
+    rows = y.shape[2]
+    step = max(1, _BLOCK * rows * y.shape[0] // max(y.size, 1))
+    return [image[None, :, i : i + step] for image in y for i in range(0, rows, step)]
+
+
+def _scratch(y: F32, slot: int = 0) -> F32:
+    """Return a buffer of this thread in the shape of ``y``."""
+    return workers().scratch(y.size, f"activations {slot}").reshape(y.shape)
+
+
+def _wide(y: F32, slot: int = 0) -> F64:
+    """Return the values of ``y`` in a float64 buffer of this thread."""
+    wide = workers().scratch(2 * y.size, f"activations wide {slot}").view(np.float64)
+    wide = wide.reshape(y.shape)
+    np.copyto(wide, y)
+    return wide
+
+
+def _linear(y: F32) -> None:
+    pass
+
+
+def _logistic(y: F32) -> None:
+    with np.errstate(over="ignore", under="ignore"):  # e^-x = inf gives 0, as it should
+        np.negative(y, out=y)
+        np.exp(y, out=y)
+        np.add(y, 1, out=y)
+        np.reciprocal(y, out=y)
+
+
+def _loggy(y: F32) -> None:
+    # 2/(1+e^-x) - 1, without the difference of two ones near x = 0
+    np.multiply(y, 0.5, out=y)
+    np.tanh(y, out=y)
+
+
+def _tanh(y: F32) -> None:
+    np.tanh(y, out=y)
+
+
+def _relu(y: F32) -> None:
+    np.maximum(y, 0, out=y)
+
+
+def _relu6(y: F32) -> None:
+    np.maximum(y, 0, out=y)
+    np.minimum(y, 6, out=y)
+
+
+def _rectify(y: F32, slope: np.float32) -> None:
+    """X where it is above zero, else slope times x, for a slope below 1."""
+    low = _scratch(y)
+    with np.errstate(under="ignore"):
+        np.multiply(y, slope, out=low)
+    np.maximum(y, low, out=y)
+
+
+def _leaky(y: F32) -> None:
+    _rectify(y, _LEAKY)
+
+
+def _relie(y: F32) -> None:
+    _rectify(y, _RELIE)
+
+
+def _ramp(y: F32) -> None:
+    low = _scratch(y)
+    with np.errstate(under="ignore"):
+        np.multiply(y, _LEAKY, out=low)
+    np.maximum(y, 0, out=y)
+    np.add(y, low, out=y)
+
+
+def _exponential(y: F32, above: np.float32, below: np.float32) -> None:
+    """``above*x`` where x >= 0, else ``below*(e^x - 1)``."""
+    low = _scratch(y)
+    with np.errstate(under="ignore"):
+        np.minimum(y, 0, out=low)
+        np.expm1(low, out=low)
+        np.multiply(low, below, out=low)
+        np.maximum(y, 0, out=y)
+        np.multiply(y, above, out=y)
+    np.add(y, low, out=y)  # one of the two is zero
+
+
+def _elu(y: F32) -> None:
+    _exponential(y, np.float32(1), np.float32(1))
+
+
+def _selu(y: F32) -> None:
+    _exponential(y, _SELU, _SELU_ALPHA)
+
+
+def _gelu(y: F32) -> None:
+    # (1 + tanh(q))/2 = 1/(1 + e^-2q), without the difference of two ones; in float64, because
+    # e^-2q has the absolute error of 2q as its relative one.
+    x = _wide(y)
+    q = _wide(y, 1)
+    with np.errstate(over="ignore", under="ignore"):
+        np.multiply(x, x, out=q)
+        np.multiply(q, -2 * _GELU_X3, out=q)
+        np.subtract(q, 2 * _GELU_X, out=q)
+        np.multiply(q, x, out=q)
+        np.exp(q, out=q)
+        np.add(q, 1, out=q)
+        np.divide(x, q, out=x)
+        np.copyto(y, x, casting="same_kind")
+
+
+def _hardtan(y: F32) -> None:
+    np.maximum(y, -1, out=y)
+    np.minimum(y, 1, out=y)
+
+
+def _clamped(y: F32, low: float, high: float) -> F32:
+    """Clamp y into a scratch buffer, and leave in y what was cut off."""
+    middle = _scratch(y)
+    np.maximum(y, low, out=middle)
+    np.minimum(middle, high, out=middle)
+    np.subtract(y, middle, out=y)
+    return middle
+
+
+def _plse(y: F32) -> None:
+    middle = _clamped(y, -4, 4)
+    np.add(middle, 4, out=middle)
+    np.multiply(middle, 0.125, out=middle)
+    np.multiply(y, _RELIE, out=y)
+    np.add(y, middle, out=y)
+
+
+def _lhtan(y: F32) -> None:
+    middle = _clamped(y, 0, 1)
+    with np.errstate(under="ignore"):
+        np.multiply(y, np.float32(0.001), out=y)
+    np.add(y, middle, out=y)
+
+
+def _stair(y: F32) -> None:
+    # half = floor(x/2); half on even floors, x - half - 1 on odd ones, which is
+    # (x - floor(x)) + half without a rounding for x just below zero
+    half = _scratch(y)
+    odd = _scratch(y, 1)
+    np.multiply(y, 0.5, out=half)
+    np.floor(half, out=half)
+    np.floor(y, out=odd)
+    np.subtract(odd, half, out=odd)
+    is_even = np.equal(odd, half)
+    np.add(half, 1, out=odd)
+    np.subtract(y, odd, out=y)
+    np.copyto(y, half, where=is_even)
+
+
+def _swish(y: F32) -> None:
+    below = _scratch(y)
+    with np.errstate(over="ignore", under="ignore"):  # e^-x = inf gives 0, as it should
+        np.negative(y, out=below)
+        np.exp(below, out=below)
+        np.add(below, 1, out=below)
+        np.divide(y, below, out=y)
+
+
+def _mish(y: F32) -> None:
+    # tanh(log(1 + e)) = n/(n + 2) with n = e*(e + 2); that is 1 in float32 from x = 9 on, so that
+    # stopping at 20 costs nothing and keeps e*e finite.
+    e = _scratch(y)
+    n = _scratch(y, 1)
+    with np.errstate(under="ignore"):
+        np.minimum(y, 20, out=e)
+        np.exp(e, out=e)
+        np.add(e, 2, out=n)
+        np.multiply(n, e, out=n)
+        np.add(n, 2, out=e)
+        np.divide(n, e, out=n)
+        np.multiply(y, n, out=y)
+
+
+def _hard_mish(y: F32) -> None:
+    bend = _scratch(y)
+    half = _scratch(y, 1)
+    np.maximum(y, -2, out=bend)
+    np.minimum(bend, 0, out=bend)
+    with np.errstate(under="ignore"):
+        np.multiply(bend, 0.5, out=half)
+    np.add(half, 1, out=half)
+    np.multiply(bend, half, out=bend)
+    np.maximum(y, 0, out=y)
+    np.add(y, bend, out=y)
+
+
+def _normalize_channels(y: F32) -> None:
+    np.maximum(y, 0, out=y)
+    total = np.add.reduce(y, axis=1, dtype=np.float64, keepdims=True)
+    np.copyto(y, _wide(y) / (total + _NORMALIZE_EPS), casting="same_kind")
+
+
+def _softmax(y: F32, *, subtract_maximum: bool) -> None:
+    """``e^x / (1e-4 + sum e^x)`` over the channels, of x or of x less its maximum."""
+    x = _wide(y)
+    top = np.max(x, axis=1, keepdims=True)
+    eps = _NORMALIZE_EPS
+    if not subtract_maximum:  # the same value, but e^x stays finite
+        np.maximum(top, 0, out=top)
+        eps = eps * np.exp(-top)
+    with np.errstate(under="ignore"):
+        np.subtract(x, top, out=x)
+        np.exp(x, out=x)
+        np.divide(x, x.sum(axis=1, keepdims=True) + eps, out=x)
+        np.copyto(y, x, casting="same_kind")
+
+
+def _normalize_channels_softmax(y: F32) -> None:
+    _softmax(y, subtract_maximum=False)
+
+
+def _normalize_channels_softmax_maxval(y: F32) -> None:
+    _softmax(y, subtract_maximum=True)
+
+
+ACTIVATIONS = {
+    activation.name: activation
+    for activation in (
+        Activation("linear", _linear),
+        Activation("logistic", _logistic),
+        Activation("loggy", _loggy),
+        Activation("relu", _relu),
+        Activation("relu6", _relu6, extended=True),
+        Activation("elu", _elu),
+        Activation("selu", _selu),
+        Activation("gelu", _gelu, extended=True),
+        Activation("relie", _relie),
+        Activation("ramp", _ramp),
+        Activation("leaky", _leaky),
+        Activation("revleaky", _leaky, extended=True),
+        Activation("tanh", _tanh),
+        Activation("plse", _plse),
+        Activation("stair", _stair),
+        Activation("hardtan", _hardtan),
+        Activation("lhtan", _lhtan),
+        Activation("swish", _swish, extended=True),
+        Activation("mish", _mish, extended=True),
+        Activation("hard_mish", _hard_mish, extended=True),
+        Activation("normalize_channels", _normalize_channels, extended=True, over_channels=True),
+        Activation(
+            "normalize_channels_softmax",
+            _normalize_channels_softmax,
+            extended=True,
+            over_channels=True,
+        ),
+        Activation(
+            "normalize_channels_softmax_maxval",
+            _normalize_channels_softmax_maxval,
+            extended=True,
+            over_channels=True,
+        ),
+    )
+}

@@ -1,0 +1,58 @@
+"""``[batchnorm]``: batch norm as a layer of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.dialect import Dialect
+from darknet_bn.errors import ShapeError
+from darknet_bn.kernels.batchnorm_layer import forward_batchnorm_layer
+from darknet_bn.layers.base import Affine, Layer, Param, Params, Shape, Shapes, Step
+from darknet_bn.layers.normalised import batch_norm_params, rolling_affine
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchNorm(Layer):
+    """Normalise each channel over the batch and all pixels.  C: ``src/batchnorm_layer.c``."""
+
+    names: ClassVar[tuple[str, ...]] = ("batchnorm",)
+
+    def out_shape(self, xs: Shapes) -> Shape:
+        """Keep the shape, which must have channels."""
+        if xs[0].flat:
+            raise ShapeError(
+                "the layer before has no channels", expected="w x h x c", found=f"{xs[0]} values"
+            )
+        return xs[0]
+
+    def params(self, xs: Shapes, dialect: Dialect) -> tuple[Param, ...]:
+        """Biases (in the file of some dialects only), scales and rolling statistics."""
+        biases = Param("biases", (xs[0].c,), stored=dialect.batchnorm_stores_biases)
+        return (biases, *batch_norm_params(xs[0].c, stored=not self.dontloadscales))
+
+    @property
+    def batch_norm(self) -> Literal["inside", "alone"] | None:
+        """There is nothing else."""
+        return "alone"
+
+    def affine(self, p: Params, dialect: Dialect) -> Affine:
+        """Return scale and shift in inference."""
+        return rolling_affine(p, dialect)
+
+    def keeps_batch_norm(self) -> str | None:
+        """Scales that the file does not hold cannot be folded."""
+        return "dontloadscales: the file has no statistics" if self.dontloadscales else None
+
+    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+        """Normalise with the rolling statistics."""
+
+        def normalise(xs: Sequence[F32], y: F32) -> None:
+            np.copyto(y, xs[0])
+            forward_batchnorm_layer(y, p, train=False, dialect=dialect, out=y)
+
+        return normalise

@@ -1,0 +1,115 @@
+"""``[connected]``: every output is a weighted sum of all inputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.dialect import Dialect
+from darknet_bn.kernels.activations import ACTIVATIONS, activate_array
+from darknet_bn.kernels.batchnorm_layer import forward_batchnorm_layer
+from darknet_bn.layers.base import Affine, Cost, Layer, Param, Params, Shape, Shapes, Step, uniform
+from darknet_bn.layers.normalised import batch_norm_params, rolling_affine, scaled_rows
+from darknet_bn.layers.options import option
+from darknet_bn.workers import workers
+
+_ROWS = 1 << 18  # weights that one thread multiplies before it takes the next rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connected(Layer):
+    """A full matrix.  C: ``src/connected_layer.c``."""
+
+    names: ClassVar[tuple[str, ...]] = ("connected", "conn")
+
+    output: int = option(1, at_least=1)
+    activation: str = option(
+        "logistic",
+        choices=ACTIVATIONS,
+        extended_choices=frozenset(name for name, a in ACTIVATIONS.items() if a.extended),
+        fallback="relu",
+    )
+    batch_normalize: int = option(0)
+
+    def out_shape(self, xs: Shapes) -> Shape:
+        """Give ``output`` channels of one pixel."""
+        return Shape(self.output)
+
+    def params(self, xs: Shapes, dialect: Dialect) -> tuple[Param, ...]:
+        """Biases, weights, then what batch norm needs: not the order of a convolution."""
+        norm = batch_norm_params(self.output, stored=not self.dontloadscales)
+        return (
+            Param("biases", (self.output,)),
+            Param(
+                "weights",
+                (self.output, xs[0].size),
+                init=uniform(math.sqrt(2.0 / xs[0].size)),
+                transposed_in_legacy=True,
+            ),
+            *(norm if self.batch_normalize else ()),
+        )
+
+    @property
+    def batch_norm(self) -> Literal["inside", "alone"] | None:
+        """Batch norm comes behind the weights, where there is any."""
+        return "inside" if self.batch_normalize else None
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether nothing bends what the weights give."""
+        return self.activation == "linear"
+
+    def affine(self, p: Params, dialect: Dialect) -> Affine | None:
+        """Return what the batch norm amounts to."""
+        return rolling_affine(p, dialect) if self.batch_normalize else None
+
+    def absorb(self, p: Params, affine: Affine) -> dict[str, F32]:
+        """Multiply scale and shift into weights and biases."""
+        shift = affine.shift
+        if not self.batch_normalize:
+            shift = shift + affine.scale * p["biases"]
+        return {
+            "biases": shift.astype(np.float32),
+            "weights": scaled_rows(p["weights"], affine.scale),
+        }
+
+    def keeps_batch_norm(self) -> str | None:
+        """Scales or weights that the file does not hold cannot be folded."""
+        return "dontloadscales: the file has no statistics" if self.dontloadscales else None
+
+    def edits_without_batch_norm(self) -> dict[str, str | None]:
+        """Turn batch norm off."""
+        return {"batch_normalize": "0"}
+
+    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+        """Multiply, add, activate."""
+        affine = self.affine(p, dialect)
+        folded = None if exact or affine is None else self.absorb(p, affine)
+        weights, biases = (folded or p)["weights"], (folded or p)["biases"]
+        normalised = affine is not None and folded is None
+        height = max(1, _ROWS // weights.shape[1])
+
+        def connect(xs: Sequence[F32], y: F32) -> None:
+            x = xs[0].reshape(len(xs[0]), -1)
+            out = y[:, :, 0, 0]
+
+            def rows(start: int) -> None:
+                part = slice(start, start + height)
+                tile = x @ weights[part].T
+                out[:, part] = tile if normalised else np.add(tile, biases[part], out=tile)
+
+            workers().run(rows, range(0, len(weights), height))
+            if normalised:
+                forward_batchnorm_layer(out, p, train=False, dialect=dialect, out=out)
+            activate_array(y, self.activation, out=y)
+
+        return connect
+
+    def cost(self, xs: Shapes) -> Cost:
+        """Count two operations a weight."""
+        return Cost(2 * xs[0].size * self.output)

@@ -1,0 +1,252 @@
+"""``[convolutional]``: filters slid over the image, batch norm, activation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.dialect import Dialect
+from darknet_bn.errors import ShapeError
+from darknet_bn.kernels.activations import ACTIVATIONS, activate_array
+from darknet_bn.kernels.batchnorm_layer import forward_batchnorm_layer
+from darknet_bn.kernels.blur import blur, blurred_size
+from darknet_bn.kernels.convolution import Convolution, ConvGeometry
+from darknet_bn.layers.base import (
+    Affine,
+    Cost,
+    Layer,
+    Param,
+    Params,
+    Shape,
+    Shapes,
+    Step,
+    normal,
+    resolve,
+    uniform,
+)
+from darknet_bn.layers.normalised import batch_norm_params, rolling_affine, scaled_rows
+from darknet_bn.layers.options import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convolutional(Layer):
+    """A bank of filters.  C: ``src/convolutional_layer.c``."""
+
+    names: ClassVar[tuple[str, ...]] = ("convolutional", "conv")
+
+    filters: int = option(1, at_least=1)
+    size: int = option(1, at_least=1)
+    stride: int = option(1, at_least=1)
+    stride_x: int | None = option(None, at_least=1, extended=True)
+    stride_y: int | None = option(None, at_least=1, extended=True)
+    pad: bool = option(False)
+    padding: int = option(0, at_least=0)
+    dilation: int = option(1, at_least=1, extended=True)
+    groups: int = option(1)
+    activation: str = option(
+        "logistic",
+        choices=ACTIVATIONS,
+        extended_choices=frozenset(name for name, a in ACTIVATIONS.items() if a.extended),
+        fallback="relu",
+    )
+    batch_normalize: int = option(0)
+    cbn: int = option(0, extended=True)
+    share_index: int | None = option(None, extended=True, reference=True)
+    antialiasing: int = option(0, extended=True)
+    binary: bool = option(False)
+    xnor: bool = option(False)
+    bin_output: bool = option(False, extended=True)
+    flipped: bool = option(False)
+    dot: float = option(0.0)
+    assisted_excitation: float = option(0.0, extended=True)
+    sway: bool = option(False, extended=True)
+    rotate: bool = option(False, extended=True)
+    stretch: bool = option(False, extended=True)
+    stretch_sway: bool = option(False, extended=True)
+    angle: float = option(15.0, extended=True)
+    grad_centr: int = option(0, extended=True)
+    reverse: float = option(0.0, extended=True)
+    coordconv: int = option(0, extended=True)
+    stream: int = option(-1, extended=True)
+    wait_stream: int = option(-1, extended=True)
+
+    @property
+    def normalised(self) -> bool:
+        """Whether there is batch norm: ``cbn`` turns it on too."""
+        return bool(self.batch_normalize or self.cbn)
+
+    @property
+    def _groups(self) -> int:
+        return 1 if self.xnor or self.groups < 1 else self.groups
+
+    @property
+    def geometry(self) -> ConvGeometry:
+        """How the filters move; with antialiasing by one pixel, since the blur strides."""
+        stride_x, stride_y = self._strides
+        return ConvGeometry(
+            size=self.size,
+            stride_x=1 if self.antialiasing else stride_x,
+            stride_y=1 if self.antialiasing else stride_y,
+            pad=self.size // 2 if self.pad else self.padding,
+            dilation=1 if self.size == 1 else self.dilation,
+            groups=self._groups,
+        )
+
+    @property
+    def _strides(self) -> tuple[int, int]:
+        return self.stride_x or self.stride, self.stride_y or self.stride
+
+    def shared_with(self, index: int) -> int | None:
+        """Return the layer named by ``share_index``."""
+        return None if self.share_index is None else resolve(self.share_index, index)
+
+    def out_shape(self, xs: Shapes) -> Shape:
+        """Slide over the padded image; Darknet's formula leaves the dilation out."""
+        before = self._before_blur(xs[0])
+        if not self.antialiasing:
+            return before
+        stride_x, stride_y = self._strides
+        h = blurred_size(before.h, self.antialiasing, stride_y)
+        w = blurred_size(before.w, self.antialiasing, stride_x)
+        return Shape(self.filters, h, w)
+
+    def _before_blur(self, x: Shape) -> Shape:
+        if x.flat:
+            raise ShapeError(
+                "the layer before has no image shape", expected="w x h x c", found=f"{x} values"
+            )
+        for what, count in (("filters", self.filters), ("input channels", x.c)):
+            if count % self._groups:
+                raise ShapeError(
+                    f"groups={self._groups} does not divide the {what}",
+                    expected=f"a divisor of {count}",
+                    found=f"{self._groups}",
+                )
+        h, w = self.geometry.out_hw(x.h, x.w)
+        if h < 1 or w < 1:
+            raise ShapeError(
+                f"filters of size {self.size} do not fit into the image",
+                expected=f"at least {self.size} x {self.size} with its padding",
+                found=f"{x.w} x {x.h}, padding {self.geometry.pad}",
+            )
+        return Shape(self.filters, h, w)
+
+    def params(self, xs: Shapes, dialect: Dialect) -> tuple[Param, ...]:
+        """Biases, what batch norm needs, weights (f, c/g, k, k)."""
+        shape = (self.filters, xs[0].c // self._groups, self.size, self.size)
+        first = self.numload or None
+        norm = batch_norm_params(self.filters, stored=not self.dontloadscales, first=first)
+        draw = normal if dialect.filters_from_normal else uniform
+        return (
+            Param("biases", (self.filters,), first=first),
+            *(norm if self.normalised else ()),
+            Param(
+                "weights",
+                shape,
+                init=draw(math.sqrt(2.0 / math.prod(shape[1:]))),
+                first=first,
+                transposed=self.flipped,
+            ),
+        )
+
+    @property
+    def batch_norm(self) -> Literal["inside", "alone"] | None:
+        """Batch norm comes behind the weights, where there is any."""
+        return "inside" if self.normalised else None
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether nothing bends what the weights give."""
+        return self.activation == "linear" and not self.antialiasing
+
+    def affine(self, p: Params, dialect: Dialect) -> Affine | None:
+        """Return what the batch norm amounts to."""
+        return rolling_affine(p, dialect) if self.normalised else None
+
+    def absorb(self, p: Params, affine: Affine) -> dict[str, F32]:
+        """Multiply scale and shift into weights and biases."""
+        shift = affine.shift
+        if not self.normalised:
+            shift = shift + affine.scale * p["biases"]
+        return {
+            "biases": shift.astype(np.float32),
+            "weights": scaled_rows(p["weights"], affine.scale),
+        }
+
+    def keeps_batch_norm(self) -> str | None:
+        """Binary weights and statistics that the file does not hold cannot be folded."""
+        if self.xnor or self.binary:
+            return "xnor/binary: the weights count by their signs"
+        if self.dontload:
+            return "dontload: the file has no weights"
+        return "dontloadscales: the file has no statistics" if self.dontloadscales else None
+
+    def edits_without_batch_norm(self) -> dict[str, str | None]:
+        """Turn batch norm off."""
+        return {"batch_normalize": "0", "cbn": None, "train_only_bn": None}
+
+    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+        """Convolve, normalise, activate, blur."""
+        p = {**p, "weights": binarised(p["weights"])} if self.xnor else p
+        affine = self.affine(p, dialect)
+        folded = None if exact or affine is None else self.absorb(p, affine)
+        behind = affine is not None and folded is None  # batch norm follows as a pass of its own
+        split = behind or ACTIVATIONS[self.activation].over_channels
+        convolution = Convolution(
+            (folded or p)["weights"],
+            None if behind else (folded or p)["biases"],
+            self.geometry,
+            None if split else self.activation,
+            (xs[0].c, xs[0].h, xs[0].w),
+            exact=exact,
+        )
+
+        def convolve(xs: Sequence[F32], y: F32) -> None:
+            convolution(signs(xs[0]) if self.xnor else xs[0], y)
+            if behind:
+                forward_batchnorm_layer(y, p, train=False, dialect=dialect, out=y)
+            if split:
+                activate_array(y, self.activation, out=y)
+
+        if not self.antialiasing:
+            return convolve
+        before = self._before_blur(xs[0])
+        stride_x, stride_y = self._strides
+
+        def convolve_and_blur(xs: Sequence[F32], y: F32) -> None:
+            sharp = np.empty((len(y), *before.dims), np.float32)
+            convolve(xs, sharp)
+            blur(sharp, self.antialiasing, stride_x, stride_y, y)
+
+        return convolve_and_blur
+
+    def cost(self, xs: Shapes) -> Cost:
+        """Count two operations a weight and output pixel."""
+        y = self._before_blur(xs[0])
+        return Cost(2 * y.size * self.size**2 * (xs[0].c // self._groups))
+
+    def size_text(self) -> str:
+        """``size x size / stride``, and the dilation where there is one."""
+        stride_x, stride_y = self._strides
+        stride = f"{stride_x}" if stride_x == stride_y else f"{stride_x}x{stride_y}"
+        dilation = f"({self.dilation})" if self.geometry.dilation > 1 else ""
+        return f"{self.size} x {self.size}{dilation} / {stride}"
+
+
+def binarised(weights: F32) -> F32:
+    """Return the sign of each weight times its filter's mean magnitude; 0 counts as negative.
+
+    C: ``binarize_weights`` in ``src/convolutional_layer.c``.
+    """
+    mean = np.abs(weights).mean(axis=(1, 2, 3), keepdims=True, dtype=np.float32)
+    return np.where(weights > 0, mean, -mean)
+
+
+def signs(x: F32) -> F32:
+    """Return 1 where x is above zero, else -1.  C: ``binarize_cpu``."""
+    return np.where(x > 0, np.float32(1), np.float32(-1))

@@ -1,0 +1,61 @@
+"""Batch norm inside another layer: its parameters, and its way into the weights."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from darknet_bn.arrays import F32, F64
+from darknet_bn.dialect import Dialect
+from darknet_bn.layers.base import Affine, Param, Params
+from darknet_bn.workers import workers
+
+_BLOCK = 1 << 16  # floats: half a megabyte in float64, which stays in the second-level cache
+
+
+def batch_norm_params(filters: int, *, stored: bool, first: int | None = None) -> tuple[Param, ...]:
+    """Return scales, rolling mean and rolling variance, in the order of the file."""
+    shape = (filters,)
+    return (
+        Param("scales", shape, init=1.0, stored=stored, first=first),
+        Param("rolling_mean", shape, stored=stored, first=first),
+        Param("rolling_variance", shape, stored=stored, first=first),
+    )
+
+
+def rolling_affine(p: Params, dialect: Dialect) -> Affine:
+    """Return scale and shift of each channel in inference, in float64.
+
+    Where the dialect's sigma is zero or NaN, so is the scale.
+    """
+    sigma = dialect.sigma(p["rolling_variance"].astype(np.float64))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = p["scales"].astype(np.float64) / sigma
+        shift = p["biases"].astype(np.float64) - p["rolling_mean"].astype(np.float64) * scale
+    return Affine(scale, shift)
+
+
+def scaled_rows(weights: F32, scale: F64) -> F32:
+    """Multiply every row of a matrix by its factor: in float64, with one rounding at the end.
+
+    Parameters
+    ----------
+    weights : float32 array (f, ...)
+    scale : float64 array (f,)
+
+    Returns
+    -------
+    array like ``weights``, new
+    """
+    rows = weights.reshape(len(weights), -1)
+    out = np.empty(rows.shape, np.float32)
+    height = max(1, _BLOCK // max(1, rows.shape[1]))
+
+    def block(start: int) -> None:
+        part = slice(start, start + height)
+        wide = rows[part].astype(np.float64)
+        wide *= scale[part, None]
+        with np.errstate(over="ignore", invalid="ignore"):
+            out[part] = wide
+
+    workers().run(block, range(0, len(rows), height))
+    return out.reshape(weights.shape)

@@ -1,0 +1,262 @@
+"""A model: cfg, network, parameters, header and dialect; loading and saving the pair of files."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.cfg import Cfg, load_cfg, parse_cfg
+from darknet_bn.dialect import ALEXEYAB, DIALECTS, Dialect
+from darknet_bn.errors import DarknetError, DarknetWarning, ShapeError, WeightsError, Where
+from darknet_bn.files import write_files
+from darknet_bn.layers.base import Params
+from darknet_bn.memory import require_memory
+from darknet_bn.network import Network, Node, build_network, detect_dialect
+from darknet_bn.weights import (
+    Header,
+    choose_header,
+    map_file,
+    parse_header,
+    read_arrays,
+    refuse_other_formats,
+    require_size,
+    write_weights,
+)
+from darknet_bn.weights_diagnosis import likely_cause
+
+T = TypeVar("T")
+PathOrBytes = str | os.PathLike[str] | bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network with its parameters.
+
+    Attributes
+    ----------
+    cfg : Cfg
+        The text it was read from.
+    network : Network
+        Layers, links and shapes.
+    params : tuple of mappings from name to float32 array
+        The arrays of each layer, under Darknet's names; read-only.
+    header : Header
+        Of the weights file; a fresh one where there is none.
+    dialect : Dialect
+        Whose arithmetic is in force.
+    reason : str
+        Why it is in force.
+    loaded : int
+        How many layers came from the file; the others have initial values.
+    oddities : tuple of str
+        What was odd in the files: the text of the warnings given on loading.
+    release : function
+        Give memory that the file's map has taken back to the system.
+    """
+
+    cfg: Cfg
+    network: Network
+    params: tuple[Params, ...]
+    header: Header
+    dialect: Dialect
+    reason: str
+    loaded: int
+    oddities: tuple[str, ...] = ()
+    release: Callable[[], None] = lambda: None
+    _derived: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    def derived(self, make: Callable[[Model], T]) -> T:
+        """Return ``make(self)``, computed once in the life of the model."""
+        if make not in self._derived:
+            self._derived[make] = make(self)
+        return cast("T", self._derived[make])
+
+    def resized(self, height: int, width: int) -> Model:
+        """Return the same model for images of another size; the parameters are shared.
+
+        Raises
+        ------
+        ShapeError, CfgError
+            The layers do not fit together at that size, or have other parameters there.
+        """
+        cfg = self.cfg.edited({(0, "height"): str(height), (0, "width"): str(width)})
+        network = build_network(cfg, self.dialect)
+        for index, (node, now) in enumerate(zip(self.network.nodes, network.nodes, strict=True)):
+            if _shapes(node) != _shapes(now):
+                raise ShapeError(
+                    "the layer has other weights at another image size",
+                    where=cfg.where(index + 1),
+                    expected=f"{self.network.input}",
+                    found=f"{network.input}",
+                )
+        return replace(self, cfg=cfg, network=network, _derived={})
+
+
+def load(
+    cfg: PathOrBytes,
+    weights: PathOrBytes | None,
+    *,
+    dialect: str | Dialect = "auto",
+    partial: bool = False,
+    seed: int = 0,
+) -> Model:
+    """Read a model from its two files.
+
+    Parameters
+    ----------
+    cfg : path or bytes
+        The ``.cfg``: its path, or its content.
+    weights : path, bytes or None
+        The ``.weights``; None builds the net with Darknet's initial weights.
+    dialect : str or Dialect
+        Whose arithmetic to use; ``"auto"`` decides from the header's revision and from options
+        that only AlexeyAB's fork knows.
+    partial : bool
+        Whether to accept a backbone file that ends behind one of the layers; the others get
+        initial weights.
+    seed : int
+        For initial weights.
+
+    Returns
+    -------
+    model : Model
+        Its arrays are read-only views into the file's memory map.
+
+    Raises
+    ------
+    CfgError, ShapeError, WeightsError
+        A file is not what it must be; the message says where and why.
+
+    Warns
+    -----
+    DarknetWarning
+        Something is odd but has one clear meaning.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DarknetWarning)  # given below, with all the others
+        text = parse_cfg(cfg) if isinstance(cfg, bytes) else load_cfg(cfg)
+    if weights is None:
+        model = _initial_model(text, dialect, seed)
+    else:
+        model = _load_weights(text, weights, dialect, partial, seed)
+    for oddity in model.oddities:
+        warnings.warn(oddity, DarknetWarning, stacklevel=2)
+    return model
+
+
+def save(model: Model, cfg: str | os.PathLike[str], weights: str | os.PathLike[str]) -> None:
+    """Write a model's two files: both appear complete, or neither.
+
+    Parameters
+    ----------
+    cfg, weights : path
+        What is there is replaced; it may be what the model was read from.
+
+    Raises
+    ------
+    DarknetError
+        They cannot be written.
+    """
+    write_files(
+        {
+            Path(cfg): lambda stream: stream.write(model.cfg.to_bytes()),
+            Path(weights): lambda stream: write_weights(
+                stream, model.header, model.network, model.params
+            ),
+        }
+    )
+
+
+def _initial_model(cfg: Cfg, wanted: str | Dialect, seed: int) -> Model:
+    dialect, reason = _choose_dialect(cfg, wanted, None)
+    network = build_network(cfg, dialect)
+    params = [dict(each) for each in _initial_params(network, seed, loaded=0)]
+    shared = tuple(params[node.owner] for node in network.nodes)
+    header = Header(revision=5 if dialect.extended else 0)
+    oddities = (*cfg.oddities, *network.oddities)
+    return Model(cfg, network, shared, header, dialect, reason, 0, oddities)
+
+
+def _load_weights(
+    cfg: Cfg, weights: PathOrBytes, wanted: str | Dialect, partial: bool, seed: int
+) -> Model:
+    name = None if isinstance(weights, bytes) else os.fspath(weights)
+    try:
+        if isinstance(weights, bytes):
+            data, release = memoryview(weights), lambda: None
+        else:
+            data, release = map_file(weights)
+        refuse_other_formats(data)
+        dialect, reason = _choose_dialect(cfg, wanted, parse_header(bytes(data[:20])))
+        network = build_network(cfg, dialect)
+        header, odd = choose_header(data, network)
+        loaded = require_size(
+            data, header, network, partial, lambda: likely_cause(cfg, dialect, len(data), header)
+        )
+        initial = _initial_params(network, seed, loaded)
+        params = read_arrays(data, header, network, initial)
+    except WeightsError as error:
+        raise _named(error, name) from error.__cause__
+    notes = tuple(f"{name or 'weights'}: {note}" for note in odd)
+    oddities = (*cfg.oddities, *network.oddities, *notes)
+    return Model(cfg, network, params, header, dialect, reason, loaded, oddities, release)
+
+
+def _shapes(node: Node) -> list[tuple[str, tuple[int, ...]]]:
+    return [(param.name, param.shape) for param in node.params]
+
+
+def _named(error: WeightsError, name: str | None) -> WeightsError:
+    """Put the file's name into the place of an error."""
+    where = Where(file=name, section=error.where.section, layer=error.where.layer)
+    return WeightsError(
+        error.problem, where=where, expected=error.expected, found=error.found, hint=error.hint
+    )
+
+
+def _choose_dialect(cfg: Cfg, wanted: str | Dialect, header: Header | None) -> tuple[Dialect, str]:
+    if isinstance(wanted, Dialect):
+        return wanted, "given"
+    if wanted in DIALECTS:
+        return DIALECTS[wanted], "given"
+    if wanted != "auto":
+        raise DarknetError(
+            "unknown dialect", expected=f"auto, {', '.join(DIALECTS)}", found=f"{wanted!r}"
+        )
+    if header is not None and header.revision == 5 and not header.legacy:
+        return ALEXEYAB, "the weights have revision 5, which AlexeyAB's and hank-ai's forks write"
+    dialect, reason = detect_dialect(cfg)
+    if header is not None and not dialect.extended:
+        reason = f"the weights are version {header.version}, and {reason}"
+    return dialect, reason
+
+
+def _initial_params(network: Network, seed: int, loaded: int) -> Sequence[dict[str, F32]]:
+    """Return Darknet's first values of every array that a file of ``loaded`` layers lacks."""
+    missing = [
+        [param for param in node.params if index >= loaded or param.stored_size < param.size]
+        if node.owner == index
+        else []
+        for index, node in enumerate(network.nodes)
+    ]
+    total = sum(4 * param.size for params in missing for param in params)
+    require_memory(total, "the parameters")
+    values: list[dict[str, F32]] = []
+    for index, params in enumerate(missing):
+        rng = np.random.default_rng([seed, index])
+        values.append({})
+        for param in params:
+            if callable(param.init):
+                array = param.init(rng, param.shape)
+            else:
+                array = np.full(param.shape, param.init, np.float32)
+            array.flags.writeable = False
+            values[-1][param.name] = array
+    return values

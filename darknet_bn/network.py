@@ -1,0 +1,223 @@
+"""Sections to layers: read, linked with each other, and with the shapes that flow between."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from darknet_bn.cfg import Cfg
+from darknet_bn.dialect import ALEXEYAB, PJREDDIE, Dialect
+from darknet_bn.errors import CfgError, ShapeError
+from darknet_bn.layers import LAYERS
+from darknet_bn.layers.base import Layer, Param, Shape, Shapes
+from darknet_bn.layers.net import Net
+
+_MAX_VALUES = 1 << 40  # floats in one layer's output; beyond, an option is a typing mistake
+
+
+@dataclass(frozen=True)
+class Node:
+    """A layer in its place.
+
+    Attributes
+    ----------
+    layer : Layer
+    sources : tuple of int
+        The layers it reads; -1 is the network's input.
+    xs, y : tuple of Shape, Shape
+        What goes in and out, for one image.
+    params : tuple of Param
+        Its own parameters in file order; those it shares are its owner's.
+    owner : int
+        The layer whose parameters it uses: itself, unless it shares another's.
+    """
+
+    layer: Layer
+    sources: tuple[int, ...]
+    xs: Shapes
+    y: Shape
+    params: tuple[Param, ...]
+    owner: int
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a cfg describes: ``[net]``, and the layers with links and shapes.
+
+    Attributes
+    ----------
+    net : Net
+        The options of ``[net]``.
+    nodes : tuple of Node
+        The layers; layer i is ``nodes[i]``.
+    oddities : tuple of str
+        Warnings: what is odd in the options but has one clear meaning.
+    """
+
+    net: Net
+    nodes: tuple[Node, ...]
+    oddities: tuple[str, ...]
+
+    @property
+    def input(self) -> Shape:
+        """The shape of one input image."""
+        return self.net.input_shape
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """The layers whose output nobody reads: the detection heads, or the last layer.
+
+        A layer that only computes a loss is passed over, as Darknet does.
+        """
+        read = {s for node in self.nodes if not node.layer.is_loss for s in node.sources}
+        return tuple(
+            index
+            for index, node in enumerate(self.nodes)
+            if index not in read and not node.layer.is_loss
+        )
+
+    def stored(self) -> Iterator[tuple[int, Param]]:
+        """Yield (layer, parameter) for every array of the file, in its order."""
+        for index, node in enumerate(self.nodes):
+            if node.owner == index:
+                for param in node.params:
+                    if param.stored_size:
+                        yield index, param
+
+    @property
+    def stored_floats(self) -> int:
+        """How many floats a complete file holds behind its header."""
+        return sum(param.stored_size for _, param in self.stored())
+
+
+def build_network(cfg: Cfg, dialect: Dialect) -> Network:
+    """Turn the sections of a cfg into layers that know their sources and shapes.
+
+    Raises
+    ------
+    CfgError
+        A section is unknown, an option is not what it must be, or a layer reads one that is not
+        in front of it.
+    ShapeError
+        Layers do not fit each other.
+    """
+    oddities: list[str] = []
+    net = Net.read(cfg, 0, dialect, oddities.append)
+    if net.input_shape.size < 1:
+        raise CfgError(
+            "the size of the input is missing",
+            where=cfg.where(0),
+            expected="width=, height= and channels=, or inputs=",
+        )
+    if len(cfg.sections) < 2:
+        raise CfgError("there are no layers", where=cfg.where(0))
+    nodes: list[Node] = []
+    for number in range(1, len(cfg.sections)):
+        kind = _kind(cfg, number, dialect)
+        layer = kind.read(cfg, number, dialect, oddities.append)
+        try:
+            nodes.append(_link(cfg, layer, number - 1, net.input_shape, nodes, dialect))
+        except ShapeError as error:
+            error.where = replace(cfg.where(number), key=error.where.key)
+            raise
+    return Network(net, tuple(nodes), tuple(oddities))
+
+
+def detect_dialect(cfg: Cfg) -> tuple[Dialect, str]:
+    """Tell from the options alone whose cfg this is, and why.
+
+    Returns
+    -------
+    dialect, reason : Dialect, str
+        `ALEXEYAB` where a section, key or word stands that only that fork knows.
+    """
+    for number, section in enumerate(cfg.sections):
+        kind = Net if number == 0 else LAYERS.get(section.name)
+        if kind is None:
+            continue
+        if number and LAYERS[section.name].extended:
+            return ALEXEYAB, f"[{section.name}] in line {section.line} is known to no other"
+        words = kind.extended_words()
+        for each in section.options:
+            if each.key in kind.extended_keys():
+                return ALEXEYAB, f"{each.key}= in line {each.line} is known to no other"
+            if each.value in words.get(each.key, ()):
+                return ALEXEYAB, f"{each.key}={each.value} in line {each.line} is known to no other"
+    return PJREDDIE, "nothing in the cfg is known to another fork only"
+
+
+def _kind(cfg: Cfg, number: int, dialect: Dialect) -> type[Layer]:
+    name = cfg.sections[number].name
+    kind = LAYERS.get(name)
+    if kind is None:
+        near = difflib.get_close_matches(name, LAYERS, n=1)
+        raise CfgError(
+            "the section is unknown or not supported",
+            where=cfg.where(number),
+            hint=f"did you mean [{near[0]}]?" if near else None,
+        )
+    if kind.extended and not dialect.extended:
+        raise CfgError(
+            f"{dialect.name} has no such section",
+            where=cfg.where(number),
+            hint="the dialect alexeyab has",
+        )
+    return kind
+
+
+def _link(
+    cfg: Cfg, layer: Layer, index: int, first: Shape, nodes: list[Node], dialect: Dialect
+) -> Node:
+    sources = layer.sources(index)
+    for source in sources:
+        if not -1 <= source < index or (source == -1 and index > 0):
+            key = next(iter(layer.reference_keys()), None)
+            raise CfgError(
+                "the layer reads one that does not stand in front of it",
+                where=cfg.where(index + 1, key),
+                expected=f"a layer from 0 to {index - 1}",
+                found=f"{source}",
+            )
+    xs = tuple(first if source < 0 else nodes[source].y for source in sources)
+    y = layer.out_shape(xs)
+    if y.size > _MAX_VALUES:
+        raise ShapeError(
+            "the output is too large to be meant",
+            expected=f"at most {_MAX_VALUES} values",
+            found=f"{y}",
+        )
+    params = layer.params(xs, dialect)
+    if layer.dontload:
+        params = tuple(replace(param, stored=False) for param in params)
+    return Node(layer, sources, xs, y, params, _owner(cfg, layer, index, params, nodes))
+
+
+def _owner(cfg: Cfg, layer: Layer, index: int, params: tuple[Param, ...], nodes: list[Node]) -> int:
+    shared = layer.shared_with(index)
+    if shared is None:
+        return index
+    where = cfg.where(index + 1, "share_index")
+    if not 0 <= shared < index:
+        raise CfgError(
+            "the layer shares the weights of one that does not stand in front of it",
+            where=where,
+            expected=f"a layer from 0 to {index - 1}",
+            found=f"{shared}",
+        )
+    theirs = {param.name: param.shape for param in nodes[shared].params}
+    for param in params:
+        if theirs.get(param.name) != param.shape:
+            raise ShapeError(
+                f"the {param.name} of layer {shared} do not fit this layer, which shares them",
+                where=where,
+                expected=f"{param.shape}",
+                found=f"{theirs.get(param.name, 'none')}",
+            )
+    return nodes[shared].owner
+
+
+def bytes_of(params: tuple[Param, ...]) -> int:
+    """Return how many bytes an array of each parameter takes in memory."""
+    return 4 * sum(math.prod(param.shape) for param in params)

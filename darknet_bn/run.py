@@ -1,0 +1,94 @@
+"""Run a model forward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from darknet_bn.arrays import F32
+from darknet_bn.errors import ShapeError
+from darknet_bn.model import Model
+from darknet_bn.network import Network
+from darknet_bn.plan import exact_plan, fast_plan
+
+Layers = Literal["outputs", "all"] | Iterable[int]
+
+
+def forward(
+    model: Model,
+    x: npt.ArrayLike,
+    layers: Layers = "outputs",
+    *,
+    exact: bool = False,
+) -> dict[int, F32]:
+    """Compute the outputs of layers.
+
+    Parameters
+    ----------
+    model : Model
+    x : float32 array (n, c, h, w), or (n, inputs) where the net has no image input
+        Images as Darknet takes them: RGB planes with values from 0 to 1.  n may be any number.
+    layers : "outputs", "all", or layer numbers
+        Which outputs to return; a negative number counts from the last layer.  ``"outputs"`` are
+        the layers that no other reads: the detection heads, or the last layer.
+    exact : bool
+        Whether to keep to Darknet's order of operations: batch norm behind the convolution rather
+        than folded into it, and no fast convolution algorithms.  The results differ in the last
+        digits only (about 1e-6 of a layer's largest value).
+
+    Returns
+    -------
+    outputs : dict from layer number to float32 array
+        (n, c, h, w), or (n, outputs) where a layer has no image shape.
+
+    Raises
+    ------
+    ShapeError
+        The input does not fit the net, or a layer number does not exist.
+
+    Notes
+    -----
+    C: ``forward_network`` in ``src/network.c`` with ``train`` off.
+    """
+    plan = model.derived(exact_plan if exact else fast_plan)
+    return plan.run(as_input(model.network, x), layer_numbers(model.network, layers))
+
+
+def as_input(network: Network, x: npt.ArrayLike) -> F32:
+    """Return an input as float32 (n, *shape), refusing what does not fit."""
+    array = np.asarray(x)
+    shape = network.input
+    if not np.issubdtype(array.dtype, np.floating):
+        raise ShapeError(
+            "the input holds no floating-point numbers",
+            expected="float32 values from 0 to 1",
+            found=f"{array.dtype}",
+        )
+    if array.ndim < 2 or array.shape[1:] not in (shape.dims, (shape.size,)) or not len(array):
+        dims = ", ".join(str(each) for each in shape.dims)
+        raise ShapeError(
+            "the input does not fit the net", expected=f"(n, {dims})", found=f"{array.shape}"
+        )
+    return np.ascontiguousarray(array, np.float32).reshape(len(array), *shape.dims)
+
+
+def layer_numbers(network: Network, layers: Layers) -> tuple[int, ...]:
+    """Return the numbers of the layers that are meant, in order, each once."""
+    count = len(network.nodes)
+    if layers == "all":
+        return tuple(range(count))
+    if layers == "outputs":
+        return network.outputs
+    if isinstance(layers, str):
+        raise ShapeError("unknown choice of layers", expected="outputs, all", found=f"{layers!r}")
+    numbers = []
+    for layer in layers:
+        if not -count <= layer < count:
+            raise ShapeError(
+                "there is no such layer", expected=f"0 to {count - 1}", found=f"{layer}"
+            )
+        numbers.append(int(layer) % count)
+    return tuple(dict.fromkeys(numbers))
