@@ -244,7 +244,8 @@ def binarised(weights: F32) -> F32:
     C: ``binarize_weights`` in ``src/convolutional_layer.c``.
     """
     mean = np.abs(weights).mean(axis=(1, 2, 3), keepdims=True, dtype=np.float32)
-    return np.where(weights > 0, mean, -mean)
+    binary: F32 = np.where(weights > 0, mean, -mean)
+    return binary
 
 
 def signs(x: F32) -> F32:

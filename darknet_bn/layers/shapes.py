@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError
+from darknet_bn.kernels.maxpool_layer import Window
 from darknet_bn.layers.base import Shape
 
 
-def image(x: Shape) -> Shape:
+def image(x: Shape, what: str = "the layer before") -> Shape:
     """Return the shape itself, if it is that of an image.
 
     Raises
@@ -18,19 +17,30 @@ def image(x: Shape) -> Shape:
         It is a flat count.
     """
     if x.flat:
-        raise ShapeError(
-            "the layer before has no image shape", expected="w x h x c", found=f"{x} values"
-        )
+        raise ShapeError(f"{what} has no image shape", expected="w x h x c", found=f"{x} values")
     return x
 
 
-def images(x: F32, shape: Shape) -> F32:
-    """Return an array of images (n, *shape.dims) as (n, c, h, w)."""
-    return x.reshape(len(x), shape.c, shape.h, shape.w)
+def pooled(x: Shape, window: Window) -> Shape:
+    """Return the shape that is left when windows of an image become its pixels.
+
+    Raises
+    ------
+    ShapeError
+        No window fits.
+    """
+    h, w = window.out_hw(x.h, x.w)
+    if h < 1 or w < 1:
+        raise ShapeError(
+            f"a window of size {window.size} does not fit into the image",
+            expected=f"at least {window.size} x {window.size} with its padding",
+            found=f"{x.w} x {x.h}, padding {window.padding}",
+        )
+    return Shape(x.c, h, w)
 
 
 def flat(x: F32) -> F32:
-    """Return an array of images as (n, size)."""
+    """Return an array of images (n, *dims) as (n, size)."""
     return x.reshape(len(x), -1)
 
 
@@ -38,7 +48,3 @@ def window_text(size: int, stride_x: int, stride_y: int) -> str:
     """Return ``size x size / stride`` as Darknet prints it."""
     stride = f"{stride_x}" if stride_x == stride_y else f"{stride_x}x{stride_y}"
     return f"{size} x {size} / {stride}"
-
-
-def copy(xs: "object", y: F32) -> None:
-    """Copy the first input: the step of a layer whose output is its input."""

@@ -1,0 +1,202 @@
+"""Fixtures: what a program computed, as an ``.npz`` of one input and the layers' outputs.
+
+========== ============================ ==================================================
+member     type                         meaning
+========== ============================ ==================================================
+input      float32 (n, c, h, w)         what the net was given; (n, inputs) without image shape
+layer_000  float32 (n, c, h, w)         the output of layer 0; (n, outputs) where it has no image
+layer_001… or (n, outputs)              shape.  Layers may be missing
+provenance text, optional               JSON: program, version, dialect, hashes of the two files
+========== ============================ ==================================================
+
+Other members are passed over.  Nothing is ever unpickled, and no array is read before its size
+is known to be the one that the net asks for.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, BinaryIO
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.errors import FixtureError, Where
+from darknet_bn.files import write_files
+
+_LAYER = re.compile(r"layer_(\d{3,6})")
+_MAX_TEXT = 1 << 20  # bytes of provenance; a fraction of this is usual
+
+
+@dataclass(frozen=True)
+class Fixture:
+    """A fixture file, of which only names, types and shapes have been read.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    shapes : mapping from member to tuple of int
+        ``input`` and every ``layer_NNN``.
+    provenance : mapping
+        Who made it and from what; empty where the file does not say.
+    """
+
+    path: str
+    shapes: Mapping[str, tuple[int, ...]]
+    provenance: Mapping[str, Any]
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The numbers of the layers it holds, in order."""
+        matches = (_LAYER.fullmatch(name) for name in self.shapes)
+        return tuple(sorted(int(match[1]) for match in matches if match))
+
+    def input(self, dims: tuple[int, ...]) -> F32:
+        """Read the input, which must be (n, *dims).
+
+        Raises
+        ------
+        FixtureError
+            It has another shape, or cannot be read.
+        """
+        return self._read("input", (self.shapes["input"][0], *dims))
+
+    def layer(self, index: int, dims: tuple[int, ...]) -> F32:
+        """Read the output of a layer, which must be (n, *dims)."""
+        return self._read(_member(index), (self.shapes["input"][0], *dims))
+
+    def _read(self, name: str, expected: tuple[int, ...]) -> F32:
+        where = Where(file=self.path, key=name)
+        if self.shapes[name] != expected:
+            raise FixtureError(
+                "the array has not the shape that the net asks for",
+                where=where,
+                expected=f"{expected}",
+                found=f"{self.shapes[name]}",
+            )
+        try:
+            with zipfile.ZipFile(self.path) as archive, archive.open(f"{name}.npy") as stream:
+                array: F32 = np.lib.format.read_array(stream, allow_pickle=False)
+                stream.read(1)  # past the end: the checksum is compared
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise FixtureError(f"the array cannot be read: {error}", where=where) from error
+        return np.ascontiguousarray(array, np.float32)
+
+
+def load_fixture(path: str | os.PathLike[str]) -> Fixture:
+    """Open a fixture and read what it holds, but not the arrays themselves.
+
+    Raises
+    ------
+    FixtureError
+        The file is not an ``.npz``, holds other types than float32, or no input.
+    """
+    name = os.fspath(path)
+    shapes: dict[str, tuple[int, ...]] = {}
+    provenance: Mapping[str, Any] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for entry in archive.infolist():
+                member = entry.filename.removesuffix(".npy")
+                with archive.open(entry) as stream:
+                    if member == "provenance":
+                        provenance = _provenance(stream, entry.file_size)
+                    elif member == "input" or _LAYER.fullmatch(member):
+                        shapes[member] = _float_shape(stream, entry.file_size, member)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FixtureError(f"cannot be read as .npz: {reason}", where=Where(file=name)) from error
+    except FixtureError as error:
+        error.where = Where(file=name, key=error.where.key)
+        raise
+    if "input" not in shapes:
+        raise FixtureError(
+            "there is no array 'input'",
+            where=Where(file=name),
+            expected="input, layer_000, layer_001, …",
+            found=", ".join(sorted(shapes)[:4]) or "none of them",
+        )
+    return Fixture(name, shapes, provenance)
+
+
+def save_fixture(
+    path: str | os.PathLike[str],
+    x: F32,
+    outputs: Mapping[int, F32],
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write a fixture, complete or not at all.
+
+    Parameters
+    ----------
+    path : path
+    x : float32 array
+        The input.
+    outputs : mapping from layer number to float32 array
+    provenance : mapping
+        What JSON can hold.
+    """
+    arrays: dict[str, Any] = {"input": x}
+    arrays |= {_member(index): array for index, array in sorted(outputs.items())}
+    arrays["provenance"] = np.array(json.dumps(dict(provenance), indent=1))
+
+    def write(stream: BinaryIO) -> None:
+        np.savez_compressed(stream, **arrays)
+
+    write_files({Path(path): write})
+
+
+def _member(index: int) -> str:
+    return f"layer_{index:03d}"
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    """Read the head of an ``.npy`` member: shape, type, and its own length in bytes."""
+    version = np.lib.format.read_magic(stream)
+    read = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(version)
+    if read is None:
+        raise ValueError(f"unknown version {version} of the array format")
+    shape, _, dtype = read(stream)
+    return shape, dtype, stream.tell()
+
+
+def _float_shape(stream: IO[bytes], size: int, member: str) -> tuple[int, ...]:
+    shape, dtype, start = _header(stream)
+    where = Where(key=member)
+    if dtype != np.float32:
+        raise FixtureError(
+            "the array has another type", where=where, expected="float32", found=f"{dtype}"
+        )
+    if not shape or min(shape) < 0 or start + 4 * math.prod(shape) != size:
+        raise FixtureError(
+            "the array does not have the size that its shape says",
+            where=where,
+            expected=f"{start + 4 * math.prod(shape)} bytes for {shape}",
+            found=f"{size} bytes",
+        )
+    return shape
+
+
+def _provenance(stream: IO[bytes], size: int) -> Mapping[str, Any]:
+    shape, dtype, _ = _header(stream)
+    if shape or dtype.kind != "U" or size > _MAX_TEXT:
+        raise FixtureError(
+            "the provenance is no text", where=Where(key="provenance"), found=f"{dtype} {shape}"
+        )
+    text = stream.read(_MAX_TEXT).decode("utf-32-le" if dtype.byteorder != ">" else "utf-32-be")
+    value = json.loads(text.rstrip("\0"))
+    if not isinstance(value, dict):
+        raise FixtureError("the provenance is no JSON object", where=Where(key="provenance"))
+    return value

@@ -1,0 +1,199 @@
+"""Pooling over windows: the largest value, or the mean.  C: ``src/maxpool_layer.c``.
+
+A window is pooled along the rows, then along the columns.  The largest of k neighbours takes about
+log2(k) passes: the largest of 2, of 4 …, and at last of two that overlap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.kernels.blocks import Block, run_blocks
+from darknet_bn.workers import workers
+
+LOWEST = np.finfo(np.float32).min  # -FLT_MAX: what C finds in a window without any number
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a window moves over the image.
+
+    Attributes
+    ----------
+    size : int
+        Side of the window.
+    stride_x, stride_y : int
+    padding : int
+        Rows and columns outside the image, both sides together; the first side has the smaller
+        half.  They count as absent.
+    """
+
+    size: int
+    stride_x: int
+    stride_y: int
+    padding: int
+
+    def out_hw(self, h: int, w: int) -> tuple[int, int]:
+        """Return the rows and columns of the output; 0 or less where no window fits."""
+        room = self.padding - self.size
+        # As in C, division cuts towards zero: a window that is a little too large still counts.
+        return int((h + room) / self.stride_y) + 1, int((w + room) / self.stride_x) + 1
+
+
+def forward_maxpool_layer(x: F32, window: Window, out: F32) -> None:
+    """Take the largest value of every window.
+
+    Parameters
+    ----------
+    x : float32 array (n, c, h, w)
+    window : Window
+    out : float32 array (n, c, oh, ow)
+        Where the result goes; ``window.out_hw`` says how large.
+
+    Notes
+    -----
+    C: ``forward_maxpool_layer`` in ``src/maxpool_layer.c``.  NaN is never larger than anything, so
+    it is passed over; a window without any number gives ``-FLT_MAX``.  AlexeyAB's AVX build cuts
+    the windows at the left edge where the stride is 1; this does not.
+    """
+    n, c, h, w = x.shape
+
+    def block(at: Block) -> None:
+        y = out[at]
+        with np.errstate(invalid="ignore"):  # signalling NaN, in x or in stale scratch
+            _max_block(x[at], window, y)
+            _raise_to_lowest(y)
+
+    run_blocks(block, n, c, h * w)
+
+
+def forward_maxpool_depth(x: F32, out: F32) -> None:
+    """Take the largest value of every f-th channel of each pixel.
+
+    Parameters
+    ----------
+    x : float32 array (n, c, h, w)
+    out : float32 array (n, f, h, w)
+        Where the result goes: channel i is the largest of the channels i, i + f, i + 2f …
+
+    Notes
+    -----
+    C: ``forward_maxpool_layer`` in AlexeyAB's ``src/maxpool_layer.c``, for ``maxpool_depth=1``.
+    """
+    out.fill(LOWEST)
+    f = out.shape[1]
+    with np.errstate(invalid="ignore"):
+        for start in range(0, x.shape[1], f):
+            part = x[:, start : start + f]
+            np.fmax(out[:, : part.shape[1]], part, out=out[:, : part.shape[1]])
+
+
+def forward_local_avgpool_layer(x: F32, window: Window, out: F32) -> None:
+    """Average every window over what lies inside the image.
+
+    Parameters
+    ----------
+    x : float32 array (n, c, h, w)
+    window : Window
+    out : float32 array (n, c, oh, ow)
+        Where the result goes.  A window outside the image gives NaN.
+
+    Notes
+    -----
+    C: ``forward_local_avgpool_layer`` in AlexeyAB's ``src/maxpool_layer.c``.
+    """
+    n, c, h, w = x.shape
+    oh, ow = out.shape[2:]
+    begin = window.padding // 2
+    rows = _inside(h, oh, window.stride_y, window.size, begin)
+    columns = _inside(w, ow, window.stride_x, window.size, begin)
+    counts = np.outer(rows, columns).astype(np.float32)
+
+    def block(at: Block) -> None:
+        y = out[at]
+        padded = _padded(x[at], window, (oh, ow), 0.0)
+        shape = (*y.shape[:3], padded.shape[3])
+        tall = workers().scratch(y.size // ow * padded.shape[3], "pool rows").reshape(shape)
+        with np.errstate(all="ignore"):
+            _sums(padded, 2, window.size, window.stride_y, tall)
+            _sums(tall, 3, window.size, window.stride_x, y)
+            np.divide(y, counts, out=y)
+
+    run_blocks(block, n, c, h * w)
+
+
+def _max_block(x: F32, window: Window, y: F32) -> None:
+    oh, ow = y.shape[2:]
+    size, stride_x, stride_y = window.size, window.stride_x, window.stride_y
+    inside = window.padding < 2 and _reach(oh, stride_y, size) <= x.shape[2]
+    inside = inside and _reach(ow, stride_x, size) <= x.shape[3]
+    if size > 2 or not inside:
+        x = _padded(x, window, (oh, ow), LOWEST)
+    shape = (*x.shape[:2], oh, x.shape[3])
+    tall = workers().scratch(x.shape[0] * x.shape[1] * oh * x.shape[3], "pool rows").reshape(shape)
+    _largest(x, 2, size, stride_y, tall)
+    _largest(tall, 3, size, stride_x, y)
+
+
+def _largest(x: F32, axis: int, size: int, stride: int, out: F32) -> None:
+    """Take the largest of ``size`` neighbours along an axis; contiguous if ``size`` > 2."""
+    reach = 1  # each value of x is the largest of so many
+    while size - reach > reach:
+        # All rows at once: where the neighbour is one of the next row, nobody asks later.
+        shift = reach * x.strides[axis] // x.itemsize
+        values = x.reshape(-1)
+        doubled = workers().scratch(x.size, ("pool doubled", reach))
+        np.fmax(values[:-shift], values[shift:], out=doubled[:-shift])
+        x = doubled.reshape(x.shape)
+        reach *= 2
+    first = _every(x, axis, 0, stride, out.shape[axis])
+    if size == 1:
+        np.copyto(out, first)
+    else:
+        np.fmax(first, _every(x, axis, size - reach, stride, out.shape[axis]), out=out)
+
+
+def _sums(x: F32, axis: int, size: int, stride: int, out: F32) -> None:
+    """Add up ``size`` neighbours along an axis."""
+    np.copyto(out, _every(x, axis, 0, stride, out.shape[axis]))
+    for tap in range(1, size):
+        np.add(out, _every(x, axis, tap, stride, out.shape[axis]), out=out)
+
+
+def _every(x: F32, axis: int, start: int, stride: int, count: int) -> F32:
+    """Return a view of ``count`` elements along an axis, ``stride`` apart."""
+    stop = start + (count - 1) * stride + 1
+    return x[(slice(None),) * axis + (slice(start, stop, stride),)]
+
+
+def _padded(x: F32, window: Window, out_hw: tuple[int, int], value: float) -> F32:
+    """Copy to a scratch buffer that has all windows inside, with ``value`` around the image."""
+    m, c, h, w = x.shape
+    begin = window.padding // 2
+    high = _reach(out_hw[0], window.stride_y, window.size)
+    wide = _reach(out_hw[1], window.stride_x, window.size)
+    padded = workers().scratch(m * c * high * wide, "pool padded").reshape(m, c, high, wide)
+    rows, columns = max(0, min(h, high - begin)), max(0, min(w, wide - begin))
+    padded.fill(value)
+    padded[:, :, begin : begin + rows, begin : begin + columns] = x[:, :, :rows, :columns]
+    return padded
+
+
+def _reach(count: int, stride: int, size: int) -> int:
+    """How many rows the windows of ``count`` output rows span."""
+    return (count - 1) * stride + size
+
+
+def _inside(extent: int, count: int, stride: int, size: int, begin: int) -> list[int]:
+    """How many rows of each window lie inside the image."""
+    starts = [i * stride - begin for i in range(count)]
+    return [max(0, min(extent, start + size) - max(0, start)) for start in starts]
+
+
+def _raise_to_lowest(y: F32) -> None:
+    """Replace NaN and minus infinity, which no window gives in C, by ``LOWEST``."""
+    if y.size and not y.min() >= LOWEST:  # not, rather than <, for NaN
+        np.fmax(y, LOWEST, out=y)

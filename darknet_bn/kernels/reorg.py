@@ -1,0 +1,62 @@
+"""Pixels to channels and back.  C: ``reorg_cpu`` and ``flatten`` in ``src/blas.c``."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+
+
+def reorg_cpu(
+    x: F32, dims: tuple[int, int, int], stride: int, out: F32, *, forward: bool = False
+) -> None:
+    """Move the pixels of each square of side ``stride`` into channels, or back.
+
+    Parameters
+    ----------
+    x : float32 array (n, ...)
+        As many values an image as ``dims`` says.
+    dims : (c, h, w)
+        Of the small image with many channels; ``c`` a multiple of ``stride`` squared.  The other
+        one is (c / stride**2, h * stride, w * stride).
+    stride : int
+    out : float32 array (n, ...)
+        Where the result goes: the small image.
+    forward : bool
+        Whether it is the other way: ``x`` is the small image, ``out`` the large one.
+
+    Notes
+    -----
+    C: ``reorg_cpu`` in ``src/blas.c``.  ``[reorg]`` calls it with the shape of its input for
+    ``dims``, be that the small image or not, which is why it does not do what its name says;
+    YOLOv2 is trained with that.
+    """
+    c, h, w = dims
+    n, deep = len(x), c // stride**2
+    small = (n, stride, stride, deep, h, w)
+    large = (n, deep, h, stride, w, stride)
+    if forward:
+        np.copyto(out.reshape(large), x.reshape(small).transpose(0, 3, 4, 1, 5, 2))
+    else:
+        np.copyto(out.reshape(small), x.reshape(large).transpose(0, 3, 5, 1, 2, 4))
+
+
+def flatten(x: F32, size: int, layers: int, out: F32, *, forward: bool = True) -> None:
+    """Turn planes into pixels: all values of a pixel behind each other; or back.
+
+    Parameters
+    ----------
+    x : float32 array (n, ...)
+        (layers, size) values an image, or with ``forward=False`` (size, layers).
+    size, layers : int
+        Pixels of a plane, and number of planes.
+    out : float32 array (n, ...)
+        Where the result goes: (size, layers) values an image, or (layers, size).
+
+    Notes
+    -----
+    C: ``flatten`` in ``src/blas.c``, which changes ``x`` in place.
+    """
+    there, back = (layers, size), (size, layers)
+    inner, outer = (there, back) if forward else (back, there)
+    np.copyto(out.reshape(-1, *outer), x.reshape(-1, *inner).transpose(0, 2, 1))

@@ -1,0 +1,125 @@
+"""Sums of the outputs of several layers.  C: ``shortcut_cpu`` and others in ``src/blas.c``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.workers import workers
+
+_EPS = np.float32(1e-4)
+
+
+def shortcut_cpu(x: F32, add: F32, s1: float, s2: float, out: F32) -> None:
+    """Add images of any size: where one is larger, every so-manieth of its pixels takes part.
+
+    Parameters
+    ----------
+    x : float32 array (n, c, h, w)
+    add : float32 array (n, c1, h1, w1)
+        Where it is larger than ``x`` by some whole factor, its pixels are that far apart; where
+        ``x`` is larger, the pixels of the result are.  Channels that only one has do not count.
+    s1, s2 : float
+        ``alpha`` and ``beta``: the factors of ``x`` and ``add``.
+    out : float32 array (n, c, h, w)
+        Where the result goes: ``s1 * x + s2 * add`` where both take part, else ``x``.
+
+    Notes
+    -----
+    C: ``shortcut_cpu`` in ``src/blas.c`` of pjreddie, which finds ``x`` in ``out``.
+    """
+    if add.shape[1:] == x.shape[1:] and s1 == 1:
+        _add_scaled(x, add, s2, out)
+        return
+    np.copyto(out, x)
+    ours, theirs = overlap(x.shape[2], add.shape[2]), overlap(x.shape[3], add.shape[3])
+    c = min(x.shape[1], add.shape[1])
+    at = out[:, :c, ours[0], theirs[0]]
+    other = add[:, :c, ours[1], theirs[1]]
+    if s1 != 1:
+        np.multiply(at, np.float32(s1), out=at)
+    _add_scaled(at, other, s2, at)
+
+
+def overlap(size: int, add: int) -> tuple[slice, slice]:
+    """Return which rows (or columns) of ``size``, and which of ``add``, belong together."""
+    count = min(size, add)
+    sample, stride = max(1, size // add), max(1, add // size)
+    return (
+        slice(0, (count - 1) * sample + 1, sample),
+        slice(0, (count - 1) * stride + 1, stride),
+    )
+
+
+def shortcut_multilayer_cpu(
+    x: F32, adds: Sequence[F32], out: F32, weights: F32 | None = None
+) -> None:
+    """Add any number of images of one size, each with its weights.
+
+    Parameters
+    ----------
+    x : float32 array (n, c, h, w)
+    adds : sequence of float32 arrays (n, c1, h, w)
+        Channels behind the c-th do not count; missing ones count as 0.
+    out : float32 array (n, c, h, w)
+        Where the result goes.
+    weights : float32 array (1 + len(adds), c) or (1 + len(adds), 1), optional
+        The factor of each array and channel; as `normalized_weights` gives them.
+
+    Notes
+    -----
+    C: ``shortcut_multilayer_cpu`` in AlexeyAB's ``src/blas.c``.
+    """
+    if weights is None:
+        rest = list(adds)
+        if rest and rest[0].shape == x.shape:
+            np.add(x, rest.pop(0), out=out)
+        else:
+            np.copyto(out, x)
+    else:
+        np.multiply(x, weights[0, :, None, None], out=out)
+        rest = list(adds)
+    for number, add in enumerate(rest, start=1):
+        c = min(out.shape[1], add.shape[1])
+        part = add[:, :c]
+        if weights is not None:
+            scaled = workers().scratch(part.size, "shortcut").reshape(part.shape)
+            part = np.multiply(part, weights[number, :c, None, None], out=scaled)
+        np.add(out[:, :c], part, out=out[:, :c])
+
+
+def normalized_weights(weights: F32, normalization: str) -> F32:
+    """Make the weights of one channel add up to one, nearly.
+
+    Parameters
+    ----------
+    weights : float32 array (m, c)
+        One row for each array that is added.
+    normalization : str
+        ``none``; ``relu`` or ``avg_relu``: without the negative ones, over their sum;
+        ``softmax``.
+
+    Returns
+    -------
+    weights : float32 array (m, c)
+
+    Notes
+    -----
+    C: inside ``shortcut_multilayer_cpu``, which adds 1e-4 to each sum.
+    """
+    if normalization == "none":
+        return weights
+    if normalization == "softmax":
+        parts = np.exp(weights - weights.max(axis=0))
+    else:
+        parts = np.maximum(weights, 0)
+    return np.divide(parts, _EPS + parts.sum(axis=0))
+
+
+def _add_scaled(x: F32, add: F32, scale: float, out: F32) -> None:
+    if scale != 1:
+        scaled = workers().scratch(add.size, "shortcut").reshape(add.shape)
+        add = np.multiply(add, np.float32(scale), out=scaled)
+    np.add(x, add, out=out)

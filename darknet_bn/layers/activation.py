@@ -1,0 +1,54 @@
+"""``[activation]``: a function of every value; and which functions each section may name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from darknet_bn.arrays import F32
+from darknet_bn.dialect import Dialect
+from darknet_bn.kernels.activations import ACTIVATIONS, activate_array
+from darknet_bn.layers.base import Layer, Params, Shapes, Step
+from darknet_bn.layers.options import option
+
+# Outside [convolutional] the programs give 0 for these, so that no model can mean them.
+_OF_CONVOLUTIONS = frozenset(
+    name for name, each in ACTIVATIONS.items() if each.over_channels or name == "hard_mish"
+)
+_OF_FEW = _OF_CONVOLUTIONS | {"swish", "mish"}
+
+
+def activation_option(default: str, *, swish: bool = False) -> Any:
+    """Declare an option that names an activation.
+
+    Parameters
+    ----------
+    default : str
+    swish : bool
+        Whether the section knows ``swish`` and ``mish``.
+    """
+    names = frozenset(ACTIVATIONS) - (_OF_CONVOLUTIONS if swish else _OF_FEW)
+    extended = frozenset(name for name in names if ACTIVATIONS[name].extended)
+    return option(default, choices=names, extended_choices=extended, fallback="relu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivationLayer(Layer):
+    """Apply a function to every value.  C: ``src/activation_layer.c``."""
+
+    names: ClassVar[tuple[str, ...]] = ("activation",)
+
+    activation: str = activation_option("linear")
+
+    def is_alias(self, xs: Shapes) -> bool:
+        """Say so of the function that changes nothing."""
+        return self.activation == "linear"
+
+    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+        """Activate."""
+
+        def activate(xs: Sequence[F32], y: F32) -> None:
+            activate_array(xs[0], self.activation, out=y)
+
+        return activate

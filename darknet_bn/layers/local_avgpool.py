@@ -1,0 +1,59 @@
+"""``[local_avgpool]``: the mean of every window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from darknet_bn.arrays import F32
+from darknet_bn.dialect import Dialect
+from darknet_bn.kernels.maxpool_layer import Window, forward_local_avgpool_layer
+from darknet_bn.layers.base import Cost, Layer, Params, Shape, Shapes, Step
+from darknet_bn.layers.options import option
+from darknet_bn.layers.shapes import image, pooled, window_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalAvgPool(Layer):
+    """Windows over each channel; pixels outside the image do not count.
+
+    C: ``parse_local_avgpool`` in AlexeyAB's ``src/parser.c``, ``src/maxpool_layer.c``.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("local_avgpool", "local_avg")
+    extended: ClassVar[bool] = True
+
+    stride: int = option(1, at_least=1)
+    size: int | None = option(None, at_least=1)
+    padding: int | None = option(None, at_least=0)
+    stride_x: int | None = option(None, at_least=1)
+    stride_y: int | None = option(None, at_least=1)
+
+    @property
+    def window(self) -> Window:
+        """How the windows move."""
+        size = self.size or self.stride
+        padding = size - 1 if self.padding is None else self.padding
+        return Window(size, self.stride_x or self.stride, self.stride_y or self.stride, padding)
+
+    def out_shape(self, xs: Shapes) -> Shape:
+        """Count the windows."""
+        return pooled(image(xs[0]), self.window)
+
+    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+        """Average."""
+        window = self.window
+
+        def average(xs: Sequence[F32], y: F32) -> None:
+            forward_local_avgpool_layer(xs[0], window, y)
+
+        return average
+
+    def cost(self, xs: Shapes) -> Cost:
+        """Count an addition for every element of every window, as AlexeyAB does."""
+        return Cost(pooled(xs[0], self.window).size * self.window.size**2)
+
+    def size_text(self) -> str:
+        """``size x size / stride``."""
+        return window_text(self.window.size, self.window.stride_x, self.window.stride_y)

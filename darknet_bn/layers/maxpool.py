@@ -1,0 +1,102 @@
+"""``[maxpool]``: the largest value of every window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.dialect import Dialect
+from darknet_bn.errors import ShapeError
+from darknet_bn.kernels.blur import blur, blurred_size
+from darknet_bn.kernels.maxpool_layer import (
+    Window,
+    forward_maxpool_depth,
+    forward_maxpool_layer,
+)
+from darknet_bn.layers.base import Cost, Layer, Params, Shape, Shapes, Step
+from darknet_bn.layers.options import option
+from darknet_bn.layers.shapes import image, pooled, window_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaxPool(Layer):
+    """Windows over each channel, or with ``maxpool_depth`` over the channels of each pixel.
+
+    C: ``src/maxpool_layer.c``.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("maxpool", "max")
+
+    stride: int = option(1, at_least=1)
+    size: int | None = option(None, at_least=1)
+    padding: int | None = option(None, at_least=0)
+    stride_x: int | None = option(None, at_least=1, extended=True)
+    stride_y: int | None = option(None, at_least=1, extended=True)
+    maxpool_depth: bool = option(False, extended=True)
+    out_channels: int = option(1, at_least=1, extended=True)
+    antialiasing: int = option(0, extended=True)
+    maxpool_zero_nonmax: bool = option(False, extended=True)
+
+    @property
+    def strides(self) -> tuple[int, int]:
+        """By how many pixels the windows are apart in x and y."""
+        return self.stride_x or self.stride, self.stride_y or self.stride
+
+    @property
+    def window(self) -> Window:
+        """How the windows move; with antialiasing by one pixel, since the blur strides."""
+        stride_x, stride_y = (1, 1) if self.antialiasing else self.strides
+        size = self.size or self.stride
+        padding = size - 1 if self.padding is None else self.padding
+        return Window(size, stride_x, stride_y, padding)
+
+    def out_shape(self, xs: Shapes) -> Shape:
+        """Count the windows, or keep the pixels with ``maxpool_depth``."""
+        x = image(xs[0])
+        if self.maxpool_depth:
+            return Shape(self.out_channels, x.h, x.w)
+        before = pooled(x, self.window)
+        if not self.antialiasing:
+            return before
+        stride_x, stride_y = self.strides
+        h = blurred_size(before.h, self.antialiasing, stride_y)
+        w = blurred_size(before.w, self.antialiasing, stride_x)
+        if h < 1 or w < 1:
+            raise ShapeError("the blur does not fit into the image", found=f"{before}")
+        return Shape(x.c, h, w)
+
+    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+        """Pool, and blur."""
+        window = self.window
+
+        def pool_depth(xs: Sequence[F32], y: F32) -> None:
+            forward_maxpool_depth(xs[0], y)
+
+        def pool(xs: Sequence[F32], y: F32) -> None:
+            forward_maxpool_layer(xs[0], window, y)
+
+        def pool_and_blur(xs: Sequence[F32], y: F32) -> None:
+            sharp = np.empty((len(y), *before.dims), np.float32)
+            forward_maxpool_layer(xs[0], window, sharp)
+            blur(sharp, self.antialiasing, *self.strides, y)
+
+        if self.maxpool_depth:
+            return pool_depth
+        if not self.antialiasing:
+            return pool
+        before = pooled(xs[0], window)
+        return pool_and_blur
+
+    def cost(self, xs: Shapes) -> Cost:
+        """Count a comparison for every element of every window, as AlexeyAB does."""
+        if self.maxpool_depth:
+            return Cost(xs[0].size)
+        return Cost(pooled(xs[0], self.window).size * self.window.size**2)
+
+    def size_text(self) -> str:
+        """``size x size / stride``."""
+        return "" if self.maxpool_depth else window_text(self.window.size, *self.strides)

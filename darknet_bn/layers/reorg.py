@@ -1,0 +1,101 @@
+"""``[reorg]``: fewer pixels with more channels, in YOLOv2's peculiar order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from darknet_bn.arrays import F32
+from darknet_bn.dialect import Dialect
+from darknet_bn.errors import ShapeError, Where
+from darknet_bn.kernels.reorg import flatten, reorg_cpu
+from darknet_bn.layers.base import Layer, Params, Shape, Shapes, Step
+from darknet_bn.layers.options import option
+from darknet_bn.layers.shapes import flat, image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reorg(Layer):
+    """Reorder the values; ``flatten`` and ``extra`` are pjreddie's.  C: ``src/reorg_layer.c``.
+
+    C takes the shape of the input for that of the small image, whichever it is, so that without
+    ``reverse`` the result is no plain space-to-depth: ``src/reorg_old_layer.c`` of AlexeyAB.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("reorg",)
+
+    stride: int = option(1, at_least=1)
+    reverse: bool = option(False)
+    flatten: bool = option(False)
+    extra: int = option(0, at_least=0)
+
+    def out_shape(self, xs: Shapes) -> Shape:
+        """Trade pixels for channels, or append ``extra`` zeros."""
+        if self.extra:
+            if self.flatten:
+                raise ShapeError(
+                    "extra does not go with flatten",
+                    where=Where(key="extra"),
+                    expected="one of the two",
+                )
+            return Shape(xs[0].size + self.extra, flat=True)
+        x = image(xs[0])
+        y = reorged(x, self.stride, reverse=self.reverse)
+        if not self.flatten and x.c % self.stride**2:
+            raise ShapeError(
+                f"stride={self.stride} does not fit the channels",
+                where=Where(key="stride"),
+                expected=f"channels divisible by {self.stride**2}",
+                found=f"{x.c}",
+            )
+        return y
+
+    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+        """Copy in another order."""
+        x_shape = xs[0]
+
+        def reorder(xs: Sequence[F32], y: F32) -> None:
+            if self.flatten:
+                pixels = x_shape.h * x_shape.w
+                flatten(xs[0], pixels, x_shape.c, y, forward=not self.reverse)
+            elif self.extra:
+                flat(y)[:, : x_shape.size] = flat(xs[0])
+                flat(y)[:, x_shape.size :] = 0
+            else:
+                dims = (x_shape.c, x_shape.h, x_shape.w)
+                reorg_cpu(xs[0], dims, self.stride, y, forward=self.reverse)
+
+        return reorder
+
+    def size_text(self) -> str:
+        """``/ stride``."""
+        return "" if self.extra else f"/ {self.stride}"
+
+
+def reorged(x: Shape, stride: int, *, reverse: bool) -> Shape:
+    """Return the shape with ``stride**2`` times the channels, or with so many times the pixels.
+
+    Raises
+    ------
+    ShapeError
+        The stride divides one of them not.
+    """
+    square = stride**2
+    if reverse:
+        if x.c % square:
+            raise ShapeError(
+                f"stride={stride} does not fit the channels",
+                where=Where(key="stride"),
+                expected=f"channels divisible by {square}",
+                found=f"{x.c}",
+            )
+        return Shape(x.c // square, x.h * stride, x.w * stride)
+    if x.h % stride or x.w % stride:
+        raise ShapeError(
+            f"stride={stride} does not fit the image",
+            where=Where(key="stride"),
+            expected=f"w and h divisible by {stride}",
+            found=f"{x}",
+        )
+    return Shape(x.c * square, x.h // stride, x.w // stride)

@@ -1,0 +1,84 @@
+"""``[route]``: the outputs of other layers, behind each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.dialect import Dialect
+from darknet_bn.errors import ShapeError, Where
+from darknet_bn.kernels.blocks import Block, run_blocks
+from darknet_bn.layers.base import Layer, Params, Shape, Shapes, Step, resolve
+from darknet_bn.layers.options import option
+from darknet_bn.layers.shapes import flat
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route(Layer):
+    """Concatenate layers, or one of ``groups`` equal parts of each.  C: ``src/route_layer.c``."""
+
+    names: ClassVar[tuple[str, ...]] = ("route",)
+
+    layers: tuple[int, ...] = option((), reference=True, required=True)
+    groups: int = option(1, at_least=1, extended=True)
+    group_id: int = option(0, at_least=0, extended=True)
+    stream: int = option(-1, extended=True)
+    wait_stream: int = option(-1, extended=True)
+
+    def sources(self, index: int) -> tuple[int, ...]:
+        """Return the layers that are listed, in their order."""
+        return tuple(resolve(each, index) for each in self.layers)
+
+    def out_shape(self, xs: Shapes) -> Shape:
+        """Add up the channels; images of unequal sizes give a flat count."""
+        if self.group_id >= self.groups:
+            raise ShapeError(
+                "there is no such group",
+                where=Where(key="group_id"),
+                expected=f"0 to {self.groups - 1}",
+                found=f"{self.group_id}",
+            )
+        alike = not xs[0].flat and all((x.h, x.w, x.flat) == (xs[0].h, xs[0].w, False) for x in xs)
+        channels = sum(x.c for x in xs) if alike else sum(x.size for x in xs)
+        if channels % self.groups or any(x.size % self.groups for x in xs):
+            raise ShapeError(
+                f"groups={self.groups} does not divide the channels",
+                where=Where(key="groups"),
+                expected=f"a divisor of {channels}",
+                found=f"{self.groups}",
+            )
+        if not alike:
+            return Shape(channels // self.groups, flat=True)
+        return Shape(channels // self.groups, xs[0].h, xs[0].w)
+
+    def is_alias(self, xs: Shapes) -> bool:
+        """Say so of a single layer that is taken whole."""
+        return len(xs) == 1 and self.groups == 1
+
+    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+        """Copy part after part."""
+        sizes = [x.size // self.groups for x in xs]
+        ends = np.cumsum(sizes).tolist()
+
+        def concatenate(xs: Sequence[F32], y: F32) -> None:
+            for x, size, end in zip(xs, sizes, ends, strict=True):
+                start = self.group_id * size
+                source, target = flat(x)[:, start : start + size], flat(y)[:, end - size : end]
+                _copy(source, target)
+
+        return concatenate
+
+    def size_text(self) -> str:
+        """``group_id/groups``, where there are groups."""
+        return f"{self.group_id}/{self.groups}" if self.groups > 1 else ""
+
+
+def _copy(source: F32, target: F32) -> None:
+    def block(at: Block) -> None:
+        np.copyto(target[at], source[at])
+
+    run_blocks(block, *source.shape, 1)

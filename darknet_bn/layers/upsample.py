@@ -1,0 +1,67 @@
+"""``[upsample]``: every pixel, several times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from darknet_bn.arrays import F32
+from darknet_bn.dialect import Dialect
+from darknet_bn.errors import ShapeError, Where
+from darknet_bn.kernels.blocks import Block, run_blocks
+from darknet_bn.kernels.upsample import downsample_cpu, upsample_cpu
+from darknet_bn.layers.base import Layer, Params, Shape, Shapes, Step
+from darknet_bn.layers.options import option
+from darknet_bn.layers.shapes import image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upsample(Layer):
+    """Repeat pixels in squares, or with a negative stride add up squares of pixels.
+
+    C: ``src/upsample_layer.c``.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("upsample",)
+
+    stride: int = option(2)
+    scale: float = option(1.0)
+
+    def out_shape(self, xs: Shapes) -> Shape:
+        """Multiply rows and columns by the stride, or divide them."""
+        x, side = image(xs[0]), abs(self.stride)
+        if side == 0:
+            raise ShapeError(
+                "the stride must not be 0", where=Where(key="stride"), expected="1 or more, or -1…"
+            )
+        if self.stride > 0:
+            return Shape(x.c, x.h * side, x.w * side)
+        if x.h % side or x.w % side:
+            raise ShapeError(
+                f"squares of side {side} do not fill the image",
+                where=Where(key="stride"),
+                expected=f"w and h divisible by {side}",
+                found=f"{x}",
+            )
+        return Shape(x.c, x.h // side, x.w // side)
+
+    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+        """Repeat or add up."""
+        sample = upsample_cpu if self.stride > 0 else downsample_cpu
+        side = abs(self.stride)
+
+        def resize(xs: Sequence[F32], y: F32) -> None:
+            x = xs[0]
+
+            def block(at: Block) -> None:
+                sample(x[at], side, self.scale, y[at])
+
+            n, c, h, w = y.shape if self.stride > 0 else x.shape
+            run_blocks(block, n, c, h * w)
+
+        return resize
+
+    def size_text(self) -> str:
+        """``stride x``."""
+        return f"{self.stride}x"

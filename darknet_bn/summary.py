@@ -1,0 +1,138 @@
+"""What a model consists of: the table that Darknet prints when it loads, and sanity checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from darknet_bn.model import Model
+from darknet_bn.network import Network
+
+_TINY = float(np.finfo(np.float32).tiny)
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """One line of the table.
+
+    Attributes
+    ----------
+    layer, section : int, str
+    filters : int or None
+        Output channels of a layer with weights.
+    size : str
+        Size and stride, as ``3 x 3 / 1``; or the layers it reads.
+    input, output : str
+        ``w x h x c``, or a count.
+    bflops : float
+        Billions of floating-point operations for one image; a multiply-add is two.
+    floats : int
+        Parameters in the file.
+    """
+
+    layer: int
+    section: str
+    filters: int | None
+    size: str
+    input: str
+    output: str
+    bflops: float
+    floats: int
+
+
+def summarise(network: Network) -> tuple[LayerSummary, ...]:
+    """Return a line for each layer."""
+    rows = []
+    for index, node in enumerate(network.nodes):
+        owned = node.params if node.owner == index else ()
+        usual = node.sources == (index - 1,)
+        rows.append(
+            LayerSummary(
+                index,
+                node.layer.names[0],
+                node.y.c if node.params else None,
+                node.layer.size_text()
+                or ("" if usual else " ".join(str(source) for source in node.sources)),
+                str(node.xs[0]),
+                str(node.y),
+                node.layer.cost(node.xs).flops / 1e9,
+                sum(param.stored_size for param in owned),
+            )
+        )
+    return tuple(rows)
+
+
+def summary_text(model: Model) -> str:
+    """Return the table as text, with totals and the facts about the two files."""
+    rows = summarise(model.network)
+    lines = [
+        f"{'layer':>5} {'section':<15} {'filters':>7}  {'size/stride':<15} {'input':>18}    "
+        f"{'output':>18} {'BFLOPs':>8} {'parameters':>11}"
+    ]
+    for row in rows:
+        filters = "" if row.filters is None else f"{row.filters}"
+        bflops = f"{row.bflops:.3f}" if row.bflops else ""
+        parameters = f"{row.floats}" if row.floats else ""
+        lines.append(
+            f"{row.layer:>5} {row.section:<15} {filters:>7}  {row.size:<15} {row.input:>18} -> "
+            f"{row.output:>18} {bflops:>8} {parameters:>11}"
+        )
+    floats = model.network.stored_floats
+    size = model.header.size + 4 * floats
+    lines.append(
+        f"total: {len(rows)} layers, {sum(row.bflops for row in rows):.3f} BFLOPs, "
+        f"{floats} parameters, {size} bytes"
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about the values of a layer.
+
+    Attributes
+    ----------
+    layer, section, what : int, str, str
+    fatal : bool
+        Whether the outputs cannot be right.
+    """
+
+    layer: int
+    section: str
+    what: str
+    fatal: bool
+
+
+def inspect(model: Model) -> tuple[Finding, ...]:
+    """Look through all parameters for values that trained weights do not have."""
+    findings = []
+    for index, node in enumerate(model.network.nodes):
+        if node.owner != index:
+            continue
+        for name, array in model.params[index].items():
+            section = node.layer.names[0]
+            bad = int(array.size - np.count_nonzero(np.isfinite(array)))
+            if bad:
+                what = f"{bad} of {array.size} {name} are NaN or infinite"
+                findings.append(Finding(index, section, what, True))
+            elif name == "rolling_variance":
+                findings += [
+                    Finding(index, section, what, fatal) for what, fatal in _variances(model, index)
+                ]
+        model.release()
+    return tuple(findings)
+
+
+def _variances(model: Model, index: int) -> list[tuple[str, bool]]:
+    variance = model.params[index]["rolling_variance"]
+    mean = model.params[index]["rolling_mean"]
+    undefined = int(np.count_nonzero(np.isnan(model.dialect.sigma(variance))))
+    if undefined:
+        return [(f"{undefined} rolling variances are negative: the outputs are NaN", True)]
+    if not variance.any() and not mean.any():
+        return [("all rolling statistics are zero: the layer was never trained", False)]
+    subnormal = int(np.count_nonzero((variance != 0) & (np.abs(variance) < _TINY)))
+    if subnormal:
+        return [(f"{subnormal} rolling variances are subnormal and count as zero", False)]
+    return []
