@@ -245,13 +245,12 @@ def _renumbered(model: Model, gone: frozenset[int]) -> dict[tuple[int, str], str
         if index in gone:
             continue
         for key in node.layer.reference_keys():
-            value = getattr(node.layer, key)
-            old = () if value is None else value if isinstance(value, tuple) else (value,)
+            old = node.layer.references(key)
             new = []
             for each in old:
                 target = _number_without(gone, resolve(each, index))
                 new.append(target - _number_without(gone, index) if each < 0 else target)
-            if new != list(old):
+            if tuple(new) != old:
                 edits[index + 1, key] = ",".join(str(each) for each in new)
     return edits
 

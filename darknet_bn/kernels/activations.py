@@ -47,6 +47,36 @@ class Activation:
     over_channels: bool = False
 
 
+@dataclass(frozen=True)
+class Epilogue:
+    """What follows the sums of a convolution, while they are hot: bias, then activation.
+
+    Attributes
+    ----------
+    biases : float32 array (f,), or None
+    activation : Activation, or None
+        Not one that is ``over_channels``: a tile does not hold all channels of a pixel.
+    """
+
+    biases: F32 | None
+    activation: Activation | None
+
+    def apply(self, y: F32, filters: slice) -> None:
+        """Finish a tile in place.
+
+        Parameters
+        ----------
+        y : float32 array (f', ...)
+            Sums of some filters.
+        filters : slice
+            Which of all filters they are.
+        """
+        if self.biases is not None:
+            np.add(y, self.biases[filters].reshape((-1,) + (1,) * (y.ndim - 1)), out=y)
+        if self.activation is not None:
+            activate_tile(y, self.activation)
+
+
 def activate_array(x: F32, name: str, *, out: F32 | None = None) -> F32:
     """Apply an activation to every element.
 

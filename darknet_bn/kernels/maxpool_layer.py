@@ -14,7 +14,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.kernels.blocks import Block, run_blocks
 from darknet_bn.workers import workers
 
-LOWEST = np.finfo(np.float32).min  # -FLT_MAX: what C finds in a window without any number
+LOWEST = float(np.finfo(np.float32).min)  # -FLT_MAX: what C finds in a window without any number
 
 
 @dataclass(frozen=True)

@@ -59,4 +59,4 @@ def flatten(x: F32, size: int, layers: int, out: F32, *, forward: bool = True) -
     """
     there, back = (layers, size), (size, layers)
     inner, outer = (there, back) if forward else (back, there)
-    np.copyto(out.reshape(-1, *outer), x.reshape(-1, *inner).transpose(0, 2, 1))
+    np.copyto(out.reshape(len(out), *outer), x.reshape(len(x), *inner).transpose(0, 2, 1))

@@ -65,7 +65,7 @@ def shortcut_multilayer_cpu(
         Channels behind the c-th do not count; missing ones count as 0.
     out : float32 array (n, c, h, w)
         Where the result goes.
-    weights : float32 array (1 + len(adds), c) or (1 + len(adds), 1), optional
+    weights : float32 array (1 + len(adds), c), optional
         The factor of each array and channel; as `normalized_weights` gives them.
 
     Notes
@@ -115,7 +115,8 @@ def normalized_weights(weights: F32, normalization: str) -> F32:
         parts = np.exp(weights - weights.max(axis=0))
     else:
         parts = np.maximum(weights, 0)
-    return np.divide(parts, _EPS + parts.sum(axis=0))
+    shares: F32 = parts / (_EPS + parts.sum(axis=0))
+    return shares
 
 
 def _add_scaled(x: F32, add: F32, scale: float, out: F32) -> None:

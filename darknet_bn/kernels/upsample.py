@@ -49,7 +49,12 @@ def downsample_cpu(x: F32, stride: int, scale: float, out: F32) -> None:
     -----
     C: ``upsample_cpu`` in ``src/blas.c``, with ``forward=0``.
     """
-    np.add.reduce(_pixels(x, stride), axis=(3, 5), out=out)
+    tall = _pixels(x, stride)
+    np.copyto(out, tall[:, :, :, 0, :, 0])
+    for row in range(stride):
+        for column in range(stride):
+            if row or column:
+                np.add(out, tall[:, :, :, row, :, column], out=out)
     if scale != 1:
         np.multiply(out, np.float32(scale), out=out)
 

@@ -15,7 +15,7 @@ from darknet_bn.errors import ShapeError
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_array
 from darknet_bn.kernels.batchnorm_layer import forward_batchnorm_layer
 from darknet_bn.kernels.blur import blur, blurred_size
-from darknet_bn.kernels.convolution import Convolution, ConvGeometry
+from darknet_bn.kernels.convolution import ConvGeometry, Convolution
 from darknet_bn.layers.base import (
     Affine,
     Cost,

@@ -9,7 +9,7 @@ import re
 import typing
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from darknet_bn.cfg import Cfg, Section
 from darknet_bn.dialect import PJREDDIE, Dialect
@@ -26,7 +26,13 @@ _INT_LIMIT = 2**31
 O = TypeVar("O", bound="Options")  # noqa: E741  # the class that reads itself
 
 
-Declared: TypeAlias = "tuple[Any, Rule, Callable[[Dialect], Any] | None]"
+class Declared(NamedTuple):
+    """What a class declares of an option."""
+
+    field: str  # the key, with a `_` behind it where the key is a word of Python
+    kind: Any
+    rule: Rule
+    default: Callable[[Dialect], Any] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,54 +92,61 @@ class Options:
         """
         section = cfg.sections[number]
         values: dict[str, Any] = {}
-        for name, (kind, rule, default) in cls.declared().items():
-            found = section.find(name)
+        for key, (name, kind, rule, default) in cls.declared().items():
+            found = section.find(key)
             known = dialect.extended or not rule.extended
             if found is None or found.value is None or not known:
                 if rule.required:
                     raise CfgError(
-                        f"the option {name!r} is missing",
+                        f"the option {key!r} is missing",
                         where=cfg.where(number),
-                        expected=f"{name}=",
+                        expected=f"{key}=",
                     )
                 if default is not None:
                     values[name] = default(dialect)
                 continue
-            where = cfg.where(number, name)
+            where = cfg.where(number, key)
             values[name] = _convert(found.value, kind, rule, dialect, where, odd)
         _say_unknown(cls, section, cfg, number, dialect, odd)
         return cls(**values)
 
     @classmethod
     def declared(cls) -> dict[str, Declared]:
-        """Return type, rule and default function of every option, by key."""
+        """Return what is declared of every option, by key."""
         return _declared(typing.cast("Hashable", cls))
 
     @classmethod
     def extended_keys(cls) -> frozenset[str]:
         """Return the keys that only AlexeyAB's fork knows."""
-        return frozenset(name for name, (_, rule, _) in cls.declared().items() if rule.extended)
+        return frozenset(key for key, each in cls.declared().items() if each.rule.extended)
 
     @classmethod
     def extended_words(cls) -> dict[str, frozenset[str]]:
         """Return the keys of which only AlexeyAB's fork knows some words, with these words."""
         return {
-            name: rule.extended_choices
-            for name, (_, rule, _) in cls.declared().items()
-            if rule.extended_choices
+            key: each.rule.extended_choices
+            for key, each in cls.declared().items()
+            if each.rule.extended_choices
         }
 
     @classmethod
     def reference_keys(cls) -> tuple[str, ...]:
         """Return the keys that name other layers."""
-        return tuple(name for name, (_, rule, _) in cls.declared().items() if rule.reference)
+        return tuple(key for key, each in cls.declared().items() if each.rule.reference)
+
+    def references(self, key: str) -> tuple[int, ...]:
+        """Return the layers that an option names, as they stand in the cfg."""
+        value = getattr(self, self.declared()[key].field)
+        return () if value is None else value if isinstance(value, tuple) else (value,)
 
 
 @functools.cache
 def _declared(cls: Any) -> dict[str, Declared]:
     hints = typing.get_type_hints(cls)
     return {
-        each.name: (hints[each.name], each.metadata["rule"], each.metadata.get("default"))
+        each.name.removesuffix("_"): Declared(
+            each.name, hints[each.name], each.metadata["rule"], each.metadata.get("default")
+        )
         for each in dataclasses.fields(cls)
         if "rule" in each.metadata
     }
@@ -154,7 +167,7 @@ def _say_unknown(
             near = difflib.get_close_matches(key, declared, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             odd(f"{where}: unknown option, not used{hint}")
-        elif declared[key][1].extended and not dialect.extended:
+        elif declared[key].rule.extended and not dialect.extended:
             odd(f"{where}: unknown to {dialect.name}, not used (alexeyab knows it)")
 
 

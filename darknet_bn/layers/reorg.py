@@ -79,7 +79,7 @@ def reorged(x: Shape, stride: int, *, reverse: bool) -> Shape:
     Raises
     ------
     ShapeError
-        The stride divides one of them not.
+        The stride does not divide them.
     """
     square = stride**2
     if reverse:

@@ -81,4 +81,4 @@ def _copy(source: F32, target: F32) -> None:
     def block(at: Block) -> None:
         np.copyto(target[at], source[at])
 
-    run_blocks(block, *source.shape, 1)
+    run_blocks(block, len(source), source.shape[1], 1)

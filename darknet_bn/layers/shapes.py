@@ -48,3 +48,26 @@ def window_text(size: int, stride_x: int, stride_y: int) -> str:
     """Return ``size x size / stride`` as Darknet prints it."""
     stride = f"{stride_x}" if stride_x == stride_y else f"{stride_x}x{stride_y}"
     return f"{size} x {size} / {stride}"
+
+
+def check_filters(x: Shape, expected: int, what: str) -> None:
+    """Check that the layer before a detection head has as many filters as the head needs.
+
+    Parameters
+    ----------
+    x : Shape
+    expected : int
+    what : str
+        How that number comes about.
+
+    Raises
+    ------
+    ShapeError
+        It has another number.
+    """
+    if x.c != expected:
+        raise ShapeError(
+            "the layer before has not the filters that this head needs",
+            expected=f"filters={expected}: {what}",
+            found=f"{x.c}",
+        )

@@ -47,7 +47,8 @@ class Softmax(Layer):
         parts = (self.groups, xs[0].size // self.groups)
 
         def shares(xs: Sequence[F32], y: F32) -> None:
-            softmax_cpu(xs[0].reshape(-1, *parts), self.temperature, y.reshape(-1, *parts))
+            x = xs[0].reshape(len(y), *parts)
+            softmax_cpu(x, self.temperature, y.reshape(len(y), *parts))
 
         return shares
 

@@ -1,0 +1,112 @@
+"""``[region]``: the detection head of YOLOv2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.dialect import Dialect
+from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
+from darknet_bn.kernels.reorg import flatten
+from darknet_bn.kernels.softmax import softmax_cpu
+from darknet_bn.layers.base import Layer, Params, Shape, Shapes, Step
+from darknet_bn.layers.options import option
+from darknet_bn.layers.shapes import check_filters, image
+from darknet_bn.layers.softmax import refuse_tree
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region(Layer):
+    """Squash objectness, and make shares of the classes.  C: ``src/region_layer.c``.
+
+    Each anchor has the planes x, y, w, h, objectness, and one for each class.  AlexeyAB's stores
+    them cell by cell, the values of an anchor behind each other, and leaves x and y as they are
+    until boxes are made; pjreddie's stores planes.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("region",)
+
+    coords: int = option(4, at_least=4)
+    classes: int = option(20, at_least=0)
+    num: int = option(1, at_least=1)
+    softmax: bool = option(False)
+    background: bool = option(False)
+    anchors: tuple[float, ...] = option(())
+    max: int = option(lambda dialect: 200 if dialect.extended else 30)
+    tree: str | None = option(None)
+    map: str | None = option(None)
+    thresh: float = option(0.5)
+    absolute: bool = option(False)
+    log: bool = option(False)
+    sqrt: bool = option(False)
+    jitter: float = option(0.2)
+    random: float = option(0.0)
+    rescore: bool = option(False)
+    bias_match: bool = option(False)
+    classfix: int = option(0)
+    coord_scale: float = option(1.0)
+    object_scale: float = option(1.0)
+    noobject_scale: float = option(1.0)
+    class_scale: float = option(1.0)
+    mask_scale: float = option(1.0)
+    focal_loss: bool = option(False, extended=True)
+    resize: float = option(1.0, extended=True)
+
+    @property
+    def anchor_sizes(self) -> tuple[tuple[float, float], ...]:
+        """Width and height of each anchor, in cells."""
+        values = (*self.anchors, *(0.5,) * (2 * self.num))
+        return tuple((values[2 * each], values[2 * each + 1]) for each in range(self.num))
+
+    def out_shape(self, xs: Shapes) -> Shape:
+        """Keep the shape, whose channels must be as many as anchors and classes ask for."""
+        refuse_tree(self.tree)
+        x = image(xs[0])
+        what = f"{self.num} anchors x ({self.coords} + 1 + {self.classes} classes)"
+        check_filters(x, self.num * self._entries, what)
+        return x
+
+    @property
+    def _entries(self) -> int:
+        return self.coords + 1 + self.classes
+
+    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+        """Squash, and store as the dialect does."""
+        pixels = xs[0].h * xs[0].w
+
+        def by_cell(xs: Sequence[F32], y: F32) -> None:
+            flatten(xs[0], pixels, self.num * self._entries, y)
+            self._squash_cells(y.reshape(len(y), pixels * self.num, self._entries))
+
+        def by_plane(xs: Sequence[F32], y: F32) -> None:
+            np.copyto(y, xs[0])
+            self._squash_planes(y.reshape(len(y), self.num, self._entries, pixels))
+
+        return by_cell if dialect.region_by_cell else by_plane
+
+    def _squash_cells(self, y: F32) -> None:
+        """In place; y is (n, cells and anchors, entries)."""
+        activate_tile(y[:, :, 4], ACTIVATIONS["logistic"])  # C takes 4 for coords here
+        if self.softmax:
+            classes = y[:, :, 5 : 5 + self.classes]
+            softmax_cpu(classes, 1, classes)
+
+    def _squash_planes(self, y: F32) -> None:
+        """In place; y is (n, anchors, entries, pixels)."""
+        logistic = ACTIVATIONS["logistic"]
+        activate_tile(y[:, :, :2], logistic)
+        if not self.background:
+            activate_tile(y[:, :, self.coords : self.coords + 1], logistic)
+        if self.softmax:
+            shares = y[:, :, self.coords + (not self.background) :]
+            softmax_cpu(shares, 1, shares, axis=2)
+        else:
+            activate_tile(y[:, :, self.coords + 1 :], logistic)
+
+    def filters_per_class(self) -> int:
+        """Return one for each anchor."""
+        return self.num

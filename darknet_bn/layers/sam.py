@@ -1,0 +1,56 @@
+"""``[sam]``: the product of two layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from darknet_bn.arrays import F32
+from darknet_bn.dialect import Dialect
+from darknet_bn.errors import ShapeError, Where
+from darknet_bn.kernels.activations import ACTIVATIONS
+from darknet_bn.layers.activation import activation_option
+from darknet_bn.layers.base import Layer, Params, Shape, Shapes, Step, resolve
+from darknet_bn.layers.options import option
+from darknet_bn.layers.scale_channels import multiply
+from darknet_bn.layers.shapes import image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sam(Layer):
+    """Multiply the layer before by another, value by value; and activate.
+
+    C: ``src/sam_layer.c`` of AlexeyAB: spatial attention.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("sam",)
+    extended: ClassVar[bool] = True
+
+    from_: int = option(None, reference=True, required=True)
+    activation: str = activation_option("linear")
+
+    def sources(self, index: int) -> tuple[int, ...]:
+        """Return the layer before, and the other."""
+        return index - 1, resolve(self.from_, index)
+
+    def out_shape(self, xs: Shapes) -> Shape:
+        """Keep the shape, which is that of both."""
+        x, other = image(xs[0]), image(xs[1], "the layer of from=")
+        if x != other:
+            raise ShapeError(
+                "the layer of from= has another shape than the layer before",
+                where=Where(key="from"),
+                expected=f"{x}",
+                found=f"{other}",
+            )
+        return x
+
+    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+        """Multiply, and activate."""
+        activation = ACTIVATIONS[self.activation]
+
+        def product(xs: Sequence[F32], y: F32) -> None:
+            multiply(xs[0], xs[1], activation, y)
+
+        return product

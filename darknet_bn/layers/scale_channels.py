@@ -1,0 +1,85 @@
+"""``[scale_channels]``: every channel of a layer times a value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.dialect import Dialect
+from darknet_bn.errors import ShapeError, Where
+from darknet_bn.kernels.activations import ACTIVATIONS, Activation, activate_tile
+from darknet_bn.kernels.blocks import Block, run_blocks
+from darknet_bn.layers.activation import activation_option
+from darknet_bn.layers.base import Layer, Params, Shape, Shapes, Step, resolve
+from darknet_bn.layers.options import option
+from darknet_bn.layers.shapes import image
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleChannels(Layer):
+    """Multiply a layer by one value a channel, or one a pixel; and activate.
+
+    C: ``src/scale_channels_layer.c`` of AlexeyAB.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("scale_channels",)
+    extended: ClassVar[bool] = True
+
+    from_: int = option(None, reference=True, required=True)
+    scale_wh: bool = option(False)
+    activation: str = activation_option("linear")
+
+    def sources(self, index: int) -> tuple[int, ...]:
+        """Return the layer before, which is the factors, and the layer that they multiply."""
+        return index - 1, resolve(self.from_, index)
+
+    def out_shape(self, xs: Shapes) -> Shape:
+        """Give the shape of the layer ``from``."""
+        factors, x = image(xs[0]), image(xs[1], "the layer of from=")
+        expected = Shape(1, x.h, x.w) if self.scale_wh else Shape(x.c)
+        if factors != expected:
+            raise ShapeError(
+                f"the layer before has not one value for each {self._what} of the layer of from=",
+                where=Where(key="from"),
+                expected=f"{expected}",
+                found=f"{factors}",
+            )
+        return x
+
+    @property
+    def _what(self) -> str:
+        return "pixel" if self.scale_wh else "channel"
+
+    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+        """Multiply, and activate."""
+        activation = ACTIVATIONS[self.activation]
+
+        def scale(xs: Sequence[F32], y: F32) -> None:
+            multiply(xs[0], xs[1], activation, y)
+
+        return scale
+
+
+def multiply(factors: F32, x: F32, activation: Activation, y: F32) -> None:
+    """Multiply arrays of images that broadcast, and activate.
+
+    Parameters
+    ----------
+    factors : float32 array (n, c, h, w), (n, c, 1, 1) or (n, 1, h, w)
+    x : float32 array (n, c, h, w)
+    activation : Activation
+    y : float32 array (n, c, h, w)
+        Where the result goes.
+    """
+    n, c, h, w = x.shape
+
+    def block(at: Block) -> None:
+        part = factors[at[0]] if factors.shape[1] == 1 else factors[at]
+        np.multiply(x[at], part, out=y[at])
+        activate_tile(y[at], activation)
+
+    run_blocks(block, n, c, h * w)

@@ -1,0 +1,108 @@
+"""``[shortcut]``: the sum of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.dialect import Dialect
+from darknet_bn.errors import ShapeError, Where
+from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
+from darknet_bn.kernels.blocks import Block, run_blocks
+from darknet_bn.kernels.shortcut import normalized_weights, shortcut_cpu, shortcut_multilayer_cpu
+from darknet_bn.layers.activation import activation_option
+from darknet_bn.layers.base import Cost, Layer, Param, Params, Shape, Shapes, Step, resolve
+from darknet_bn.layers.options import option
+from darknet_bn.layers.shapes import image
+
+_FACTORS = {"none": 0, "per_feature": 1, "per_layer": 1, "per_channel": 2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shortcut(Layer):
+    """Add other layers to the layer before, and activate.  C: ``src/shortcut_layer.c``.
+
+    pjreddie's adds one layer, whose size may differ, with the factors ``alpha`` and ``beta``;
+    AlexeyAB's any number of layers of one size, with weights that training finds.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("shortcut",)
+
+    from_: tuple[int, ...] = option((), reference=True, required=True)
+    activation: str = activation_option("linear", swish=True)
+    alpha: float = option(1.0)
+    beta: float = option(1.0)
+    weights_type: str = option("none", choices=_FACTORS, extended=True)
+    weights_normalization: str = option(
+        "none", choices=("none", "relu", "avg_relu", "softmax"), extended=True
+    )
+
+    def sources(self, index: int) -> tuple[int, ...]:
+        """Return the layer before, and those that are listed."""
+        return (index - 1, *(resolve(each, index) for each in self.from_))
+
+    def out_shape(self, xs: Shapes) -> Shape:
+        """Keep the shape of the layer before."""
+        for number, x in enumerate(xs):
+            image(x, "a layer of from=" if number else "the layer before")
+        return xs[0]
+
+    def params(self, xs: Shapes, dialect: Dialect) -> tuple[Param, ...]:
+        """Nothing, or a factor for each layer, or one for each channel of each."""
+        _check_sizes(xs, dialect)
+        per = _FACTORS[self.weights_type]
+        if not per:
+            return ()
+        shape = (len(xs),) if per == 1 else (len(xs), xs[0].c)
+        return (Param("weights", shape, init=1.0),)
+
+    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+        """Add, and activate."""
+        weights = None
+        if self.weights_type != "none":
+            factors = normalized_weights(
+                p["weights"].reshape(len(xs), -1), self.weights_normalization
+            )
+            weights = np.broadcast_to(factors, (len(xs), xs[0].c))
+        activation = ACTIVATIONS[self.activation]
+        shape = xs[0]
+
+        def add(xs: Sequence[F32], y: F32) -> None:
+            def block(at: Block) -> None:
+                parts = [x[at] for x in xs]
+                if dialect.extended:
+                    part = None if weights is None else weights[:, at[1]]
+                    shortcut_multilayer_cpu(parts[0], parts[1:], y[at], part)
+                else:
+                    shortcut_cpu(parts[0], parts[1], self.alpha, self.beta, y[at])
+                activate_tile(y[at], activation)
+
+            run_blocks(block, len(y), shape.c, shape.h * shape.w)
+
+        return add
+
+    def cost(self, xs: Shapes) -> Cost:
+        """Count an addition, and with weights a multiplication, a value that is added."""
+        each = 1 if self.weights_type == "none" else 2
+        return Cost(each * xs[0].size * (len(xs) - 1))
+
+
+def _check_sizes(xs: Shapes, dialect: Dialect) -> None:
+    x = xs[0]
+    for number, add in enumerate(xs[1:], start=1):
+        if dialect.extended:
+            fits, expected = (add.h, add.w) == (x.h, x.w), f"{x.w} x {x.h}, as the layer before"
+        else:
+            fits = number > 1 or (add.h // x.h, x.h // add.h) == (add.w // x.w, x.w // add.w)
+            expected = f"{x.w} x {x.h} times or over one factor, as the layer before"
+        if not fits:
+            raise ShapeError(
+                "a layer of from= has another size",
+                where=Where(key="from"),
+                expected=expected,
+                found=f"{add.w} x {add.h}",
+            )

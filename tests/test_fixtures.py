@@ -1,0 +1,97 @@
+"""The committed fixtures are what their provenance says, whole, and small."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+FIXTURES = Path(__file__).parent / "fixtures"
+RECORDS = sorted(
+    path for path in FIXTURES.rglob("provenance.json") if "malformed" not in path.parts
+)
+RUNS = sorted([*FIXTURES.glob("layers/*/*.npz"), *FIXTURES.glob("tiny/*.npz")])
+DIALECTS = {"pjreddie", "alexeyab"}
+MOST_BYTES = 3_000_000
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(FIXTURES).as_posix()
+
+
+def files_of(record: Path) -> dict[str, dict[str, Any]]:
+    files: dict[str, dict[str, Any]] = json.loads(record.read_text(encoding="utf-8"))["files"]
+    return files
+
+
+def test_every_file_is_on_record() -> None:
+    recorded = {record.parent / name for record in RECORDS for name in files_of(record)}
+    present = {
+        path
+        for path in FIXTURES.rglob("*")
+        if path.is_file() and path.name != "provenance.json" and "malformed" not in path.parts
+    }
+    assert present
+    assert sorted(map(name_of, present ^ recorded)) == []
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda path: name_of(path.parent))
+def test_every_file_has_the_hash_on_record(record: Path) -> None:
+    for name, made in files_of(record).items():
+        found = hashlib.sha256((record.parent / name).read_bytes()).hexdigest()
+        assert found == made["sha256"], name
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda path: name_of(path.parent))
+def test_every_result_names_its_program_and_tolerances(record: Path) -> None:
+    for name, made in files_of(record).items():
+        if not name.endswith(".npz") or name == "input.npz":
+            continue
+        assert {"program", "dialect"} <= set(made), name
+        assert made["tolerance"]["reason"], name
+        if not name.startswith("kernels"):  # one tolerance for each function there
+            with np.load(record.parent / name, allow_pickle=False) as archive:
+                outputs = set(archive.files) - {"input", "provenance"}
+            assert set(made["tolerance"]["arrays"]) == outputs, name
+
+
+def test_the_fixtures_stay_small() -> None:
+    total = sum(path.stat().st_size for path in FIXTURES.rglob("*") if path.is_file())
+    assert total <= MOST_BYTES
+
+
+@pytest.mark.parametrize("path", RUNS, ids=name_of)
+def test_a_run_holds_input_and_every_layer(path: Path) -> None:
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files if name != "provenance"}
+    names = [f"layer_{i:03d}" for i in range(len(arrays) - 1)]
+    assert set(arrays) == {"input", *names}
+    assert names
+    batch = arrays["input"].shape[0]
+    for name, values in arrays.items():
+        assert values.dtype == np.float32, name
+        assert values.ndim in (2, 4), name
+        assert values.shape[0] == batch, name
+        assert np.isfinite(values).all(), name
+
+
+def test_every_case_is_named_by_dialect() -> None:
+    for folder in FIXTURES.glob("layers/*"):
+        results = {path.stem for path in folder.glob("*.npz")}
+        assert results, folder.name
+        assert results <= DIALECTS, folder.name
+
+
+def test_copies_are_the_golden_data_byte_for_byte(shared: Path) -> None:
+    copied = 0
+    for record in RECORDS:
+        for name, made in files_of(record).items():
+            source = str(made.get("source", ""))
+            if source.startswith("golden/"):
+                assert (record.parent / name).read_bytes() == (shared / source).read_bytes(), name
+                copied += 1
+    assert copied > 0

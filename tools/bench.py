@@ -1,0 +1,247 @@
+"""Measure speed against other engines: each in a process of its own, asked in turn, medians.
+
+The engines get the same input, the same number of threads, and their outputs are compared before
+any time is believed.  OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE, which can pin numpy to slow code,
+are taken out of the environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+from make_fixtures import random_weights
+
+import darknet_bn as dn
+
+THREADS = len(os.sched_getaffinity(0))
+PAUSE = 0.1  # seconds in which the threads of the engine asked before go to sleep
+
+
+@click.group()
+def main() -> None:
+    """Measure speed against other engines: each in a process of its own, asked in turn, medians."""
+
+
+@main.command()
+@click.argument("cfg", type=click.Path(path_type=Path, exists=True))
+@click.argument("weights", type=click.Path(path_type=Path, exists=True), required=False)
+@click.option("--engine", "engines", multiple=True, help="One of those below; all by default.")
+@click.option("--rounds", default=15, show_default=True, help="How often each engine is asked.")
+def forward(cfg: Path, weights: Path | None, engines: tuple[str, ...], rounds: int) -> None:
+    """Time one image through CFG and WEIGHTS (random ones where there are none).
+
+    Engines: darknet_bn, opencv (4.x), onnxruntime (a hand-made folded ONNX).
+
+    Example: tools/bench.py forward yolov3-tiny.cfg yolov3-tiny.weights
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        if weights is None:
+            weights = Path(folder) / "random.weights"
+            random_weights(cfg, weights, seed=0)
+        asked = {
+            name: _Engine(name, cfg, weights, Path(folder)) for name in engines or tuple(ENGINES)
+        }
+        times: dict[str, list[float]] = {name: [] for name in asked}
+        for _ in range(rounds):
+            for name, engine in asked.items():
+                times[name].append(engine.ask())
+                time.sleep(PAUSE)
+        click.echo(f"{cfg.name}: {THREADS} threads, BLAS {_blas()}, median of {rounds}")
+        ours = statistics.median(times["darknet_bn"]) if "darknet_bn" in times else None
+        for name, values in times.items():
+            median = statistics.median(values)
+            ratio = f"  {ours / median:5.2f} = ours / theirs" if ours else ""
+            spread = f"{1e3 * min(values):.1f} to {1e3 * max(values):.1f}"
+            click.echo(f"  {name:<12} {1e3 * median:8.1f} ms ({spread}){ratio}")
+        _compare({name: engine.close() for name, engine in asked.items()})
+
+
+@main.command()
+@click.argument("cfg", type=click.Path(path_type=Path, exists=True))
+@click.option("--rounds", default=5, show_default=True, help="How often each is done.")
+def fold(cfg: Path, rounds: int) -> None:
+    """Time `darknet-bn fold` of random weights for CFG against copying and starting.
+
+    Example: tools/bench.py fold yolov3.cfg
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        weights = folder / "random.weights"
+        random_weights(cfg, weights, seed=0)
+        size = weights.stat().st_size
+        folding = [*_program(), "fold", str(cfg), str(weights), "-o", str(folder / "folded")]
+        measured: dict[str, list[tuple[float, int]]] = {"fold": [], "cp": [], "start": []}
+        for _ in range(rounds):
+            measured["fold"].append(_timed([*folding, "--force"]))
+            measured["cp"].append(_timed(["cp", str(weights), str(folder / "copy")]))
+            measured["start"].append(_timed([*_program(), "--version"]))
+        seconds = {key: statistics.median(t for t, _ in each) for key, each in measured.items()}
+        peak = statistics.median(memory for _, memory in measured["fold"])
+        base = seconds["cp"] + seconds["start"]
+        click.echo(f"{cfg.name}: {size} bytes, median of {rounds}")
+        for key, value in seconds.items():
+            click.echo(f"  {key:<6} {value:6.3f} s")
+        click.echo(f"  fold / (cp + start) = {seconds['fold'] / base:.2f}")
+        click.echo(f"  peak memory {peak / 2**20:.0f} MiB = {peak / size:.2f} x the file")
+
+
+@main.command(hidden=True)
+@click.argument("name")
+@click.argument("cfg", type=click.Path(path_type=Path))
+@click.argument("weights", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path))
+def engine(name: str, cfg: Path, weights: Path, folder: Path) -> None:
+    """Be an engine: time one forward pass for every line of input, then save the outputs."""
+    x = np.random.default_rng(0).random((1, *_input_dims(cfg)), np.float32)
+    run = ENGINES[name](cfg, weights, folder, x)
+    outputs = run()
+    run()
+    print(json.dumps("ready"), flush=True)
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        outputs = run()
+        print(json.dumps(time.perf_counter() - start), flush=True)
+    np.savez(folder / f"{name}.npz", *outputs)
+
+
+class _Engine:
+    """A process that computes when it is asked."""
+
+    def __init__(self, name: str, cfg: Path, weights: Path, folder: Path) -> None:
+        self._outputs = folder / f"{name}.npz"
+        command = [sys.executable, __file__, "engine", name, str(cfg), str(weights), str(folder)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_environment()
+        )
+        self._line()
+
+    def _line(self) -> object:
+        line = self._process.stdout.readline()
+        if not line:
+            raise click.ClickException("an engine stopped; its message is above")
+        return json.loads(line)
+
+    def ask(self) -> float:
+        """Return the seconds of one forward pass."""
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return float(self._line())
+
+    def close(self) -> list[np.ndarray]:
+        """End the process and return its last outputs."""
+        self._process.communicate()
+        with np.load(self._outputs) as archive:
+            return [archive[key] for key in archive.files]
+
+
+Run = Callable[[], list[np.ndarray]]
+
+
+def _darknet_bn(cfg: Path, weights: Path, folder: Path, x: np.ndarray) -> Run:
+    model = dn.load(cfg, weights)
+    heads = _heads(model)
+    return lambda: list(dn.forward(model, x, heads).values())
+
+
+def _opencv(cfg: Path, weights: Path, folder: Path, x: np.ndarray) -> Run:
+    import cv2
+
+    cv2.setNumThreads(THREADS)
+    net = cv2.dnn.readNetFromDarknet(str(cfg), str(weights))
+    model = dn.load(cfg, None)
+    names = [net.getLayer(layer).name for layer in net.getUnconnectedOutLayers()]
+    shapes = [model.network.nodes[head].y.dims for head in _heads(model)]
+    del shapes, model
+
+    def run() -> list[np.ndarray]:
+        net.setInput(x)
+        return list(net.forward(names))
+
+    return run
+
+
+def _onnxruntime(cfg: Path, weights: Path, folder: Path, x: np.ndarray) -> Run:
+    import onnxruntime
+    from bench_onnx import write_onnx
+
+    path = folder / "model.onnx"
+    write_onnx(dn.load(cfg, weights), path)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = THREADS
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda: session.run(None, {"x": x})
+
+
+ENGINES = {"darknet_bn": _darknet_bn, "opencv": _opencv, "onnxruntime": _onnxruntime}
+
+
+def _heads(model: dn.Model) -> list[int]:
+    """Return the layers in front of the detection heads, or the outputs where there are none."""
+    nodes = model.network.nodes
+    heads = [n.sources[0] for n in nodes if n.layer.names[0] == "yolo"]
+    return heads or list(model.network.outputs)
+
+
+def _compare(outputs: dict[str, list[np.ndarray]]) -> None:
+    """Say how far the engines' outputs are apart, where they give the same arrays."""
+    ours = outputs.get("darknet_bn")
+    for name, theirs in outputs.items():
+        if ours is None or name == "darknet_bn":
+            continue
+        same = [a for a in ours for b in theirs if a.shape == b.shape]
+        if len(same) != len(ours):
+            click.echo(f"  {name} gives decoded boxes, which are not compared here")
+            continue
+        error = max(np.abs(a - b).max() / np.abs(a).max() for a, b in zip(ours, theirs, strict=True))
+        click.echo(f"  {name} differs by {error:.1e} of the largest value")
+
+
+def _input_dims(cfg: Path) -> tuple[int, ...]:
+    return dn.load(cfg, None).network.input.dims
+
+
+def _program() -> list[str]:
+    return [sys.executable, "-m", "darknet_bn"]
+
+
+def _environment() -> dict[str, str]:
+    pinned = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+    return {key: value for key, value in os.environ.items() if key not in pinned}
+
+
+def _blas() -> str:
+    code = (
+        "import numpy, threadpoolctl;"
+        "print(*{i.get('architecture') for i in threadpoolctl.threadpool_info()})"
+    )
+    command = [sys.executable, "-c", code]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, env=_environment()
+    ).stdout.strip()
+
+
+def _timed(command: list[str]) -> tuple[float, int]:
+    """Run a command; return its seconds and its peak memory in bytes."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=_environment())
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    if status:
+        raise click.ClickException(f"{' '.join(command)} failed")
+    return seconds, usage.ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    main()
