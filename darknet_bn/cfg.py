@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
 
@@ -46,20 +46,16 @@ class Option:
 
 @dataclass(frozen=True)
 class Section:
-    """A section: its name without brackets, its line, and its options in file order."""
+    """A section: its name without brackets, its first and last line, its options in file order."""
 
     name: str
     line: int
+    last_line: int
     options: tuple[Option, ...] = ()
 
     def find(self, key: str) -> Option | None:
         """Return the option that counts for ``key``: the first, or None."""
         return next((option for option in self.options if option.key == key), None)
-
-    @property
-    def last_line(self) -> int:
-        """The line of the last option, or of the section where it has none."""
-        return self.options[-1].line if self.options else self.line
 
 
 @dataclass(frozen=True)
@@ -90,13 +86,13 @@ class Cfg:
     def where(self, section: int, key: str | None = None) -> Where:
         """Return the place of a section (0 is ``[net]``), or of one of its options."""
         found = self.sections[section]
-        option = found.find(key) if key else None
+        option = None if key is None else found.find(key)
         return Where(
             file=self.file,
             line=option.line if option else found.line,
-            section=found.name,
+            section=_short(found.name),
             layer=section - 1 if section else None,
-            key=key,
+            key=None if key is None else _short(key),
         )
 
     def edited(self, edits: Mapping[tuple[int, str], str | None]) -> Cfg:
@@ -108,24 +104,26 @@ class Cfg:
             The new value, or None to take the option's line (and its duplicates) away.  An option
             that is not there yet gets a new line behind the last one of its section.
         """
-        lines: list[bytes | None] = list(self.lines)
+        lines = list(self.lines)
+        added: dict[int, list[bytes]] = {}
+        end = b"\r\n" if self.lines[0].endswith(b"\r\n") else b"\n"
         for (number, key), value in edits.items():
             section = self.sections[number]
             option = section.find(key)
             if value is None:
                 for each in section.options:
                     if each.key == key:
-                        lines[each.line - 1] = None
+                        lines[each.line - 1] = b""
             elif option is None:
-                at = section.last_line - 1
-                before = lines[at] or b""
-                end = b"\r\n" if before.endswith(b"\r\n") else b"\n"
-                before = before if before.endswith(b"\n") or not before else before + end
-                lines[at] = before + f"{key}={value}".encode() + end
+                line = f"{key}={value}".encode("utf-8", "surrogateescape") + end
+                added.setdefault(section.last_line - 1, []).append(line)
             else:
-                old = lines[option.line - 1] or b""
-                lines[option.line - 1] = _with_value(old, value)
-        return _parse(b"".join(line for line in lines if line is not None), self.file)
+                lines[option.line - 1] = _with_value(self.lines[option.line - 1], value)
+        for at, new in added.items():
+            if lines[at] and not lines[at].endswith(b"\n"):  # the last line of the file
+                lines[at] += end
+            lines[at] += b"".join(new)
+        return _parse(b"".join(lines), self.file)
 
     def without_sections(self, numbers: set[int]) -> Cfg:
         """Return a copy without some sections: from their heading to their last option."""
@@ -161,8 +159,7 @@ def parse_cfg(data: str | bytes, *, file: str | None = None) -> Cfg:
     """
     raw = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else bytes(data)
     cfg = _parse(raw, file)
-    for oddity in cfg.oddities:
-        warnings.warn(oddity, DarknetWarning, stacklevel=2)
+    _warn(cfg)
     return cfg
 
 
@@ -178,19 +175,26 @@ def load_cfg(path: str | PathLike[str]) -> Cfg:
     try:
         with Path(path).open("rb") as stream:
             data = stream.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise CfgError(
-            f"cannot be read: {error.strerror or error}", where=Where(file=name)
-        ) from error
-    return parse_cfg(data, file=name)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CfgError(f"cannot be read: {reason}", where=Where(file=name)) from error
+    cfg = _parse(data, name)
+    _warn(cfg)
+    return cfg
+
+
+def _warn(cfg: Cfg) -> None:
+    for oddity in cfg.oddities:
+        warnings.warn(oddity, DarknetWarning, stacklevel=3)  # at the caller of `load_cfg`
 
 
 def _parse(data: bytes, file: str | None) -> Cfg:
     _refuse_other_formats(data, file)
     lines = _split(data)
-    sections: list[Section] = []
+    heads: list[tuple[str, int]] = []
+    lasts: list[int] = []
+    options: list[list[Option]] = []
     oddities: list[str] = []
-    options: list[Option] = []
     seen: dict[str, int] = {}
 
     for number, raw in enumerate(lines, start=1):
@@ -198,9 +202,6 @@ def _parse(data: bytes, file: str | None) -> Cfg:
         if not text or text[0] in "#;":
             continue
         if text[0] == "[":
-            if sections:
-                sections[-1] = replace(sections[-1], options=tuple(options))
-            name = text[1:-1] if text.endswith("]") else text[1:]
             if not text.endswith("]"):
                 raise CfgError(
                     "a section line must end with its bracket",
@@ -208,18 +209,21 @@ def _parse(data: bytes, file: str | None) -> Cfg:
                     expected="[name]",
                     found=_short(text),
                 )
-            sections.append(Section(name, number))
-            options, seen = [], {}
+            heads.append((text[1:-1], number))
+            lasts.append(number)
+            options.append([])
+            seen = {}
             continue
-        if not sections:
+        if not heads:
             raise CfgError(
                 "an option stands in front of the first section",
                 where=Where(file=file, line=number),
                 expected="[net]",
                 found=_short(text),
             )
+        lasts[-1] = number
         key, equals, value = text.partition("=")
-        where = Where(file=file, line=number, section=sections[-1].name, key=_short(key))
+        where = Where(file=file, line=number, section=_short(heads[-1][0]), key=_short(key))
         if equals and not value:
             oddities.append(f"{where}: there is no value behind '='; the line does not count")
             continue
@@ -228,17 +232,19 @@ def _parse(data: bytes, file: str | None) -> Cfg:
         if key in seen:
             oddities.append(f"{where}: stands twice; the first, in line {seen[key]}, counts")
         seen.setdefault(key, number)
-        options.append(Option(key, value if equals else None, number))
+        options[-1].append(Option(key, value if equals else None, number))
 
-    if sections:
-        sections[-1] = replace(sections[-1], options=tuple(options))
+    sections = tuple(
+        Section(name, line, last, tuple(body))
+        for (name, line), last, body in zip(heads, lasts, options, strict=True)
+    )
     if not sections or sections[0].name not in ("net", "network"):
         raise CfgError(
             "the first section must be [net] or [network]",
             where=Where(file=file, line=sections[0].line if sections else None),
             found=f"[{_short(sections[0].name)}]" if sections else "no section",
         )
-    return Cfg(lines, tuple(sections), file, tuple(oddities))
+    return Cfg(lines, sections, file, tuple(oddities))
 
 
 def _split(data: bytes) -> tuple[bytes, ...]:
@@ -254,13 +260,15 @@ def _strip(raw: bytes) -> str:
 
 def _with_value(raw: bytes, value: str) -> bytes:
     """Replace the value in a line; keep blanks around it and a comment behind it."""
-    head, _, tail = raw.partition(b"=")
+    new = value.encode("utf-8", "surrogateescape")
+    head, equals, tail = raw.partition(b"=")
+    if not equals:
+        name = raw.rstrip(_BLANKS)
+        return name + b"=" + new + raw[len(name) :]
     blanks = tail[: len(tail) - len(tail.lstrip(b" \t"))]
     text = tail[len(blanks) :]
-    end = text.find(b"#")
-    body = text if end < 0 else text[:end]
-    rest = text[len(body.rstrip(_BLANKS)) :]
-    return head + b"=" + blanks + value.encode("utf-8", "surrogateescape") + rest
+    body = text.partition(b"#")[0].partition(b";")[0].rstrip(_BLANKS)
+    return head + b"=" + blanks + new + text[len(body) :]
 
 
 def _refuse_other_formats(data: bytes, file: str | None) -> None:

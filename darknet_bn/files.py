@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,18 +32,24 @@ def write_files(writers: Mapping[Path, Writer]) -> None:
         A file cannot be written; the targets are as they were.
     """
     written: dict[Path, Path] = {}
-    target = Path()
     try:
         for target, write in writers.items():
-            written[target] = _write_beside(target, write)
+            with _named(target):
+                written[target] = _write_beside(target, write)
         _rename_all(written)
-    except OSError as error:
-        raise DarknetError(
-            f"cannot be written: {error.strerror or error}", where=Where(file=str(target))
-        ) from error
     finally:
         for leftover in written.values():
             leftover.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _named(target: Path) -> Iterator[None]:
+    """Turn what the system refuses into an error that names the file."""
+    try:
+        yield
+    except OSError as error:
+        reason = f"cannot be written: {error.strerror or error}"
+        raise DarknetError(reason, where=Where(file=str(target))) from error
 
 
 def _write_beside(target: Path, write: Writer) -> Path:
@@ -66,9 +73,10 @@ def _rename_all(written: Mapping[Path, Path]) -> None:
     before: dict[Path, Path | None] = {}
     try:
         for target, beside in written.items():
-            before[target] = _second_name(target) if len(written) > 1 else None
-            beside.replace(target)
-    except OSError:
+            with _named(target):
+                before[target] = _second_name(target) if len(written) > 1 else None
+                beside.replace(target)
+    except BaseException:
         for target, old in before.items():
             if old is not None:
                 old.replace(target)
@@ -88,8 +96,15 @@ def _second_name(target: Path) -> Path | None:
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     os.close(handle)
     second = Path(name)
-    second.unlink()
-    os.link(target, second)
+    try:
+        second.unlink()
+        os.link(target, second)
+    except OSError:  # a file system where a file has one name only
+        try:
+            shutil.copy2(target, second)
+        except BaseException:
+            second.unlink(missing_ok=True)
+            raise
     return second
 
 

@@ -19,6 +19,7 @@ import json
 import math
 import os
 import re
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -32,7 +33,19 @@ from darknet_bn.arrays import F32
 from darknet_bn.errors import FixtureError, Where
 from darknet_bn.files import write_files
 
-_LAYER = re.compile(r"layer_(\d{3,6})")
+_LAYER = re.compile(r"layer_([0-9]{3}|[1-9][0-9]{3,5})")
+_MEMBER = re.compile(rf"(input|provenance|{_LAYER.pattern})\.npy")
+# What `zipfile` and numpy's reader of headers raise for a damaged or an unusual archive.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    RuntimeError,
+    SyntaxError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _MAX_TEXT = 1 << 20  # bytes of provenance; a fraction of this is usual
 
 
@@ -87,7 +100,7 @@ class Fixture:
             with zipfile.ZipFile(self.path) as archive, archive.open(f"{name}.npy") as stream:
                 array: F32 = np.lib.format.read_array(stream, allow_pickle=False)
                 stream.read(1)  # past the end: the checksum is compared
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except _UNREADABLE as error:
             raise FixtureError(f"the array cannot be read: {error}", where=where) from error
         return np.ascontiguousarray(array, np.float32)
 
@@ -106,13 +119,15 @@ def load_fixture(path: str | os.PathLike[str]) -> Fixture:
     try:
         with zipfile.ZipFile(path) as archive:
             for entry in archive.infolist():
-                member = entry.filename.removesuffix(".npy")
+                match = _MEMBER.fullmatch(entry.filename)
+                if match is None:
+                    continue
                 with archive.open(entry) as stream:
-                    if member == "provenance":
+                    if match[1] == "provenance":
                         provenance = _provenance(stream, entry.file_size)
-                    elif member == "input" or _LAYER.fullmatch(member):
-                        shapes[member] = _float_shape(stream, entry.file_size, member)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+                    else:
+                        shapes[match[1]] = _float_shape(stream, entry.file_size, match[1])
+    except _UNREADABLE as error:
         reason = getattr(error, "strerror", None) or error
         raise FixtureError(f"cannot be read as .npz: {reason}", where=Where(file=name)) from error
     except FixtureError as error:

@@ -203,7 +203,9 @@ def _finite_affine(model: Model, row: FoldedLayer) -> Affine:
     affine = layer.affine(model.params[row.layer], model.dialect)
     if affine is None:
         raise FoldError("there is no batch norm", where=model.cfg.where(row.layer + 1))
-    bad = np.flatnonzero(~(np.isfinite(affine.scale) & np.isfinite(affine.shift)))
+    with np.errstate(over="ignore"):  # what float32 cannot hold is not finite either
+        factors = np.array([affine.scale, affine.shift], np.float32)
+    bad = np.flatnonzero(~np.isfinite(factors).all(axis=0))
     if bad.size:
         p = model.params[row.layer]
         channels = ", ".join(str(each) for each in bad[:8]) + (" …" if bad.size > 8 else "")

@@ -164,6 +164,10 @@ def save(model: Model, cfg: str | os.PathLike[str], weights: str | os.PathLike[s
     DarknetError
         They cannot be written.
     """
+    if os.path.realpath(cfg) == os.path.realpath(weights):
+        raise DarknetError(
+            "the cfg and the weights cannot be one file", where=Where(file=os.fspath(cfg))
+        )
     write_files(
         {
             Path(cfg): lambda stream: stream.write(model.cfg.to_bytes()),

@@ -11,7 +11,7 @@ from darknet_bn.cfg import Cfg
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE, Dialect
 from darknet_bn.errors import CfgError, ShapeError
 from darknet_bn.layers import LAYERS
-from darknet_bn.layers.base import Layer, Param, Shape, Shapes
+from darknet_bn.layers.base import Layer, Param, Shape, Shapes, resolve
 from darknet_bn.layers.net import Net
 
 _MAX_VALUES = 1 << 40  # floats in one layer's output; beyond, an option is a typing mistake
@@ -111,6 +111,13 @@ def build_network(cfg: Cfg, dialect: Dialect) -> Network:
             where=cfg.where(0),
             expected="width=, height= and channels=, or inputs=",
         )
+    if net.inputs not in (None, net.input_shape.size):
+        raise CfgError(
+            "inputs= contradicts width=, height= and channels=",
+            where=cfg.where(0, "inputs"),
+            expected=f"{net.input_shape.size}",
+            found=f"{net.inputs}",
+        )
     if len(cfg.sections) < 2:
         raise CfgError("there are no layers", where=cfg.where(0))
     nodes: list[Node] = []
@@ -170,16 +177,8 @@ def _kind(cfg: Cfg, number: int, dialect: Dialect) -> type[Layer]:
 def _link(
     cfg: Cfg, layer: Layer, index: int, first: Shape, nodes: list[Node], dialect: Dialect
 ) -> Node:
+    _check_references(cfg, layer, index)
     sources = layer.sources(index)
-    for source in sources:
-        if not -1 <= source < index or (source == -1 and index > 0):
-            key = next(iter(layer.reference_keys()), None)
-            raise CfgError(
-                "the layer reads one that does not stand in front of it",
-                where=cfg.where(index + 1, key),
-                expected=f"a layer from 0 to {index - 1}",
-                found=f"{source}",
-            )
     xs = tuple(first if source < 0 else nodes[source].y for source in sources)
     y = layer.out_shape(xs)
     if y.size > _MAX_VALUES:
@@ -194,24 +193,29 @@ def _link(
     return Node(layer, sources, xs, y, params, _owner(cfg, layer, index, params, nodes))
 
 
+def _check_references(cfg: Cfg, layer: Layer, index: int) -> None:
+    for key in layer.reference_keys():
+        for each in layer.references(key):
+            target = resolve(each, index)
+            if not 0 <= target < index:
+                raise CfgError(
+                    "the layer refers to one that does not stand in front of it",
+                    where=cfg.where(index + 1, key),
+                    expected=f"a layer from 0 to {index - 1}" if index else "none: it is the first",
+                    found=f"{each}" if each == target else f"{each}, which is {target}",
+                )
+
+
 def _owner(cfg: Cfg, layer: Layer, index: int, params: tuple[Param, ...], nodes: list[Node]) -> int:
     shared = layer.shared_with(index)
     if shared is None:
         return index
-    where = cfg.where(index + 1, "share_index")
-    if not 0 <= shared < index:
-        raise CfgError(
-            "the layer shares the weights of one that does not stand in front of it",
-            where=where,
-            expected=f"a layer from 0 to {index - 1}",
-            found=f"{shared}",
-        )
     theirs = {param.name: param.shape for param in nodes[shared].params}
     for param in params:
         if theirs.get(param.name) != param.shape:
             raise ShapeError(
                 f"the {param.name} of layer {shared} do not fit this layer, which shares them",
-                where=where,
+                where=cfg.where(index + 1, "share_index"),
                 expected=f"{param.shape}",
                 found=f"{theirs.get(param.name, 'none')}",
             )

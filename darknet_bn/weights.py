@@ -174,7 +174,7 @@ def refuse_other_formats(data: memoryview) -> None:
         It says what the file is instead.
     """
     start = bytes(data[:64])
-    text = start.lstrip().lower()
+    text = b"" if b"\0" in start else start.lstrip().lower()
     problem = None
     if not start:
         problem = "the file is empty"
@@ -217,7 +217,7 @@ def require_size(
     end, last = header.size, 0
     problem, place = "the file goes on behind the last layer", (len(network.nodes) - 1, "")
     for index, param in network.stored():
-        if partial and end == len(data) and index > last:
+        if partial and end == len(data) and index > last and end > header.size:
             return last + 1
         if end + 4 * param.stored_size > len(data):
             inside = "inside" if end < len(data) else "in front of"

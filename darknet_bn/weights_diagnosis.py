@@ -43,8 +43,6 @@ def _causes(cfg: Cfg, dialect: Dialect, network: Network, floats: int) -> Iterat
     for other in DIALECTS.values():
         if _floats(cfg, other, {}) == floats:
             yield f"it would fit the dialect {other.name}"
-    if floats == network.stored_floats + 1:
-        yield "there are 4 bytes too many: a counter of 64 bits under an old version number?"
 
 
 def _layers_held(network: Network, floats: int) -> int | None:

@@ -17,15 +17,13 @@ from typing import Any
 
 import click
 import numpy as np
-import numpy.typing as npt
 from golden_selection import copy_selection, sha256, tolerances, write_provenance
 
 import darknet_bn
+from darknet_bn.arrays import F32
 from darknet_bn.errors import DarknetError
 from darknet_bn.fixture import save_fixture
 from darknet_bn.weights import write_weights
-
-F32 = npt.NDArray[np.float32]
 
 TINY_SEED = 1
 DRIVER = Path(__file__).resolve().with_name("darknet_driver.c")
@@ -48,7 +46,11 @@ class Refusal(click.ClickException):
 
 a_file = click.Path(path_type=Path, exists=True, dir_okay=False)
 an_output = click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The file to write.",
 )
 a_seed = click.option("--seed", type=int, default=0, show_default=True, help="Of the numbers.")
 darknet_options = (
@@ -80,10 +82,11 @@ def with_darknet(command: Any) -> Any:
 def make(
     cfg: Path, weights: Path, output: Path, seed: int, source: Path | None, darknet: Path, cc: str
 ) -> None:
-    """Run CFG and WEIGHTS through Darknet and write input and layer outputs to an npz.
+    """Run a model through Darknet.
 
-    The input is uniform in 0..1, as pictures are. Mind that this Darknet leaves out the stride
-    and padding of convolutions with size=1 when it runs on the CPU.
+    Writes an npz of the input and the output of every layer. The input is uniform in 0..1, as
+    pictures are. Mind that this Darknet leaves out the stride and padding of convolutions with
+    size=1 when it runs on the CPU.
 
     Example: tools/make_fixtures.py make tiny.cfg tiny.weights -o tiny.npz --seed 7
     """
@@ -280,7 +283,9 @@ def draw(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> F32:
 @an_output
 @a_seed
 def random_command(cfg: Path, output: Path, seed: int) -> None:
-    """Write well-scaled random weights for CFG.
+    """Write random weights for a cfg.
+
+    They are scaled so that the outputs of all layers stay near 1.
 
     Example: tools/make_fixtures.py random tiny.cfg -o tiny.weights --seed 1
     """
@@ -326,7 +331,9 @@ def random_weights(cfg: Path, output: Path, seed: int) -> None:
 )
 @with_darknet
 def tiny(output: Path, darknet: Path, cc: str) -> None:
-    """Make the small detector of the README: weights, and what Darknet computes with them.
+    """Make the small detector of the README.
+
+    Writes its weights, what Darknet computes with them, and provenance.json.
 
     Example: tools/make_fixtures.py tiny
     """
@@ -359,7 +366,9 @@ def tiny(output: Path, darknet: Path, cc: str) -> None:
     help="Where the cases go.  [default: tests/fixtures]",
 )
 def copy(golden: Path, output: Path) -> None:
-    """Copy the committed selection of the folder GOLDEN; names change, bytes do not.
+    """Copy the committed part of the golden data.
+
+    Names change, bytes do not; each folder gets a provenance.json.
 
     Example: tools/make_fixtures.py copy ../shared/golden
     """

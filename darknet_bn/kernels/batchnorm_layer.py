@@ -6,35 +6,34 @@ one step leaves is still in the cache for the next, and share these blocks among
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
-from darknet_bn.errors import DarknetError, ShapeError
-from darknet_bn.kernels.blas import (
-    as_in_c,
-    axpy_cpu,
+from darknet_bn.errors import DarknetError
+from darknet_bn.kernels.blas import axpy_cpu, mean_cpu, normalize_cpu, scal_cpu, variance_cpu
+from darknet_bn.kernels.channels import (
+    Tile,
+    along_filters,
+    by_filter,
+    centred,
     channel_dot,
     channel_sum,
     expect,
-    mean_cpu,
-    normalize_cpu,
-    per_channel,
-    scal_cpu,
+    in_c,
+    output_like,
     scratch_like,
+    share_filters,
+    share_tiles,
     sizes,
     tiles,
-    variance_cpu,
 )
 from darknet_bn.kernels.convolutional_layer import add_bias, backward_bias, scale_bias
-from darknet_bn.workers import workers
 
 _DELTA_EPS = np.float32(1e-5)  # of mean_delta_cpu and variance_delta_cpu, in every Darknet
-_BLOCK_BYTES = 1 << 20  # of one array at a time; measured
-_SERIAL_BYTES = 1 << 18  # below, waking a thread costs more than it saves; measured
 
 
 @dataclass(frozen=True)
@@ -43,16 +42,27 @@ class BatchNormSaved:
 
     Attributes
     ----------
-    x, x_norm : float32 arrays, shaped like the input
-        The input, and the normalised input before scales and biases.
+    x : float32 array, shaped like the input
+        The input itself, not a copy.
     mean, variance : float32 arrays (f,)
         Of this batch.
+    dialect : Dialect
     """
 
     x: F32
-    x_norm: F32
     mean: F32
     variance: F32
+    dialect: Dialect
+
+    @property
+    def x_norm(self) -> F32:
+        """The normalised input, before scales and biases, shaped like the input.
+
+        C stores it.  It is computed anew where it is asked for, to the same bits: that takes less
+        time than to write another array of this size to memory and to read it again.
+        """
+        x_norm = normalize_cpu(by_filter(self.x), self.mean, self.variance, self.dialect)
+        return x_norm.reshape(self.x.shape)
 
 
 @dataclass(frozen=True)
@@ -119,7 +129,7 @@ def backward_scale_cpu(x_norm: F32, delta: F32, scale_updates: F32, out: F32 | N
     -----
     C: ``backward_scale_cpu`` in ``src/batchnorm_layer.c``, which accumulates in place.
     """
-    with as_in_c():
+    with in_c():
         total = channel_dot(x_norm, delta)
         expect("scale_updates", scale_updates, total.shape)
         return np.add(scale_updates, total.astype(delta.dtype), out=out)
@@ -149,7 +159,7 @@ def mean_delta_cpu(delta: F32, variance: F32) -> F32:
     Darknet.
     """
     expect("variance", variance, delta.shape[1:2])
-    with as_in_c():
+    with in_c():
         slope = -1.0 / np.sqrt((variance + _DELTA_EPS).astype(np.float64))
         return (channel_sum(delta) * slope).astype(delta.dtype)
 
@@ -179,13 +189,10 @@ def variance_delta_cpu(x: F32, delta: F32, mean: F32, variance: F32) -> F32:
     """
     _, f, _ = sizes(x)
     expect("delta", delta, x.shape)
-    expect("mean", mean, (f,))
     expect("variance", variance, (f,))
     total = np.zeros(f)
-    with as_in_c():
-        for tile in tiles(x):
-            d = scratch_like(x[tile])
-            np.subtract(x[tile], per_channel("mean", mean[tile[1]], d), out=d)
+    with in_c():
+        for tile, d in centred(x, mean):
             total[tile[1]] += channel_dot(delta[tile], d)
         slope = -0.5 * (variance + _DELTA_EPS).astype(np.float64) ** -1.5
         return (total * slope).astype(x.dtype)
@@ -231,25 +238,19 @@ def normalize_delta_cpu(
     """
     n, f, s = sizes(x)
     expect("delta", delta, x.shape)
-    expect("variance", variance, (f,))
-    expect("mean_delta", mean_delta, (f,))
+    for name, values in (("variance", variance), ("mean_delta", mean_delta)):
+        expect(name, values, (f,))
     expect("variance_delta", variance_delta, (f,))
-    if out is None:
-        out = np.empty_like(delta)
-    count = n * s
-    with as_in_c():
-        slope = variance_delta.astype(np.float64) * 2.0 / count
-        shift = mean_delta / x.dtype.type(count)
-        sigma = dialect.delta_sigma(variance)
-        for tile in tiles(x):
+    with in_c():
+        gain = 1 / dialect.delta_sigma(variance.astype(np.float64))
+        slope = variance_delta.astype(np.float64) * 2.0 / (n * s)
+        shift = mean_delta / x.dtype.type(n * s)
+        out = along_filters(np.multiply, delta, "variance", gain, out=out)
+        for tile, d in centred(x, mean):
             filters = tile[1]
-            d = scratch_like(x[tile])
-            np.subtract(x[tile], per_channel("mean", mean[filters], d), out=d)
-            np.multiply(d, per_channel("variance_delta", slope[filters], d), out=d)
-            np.add(d, per_channel("mean_delta", shift[filters], d), out=d)
-            part = out[tile]
-            np.divide(delta[tile], per_channel("variance", sigma[filters], d), out=part)
-            np.add(part, d, out=part)
+            along_filters(np.multiply, d, "variance_delta", slope[filters], out=d)
+            along_filters(np.add, d, "mean_delta", shift[filters], out=d)
+            np.add(out[tile], d, out=out[tile])
     return out
 
 
@@ -320,42 +321,41 @@ def forward_batchnorm_layer(
     C: ``forward_batchnorm_layer`` in ``src/batchnorm_layer.c``; AlexeyAB's ``[connected]`` has
     the same steps in ``src/connected_layer.c``.
     """
-    xs = _by_filter(x)
-    n, f, s = xs.shape
+    xs = by_filter(x)
+    f = xs.shape[1]
     for name in ("scales", "biases", "rolling_mean", "rolling_variance"):
         expect(name, p[name], (f,))
-    y, ys = _output(x, out)
+    y, ys = output_like(x, out)
     scales, biases = p["scales"], p["biases"]
     if not train:
 
-        def infer(tile: tuple[slice, slice]) -> None:
+        def infer(tile: Tile) -> None:
             filters, part = tile[1], ys[tile]
             mean, variance = p["rolling_mean"][filters], p["rolling_variance"][filters]
             normalize_cpu(xs[tile], mean, variance, dialect, out=part)
             scale_bias(part, scales[filters], out=part)
             add_bias(part, biases[filters], out=part)
 
-        _share(infer, list(tiles(xs)), xs)
+        share_tiles(infer, xs)
         return BatchNormForward(y, None, p["rolling_mean"], p["rolling_variance"])
 
     if np.may_share_memory(x, y):
         raise DarknetError("training cannot overwrite its input", hint="backward needs x")
-    x_norm = np.empty((n, f, s), x.dtype)
     mean, variance = np.empty((2, f), x.dtype)
 
     def normalise(filters: slice) -> None:
-        xb, nb, yb = xs[:, filters], x_norm[:, filters], ys[:, filters]
+        xb, yb = xs[:, filters], ys[:, filters]
         mean[filters] = mean_cpu(xb)
         variance[filters] = variance_cpu(xb, mean[filters])
-        normalize_cpu(xb, mean[filters], variance[filters], dialect, out=nb)
-        scale_bias(nb, scales[filters], out=yb)
+        normalize_cpu(xb, mean[filters], variance[filters], dialect, out=yb)
+        scale_bias(yb, scales[filters], out=yb)
         add_bias(yb, biases[filters], out=yb)
 
-    _share(normalise, _blocks(xs), xs)
+    share_filters(normalise, xs)
     keep = dialect.rolling_keep if rolling_keep is None else rolling_keep
     return BatchNormForward(
         y,
-        BatchNormSaved(x, x_norm.reshape(x.shape), mean, variance),
+        BatchNormSaved(x, mean, variance, dialect),
         axpy_cpu(1 - keep, mean, 1, scal_cpu(keep, p["rolling_mean"], 1), 1),
         axpy_cpu(1 - keep, variance, 1, scal_cpu(keep, p["rolling_variance"], 1), 1),
     )
@@ -367,6 +367,7 @@ def backward_batchnorm_layer(
     saved: BatchNormSaved | None,
     *,
     train: bool = True,
+    x: F32 | None = None,
     dialect: Dialect,
     bias_updates: F32 | None = None,
     scale_updates: F32 | None = None,
@@ -380,10 +381,12 @@ def backward_batchnorm_layer(
     p : mapping of float32 arrays (f,)
         As in `forward_batchnorm_layer`.
     saved : BatchNormSaved
-        What the training pass kept.  For an inference pass, its ``x`` and the ``x_norm`` that
-        the last training pass left, where C reads it.
+        What the last training pass kept.
     train : bool
-        Whether the statistics are those of the batch, or the rolling ones.
+        Whether that is the pass to go back through, with the statistics of its batch; else it is
+        an inference pass, with the rolling ones.
+    x : float32 array like ``delta_y``, optional
+        The input of the inference pass; ``saved.x`` if None.
     dialect : Dialect
         Says where eps enters, and whether the biases are trained here.
     bias_updates, scale_updates : float32 arrays (f,), optional
@@ -413,81 +416,47 @@ def backward_batchnorm_layer(
         raise DarknetError(
             "backward needs what a training pass saved", hint="run forward with train=True first"
         )
-    deltas, x, x_norm = _by_filter(delta_y), _by_filter(saved.x), _by_filter(saved.x_norm)
-    expect("x", x, deltas.shape)
-    expect("x_norm", x_norm, deltas.shape)
+    deltas, trained = by_filter(delta_y), by_filter(saved.x)
+    expect("saved.x", trained, deltas.shape)
     f = deltas.shape[1]
-    mean, variance = saved.mean, saved.variance
+    xs, mean, variance = trained, saved.mean, saved.variance
     if not train:
+        xs = trained if x is None else by_filter(x)
+        expect("x", xs, deltas.shape)
         mean, variance = p["rolling_mean"], p["rolling_variance"]
-    before = [
-        np.zeros(f, deltas.dtype) if updates is None else updates
-        for updates in (bias_updates, scale_updates)
-    ]
-    for name, values in (
-        ("scales", p["scales"]),
-        ("mean", mean),
-        ("variance", variance),
-        ("bias_updates", before[0]),
-        ("scale_updates", before[1]),
-    ):
+    scales = p["scales"]
+    for name, values in (("scales", scales), ("mean", mean), ("variance", variance)):
         expect(name, values, (f,))
-    delta_x, outs = _output(delta_y, out)
-    after = [updates.copy() for updates in before]
+    delta_x, outs = output_like(delta_y, out)
+    bias_updates = _copied("bias_updates", bias_updates, deltas)
+    scale_updates = _copied("scale_updates", scale_updates, deltas)
     mean_delta, variance_delta = np.empty((2, f), deltas.dtype)
 
     def back(filters: slice) -> None:
-        xb, delta, ob = x[:, filters], deltas[:, filters], outs[:, filters]
+        xb, delta, ob = xs[:, filters], deltas[:, filters], outs[:, filters]
         mb, vb = mean[filters], variance[filters]
         if dialect.batch_norm_trains_biases:
-            backward_bias(before[0][filters], delta, out=after[0][filters])
-        backward_scale_cpu(x_norm[:, filters], delta, before[1][filters], out=after[1][filters])
-        scale_bias(delta, p["scales"][filters], out=ob)
+            backward_bias(bias_updates[filters], delta, out=bias_updates[filters])
+        tb, sb = trained[:, filters], scale_updates[filters]
+        for tile in tiles(tb):
+            m, v = saved.mean[filters][tile[1]], saved.variance[filters][tile[1]]
+            x_norm = scratch_like(tb[tile], "x_norm")
+            normalize_cpu(tb[tile], m, v, saved.dialect, out=x_norm)
+            backward_scale_cpu(x_norm, delta[tile], sb[tile[1]], out=sb[tile[1]])
+        scale_bias(delta, scales[filters], out=ob)
         mean_delta[filters] = mean_delta_cpu(ob, vb)
         variance_delta[filters] = variance_delta_cpu(xb, ob, mb, vb)
         md, vd = mean_delta[filters], variance_delta[filters]
         normalize_delta_cpu(xb, mb, vb, md, vd, ob, dialect, out=ob)
 
-    _share(back, _blocks(deltas), deltas)
-    return BatchNormBackward(delta_x, after[0], after[1], mean_delta, variance_delta)
+    share_filters(back, deltas)
+    return BatchNormBackward(delta_x, bias_updates, scale_updates, mean_delta, variance_delta)
 
 
-def _by_filter(x: F32) -> F32:
-    """View activations of any rank as (n, f, s)."""
-    if x.ndim < 2:
-        raise ShapeError(
-            "activations have two axes or more", expected="(n, f, ...)", found=str(x.shape)
-        )
-    n, f = x.shape[:2]
-    return x.reshape(n, f, int(np.prod(x.shape[2:])))
-
-
-def _output(x: F32, out: F32 | None) -> tuple[F32, F32]:
-    """Return ``out`` or a new array like ``x``, and its view as (n, f, s)."""
-    if out is None:
-        out = np.empty(x.shape, x.dtype)
-    expect("out", out, x.shape)
-    view = _by_filter(out)
-    if not np.may_share_memory(view, out):
-        raise ShapeError("the pixels of out must lie one behind the other")
-    return out, view
-
-
-def _blocks(x: F32) -> list[slice]:
-    """Cut the filters of (n, f, s) into blocks of about equal size."""
-    f = x.shape[1]
-    if x.nbytes < _SERIAL_BYTES:
-        return [slice(0, f)]
-    threads = workers().count
-    rounds = -(-x.nbytes // (threads * _BLOCK_BYTES))
-    count = min(f, threads * rounds)
-    edges = [f * i // count for i in range(count + 1)]
-    return [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
-
-
-def _share(
-    task: Callable[..., None], parts: list[slice] | list[tuple[slice, slice]], x: F32
-) -> None:
-    """Share the parts of ``x`` among the threads."""
-    with workers().hold_blas():
-        workers().run(task, parts)
+def _copied(name: str, updates: F32 | None, deltas: F32) -> F32:
+    """Return a copy of the updates, or zeros where there are none."""
+    f = deltas.shape[1]
+    if updates is None:
+        return np.zeros(f, deltas.dtype)
+    expect(name, updates, (f,))
+    return updates.copy()

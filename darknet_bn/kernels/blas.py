@@ -1,27 +1,24 @@
 """Statistics of each filter, and Darknet's four strided helpers.  C: ``src/blas.c``.
 
-Activations are (n, f, s): images, filters, pixels.  ``channel_sum``, ``channel_dot`` and
-``per_channel`` have no twin in C, where they are the loops: they are how all batch norm functions
-add up over, and broadcast along, the filters.
+Activations are (n, f, s): images, filters, pixels.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
-
 import numpy as np
-import numpy.typing as npt
 
-from darknet_bn.arrays import F32, F64
+from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError
-from darknet_bn.workers import workers
-
-_TILE_BYTES = 1 << 20  # of intermediate values at a time: half the second-level cache of a core
-_SHORT_ROW = 64  # pixels; below, it is faster to add up over the images first
-_LONG_ROW = 4096  # pixels; below, numpy is faster with (f, s) than with (f, 1) broadcast to it
-_PIECE = 512  # values that are added up in float32; the pieces are added in float64
+from darknet_bn.kernels.channels import (
+    along_filters,
+    centred,
+    channel_dot,
+    channel_sum,
+    expect,
+    in_c,
+    sizes,
+)
 
 
 def mean_cpu(x: F32) -> F32:
@@ -47,7 +44,7 @@ def mean_cpu(x: F32) -> F32:
     the more accurate one.  Both multiply by the rounded reciprocal of n*s.
     """
     n, _, s = sizes(x)
-    with as_in_c():
+    with in_c():
         return channel_sum(x).astype(x.dtype) * _reciprocal(n * s, x)
 
 
@@ -74,12 +71,9 @@ def variance_cpu(x: F32, mean: F32) -> F32:
     C: ``variance_cpu`` in ``src/blas.c``.
     """
     n, f, s = sizes(x)
-    expect("mean", mean, (f,))
     total = np.zeros(f)
-    with as_in_c():
-        for tile in tiles(x):
-            d = scratch_like(x[tile])
-            np.subtract(x[tile], per_channel("mean", mean[tile[1]], d), out=d)
+    with in_c():
+        for tile, d in centred(x, mean):
             total[tile[1]] += channel_dot(d, d)
         return total.astype(x.dtype) * _reciprocal(n * s - 1, x)
 
@@ -113,9 +107,10 @@ def normalize_cpu(
     C: ``normalize_cpu`` in ``src/blas.c``.  The divisor is ``sqrt(v) + 1e-6`` in pjreddie on the
     CPU and ``sqrt(v + 1e-5)`` in AlexeyAB and hank-ai.  C overwrites ``x``.
     """
-    with as_in_c():
-        out = np.subtract(x, per_channel("mean", mean, x), out=out)
-        return np.divide(out, per_channel("variance", dialect.sigma(variance), x), out=out)
+    with in_c():
+        gain = 1 / dialect.sigma(variance.astype(np.float64))
+        out = along_filters(np.subtract, x, "mean", mean, out=out)
+        return along_filters(np.multiply, out, "variance", gain, out=out)
 
 
 def copy_cpu(x: F32, incx: int, y: F32, incy: int, out: F32 | None = None) -> F32:
@@ -173,7 +168,7 @@ def axpy_cpu(alpha: float, x: F32, incx: int, y: F32, incy: int, out: F32 | None
     C: ``axpy_cpu`` in ``src/blas.c``; the product is rounded before it is added.
     """
     _expect_pair(x, incx, y, incy)
-    with as_in_c():
+    with in_c():
         product = x[::incx] * np.float32(alpha)
         out = _into(y, out)
         out[::incy] += product
@@ -208,7 +203,7 @@ def scal_cpu(alpha: float, x: F32, incx: int, out: F32 | None = None) -> F32:
     """
     _expect_flat(x, incx)
     out = _into(x, out)
-    with as_in_c():
+    with in_c():
         out[::incx] *= np.float32(alpha)
     return out
 
@@ -240,145 +235,9 @@ def fill_cpu(alpha: float, x: F32, incx: int, out: F32 | None = None) -> F32:
     return out
 
 
-def sizes(x: F32) -> tuple[int, int, int]:
-    """Return n, f and s of activations.
-
-    Raises
-    ------
-    ShapeError
-        If ``x`` has not three axes.
-    """
-    if x.ndim != 3:
-        raise ShapeError("activations have three axes", expected="(n, f, s)", found=str(x.shape))
-    n, f, s = x.shape
-    return n, f, s
-
-
-def as_in_c() -> np.errstate:
-    """Compute on with NaN and infinity, without a warning, as C does."""
-    return np.errstate(all="ignore")
-
-
-def channel_sum(x: F32) -> F64:
-    """Sum of each filter.
-
-    Parameters
-    ----------
-    x : float32 or float64 array (n, f, s)
-
-    Returns
-    -------
-    total : float64 array (f,)
-        Of pieces of at most some 500 values that were added in the type of ``x``, in another
-        order than C's.
-    """
-    n, f, s = sizes(x)
-    if s < _SHORT_ROW:
-        columns = np.ones(n, x.dtype) @ x.reshape(n, f * s)
-        return columns.reshape(f, s).sum(axis=1, dtype=np.float64)
-    piece = _piece(s)
-    rows = x.reshape(n, f * (s // piece), piece) @ np.ones(piece, x.dtype)
-    return rows.sum(axis=0, dtype=np.float64).reshape(f, s // piece).sum(axis=1)
-
-
-def channel_dot(a: F32, b: F32) -> F64:
-    """Sum of the products of each filter.
-
-    Parameters
-    ----------
-    a, b : float32 or float64 arrays (n, f, s)
-
-    Returns
-    -------
-    total : float64 array (f,)
-        Added up as in `channel_sum`.
-
-    Raises
-    ------
-    ShapeError
-        If the shapes differ.
-    """
-    n, f, s = sizes(a)
-    expect("the second array", b, a.shape)
-    if s < _SHORT_ROW:
-        columns = np.einsum("nk,nk->k", a.reshape(n, f * s), b.reshape(n, f * s))
-        return columns.reshape(f, s).sum(axis=1, dtype=np.float64)
-    pieces = (n, f * (s // _piece(s)), _piece(s))
-    rows = a.reshape(pieces)[:, :, None, :] @ b.reshape(pieces)[:, :, :, None]
-    return rows.sum(axis=0, dtype=np.float64).reshape(f, -1).sum(axis=1)
-
-
-def per_channel(name: str, values: F32 | F64, x: F32) -> F32:
-    """Shape one value a filter so that it broadcasts to ``x``.
-
-    Parameters
-    ----------
-    name : str
-        What the values are, for the message.
-    values : float32 or float64 array (f,)
-    x : float32 or float64 array (n, f, s)
-
-    Returns
-    -------
-    values : array (f, 1) or (f, s), of the type of ``x``
-
-    Raises
-    ------
-    ShapeError
-        If there is not one value a filter.
-    """
-    n, f, s = sizes(x)
-    expect(name, values, (f,))
-    values = values.astype(x.dtype, copy=False)
-    if n > 1 and f > 1 and 1 < s < _LONG_ROW:
-        return np.repeat(values, s).reshape(f, s)
-    return values[:, None]
-
-
-def tiles(x: F32) -> Iterator[tuple[slice, slice]]:
-    """Cut activations into parts of images and filters that stay in the cache of one core.
-
-    Parameters
-    ----------
-    x : float32 or float64 array (n, f, s)
-
-    Yields
-    ------
-    images, filters : slices
-        Whole images, or where one image is too large, some filters of one.
-    """
-    n, f, s = sizes(x)
-    images = max(1, _TILE_BYTES // max(1, f * s * x.itemsize))
-    filters = f if images > 1 else max(1, _TILE_BYTES // max(1, s * x.itemsize))
-    for image in range(0, n, images):
-        for first in range(0, f, filters):
-            yield slice(image, min(n, image + images)), slice(first, min(f, first + filters))
-
-
-def scratch_like(x: F32) -> F32:
-    """Borrow a buffer of this thread with shape and type of ``x``, valid until the next call."""
-    buffer = workers().scratch(x.nbytes // np.float32().nbytes, "batch norm")
-    return buffer.view(x.dtype).reshape(x.shape)
-
-
-def expect(name: str, array: npt.NDArray[np.floating], shape: tuple[int, ...]) -> None:
-    """Raise a ShapeError that says what was expected and found, unless the shape is right."""
-    if array.shape != shape:
-        raise ShapeError(
-            f"{name} does not fit the activations", expected=str(shape), found=str(array.shape)
-        )
-
-
-@functools.cache
-def _piece(s: int) -> int:
-    """Longest part of which a row of ``s`` pixels has a whole number; the row if all are short."""
-    whole = (piece for piece in range(min(s, _PIECE), _SHORT_ROW - 1, -1) if s % piece == 0)
-    return next(whole, s)
-
-
 def _reciprocal(count: int, x: F32) -> np.floating:
     """1 / count in the type of ``x``; infinity for none."""
-    return x.dtype.type(np.divide(1.0, count))
+    return x.dtype.type(1 / count if count else np.inf)
 
 
 def _expect_flat(x: F32, incx: int) -> None:

@@ -9,18 +9,20 @@ from darknet_bn.workers import workers
 
 Block: TypeAlias = "tuple[slice, slice]"
 
-_BLOCK = 1 << 16  # floats; a block with its input and scratch stays in the second-level cache
+_BLOCK = 1 << 17  # floats: half the second-level cache of a core; smaller ones do not pay
 
 
-def blocks(n: int, units: int, floats: int) -> list[Block]:
-    """Cut ``(n, units)`` into parts of about the same size.
+def blocks(n: int, units: int, floats: int, threads: int) -> list[Block]:
+    """Cut ``(n, units)`` into parts of about the same size, as many for each thread.
 
     Parameters
     ----------
     n, units : int
-        Images, and what each is made of: channels, anchors …
+        Images, and what each is made of: channels, planes, values …
     floats : int
         How many values a unit has.
+    threads : int
+        How many threads share the parts.
 
     Returns
     -------
@@ -31,7 +33,8 @@ def blocks(n: int, units: int, floats: int) -> list[Block]:
     if image <= _BLOCK:
         step = max(1, _BLOCK // max(1, image))
         return [(slice(at, min(n, at + step)), slice(0, units)) for at in range(0, n, step)]
-    step = -(-units // -(-image // _BLOCK))
+    parts = -(-image // (_BLOCK * threads)) * threads
+    step = -(-units // parts)
     return [
         (slice(at, at + 1), slice(unit, min(units, unit + step)))
         for at in range(n)
@@ -41,4 +44,5 @@ def blocks(n: int, units: int, floats: int) -> list[Block]:
 
 def run_blocks(task: Callable[[Block], None], n: int, units: int, floats: int) -> None:
     """Call ``task`` for every block of ``(n, units)``, on all threads, and wait for the last."""
-    workers().run(task, blocks(n, units, floats))
+    shared = workers()
+    shared.run(task, blocks(n, units, floats, shared.count))

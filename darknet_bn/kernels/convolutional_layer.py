@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.kernels.blas import as_in_c, channel_sum, expect, per_channel
+from darknet_bn.kernels.channels import along_filters, channel_sum, expect, in_c
 
 
 def scale_bias(x: F32, scales: F32, out: F32 | None = None) -> F32:
@@ -35,8 +35,8 @@ def scale_bias(x: F32, scales: F32, out: F32 | None = None) -> F32:
     -----
     C: ``scale_bias`` in ``src/convolutional_layer.c``, which overwrites ``x``.
     """
-    with as_in_c():
-        return np.multiply(x, per_channel("scales", scales, x), out=out)
+    with in_c():
+        return along_filters(np.multiply, x, "scales", scales, out=out)
 
 
 def add_bias(x: F32, biases: F32, out: F32 | None = None) -> F32:
@@ -62,8 +62,8 @@ def add_bias(x: F32, biases: F32, out: F32 | None = None) -> F32:
     -----
     C: ``add_bias`` in ``src/convolutional_layer.c``, which overwrites ``x``.
     """
-    with as_in_c():
-        return np.add(x, per_channel("biases", biases, x), out=out)
+    with in_c():
+        return along_filters(np.add, x, "biases", biases, out=out)
 
 
 def backward_bias(bias_updates: F32, delta: F32, out: F32 | None = None) -> F32:
@@ -90,7 +90,7 @@ def backward_bias(bias_updates: F32, delta: F32, out: F32 | None = None) -> F32:
     -----
     C: ``backward_bias`` in ``src/convolutional_layer.c``, which accumulates in place.
     """
-    with as_in_c():
+    with in_c():
         total = channel_sum(delta)
         expect("bias_updates", bias_updates, total.shape)
         return np.add(bias_updates, total.astype(delta.dtype), out=out)

@@ -26,7 +26,7 @@ from darknet_bn.workers import workers
 _ROWS = 1 << 14  # floats of one row position that a task transforms at once
 _TILES = 96  # tiles in a block where threads share the tiles
 _TILES_AT_ONCE = 192  # tiles in a block where threads share the filters
-_PRODUCT = 1 << 20  # multiplications up to which OpenBLAS multiplies without packing
+_PRODUCT = 1_000_000  # multiplications up to which OpenBLAS multiplies without packing
 _SUMS = 1 << 12  # filters times tiles that are transformed back at once
 _HEAVY = 1 << 21  # floats of transformed filters that should be read once only
 

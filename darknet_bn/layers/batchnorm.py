@@ -45,7 +45,9 @@ class BatchNorm(Layer):
         return rolling_affine(p, dialect)
 
     def keeps_batch_norm(self) -> str | None:
-        """Scales that the file does not hold cannot be folded."""
+        """Statistics that the file does not hold cannot be folded."""
+        if self.dontload:
+            return "dontload: the file has no statistics"
         return "dontloadscales: the file has no statistics" if self.dontloadscales else None
 
     def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:

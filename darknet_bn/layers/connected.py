@@ -79,7 +79,9 @@ class Connected(Layer):
         }
 
     def keeps_batch_norm(self) -> str | None:
-        """Scales or weights that the file does not hold cannot be folded."""
+        """Statistics or weights that the file does not hold cannot be folded."""
+        if self.dontload:
+            return "dontload: the file has no weights"
         return "dontloadscales: the file has no statistics" if self.dontloadscales else None
 
     def edits_without_batch_norm(self) -> dict[str, str | None]:

@@ -184,6 +184,8 @@ class Convolutional(Layer):
             return "xnor/binary: the weights count by their signs"
         if self.dontload:
             return "dontload: the file has no weights"
+        if 0 < self.numload < self.filters:
+            return "numload: the file has only some of the filters"
         return "dontloadscales: the file has no statistics" if self.dontloadscales else None
 
     def edits_without_batch_norm(self) -> dict[str, str | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import math
 import re
 import typing
 from collections.abc import Callable, Hashable, Iterable
@@ -15,11 +16,11 @@ from darknet_bn.cfg import Cfg, Section
 from darknet_bn.dialect import PJREDDIE, Dialect
 from darknet_bn.errors import CfgError, Where
 
-_INT = re.compile(r"[+-]?\d+")
+_INT = re.compile(r"[+-]?[0-9]+")
 _FLOAT = re.compile(
     r"[+-]?(0x([0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)(p[+-]?\d+)?|inf(inity)?|nan"
     r"|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _INT_LIMIT = 2**31
 
@@ -212,11 +213,11 @@ def _number(
     digits = match.group()
     value: int | float
     if kind is int:
-        value = int(digits) if len(digits) < 12 else _INT_LIMIT
+        value = int(digits) if len(digits.lstrip("+-0")) < 12 else _INT_LIMIT
         if not -_INT_LIMIT <= value < _INT_LIMIT:
             raise CfgError("the integer does not fit 32 bits", where=where, found=_shown(digits))
     else:
-        value = float.fromhex(digits) if "x" in digits.lower() else float(digits)
+        value = _float(digits)
     rest = text[match.end() :]
     if rest and rest[0] not in "#;":
         odd(f"{where}: {_shown(text)} is read as {value}, as Darknet does")
@@ -228,6 +229,15 @@ def _number(
             found=f"{value}",
         )
     return value
+
+
+def _float(digits: str) -> float:
+    if "x" not in digits.lower():
+        return float(digits)
+    try:
+        return float.fromhex(digits)
+    except OverflowError:  # `float` gives infinity here, and so does C
+        return -math.inf if digits.startswith("-") else math.inf
 
 
 def _word(text: str, rule: Rule, dialect: Dialect, where: Where, odd: Callable[[str], None]) -> str:

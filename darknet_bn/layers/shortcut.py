@@ -27,7 +27,9 @@ class Shortcut(Layer):
     """Add other layers to the layer before, and activate.  C: ``src/shortcut_layer.c``.
 
     pjreddie's adds one layer, whose size may differ, with the factors ``alpha`` and ``beta``;
-    AlexeyAB's any number of layers of one size, with weights that training finds.
+    AlexeyAB's any number of layers of one size, with weights that training finds.  One layer of
+    another size, as its resnet cfgs have, today's AlexeyAB does not take; its older versions did
+    what pjreddie's does, and so does this.
     """
 
     names: ClassVar[tuple[str, ...]] = ("shortcut",)
@@ -53,7 +55,7 @@ class Shortcut(Layer):
 
     def params(self, xs: Shapes, dialect: Dialect) -> tuple[Param, ...]:
         """Nothing, or a factor for each layer, or one for each channel of each."""
-        _check_sizes(xs, dialect)
+        self._check_sizes(xs, dialect)
         per = _FACTORS[self.weights_type]
         if not per:
             return ()
@@ -70,15 +72,17 @@ class Shortcut(Layer):
             weights = np.broadcast_to(factors, (len(xs), xs[0].c))
         activation = ACTIVATIONS[self.activation]
         shape = xs[0]
+        alpha, beta = (1.0, 1.0) if dialect.extended else (self.alpha, self.beta)
+        one = not dialect.extended or (xs[1].h, xs[1].w) != (shape.h, shape.w)
 
         def add(xs: Sequence[F32], y: F32) -> None:
             def block(at: Block) -> None:
                 parts = [x[at] for x in xs]
-                if dialect.extended:
+                if one:
+                    shortcut_cpu(parts[0], parts[1], alpha, beta, y[at])
+                else:
                     part = None if weights is None else weights[:, at[1]]
                     shortcut_multilayer_cpu(parts[0], parts[1:], y[at], part)
-                else:
-                    shortcut_cpu(parts[0], parts[1], self.alpha, self.beta, y[at])
                 activate_tile(y[at], activation)
 
             run_blocks(block, len(y), shape.c, shape.h * shape.w)
@@ -90,19 +94,16 @@ class Shortcut(Layer):
         each = 1 if self.weights_type == "none" else 2
         return Cost(each * xs[0].size * (len(xs) - 1))
 
-
-def _check_sizes(xs: Shapes, dialect: Dialect) -> None:
-    x = xs[0]
-    for number, add in enumerate(xs[1:], start=1):
-        if dialect.extended:
-            fits, expected = (add.h, add.w) == (x.h, x.w), f"{x.w} x {x.h}, as the layer before"
-        else:
-            fits = number > 1 or (add.h // x.h, x.h // add.h) == (add.w // x.w, x.w // add.w)
-            expected = f"{x.w} x {x.h} times or over one factor, as the layer before"
-        if not fits:
-            raise ShapeError(
-                "a layer of from= has another size",
-                where=Where(key="from"),
-                expected=expected,
-                found=f"{add.w} x {add.h}",
-            )
+    def _check_sizes(self, xs: Shapes, dialect: Dialect) -> None:
+        x = xs[0]
+        same = dialect.extended and (len(xs) > 2 or self.weights_type != "none")
+        counted = xs[1:] if dialect.extended else xs[1:2]
+        for add in counted:
+            factors = (add.h // x.h, x.h // add.h), (add.w // x.w, x.w // add.w)
+            if (add.h, add.w) != (x.h, x.w) if same else factors[0] != factors[1]:
+                raise ShapeError(
+                    "a layer of from= has another size than the layer before",
+                    where=Where(key="from"),
+                    expected=f"{x.w} x {x.h}" + ("" if same else ", times or over one factor"),
+                    found=f"{add.w} x {add.h}",
+                )

@@ -10,7 +10,6 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
-from darknet_bn.errors import ShapeError, Where
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
 from darknet_bn.kernels.blocks import Block, run_blocks
 from darknet_bn.layers.base import Layer, Params, Shape, Shapes, Step
@@ -80,20 +79,17 @@ class Yolo(Layer):
 
     @property
     def anchor_sizes(self) -> tuple[tuple[float, float], ...]:
-        """Width and height of each of ``masks``, in pixels of the network's input."""
-        values = (*self.anchors, *(0.5,) * (2 * self.num))
+        """Width and height of each of ``masks``, in pixels of the network's input.
+
+        Published files have masks beyond ``num``, where C reads past its array; the list of anchors
+        has them, and counts here.
+        """
+        values = (*self.anchors, *(0.5,) * (2 * max(self.masks) + 2))
         return tuple((values[2 * each], values[2 * each + 1]) for each in self.masks)
 
     def out_shape(self, xs: Shapes) -> Shape:
         """Keep the shape, whose channels must be as many as masks and classes ask for."""
         x, count = image(xs[0]), len(self.masks)
-        if max(self.masks) >= self.num:
-            raise ShapeError(
-                "the mask names an anchor that is not there",
-                where=Where(key="mask"),
-                expected=f"0 to {self.num - 1}, for num={self.num}",
-                found=f"{max(self.masks)}",
-            )
         what = f"{count} masks x ({_BOX} + {self.classes} classes)"
         check_filters(x, count * (_BOX + self.classes), what)
         return x

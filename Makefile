@@ -1,0 +1,23 @@
+# make: everything a change has to pass
+PYTHON ?= .venv/bin/python
+SHARED ?= ../shared
+
+.PHONY: check test golden bench
+
+check:
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+	$(PYTHON) -m pytest -q
+
+test:
+	$(PYTHON) -m pytest -q
+
+golden:
+	$(PYTHON) tools/make_fixtures.py tiny
+	$(PYTHON) tools/make_fixtures.py copy $(SHARED)/golden
+
+bench:
+	$(PYTHON) tools/bench.py forward $(SHARED)/models/yolov3-tiny/yolov3-tiny.cfg $(SHARED)/models/yolov3-tiny/yolov3-tiny.weights
+	$(PYTHON) tools/bench.py forward $(SHARED)/cfg/pjreddie/yolov3.cfg
+	$(PYTHON) tools/bench.py fold $(SHARED)/cfg/pjreddie/yolov3.cfg

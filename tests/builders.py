@@ -1,0 +1,64 @@
+"""Small nets with random weights, for tests that need a model of their own."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+import darknet_bn as dn
+from darknet_bn.cfg import parse_cfg
+from darknet_bn.dialect import DIALECTS
+from darknet_bn.network import Network, build_network
+from darknet_bn.weights import Header
+
+
+def cfg_text(*sections: str, width: int = 8, height: int = 8, channels: int = 3) -> bytes:
+    """Join sections, written ``[name] key=value key=value``, behind a ``[net]``."""
+    net = f"[net] width={width} height={height} channels={channels}"
+    blocks = ("\n".join(section.split()) for section in (net, *sections))
+    return ("\n\n".join(blocks) + "\n").encode()
+
+
+def network_of(cfg: bytes, dialect: str = "alexeyab") -> Network:
+    return build_network(parse_cfg(cfg), DIALECTS[dialect])
+
+
+def random_floats(network: Network, seed: int = 0) -> bytes:
+    """Values like those of trained nets for every array of a file, in its order."""
+    rng = np.random.default_rng(seed)
+    parts = [
+        _draw(param.name, param.stored_size, param.size // param.shape[0], rng)
+        for _, param in network.stored()
+    ]
+    return b"".join(part.astype("<f4").tobytes() for part in parts)
+
+
+def _draw(name: str, size: int, row: int, rng: np.random.Generator) -> np.ndarray:
+    if name == "rolling_variance":
+        return rng.uniform(0.05, 2, size)
+    if name == "scales":
+        return rng.uniform(0.5, 1.5, size) * rng.choice([-1, 1, 1, 1], size)
+    if name == "weights":
+        return rng.standard_normal(size) / np.sqrt(row)
+    return rng.standard_normal(size) * 0.5
+
+
+def weights_bytes(
+    cfg: bytes, dialect: str = "alexeyab", *, seed: int = 0, header: Header | None = None
+) -> bytes:
+    """A complete ``.weights`` file for a cfg."""
+    header = header or Header(revision=5)
+    return header.to_bytes() + random_floats(network_of(cfg, dialect), seed)
+
+
+def random_model(cfg: bytes, dialect: str = "alexeyab", *, seed: int = 0) -> dn.Model:
+    """A model of a cfg with random weights; its warnings are passed over."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dn.DarknetWarning)
+        return dn.load(cfg, weights_bytes(cfg, dialect, seed=seed), dialect=dialect)
+
+
+def random_input(model: dn.Model, batch: int = 2, seed: int = 7) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((batch, *model.network.input.dims), dtype=np.float32)

@@ -1,0 +1,17 @@
+"""``[empty]``."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from darknet_bn.layers.base import Shape
+
+
+@pytest.mark.parametrize("name", ["empty", "silence"])
+def test_nothing_happens(run, read, name):
+    layer = read(f"[{name}]")
+    x = np.random.default_rng(1).standard_normal((2, 3, 4, 5), dtype=np.float32)
+    assert layer.extended
+    assert layer.is_alias((Shape(3, 4, 5),))
+    np.testing.assert_array_equal(run(layer, x), x)

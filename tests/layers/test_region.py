@@ -1,0 +1,90 @@
+"""``[region]``, as each dialect stores it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from darknet_bn.dialect import ALEXEYAB, PJREDDIE
+from darknet_bn.errors import CfgError, ShapeError
+from darknet_bn.layers.base import Shape
+from darknet_bn.layers.region import Region
+
+SIZES = [(3, 2, 4, 1, 3, 4), (1, 3, 4, 3, 2, 1), (2, 1, 5, 2, 3, 3), (5, 20, 4, 2, 13, 13)]
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def softmax(x, axis):
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+def random_input(num, classes, coords, n, h, w):
+    shape = (n, num * (coords + 1 + classes), h, w)
+    return np.random.default_rng(1).standard_normal(shape, dtype=np.float32) * 3
+
+
+@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize("shares", [False, True])
+@pytest.mark.parametrize(("num", "classes", "coords", "n", "h", "w"), SIZES)
+def test_planes_of_pjreddie(run, num, classes, coords, n, h, w, shares, background):
+    x = random_input(num, classes, coords, n, h, w)
+    layer = Region(num=num, classes=classes, coords=coords, softmax=shares, background=background)
+    y = run(layer, x, dialect=PJREDDIE)
+    expected = x.astype(np.float64).reshape(n, num, -1, h, w)
+    expected[:, :, :2] = sigmoid(expected[:, :, :2])
+    if not background:
+        expected[:, :, coords] = sigmoid(expected[:, :, coords])
+    if shares:
+        first = coords if background else coords + 1
+        expected[:, :, first:] = softmax(expected[:, :, first:], 2)
+    else:
+        expected[:, :, coords + 1 :] = sigmoid(expected[:, :, coords + 1 :])
+    # float32 exponentials of values up to 12
+    np.testing.assert_allclose(y, expected.reshape(x.shape), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("shares", [False, True])
+@pytest.mark.parametrize(("num", "classes", "coords", "n", "h", "w"), SIZES)
+def test_cells_of_alexeyab(run, num, classes, coords, n, h, w, shares):
+    x = random_input(num, classes, coords, n, h, w)
+    layer = Region(num=num, classes=classes, coords=coords, softmax=shares)
+    y = run(layer, x, dialect=ALEXEYAB)
+    cells = x.astype(np.float64).reshape(n, num, -1, h, w).transpose(0, 3, 4, 1, 2).copy()
+    cells[..., 4] = sigmoid(cells[..., 4])  # whatever coords is
+    if shares:
+        cells[..., 5 : 5 + classes] = softmax(cells[..., 5 : 5 + classes], -1)
+    assert y.shape == x.shape
+    # float32 exponentials of values up to 12
+    np.testing.assert_allclose(y.reshape(cells.shape), cells, rtol=1e-6, atol=1e-6)
+
+
+def test_alexeyab_has_no_background(run):
+    x = random_input(2, 3, 4, 2, 3, 4)
+    plain, background = (
+        Region(num=2, classes=3, softmax=True, background=each) for each in (False, True)
+    )
+    np.testing.assert_array_equal(run(plain, x), run(background, x))
+
+
+def test_options(read):
+    layer = read(
+        "[region]\nanchors = 1.08,1.19,  3.42,4.41\nbias_match=1\nclasses=3\ncoords=4\nnum=2\n"
+        "softmax=1\njitter=.2\nrescore=1\nobject_scale=5\nnoobject_scale=1\nclass_scale=1\n"
+        "coord_scale=1\nabsolute=1\nthresh = .6\nrandom=0"
+    )
+    assert layer.anchor_sizes == ((1.08, 1.19), (3.42, 4.41))
+    assert layer.filters_per_class() == 2
+    assert (read("[region]", PJREDDIE).max, read("[region]", ALEXEYAB).max) == (30, 200)
+
+
+def test_what_does_not_fit_is_refused(read):
+    with pytest.raises(ShapeError, match=r"expected filters=125: 5 anchors x \(4 \+ 1 \+ 20 class"):
+        Region(num=5, classes=20).out_shape((Shape(425, 13, 13),))
+    with pytest.raises(ShapeError, match=r"tree: .*not supported yet"):
+        read("[region]\ntree=data/9k.tree").out_shape((Shape(25, 13, 13),))
+    with pytest.raises(CfgError, match="coords: the value is too small"):
+        read("[region]\ncoords=3")
