@@ -23,7 +23,7 @@ from darknet_bn.errors import (
 from darknet_bn.fixture import Fixture, load_fixture
 from darknet_bn.fold import FoldedLayer, check_fold, fold_batchnorm, fold_report
 from darknet_bn.model import Model, load, save
-from darknet_bn.network import Network
+from darknet_bn.network import Network, build_network, detect_dialect
 from darknet_bn.run import forward
 from darknet_bn.summary import inspect, summarise
 from darknet_bn.verify import Report, record, verify
@@ -53,7 +53,9 @@ __all__ = [
     "WeightsError",
     "Where",
     "__version__",
+    "build_network",
     "check_fold",
+    "detect_dialect",
     "fold_batchnorm",
     "fold_report",
     "forward",

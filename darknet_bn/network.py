@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from darknet_bn.cfg import Cfg
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE, Dialect
 from darknet_bn.errors import CfgError, ShapeError
-from darknet_bn.layers import LAYERS
+from darknet_bn.layers import LAYERS, NOT_YET
 from darknet_bn.layers.base import Layer, Param, Shape, Shapes, resolve
 from darknet_bn.layers.net import Net
 
@@ -158,10 +157,12 @@ def detect_dialect(cfg: Cfg) -> tuple[Dialect, str]:
 def _kind(cfg: Cfg, number: int, dialect: Dialect) -> type[Layer]:
     name = cfg.sections[number].name
     kind = LAYERS.get(name)
+    if name in NOT_YET:
+        raise CfgError("the section is not supported yet", where=cfg.where(number))
     if kind is None:
         near = difflib.get_close_matches(name, LAYERS, n=1)
         raise CfgError(
-            "the section is unknown or not supported",
+            "the section is unknown",
             where=cfg.where(number),
             hint=f"did you mean [{near[0]}]?" if near else None,
         )
@@ -221,7 +222,3 @@ def _owner(cfg: Cfg, layer: Layer, index: int, params: tuple[Param, ...], nodes:
             )
     return nodes[shared].owner
 
-
-def bytes_of(params: tuple[Param, ...]) -> int:
-    """Return how many bytes an array of each parameter takes in memory."""
-    return 4 * sum(math.prod(param.shape) for param in params)

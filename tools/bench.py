@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
-import shutil
 import statistics
 import subprocess
 import sys
@@ -160,10 +158,7 @@ def _opencv(cfg: Path, weights: Path, folder: Path, x: np.ndarray) -> Run:
 
     cv2.setNumThreads(THREADS)
     net = cv2.dnn.readNetFromDarknet(str(cfg), str(weights))
-    model = dn.load(cfg, None)
-    names = [net.getLayer(layer).name for layer in net.getUnconnectedOutLayers()]
-    shapes = [model.network.nodes[head].y.dims for head in _heads(model)]
-    del shapes, model
+    names = net.getUnconnectedOutLayersNames()
 
     def run() -> list[np.ndarray]:
         net.setInput(x)
@@ -209,7 +204,7 @@ def _compare(outputs: dict[str, list[np.ndarray]]) -> None:
 
 
 def _input_dims(cfg: Path) -> tuple[int, ...]:
-    return dn.load(cfg, None).network.input.dims
+    return dn.build_network(dn.load_cfg(cfg), dn.ALEXEYAB).input.dims
 
 
 def _program() -> list[str]:

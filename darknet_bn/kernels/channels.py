@@ -182,28 +182,19 @@ def scratch_like(x: F32, purpose: str) -> F32:
     return buffer.view(x.dtype).reshape(x.shape)
 
 
-def tiles(x: F32, size: int = _TILE_BYTES) -> Iterator[Tile]:
-    """Cut activations into parts of about so many bytes.
+def tiles(x: F32) -> Iterator[Tile]:
+    """Cut activations into parts of which one thread can hold intermediate values.
 
     Parameters
     ----------
     x : float32 or float64 array (n, f, s)
-    size : int, optional
-        In bytes; by default what one thread should hold of intermediate values.
 
     Yields
     ------
     images, filters : slices
         Whole images, or where one image is too large, some filters of one.
     """
-    n, f, s = sizes(x)
-    parts = max(1, -(-x.nbytes // size))
-    images = -(-n // min(n, parts)) if n else 1
-    parts = max(1, -(-images * f * s * x.itemsize // size)) if images == 1 else 1
-    filters = -(-f // min(f, parts)) if f else 1
-    for image in range(0, n, images):
-        for first in range(0, f, filters):
-            yield slice(image, min(n, image + images)), slice(first, min(f, first + filters))
+    return _cut(x, _TILE_BYTES)
 
 
 def by_filter(x: F32) -> F32:
@@ -253,7 +244,7 @@ def share_filters(task: Callable[[slice], None], x: F32) -> None:
 
 def share_tiles(task: Callable[[Tile], None], x: F32) -> None:
     """Give all images and filters to ``task``, in tiles that stay in the cache, on all threads."""
-    _share(task, list(tiles(x, -(-x.nbytes // _parts(x)))))
+    _share(task, list(_cut(x, -(-x.nbytes // _parts(x)))))
 
 
 def _share(task: Callable[[T], None], parts: list[T]) -> None:
@@ -274,6 +265,18 @@ def _piece(s: int) -> int:
     """Longest part of which a row of ``s`` pixels has a whole number; the row if all are short."""
     whole = (piece for piece in range(min(s, _PIECE), _SHORT_SUM // 2, -1) if s % piece == 0)
     return next(whole, s)
+
+
+def _cut(x: F32, size: int) -> Iterator[Tile]:
+    """Cut activations into parts of about ``size`` bytes."""
+    n, f, s = sizes(x)
+    parts = max(1, -(-x.nbytes // max(1, size)))
+    images = -(-n // min(n, parts)) if n else 1
+    parts = max(1, -(-f * s * x.itemsize // max(1, size))) if images == 1 else 1
+    filters = -(-f // min(f, parts)) if f else 1
+    for image in range(0, n, images):
+        for first in range(0, f, filters):
+            yield slice(image, min(n, image + images)), slice(first, min(f, first + filters))
 
 
 def _parts(x: F32) -> int:

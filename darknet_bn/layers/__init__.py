@@ -48,3 +48,28 @@ KINDS: tuple[type[Layer], ...] = (
 )
 
 LAYERS: dict[str, type[Layer]] = {name: kind for kind in KINDS for name in kind.names}
+
+NOT_YET = frozenset(
+    {
+        "contrastive",
+        "conv_lstm",
+        "crnn",
+        "crop",
+        "deconv",
+        "deconvolutional",
+        "detection",
+        "Gaussian_yolo",
+        "gru",
+        "history",
+        "implicit",
+        "iseg",
+        "l2norm",
+        "local",
+        "logistic",
+        "lrn",
+        "lstm",
+        "normalization",
+        "rnn",
+    }
+)
+"""Sections that Darknet has and this package does not."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
@@ -12,23 +12,24 @@ from darknet_bn.kernels.activations import ACTIVATIONS, activate_array
 from darknet_bn.layers.base import Layer, Params, Shapes, Step
 from darknet_bn.layers.options import option
 
-# Outside [convolutional] the programs give 0 for these, so that no model can mean them.
+# Where a section does not know a function the programs give 0 for it, which no model can mean.
 _OF_CONVOLUTIONS = frozenset(
     name for name, each in ACTIVATIONS.items() if each.over_channels or name == "hard_mish"
 )
-_OF_FEW = _OF_CONVOLUTIONS | {"swish", "mish"}
+_UNKNOWN = {"few": _OF_CONVOLUTIONS | {"swish", "mish"}, "most": _OF_CONVOLUTIONS, "all": ()}
 
 
-def activation_option(default: str, *, swish: bool = False) -> Any:
+def activation_option(default: str, knows: Literal["few", "most", "all"] = "few") -> Any:
     """Declare an option that names an activation.
 
     Parameters
     ----------
     default : str
-    swish : bool
-        Whether the section knows ``swish`` and ``mish``.
+    knows : str
+        Which functions the section has: ``most`` includes ``swish`` and ``mish``; only
+        ``[convolutional]`` has ``all``.
     """
-    names = frozenset(ACTIVATIONS) - (_OF_CONVOLUTIONS if swish else _OF_FEW)
+    names = frozenset(ACTIVATIONS).difference(_UNKNOWN[knows])
     extended = frozenset(name for name in names if ACTIVATIONS[name].extended)
     return option(default, choices=names, extended_choices=extended, fallback="relu")
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
-from darknet_bn.kernels.activations import ACTIVATIONS, activate_array
+from darknet_bn.kernels.activations import activate_array
 from darknet_bn.kernels.batchnorm_layer import forward_batchnorm_layer
+from darknet_bn.layers.activation import activation_option
 from darknet_bn.layers.base import Affine, Cost, Layer, Param, Params, Shape, Shapes, Step, uniform
 from darknet_bn.layers.normalised import batch_norm_params, rolling_affine, scaled_rows
 from darknet_bn.layers.options import option
@@ -28,12 +29,7 @@ class Connected(Layer):
     names: ClassVar[tuple[str, ...]] = ("connected", "conn")
 
     output: int = option(1, at_least=1)
-    activation: str = option(
-        "logistic",
-        choices=ACTIVATIONS,
-        extended_choices=frozenset(name for name, a in ACTIVATIONS.items() if a.extended),
-        fallback="relu",
-    )
+    activation: str = activation_option("logistic")
     batch_normalize: int = option(0)
 
     def out_shape(self, xs: Shapes) -> Shape:

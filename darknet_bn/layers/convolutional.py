@@ -16,6 +16,7 @@ from darknet_bn.kernels.activations import ACTIVATIONS, activate_array
 from darknet_bn.kernels.batchnorm_layer import forward_batchnorm_layer
 from darknet_bn.kernels.blur import blur, blurred_size
 from darknet_bn.kernels.convolution import ConvGeometry, Convolution
+from darknet_bn.layers.activation import activation_option
 from darknet_bn.layers.base import (
     Affine,
     Cost,
@@ -48,12 +49,7 @@ class Convolutional(Layer):
     padding: int = option(0, at_least=0)
     dilation: int = option(1, at_least=1, extended=True)
     groups: int = option(1)
-    activation: str = option(
-        "logistic",
-        choices=ACTIVATIONS,
-        extended_choices=frozenset(name for name, a in ACTIVATIONS.items() if a.extended),
-        fallback="relu",
-    )
+    activation: str = activation_option("logistic", "all")
     batch_normalize: int = option(0)
     cbn: int = option(0, extended=True)
     share_index: int | None = option(None, extended=True, reference=True)

@@ -35,7 +35,7 @@ class Shortcut(Layer):
     names: ClassVar[tuple[str, ...]] = ("shortcut",)
 
     from_: tuple[int, ...] = option((), reference=True, required=True)
-    activation: str = activation_option("linear", swish=True)
+    activation: str = activation_option("linear", "most")
     alpha: float = option(1.0)
     beta: float = option(1.0)
     weights_type: str = option("none", choices=_FACTORS, extended=True)

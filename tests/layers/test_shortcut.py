@@ -39,6 +39,7 @@ SIZES = [
     pytest.param((6, 5, 7), (4, 2, 3), id="half, cut"),
     pytest.param((2, 3, 4), (2, 4, 5), id="a bit larger"),
     pytest.param((9, 130, 140), (9, 130, 140), id="large"),
+    pytest.param((9, 130, 140), (3, 130, 140), id="large, fewer channels"),
 ]
 
 

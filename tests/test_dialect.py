@@ -1,0 +1,191 @@
+"""Whose cfg and weights these are, and what each program's batch norm divides by."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import cfg_text, random_floats, weights_bytes
+
+import darknet_bn as dn
+from darknet_bn.cfg import load_cfg, parse_cfg
+from darknet_bn.dialect import ALEXEYAB, DIALECTS, HANK_AI, PJREDDIE, PJREDDIE_GPU
+from darknet_bn.network import build_network, detect_dialect
+from darknet_bn.weights import Header
+
+PLAIN = cfg_text("[convolutional] filters=2 activation=leaky")
+
+
+def detected(*sections: str) -> tuple[str, str]:
+    dialect, reason = detect_dialect(parse_cfg(cfg_text(*sections)))
+    return dialect.name, reason
+
+
+class TestChoice:
+    def test_the_names(self) -> None:
+        assert list(DIALECTS) == ["pjreddie", "pjreddie-gpu", "alexeyab", "hank-ai"]
+        assert all(name == dialect.name for name, dialect in DIALECTS.items())
+
+    @pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS)
+    def test_a_given_one_is_in_force_whatever_the_files_say(self, dialect: dn.Dialect) -> None:
+        for wanted in (dialect, dialect.name):
+            model = dn.load(PLAIN, weights_bytes(PLAIN), dialect=wanted)
+            assert model.dialect is dialect
+            assert model.reason == "given"
+
+    def test_an_unknown_name_is_refused_with_those_there_are(self) -> None:
+        with pytest.raises(dn.DarknetError, match=r"pjreddie, pjreddie-gpu, alexeyab, hank-ai"):
+            dn.load(PLAIN, None, dialect="yolo")
+
+    def test_revision_5_is_of_the_forks(self) -> None:
+        model = dn.load(PLAIN, weights_bytes(PLAIN, header=Header(revision=5)))
+        assert model.dialect is ALEXEYAB
+        assert "revision 5" in model.reason
+
+    @pytest.mark.parametrize(
+        "header",
+        [
+            Header(),
+            Header(minor=1, seen_bytes=4),
+            Header(revision=1),
+            Header(major=0x3A83126F, minor=0x3F666666, revision=5, seen_bytes=4),
+        ],
+        ids=["0.2.0", "0.1.0", "0.2.1", "legacy"],
+    )
+    def test_other_headers_leave_it_to_the_cfg(self, header: Header) -> None:
+        model = dn.load(PLAIN, weights_bytes(PLAIN, header=header))
+        assert model.dialect is PJREDDIE
+        assert header.version in model.reason
+        mish = PLAIN.replace(b"leaky", b"mish")
+        assert dn.load(mish, weights_bytes(mish, header=header)).dialect is ALEXEYAB
+
+    @pytest.mark.parametrize(
+        ("section", "reason"),
+        [
+            ("[convolutional] activation=mish", "activation=mish in line 7"),
+            ("[convolutional] dilation=2", "dilation= in line 7"),
+            ("[maxpool] size=2 maxpool_depth=1 out_channels=1", "maxpool_depth= in line 8"),
+            ("[local_avgpool] size=2", "[local_avgpool] in line 6"),
+            ("[empty]", "[empty] in line 6"),
+        ],
+    )
+    def test_words_that_one_fork_only_knows(self, section: str, reason: str) -> None:
+        assert detected("[convolutional] filters=1")[0] == "pjreddie"
+        name, why = detected(section)
+        assert (name, why) == ("alexeyab", f"{reason} is known to no other")
+
+    def test_an_option_of_net_tells_too(self) -> None:
+        text = PLAIN.replace(b"[net]", b"[net]\nmosaic=1")
+        assert detect_dialect(parse_cfg(text))[0] is ALEXEYAB
+
+    def test_unknown_sections_and_options_tell_nothing(self) -> None:
+        assert detected("[convolutional] foo=1", "[bar]")[0] == "pjreddie"
+
+    def test_no_published_cfg_of_pjreddie_is_taken_for_the_fork_s(self, shared: Path) -> None:
+        for path in sorted(shared.glob("cfg/pjreddie/*.cfg")):
+            assert detect_dialect(load_cfg(path)) == (
+                PJREDDIE,
+                "nothing in the cfg is known to another fork only",
+            ), path.name
+
+    def test_published_cfgs_of_yolov4_and_later_are_known_as_the_fork_s(self, shared: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dn.DarknetWarning)
+            for name in ("yolov4", "yolov4-tiny", "yolov4-csp", "yolov7-tiny", "enet-coco"):
+                cfg = load_cfg(shared / f"cfg/alexeyab/{name}.cfg")
+                assert detect_dialect(cfg)[0] is ALEXEYAB, name
+
+
+class TestWhatOneForkOnlyKnows:
+    def test_its_options_are_not_used_elsewhere_and_a_warning_says_so(self) -> None:
+        cfg = cfg_text("[convolutional] filters=2 size=3 pad=1 dilation=2 stride_x=2")
+        with pytest.warns(dn.DarknetWarning) as caught:
+            model = dn.load(cfg, None, dialect="pjreddie")
+        layer = model.network.nodes[0].layer
+        assert (layer.dilation, layer.stride_x) == (1, None)
+        assert [str(each.message) for each in caught] == [
+            "line 10: [convolutional] layer 0: dilation: unknown to pjreddie, not used "
+            "(alexeyab knows it)",
+            "line 11: [convolutional] layer 0: stride_x: unknown to pjreddie, not used "
+            "(alexeyab knows it)",
+        ]
+        assert dn.load(cfg, None, dialect="alexeyab").network.nodes[0].layer.dilation == 2
+
+    def test_its_activations_are_what_the_others_take_for_an_unknown_word(self) -> None:
+        cfg = cfg_text("[convolutional] activation=mish")
+        with pytest.warns(dn.DarknetWarning, match="'mish' is unknown to pjreddie.*takes 'relu'"):
+            model = dn.load(cfg, None, dialect="pjreddie")
+        assert model.network.nodes[0].layer.activation == "relu"
+        assert dn.load(cfg, None, dialect="hank-ai").network.nodes[0].layer.activation == "mish"
+
+    def test_its_sections_are_refused_elsewhere(self) -> None:
+        with pytest.raises(dn.CfgError, match=r"\[empty\] layer 0: pjreddie has no such section"):
+            build_network(parse_cfg(cfg_text("[empty]")), PJREDDIE)
+
+    def test_batchnorm_layers_store_biases_there_only(self) -> None:
+        cfg = cfg_text("[convolutional] filters=5 size=1", "[batchnorm]")
+        floats = {
+            name: len(random_floats(build_network(parse_cfg(cfg), dialect))) // 4
+            for name, dialect in DIALECTS.items()
+        }
+        convolution = 5 + 5 * 3
+        assert floats == {
+            "pjreddie": convolution + 15,
+            "pjreddie-gpu": convolution + 15,
+            "alexeyab": convolution + 20,
+            "hank-ai": convolution + 20,
+        }
+
+
+class TestSigma:
+    # The C sources write 1e-6f and 1e-5f: float32 constants, whatever the precision around them.
+    VARIANCES = (10.0, 1.0, 0.01, 1e-4, 1e-6, 0.0)
+
+    def test_the_divisor_of_each_program(self) -> None:
+        v = np.array(self.VARIANCES, np.float64)
+        outside = np.sqrt(v) + np.float64(np.float32(1e-6))
+        inside = np.sqrt(v + np.float64(np.float32(1e-5)))
+        np.testing.assert_array_equal(PJREDDIE.sigma(v), outside)
+        for dialect in (PJREDDIE_GPU, ALEXEYAB, HANK_AI):
+            np.testing.assert_array_equal(dialect.sigma(v), inside)
+
+    def test_float32_stays_float32_within_two_roundings(self) -> None:
+        v = np.array(self.VARIANCES, np.float32)
+        for dialect in DIALECTS.values():
+            sigma = dialect.sigma(v)
+            assert sigma.dtype == np.float32
+            # Two operations, each rounded once: at most 2 ulp of 2**-23 from the exact value.
+            np.testing.assert_allclose(sigma, dialect.sigma(v.astype(np.float64)), rtol=2.4e-7)
+
+    def test_the_variance_given_is_not_changed(self) -> None:
+        v = np.array([1e-40, 0.5], np.float32)
+        kept = v.copy()
+        for dialect in DIALECTS.values():
+            dialect.sigma(v)
+            dialect.delta_sigma(v)
+        np.testing.assert_array_equal(v, kept)
+
+    @pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS)
+    @pytest.mark.parametrize("kind", [np.float32, np.float64])
+    def test_subnormal_variances_count_as_zero(self, dialect: dn.Dialect, kind: type) -> None:
+        v = np.array([-7e-44, 7e-44, -1e-45, -1.1e-38, 0.0], np.float32).astype(kind)
+        np.testing.assert_array_equal(dialect.sigma(v), np.full(5, dialect.sigma(v[-1:])[0]))
+
+    def test_negative_variances_give_nan_unless_eps_makes_up_for_them(self) -> None:
+        v = np.array([-1e-3, -1e-6], np.float32)
+        assert np.isnan(PJREDDIE.sigma(v)).all()
+        np.testing.assert_array_equal(np.isnan(ALEXEYAB.sigma(v)), [True, False])
+
+    def test_the_backward_pass_swaps_the_places_of_eps(self) -> None:
+        v = np.array([1e-4], np.float32)
+        inside, outside = np.sqrt(1.1e-4), np.sqrt(1e-4) + 1e-5
+        for dialect, expected in (
+            (PJREDDIE, inside),
+            (PJREDDIE_GPU, inside),
+            (ALEXEYAB, outside),
+            (HANK_AI, outside),
+        ):
+            # float32 arithmetic of two operations
+            np.testing.assert_allclose(dialect.delta_sigma(v), expected, rtol=2.4e-7)
