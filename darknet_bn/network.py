@@ -126,7 +126,7 @@ def build_network(cfg: Cfg, dialect: Dialect) -> Network:
         try:
             nodes.append(_link(cfg, layer, number - 1, net.input_shape, nodes, dialect))
         except ShapeError as error:
-            error.where = replace(cfg.where(number), key=error.where.key)
+            error.where = cfg.where(number, error.where.key)
             raise
     return Network(net, tuple(nodes), tuple(oddities))
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
-from darknet_bn.layers.base import Step
+from darknet_bn.layers.base import Setting, Step
 from darknet_bn.memory import require_memory
 from darknet_bn.model import Model
 from darknet_bn.network import Network
@@ -38,7 +38,7 @@ class Plan:
         self._network = model.network
         self._steps: list[Step | None] = [None] * len(model.network.nodes)
         self._model = model
-        self._exact = exact
+        self._setting = Setting(model.dialect, exact)
         self._lock = threading.Lock()
         self._schedule: Schedule | None = None
         self._buffers: list[F32] = []
@@ -87,7 +87,7 @@ class Plan:
         if step is None:
             node = self._network.nodes[index]
             model = self._model
-            step = node.layer.step(node.xs, model.params[index], model.dialect, exact=self._exact)
+            step = node.layer.step(node.xs, model.params[index], self._setting)
             self._steps[index] = step
         return step
 

@@ -1,31 +1,52 @@
-"""A convolution prepared for inference: gemm, bias and activation in one call."""
+"""A convolution prepared for inference; the way to compute it is chosen by its shape."""
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TypeAlias
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError
-from darknet_bn.kernels.activations import ACTIVATIONS, Activation, activate_tile
-from darknet_bn.kernels.im2col import ConvGeometry, im2col_cpu
-from darknet_bn.workers import workers
+from darknet_bn.kernels.activations import ACTIVATIONS, Epilogue, activate_array
+from darknet_bn.kernels.depthwise import Depthwise
+from darknet_bn.kernels.gemm import Im2col, Pointwise
+from darknet_bn.kernels.im2col import ConvGeometry
+from darknet_bn.kernels.winograd import F2, F4, Scheme, Winograd
 
 __all__ = ["ConvGeometry", "Convolution"]
 
+Strategy: TypeAlias = "Pointwise | Im2col | Winograd | Depthwise"
+
 
 class Convolution:
-    """One convolution with bias and activation, for inputs of one shape.
+    """One convolution with bias and activation, for images of one shape.
 
     Parameters
     ----------
     weights : float32 array (f, c//g, k, k)
+        May be read-only, as a memory map is; it is copied only where it has to be transformed.
     biases : float32 array (f,), or None
     geometry : ConvGeometry
     activation : str or None
         A key of ``ACTIVATIONS``.
     in_shape : (c, h, w)
     exact : bool
-        Use nothing but im2col and gemm.
+        Sum products of weights and pixels only, as C does, and transform nothing.
+
+    Attributes
+    ----------
+    strategy : Pointwise, Im2col, Winograd or Depthwise
+        What computes it.
+    out_shape : (f, oh, ow)
+
+    Raises
+    ------
+    ShapeError
+        The weights do not fit the input, or no window fits into the image.
+
+    Notes
+    -----
+    C: ``forward_convolutional_layer`` in ``src/convolutional_layer.c`` without its batch norm.
+    pjreddie's CPU code reads a 1x1 convolution with a stride as if it had none; this does not.
     """
 
     def __init__(
@@ -38,46 +59,80 @@ class Convolution:
         *,
         exact: bool = False,
     ) -> None:
-        c, h, w = in_shape
-        oh, ow = geometry.out_hw(h, w)
-        f, k, g = weights.shape[0], geometry.size, geometry.groups
-        if oh < 1 or ow < 1:
-            raise ShapeError("the kernel does not fit into the image", found=f"{oh}x{ow}")
-        if c % g or f % g or weights.shape != (f, c // g, k, k):
-            raise ShapeError(
-                "weights do not fit",
-                expected=f"(filters, {c}/{g}, {k}, {k})",
-                found=str(weights.shape),
-            )
-        self.geometry = geometry
-        self.in_shape = in_shape
-        self.out_shape = (f, oh, ow)
-        self._weights = weights.reshape(g, f // g, -1)
-        self._biases = None if biases is None else biases.reshape(g, f // g, 1)
-        self._activation: Activation | None = ACTIVATIONS[activation] if activation else None
+        f = len(weights)
+        self.out_shape = (f, *geometry.out_hw(*in_shape[1:]))
+        _require_fit(weights, geometry, in_shape, self.out_shape)
+        chosen = ACTIVATIONS[activation or "linear"]
+        # A tile need not hold all channels of its pixels.
+        self._afterwards = chosen.name if chosen.over_channels else None
+        in_tiles = None if chosen.over_channels or chosen.name == "linear" else chosen
+        self.strategy = _choose(weights, Epilogue(biases, in_tiles), geometry, in_shape, exact)
 
     def __call__(self, x: F32, out: F32) -> None:
-        """Convolve.
+        """Convolve a batch.
 
         Parameters
         ----------
         x : float32 array (n, c, h, w)
+            Each image contiguous; of any n.
         out : float32 array (n, f, oh, ow)
-        """
-        workers().run(lambda i: self._image(x[i], out[i]), range(len(x)))
+            Each image contiguous; overwritten.
 
-    def _image(self, x: F32, out: F32) -> None:
-        c, k = self.in_shape[0], self.geometry.size
-        f, oh, ow = self.out_shape
-        g = self.geometry.groups
-        columns = workers().scratch(c * k * k * oh * ow).reshape(c, k, k, oh, ow)
-        im2col_cpu(x, self.geometry, out=columns)
-        y = out.reshape(g, f // g, oh * ow)
-        np.matmul(self._weights, columns.reshape(g, -1, oh * ow), out=y)
-        if self._biases is not None:
-            np.add(y, self._biases, out=y)
-        if self._activation is not None:
-            if self._activation.over_channels:
-                self._activation.apply(out[None])
-            else:
-                activate_tile(y, self._activation)
+        Notes
+        -----
+        Threads share the work; the caller keeps BLAS to one thread each (``hold_blas``).
+        """
+        self.strategy(x, out)
+        if self._afterwards is not None:
+            activate_array(out, self._afterwards, out=out)
+
+
+def _require_fit(
+    weights: F32,
+    geometry: ConvGeometry,
+    in_shape: tuple[int, int, int],
+    out_shape: tuple[int, int, int],
+) -> None:
+    """Raise ShapeError where weights, geometry and image do not go together."""
+    f, c, k, g = len(weights), in_shape[0], geometry.size, geometry.groups
+    if c % g or f % g or weights.shape != (f, c // g, k, k):
+        raise ShapeError(
+            "the weights do not fit the image",
+            expected=f"(filters, {c}/{g}, {k}, {k})",
+            found=f"{weights.shape}",
+        )
+    if min(out_shape) < 1:
+        raise ShapeError(
+            "the kernel does not fit into the image",
+            expected=f"at least {k}x{k} with its padding",
+            found=f"{in_shape[1]}x{in_shape[2]}, padding {geometry.pad}",
+        )
+
+
+def _choose(
+    weights: F32,
+    epilogue: Epilogue,
+    geometry: ConvGeometry,
+    in_shape: tuple[int, int, int],
+    exact: bool,
+) -> Strategy:
+    """Take what was measured to be fastest for such a shape."""
+    strides = (geometry.stride_y, geometry.stride_x)
+    if geometry.size == 1 and strides == (1, 1) and geometry.pad == 0:
+        return Pointwise(weights, epilogue, geometry, in_shape)
+    if geometry.groups == in_shape[0] and geometry.groups > 1:
+        return Depthwise(weights, epilogue, geometry, in_shape)
+    scheme = None if exact else _scheme(len(weights), geometry, in_shape)
+    if scheme is not None:
+        return Winograd(weights, epilogue, in_shape, scheme)
+    return Im2col(weights, epilogue, geometry, in_shape)
+
+
+def _scheme(f: int, geometry: ConvGeometry, in_shape: tuple[int, int, int]) -> Scheme | None:
+    """Return how Winograd would do it, or None where it cannot or would be slower."""
+    if geometry != ConvGeometry(size=3, pad=1):
+        return None
+    c, h, w = in_shape
+    if min(c, f) < 16 or min(h, w) < 6:
+        return None
+    return F4 if max(h, w) > 14 else F2

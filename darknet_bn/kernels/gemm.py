@@ -12,7 +12,7 @@ from darknet_bn.kernels.im2col import ConvGeometry, Strip, gather_taps, pieces, 
 from darknet_bn.workers import workers
 
 _TILE = 1 << 18  # floats of windows and sums in a tile: 1 MiB, which the cache of a core holds
-_UNPACKED = 1_000_000  # multiplications up to which OpenBLAS multiplies without packing first
+UNPACKED = 1_000_000  # multiplications up to which OpenBLAS multiplies without packing first
 _NARROWEST = 192  # columns that are worth a product of their own
 _SMALL = 12_000_000  # multiplications below which a second thread comes too late
 _FEW_PIXELS = 1 << 10  # pixels of an image up to which threads share the filters
@@ -115,14 +115,7 @@ class Im2col:
         y = out.reshape(n, out.shape[1], self._rows * self._width)
         if self._by_filters:
             for i in range(n):
-                columns = self._columns(self._rows)
-                channels = max(1, len(x[i]) // (4 * workers().count))
-                workers().run(
-                    lambda part, i=i, columns=columns: gather_taps(
-                        x[i, part], self._geometry, 0, columns[part]
-                    ),
-                    pieces(len(x[i]), channels),
-                )
+                columns = self._gathered(x[i])
                 self._product.share(columns.reshape(self._taps, -1), y[i])
             return
 
@@ -135,6 +128,15 @@ class Im2col:
                 self._product.compute(columns.reshape(self._taps, -1), y[part.image, :, pixels])
 
         workers().run(task, strips(n, self._rows, self._at_once))
+
+    def _gathered(self, x: F32) -> F32:
+        """Gather all windows of one image (c, h, w) with all threads, some channels each."""
+        columns = self._columns(self._rows)
+        workers().run(
+            lambda channels: gather_taps(x[channels], self._geometry, 0, columns[channels]),
+            pieces(len(x), -(-len(x) // (2 * workers().count))),
+        )
+        return columns
 
     def _columns(self, rows: int) -> F32:
         """Borrow the buffer (c, k, k, rows, ow) of the calling thread."""
@@ -205,37 +207,40 @@ class Product:
 
 
 def multiply(weights: F32, columns: F32, out: F32) -> None:
-    """Multiply two matrices, in products so small that OpenBLAS need not pack where that pays.
+    """Multiply matrices, in products so small that OpenBLAS need not pack where that pays.
 
     Parameters
     ----------
     weights : float32 array (f, taps)
-    columns : float32 array (taps, pixels)
-    out : float32 array (f, pixels)
+    columns : float32 array (..., taps, pixels)
+    out : float32 array (..., f, pixels)
     """
     f, taps = weights.shape
-    pixels = columns.shape[1]
-    widest = _UNPACKED // (f * taps)
+    pixels = columns.shape[-1]
+    widest = UNPACKED // (f * taps)
     if widest < _NARROWEST or pixels <= widest:
         np.matmul(weights, columns, out=out)
         return
-    parts, width, rest = _equal_parts(pixels, widest)
-    np.matmul(
-        weights,
-        columns[:, : pixels - rest].reshape(taps, parts, width).transpose(1, 0, 2),
-        out=out[:, : pixels - rest].reshape(f, parts, width).transpose(1, 0, 2),
-    )
+    parts, width, rest = equal_parts(pixels, widest)
+    even = slice(0, pixels - rest)
+    np.matmul(weights, cut(columns[..., even], parts), out=cut(out[..., even], parts))
     if rest:
-        np.matmul(weights, columns[:, -rest:], out=out[:, -rest:])
+        np.matmul(weights, columns[..., -rest:], out=out[..., -rest:])
 
 
-def _equal_parts(size: int, most: int) -> tuple[int, int, int]:
+def cut(matrices: F32, parts: int) -> F32:
+    """View matrices (..., rows, columns) as (..., parts, rows, columns/parts)."""
+    *lead, rows, columns = matrices.shape
+    return matrices.reshape(*lead, rows, parts, columns // parts).swapaxes(-3, -2)
+
+
+def equal_parts(size: int, most: int) -> tuple[int, int, int]:
     """Split ``size`` into ``parts * width + rest`` with ``width <= most``, without rest if near."""
     fewest = -(-size // most)
     for parts in range(fewest, fewest + fewest // 4 + 2):
         if size % parts == 0:
             return parts, size // parts, 0
-    width = most // 16 * 16
+    width = max(1, most // 16 * 16)
     return size // width, width, size % width
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,7 +100,7 @@ def strips(n: int, rows: int, at_once: int) -> list[list[Strip]]:
     return [
         [Strip(i, first, last - first)]
         for i in range(n)
-        for first, last in zip(edges, edges[1:], strict=False)
+        for first, last in itertools.pairwise(edges)
     ]
 
 

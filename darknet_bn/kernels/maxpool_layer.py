@@ -1,7 +1,8 @@
 """Pooling over windows: the largest value, or the mean.  C: ``src/maxpool_layer.c``.
 
-A window is pooled along the rows, then along the columns.  The largest of k neighbours takes about
-log2(k) passes: the largest of 2, of 4 …, and at last of two that overlap.
+A window is pooled in one direction, then in the other.  The largest of k neighbours takes about
+log2(k) passes: the largest of 2, of 4 …, and at last of two that overlap.  They run over all pixels
+in one go, whatever the stride: numpy is several times as fast without steps.
 """
 
 from __future__ import annotations
@@ -126,34 +127,29 @@ def forward_local_avgpool_layer(x: F32, window: Window, out: F32) -> None:
 
 
 def _max_block(x: F32, window: Window, y: F32) -> None:
-    oh, ow = y.shape[2:]
-    size, stride_x, stride_y = window.size, window.stride_x, window.stride_y
-    inside = window.padding < 2 and _reach(oh, stride_y, size) <= x.shape[2]
-    inside = inside and _reach(ow, stride_x, size) <= x.shape[3]
-    if size > 2 or not inside:
+    size, (oh, ow) = window.size, y.shape[2:]
+    inside = window.padding < 2 and _reach(oh, window.stride_y, size) <= x.shape[2]
+    inside = inside and _reach(ow, window.stride_x, size) <= x.shape[3]
+    if not (inside and x.flags.c_contiguous):
         x = _padded(x, window, (oh, ow), LOWEST)
-    shape = (*x.shape[:2], oh, x.shape[3])
-    tall = workers().scratch(x.shape[0] * x.shape[1] * oh * x.shape[3], "pool rows").reshape(shape)
-    _largest(x, 2, size, stride_y, tall)
-    _largest(tall, 3, size, stride_x, y)
+    shape, width, values = x.shape, x.shape[3], x.reshape(-1)
+    distances = _distances(size)
+    for number, shift in enumerate([step * width for step in distances] + distances):
+        larger = workers().scratch(values.size, ("pool", number % 2))
+        # Where the neighbour lies in the next row or channel, no window asks for the result.
+        np.fmax(values[:-shift], values[shift:], out=larger[:-shift])
+        values = larger
+    every = values.reshape(shape)[:, :, :: window.stride_y, :: window.stride_x]
+    np.copyto(y, every[:, :, :oh, :ow])
 
 
-def _largest(x: F32, axis: int, size: int, stride: int, out: F32) -> None:
-    """Take the largest of ``size`` neighbours along an axis; contiguous if ``size`` > 2."""
-    reach = 1  # each value of x is the largest of so many
-    while size - reach > reach:
-        # All rows at once: where the neighbour is one of the next row, nobody asks later.
-        shift = reach * x.strides[axis] // x.itemsize
-        values = x.reshape(-1)
-        doubled = workers().scratch(x.size, ("pool doubled", reach))
-        np.fmax(values[:-shift], values[shift:], out=doubled[:-shift])
-        x = doubled.reshape(x.shape)
-        reach *= 2
-    first = _every(x, axis, 0, stride, out.shape[axis])
-    if size == 1:
-        np.copyto(out, first)
-    else:
-        np.fmax(first, _every(x, axis, size - reach, stride, out.shape[axis]), out=out)
+def _distances(size: int) -> list[int]:
+    """Return how far the neighbours are that are compared, so that in the end ``size`` are."""
+    distances, reach = [], 1
+    while reach < size:
+        distances.append(min(reach, size - reach))
+        reach += distances[-1]
+    return distances
 
 
 def _sums(x: F32, axis: int, size: int, stride: int, out: F32) -> None:

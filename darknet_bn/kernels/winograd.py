@@ -16,18 +16,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from darknet_bn.arrays import F32, F64
 from darknet_bn.kernels.activations import Epilogue, activate_tile
-from darknet_bn.kernels.im2col import tap_range
+from darknet_bn.kernels.gemm import UNPACKED, cut, equal_parts, multiply
+from darknet_bn.kernels.im2col import Strip, pieces, strips, tap_range
 from darknet_bn.workers import workers
 
-_ROWS = 1 << 14  # floats of one row position that a task transforms at once
-_TILES = 96  # tiles in a block where threads share the tiles
+_ROWS = 1 << 16  # floats of one row position that a task transforms at once
+_PATCHES = 24_000  # channels times tiles in a task where threads share the tiles
 _TILES_AT_ONCE = 192  # tiles in a block where threads share the filters
-_PRODUCT = 1_000_000  # multiplications up to which OpenBLAS multiplies without packing
-_SUMS = 1 << 12  # filters times tiles that are transformed back at once
+_BLOCK = 12_288  # channels times tiles that one product sums: what the first-level cache holds
+_LINE = 16  # floats in a cache line
+_SUMS = 1 << 14  # filters times tiles that are transformed back at once
 _HEAVY = 1 << 21  # floats of transformed filters that should be read once only
 
 
@@ -71,15 +72,6 @@ F2 = _scheme(0, 1, -1)
 F4 = _scheme(0, 1, -1, 0.5, -2)  # a third of the error of 0, ±1, ±2
 
 
-@dataclass(frozen=True)
-class _Strip:
-    """Some rows of tiles of one image."""
-
-    image: int
-    first: int
-    rows: int
-
-
 class Winograd:
     """A 3x3 convolution of stride 1 and pad 1 by tiles.
 
@@ -118,48 +110,39 @@ class Winograd:
         x : float32 array (n, c, h, w)
         out : float32 array (n, f, h, w)
         """
-        strips = self._strips(len(x))
-        if len(strips) >= 2 * workers().count and self._filters.size <= _HEAVY:
-            workers().run(lambda strip: self._share_tiles(x, out, [strip]), strips)
+        n = len(x)
+        tasks = strips(n, self._down, max(1, _PATCHES // (self._c * self._across)))
+        if len(tasks) >= 2 * workers().count and self._filters.size <= _HEAVY:
+            workers().run(lambda parts: self._share_tiles(x, out, parts), tasks)
             return
-        per_block = max(1, _TILES_AT_ONCE // (self._down * self._across))
-        images = [_Strip(i, 0, self._down) for i in range(len(x))]
-        for i in range(0, len(images), per_block):
-            self._share_filters(x, out, images[i : i + per_block])
+        whole = max(self._down, _TILES_AT_ONCE // self._across)
+        for parts in strips(n, self._down, whole):
+            self._share_filters(x, out, parts)
 
-    def _strips(self, n: int) -> list[_Strip]:
-        """Cut all images into strips of some ``_TILES`` tiles."""
-        step = max(1, _TILES // self._across)
-        return [
-            _Strip(i, row, min(step, self._down - row))
-            for i in range(n)
-            for row in range(0, self._down, step)
-        ]
-
-    def _share_tiles(self, x: F32, out: F32, strips: list[_Strip]) -> None:
+    def _share_tiles(self, x: F32, out: F32, parts: list[Strip]) -> None:
         """Convolve some strips in this thread, while other threads do others."""
-        tiles = self._tiles(strips)
+        tiles = self._tiles(parts)
         patches = self._patches(tiles)
-        for channels in _slices(self._c, self._channels_at_once(tiles)):
-            self._transform(x, strips, channels, patches)
-        for filters in _slices(self._f, self._filters_at_once(tiles)):
-            self._multiply(patches, strips, filters, out)
+        for channels in pieces(self._c, self._channels_at_once(tiles)):
+            self._transform(x, parts, channels, patches)
+        for filters in pieces(self._f, self._filters_at_once(tiles)):
+            self._multiply(patches, parts, filters, out)
 
-    def _share_filters(self, x: F32, out: F32, strips: list[_Strip]) -> None:
+    def _share_filters(self, x: F32, out: F32, parts: list[Strip]) -> None:
         """Convolve some strips with all threads, so that each filter is read by one of them."""
-        tiles = self._tiles(strips)
+        tiles = self._tiles(parts)
         patches = self._patches(tiles)
         workers().run(
-            lambda channels: self._transform(x, strips, channels, patches),
-            _slices(self._c, self._channels_at_once(tiles)),
+            lambda channels: self._transform(x, parts, channels, patches),
+            pieces(self._c, self._channels_at_once(tiles)),
         )
         workers().run(
-            lambda filters: self._multiply(patches, strips, filters, out),
-            _slices(self._f, self._filters_at_once(tiles)),
+            lambda filters: self._multiply(patches, parts, filters, out),
+            pieces(self._f, self._filters_at_once(tiles)),
         )
 
-    def _tiles(self, strips: list[_Strip]) -> int:
-        return self._across * sum(strip.rows for strip in strips)
+    def _tiles(self, parts: list[Strip]) -> int:
+        return self._across * sum(part.rows for part in parts)
 
     def _patches(self, tiles: int) -> F32:
         """Borrow the buffer (a, a, c, tiles) of transformed inputs."""
@@ -171,10 +154,9 @@ class Winograd:
         return max(1, _ROWS // (tiles * self.scheme.m))
 
     def _filters_at_once(self, tiles: int) -> int:
-        most = min(_SUMS, _PRODUCT // self._c) // tiles
-        return max(16, most // 16 * 16)
+        return max(16, _SUMS // tiles // 16 * 16)
 
-    def _transform(self, x: F32, strips: list[_Strip], channels: slice, patches: F32) -> None:
+    def _transform(self, x: F32, parts: list[Strip], channels: slice, patches: F32) -> None:
         """Fill ``patches[:, :, channels]`` with the transformed inputs of the strips."""
         m = self.scheme.m
         a = m + 2
@@ -183,33 +165,33 @@ class Winograd:
         pixels = tiles * m
         scratch = workers().scratch
         rows = scratch(a * pixels, 0).reshape(a, c, -1, self._across * m)
-        self._gather_rows(x, strips, channels, rows)
+        self._gather_rows(x, parts, channels, rows)
         # Column s of a tile is pixel s - 1 of it: one float before and after is read as well.
-        buffer = scratch(a * pixels + 2, 1)
-        np.matmul(self.scheme.input, rows.reshape(a, pixels), out=buffer[1:-1].reshape(a, pixels))
+        buffer = scratch(_LINE + a * pixels + 1, 1)
+        multiply(self.scheme.input, rows.reshape(a, pixels), buffer[_LINE:-1].reshape(a, pixels))
         step = buffer.itemsize
-        tile_columns = as_strided(buffer, (a, a, tiles), (step, step * pixels, step * m))
-        columns = scratch(a * a * tiles, 2).reshape(a, a, tiles)
-        np.copyto(columns, tile_columns)
+        shape, strides = (a, a, tiles), (step, step * pixels, step * m)
+        columns = scratch(a * a * tiles, 2).reshape(shape)
+        np.copyto(columns, np.ndarray(shape, np.float32, buffer, (_LINE - 1) * step, strides))
         # What lies left of the first tile and right of the last is zero.
         edges = columns.reshape(a, a, -1, self._across)
         edges[0, :, :, 0] = 0
         edges[-1, :, :, -1] = 0
         tiles_of = slice(channels.start * patches.shape[3], channels.stop * patches.shape[3])
         target = patches.reshape(a, a, -1)[:, :, tiles_of]
-        np.matmul(self.scheme.input, columns.transpose(1, 0, 2), out=target)
+        multiply(self.scheme.input, columns.transpose(1, 0, 2), target)
 
-    def _gather_rows(self, x: F32, strips: list[_Strip], channels: slice, rows: F32) -> None:
+    def _gather_rows(self, x: F32, parts: list[Strip], channels: slice, rows: F32) -> None:
         """Copy row r of all tiles to ``rows[r]``, (c, rows of tiles, m*across); zero outside."""
         m = self.scheme.m
         begin = 0
         rows[..., self._w :] = 0
-        for strip in strips:
-            image = x[strip.image, channels]
-            end = begin + strip.rows
+        for part in parts:
+            image = x[part.image, channels]
+            end = begin + part.rows
             for r in range(m + 2):
-                top = strip.first * m + r - 1
-                first, last = tap_range(top, m, self._h, strip.rows)
+                top = part.first * m + r - 1
+                first, last = tap_range(top, m, self._h, part.rows)
                 rows[r, :, begin : begin + first] = 0
                 rows[r, :, begin + last : end] = 0
                 if first < last:
@@ -217,7 +199,7 @@ class Winograd:
                     rows[r, :, begin + first : begin + last, : self._w] = source
             begin = end
 
-    def _multiply(self, patches: F32, strips: list[_Strip], filters: slice, out: F32) -> None:
+    def _multiply(self, patches: F32, parts: list[Strip], filters: slice, out: F32) -> None:
         """Sum over channels, transform back, and write ``out[:, filters]`` of the strips."""
         m = self.scheme.m
         a = m + 2
@@ -225,32 +207,52 @@ class Winograd:
         size = f * tiles
         scratch = workers().scratch
         sums = scratch(a * a * size, 0).reshape(a, a, f, tiles)
-        np.matmul(self._filters[:, :, filters], patches, out=sums)
+        _sum_channels(self._filters[:, :, filters], patches, sums)
         if self._epilogue.biases is not None:
             # The point 1 has weight 1 in every output, so its sum carries the bias to all of them.
             sums[1, 1] += self._epilogue.biases[filters, None]
         half = scratch(m * a * size, 1).reshape(m, a, size)
-        np.matmul(self.scheme.output, sums.reshape(a, a * size), out=half.reshape(m, a * size))
+        multiply(self.scheme.output, sums.reshape(a, a * size), half.reshape(m, a * size))
         y = scratch(m * size * m, 2).reshape(m, size, m)
         np.matmul(half.transpose(0, 2, 1), self.scheme.output.T, out=y)
         if self._epilogue.activation is not None:
             activate_tile(y, self._epilogue.activation)
-        self._scatter_rows(y.reshape(m, f, -1, self._across * m), strips, filters, out)
+        self._scatter_rows(y.reshape(m, f, -1, self._across * m), parts, filters, out)
 
-    def _scatter_rows(self, y: F32, strips: list[_Strip], filters: slice, out: F32) -> None:
+    def _scatter_rows(self, y: F32, parts: list[Strip], filters: slice, out: F32) -> None:
         """Write ``y[r]``, row r of all tiles, where it belongs; what is outside is dropped."""
         m = self.scheme.m
         begin = 0
-        for strip in strips:
+        for part in parts:
             for r in range(m):
-                top = strip.first * m + r
-                count = min(strip.rows, (self._h - 1 - top) // m + 1)
+                top = part.first * m + r
+                count = min(part.rows, (self._h - 1 - top) // m + 1)
                 if count > 0:
-                    target = out[strip.image, filters, top : top + (count - 1) * m + 1 : m]
+                    target = out[part.image, filters, top : top + (count - 1) * m + 1 : m]
                     target[...] = y[r, :, begin : begin + count, : self._w]
-            begin += strip.rows
+            begin += part.rows
 
 
-def _slices(size: int, step: int) -> list[slice]:
-    """Cut ``range(size)`` into pieces of ``step``."""
-    return [slice(i, min(i + step, size)) for i in range(0, size, step)]
+def _sum_channels(filters: F32, patches: F32, sums: F32) -> None:
+    """Multiply (a, a, f, c) by (a, a, c, tiles), in products that need no packing.
+
+    Such a product reads a block of patches from the first-level cache once for each filter.
+    """
+    f, c = filters.shape[2:]
+    tiles = patches.shape[3]
+    parts, width, rest = equal_parts(tiles, max(1, _BLOCK // c))
+    if rest or width < 16:
+        parts, width = 1, tiles
+    height = UNPACKED // (c * width) // 8 * 8
+    if height < 16:
+        np.matmul(filters, patches, out=sums)
+        return
+    patches = cut(patches, parts)[:, :, None]
+    even = f // height * height
+    for some, at_once in ((slice(0, even), height), (slice(even, f), f - even)):
+        if some.start < some.stop:
+            np.matmul(
+                filters[:, :, some].reshape(*filters.shape[:2], -1, 1, at_once, c),
+                patches,
+                out=cut(sums[:, :, some].reshape(*sums.shape[:2], -1, at_once, tiles), parts),
+            )

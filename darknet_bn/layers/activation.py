@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from darknet_bn.arrays import F32
-from darknet_bn.dialect import Dialect
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_array
-from darknet_bn.layers.base import Layer, Params, Shapes, Step
+from darknet_bn.layers.base import Layer, Params, Setting, Shapes, Step
 from darknet_bn.layers.options import option
 
 # Where a section does not know a function the programs give 0 for it, which no model can mean.
@@ -46,7 +45,7 @@ class ActivationLayer(Layer):
         """Say so of the function that changes nothing."""
         return self.activation == "linear"
 
-    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
         """Activate."""
 
         def activate(xs: Sequence[F32], y: F32) -> None:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.dialect import Dialect
-from darknet_bn.layers.base import Layer, Params, Shapes, Step
+from darknet_bn.layers.base import Layer, Params, Setting, Shapes, Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +19,7 @@ class Alias(Layer):
         """Say so, always."""
         return True
 
-    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
         """Copy, for a caller that wants an array of its own."""
 
         def copy(xs: Sequence[F32], y: F32) -> None:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from darknet_bn.arrays import F32
-from darknet_bn.dialect import Dialect
 from darknet_bn.kernels.avgpool_layer import forward_avgpool_layer
-from darknet_bn.layers.base import Layer, Params, Shape, Shapes, Step
+from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
 from darknet_bn.layers.shapes import image
 
 
@@ -23,7 +22,7 @@ class AvgPool(Layer):
         """Keep the channels, of one pixel each."""
         return Shape(image(xs[0]).c)
 
-    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
         """Average."""
 
         def average(xs: Sequence[F32], y: F32) -> None:

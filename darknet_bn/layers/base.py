@@ -114,6 +114,22 @@ class Affine:
 
 
 @dataclass(frozen=True)
+class Setting:
+    """What a step needs to know beside its layer.
+
+    Attributes
+    ----------
+    dialect : Dialect
+    exact : bool
+        Whether to keep to Darknet's order of operations: batch norm behind the convolution, not
+        folded into it, and no fast convolution algorithms.
+    """
+
+    dialect: Dialect
+    exact: bool = False
+
+
+@dataclass(frozen=True)
 class Cost:
     """What a layer takes for one image: floating-point operations (a multiply-add is two)."""
 
@@ -135,14 +151,14 @@ class Layer(Options, ABC):
 
     dontload: bool = option(False)
     dontloadscales: bool = option(False)
-    dontsave: bool = option(False)
-    numload: int = option(0, at_least=0)
+    dontsave: bool = option(False, original=True)
+    numload: int = option(0, at_least=0, original=True)
     learning_rate: float = option(1.0)
     stopbackward: int = option(0)
     onlyforward: bool = option(False)
     clip: float | None = option(None)
-    truth: bool = option(False)
-    smooth: float = option(0.0)
+    truth: bool = option(False, original=True)
+    smooth: float = option(0.0, original=True)
     dont_update: int = option(0, extended=True)
     burnin_update: float = option(0.0, extended=True)
     train_only_bn: bool = option(False, extended=True)
@@ -174,15 +190,8 @@ class Layer(Options, ABC):
         return False
 
     @abstractmethod
-    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
-        """Build the forward step for inputs of these shapes.
-
-        Parameters
-        ----------
-        exact : bool
-            Whether to keep to Darknet's order of operations: batch norm behind the convolution,
-            not folded into it, and no fast convolution algorithms.
-        """
+    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+        """Build the forward step for inputs of these shapes."""
 
     def cost(self, xs: Shapes) -> Cost:
         """Return what the layer takes for one image."""

@@ -12,7 +12,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError
 from darknet_bn.kernels.batchnorm_layer import forward_batchnorm_layer
-from darknet_bn.layers.base import Affine, Layer, Param, Params, Shape, Shapes, Step
+from darknet_bn.layers.base import Affine, Layer, Param, Params, Setting, Shape, Shapes, Step
 from darknet_bn.layers.normalised import batch_norm_params, rolling_affine
 
 
@@ -50,11 +50,11 @@ class BatchNorm(Layer):
             return "dontload: the file has no statistics"
         return "dontloadscales: the file has no statistics" if self.dontloadscales else None
 
-    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
         """Normalise with the rolling statistics."""
 
         def normalise(xs: Sequence[F32], y: F32) -> None:
             np.copyto(y, xs[0])
-            forward_batchnorm_layer(y, p, train=False, dialect=dialect, out=y)
+            forward_batchnorm_layer(y, p, train=False, dialect=setting.dialect, out=y)
 
         return normalise

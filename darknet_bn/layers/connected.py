@@ -14,7 +14,18 @@ from darknet_bn.dialect import Dialect
 from darknet_bn.kernels.activations import activate_array
 from darknet_bn.kernels.batchnorm_layer import forward_batchnorm_layer
 from darknet_bn.layers.activation import activation_option
-from darknet_bn.layers.base import Affine, Cost, Layer, Param, Params, Shape, Shapes, Step, uniform
+from darknet_bn.layers.base import (
+    Affine,
+    Cost,
+    Layer,
+    Param,
+    Params,
+    Setting,
+    Shape,
+    Shapes,
+    Step,
+    uniform,
+)
 from darknet_bn.layers.normalised import batch_norm_params, rolling_affine, scaled_rows
 from darknet_bn.layers.options import option
 from darknet_bn.workers import workers
@@ -84,10 +95,10 @@ class Connected(Layer):
         """Turn batch norm off."""
         return {"batch_normalize": "0"}
 
-    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
         """Multiply, add, activate."""
-        affine = self.affine(p, dialect)
-        folded = None if exact or affine is None else self.absorb(p, affine)
+        affine = self.affine(p, setting.dialect)
+        folded = None if setting.exact or affine is None else self.absorb(p, affine)
         weights, biases = (folded or p)["weights"], (folded or p)["biases"]
         normalised = affine is not None and folded is None
         height = max(1, _ROWS // weights.shape[1])
@@ -103,7 +114,7 @@ class Connected(Layer):
 
             workers().run(rows, range(0, len(weights), height))
             if normalised:
-                forward_batchnorm_layer(out, p, train=False, dialect=dialect, out=out)
+                forward_batchnorm_layer(out, p, train=False, dialect=setting.dialect, out=out)
             activate_array(y, self.activation, out=y)
 
         return connect

@@ -23,6 +23,7 @@ from darknet_bn.layers.base import (
     Layer,
     Param,
     Params,
+    Setting,
     Shape,
     Shapes,
     Step,
@@ -188,11 +189,11 @@ class Convolutional(Layer):
         """Turn batch norm off."""
         return {"batch_normalize": "0", "cbn": None, "train_only_bn": None}
 
-    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
         """Convolve, normalise, activate, blur."""
         p = {**p, "weights": binarised(p["weights"])} if self.xnor else p
-        affine = self.affine(p, dialect)
-        folded = None if exact or affine is None else self.absorb(p, affine)
+        affine = self.affine(p, setting.dialect)
+        folded = None if setting.exact or affine is None else self.absorb(p, affine)
         behind = affine is not None and folded is None  # batch norm follows as a pass of its own
         split = behind or ACTIVATIONS[self.activation].over_channels
         convolution = Convolution(
@@ -201,13 +202,13 @@ class Convolutional(Layer):
             self.geometry,
             None if split else self.activation,
             (xs[0].c, xs[0].h, xs[0].w),
-            exact=exact,
+            exact=setting.exact,
         )
 
         def convolve(xs: Sequence[F32], y: F32) -> None:
             convolution(signs(xs[0]) if self.xnor else xs[0], y)
             if behind:
-                forward_batchnorm_layer(y, p, train=False, dialect=dialect, out=y)
+                forward_batchnorm_layer(y, p, train=False, dialect=setting.dialect, out=y)
             if split:
                 activate_array(y, self.activation, out=y)
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from darknet_bn.arrays import F32
-from darknet_bn.dialect import Dialect
 from darknet_bn.kernels.maxpool_layer import Window, forward_local_avgpool_layer
-from darknet_bn.layers.base import Cost, Layer, Params, Shape, Shapes, Step
+from darknet_bn.layers.base import Cost, Layer, Params, Setting, Shape, Shapes, Step
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import image, pooled, window_text
 
@@ -41,7 +40,7 @@ class LocalAvgPool(Layer):
         """Count the windows."""
         return pooled(image(xs[0]), self.window)
 
-    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
         """Average."""
         window = self.window
 

@@ -9,7 +9,6 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError
 from darknet_bn.kernels.blur import blur, blurred_size
 from darknet_bn.kernels.maxpool_layer import (
@@ -17,7 +16,7 @@ from darknet_bn.kernels.maxpool_layer import (
     forward_maxpool_depth,
     forward_maxpool_layer,
 )
-from darknet_bn.layers.base import Cost, Layer, Params, Shape, Shapes, Step
+from darknet_bn.layers.base import Cost, Layer, Params, Setting, Shape, Shapes, Step
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import image, pooled, window_text
 
@@ -69,7 +68,7 @@ class MaxPool(Layer):
             raise ShapeError("the blur does not fit into the image", found=f"{before}")
         return Shape(x.c, h, w)
 
-    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
         """Pool, and blur."""
         window = self.window
 

@@ -48,6 +48,8 @@ class Rule:
         The words that may stand there.
     extended : bool
         Whether only AlexeyAB's fork and its descendants know the key.
+    original : bool
+        Whether only pjreddie's Darknet knows the key.
     extended_choices : collection of str
         Words of ``choices`` that only they know, with ``fallback`` for what the others take.
     reference : bool
@@ -59,6 +61,7 @@ class Rule:
     at_least: int | None = None
     choices: frozenset[str] | None = None
     extended: bool = False
+    original: bool = False
     extended_choices: frozenset[str] = frozenset()
     fallback: str | None = None
     reference: bool = False
@@ -95,7 +98,7 @@ class Options:
         values: dict[str, Any] = {}
         for key, (name, kind, rule, default) in cls.declared().items():
             found = section.find(key)
-            known = dialect.extended or not rule.extended
+            known = not (rule.original if dialect.extended else rule.extended)
             if found is None or found.value is None or not known:
                 if rule.required:
                     raise CfgError(
@@ -170,6 +173,8 @@ def _say_unknown(
             odd(f"{where}: unknown option, not used{hint}")
         elif declared[key].rule.extended and not dialect.extended:
             odd(f"{where}: unknown to {dialect.name}, not used (alexeyab knows it)")
+        elif declared[key].rule.original and dialect.extended:
+            odd(f"{where}: unknown to {dialect.name}, not used (pjreddie knows it)")
 
 
 def _convert(

@@ -9,11 +9,10 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.dialect import Dialect
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
 from darknet_bn.kernels.reorg import flatten
 from darknet_bn.kernels.softmax import softmax_cpu
-from darknet_bn.layers.base import Layer, Params, Shape, Shapes, Step
+from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import check_filters, image
 from darknet_bn.layers.softmax import refuse_tree
@@ -34,7 +33,7 @@ class Region(Layer):
     classes: int = option(20, at_least=0)
     num: int = option(1, at_least=1)
     softmax: bool = option(False)
-    background: bool = option(False)
+    background: bool = option(False, original=True)
     anchors: tuple[float, ...] = option(())
     max: int = option(lambda dialect: 200 if dialect.extended else 30)
     tree: str | None = option(None)
@@ -74,7 +73,7 @@ class Region(Layer):
     def _entries(self) -> int:
         return self.coords + 1 + self.classes
 
-    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
         """Squash, and store as the dialect does."""
         pixels = xs[0].h * xs[0].w
 
@@ -86,7 +85,7 @@ class Region(Layer):
             np.copyto(y, xs[0])
             self._squash_planes(y.reshape(len(y), self.num, self._entries, pixels))
 
-        return by_cell if dialect.region_by_cell else by_plane
+        return by_cell if setting.dialect.region_by_cell else by_plane
 
     def _squash_cells(self, y: F32) -> None:
         """In place; y is (n, cells and anchors, entries)."""

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from darknet_bn.arrays import F32
-from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.kernels.reorg import flatten, reorg_cpu
-from darknet_bn.layers.base import Layer, Params, Shape, Shapes, Step
+from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import flat, image
 
@@ -27,8 +26,8 @@ class Reorg(Layer):
 
     stride: int = option(1, at_least=1)
     reverse: bool = option(False)
-    flatten: bool = option(False)
-    extra: int = option(0, at_least=0)
+    flatten: bool = option(False, original=True)
+    extra: int = option(0, at_least=0, original=True)
 
     def out_shape(self, xs: Shapes) -> Shape:
         """Trade pixels for channels, or append ``extra`` zeros."""
@@ -51,7 +50,7 @@ class Reorg(Layer):
             )
         return y
 
-    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
         """Copy in another order."""
         x_shape = xs[0]
 

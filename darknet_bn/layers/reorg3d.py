@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from darknet_bn.arrays import F32
-from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.kernels.reorg import reorg_cpu
-from darknet_bn.layers.base import Layer, Params, Shape, Shapes, Step
+from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
 from darknet_bn.layers.options import option
 from darknet_bn.layers.reorg import reorged
 from darknet_bn.layers.shapes import image
@@ -42,7 +41,7 @@ class Reorg3d(Layer):
             )
         return y
 
-    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
         """Copy in another order."""
         y_shape = self.out_shape(xs)
         dims = (y_shape.c, y_shape.h, y_shape.w)

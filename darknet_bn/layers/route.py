@@ -9,10 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.kernels.blocks import Block, run_blocks
-from darknet_bn.layers.base import Layer, Params, Shape, Shapes, Step, resolve
+from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step, resolve
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import flat
 
@@ -59,7 +58,7 @@ class Route(Layer):
         """Say so of a single layer that is taken whole."""
         return len(xs) == 1 and self.groups == 1
 
-    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
         """Copy part after part."""
         sizes = [x.size // self.groups for x in xs]
         ends = np.cumsum(sizes).tolist()

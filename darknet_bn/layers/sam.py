@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from darknet_bn.arrays import F32
-from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.kernels.activations import ACTIVATIONS
 from darknet_bn.layers.activation import activation_option
-from darknet_bn.layers.base import Layer, Params, Shape, Shapes, Step, resolve
+from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step, resolve
 from darknet_bn.layers.options import option
 from darknet_bn.layers.scale_channels import multiply
 from darknet_bn.layers.shapes import image
@@ -46,7 +45,7 @@ class Sam(Layer):
             )
         return x
 
-    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
         """Multiply, and activate."""
         activation = ACTIVATIONS[self.activation]
 

@@ -9,12 +9,11 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.kernels.activations import ACTIVATIONS, Activation, activate_tile
 from darknet_bn.kernels.blocks import Block, run_blocks
 from darknet_bn.layers.activation import activation_option
-from darknet_bn.layers.base import Layer, Params, Shape, Shapes, Step, resolve
+from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step, resolve
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import image
 
@@ -54,7 +53,7 @@ class ScaleChannels(Layer):
     def _what(self) -> str:
         return "pixel" if self.scale_wh else "channel"
 
-    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
         """Multiply, and activate."""
         activation = ACTIVATIONS[self.activation]
 

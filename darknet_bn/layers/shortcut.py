@@ -15,7 +15,7 @@ from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
 from darknet_bn.kernels.blocks import Block, run_blocks
 from darknet_bn.kernels.shortcut import normalized_weights, shortcut_cpu, shortcut_multilayer_cpu
 from darknet_bn.layers.activation import activation_option
-from darknet_bn.layers.base import Cost, Layer, Param, Params, Shape, Shapes, Step, resolve
+from darknet_bn.layers.base import Cost, Layer, Param, Params, Setting, Shape, Shapes, Step, resolve
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import image
 
@@ -36,8 +36,8 @@ class Shortcut(Layer):
 
     from_: tuple[int, ...] = option((), reference=True, required=True)
     activation: str = activation_option("linear", "most")
-    alpha: float = option(1.0)
-    beta: float = option(1.0)
+    alpha: float = option(1.0, original=True)
+    beta: float = option(1.0, original=True)
     weights_type: str = option("none", choices=_FACTORS, extended=True)
     weights_normalization: str = option(
         "none", choices=("none", "relu", "avg_relu", "softmax"), extended=True
@@ -62,7 +62,7 @@ class Shortcut(Layer):
         shape = (len(xs),) if per == 1 else (len(xs), xs[0].c)
         return (Param("weights", shape, init=1.0),)
 
-    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
         """Add, and activate."""
         weights = None
         if self.weights_type != "none":
@@ -72,14 +72,13 @@ class Shortcut(Layer):
             weights = np.broadcast_to(factors, (len(xs), xs[0].c))
         activation = ACTIVATIONS[self.activation]
         shape = xs[0]
-        alpha, beta = (1.0, 1.0) if dialect.extended else (self.alpha, self.beta)
-        one = not dialect.extended or (xs[1].h, xs[1].w) != (shape.h, shape.w)
+        one = not setting.dialect.extended or (xs[1].h, xs[1].w) != (shape.h, shape.w)
 
         def add(xs: Sequence[F32], y: F32) -> None:
             def block(at: Block) -> None:
                 parts = [x[at] for x in xs]
                 if one:
-                    shortcut_cpu(parts[0], parts[1], alpha, beta, y[at])
+                    shortcut_cpu(parts[0], parts[1], self.alpha, self.beta, y[at])
                 else:
                     part = None if weights is None else weights[:, at[1]]
                     shortcut_multilayer_cpu(parts[0], parts[1:], y[at], part)

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from darknet_bn.arrays import F32
-from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.kernels.softmax import softmax_cpu
-from darknet_bn.layers.base import Layer, Params, Shape, Shapes, Step
+from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
 from darknet_bn.layers.options import option
 
 
@@ -42,7 +41,7 @@ class Softmax(Layer):
             )
         return Shape(size, flat=True)
 
-    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
         """Softmax of each group."""
         parts = (self.groups, xs[0].size // self.groups)
 

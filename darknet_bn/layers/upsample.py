@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from darknet_bn.arrays import F32
-from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.kernels.blocks import Block, run_blocks
 from darknet_bn.kernels.upsample import downsample_cpu, upsample_cpu
-from darknet_bn.layers.base import Layer, Params, Shape, Shapes, Step
+from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import image
 
@@ -46,7 +45,7 @@ class Upsample(Layer):
             )
         return Shape(x.c, x.h // side, x.w // side)
 
-    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
         """Repeat or add up."""
         sample = upsample_cpu if self.stride > 0 else downsample_cpu
         side = abs(self.stride)

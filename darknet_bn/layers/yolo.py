@@ -9,10 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.dialect import Dialect
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
 from darknet_bn.kernels.blocks import Block, run_blocks
-from darknet_bn.layers.base import Layer, Params, Shape, Shapes, Step
+from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import check_filters, image
 
@@ -94,7 +93,7 @@ class Yolo(Layer):
         check_filters(x, count * (_BOX + self.classes), what)
         return x
 
-    def step(self, xs: Shapes, p: Params, dialect: Dialect, *, exact: bool) -> Step:
+    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
         """Squash all planes but two of each anchor, and stretch x and y."""
         logistic = ACTIVATIONS["logistic"]
         planes, pixels = _BOX + self.classes, xs[0].h * xs[0].w

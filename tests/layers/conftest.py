@@ -11,7 +11,7 @@ import pytest
 from darknet_bn.cfg import parse_cfg
 from darknet_bn.dialect import ALEXEYAB, Dialect
 from darknet_bn.layers import LAYERS
-from darknet_bn.layers.base import Layer, Shape
+from darknet_bn.layers.base import Layer, Setting, Shape
 
 _CANARY = np.float32(12345)
 
@@ -47,7 +47,7 @@ def _run_layer(
     assert {name: array.shape for name, array in given.items()} == declared
     y, whole = _with_margins(np.full((len(xs[0]), *out.dims), np.nan, np.float32))
     inputs = [_with_margins(x)[0] for x in xs]
-    layer.step(shapes, given, dialect, exact=True)(inputs, y)
+    layer.step(shapes, given, Setting(dialect, exact=True))(inputs, y)
     assert (whole[:, :3] == _CANARY).all()
     assert (whole[:, -2:] == _CANARY).all()
     for before, after in zip(xs, inputs, strict=True):
