@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from darknet_bn.arrays import F32
 from darknet_bn.errors import DarknetError, FoldError
 from darknet_bn.layers.base import Affine, Params, resolve
 from darknet_bn.model import Model
@@ -139,11 +141,24 @@ class Agreement:
         return self.error / self.largest if self.largest else self.error
 
 
-def check_fold(model: Model, folded: Model, seed: int = 0) -> tuple[Agreement, ...]:
+def check_fold(
+    model: Model,
+    folded: Model,
+    seed: int = 0,
+    *,
+    after_layer: Callable[[], None] | None = None,
+) -> tuple[Agreement, ...]:
     """Run a model and its folded form on the same seeded random image, and compare every layer.
 
     The original runs batch norm as Darknet does, behind the weights.  Where the layers allow any
     image size, a small one is taken: every weight counts all the same.
+
+    Parameters
+    ----------
+    model, folded : Model
+    seed : int
+    after_layer : function, optional
+        Called behind every layer of both models; to show progress.
 
     Returns
     -------
@@ -159,13 +174,25 @@ def check_fold(model: Model, folded: Model, seed: int = 0) -> tuple[Agreement, .
         for index in range(len(model.network.nodes))
         if index + 1 not in gone
     }
-    before = exact_plan(model).run(x, tuple(numbers), after_layer=model.release)
-    after = exact_plan(folded).run(x, tuple(numbers.values()), after_layer=folded.release)
-    rows = []
-    for old, new in numbers.items():
-        error = np.abs(before[old] - after[new]).max(initial=0)
-        rows.append(Agreement(old, new, float(error), float(np.abs(before[old]).max(initial=0))))
-    return tuple(rows)
+
+    def step() -> None:
+        model.release()
+        if after_layer is not None:
+            after_layer()
+
+    before = exact_plan(model).run(x, tuple(numbers), step)
+    after = exact_plan(folded).run(x, tuple(numbers.values()), step)
+    return tuple(_agreement(old, new, before[old], after[new]) for old, new in numbers.items())
+
+
+def _agreement(layer: int, folded_layer: int, before: F32, after: F32) -> Agreement:
+    with np.errstate(invalid="ignore"):
+        error = np.abs(before - after)
+    # The same infinity, or NaN in both, is agreement; NaN against anything else is not.
+    error[(before == after) | (np.isnan(before) & np.isnan(after))] = 0
+    error[np.isnan(error)] = np.inf
+    largest = np.abs(before[np.isfinite(before)]).max(initial=0)
+    return Agreement(layer, folded_layer, float(error.max(initial=0)), float(largest))
 
 
 def _reason_inside(network: Network, owner: int) -> str | None:

@@ -181,7 +181,7 @@ def save(model: Model, cfg: str | os.PathLike[str], weights: str | os.PathLike[s
 def _initial_model(cfg: Cfg, wanted: str | Dialect, seed: int) -> Model:
     dialect, reason = _choose_dialect(cfg, wanted, None)
     network = build_network(cfg, dialect)
-    params = [dict(each) for each in _initial_params(network, seed, loaded=0)]
+    params = [dict(each) for each in _initial_params(cfg, network, seed, loaded=0)]
     shared = tuple(params[node.owner] for node in network.nodes)
     header = Header(revision=5 if dialect.extended else 0)
     oddities = (*cfg.oddities, *network.oddities)
@@ -204,7 +204,7 @@ def _load_weights(
         loaded = require_size(
             data, header, network, partial, lambda: likely_cause(cfg, dialect, len(data), header)
         )
-        initial = _initial_params(network, seed, loaded)
+        initial = _initial_params(cfg, network, seed, loaded)
         params = read_arrays(data, header, network, initial)
     except WeightsError as error:
         raise _named(error, name) from error.__cause__
@@ -242,7 +242,9 @@ def _choose_dialect(cfg: Cfg, wanted: str | Dialect, header: Header | None) -> t
     return dialect, reason
 
 
-def _initial_params(network: Network, seed: int, loaded: int) -> Sequence[dict[str, F32]]:
+def _initial_params(
+    cfg: Cfg, network: Network, seed: int, loaded: int
+) -> Sequence[dict[str, F32]]:
     """Return Darknet's first values of every array that a file of ``loaded`` layers lacks."""
     missing = [
         [param for param in node.params if index >= loaded or param.stored_size < param.size]
@@ -250,8 +252,12 @@ def _initial_params(network: Network, seed: int, loaded: int) -> Sequence[dict[s
         else []
         for index, node in enumerate(network.nodes)
     ]
-    total = sum(4 * param.size for params in missing for param in params)
-    require_memory(total, "the parameters")
+    sizes = [4 * sum(param.size for param in params) for params in missing]
+    try:
+        require_memory(sum(sizes), "the parameters")
+    except ShapeError as error:
+        error.where = cfg.where(1 + sizes.index(max(sizes)))
+        raise
     values: list[dict[str, F32]] = []
     for index, params in enumerate(missing):
         rng = np.random.default_rng([seed, index])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import numpy as np
@@ -22,7 +22,8 @@ def forward(
     x: npt.ArrayLike,
     layers: Layers = "outputs",
     *,
-    exact: bool = False,
+    exact: bool | None = None,
+    after_layer: Callable[[], None] | None = None,
 ) -> dict[int, F32]:
     """Compute the outputs of layers.
 
@@ -34,10 +35,13 @@ def forward(
     layers : "outputs", "all", or layer numbers
         Which outputs to return; a negative number counts from the last layer.  ``"outputs"`` are
         the layers that no other reads: the detection heads, or the last layer.
-    exact : bool
+    exact : bool, optional
         Whether to keep to Darknet's order of operations: batch norm behind the convolution rather
-        than folded into it, and no fast convolution algorithms.  The results differ in the last
-        digits only (about 1e-6 of a layer's largest value).
+        than folded into it, and no fast convolution algorithms.  By default so where layers are
+        asked for by number or all, to look into them, and not where only the outputs are.  The
+        results differ in the last digits (about 1e-6 of a layer's largest value).
+    after_layer : function, optional
+        Called behind every layer that has been computed; to show progress.
 
     Returns
     -------
@@ -53,8 +57,11 @@ def forward(
     -----
     C: ``forward_network`` in ``src/network.c`` with ``train`` off.
     """
+    if exact is None:
+        exact = layers != "outputs"
     plan = model.derived(exact_plan if exact else fast_plan)
-    return plan.run(as_input(model.network, x), layer_numbers(model.network, layers))
+    wanted = layer_numbers(model.network, layers)
+    return plan.run(as_input(model.network, x), wanted, after_layer)
 
 
 def as_input(network: Network, x: npt.ArrayLike) -> F32:
@@ -78,11 +85,11 @@ def as_input(network: Network, x: npt.ArrayLike) -> F32:
 def layer_numbers(network: Network, layers: Layers) -> tuple[int, ...]:
     """Return the numbers of the layers that are meant, in order, each once."""
     count = len(network.nodes)
-    if layers == "all":
-        return tuple(range(count))
-    if layers == "outputs":
-        return network.outputs
     if isinstance(layers, str):
+        if layers == "all":
+            return tuple(range(count))
+        if layers == "outputs":
+            return network.outputs
         raise ShapeError("unknown choice of layers", expected="outputs, all", found=f"{layers!r}")
     numbers = []
     for layer in layers:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from darknet_bn.model import Model
-from darknet_bn.network import Network
+from darknet_bn.network import Network, Node
+from darknet_bn.weights import Header
 
+_COLUMNS = {
+    "layer": str.rjust,
+    "section": str.ljust,
+    "filters": str.rjust,
+    "size/stride": str.ljust,
+    "input": str.rjust,
+    "": str.rjust,  # the arrow
+    "output": str.rjust,
+    "BFLOPs": str.rjust,
+    "parameters": str.rjust,
+    "bytes": str.rjust,
+}
 _TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -24,7 +38,8 @@ class LayerSummary:
     size : str
         Size and stride, as ``3 x 3 / 1``; or the layers it reads.
     input, output : str
-        ``w x h x c``, or a count.
+        ``w x h x c``, or a count.  Of several inputs, what is added to the first; empty where they
+        become something else.
     bflops : float
         Billions of floating-point operations for one image; a multiply-add is two.
     floats : int
@@ -54,7 +69,7 @@ def summarise(network: Network) -> tuple[LayerSummary, ...]:
                 node.y.c if node.params else None,
                 node.layer.size_text()
                 or ("" if usual else " ".join(str(source) for source in node.sources)),
-                str(node.xs[0]),
+                _input_text(node),
                 str(node.y),
                 node.layer.cost(node.xs).flops / 1e9,
                 sum(param.stored_size for param in owned),
@@ -63,27 +78,54 @@ def summarise(network: Network) -> tuple[LayerSummary, ...]:
     return tuple(rows)
 
 
-def summary_text(model: Model) -> str:
-    """Return the table as text, with totals and the facts about the two files."""
-    rows = summarise(model.network)
-    lines = [
-        f"{'layer':>5} {'section':<15} {'filters':>7}  {'size/stride':<15} {'input':>18}    "
-        f"{'output':>18} {'BFLOPs':>8} {'parameters':>11}"
-    ]
-    for row in rows:
-        filters = "" if row.filters is None else f"{row.filters}"
-        bflops = f"{row.bflops:.3f}" if row.bflops else ""
-        parameters = f"{row.floats}" if row.floats else ""
-        lines.append(
-            f"{row.layer:>5} {row.section:<15} {filters:>7}  {row.size:<15} {row.input:>18} -> "
-            f"{row.output:>18} {bflops:>8} {parameters:>11}"
+def _input_text(node: Node) -> str:
+    """As Darknet, of a shortcut print what is added, and of a route of several layers nothing."""
+    return str(node.xs[-1]) if len(node.xs) == 1 or node.y in node.xs else ""
+
+
+def summary_text(network: Network, header: Header | None = None) -> str:
+    """Return the table as text, with a line of totals.
+
+    Parameters
+    ----------
+    network : Network
+    header : Header, optional
+        Of the weights file, whose size counts in the total.
+    """
+    rows = summarise(network)
+    cells = [
+        (
+            f"{row.layer}",
+            row.section,
+            "" if row.filters is None else f"{row.filters}",
+            row.size,
+            row.input,
+            "->",
+            row.output,
+            f"{row.bflops:.3f}" if row.bflops else "",
+            f"{row.floats}" if row.floats else "",
+            f"{4 * row.floats}" if row.floats else "",
         )
-    floats = model.network.stored_floats
-    size = model.header.size + 4 * floats
-    lines.append(
+        for row in rows
+    ]
+    total = network.stored_floats
+    return (
+        f"{_aligned([tuple(_COLUMNS), *cells])}\n"
         f"total: {len(rows)} layers, {sum(row.bflops for row in rows):.3f} BFLOPs, "
-        f"{floats} parameters, {size} bytes"
+        f"{total} parameters, {(header or Header()).size + 4 * total} bytes with the header"
     )
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Set text in the columns of the table."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            align(cell, width)
+            for align, cell, width in zip(_COLUMNS.values(), row, widths, strict=True)
+        )
+        for row in rows
+    ]
     return "\n".join(line.rstrip() for line in lines)
 
 

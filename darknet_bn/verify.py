@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.errors import FixtureError, Where
 from darknet_bn.fixture import Fixture, load_fixture, save_fixture
 from darknet_bn.model import Model
-from darknet_bn.run import Layers, as_input, forward, layer_numbers
+from darknet_bn.run import Layers, as_input, forward
 from darknet_bn.version import __version__
 from darknet_bn.weights import stored_arrays
 
@@ -129,6 +129,8 @@ def record(
     path: str | os.PathLike[str],
     x: npt.ArrayLike,
     layers: Layers = "all",
+    *,
+    after_layer: Callable[[], None] | None = None,
 ) -> None:
     """Write a fixture of what a model computes, in Darknet's order of operations.
 
@@ -139,20 +141,26 @@ def record(
         The ``.npz`` to write; what is there is replaced.
     x : float32 array (n, c, h, w), or (n, inputs)
     layers : "all", "outputs", or layer numbers
+    after_layer : function, optional
+        As in `forward`.
     """
     array = as_input(model.network, x)
-    outputs = forward(model, array, layer_numbers(model.network, layers), exact=True)
+    outputs = forward(model, array, layers, exact=True, after_layer=after_layer)
+    save_fixture(path, array, outputs, provenance(model))
+
+
+def provenance(model: Model) -> dict[str, str]:
+    """Return what a fixture says of the program and the model that it was made with."""
     weights = hashlib.sha256(model.header.to_bytes())
     for part in stored_arrays(model.header, model.network, model.params):
         weights.update(part.data)
-    provenance = {
+    return {
         "program": "darknet-bn",
         "version": __version__,
         "dialect": model.dialect.name,
         "cfg_sha256": hashlib.sha256(model.cfg.to_bytes()).hexdigest(),
         "weights_sha256": weights.hexdigest(),
     }
-    save_fixture(path, array, outputs, provenance)
 
 
 def verify(
@@ -161,6 +169,7 @@ def verify(
     *,
     tolerance: float = 1e-5,
     exact: bool = True,
+    after_layer: Callable[[], None] | None = None,
 ) -> Report:
     """Run a model on a fixture's input, and compare every layer that the fixture holds.
 
@@ -172,6 +181,8 @@ def verify(
         The difference to allow, as a part of the layer's largest absolute value.
     exact : bool
         As in `forward`; the fast way differs in some more digits.
+    after_layer : function, optional
+        As in `forward`.
 
     Returns
     -------
@@ -194,7 +205,8 @@ def verify(
             found=f"layer {layers[-1]}" if layers else "no layer",
         )
     expected = {index: fixture.layer(index, nodes[index].y.dims) for index in layers}
-    found = forward(model, fixture.input(model.network.input.dims), layers, exact=exact)
+    x = fixture.input(model.network.input.dims)
+    found = forward(model, x, layers, exact=exact, after_layer=after_layer)
     return Report(
         tolerance,
         tuple(

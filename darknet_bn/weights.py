@@ -23,7 +23,8 @@ Oddities that exist in the wild:
   every ``[connected]`` matrix is stored transposed, inputs x outputs.
 - A 32-bit build of Darknet writes ``seen`` with 32 bits under version 0.2; AlexeyAB's fork takes
   some legacy headers for ones with 64 bits.  Nothing in the header tells; the other width is
-  taken only when it alone fits the size to the byte.
+  taken only where it alone fits the size to the byte, and where the word at byte 16 is what it
+  must be then: a float, or the upper half of a counter.  A file cut by 4 bytes stays refused.
 - A backbone file such as ``darknet53.conv.74`` holds the first layers only.
 """
 
@@ -45,6 +46,7 @@ from darknet_bn.layers.base import Param, Params
 from darknet_bn.network import Network
 
 _LEGACY = 1000  # a version above is a float that was read as an integer
+_SMALLEST_FLOAT = 0x00800000  # the bits of the smallest normal float; a counter never gets there
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ def map_file(path: str | os.PathLike[str]) -> tuple[memoryview, Callable[[], Non
 
 
 def choose_header(data: memoryview, network: Network) -> tuple[Header, tuple[str, ...]]:
-    """Read the header; take a counter of the other width where only that fits the size.
+    """Read the header; take a counter of the other width where only that fits the file.
 
     Returns
     -------
@@ -156,7 +158,8 @@ def choose_header(data: memoryview, network: Network) -> tuple[Header, tuple[str
     """
     header = parse_header(bytes(data[:20]))
     width = 12 - header.seen_bytes
-    if len(data) != 12 + width + 4 * network.stored_floats:
+    is_counter = int.from_bytes(data[16:20], "little") < _SMALLEST_FLOAT
+    if len(data) != 12 + width + 4 * network.stored_floats or is_counter != (width == 8):
         return header, ()
     seen = int.from_bytes(data[12 : 12 + width], "little")
     return replace(header, seen=seen, seen_bytes=width), (

@@ -39,6 +39,7 @@ class Workers:
     def run(self, task: Callable[[T], None], items: Iterable[T]) -> None:
         """Call ``task`` once for every item, in any order, and wait for the last.
 
+        Floating-point errors are handled in all threads as the caller's `numpy.errstate` says.
         The first exception of a task is raised, after all running tasks have ended.
         """
         todo = list(items)
@@ -58,7 +59,13 @@ class Workers:
                     return
                 task(item)  # type: ignore[arg-type]  # not `nothing`, so an item
 
-        helpers = [self._pool.submit(drain) for _ in range(min(self.count, len(todo)) - 1)]
+        handling = np.geterr()
+
+        def help_draining() -> None:
+            with np.errstate(**handling):  # each thread has its own
+                drain()
+
+        helpers = [self._pool.submit(help_draining) for _ in range(min(self.count, len(todo)) - 1)]
         try:
             drain()
         finally:

@@ -20,6 +20,31 @@ def cfg_text(*sections: str, width: int = 8, height: int = 8, channels: int = 3)
     return ("\n\n".join(blocks) + "\n").encode()
 
 
+_CONV = "[convolutional] filters=6 size=3 pad=1 activation=leaky batch_normalize=1"
+# Every kind of lifetime: read at once, read much later, read twice, passed on, read by nobody.
+LONG_RANGE = cfg_text(
+    _CONV,  # 0: read by 1 and, much later, by 13
+    "[dropout]",  # 1: layer 0 under another number
+    _CONV,  # 2
+    "[maxpool] size=2 stride=2",  # 3
+    _CONV,  # 4: read by 5 and 8
+    "[route] layers=-1",  # 5: layer 4 under another number
+    "[convolutional] filters=6 size=1 activation=linear",  # 6
+    "[dropout]",  # 7
+    "[shortcut] from=4 activation=leaky",  # 8
+    "[route] layers=-1,3,-5",  # 9
+    "[upsample] stride=2",  # 10
+    "[convolutional] filters=6 size=1 batch_normalize=1 activation=leaky",  # 11
+    "[dropout]",  # 12
+    "[route] layers=0,-1",  # 13
+    "[convolutional] filters=3 size=1 activation=logistic",  # 14: an output
+    "[route] layers=8",  # 15
+    "[connected] output=7 batch_normalize=1 activation=leaky",  # 16
+    "[dropout]",  # 17
+    "[softmax]",  # 18: an output
+)
+
+
 def network_of(cfg: bytes, dialect: str = "alexeyab") -> Network:
     return build_network(parse_cfg(cfg), DIALECTS[dialect])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +82,7 @@ class TestChoice:
     def test_unknown_sections_and_options_tell_nothing(self) -> None:
         assert detected("[convolutional] foo=1", "[bar]")[0] == "pjreddie"
 
+    @pytest.mark.filterwarnings("ignore::darknet_bn.DarknetWarning")
     def test_no_published_cfg_of_pjreddie_is_taken_for_the_fork_s(self, shared: Path) -> None:
         for path in sorted(shared.glob("cfg/pjreddie/*.cfg")):
             assert detect_dialect(load_cfg(path)) == (
@@ -90,12 +90,11 @@ class TestChoice:
                 "nothing in the cfg is known to another fork only",
             ), path.name
 
+    @pytest.mark.filterwarnings("ignore::darknet_bn.DarknetWarning")
     def test_published_cfgs_of_yolov4_and_later_are_known_as_the_fork_s(self, shared: Path) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", dn.DarknetWarning)
-            for name in ("yolov4", "yolov4-tiny", "yolov4-csp", "yolov7-tiny", "enet-coco"):
-                cfg = load_cfg(shared / f"cfg/alexeyab/{name}.cfg")
-                assert detect_dialect(cfg)[0] is ALEXEYAB, name
+        for name in ("yolov4", "yolov4-tiny", "yolov4-csp", "yolov7-tiny", "enet-coco"):
+            cfg = load_cfg(shared / f"cfg/alexeyab/{name}.cfg")
+            assert detect_dialect(cfg)[0] is ALEXEYAB, name
 
 
 class TestWhatOneForkOnlyKnows:

@@ -1,9 +1,6 @@
 """The ported C functions on plain arrays; one file per C file."""
 
 from darknet_bn.kernels.batchnorm_layer import (
-    BatchNormBackward,
-    BatchNormForward,
-    BatchNormSaved,
     backward_batchnorm_layer,
     backward_scale_cpu,
     forward_batchnorm_layer,
@@ -11,6 +8,11 @@ from darknet_bn.kernels.batchnorm_layer import (
     mean_delta_cpu,
     normalize_delta_cpu,
     variance_delta_cpu,
+)
+from darknet_bn.kernels.batchnorm_results import (
+    BatchNormBackward,
+    BatchNormForward,
+    BatchNormSaved,
 )
 from darknet_bn.kernels.blas import (
     axpy_cpu,

@@ -7,13 +7,17 @@ one step leaves is still in the cache for the next, and share these blocks among
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import DarknetError
+from darknet_bn.kernels.batchnorm_results import (
+    BatchNormBackward,
+    BatchNormForward,
+    BatchNormSaved,
+)
 from darknet_bn.kernels.blas import axpy_cpu, mean_cpu, normalize_cpu, scal_cpu, variance_cpu
 from darknet_bn.kernels.channels import (
     Tile,
@@ -29,78 +33,10 @@ from darknet_bn.kernels.channels import (
     share_filters,
     share_tiles,
     sizes,
-    tiles,
 )
 from darknet_bn.kernels.convolutional_layer import add_bias, backward_bias, scale_bias
 
 _DELTA_EPS = np.float32(1e-5)  # of mean_delta_cpu and variance_delta_cpu, in every Darknet
-
-
-@dataclass(frozen=True)
-class BatchNormSaved:
-    """What a training pass keeps for the way back.
-
-    Attributes
-    ----------
-    x : float32 array, shaped like the input
-        The input itself, not a copy.
-    mean, variance : float32 arrays (f,)
-        Of this batch.
-    dialect : Dialect
-    """
-
-    x: F32
-    mean: F32
-    variance: F32
-    dialect: Dialect
-
-    @property
-    def x_norm(self) -> F32:
-        """The normalised input, before scales and biases, shaped like the input.
-
-        C stores it.  It is computed anew where it is asked for, to the same bits: that takes less
-        time than to write another array of this size to memory and to read it again.
-        """
-        x_norm = normalize_cpu(by_filter(self.x), self.mean, self.variance, self.dialect)
-        return x_norm.reshape(self.x.shape)
-
-
-@dataclass(frozen=True)
-class BatchNormForward:
-    """What a forward pass gives.
-
-    Attributes
-    ----------
-    y : float32 array, shaped like the input
-    saved : BatchNormSaved or None
-        None in inference.
-    rolling_mean, rolling_variance : float32 arrays (f,)
-        The new averages; in inference the old ones.
-    """
-
-    y: F32
-    saved: BatchNormSaved | None
-    rolling_mean: F32
-    rolling_variance: F32
-
-
-@dataclass(frozen=True)
-class BatchNormBackward:
-    """What a backward pass gives; all of it minus the gradient of the loss.
-
-    Attributes
-    ----------
-    delta_x : float32 array, shaped like the input
-    bias_updates, scale_updates : float32 arrays (f,)
-        Those handed over plus this pass.
-    mean_delta, variance_delta : float32 arrays (f,)
-    """
-
-    delta_x: F32
-    bias_updates: F32
-    scale_updates: F32
-    mean_delta: F32
-    variance_delta: F32
 
 
 def backward_scale_cpu(x_norm: F32, delta: F32, scale_updates: F32, out: F32 | None = None) -> F32:
@@ -164,7 +100,7 @@ def mean_delta_cpu(delta: F32, variance: F32) -> F32:
         return (channel_sum(delta) * slope).astype(delta.dtype)
 
 
-def variance_delta_cpu(x: F32, delta: F32, mean: F32, variance: F32) -> F32:
+def variance_delta_cpu(x: F32, delta: F32, mean: F32 | None, variance: F32) -> F32:
     """Delta of each filter's variance.
 
     Parameters
@@ -173,6 +109,7 @@ def variance_delta_cpu(x: F32, delta: F32, mean: F32, variance: F32) -> F32:
     delta : float32 array (n, f, s)
         In front of the scales, that is multiplied by them.
     mean, variance : float32 arrays (f,)
+        The mean may be None where it has been subtracted from ``x`` already.
 
     Returns
     -------
@@ -200,7 +137,7 @@ def variance_delta_cpu(x: F32, delta: F32, mean: F32, variance: F32) -> F32:
 
 def normalize_delta_cpu(
     x: F32,
-    mean: F32,
+    mean: F32 | None,
     variance: F32,
     mean_delta: F32,
     variance_delta: F32,
@@ -214,6 +151,7 @@ def normalize_delta_cpu(
     ----------
     x : float32 array (n, f, s)
     mean, variance, mean_delta, variance_delta : float32 arrays (f,)
+        The mean may be None where it has been subtracted from ``x`` already.
     delta : float32 array (n, f, s)
         In front of the scales, that is multiplied by them.
     dialect : Dialect
@@ -247,10 +185,10 @@ def normalize_delta_cpu(
         shift = mean_delta / x.dtype.type(n * s)
         out = along_filters(np.multiply, delta, "variance", gain, out=out)
         for tile, d in centred(x, mean):
-            filters = tile[1]
-            along_filters(np.multiply, d, "variance_delta", slope[filters], out=d)
-            along_filters(np.add, d, "mean_delta", shift[filters], out=d)
-            np.add(out[tile], d, out=out[tile])
+            filters, terms = tile[1], scratch_like(d, "terms")
+            along_filters(np.multiply, d, "variance_delta", slope[filters], out=terms)
+            along_filters(np.add, terms, "mean_delta", shift[filters], out=terms)
+            np.add(out[tile], terms, out=out[tile])
     return out
 
 
@@ -346,8 +284,10 @@ def forward_batchnorm_layer(
     def normalise(filters: slice) -> None:
         xb, yb = xs[:, filters], ys[:, filters]
         mean[filters] = mean_cpu(xb)
-        variance[filters] = variance_cpu(xb, mean[filters])
-        normalize_cpu(xb, mean[filters], variance[filters], dialect, out=yb)
+        with in_c():  # once, for both functions that follow
+            along_filters(np.subtract, xb, "mean", mean[filters], out=yb)
+        variance[filters] = variance_cpu(yb, None)
+        normalize_cpu(yb, None, variance[filters], dialect, out=yb)
         scale_bias(yb, scales[filters], out=yb)
         add_bias(yb, biases[filters], out=yb)
 
@@ -433,21 +373,23 @@ def backward_batchnorm_layer(
     mean_delta, variance_delta = np.empty((2, f), deltas.dtype)
 
     def back(filters: slice) -> None:
-        xb, delta, ob = xs[:, filters], deltas[:, filters], outs[:, filters]
-        mb, vb = mean[filters], variance[filters]
+        delta, ob = deltas[:, filters], outs[:, filters]
         if dialect.batch_norm_trains_biases:
             backward_bias(bias_updates[filters], delta, out=bias_updates[filters])
-        tb, sb = trained[:, filters], scale_updates[filters]
-        for tile in tiles(tb):
-            m, v = saved.mean[filters][tile[1]], saved.variance[filters][tile[1]]
-            x_norm = scratch_like(tb[tile], "x_norm")
-            normalize_cpu(tb[tile], m, v, saved.dialect, out=x_norm)
-            backward_scale_cpu(x_norm, delta[tile], sb[tile[1]], out=sb[tile[1]])
+        d, x_norm = scratch_like(ob, "centred"), scratch_like(ob, "terms")
+        with in_c():
+            along_filters(np.subtract, trained[:, filters], "mean", saved.mean[filters], out=d)
+        normalize_cpu(d, None, saved.variance[filters], saved.dialect, out=x_norm)
+        backward_scale_cpu(x_norm, delta, scale_updates[filters], out=scale_updates[filters])
+        if not train:
+            with in_c():
+                along_filters(np.subtract, xs[:, filters], "mean", mean[filters], out=d)
+        v = variance[filters]
         scale_bias(delta, scales[filters], out=ob)
-        mean_delta[filters] = mean_delta_cpu(ob, vb)
-        variance_delta[filters] = variance_delta_cpu(xb, ob, mb, vb)
+        mean_delta[filters] = mean_delta_cpu(ob, v)
+        variance_delta[filters] = variance_delta_cpu(d, ob, None, v)
         md, vd = mean_delta[filters], variance_delta[filters]
-        normalize_delta_cpu(xb, mb, vb, md, vd, ob, dialect, out=ob)
+        normalize_delta_cpu(d, None, v, md, vd, ob, dialect, out=ob)
 
     share_filters(back, deltas)
     return BatchNormBackward(delta_x, bias_updates, scale_updates, mean_delta, variance_delta)

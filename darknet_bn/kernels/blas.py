@@ -48,13 +48,15 @@ def mean_cpu(x: F32) -> F32:
         return channel_sum(x).astype(x.dtype) * _reciprocal(n * s, x)
 
 
-def variance_cpu(x: F32, mean: F32) -> F32:
+def variance_cpu(x: F32, mean: F32 | None) -> F32:
     """Variance of each filter over the batch and all pixels, with the divisor n*s - 1.
 
     Parameters
     ----------
     x : float32 array (n, f, s)
-    mean : float32 array (f,)
+    mean : float32 array (f,), or None
+        None, here and below, where it has been subtracted from ``x`` already, once for several
+        functions that C lets subtract it again.
 
     Returns
     -------
@@ -79,7 +81,7 @@ def variance_cpu(x: F32, mean: F32) -> F32:
 
 
 def normalize_cpu(
-    x: F32, mean: F32, variance: F32, dialect: Dialect, out: F32 | None = None
+    x: F32, mean: F32 | None, variance: F32, dialect: Dialect, out: F32 | None = None
 ) -> F32:
     """Shift and scale each filter to zero mean and unit variance.
 
@@ -87,7 +89,7 @@ def normalize_cpu(
     ----------
     x : float32 array (n, f, s)
     mean, variance : float32 arrays (f,)
-        Of the batch in training, rolling in inference.
+        Of the batch in training, rolling in inference; the mean may be None.
     dialect : Dialect
         Says where eps enters the divisor.
     out : float32 array (n, f, s), optional
@@ -109,8 +111,9 @@ def normalize_cpu(
     """
     with in_c():
         gain = 1 / dialect.sigma(variance.astype(np.float64))
-        out = along_filters(np.subtract, x, "mean", mean, out=out)
-        return along_filters(np.multiply, out, "variance", gain, out=out)
+        if mean is not None:
+            x = out = along_filters(np.subtract, x, "mean", mean, out=out)
+        return along_filters(np.multiply, x, "variance", gain, out=out)
 
 
 def copy_cpu(x: F32, incx: int, y: F32, incy: int, out: F32 | None = None) -> F32:

@@ -149,52 +149,41 @@ def along_filters(
     return result
 
 
-def centred(x: F32, mean: F32) -> Iterator[tuple[Tile, F32]]:
+def centred(x: F32, mean: F32 | None) -> Iterator[tuple[Tile, F32]]:
     """Subtract the mean, a part at a time.
 
     Parameters
     ----------
     x : float32 or float64 array (n, f, s)
-    mean : float32 or float64 array (f,)
+    mean : float32 or float64 array (f,), or None
+        None where that is done already.
 
     Yields
     ------
     tile : two slices
         Which images and filters.
     d : array like ``x[tile]``
-        In a buffer of this thread that the next part overwrites.
+        In a buffer of this thread that the next part overwrites; without a mean, ``x[tile]``.
 
     Raises
     ------
     ShapeError
         If there is not one mean a filter.
     """
-    expect("mean", mean, sizes(x)[1:2])
-    for tile in tiles(x):
-        part = x[tile]
-        d = scratch_like(part, "centred")
-        yield tile, along_filters(np.subtract, part, "mean", mean[tile[1]], out=d)
+    if mean is not None:
+        expect("mean", mean, sizes(x)[1:2])
+    for tile in _cut(x, _TILE_BYTES):
+        d = x[tile]
+        if mean is not None:
+            out = scratch_like(d, "centred")
+            d = along_filters(np.subtract, d, "mean", mean[tile[1]], out=out)
+        yield tile, d
 
 
 def scratch_like(x: F32, purpose: str) -> F32:
     """Borrow a buffer like ``x`` of this thread, valid until its next use for this purpose."""
     buffer = workers().scratch(x.nbytes // 4, f"batch norm {purpose}")
     return buffer.view(x.dtype).reshape(x.shape)
-
-
-def tiles(x: F32) -> Iterator[Tile]:
-    """Cut activations into parts of which one thread can hold intermediate values.
-
-    Parameters
-    ----------
-    x : float32 or float64 array (n, f, s)
-
-    Yields
-    ------
-    images, filters : slices
-        Whole images, or where one image is too large, some filters of one.
-    """
-    return _cut(x, _TILE_BYTES)
 
 
 def by_filter(x: F32) -> F32:
@@ -268,7 +257,7 @@ def _piece(s: int) -> int:
 
 
 def _cut(x: F32, size: int) -> Iterator[Tile]:
-    """Cut activations into parts of about ``size`` bytes."""
+    """Cut activations into parts of about ``size`` bytes: images, or some filters of one."""
     n, f, s = sizes(x)
     parts = max(1, -(-x.nbytes // max(1, size)))
     images = -(-n // min(n, parts)) if n else 1

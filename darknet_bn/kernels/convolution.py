@@ -135,4 +135,4 @@ def _scheme(f: int, geometry: ConvGeometry, in_shape: tuple[int, int, int]) -> S
     c, h, w = in_shape
     if min(c, f) < 16 or min(h, w) < 6:
         return None
-    return F4 if max(h, w) > 14 else F2
+    return F4 if h * w > 120 else F2

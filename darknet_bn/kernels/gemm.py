@@ -8,12 +8,13 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.activations import Epilogue
-from darknet_bn.kernels.im2col import ConvGeometry, Strip, gather_taps, pieces, strips
+from darknet_bn.kernels.im2col import ConvGeometry, Strip, im2col_cpu, pieces, strips, windows
 from darknet_bn.workers import workers
 
-_TILE = 1 << 18  # floats of windows and sums in a tile: 1 MiB, which the cache of a core holds
+_TILE = 1 << 19  # floats of windows and sums in a tile: 1 MiB, which the cache of a core holds
 UNPACKED = 1_000_000  # multiplications up to which OpenBLAS multiplies without packing first
 _NARROWEST = 192  # columns that are worth a product of their own
+_PIXELS = 1 << 18  # floats of sums in a tile of a 1x1 convolution
 _SMALL = 12_000_000  # multiplications below which a second thread comes too late
 _FEW_PIXELS = 1 << 10  # pixels of an image up to which threads share the filters
 _MANY_FILTERS = 64
@@ -42,7 +43,7 @@ class Pointwise:
         self._pixels = in_shape[1] * in_shape[2]
         self._product = Product(weights, epilogue, geometry.groups)
         work = f * per_group * self._pixels
-        self._at_once = self._pixels if work < _SMALL else max(1, _TILE // f)
+        self._at_once = self._pixels if work < _SMALL else max(1, _PIXELS // f)
         self._by_filters = (
             work >= _SMALL and self._pixels <= _FEW_PIXELS and self._product.can_share_filters
         )
@@ -68,7 +69,7 @@ class Pointwise:
                 pixels = slice(part.first, part.first + part.rows)
                 self._product.compute(columns[part.image, :, pixels], y[part.image, :, pixels])
 
-        workers().run(task, strips(n, self._pixels, self._at_once))
+        workers().run(task, strips(n, self._pixels, self._at_once, workers().count))
 
 
 class Im2col:
@@ -122,20 +123,21 @@ class Im2col:
         def task(parts: list[Strip]) -> None:
             for part in parts:
                 columns = self._columns(part.rows)
-                gather_taps(x[part.image], self._geometry, part.first, columns)
+                np.copyto(columns, windows(x[part.image], self._geometry, part.first, part.rows))
                 first = part.first * self._width
                 pixels = slice(first, first + part.rows * self._width)
                 self._product.compute(columns.reshape(self._taps, -1), y[part.image, :, pixels])
 
-        workers().run(task, strips(n, self._rows, self._at_once))
+        workers().run(task, strips(n, self._rows, self._at_once, workers().count))
 
     def _gathered(self, x: F32) -> F32:
         """Gather all windows of one image (c, h, w) with all threads, some channels each."""
         columns = self._columns(self._rows)
-        workers().run(
-            lambda channels: gather_taps(x[channels], self._geometry, 0, columns[channels]),
-            pieces(len(x), -(-len(x) // (2 * workers().count))),
-        )
+
+        def task(channels: slice) -> None:
+            im2col_cpu(x[channels], self._geometry, out=columns[channels])
+
+        workers().run(task, pieces(len(x), -(-len(x) // (2 * workers().count))))
         return columns
 
     def _columns(self, rows: int) -> F32:
@@ -221,7 +223,7 @@ def multiply(weights: F32, columns: F32, out: F32) -> None:
     if widest < _NARROWEST or pixels <= widest:
         np.matmul(weights, columns, out=out)
         return
-    parts, width, rest = equal_parts(pixels, widest)
+    parts, _, rest = equal_parts(pixels, widest)
     even = slice(0, pixels - rest)
     np.matmul(weights, cut(columns[..., even], parts), out=cut(out[..., even], parts))
     if rest:

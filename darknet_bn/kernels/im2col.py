@@ -6,8 +6,10 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from darknet_bn.arrays import F32
+from darknet_bn.workers import workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +56,6 @@ class ConvGeometry:
         room = pixels + 2 * self.pad - self.size
         return (room // stride if room >= 0 else -(-room // stride)) + 1
 
-    def first_pixel(self, tap: int) -> int:
-        """Return the pixel that a tap sees in window 0, along either axis; may be outside."""
-        return (tap - self.pad) * self.dilation
-
 
 @dataclass(frozen=True)
 class Strip:
@@ -74,7 +72,7 @@ class Strip:
     rows: int
 
 
-def strips(n: int, rows: int, at_once: int) -> list[list[Strip]]:
+def strips(n: int, rows: int, at_once: int, threads: int = 1) -> list[list[Strip]]:
     """Share out the rows of a batch.
 
     Parameters
@@ -85,17 +83,21 @@ def strips(n: int, rows: int, at_once: int) -> list[list[Strip]]:
         Rows of each.
     at_once : int
         How many rows are wanted together.
+    threads : int
+        Who shares them.
 
     Returns
     -------
     list of list of Strip
-        Several whole images where they are smaller than that, else a part of one image.
+        Several whole images where they are smaller than that, else a part of one image: as many
+        parts, of about the same size, for each thread.
     """
+    at_once = max(1, min(at_once, n * rows // threads))
     if at_once >= rows:
         images = [Strip(i, 0, rows) for i in range(n)]
         step = at_once // rows
         return [images[i : i + step] for i in range(0, n, step)]
-    parts = -(-rows // at_once)
+    parts = min(rows, -(-rows // (at_once * threads)) * threads)
     edges = [rows * part // parts for part in range(parts + 1)]
     return [
         [Strip(i, first, last - first)]
@@ -109,64 +111,41 @@ def pieces(size: int, at_once: int) -> list[slice]:
     return [slice(i, min(i + at_once, size)) for i in range(0, size, at_once)]
 
 
-def tap_range(first: int, stride: int, pixels: int, windows: int) -> tuple[int, int]:
-    """Find the windows whose tap lies inside the image, along one axis.
-
-    Parameters
-    ----------
-    first : int
-        Pixel that the tap sees in window 0; may be outside.
-    stride, pixels, windows : int
-        Of this axis.
-
-    Returns
-    -------
-    begin, end : int
-        Windows ``begin <= i < end`` see pixel ``first + i*stride`` of the image.
-    """
-    begin = min(max(0, -(first // stride)), windows)
-    end = min(windows, (pixels - 1 - first) // stride + 1)
-    return begin, max(begin, end)
-
-
-def gather_taps(x: F32, geometry: ConvGeometry, first: int, out: F32) -> None:
-    """Copy what each tap sees of some rows of windows.
+def windows(x: F32, geometry: ConvGeometry, first: int, rows: int) -> F32:
+    """View what each tap sees of some rows of windows.
 
     Parameters
     ----------
     x : float32 array (c, h, w)
-        One image, or some channels of it.
+        One image, or some channels of it; each channel contiguous.
     geometry : ConvGeometry
         ``groups`` plays no part.
-    first : int
-        The first row of windows.
-    out : float32 array (c, k, k, rows, ow)
-        Filled completely: with 0 where a tap lies outside of the image.
+    first, rows : int
+        The first row of windows, and how many.
+
+    Returns
+    -------
+    taps : float32 array (c, k, k, rows, ow), to be read only
+        Of the image itself where all taps lie inside of it; else of a copy with zeros around, which
+        is valid until this thread asks for the next.
     """
     h, w = x.shape[1:]
-    k, rows, ow = out.shape[2:]
+    k, d = geometry.size, geometry.dilation
+    ow = geometry.out_hw(h, w)[1]
     down, across = geometry.stride_y, geometry.stride_x
-    for ky in range(k):
-        top = geometry.first_pixel(ky) + first * down
-        y0, y1 = tap_range(top, down, h, rows)
-        if y0 > 0:
-            out[:, ky, :, :y0] = 0
-        if y1 < rows:
-            out[:, ky, :, y1:] = 0
-        if y0 == y1:
-            continue
-        seen = x[:, top + y0 * down : top + (y1 - 1) * down + 1 : down]
-        for kx in range(k):
-            left = geometry.first_pixel(kx)
-            x0, x1 = tap_range(left, across, w, ow)
-            target = out[:, ky, kx, y0:y1]
-            if x0 > 0:
-                target[:, :, :x0] = 0
-            if x1 < ow:
-                target[:, :, x1:] = 0
-            if x0 < x1:
-                columns = slice(left + x0 * across, left + (x1 - 1) * across + 1, across)
-                np.copyto(target[:, :, x0:x1], seen[:, :, columns])
+    top, left = first * down - geometry.pad * d, -geometry.pad * d
+    high, wide = (rows - 1) * down + (k - 1) * d + 1, (ow - 1) * across + (k - 1) * d + 1
+    if top >= 0 and left >= 0 and top + high <= h and left + wide <= w:
+        seen = x[:, top:, left:]
+    else:
+        seen = workers().scratch(len(x) * high * wide, "padded").reshape(len(x), high, wide)
+        seen.fill(0)
+        y0, y1 = min(max(0, -top), high), max(0, min(high, h - top))
+        x0, x1 = min(max(0, -left), wide), max(0, min(wide, w - left))
+        np.copyto(seen[:, y0:y1, x0:x1], x[:, top + y0 : top + y1, left + x0 : left + x1])
+    channel, row, pixel = seen.strides
+    strides = (channel, d * row, d * pixel, down * row, across * pixel)
+    return as_strided(seen, (len(x), k, k, rows, ow), strides, writeable=False)
 
 
 def im2col_cpu(x: F32, geometry: ConvGeometry, *, out: F32 | None = None) -> F32:
@@ -191,8 +170,8 @@ def im2col_cpu(x: F32, geometry: ConvGeometry, *, out: F32 | None = None) -> F32
     C: ``im2col_cpu`` in ``src/im2col.c``, and AlexeyAB's ``im2col_cpu_ext`` with two strides and
     dilation, where padding is ``pad*dilation`` pixels.
     """
+    taps = windows(x, geometry, 0, geometry.out_hw(*x.shape[1:])[0])
     if out is None:
-        k = geometry.size
-        out = np.empty((len(x), k, k, *geometry.out_hw(*x.shape[1:])), np.float32)
-    gather_taps(x, geometry, 0, out)
+        return taps.copy()
+    np.copyto(out, taps)
     return out

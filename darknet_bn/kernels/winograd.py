@@ -13,6 +13,7 @@ Algorithms for Convolutional Neural Networks", 2015.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,12 +21,14 @@ import numpy as np
 from darknet_bn.arrays import F32, F64
 from darknet_bn.kernels.activations import Epilogue, activate_tile
 from darknet_bn.kernels.gemm import UNPACKED, cut, equal_parts, multiply
-from darknet_bn.kernels.im2col import Strip, pieces, strips, tap_range
+from darknet_bn.kernels.im2col import Strip, pieces, strips
 from darknet_bn.workers import workers
 
 _ROWS = 1 << 16  # floats of one row position that a task transforms at once
-_PATCHES = 24_000  # channels times tiles in a task where threads share the tiles
+_PATCHES = 16_000  # channels times tiles in a task where threads share the tiles
 _TILES_AT_ONCE = 192  # tiles in a block where threads share the filters
+_FEWEST = 16  # channels or filters that are worth a task or a product
+_NARROWEST = 104  # tiles that are worth a product
 _BLOCK = 12_288  # channels times tiles that one product sums: what the first-level cache holds
 _LINE = 16  # floats in a cache line
 _SUMS = 1 << 14  # filters times tiles that are transformed back at once
@@ -111,7 +114,8 @@ class Winograd:
         out : float32 array (n, f, h, w)
         """
         n = len(x)
-        tasks = strips(n, self._down, max(1, _PATCHES // (self._c * self._across)))
+        tiles = min(_PATCHES // self._c, _SUMS // _FEWEST)
+        tasks = strips(n, self._down, max(1, tiles // self._across), workers().count)
         if len(tasks) >= 2 * workers().count and self._filters.size <= _HEAVY:
             workers().run(lambda parts: self._share_tiles(x, out, parts), tasks)
             return
@@ -123,9 +127,9 @@ class Winograd:
         """Convolve some strips in this thread, while other threads do others."""
         tiles = self._tiles(parts)
         patches = self._patches(tiles)
-        for channels in pieces(self._c, self._channels_at_once(tiles)):
+        for channels in pieces(self._c, _portion(self._c, tiles * self.scheme.m / _ROWS)):
             self._transform(x, parts, channels, patches)
-        for filters in pieces(self._f, self._filters_at_once(tiles)):
+        for filters in pieces(self._f, _portion(self._f, tiles / _SUMS)):
             self._multiply(patches, parts, filters, out)
 
     def _share_filters(self, x: F32, out: F32, parts: list[Strip]) -> None:
@@ -134,11 +138,11 @@ class Winograd:
         patches = self._patches(tiles)
         workers().run(
             lambda channels: self._transform(x, parts, channels, patches),
-            pieces(self._c, self._channels_at_once(tiles)),
+            pieces(self._c, _portion(self._c, tiles * self.scheme.m / _ROWS, workers().count)),
         )
         workers().run(
             lambda filters: self._multiply(patches, parts, filters, out),
-            pieces(self._f, self._filters_at_once(tiles)),
+            pieces(self._f, _portion(self._f, tiles / _SUMS, workers().count)),
         )
 
     def _tiles(self, parts: list[Strip]) -> int:
@@ -149,12 +153,6 @@ class Winograd:
         a = self.scheme.m + 2
         buffer = workers().scratch(a * a * self._c * tiles, "winograd patches")
         return buffer.reshape(a, a, self._c, tiles)
-
-    def _channels_at_once(self, tiles: int) -> int:
-        return max(1, _ROWS // (tiles * self.scheme.m))
-
-    def _filters_at_once(self, tiles: int) -> int:
-        return max(16, _SUMS // tiles // 16 * 16)
 
     def _transform(self, x: F32, parts: list[Strip], channels: slice, patches: F32) -> None:
         """Fill ``patches[:, :, channels]`` with the transformed inputs of the strips."""
@@ -191,7 +189,7 @@ class Winograd:
             end = begin + part.rows
             for r in range(m + 2):
                 top = part.first * m + r - 1
-                first, last = tap_range(top, m, self._h, part.rows)
+                first, last = _inside(top, m, self._h, part.rows)
                 rows[r, :, begin : begin + first] = 0
                 rows[r, :, begin + last : end] = 0
                 if first < last:
@@ -233,6 +231,33 @@ class Winograd:
             begin += part.rows
 
 
+def _inside(first: int, stride: int, pixels: int, windows: int) -> tuple[int, int]:
+    """Find the windows whose tap lies inside the image, along one axis.
+
+    Parameters
+    ----------
+    first : int
+        Pixel that the tap sees in window 0; may be outside.
+    stride, pixels, windows : int
+        Of this axis.
+
+    Returns
+    -------
+    begin, end : int
+        Windows ``begin <= i < end`` see pixel ``first + i*stride`` of the image.
+    """
+    begin = min(max(0, -(first // stride)), windows)
+    end = min(windows, (pixels - 1 - first) // stride + 1)
+    return begin, max(begin, end)
+
+
+def _portion(size: int, load: float, threads: int = 1) -> int:
+    """Share ``size`` channels or filters out evenly, at most a load of 1 together."""
+    rounds = math.ceil(size * load / threads)
+    portion = -(-size // (rounds * threads))
+    return -(-portion // _FEWEST) * _FEWEST
+
+
 def _sum_channels(filters: F32, patches: F32, sums: F32) -> None:
     """Multiply (a, a, f, c) by (a, a, c, tiles), in products that need no packing.
 
@@ -240,17 +265,16 @@ def _sum_channels(filters: F32, patches: F32, sums: F32) -> None:
     """
     f, c = filters.shape[2:]
     tiles = patches.shape[3]
-    parts, width, rest = equal_parts(tiles, max(1, _BLOCK // c))
-    if rest or width < 16:
+    parts, width, rest = equal_parts(tiles, max(_NARROWEST, _BLOCK // c))
+    if rest:
         parts, width = 1, tiles
-    height = UNPACKED // (c * width) // 8 * 8
-    if height < 16:
+    if UNPACKED // (c * width) < _FEWEST:
         np.matmul(filters, patches, out=sums)
         return
     patches = cut(patches, parts)[:, :, None]
-    even = f // height * height
-    for some, at_once in ((slice(0, even), height), (slice(even, f), f - even)):
-        if some.start < some.stop:
+    _, height, rest = equal_parts(f, UNPACKED // (c * width))
+    for some, at_once in ((slice(0, f - rest), height), (slice(f - rest, f), rest)):
+        if at_once:
             np.matmul(
                 filters[:, :, some].reshape(*filters.shape[:2], -1, 1, at_once, c),
                 patches,

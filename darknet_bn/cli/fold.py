@@ -1,0 +1,91 @@
+"""``darknet-bn fold``, which other programs call ``fuse`` and ``denormalize``."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+
+import click
+
+import darknet_bn as dn
+from darknet_bn.cli import options, output, progress
+from darknet_bn.fold import Agreement
+
+
+@click.command(
+    short_help="Fold batch norm into the weights in front of it (also: fuse, denormalize)."
+)
+@options.model
+@options.out("Where the folded pair goes: OUT.cfg and OUT.weights.")
+@options.tolerance(1e-4)
+@options.json
+def fold(source: options.Source, out: str, force: bool, tolerance: float, as_json: bool) -> None:
+    """Fold batch norm into the weights in front of it.
+
+    Before anything is written, the model and its folded form run on the same random image; where a
+    layer differs by more than the tolerance, nothing is written and the exit code is 1.  With
+    --force, OUT may be the model itself.  The command is also known as fuse and denormalize.
+
+    Example: darknet-bn fold yolov3.cfg yolov3.weights -o yolov3-folded
+    """
+    stem = options.without_suffix(out, ".cfg", ".weights")
+    cfg, weights = f"{stem}.cfg", f"{stem}.weights"
+    options.require_free([cfg, weights], force=force)
+    model = source.load()
+    folded = dn.fold_batchnorm(model)
+    with progress.bar("checking", len(model.network.nodes) + len(folded.network.nodes)) as step:
+        agreements = dn.check_fold(model, folded, after_layer=step)
+    _require_agreement(model, agreements, tolerance)
+    before = os.path.getsize(source.weights)
+    dn.save(folded, cfg, weights)
+    after = os.path.getsize(weights)
+    rows = dn.fold_report(model)
+    worst = max(agreements, key=lambda each: each.relative)
+    if as_json:
+        output.as_json(
+            output.about(model, source.cfg, source.weights)
+            | {
+                "batch_norms": rows,
+                "tolerance": tolerance,
+                "worst": {"layer": worst.layer, "difference": worst.relative},
+                "written": {"cfg": cfg, "weights": weights},
+                "bytes_before": before,
+                "bytes_after": after,
+            }
+        )
+        return
+    output.text(output.dialect(model))
+    for row in rows:
+        if row.into is None:
+            output.text(f"layer {row.layer} [{row.section}] keeps its batch norm: {row.reason}")
+    count = sum(row.into is not None for row in rows)
+    output.text(
+        f"folded: the batch norm of {count} of {len(rows)} layers"
+        if rows
+        else "folded: nothing; there is no batch norm, and the model is written as it is"
+    )
+    output.text(
+        f"checked: the folded model agrees within {worst.relative:.2g} of each layer's largest "
+        f"value (allowed {tolerance:g}; worst is layer {worst.layer})"
+    )
+    output.text(
+        f"written: {output.printable(cfg)} and {output.printable(weights)}, "
+        f"{before} -> {after} bytes"
+    )
+
+
+def _require_agreement(model: dn.Model, agreements: Sequence[Agreement], tolerance: float) -> None:
+    """Refuse to go on where the folded model computes something else."""
+    for each in agreements:
+        if not each.relative <= tolerance:
+            raise dn.FoldError(
+                "the folded model does not agree; nothing was written",
+                where=model.cfg.where(each.layer + 1),
+                expected=f"a difference of at most {tolerance:g} of the largest value, "
+                f"{each.largest:.4g}",
+                found=f"{each.relative:.2g} of it",
+                hint="--tolerance allows more"
+                if math.isfinite(each.relative)
+                else "the command check tells whether the weights are NaN or infinite",
+            )

@@ -1,0 +1,263 @@
+"""Arguments and options that commands share."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+import darknet_bn as dn
+from darknet_bn.cli import output
+from darknet_bn.run import Layers
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_CFG, _WEIGHTS = ".cfg", ".weights"
+_INPUTS = (".npy", ".npz", ".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp")  # never weights
+
+
+@dataclass(frozen=True)
+class Source:
+    """The model that a command line names.
+
+    Attributes
+    ----------
+    cfg, weights : str
+        Its files.
+    weights_named : bool
+        Whether the weights were named, not only looked for beside the cfg.
+    dialect : str
+        ``auto``, or the name of one.
+    partial : bool
+        Whether a backbone file will do.
+    """
+
+    cfg: str
+    weights: str
+    weights_named: bool
+    dialect: str
+    partial: bool
+
+    def load(self) -> dn.Model:
+        """Read the model; warn where its file ends early."""
+        model = dn.load(self.cfg, self.weights, dialect=self.dialect, partial=self.partial)
+        count = len(model.network.nodes)
+        if model.loaded < count:
+            output.warning(
+                f"the file ends behind layer {model.loaded - 1} of {count - 1}; the layers behind "
+                "have initial values"
+            )
+        return model
+
+
+def find_files(names: Sequence[str]) -> tuple[str, str, bool]:
+    """Find the two files of a model.
+
+    Parameters
+    ----------
+    names : one or two str
+        The cfg and the weights; or one of them, or their common stem.
+
+    Returns
+    -------
+    cfg, weights, weights_named : str, str, bool
+
+    Raises
+    ------
+    click.UsageError
+        The weights stand in front of the cfg.
+    """
+    if len(names) == 2:
+        cfg, weights = names
+        if cfg.endswith(_WEIGHTS) or weights.endswith(_CFG):
+            raise click.UsageError(f"the cfg comes first, then the weights: {weights} {cfg}")
+        return _completed(cfg, _CFG), _completed(weights, _WEIGHTS), True
+    (name,) = names
+    stem = without_suffix(name, _CFG, _WEIGHTS)
+    cfg = _completed(name, _CFG) if stem == name else stem + _CFG
+    return cfg, stem + _WEIGHTS, name.endswith(_WEIGHTS)
+
+
+def without_suffix(name: str, *suffixes: str) -> str:
+    """Return a name without one of the suffixes; a stem may have dots of its own."""
+    for suffix in suffixes:
+        if name.endswith(suffix):
+            return name.removesuffix(suffix)
+    return name
+
+
+def _completed(name: str, suffix: str) -> str:
+    """Return ``name`` with the suffix, unless only the file without it exists."""
+    longer = name if name.endswith(suffix) else name + suffix
+    is_there = os.path.exists(name) and not os.path.isdir(name)
+    return name if is_there and not os.path.exists(longer) else longer
+
+
+def model(command: Command) -> Command:
+    """Hand ``source`` to a command: ``CFG [WEIGHTS]``, ``--dialect`` and ``--partial``."""
+    return _model(command, "CFG [WEIGHTS]", lambda names: (names, {}))
+
+
+def model_and_fixture(command: Command) -> Command:
+    """As `model`, with a last argument ``fixture``."""
+
+    def split(names: Sequence[str]) -> tuple[Sequence[str], dict[str, str]]:
+        if len(names) < 2:
+            raise click.UsageError("the model and the fixture are both needed")
+        return names[:-1], {"fixture": names[-1]}
+
+    return _model(command, "CFG [WEIGHTS] FIXTURE", split)
+
+
+def model_and_input(command: Command) -> Command:
+    """As `model`, with ``input_path``: a last argument that may be absent, then None."""
+
+    def split(names: Sequence[str]) -> tuple[Sequence[str], dict[str, str | None]]:
+        if len(names) > 2 or (len(names) == 2 and names[1].lower().endswith(_INPUTS)):
+            return names[:-1], {"input_path": names[-1]}
+        return names, {"input_path": None}
+
+    return _model(command, "CFG [WEIGHTS] [INPUT]", split)
+
+
+def _model(
+    command: Command,
+    metavar: str,
+    split: Callable[[Sequence[str]], tuple[Sequence[str], dict[str, Any]]],
+) -> Command:
+    @click.argument("names", nargs=-1, required=True, metavar=metavar)
+    @click.option(
+        "--dialect",
+        type=click.Choice(["auto", *dn.DIALECTS]),
+        default="auto",
+        show_default=True,
+        help="Whose arithmetic to use; auto decides from the header and from options that only "
+        "AlexeyAB's fork knows.",
+    )
+    @click.option(
+        "--partial",
+        is_flag=True,
+        help="Accept a backbone file such as darknet53.conv.74; the other layers get initial "
+        "weights.",
+    )
+    @functools.wraps(command)
+    def wrapped(names: tuple[str, ...], dialect: str, partial: bool, **rest: Any) -> Any:
+        mine, more = split(names)
+        if len(mine) > 2:
+            raise click.UsageError(f"there are too many arguments: expected {metavar}")
+        source = Source(*find_files(mine), dialect, partial)
+        return command(source=source, **more, **rest)
+
+    return wrapped  # type: ignore[return-value]  # click calls it with names; only it does
+
+
+json = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object instead of text."
+)
+
+
+def out(help_text: str, *, required: bool = True) -> Callable[[Command], Command]:
+    """Add ``-o`` and ``--force``."""
+
+    def decorate(command: Command) -> Command:
+        force = click.option("--force", is_flag=True, help="Replace what is there already.")
+        place = click.option(
+            "-o",
+            "--output",
+            "out",
+            metavar="OUT",
+            required=required,
+            help=help_text,
+            callback=_no_folder,
+        )
+        return place(force(command))
+
+    return decorate
+
+
+def _no_folder(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not os.path.basename(value):
+        raise click.BadParameter(f"'{value}' names a folder, not a file in it")
+    return value
+
+
+def require_free(targets: Iterable[str], *, force: bool) -> None:
+    """Check before any work that files may be written.
+
+    Raises
+    ------
+    DarknetError
+        The folder does not exist; or a file does, and ``force`` is off.
+    """
+    for target in targets:
+        folder = Path(target).parent
+        if not folder.is_dir():
+            raise dn.DarknetError("there is no such folder", where=dn.Where(file=str(folder)))
+        if not force and os.path.lexists(target):
+            raise dn.DarknetError(
+                "the file exists already", where=dn.Where(file=target), hint="--force replaces it"
+            )
+
+
+def npz(name: str, *, force: bool) -> str:
+    """Return the ``.npz`` to write, checked as by `require_free`."""
+    target = without_suffix(name, ".npz") + ".npz"
+    require_free([target], force=force)
+    return target
+
+
+def tolerance(default: float) -> Callable[[Command], Command]:
+    """Add ``--tolerance``, a part of each layer's largest value."""
+    return click.option(
+        "--tolerance",
+        type=float,
+        default=default,
+        show_default=True,
+        callback=_finite,
+        help="The difference to allow, as a part of each layer's largest value.",
+    )
+
+
+def _finite(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    if not (math.isfinite(value) and value >= 0):
+        raise click.BadParameter("it must be a number, and not below 0")
+    return value
+
+
+def layers(default: str) -> Callable[[Command], Command]:
+    """Add ``--layers``."""
+    return click.option(
+        "--layers",
+        default=default,
+        callback=_layers,
+        show_default=True,
+        metavar="outputs|all|3,5",
+        help="Of which layers: those that no other reads, all, or the numbers given; a negative "
+        "one counts from the last.",
+    )
+
+
+def _layers(ctx: click.Context, param: click.Parameter, value: str) -> Layers:
+    if value == "outputs":
+        return "outputs"
+    if value == "all":
+        return "all"
+    try:
+        return tuple(int(part) for part in value.split(","))
+    except ValueError as error:
+        raise click.BadParameter(
+            f"'{value}' is none of outputs, all, or numbers such as 3,5,-1"
+        ) from error
+
+
+seed = click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    help="Where no input is given, it is random with this seed.  [default: 0]",
+)

@@ -1,0 +1,112 @@
+"""How commands answer: text or JSON on stdout, one line each for errors and warnings on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import math
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+import darknet_bn as dn
+
+
+def text(line: str) -> None:
+    """Print a result."""
+    click.echo(line)
+
+
+def as_json(value: Mapping[str, Any]) -> None:
+    """Print a result as one JSON object; what is not finite becomes "nan", "inf" or "-inf"."""
+    click.echo(json.dumps(_plain(value), indent=1, allow_nan=False))
+
+
+def error(message: str) -> None:
+    """Say in one line on stderr what is wrong."""
+    click.echo(f"error: {printable(message)}", err=True)
+
+
+def warning(message: str) -> None:
+    """Say in one line on stderr what is odd."""
+    click.echo(f"warning: {printable(message)}", err=True)
+
+
+def printable(message: str) -> str:
+    """Return text in one line without control characters, which names and files may hold."""
+    line = " ".join(message.split("\n"))
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+
+
+def dialect(model: dn.Model) -> str:
+    """Tell which dialect is in force, and why."""
+    return f"dialect: {model.dialect.name} ({printable(model.reason)})"
+
+
+def header(model: dn.Model) -> str:
+    """Tell what the header of the weights says."""
+    head = model.header
+    return f"header: version {head.version}, {head.size} bytes; {head.seen} images seen in training"
+
+
+def about(model: dn.Model, cfg: str, weights: str | None) -> dict[str, Any]:
+    """Return what the JSON of every command tells about the model."""
+    head = model.header
+    return {
+        "cfg": cfg,
+        "weights": weights,
+        "header": {"version": head.version, "bytes": head.size, "seen": head.seen}
+        if weights is not None
+        else None,
+        "dialect": model.dialect.name,
+        "reason": model.reason,
+        "layers_loaded": model.loaded,
+        "oddities": model.oddities,
+    }
+
+
+@contextlib.contextmanager
+def short_warnings() -> Iterator[None]:
+    """Within, show every warning in one line, without the place in the code."""
+
+    def show(message: Warning | str, *args: object, **extra: object) -> None:
+        warning(str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", dn.DarknetWarning)
+        warnings.showwarning = show
+        yield
+
+
+def escape_what_cannot_be_encoded() -> None:
+    """Print file names and characters that the terminal has no way to show as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def close_if_broken() -> None:
+    """Close stdout if what it holds cannot be written, so that Python does not try at its end."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        try:
+            sys.stdout.flush()
+        except OSError:
+            with contextlib.suppress(OSError):
+                sys.stdout.close()
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _plain(dataclasses.asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

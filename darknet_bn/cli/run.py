@@ -1,0 +1,96 @@
+"""``darknet-bn run``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import click
+import numpy as np
+
+import darknet_bn as dn
+from darknet_bn.arrays import F32
+from darknet_bn.cli import inputs, options, output, progress
+from darknet_bn.fixture import save_fixture
+from darknet_bn.run import Layers
+from darknet_bn.verify import provenance
+
+_FIRST = 4  # values of each layer to print
+
+
+@dataclass(frozen=True)
+class _Output:
+    """What is told of a layer's output."""
+
+    layer: int
+    section: str
+    shape: tuple[int, ...]
+    min: float
+    mean: float
+    max: float
+    first: tuple[float, ...]
+
+
+@click.command()
+@options.model_and_input
+@options.out("Write input and outputs to OUT.npz, in the form of a fixture.", required=False)
+@options.layers("outputs")
+@options.seed
+@options.json
+def run(
+    source: options.Source,
+    input_path: str | None,
+    out: str | None,
+    force: bool,
+    layers: Layers,
+    seed: int | None,
+    as_json: bool,
+) -> None:
+    """Compute the outputs of a model.
+
+    INPUT is an .npy file, or an .npz with an array 'input' or one array only: float32
+    (n, c, h, w), the RGB planes of n images with values from 0 to 1.  Without it, the input is
+    random.
+
+    The outputs are computed fast, with batch norm folded; where --layers looks inside, Darknet's
+    order of operations is kept.
+
+    Example: darknet-bn run yolov3.cfg yolov3.weights dog.npy -o dog-outputs.npz
+    """
+    target = None if out is None else options.npz(out, force=force)
+    model = source.load()
+    x, origin = inputs.read_input(input_path, seed, model.network)
+    with progress.bar("running", len(model.network.nodes)) as step:
+        outputs = dn.forward(model, x, layers, after_layer=step)
+    if target is not None:
+        save_fixture(target, x, outputs, provenance(model))
+    rows = [_told(model, index, array) for index, array in outputs.items()]
+    if as_json:
+        facts = output.about(model, source.cfg, source.weights)
+        output.as_json(facts | {"input": origin, "outputs": rows, "written": target})
+        return
+    output.text(output.dialect(model))
+    output.text(f"input: {output.printable(origin)}, {_times(x.shape)}")
+    output.text(
+        f"{'layer':>5} {'section':<15} {'shape':<20} {'min':>10} {'mean':>10} {'max':>10}  "
+        "first values"
+    )
+    for row in rows:
+        first = " ".join(f"{value:.6g}" for value in row.first)
+        output.text(
+            f"{row.layer:>5} {row.section:<15} {_times(row.shape):<20} {row.min:>10.4g} "
+            f"{row.mean:>10.4g} {row.max:>10.4g}  {first}"
+        )
+    if target is not None:
+        output.text(f"written: {output.printable(target)}")
+
+
+def _told(model: dn.Model, index: int, array: F32) -> _Output:
+    with np.errstate(invalid="ignore"):  # the mean of infinities
+        mean = float(array.mean(dtype=np.float64))
+    first = tuple(float(value) for value in array.flat[:_FIRST])
+    name = model.network.nodes[index].layer.names[0]
+    return _Output(index, name, array.shape, float(array.min()), mean, float(array.max()), first)
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(each) for each in shape)

@@ -1,0 +1,71 @@
+"""``darknet-bn verify``."""
+
+from __future__ import annotations
+
+import click
+
+import darknet_bn as dn
+from darknet_bn.cli import options, output, progress
+
+
+@click.command()
+@options.model_and_fixture
+@options.tolerance(1e-5)
+@click.option(
+    "--fast",
+    is_flag=True,
+    help="Check the fast algorithms that the command run uses, not Darknet's order of operations.",
+)
+@options.json
+@click.pass_context
+def verify(
+    ctx: click.Context,
+    source: options.Source,
+    fixture: str,
+    tolerance: float,
+    fast: bool,
+    as_json: bool,
+) -> None:
+    """Compare every layer of a model with a recording.
+
+    FIXTURE is an .npz with the input and the outputs of layers, from the command record or from
+    Darknet itself.  Exits with 1 where a layer differs, and names the first that does.
+
+    Example: darknet-bn verify yolov3.cfg yolov3.weights yolov3.npz
+    """
+    recording = dn.load_fixture(fixture)
+    model = source.load()
+    _warn_of_dialect(model, recording)
+    with progress.bar("verifying", len(model.network.nodes)) as step:
+        report = dn.verify(model, recording, tolerance=tolerance, exact=not fast, after_layer=step)
+    if as_json:
+        facts = output.about(model, source.cfg, source.weights)
+        wrong = report.first_wrong
+        facts |= {"fixture": fixture, "provenance": report.provenance, "fast": fast}
+        facts |= {"ok": report.ok, "tolerance": tolerance}
+        facts |= {"first_wrong": wrong.layer if wrong else None, "layers": report.layers}
+        output.as_json(facts)
+    else:
+        output.text(output.dialect(model))
+        output.text(f"fixture: {output.printable(fixture)}, {_maker(recording)}")
+        output.text(str(report))
+    ctx.exit(0 if report.ok else 1)
+
+
+def _warn_of_dialect(model: dn.Model, recording: dn.Fixture) -> None:
+    theirs = recording.provenance.get("dialect")
+    if theirs not in (None, model.dialect.name):
+        output.warning(
+            f"the fixture is of the dialect {theirs}, but {model.dialect.name} is in force"
+        )
+
+
+def _maker(recording: dn.Fixture) -> str:
+    """Tell who made a fixture, as far as it says."""
+    program, version, dialect = (
+        output.printable(str(recording.provenance.get(key, "")))
+        for key in ("program", "version", "dialect")
+    )
+    if not program:
+        return "which does not say who made it"
+    return f"made by {program} {version}" + (f", dialect {dialect}" if dialect else "")

@@ -1,0 +1,101 @@
+"""Errors and places; and what each malformed file makes the loader say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import darknet_bn as dn
+from darknet_bn.errors import Where
+
+MALFORMED = Path(__file__).parent / "fixtures/malformed"
+CASES = json.loads((MALFORMED / "expected.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.filterwarnings("ignore::darknet_bn.DarknetWarning")
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["weights"] or case["cfg"])
+def test_each_malformed_file_causes_its_message(case: dict[str, str | None]) -> None:
+    weights = None if case["weights"] is None else MALFORMED / case["weights"]
+    with pytest.raises(dn.DarknetError) as caught:
+        dn.load(MALFORMED / str(case["cfg"]), weights)
+    assert type(caught.value).__name__ == case["error"]
+    message = str(caught.value)
+    assert message.replace(f"{MALFORMED / '_'}"[:-1], "") == case["message"]
+    assert message.startswith(str(MALFORMED))
+    assert "\n" not in message
+
+
+def test_each_malformed_file_is_in_the_table() -> None:
+    used = {case[kind] for case in CASES for kind in ("cfg", "weights")} - {None}
+    present = {path.name for path in MALFORMED.iterdir()} - {"expected.json"}
+    assert used == present
+
+
+def test_the_good_cfg_is_good() -> None:
+    assert len(dn.load(MALFORMED / "good.cfg", None).network.nodes) == 3
+
+
+class TestWhere:
+    @pytest.mark.parametrize(
+        ("where", "text"),
+        [
+            (Where(), ""),
+            (Where(file="a.cfg"), "a.cfg"),
+            (Where(line=3), "line 3"),
+            (Where(file="a.cfg", line=3), "a.cfg:3"),
+            (Where(section="net"), "[net]"),
+            (Where(layer=0), "layer 0"),
+            (Where(section="conv", layer=0), "[conv] layer 0"),
+            (Where(key="size"), "size"),
+            (
+                Where(file="a.cfg", line=3, section="conv", layer=2, key="size"),
+                "a.cfg:3: [conv] layer 2: size",
+            ),
+            (Where(file="a.weights", section="conv", layer=2), "a.weights: [conv] layer 2"),
+        ],
+    )
+    def test_says_what_is_known(self, where: Where, text: str) -> None:
+        assert str(where) == text
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("details", "text"),
+        [
+            ({}, "it broke"),
+            ({"where": Where(file="f")}, "f: it broke"),
+            ({"expected": "1"}, "it broke (expected 1)"),
+            ({"found": ""}, "it broke (found )"),
+            ({"expected": "1", "found": "2"}, "it broke (expected 1, found 2)"),
+            ({"hint": "do this"}, "it broke; do this"),
+            (
+                {"where": Where(line=1), "expected": "1", "found": "2", "hint": "do this"},
+                "line 1: it broke (expected 1, found 2); do this",
+            ),
+        ],
+    )
+    def test_are_complete_on_one_line(self, details: dict[str, object], text: str) -> None:
+        error = dn.DarknetError("it broke", **details)
+        assert str(error) == text
+        assert error.problem == "it broke"
+        assert error.where == details.get("where", Where())
+        assert (error.expected, error.found, error.hint) == (
+            details.get("expected"),
+            details.get("found"),
+            details.get("hint"),
+        )
+
+    def test_are_one_family(self) -> None:
+        for kind in (
+            dn.CfgError,
+            dn.ShapeError,
+            dn.WeightsError,
+            dn.FoldError,
+            dn.FixtureError,
+        ):
+            assert issubclass(kind, dn.DarknetError)
+            assert str(kind("x")) == "x"
+        assert not issubclass(dn.DarknetWarning, dn.DarknetError)
+        assert issubclass(dn.DarknetWarning, UserWarning)

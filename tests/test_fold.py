@@ -1,0 +1,648 @@
+"""Folding: the weights that the programs get, and models that compute the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import (
+    LONG_RANGE,
+    cfg_text,
+    network_of,
+    random_input,
+    random_model,
+    weights_bytes,
+)
+
+import darknet_bn as dn
+from darknet_bn.dialect import ALEXEYAB, DIALECTS, PJREDDIE, PJREDDIE_GPU
+from darknet_bn.weights import Header
+
+FIXTURES = Path(__file__).parent / "fixtures"
+CASES = sorted(path for path in (FIXTURES / "fold").iterdir() if path.is_dir())
+# pjreddie's `denormalize` takes another eps for [connected] than for [convolutional].
+DENORMALIZE_CONNECTED = dataclasses.replace(PJREDDIE_GPU, eps=1e-6)
+
+BN = "batch_normalize=1"
+LINEAR = "activation=linear"
+CONV = f"[convolutional] filters=4 size=3 pad=1 {LINEAR}"
+
+
+def golden(case: Path, dialect: dn.Dialect) -> tuple[dn.Model, dict[str, np.ndarray]]:
+    program = "alexeyab" if dialect is ALEXEYAB else "pjreddie"
+    with np.load(case / f"{program}.npz", allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    return dn.load(case / "model.cfg", case / "model.weights", dialect=dialect), arrays
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
+class TestAgainstThePrograms:
+    def test_alexeyab_s_folded_weights_have_the_same_bits(self, case: Path) -> None:
+        model, arrays = golden(case, ALEXEYAB)
+        folded = dn.fold_batchnorm(model)
+        compared = 0
+        for index, node in enumerate(folded.network.nodes):
+            if f"layer_{index:03d}_scales" in arrays:
+                assert node.layer.names[0] == "connected"  # which that program leaves as they are
+                continue
+            for name in ("weights", "biases"):
+                expected = arrays[f"layer_{index:03d}_{name}"]
+                np.testing.assert_array_equal(folded.params[index][name].ravel(), expected)
+                compared += 1
+        assert compared >= 6
+
+    def test_alexeyab_s_folded_file_has_the_same_bytes(self, case: Path, tmp_path: Path) -> None:
+        model, arrays = golden(case, ALEXEYAB)
+        dn.save(dn.fold_batchnorm(model), tmp_path / "out.cfg", tmp_path / "out.weights")
+        if any(name.endswith("_scales") for name in arrays):
+            pytest.skip("that program leaves the batch norm of [connected] layers in the file")
+        written = (tmp_path / "out.weights").read_bytes()
+        expected = (case / "alexeyab.weights").read_bytes()
+        assert written[:12] == expected[:12]
+        assert written[20:] == expected[20:]  # it rounds the counter between
+
+    @pytest.mark.parametrize("dialect", [PJREDDIE_GPU, DENORMALIZE_CONNECTED], ids=["1e-5", "1e-6"])
+    def test_pjreddie_s_denormalize_agrees_but_for_its_roundings(
+        self, case: Path, dialect: dn.Dialect
+    ) -> None:
+        section = "convolutional" if dialect is PJREDDIE_GPU else "connected"
+        model, arrays = golden(case, dialect)
+        folded = dn.fold_batchnorm(model)
+        for index, node in enumerate(folded.network.nodes):
+            if node.layer.names[0] != section:
+                continue
+            before, after = model.params[index], folded.params[index]
+            weights = arrays[f"layer_{index:03d}_weights"].reshape(after["weights"].shape)
+            # C rounds the factor to float32 and multiplies in float32: half a unit more of each.
+            np.testing.assert_allclose(after["weights"], weights, rtol=2 * 2**-23, atol=0)
+            biases = arrays[f"layer_{index:03d}_biases"]
+            # The bias is a difference of two rounded terms, each of about this size.
+            terms = np.abs(before["biases"]) + np.abs(after["biases"])
+            assert (np.abs(after["biases"] - biases) <= 2 * 2**-23 * terms).all()
+
+    @pytest.mark.parametrize("dialect", [ALEXEYAB, PJREDDIE_GPU], ids=lambda each: each.name)
+    @pytest.mark.parametrize("exact", [False, True])
+    def test_outputs_agree_with_the_folded_program(
+        self, case: Path, dialect: dn.Dialect, exact: bool
+    ) -> None:
+        model, arrays = golden(case, dialect)
+        with np.load(case / "input.npz") as archive:
+            x = archive["input"]
+        outputs = dn.forward(dn.fold_batchnorm(model), x, "all", exact=exact)
+        for index, array in outputs.items():
+            expected = arrays[f"folded_output_{index:03d}"]
+            # Sums of float32 in another order: 4e-6 of the largest value, as for unfolded nets;
+            # pjreddie's own eps for [connected], 1e-6, moves those by 1e-5.
+            connected = case.name == "connected" and dialect is PJREDDIE_GPU
+            tolerance = 2e-5 if connected else 4e-6
+            assert np.abs(array - expected).max() <= tolerance * np.abs(expected).max()
+
+    def test_the_folded_cfg_says_no_to_batch_norm_and_else_the_same(self, case: Path) -> None:
+        model, _ = golden(case, ALEXEYAB)
+        folded = dn.fold_batchnorm(model).cfg.to_bytes()
+        original = (case / "model.cfg").read_bytes()
+        assert folded == original.replace(b"batch_normalize=1", b"batch_normalize=0")
+        without = folded.replace(b"batch_normalize=0\n", b"")
+        assert without == (case / "folded.cfg").read_bytes()
+
+
+def agree(model: dn.Model, folded: dn.Model, tolerance: float = 1e-5) -> None:
+    """Compare every layer that both have, on one input, in Darknet's order and the fast way."""
+    # Each folded weight is rounded once (6e-8 of itself), and sums are taken of other numbers:
+    # random nets of a few layers come out within 1e-5 of a layer's largest value.
+    x = random_input(model)
+    gone = {row.layer for row in dn.fold_report(model) if row.into not in (None, row.layer)}
+    gone = {index for index in gone if model.network.nodes[index].layer.batch_norm == "alone"}
+    numbers = [index for index in range(len(model.network.nodes)) if index + 1 not in gone]
+    before = dn.forward(model, x, "all", exact=True)
+    for exact in (True, False):
+        after = dn.forward(folded, x, "all", exact=exact)
+        assert len(after) == len(before) - len(gone)
+        for index in numbers:
+            new = index - sum(each <= index for each in gone)
+            error = np.abs(before[index] - after[new]).max()
+            assert error <= tolerance * np.abs(before[index]).max(), (index, new)
+    assert len(folded.network.outputs) == len(model.network.outputs)
+
+
+def kept(model: dn.Model) -> list[tuple[int, str | None]]:
+    return [(row.layer, row.reason) for row in dn.fold_report(model) if row.into is None]
+
+
+NETS = {
+    "plain": cfg_text(f"{CONV} {BN}", f"[convolutional] filters=5 size=1 stride=2 {BN}"),
+    "grouped": cfg_text(f"[convolutional] filters=6 groups=3 size=3 {BN}", CONV),
+    "connected": cfg_text(f"{CONV} {BN}", f"[connected] output=9 {BN}", f"[connected] {BN}"),
+    "lone": cfg_text(CONV, "[batchnorm]", f"[connected] output=5 {LINEAR}", "[batchnorm]"),
+    "long range": LONG_RANGE,
+}
+
+
+class TestLaws:
+    @pytest.mark.parametrize("cfg", NETS.values(), ids=NETS)
+    @pytest.mark.parametrize("dialect", DIALECTS)
+    def test_the_folded_model_computes_the_same(self, cfg: bytes, dialect: str) -> None:
+        model = random_model(cfg, dialect)
+        folded = dn.fold_batchnorm(model)
+        agree(model, folded)
+        assert all(node.layer.batch_norm is None for node in folded.network.nodes)
+        assert folded.dialect is model.dialect
+
+    @pytest.mark.parametrize("cfg", NETS.values(), ids=NETS)
+    def test_folding_twice_is_folding_once(self, cfg: bytes) -> None:
+        once = dn.fold_batchnorm(random_model(cfg))
+        twice = dn.fold_batchnorm(once)
+        assert dn.fold_report(once) == ()
+        assert twice.cfg.to_bytes() == once.cfg.to_bytes()
+        assert twice.header == once.header
+        for a, b in zip(once.params, twice.params, strict=True):
+            assert a.keys() == b.keys()
+            for name in a:
+                np.testing.assert_array_equal(a[name], b[name])
+
+    @pytest.mark.parametrize("cfg", NETS.values(), ids=NETS)
+    def test_saved_and_loaded_it_is_the_same_model(self, cfg: bytes, tmp_path: Path) -> None:
+        folded = dn.fold_batchnorm(random_model(cfg))
+        dn.save(folded, tmp_path / "out.cfg", tmp_path / "out.weights")
+        again = dn.load(tmp_path / "out.cfg", tmp_path / "out.weights", dialect="alexeyab")
+        for a, b in zip(folded.params, again.params, strict=True):
+            assert a.keys() == b.keys()
+            for name in a:
+                np.testing.assert_array_equal(a[name], b[name])
+        assert not any(
+            array.flags.writeable for params in folded.params for array in params.values()
+        )
+
+    def test_the_original_is_untouched(self) -> None:
+        cfg = NETS["connected"]
+        model = random_model(cfg)
+        dn.fold_batchnorm(model)
+        assert model.cfg.to_bytes() == cfg
+        reference = random_model(cfg)
+        for a, b in zip(model.params, reference.params, strict=True):
+            for name in a:
+                np.testing.assert_array_equal(a[name], b[name])
+
+    def test_a_net_without_batch_norm_stays_as_it_is(self) -> None:
+        model = random_model(cfg_text(CONV, "[maxpool] size=2"))
+        folded = dn.fold_batchnorm(model)
+        assert folded.cfg.to_bytes() == model.cfg.to_bytes()
+        assert folded.params[0]["weights"] is model.params[0]["weights"]
+
+    def test_the_factors_are_rounded_once(self) -> None:
+        for dialect in DIALECTS.values():
+            model = random_model(cfg_text(f"{CONV} {BN}"), dialect.name)
+            (p,), (q,) = model.params, dn.fold_batchnorm(model).params
+            wide = {name: array.astype(np.float64) for name, array in p.items()}
+            scale = wide["scales"] / dialect.sigma(wide["rolling_variance"])
+            weights = wide["weights"] * scale[:, None, None, None]
+            biases = wide["biases"] - wide["rolling_mean"] * scale
+            np.testing.assert_array_equal(q["weights"], weights.astype(np.float32))
+            np.testing.assert_array_equal(q["biases"], biases.astype(np.float32))
+
+
+class TestCfg:
+    def folded(self, cfg: bytes, dialect: str = "alexeyab") -> bytes:
+        return dn.fold_batchnorm(random_model(cfg, dialect)).cfg.to_bytes()
+
+    def test_every_byte_but_those_of_batch_norm_is_kept(self) -> None:
+        cfg = (
+            b"\xef\xbb\xbf# caf\xe9\r\n[net]\r\nwidth = 8\r\nheight=8\r\nchannels= 3\r\n\r\n"
+            b"[conv]\t\r\n; c\r\nbatch normalize = 1 # yes\r\nfilters = 4#5\r\nbatch_normalize = 1"
+            b"  # on\r\n\r\n[connected]\noutput=2\nbatch_normalize=1"
+        )
+        assert self.folded(cfg) == cfg.replace(
+            b"batch_normalize = 1  # on", b"batch_normalize = 0  # on"
+        ).replace(b"batch_normalize=1", b"batch_normalize=0")
+
+    def test_what_else_turns_it_on_goes(self) -> None:
+        cfg = cfg_text(
+            f"{CONV} cbn=1",
+            f"{CONV} batch_normalize=2 cbn=1 train_only_bn=1",
+            f"{CONV} cbn=1 batch_normalize",
+        )
+        folded = self.folded(cfg)
+        assert folded == cfg.replace(b"cbn=1\n", b"").replace(b"train_only_bn=1\n", b"").replace(
+            b"batch_normalize=2", b"batch_normalize=0"
+        ).replace(b"batch_normalize\n", b"batch_normalize=0\n")
+        assert dn.load(folded, None, dialect="alexeyab").network.stored_floats == 3 * 4 + 4 * 99
+
+    def test_of_two_lines_the_first_counts(self) -> None:
+        cfg = cfg_text(f"{CONV} batch_normalize=1 batch_normalize=1")
+        once = cfg.replace(b"batch_normalize=1", b"batch_normalize=0", 1)
+        assert self.folded(cfg) == once
+        off = cfg_text(f"{CONV} batch_normalize=0 batch_normalize=1")
+        assert self.folded(off) == off
+
+
+class TestHeader:
+    def fold(self, header: Header) -> tuple[dn.Model, dn.Model]:
+        cfg = cfg_text(f"{CONV} {BN}", f"[connected] output=3 {BN}", "[connected] output=2")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dn.DarknetWarning)
+            model = dn.load(cfg, weights_bytes(cfg, header=header), dialect="alexeyab")
+        return model, dn.fold_batchnorm(model)
+
+    def test_version_and_counter_are_kept(self) -> None:
+        for header in (Header(seen=77), Header(revision=5, seen=2**40), Header(1, 0, 3, seen=1)):
+            assert self.fold(header)[1].header == header
+
+    def test_old_headers_become_new_ones_with_matrices_as_they_are_today(
+        self, tmp_path: Path
+    ) -> None:
+        legacy = Header(0x3A83126F, 0x3F666666, 0x3A03126F, seen=99, seen_bytes=4)
+        model, folded = self.fold(legacy)
+        assert folded.header == Header(seen=99)
+        dn.save(folded, tmp_path / "out.cfg", tmp_path / "out.weights")
+        again = dn.load(tmp_path / "out.cfg", tmp_path / "out.weights", dialect="alexeyab")
+        np.testing.assert_array_equal(again.params[2]["weights"], model.params[2]["weights"])
+        agree(model, again)
+        for header in (
+            Header(minor=1, seen=99, seen_bytes=4),
+            Header(seen=99, seen_bytes=4),
+            Header(0, 1001, 0, seen=99, seen_bytes=8),
+        ):
+            assert self.fold(header)[1].header == Header(seen=99)
+
+
+class TestLoneBatchNorm:
+    def gone(self, *sections: str, dialect: str = "alexeyab") -> tuple[int, ...]:
+        """Fold, check, and return which sections went."""
+        model = random_model(cfg_text(*sections), dialect)
+        folded = dn.fold_batchnorm(model)
+        agree(model, folded)
+        alone = [
+            row
+            for row in dn.fold_report(model)
+            if model.network.nodes[row.layer].layer.batch_norm == "alone"
+        ]
+        names = [node.layer.names[0] for node in folded.network.nodes]
+        assert names.count("batchnorm") == sum(row.into is None for row in alone)
+        return tuple(row.layer for row in alone if row.into is not None)
+
+    @pytest.mark.parametrize("dialect", DIALECTS)
+    def test_goes_into_a_linear_layer_in_front(self, dialect: str) -> None:
+        assert self.gone(CONV, "[batchnorm]", dialect=dialect) == (1,)
+        assert self.gone(f"{CONV} {BN}", "[batchnorm]", CONV, dialect=dialect) == (1,)
+        connected = f"[connected] output=6 {LINEAR}"
+        assert self.gone(connected, "[batchnorm]", dialect=dialect) == (1,)
+        assert self.gone(f"{connected} {BN}", "[batchnorm]", dialect=dialect) == (1,)
+
+    def test_a_chain_of_them_goes_whole(self) -> None:
+        sections = (CONV, "[batchnorm]", "[batchnorm]", "[batchnorm]", "[activation]", CONV)
+        assert self.gone(*sections) == (1, 2, 3)
+        assert self.gone(f"{CONV} {BN}", "[batchnorm]", "[batchnorm]") == (1, 2)
+
+    def test_the_report_names_what_takes_it_up(self) -> None:
+        model = random_model(cfg_text(CONV, CONV, "[batchnorm]", "[batchnorm]", f"{CONV} {BN}"))
+        rows = [(row.layer, row.section, row.into) for row in dn.fold_report(model)]
+        assert rows == [(2, "batchnorm", 1), (3, "batchnorm", 1), (4, "convolutional", 4)]
+
+    def test_stays_where_nothing_in_front_could_take_it_up(self) -> None:
+        for sections, reason in (
+            (("[batchnorm]", CONV), (0, "it stands first: there are no weights in front of it")),
+            (
+                (CONV.replace("linear", "leaky"), "[batchnorm]"),
+                (1, "layer 0 has no weights that could take it up as they are"),
+            ),
+            (
+                (CONV, "[maxpool] size=2", "[batchnorm]"),
+                (2, "layer 1 has no weights that could take it up as they are"),
+            ),
+            (
+                (CONV, "[dropout]", "[batchnorm]"),
+                (2, "layer 1 has no weights that could take it up as they are"),
+            ),
+            (
+                (f"{CONV} antialiasing=1", "[batchnorm]"),
+                (1, "layer 0 has no weights that could take it up as they are"),
+            ),
+            (
+                (CONV, "[batchnorm]", "[route] layers=0,1"),
+                (1, "layer 2 too reads layer 0"),
+            ),
+            (
+                (CONV, "[batchnorm]", CONV, "[shortcut] from=0"),
+                (1, "layer 3 too reads layer 0"),
+            ),
+            ((CONV, "[batchnorm] dontloadscales=1"), (1, "dontloadscales: the file has no st")),
+            ((CONV, "[batchnorm] dontload=1"), (1, "dontload: the file has no statistics")),
+            ((f"{CONV} dontload=1", "[batchnorm]"), (1, "dontload: the file has no weights")),
+        ):
+            assert self.gone(*sections) == ()
+            ((layer, why),) = kept(random_model(cfg_text(*sections)))
+            assert layer == reason[0]
+            assert why is not None
+            assert why.startswith(reason[1])
+
+    def test_a_reader_of_the_first_of_a_chain_keeps_the_rest(self) -> None:
+        sections = (CONV, "[batchnorm]", "[batchnorm]", "[route] layers=1,2")
+        assert self.gone(*sections) == (1,)
+        assert kept(random_model(cfg_text(*sections))) == [(2, "layer 3 too reads layer 1")]
+
+    def test_a_shared_layer_keeps_it(self) -> None:
+        same = f"[convolutional] filters=3 size=3 pad=1 {LINEAR}"
+        sections = (same, "[batchnorm]", f"{same} share_index=0", "[batchnorm]")
+        assert self.gone(*sections) == ()
+        assert kept(random_model(cfg_text(*sections))) == [
+            (1, "layer 0 shares its weights"),
+            (3, "layer 2 shares its weights"),
+        ]
+
+    def test_comments_around_it_stay(self) -> None:
+        cfg = cfg_text(CONV, "[batchnorm]", CONV).replace(
+            b"[batchnorm]\n", b"# before\n[batchnorm]\n# inside\nclip=1\n# behind\n"
+        )
+        folded = dn.fold_batchnorm(random_model(cfg)).cfg.to_bytes()
+        assert folded == cfg.replace(b"[batchnorm]\n# inside\nclip=1\n", b"")
+
+
+class TestReferences:
+    def renumbered(self, *sections: str, dialect: str = "alexeyab") -> list[str]:
+        """Fold, check every layer, and return the lines with references."""
+        model = random_model(cfg_text(*sections), dialect)
+        folded = dn.fold_batchnorm(model)
+        agree(model, folded)
+        lines = folded.cfg.to_bytes().decode().splitlines()
+        return [line for line in lines if line.startswith(("layers=", "from=", "share_index="))]
+
+    def test_absolute_ones_behind_a_section_that_goes(self) -> None:
+        assert self.renumbered(CONV, "[batchnorm]", CONV, CONV, "[route] layers=1,2,3") == [
+            "layers=0,1,2"
+        ]
+
+    def test_relative_ones_across_it(self) -> None:
+        assert self.renumbered(
+            CONV, "[batchnorm]", CONV, CONV, "[route] layers=-1,-2,-3", "[shortcut] from=-4"
+        ) == ["layers=-1,-2,-3", "from=-4"]
+        assert self.renumbered(CONV, CONV, "[batchnorm]", CONV, "[route] layers=-1,-4,-2") == [
+            "layers=-1,-3,-2"
+        ]
+
+    def test_ones_that_do_not_cross_it_keep_their_spelling(self) -> None:
+        cfg = cfg_text(CONV, "[batchnorm]", CONV, CONV, "[route] layers=X", "[route] layers=0")
+        cfg = cfg.replace(b"layers=X", b"layers = -1 , -2  # both")
+        model = random_model(cfg.replace(b"layers=0", b"layers=3"))
+        folded = dn.fold_batchnorm(model)
+        agree(model, folded)
+        assert b"layers = -1 , -2  # both\n" in folded.cfg.to_bytes()
+        assert b"layers=2\n" in folded.cfg.to_bytes()
+
+    def test_shared_weights(self) -> None:
+        same = f"[convolutional] filters=4 size=3 pad=1 {LINEAR}"
+        assert self.renumbered(
+            CONV, CONV, "[batchnorm]", f"{same} {BN}", f"{same} {BN} share_index=3", same,
+            f"{same} share_index=-1", f"{same} {BN} share_index=-4",
+        ) == ["share_index=2", "share_index=-1", "share_index=-4"]  # fmt: skip
+
+    def test_shortcuts_of_several_and_scale_channels(self) -> None:
+        assert self.renumbered(
+            CONV, CONV, "[batchnorm]", CONV, "[shortcut] from=0,2,-4 activation=leaky",
+            "[avgpool]", "[scale_channels] from=4", "[sam] from=0",
+        ) == ["from=0,1,-3", "from=3", "from=0"]  # fmt: skip
+
+    @pytest.mark.parametrize("seed", range(40))
+    def test_random_nets(self, seed: int) -> None:
+        rng = random.Random(seed)
+        sections: list[str] = []
+        for index in range(rng.randrange(6, 16)):
+            images = range(index)
+            choice = rng.random()
+            if index == 0 or choice < 0.3:
+                activation = rng.choice(("linear", "linear", "leaky", "logistic"))
+                norm = rng.choice(("", BN))
+                sections.append(
+                    f"[convolutional] filters=3 size=3 pad=1 activation={activation} {norm}"
+                )
+            elif choice < 0.65:
+                sections.append("[batchnorm]")
+            elif choice < 0.8:
+                sources = [rng.choice((each, each - index)) for each in rng.choices(images, k=2)]
+                sections.append(f"[route] layers={','.join(map(str, sources))}")
+                sections.append("[convolutional] filters=3 size=1 activation=linear")
+                continue
+            else:
+                # Behind a route the numbers have moved on: choose among all that are there.
+                count = len(sections)
+                source = rng.randrange(count)
+                sections.append(f"[shortcut] from={rng.choice((source, source - count))}")
+        sections = self.of_three_channels(sections)
+        self.renumbered(*sections)
+
+    def of_three_channels(self, sections: list[str]) -> list[str]:
+        """Let shortcuts read what has three channels, and routes what stands in front of them."""
+        network = None
+        for end in range(1, len(sections) + 1):
+            try:
+                network = network_of(cfg_text(*sections[:end]))
+            except dn.DarknetError:
+                sections[end - 1] = "[route] layers=-1"
+        assert network is not None
+        return sections
+
+
+class TestWhatStays:
+    @pytest.mark.parametrize(
+        ("section", "reason"),
+        [
+            (f"{CONV} {BN} xnor=1", "xnor/binary: the weights count by their signs"),
+            (f"{CONV} {BN} binary=1", "xnor/binary: the weights count by their signs"),
+            (f"{CONV} {BN} dontload=1", "dontload: the file has no weights"),
+            (f"{CONV} {BN} dontloadscales=1", "dontloadscales: the file has no statistics"),
+            (f"{CONV} {BN} numload=2", "numload: the file has only some of the filters"),
+            (f"[connected] output=3 {BN} dontload=1", "dontload: the file has no weights"),
+            (f"[connected] output=3 {BN} dontloadscales=1", "dontloadscales: the file has no st"),
+        ],
+    )
+    def test_with_its_reason(self, section: str, reason: str, tmp_path: Path) -> None:
+        cfg = cfg_text(section, f"{CONV} {BN}")
+        dialect = "pjreddie" if "numload" in section else "alexeyab"
+        model = random_model(cfg, dialect)
+        ((layer, why),) = kept(model)
+        assert layer == 0
+        assert why is not None
+        assert why.startswith(reason)
+        folded = dn.fold_batchnorm(model)
+        assert folded.network.nodes[0].layer.batch_norm == "inside"
+        assert folded.network.nodes[1].layer.batch_norm is None
+        agree(model, folded)
+        dn.save(folded, tmp_path / "out.cfg", tmp_path / "out.weights")
+        agree(folded, dn.load(tmp_path / "out.cfg", tmp_path / "out.weights", dialect=dialect))
+
+    def test_numload_of_all_filters_folds(self) -> None:
+        assert kept(random_model(cfg_text(f"{CONV} {BN} numload=4"), "pjreddie")) == []
+
+    def test_flipped_weights_fold_and_stay_flipped(self, tmp_path: Path) -> None:
+        model = random_model(cfg_text(f"{CONV} {BN} flipped=1"))
+        folded = dn.fold_batchnorm(model)
+        agree(model, folded)
+        dn.save(folded, tmp_path / "out.cfg", tmp_path / "out.weights")
+        agree(model, dn.load(tmp_path / "out.cfg", tmp_path / "out.weights", dialect="alexeyab"))
+
+    def test_antialiasing_folds(self) -> None:
+        model = random_model(cfg_text(f"{CONV} {BN} antialiasing=1 stride=2"))
+        assert kept(model) == []
+        agree(model, dn.fold_batchnorm(model))
+
+
+class TestSharedWeights:
+    SAME = f"[convolutional] filters=3 size=3 pad=1 activation=leaky {BN}"
+
+    def test_are_folded_once_for_all(self) -> None:
+        model = random_model(
+            cfg_text(self.SAME, f"{self.SAME} share_index=0", f"{self.SAME} share_index=-1")
+        )
+        folded = dn.fold_batchnorm(model)
+        agree(model, folded)
+        assert folded.params[2] is folded.params[0]
+        assert all(node.layer.batch_norm is None for node in folded.network.nodes)
+
+    def test_stay_where_one_of_them_has_no_batch_norm(self) -> None:
+        without = self.SAME.replace(BN, "")
+        model = random_model(cfg_text(self.SAME, f"{without} share_index=0"))
+        assert kept(model) == [(0, "layer 1 shares the weights without batch norm")]
+        agree(model, dn.fold_batchnorm(model))
+
+    def test_stay_where_one_of_them_must(self) -> None:
+        model = random_model(cfg_text(self.SAME, f"{self.SAME} share_index=0 xnor=1"))
+        reason = "xnor/binary: the weights count by their signs"
+        assert kept(model) == [
+            (0, f"layer 1 shares the weights: {reason}"),
+            (1, f"layer 1 shares the weights: {reason}"),
+        ]
+        agree(model, dn.fold_batchnorm(model))
+
+
+def with_array(cfg: bytes, dialect: str, name: str, values: list[float]) -> dn.Model:
+    """A random model whose layer 1 has some values of its own."""
+    model = random_model(cfg, dialect)
+    array = model.params[1][name].copy()
+    array[: len(values)] = values
+    params = list(model.params)
+    params[1] = {**params[1], name: array}
+    return dataclasses.replace(model, params=tuple(params))
+
+
+class TestStatistics:
+    CFG = cfg_text(CONV, f"{CONV} {BN}")
+
+    @pytest.mark.parametrize("dialect", DIALECTS)
+    @pytest.mark.parametrize("value", [np.nan, -1.0, -1e-4])
+    def test_a_variance_without_root_is_refused_with_its_channels(
+        self, dialect: str, value: float
+    ) -> None:
+        model = with_array(self.CFG, dialect, "rolling_variance", [1.0, value, 1.0, value])
+        with pytest.raises(dn.FoldError) as caught:
+            dn.fold_batchnorm(model)
+        message = str(caught.value)
+        assert message.startswith("line 12: [convolutional] layer 1: the statistics give no finite")
+        assert "for 2 channels (1, 3)" in message
+        assert f"rolling_variance {value:g}" in message
+
+    def test_variances_within_eps_of_zero_are_as_in_the_program(self) -> None:
+        model = with_array(self.CFG, "alexeyab", "rolling_variance", [-1e-6, 0.0, 1e-6])
+        agree(model, dn.fold_batchnorm(model))
+        with pytest.raises(dn.FoldError, match=r"1 channels \(0\)"):
+            dn.fold_batchnorm(
+                with_array(self.CFG, "pjreddie", "rolling_variance", [-1e-6, 0.0, 1e-6])
+            )
+
+    @pytest.mark.parametrize("dialect", DIALECTS)
+    def test_subnormal_variances_count_as_zero(self, dialect: str) -> None:
+        model = with_array(self.CFG, dialect, "rolling_variance", [-7e-44, 7e-44, -1e-45, 0.0])
+        zero = with_array(self.CFG, dialect, "rolling_variance", [0.0, 0.0, 0.0, 0.0])
+        folded, expected = dn.fold_batchnorm(model), dn.fold_batchnorm(zero)
+        for name in ("weights", "biases"):
+            np.testing.assert_array_equal(folded.params[1][name], expected.params[1][name])
+        agree(model, folded)
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [("scales", np.inf), ("rolling_mean", np.nan), ("biases", -np.inf), ("scales", 3e38)],
+    )
+    def test_other_arrays_that_give_no_finite_factor(self, name: str, value: float) -> None:
+        model = with_array(self.CFG, "alexeyab", name, [0.5, value])
+        with pytest.raises(dn.FoldError, match=r"layer 1: .* for 1 channels \(1\)"):
+            dn.fold_batchnorm(small_variance(model))
+
+    def test_scales_of_zero_and_below_fold(self) -> None:
+        model = with_array(self.CFG, "alexeyab", "scales", [0.0, -1.5, -0.0, 1e-30])
+        folded = dn.fold_batchnorm(model)
+        assert not folded.params[1]["weights"][0].any()
+        agree(model, folded)
+
+    def test_many_channels_are_not_all_listed(self) -> None:
+        cfg = cfg_text(CONV, f"[convolutional] filters=20 size=1 {BN}")
+        model = with_array(cfg, "alexeyab", "rolling_variance", [-1.0] * 20)
+        with pytest.raises(dn.FoldError, match=r"20 channels \(0, 1, 2, 3, 4, 5, 6, 7 …\)"):
+            dn.fold_batchnorm(model)
+
+
+def small_variance(model: dn.Model) -> dn.Model:
+    """The same with variances that make a large scale too large for float32."""
+    params = list(model.params)
+    params[1] = {**params[1], "rolling_variance": np.full(4, 1e-3, np.float32)}
+    return dataclasses.replace(model, params=tuple(params))
+
+
+class TestCheck:
+    def test_agreements_of_every_layer_that_both_have(self) -> None:
+        model = random_model(cfg_text(CONV, "[batchnorm]", f"{CONV} {BN}", "[maxpool] size=2"))
+        rows = dn.check_fold(model, dn.fold_batchnorm(model))
+        assert [(row.layer, row.folded_layer) for row in rows] == [(1, 0), (2, 1), (3, 2)]
+        for row in rows:
+            assert row.relative == row.error / row.largest
+            assert row.relative < 1e-5
+
+    def test_a_wrong_fold_is_seen(self) -> None:
+        model = random_model(cfg_text(f"{CONV} {BN}", f"{CONV} {BN}"))
+        folded = dn.fold_batchnorm(model)
+        params = list(folded.params)
+        params[1] = {**params[1], "biases": params[1]["biases"] + np.float32(0.01)}
+        rows = dn.check_fold(model, dataclasses.replace(folded, params=tuple(params), _derived={}))
+        assert rows[0].relative < 1e-5
+        assert rows[1].error == pytest.approx(0.01, rel=1e-2)
+
+    def test_the_wrong_eps_is_seen(self) -> None:
+        cfg = cfg_text(f"{CONV} {BN}")
+        model = random_model(cfg, "pjreddie")
+        other = dn.fold_batchnorm(dataclasses.replace(model, dialect=ALEXEYAB, _derived={}))
+        rows = dn.check_fold(model, dataclasses.replace(other, dialect=PJREDDIE, _derived={}))
+        assert rows[0].relative > 1e-5
+
+    def test_large_images_are_made_small_where_the_layers_allow(self) -> None:
+        cfg = cfg_text(f"{CONV} {BN}", "[avgpool]", "[softmax]", width=512, height=256)
+        model = random_model(cfg)
+        calls: list[int] = []
+        dn.check_fold(model, dn.fold_batchnorm(model), after_layer=lambda: calls.append(1))
+        assert len(calls) == 2 * 3
+        fixed = cfg_text(f"{CONV} {BN} stride=32", "[connected] output=2", width=512, height=256)
+        model = random_model(fixed)
+        assert len(dn.check_fold(model, dn.fold_batchnorm(model))) == 2
+
+
+@pytest.mark.filterwarnings("ignore::darknet_bn.DarknetWarning")
+class TestRealModels:
+    @pytest.mark.parametrize("dialect", ["alexeyab", "pjreddie"])
+    def test_fold_and_agree(self, shared: Path, dialect: str, tmp_path: Path) -> None:
+        paths = sorted(shared.glob("models/*/*.cfg"))
+        assert len(paths) >= 5
+        for path in paths:
+            model = dn.load(path, path.with_suffix(".weights"), dialect=dialect)
+            folded = dn.fold_batchnorm(model)
+            assert kept(model) == []
+            for row in dn.check_fold(model, folded):
+                # Deep nets with variances down to zero: the oracle's own folding moves outputs
+                # by 1e-5 of the largest value.
+                assert row.relative < 2e-5, (path.name, row)
+            dn.save(folded, tmp_path / "out.cfg", tmp_path / "out.weights")
+            batch_norms = len(dn.fold_report(model))
+            assert batch_norms > 5
+            cfg = (tmp_path / "out.cfg").read_bytes()
+            assert len(cfg) == len(path.read_bytes())
+            changed = sum(a != b for a, b in zip(cfg, path.read_bytes(), strict=True))
+            assert changed == batch_norms
