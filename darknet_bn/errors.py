@@ -97,5 +97,9 @@ class FixtureError(DarknetError):
     """A fixture (``.npz`` of layer outputs) cannot be read or used."""
 
 
+class ImageError(DarknetError):
+    """A picture cannot be read or written."""
+
+
 class DarknetWarning(UserWarning):
     """Something is odd, but has one clear meaning, which was taken."""

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,7 +16,7 @@ from darknet_bn.errors import DarknetError, Where
 Writer = Callable[[BinaryIO], object]
 
 
-def write_files(writers: Mapping[Path, Writer]) -> None:
+def write_files(writers: Mapping[Path, Writer], check: Callable[[], object] | None = None) -> None:
     """Write several files so that all of them appear, or none.
 
     Each is written beside its target under another name, flushed to the disk, and renamed when
@@ -25,6 +26,8 @@ def write_files(writers: Mapping[Path, Writer]) -> None:
     ----------
     writers : mapping from path to function
         The function writes to the open binary stream that it is handed.
+    check : function, optional
+        Called while a thread writes; what it raises keeps all files from appearing.
 
     Raises
     ------
@@ -32,10 +35,20 @@ def write_files(writers: Mapping[Path, Writer]) -> None:
         A file cannot be written; the targets are as they were.
     """
     written: dict[Path, Path] = {}
-    try:
+
+    def write_all() -> None:
         for target, write in writers.items():
             with _named(target):
                 written[target] = _write_beside(target, write)
+
+    try:
+        if check is None:
+            write_all()
+        else:
+            with ThreadPoolExecutor(1, "writing") as pool:
+                writing = pool.submit(write_all)
+                check()
+                writing.result()
         _rename_all(written)
     finally:
         for leftover in written.values():

@@ -151,13 +151,21 @@ def load(
     return model
 
 
-def save(model: Model, cfg: str | os.PathLike[str], weights: str | os.PathLike[str]) -> None:
+def save(
+    model: Model,
+    cfg: str | os.PathLike[str],
+    weights: str | os.PathLike[str],
+    *,
+    check: Callable[[], object] | None = None,
+) -> None:
     """Write a model's two files: both appear complete, or neither.
 
     Parameters
     ----------
     cfg, weights : path
         What is there is replaced; it may be what the model was read from.
+    check : function, optional
+        Called while the files are being written; what it raises keeps them from appearing.
 
     Raises
     ------
@@ -174,7 +182,8 @@ def save(model: Model, cfg: str | os.PathLike[str], weights: str | os.PathLike[s
             Path(weights): lambda stream: write_weights(
                 stream, model.header, model.network, model.params
             ),
-        }
+        },
+        check,
     )
 
 
@@ -242,9 +251,7 @@ def _choose_dialect(cfg: Cfg, wanted: str | Dialect, header: Header | None) -> t
     return dialect, reason
 
 
-def _initial_params(
-    cfg: Cfg, network: Network, seed: int, loaded: int
-) -> Sequence[dict[str, F32]]:
+def _initial_params(cfg: Cfg, network: Network, seed: int, loaded: int) -> Sequence[dict[str, F32]]:
     """Return Darknet's first values of every array that a file of ``loaded`` layers lacks."""
     missing = [
         [param for param in node.params if index >= loaded or param.stored_size < param.size]

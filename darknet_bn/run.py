@@ -58,7 +58,7 @@ def forward(
     C: ``forward_network`` in ``src/network.c`` with ``train`` off.
     """
     if exact is None:
-        exact = layers != "outputs"
+        exact = not (isinstance(layers, str) and layers == "outputs")
     plan = model.derived(exact_plan if exact else fast_plan)
     wanted = layer_numbers(model.network, layers)
     return plan.run(as_input(model.network, x), wanted, after_layer)

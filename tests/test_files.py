@@ -38,6 +38,18 @@ class TestWriting:
         write_files({tmp_path / "a": writer(b"1"), tmp_path / "b": writer(b"2")})
         assert content(tmp_path) == {"a": b"1", "b": b"2"}
 
+    def test_a_check_that_fails_keeps_everything_as_it_was(self, tmp_path: Path) -> None:
+        (tmp_path / "a").write_bytes(b"old")
+
+        def refuse() -> None:
+            raise dn.FoldError("no")
+
+        with pytest.raises(dn.FoldError):
+            write_files({tmp_path / "a": writer(b"1"), tmp_path / "b": writer(b"2")}, refuse)
+        assert content(tmp_path) == {"a": b"old"}
+        write_files({tmp_path / "a": writer(b"1")}, lambda: None)
+        assert content(tmp_path) == {"a": b"1"}
+
     @pytest.mark.skipif(os.name != "posix", reason="permission bits of POSIX")
     def test_permissions_are_kept_and_new_ones_are_the_usual(self, tmp_path: Path) -> None:
         old, new = tmp_path / "old", tmp_path / "new"

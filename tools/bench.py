@@ -19,7 +19,6 @@ from pathlib import Path
 
 import click
 import numpy as np
-from make_fixtures import random_weights
 
 import darknet_bn as dn
 
@@ -47,7 +46,7 @@ def forward(cfg: Path, weights: Path | None, engines: tuple[str, ...], rounds: i
     with tempfile.TemporaryDirectory() as folder:
         if weights is None:
             weights = Path(folder) / "random.weights"
-            random_weights(cfg, weights, seed=0)
+            _make_weights(cfg, weights)
         asked = {
             name: _Engine(name, cfg, weights, Path(folder)) for name in engines or tuple(ENGINES)
         }
@@ -77,7 +76,7 @@ def fold(cfg: Path, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         weights = folder / "random.weights"
-        random_weights(cfg, weights, seed=0)
+        _make_weights(cfg, weights)
         size = weights.stat().st_size
         folding = [*_program(), "fold", str(cfg), str(weights), "-o", str(folder / "folded")]
         measured: dict[str, list[tuple[float, int]]] = {"fold": [], "cp": [], "start": []}
@@ -199,12 +198,21 @@ def _compare(outputs: dict[str, list[np.ndarray]]) -> None:
         if len(same) != len(ours):
             click.echo(f"  {name} gives decoded boxes, which are not compared here")
             continue
-        error = max(np.abs(a - b).max() / np.abs(a).max() for a, b in zip(ours, theirs, strict=True))
+        error = max(
+            np.abs(a - b).max() / np.abs(a).max() for a, b in zip(ours, theirs, strict=True)
+        )
         click.echo(f"  {name} differs by {error:.1e} of the largest value")
 
 
 def _input_dims(cfg: Path) -> tuple[int, ...]:
     return dn.build_network(dn.load_cfg(cfg), dn.ALEXEYAB).input.dims
+
+
+def _make_weights(cfg: Path, weights: Path) -> None:
+    """Draw random weights in a process of its own: a child's peak memory begins at its parent's."""
+    tool = Path(__file__).with_name("make_fixtures.py")
+    command = [sys.executable, str(tool), "random", str(cfg), "-o", str(weights)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def _program() -> list[str]:

@@ -73,7 +73,11 @@ class _Graph:
         g = node.layer.geometry
         y = self.add(
             "Conv",
-            [*xs, self.constant(f"w{index}", p["weights"]), self.constant(f"b{index}", p["biases"])],
+            [
+                *xs,
+                self.constant(f"w{index}", p["weights"]),
+                self.constant(f"b{index}", p["biases"]),
+            ],
             f"c{index}",
             strides=[g.stride_y, g.stride_x],
             pads=[g.pad * g.dilation] * 4,

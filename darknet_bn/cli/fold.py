@@ -34,11 +34,16 @@ def fold(source: options.Source, out: str, force: bool, tolerance: float, as_jso
     options.require_free([cfg, weights], force=force)
     model = source.load()
     folded = dn.fold_batchnorm(model)
-    with progress.bar("checking", len(model.network.nodes) + len(folded.network.nodes)) as step:
-        agreements = dn.check_fold(model, folded, after_layer=step)
-    _require_agreement(model, agreements, tolerance)
     before = os.path.getsize(source.weights)
-    dn.save(folded, cfg, weights)
+    agreements: list[Agreement] = []
+
+    def check() -> None:
+        layers = len(model.network.nodes) + len(folded.network.nodes)
+        with progress.bar("checking", layers) as step:
+            agreements.extend(dn.check_fold(model, folded, after_layer=step))
+        _require_agreement(model, agreements, tolerance)
+
+    dn.save(folded, cfg, weights, check=check)
     after = os.path.getsize(weights)
     rows = dn.fold_report(model)
     worst = max(agreements, key=lambda each: each.relative)

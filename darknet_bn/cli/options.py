@@ -77,10 +77,12 @@ def find_files(names: Sequence[str]) -> tuple[str, str, bool]:
         cfg, weights = names
         if cfg.endswith(_WEIGHTS) or weights.endswith(_CFG):
             raise click.UsageError(f"the cfg comes first, then the weights: {weights} {cfg}")
-        return _completed(cfg, _CFG), _completed(weights, _WEIGHTS), True
+        return _with_suffix(cfg, _CFG), _with_suffix(weights, _WEIGHTS), True
     (name,) = names
     stem = without_suffix(name, _CFG, _WEIGHTS)
-    cfg = _completed(name, _CFG) if stem == name else stem + _CFG
+    cfg = stem + _CFG
+    if not os.path.exists(cfg) and os.path.exists(stem) and not os.path.isdir(stem):
+        cfg = stem  # a cfg without the suffix, or /dev/stdin
     return cfg, stem + _WEIGHTS, name.endswith(_WEIGHTS)
 
 
@@ -92,11 +94,10 @@ def without_suffix(name: str, *suffixes: str) -> str:
     return name
 
 
-def _completed(name: str, suffix: str) -> str:
-    """Return ``name`` with the suffix, unless only the file without it exists."""
-    longer = name if name.endswith(suffix) else name + suffix
-    is_there = os.path.exists(name) and not os.path.isdir(name)
-    return name if is_there and not os.path.exists(longer) else longer
+def _with_suffix(name: str, suffix: str) -> str:
+    """Return ``name`` with the suffix where only such a file exists."""
+    longer = name + suffix
+    return longer if os.path.isfile(longer) and not os.path.isfile(name) else name
 
 
 def model(command: Command) -> Command:

@@ -202,8 +202,7 @@ def _relu6(y: F32) -> None:
 def _rectify(y: F32, slope: np.float32) -> None:
     """X where it is above zero, else slope times x, for a slope below 1."""
     low = _scratch(y)
-    with np.errstate(under="ignore"):
-        np.multiply(y, slope, out=low)
+    np.multiply(y, slope, out=low)
     np.maximum(y, low, out=y)
 
 
@@ -217,8 +216,7 @@ def _relie(y: F32) -> None:
 
 def _ramp(y: F32) -> None:
     low = _scratch(y)
-    with np.errstate(under="ignore"):
-        np.multiply(y, _LEAKY, out=low)
+    np.multiply(y, _LEAKY, out=low)
     np.maximum(y, 0, out=y)
     np.add(y, low, out=y)
 

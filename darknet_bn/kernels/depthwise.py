@@ -15,11 +15,9 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.activations import Epilogue, activate_tile
-from darknet_bn.kernels.im2col import ConvGeometry, Strip, strips
+from darknet_bn.kernels.im2col import ConvGeometry
+from darknet_bn.kernels.tiles import Strip, sharers, strips
 from darknet_bn.workers import workers
-
-_TILE = 1 << 19  # floats in the planes and runs of a task
-_SMALL = 1 << 21  # floats in all runs below which a second thread comes too late
 
 
 @dataclass(frozen=True)
@@ -102,9 +100,6 @@ class Depthwise:
         taps = weights.reshape(c, -1, k * k)
         self._weights = np.concatenate((taps, biases.reshape(c, -1, 1)), axis=2)
         self._activation = epilogue.activation
-        floats = (k * k + 1) * self._run + self._planes * self._plane
-        small = c * floats < _SMALL
-        self._at_once = c if small else max(1, _TILE // floats)
 
     @property
     def _planes(self) -> int:
@@ -123,7 +118,9 @@ class Depthwise:
             for part in parts:
                 self._channels(x, out, part)
 
-        workers().run(task, strips(len(x), x.shape[1], self._at_once))
+        n, c = x.shape[:2]
+        threads = sharers(0, 4 * out.size + x.size)
+        workers().run(task, strips(n, c, c, threads))
 
     def _channels(self, x: F32, out: F32, part: Strip) -> None:
         """Convolve some channels of one image; ``part.rows`` counts channels."""

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 
 import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.activations import Epilogue
-from darknet_bn.kernels.im2col import ConvGeometry, Strip, im2col_cpu, pieces, strips, windows
+from darknet_bn.kernels.im2col import ConvGeometry, im2col_cpu, windows
+from darknet_bn.kernels.tiles import Strip, pieces, sharers, strips
 from darknet_bn.workers import workers
 
-_TILE = 1 << 19  # floats of windows and sums in a tile: 1 MiB, which the cache of a core holds
 UNPACKED = 1_000_000  # multiplications up to which OpenBLAS multiplies without packing first
 _NARROWEST = 192  # columns that are worth a product of their own
+_WINDOWS = 1 << 19  # floats of windows and sums in a tile
 _PIXELS = 1 << 18  # floats of sums in a tile of a 1x1 convolution
-_SMALL = 12_000_000  # multiplications below which a second thread comes too late
 _FEW_PIXELS = 1 << 10  # pixels of an image up to which threads share the filters
 _MANY_FILTERS = 64
-_BIAS_AS_WEIGHT = 1 << 15  # weights up to which the bias is one more of them
+_BIAS_AS_WEIGHT = 1 << 15  # weights up to which the bias may be one more of them
 
 
 class Pointwise:
@@ -39,14 +39,11 @@ class Pointwise:
         geometry: ConvGeometry,
         in_shape: tuple[int, int, int],
     ) -> None:
-        f, per_group = weights.shape[:2]
+        f, c = len(weights), in_shape[0]
         self._pixels = in_shape[1] * in_shape[2]
-        self._product = Product(weights, epilogue, geometry.groups)
-        work = f * per_group * self._pixels
-        self._at_once = self._pixels if work < _SMALL else max(1, _PIXELS // f)
-        self._by_filters = (
-            work >= _SMALL and self._pixels <= _FEW_PIXELS and self._product.can_share_filters
-        )
+        # A copy of the image with a row of ones costs less than adding biases to more filters.
+        self._product = Product(weights, epilogue, geometry.groups, bias_as_weight=c <= f)
+        self._at_once = max(1, _PIXELS // f)
 
     def __call__(self, x: F32, out: F32) -> None:
         """Convolve.
@@ -59,17 +56,30 @@ class Pointwise:
         n, c = x.shape[:2]
         columns = x.reshape(n, c, self._pixels)
         y = out.reshape(n, -1, self._pixels)
-        if self._by_filters:
+        threads = sharers(n * self._product.weights * self._pixels, y.size)
+        if threads > 1 and self._pixels <= _FEW_PIXELS and self._product.can_share_filters:
             for i in range(n):
-                self._product.share(columns[i], y[i])
+                self._product.share(self._with_ones(columns[i]), y[i])
             return
 
         def task(parts: list[Strip]) -> None:
             for part in parts:
                 pixels = slice(part.first, part.first + part.rows)
-                self._product.compute(columns[part.image, :, pixels], y[part.image, :, pixels])
+                seen = self._with_ones(columns[part.image, :, pixels])
+                self._product.compute(seen, y[part.image, :, pixels])
 
-        workers().run(task, strips(n, self._pixels, self._at_once, workers().count))
+        at_once = self._at_once if threads > 1 else n * self._pixels
+        workers().run(task, strips(n, self._pixels, at_once, threads))
+
+    def _with_ones(self, columns: F32) -> F32:
+        """Copy columns (c, pixels) into a buffer with a row of ones, if there is to be one."""
+        if not self._product.bias_as_weight:
+            return columns
+        c, pixels = columns.shape
+        buffer = workers().scratch((c + 1) * pixels, "columns").reshape(c + 1, pixels)
+        np.copyto(buffer[:c], columns)
+        buffer[c].fill(1)
+        return buffer
 
 
 class Im2col:
@@ -90,19 +100,11 @@ class Im2col:
         geometry: ConvGeometry,
         in_shape: tuple[int, int, int],
     ) -> None:
-        f = len(weights)
         self._geometry = geometry
         self._rows, self._width = geometry.out_hw(*in_shape[1:])
         self._taps = in_shape[0] * geometry.size**2
-        self._product = Product(weights, epilogue, geometry.groups)
-        work = weights.size * self._rows * self._width
-        pixels = _TILE // (f + self._taps)
-        self._at_once = self._rows if work < _SMALL else max(1, pixels // self._width)
-        self._by_filters = (
-            work >= _SMALL
-            and self._rows * self._width <= _FEW_PIXELS
-            and self._product.can_share_filters
-        )
+        self._product = Product(weights, epilogue, geometry.groups, bias_as_weight=True)
+        self._at_once = max(1, _WINDOWS // ((len(weights) + self._taps) * self._width))
 
     def __call__(self, x: F32, out: F32) -> None:
         """Convolve.
@@ -113,38 +115,42 @@ class Im2col:
         out : float32 array (n, f, oh, ow)
         """
         n = len(x)
-        y = out.reshape(n, out.shape[1], self._rows * self._width)
-        if self._by_filters:
+        pixels = self._rows * self._width
+        y = out.reshape(n, -1, pixels)
+        threads = sharers(n * self._product.weights * pixels, n * self._taps * pixels + y.size)
+        if threads > 1 and pixels <= _FEW_PIXELS and self._product.can_share_filters:
             for i in range(n):
-                columns = self._gathered(x[i])
-                self._product.share(columns.reshape(self._taps, -1), y[i])
+                self._product.share(self._gathered(x[i]), y[i])
             return
 
         def task(parts: list[Strip]) -> None:
             for part in parts:
-                columns = self._columns(part.rows)
-                np.copyto(columns, windows(x[part.image], self._geometry, part.first, part.rows))
+                columns, taps = self._columns(part.rows)
+                np.copyto(taps, windows(x[part.image], self._geometry, part.first, part.rows))
                 first = part.first * self._width
-                pixels = slice(first, first + part.rows * self._width)
-                self._product.compute(columns.reshape(self._taps, -1), y[part.image, :, pixels])
+                seen = slice(first, first + part.rows * self._width)
+                self._product.compute(columns, y[part.image, :, seen])
 
-        workers().run(task, strips(n, self._rows, self._at_once, workers().count))
+        at_once = self._at_once if threads > 1 else self._rows
+        workers().run(task, strips(n, self._rows, at_once, threads))
 
     def _gathered(self, x: F32) -> F32:
         """Gather all windows of one image (c, h, w) with all threads, some channels each."""
-        columns = self._columns(self._rows)
+        columns, taps = self._columns(self._rows)
 
         def task(channels: slice) -> None:
-            im2col_cpu(x[channels], self._geometry, out=columns[channels])
+            im2col_cpu(x[channels], self._geometry, out=taps[channels])
 
         workers().run(task, pieces(len(x), -(-len(x) // (2 * workers().count))))
         return columns
 
-    def _columns(self, rows: int) -> F32:
-        """Borrow the buffer (c, k, k, rows, ow) of the calling thread."""
-        k = self._geometry.size
-        buffer = workers().scratch(self._taps * rows * self._width, "columns")
-        return buffer.reshape(-1, k, k, rows, self._width)
+    def _columns(self, rows: int) -> tuple[F32, F32]:
+        """Borrow the buffer (taps, pixels) of this thread, also viewed as (c, k, k, rows, ow)."""
+        k, pixels = self._geometry.size, rows * self._width
+        ones = int(self._product.bias_as_weight)
+        buffer = workers().scratch((self._taps + ones) * pixels, "columns").reshape(-1, pixels)
+        buffer[self._taps :] = 1
+        return buffer, buffer[: self._taps].reshape(-1, k, k, rows, self._width)
 
 
 class Product:
@@ -155,13 +161,38 @@ class Product:
     weights : float32 array (f, c//g, k, k)
     epilogue : Epilogue
     groups : int
+    bias_as_weight : bool
+        Whether the bias may become one more weight, for a row of ones below the windows.
+
+    Attributes
+    ----------
+    weights : int
+        How many there are.
+    bias_as_weight : bool
+        Whether the last row of the columns must be ones.
+    can_share_filters : bool
+        Whether there are enough for all threads.
     """
 
-    def __init__(self, weights: F32, epilogue: Epilogue, groups: int) -> None:
-        self._weights = weights.reshape(groups, len(weights) // groups, -1)
+    def __init__(
+        self, weights: F32, epilogue: Epilogue, groups: int, *, bias_as_weight: bool
+    ) -> None:
+        f = len(weights)
+        self.weights = weights.size
+        self.can_share_filters = groups == 1 and f >= _MANY_FILTERS
+        self.bias_as_weight = (
+            bias_as_weight
+            and groups == 1
+            and epilogue.biases is not None
+            and weights.size <= _BIAS_AS_WEIGHT
+        )
+        self._weights = weights.reshape(groups, f // groups, -1)
         self._epilogue = epilogue
-        self._all = slice(0, len(weights))
-        self.can_share_filters = groups == 1 and len(weights) >= _MANY_FILTERS
+        if self.bias_as_weight and epilogue.biases is not None:
+            biases = epilogue.biases.reshape(1, f, 1)
+            self._weights = np.concatenate((self._weights, biases), axis=2)
+            self._epilogue = replace(epilogue, biases=None)
+        self._all = slice(0, f)
 
     def compute(self, columns: F32, target: F32) -> None:
         """Compute all filters of a tile in this thread.
@@ -182,14 +213,12 @@ class Product:
         columns : float32 array (taps, pixels)
         target : float32 array (f, pixels)
         """
+
+        def task(filters: slice) -> None:
+            self._compute(self._weights[:, filters], columns, target[filters], filters)
+
         f = len(target)
-        parts = 2 * workers().count
-        workers().run(
-            lambda filters: self._compute(
-                self._weights[:, filters], columns, target[filters], filters
-            ),
-            pieces(f, -(-f // parts)),
-        )
+        workers().run(task, pieces(f, -(-f // (2 * workers().count))))
 
     def _compute(self, weights: F32, columns: F32, target: F32, filters: slice) -> None:
         groups = len(weights)
@@ -244,8 +273,3 @@ def equal_parts(size: int, most: int) -> tuple[int, int, int]:
             return parts, size // parts, 0
     width = max(1, most // 16 * 16)
     return size // width, width, size % width
-
-
-def multiplications(weights: F32, out_hw: tuple[int, int]) -> int:
-    """Count the multiplications of a convolution of one image."""
-    return weights.size * math.prod(out_hw)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,60 +54,6 @@ class ConvGeometry:
     def _windows(self, pixels: int, stride: int) -> int:
         room = pixels + 2 * self.pad - self.size
         return (room // stride if room >= 0 else -(-room // stride)) + 1
-
-
-@dataclass(frozen=True)
-class Strip:
-    """Some rows of one image, or rows of tiles.
-
-    Attributes
-    ----------
-    image, first, rows : int
-        Rows ``first`` to ``first + rows - 1`` of image ``image`` of the batch.
-    """
-
-    image: int
-    first: int
-    rows: int
-
-
-def strips(n: int, rows: int, at_once: int, threads: int = 1) -> list[list[Strip]]:
-    """Share out the rows of a batch.
-
-    Parameters
-    ----------
-    n : int
-        Images.
-    rows : int
-        Rows of each.
-    at_once : int
-        How many rows are wanted together.
-    threads : int
-        Who shares them.
-
-    Returns
-    -------
-    list of list of Strip
-        Several whole images where they are smaller than that, else a part of one image: as many
-        parts, of about the same size, for each thread.
-    """
-    at_once = max(1, min(at_once, n * rows // threads))
-    if at_once >= rows:
-        images = [Strip(i, 0, rows) for i in range(n)]
-        step = at_once // rows
-        return [images[i : i + step] for i in range(0, n, step)]
-    parts = min(rows, -(-rows // (at_once * threads)) * threads)
-    edges = [rows * part // parts for part in range(parts + 1)]
-    return [
-        [Strip(i, first, last - first)]
-        for i in range(n)
-        for first, last in itertools.pairwise(edges)
-    ]
-
-
-def pieces(size: int, at_once: int) -> list[slice]:
-    """Cut ``range(size)`` into slices of ``at_once``; the last may be shorter."""
-    return [slice(i, min(i + at_once, size)) for i in range(0, size, at_once)]
 
 
 def windows(x: F32, geometry: ConvGeometry, first: int, rows: int) -> F32:

@@ -21,7 +21,7 @@ import numpy as np
 from darknet_bn.arrays import F32, F64
 from darknet_bn.kernels.activations import Epilogue, activate_tile
 from darknet_bn.kernels.gemm import UNPACKED, cut, equal_parts, multiply
-from darknet_bn.kernels.im2col import Strip, pieces, strips
+from darknet_bn.kernels.tiles import Strip, pieces, strips
 from darknet_bn.workers import workers
 
 _ROWS = 1 << 16  # floats of one row position that a task transforms at once
@@ -120,7 +120,7 @@ class Winograd:
             workers().run(lambda parts: self._share_tiles(x, out, parts), tasks)
             return
         whole = max(self._down, _TILES_AT_ONCE // self._across)
-        for parts in strips(n, self._down, whole):
+        for parts in strips(n, self._down, whole, 1):
             self._share_filters(x, out, parts)
 
     def _share_tiles(self, x: F32, out: F32, parts: list[Strip]) -> None:

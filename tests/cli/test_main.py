@@ -172,6 +172,11 @@ def test_missing_weights_are_one_line_and_1(
     assert answer.error == f"{tiny}.weights: cannot be read: No such file or directory"
 
 
+def test_a_missing_backbone_is_named_as_it_was(cli: Cli, tiny: Path) -> None:
+    answer = cli("check", tiny, f"{tiny}.conv.3", "--partial")
+    assert answer.error == f"{tiny}.conv.3: cannot be read: No such file or directory"
+
+
 # -- dialect, warnings, JSON ---------------------------------------------------------------
 
 

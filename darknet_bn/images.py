@@ -1,0 +1,285 @@
+"""Read and write pictures, and resize, fit and crop them as Darknet does.  C: ``src/image.c``.
+
+A picture is a float32 array (c, h, w): planes in the order red, green, blue, with values from 0 to
+1, and no mean taken off.  Pillow (``pip install 'darknet-bn[image]'``) only decodes and encodes
+files; what changes the size of a picture is in `darknet_bn.kernels.image`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import types
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from darknet_bn.arrays import F32
+from darknet_bn.errors import ImageError, ShapeError, Where
+from darknet_bn.files import write_files
+from darknet_bn.kernels.image import (
+    as_picture,
+    center_crop_image,
+    crop_image,
+    letterbox_image,
+    resize_image,
+    resize_min,
+)
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = [
+    "center_crop_image",
+    "crop_image",
+    "from_bytes",
+    "image_format",
+    "letterbox_image",
+    "load_image",
+    "resize_image",
+    "resize_min",
+    "save_image",
+    "to_bytes",
+]
+
+U8: TypeAlias = npt.NDArray[np.uint8]
+
+# What cameras, the web and Darknet's own decoder know.  Others stay out: for an EPS, Pillow would
+# run another program.
+_READ = (
+    *("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG"),
+    *("PPM", "PSD", "TGA", "TIFF", "WEBP"),
+)
+_WRITTEN = {
+    ".bmp": "BMP",
+    ".jpeg": "JPEG",
+    ".jpg": "JPEG",
+    ".png": "PNG",
+    ".ppm": "PPM",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+}
+_QUALITY = 95  # of JPEG and WebP; Pillow's own 75 smears thin lines
+_ORIENTATION = 0x0112  # the EXIF tag
+
+
+def load_image(source: str | os.PathLike[str] | bytes, channels: int = 3) -> F32:
+    """Read a picture.
+
+    Parameters
+    ----------
+    source : path, or bytes
+        A file, or what one holds.
+    channels : 3 or 1
+        Colour, or grey.
+
+    Returns
+    -------
+    im : float32 array (channels, h, w)
+        Red, green and blue, or grey, from 0 to 1.
+
+    Raises
+    ------
+    ImageError
+        Pillow is absent; the file cannot be read, is cut off or damaged or no picture; it is
+        larger than Pillow's limit of 89 million pixels; its values have no known white.
+
+    Notes
+    -----
+    C: ``load_image`` in ``src/image.c``.  Transparency is dropped, and what lies under it shows, as
+    in Darknet; so is all but the first picture of an animation, and the low byte of 16-bit values.
+    Grey is ``(77 r + 150 g + 29 b) // 256``, as in ``stb_image.h``.  The orientation in EXIF data
+    is heeded, as in builds of Darknet with OpenCV.  Decoders of JPEG may differ by a few levels of
+    255; Pillow's is the one of OpenCV.
+    """
+    if channels not in (1, 3):
+        raise ImageError("a picture is read with 1 or 3 channels", found=f"{channels}")
+    if isinstance(source, bytes):
+        return _decode(io.BytesIO(source), channels, Where())
+    where = Where(file=os.fspath(source))
+    with contextlib.ExitStack() as stack:
+        try:
+            stream = stack.enter_context(open(source, "rb"))
+        except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ImageError(f"cannot be read: {reason}", where=where) from error
+        return _decode(stream, channels, where)
+
+
+def save_image(path: str | os.PathLike[str], im: F32) -> None:
+    """Write a picture so that it appears whole, or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Its suffix says what kind of file: see `image_format`.
+    im : float32 array (3, h, w) or (1, h, w)
+        Rounded to 8 bits; values below 0 and above 1 become 0 and 1.
+
+    Raises
+    ------
+    ImageError
+        Pillow is absent, the suffix is none of those known, or the format cannot hold the picture.
+    DarknetError
+        The file cannot be written.
+    ShapeError
+        ``im`` is no picture.
+    """
+    where = Where(file=os.fspath(path))
+    kind = image_format(path)
+    pixels = to_bytes(im)
+    if pixels.shape[2] not in (1, 3):
+        raise ShapeError("a picture has 1 or 3 channels", where=where, found=f"{pixels.shape[2]}")
+    picture = _pillow(where).fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
+    encoded = io.BytesIO()
+    try:
+        picture.save(encoded, kind, quality=_QUALITY)
+    except (OSError, ValueError, KeyError) as error:  # KeyError: this Pillow lacks the encoder
+        raise ImageError(f"cannot be written as {kind}: {error}", where=where) from error
+    write_files({Path(path): lambda stream: stream.write(encoded.getbuffer())})
+
+
+def image_format(path: str | os.PathLike[str]) -> str:
+    """Tell what kind of file `save_image` writes under a name.
+
+    Raises
+    ------
+    ImageError
+        The suffix is none of those known.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in _WRITTEN:
+        raise ImageError(
+            "the name does not say what kind of picture to write",
+            where=Where(file=os.fspath(path)),
+            expected=", ".join(_WRITTEN),
+            found=suffix or "no suffix",
+        )
+    return _WRITTEN[suffix]
+
+
+def _pillow(where: Where) -> types.ModuleType:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImageError(
+            "Pillow is needed for pictures", where=where, hint="pip install 'darknet-bn[image]'"
+        ) from error
+    return Image
+
+
+def _decode(stream: BinaryIO, channels: int, where: Where) -> F32:
+    """Read the planes of a picture; whatever goes wrong becomes an ImageError."""
+    pillow = _pillow(where)
+    with _one_line(pillow, stream, where):
+        pillow.init()
+        known = [kind for kind in _READ if kind in pillow.OPEN]
+        with pillow.open(stream, formats=known) as picture:
+            picture.load()
+            planes = _upright(_planes(picture, channels, where), picture)
+    return np.ascontiguousarray(planes)
+
+
+@contextlib.contextmanager
+def _one_line(pillow: Any, stream: BinaryIO, where: Where) -> Iterator[None]:
+    """Within, turn what Pillow warns of and raises into one ImageError."""
+    bomb = (pillow.DecompressionBombWarning, pillow.DecompressionBombError)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd metadata, which is none of our business
+        warnings.simplefilter("error", pillow.DecompressionBombWarning)
+        try:
+            yield
+        except (ImageError, MemoryError):
+            raise
+        except bomb as error:
+            raise ImageError(
+                "the picture is too large",
+                where=where,
+                expected=f"at most {pillow.MAX_IMAGE_PIXELS} pixels",
+                hint="a larger PIL.Image.MAX_IMAGE_PIXELS allows it, if it is no trap",
+            ) from error
+        except pillow.UnidentifiedImageError as error:
+            empty = stream.seekable() and stream.seek(0, os.SEEK_END) == 0
+            raise ImageError(
+                "the file is empty" if empty else "this is no picture, or its head is damaged",
+                where=where,
+                expected=f"one of {', '.join(_READ)}",
+            ) from error
+        except Exception as error:  # damaged files make decoders raise nearly anything
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ImageError(f"the picture is damaged or cut off: {reason}", where=where) from error
+
+
+def _planes(picture: Image, channels: int, where: Where) -> F32:
+    """Return (channels, h, w) of a decoded picture of any mode."""
+    if picture.mode.startswith("I;16"):
+        grey = _unit(np.asarray(picture) >> 8)
+    elif picture.mode == "I":  # how Pillow hands out the 16 bits of a PPM and of some others
+        grey = _unit(_within(np.asarray(picture), 65535, where) >> 8)
+    elif picture.mode == "F":
+        grey = _within(np.asarray(picture), 1, where)
+    elif channels == 1 and picture.mode in ("1", "L", "LA"):
+        grey = _unit(np.asarray(picture.convert("L")))
+    else:
+        colours = np.asarray(picture.convert("RGB")).transpose(2, 0, 1)
+        if channels == 3:
+            return _unit(colours)
+        r, g, b = colours.astype(np.uint16)
+        grey = _unit((77 * r + 150 * g + 29 * b) >> 8)
+    planes: F32 = np.broadcast_to(grey, (channels, *grey.shape))
+    return planes
+
+
+def _within(values: npt.NDArray[Any], white: int, where: Where) -> npt.NDArray[Any]:
+    """Return values of 32 bits if they lie between black and the white that is usual."""
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= white):
+        raise ImageError(
+            "it is not known which of its 32-bit values is white",
+            where=where,
+            expected=f"values from 0 to {white}",
+            found=f"{low:.6g} to {high:.6g}",
+        )
+    return values
+
+
+def _upright(planes: F32, picture: Image) -> F32:
+    """Turn (c, h, w) as the EXIF data say."""
+    try:
+        orientation = picture.getexif().get(_ORIENTATION, 1)
+    except Exception:  # damaged EXIF data, which are no reason to refuse the picture
+        return planes
+    if orientation in (5, 6, 7, 8):
+        planes = planes.swapaxes(1, 2)
+    if orientation in (2, 3, 6, 7):
+        planes = planes[:, :, ::-1]
+    if orientation in (3, 4, 7, 8):
+        planes = planes[:, ::-1]
+    return planes
+
+
+def _unit(levels: npt.NDArray[Any]) -> F32:
+    """Divide levels from 0 to 255 as C does, in float32; the result is C-contiguous."""
+    values = np.array(levels, np.float32, order="C")
+    values /= np.float32(255)
+    return values
+
+
+def to_bytes(im: F32) -> U8:
+    """Round a picture (c, h, w) to uint8 (h, w, c), as files and windows take it.
+
+    Values below 0 and above 1 become 0 and 255.  Pictures from 8-bit files come back unchanged.
+    """
+    levels = np.clip(as_picture(im), 0, 1) * np.float32(255)
+    return np.ascontiguousarray(np.rint(levels).astype(np.uint8).transpose(1, 2, 0))
+
+
+def from_bytes(pixels: U8) -> F32:
+    """Return uint8 (h, w, c) as a picture (c, h, w)."""
+    return _unit(pixels.transpose(2, 0, 1))
