@@ -23,6 +23,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from os import PathLike, fspath
 from pathlib import Path
 
@@ -55,7 +56,11 @@ class Section:
 
     def find(self, key: str) -> Option | None:
         """Return the option that counts for ``key``: the first, or None."""
-        return next((option for option in self.options if option.key == key), None)
+        return self._firsts.get(key)
+
+    @cached_property
+    def _firsts(self) -> dict[str, Option]:
+        return {option.key: option for option in reversed(self.options)}
 
 
 @dataclass(frozen=True)

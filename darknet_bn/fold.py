@@ -114,7 +114,6 @@ def fold_batchnorm(model: Model) -> Model:
         params=tuple(kept),
         header=model.header.modern(),
         loaded=model.loaded - sum(index < model.loaded for index in gone),
-        _derived={},
     )
 
 

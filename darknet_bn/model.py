@@ -70,7 +70,7 @@ class Model:
     loaded: int
     oddities: tuple[str, ...] = ()
     release: Callable[[], None] = lambda: None
-    _derived: dict[Any, Any] = field(default_factory=dict, repr=False)
+    _derived: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def derived(self, make: Callable[[Model], T]) -> T:
         """Return ``make(self)``, computed once in the life of the model."""
@@ -96,7 +96,7 @@ class Model:
                     expected=f"{self.network.input}",
                     found=f"{network.input}",
                 )
-        return replace(self, cfg=cfg, network=network, _derived={})
+        return replace(self, cfg=cfg, network=network)
 
 
 def load(

@@ -221,4 +221,3 @@ def _owner(cfg: Cfg, layer: Layer, index: int, params: tuple[Param, ...], nodes:
                 found=f"{theirs.get(param.name, 'none')}",
             )
     return nodes[shared].owner
-

@@ -104,11 +104,6 @@ class Report:
                 f"{row.layer:>5} {row.section:<16} {shape:<20} {row.largest:>10.4g} "
                 f"{row.max_error:>10.2g} {row.mean_error:>10.2g} {row.different:>8}"
             )
-            lines += [
-                f"      at {', '.join(str(i) for i in each.index)}: "
-                f"expected {each.expected:.9g}, found {each.found:.9g}"
-                for each in row.offenders
-            ]
         wrong = self.first_wrong
         if wrong is None:
             count = len(self.layers)
@@ -121,6 +116,11 @@ class Report:
                 f"{wrong.different} values by more than {self.tolerance:g} of the largest, "
                 f"{wrong.largest:.4g}"
             )
+            lines += [
+                f"  at {', '.join(str(i) for i in each.index)}: "
+                f"expected {each.expected:.9g}, found {each.found:.9g}"
+                for each in wrong.offenders
+            ]
         return "\n".join(lines)
 
 

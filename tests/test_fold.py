@@ -603,15 +603,15 @@ class TestCheck:
         folded = dn.fold_batchnorm(model)
         params = list(folded.params)
         params[1] = {**params[1], "biases": params[1]["biases"] + np.float32(0.01)}
-        rows = dn.check_fold(model, dataclasses.replace(folded, params=tuple(params), _derived={}))
+        rows = dn.check_fold(model, dataclasses.replace(folded, params=tuple(params)))
         assert rows[0].relative < 1e-5
         assert rows[1].error == pytest.approx(0.01, rel=1e-2)
 
     def test_the_wrong_eps_is_seen(self) -> None:
         cfg = cfg_text(f"{CONV} {BN}")
         model = random_model(cfg, "pjreddie")
-        other = dn.fold_batchnorm(dataclasses.replace(model, dialect=ALEXEYAB, _derived={}))
-        rows = dn.check_fold(model, dataclasses.replace(other, dialect=PJREDDIE, _derived={}))
+        other = dn.fold_batchnorm(dataclasses.replace(model, dialect=ALEXEYAB))
+        rows = dn.check_fold(model, dataclasses.replace(other, dialect=PJREDDIE))
         assert rows[0].relative > 1e-5
 
     def test_large_images_are_made_small_where_the_layers_allow(self) -> None:

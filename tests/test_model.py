@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -139,3 +140,13 @@ def test_what_is_derived_from_a_model_is_computed_once() -> None:
     assert calls == [model]
     assert random_model(CFG).derived(make) == 7
     assert len(calls) == 2
+
+
+def test_a_changed_copy_computes_anew() -> None:
+    model = random_model(CFG)
+    x = random_input(model)
+    before = dn.forward(model, x, [0])[0]
+    params = ({**model.params[0], "biases": model.params[0]["biases"] + 1}, *model.params[1:])
+    changed = dataclasses.replace(model, params=params)
+    assert not np.array_equal(dn.forward(changed, x, [0])[0], before)
+    np.testing.assert_array_equal(dn.forward(model, x, [0])[0], before)

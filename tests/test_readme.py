@@ -1,4 +1,4 @@
-"""README.md is true: its commands print what it shows, its Python runs, its table has its proofs."""
+"""README.md is true: its commands print what it shows, its Python runs, its table is proven."""
 
 from __future__ import annotations
 

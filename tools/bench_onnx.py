@@ -17,8 +17,8 @@ def write_onnx(model: dn.Model, path: Path) -> None:
     Parameters
     ----------
     model : Model
-        Of convolutional (linear, leaky, mish, logistic, swish), maxpool, upsample, route and shortcut
-        layers.
+        Of convolutional (linear, leaky, mish, logistic, swish), maxpool, upsample, route and
+        shortcut layers.
     path : Path
         The ``.onnx`` to write, for a batch of one.
     """

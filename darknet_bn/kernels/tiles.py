@@ -27,7 +27,7 @@ class Strip:
 
 
 def sharers(multiplications: int, floats: int) -> int:
-    """Return how many threads should share a layer: all, or one where that costs more than it gains.
+    """Return how many threads should share a layer: one where more would cost more than they gain.
 
     Parameters
     ----------

@@ -1,0 +1,237 @@
+"""Boxes, how much two of them overlap, and how a letterbox is undone.  C: ``src/box.c``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from darknet_bn.arrays import F32, F64
+from darknet_bn.errors import ShapeError
+
+Size = tuple[int, int]
+"""Height and width."""
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """What a detection head sees in one picture: boxes with a probability for each class.
+
+    Attributes
+    ----------
+    xywh : float32 array (k, 4)
+        Centre x and y, width and height: 1 is the whole picture, or the whole input of the network.
+    objectness : float32 array (k,)
+        How sure it is that there is anything.
+    probabilities : float32 array (k, classes)
+        Of each class, objectness included; 0 where not over the threshold, or suppressed.
+
+    Raises
+    ------
+    ShapeError
+        The arrays do not fit each other.
+    """
+
+    xywh: F32
+    objectness: F32
+    probabilities: F32
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not fit each other."""
+        shapes = (self.xywh.shape, self.objectness.shape, self.probabilities.shape)
+        k = len(self.xywh) if self.xywh.ndim else -1
+        if shapes[:2] != ((k, 4), (k,)) or len(shapes[2]) != 2 or shapes[2][0] != k:
+            raise ShapeError(
+                "the arrays are not of boxes",
+                expected="xywh (k, 4), objectness (k,), probabilities (k, classes)",
+                found=", ".join(map(str, shapes)),
+            )
+
+    def __len__(self) -> int:
+        """Return the number of boxes."""
+        return len(self.xywh)
+
+    def take(self, rows: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> Boxes:
+        """Return some of the boxes, in the order that ``rows`` gives."""
+        return Boxes(self.xywh[rows], self.objectness[rows], self.probabilities[rows])
+
+
+def join_boxes(parts: Sequence[Boxes]) -> Boxes:
+    """Put the boxes of several heads behind each other.
+
+    Raises
+    ------
+    ShapeError
+        The heads have not the same classes.
+    """
+    classes = [part.probabilities.shape[1] for part in parts]
+    if len(set(classes)) != 1:
+        raise ShapeError(
+            "boxes of different classes cannot be put together",
+            expected=f"{classes[:1]} classes",
+            found=f"{classes}",
+        )
+    return Boxes(
+        np.concatenate([part.xywh for part in parts]),
+        np.concatenate([part.objectness for part in parts]),
+        np.concatenate([part.probabilities for part in parts]),
+    )
+
+
+# -- overlap -------------------------------------------------------------------------------------
+
+
+def box_iou(a: F32, b: F32) -> F32:
+    """Return the part that two boxes have in common, of all that they cover.
+
+    Parameters
+    ----------
+    a, b : float32 arrays (..., 4)
+        Centre x and y, width and height; their other axes are broadcast.
+
+    Returns
+    -------
+    iou : float32 array (...)
+        0 where they do not overlap.
+
+    Notes
+    -----
+    C: ``box_iou`` in ``src/box.c``.  Where two boxes are empty, pjreddie's is NaN and the forks'
+    is 0; neither suppresses anything.  A NaN or infinite size gives NaN or 0.
+    """
+    with np.errstate(invalid="ignore", over="ignore", under="ignore", divide="ignore"):
+        w = _overlap(a, b, 0)
+        h = _overlap(a, b, 1)
+        common = w * h
+        apart = (w <= 0) | (h <= 0)
+        iou = common / (a[..., 2] * a[..., 3] + b[..., 2] * b[..., 3] - common)
+    return np.where(apart, np.float32(0), iou)
+
+
+def box_diou(a: F32, b: F32) -> F32:
+    """Return `box_diounms` with the exponent 0.6, which ``nms_kind=greedynms`` uses.
+
+    Parameters
+    ----------
+    a, b : float32 arrays (..., 4)
+
+    Returns
+    -------
+    diou : float32 array (...)
+
+    Notes
+    -----
+    C: ``box_diou`` in AlexeyAB's ``src/box.c``; in the paper the exponent is 1.
+    """
+    return box_diounms(a, b, 0.6)
+
+
+def box_diounms(a: F32, b: F32, beta1: float) -> F32:
+    """Return the IoU, less for boxes whose centres lie far from each other.
+
+    Parameters
+    ----------
+    a, b : float32 arrays (..., 4)
+        Centre x and y, width and height; their other axes are broadcast.
+    beta1 : float
+        The exponent: ``beta_nms`` in the cfg.
+
+    Returns
+    -------
+    diou : float32 array (...)
+        ``iou - (d / c) ** beta1``: d is the square of the distance of the centres, c that of the
+        diagonal of the smallest box around both.
+
+    Notes
+    -----
+    C: ``box_diounms`` in AlexeyAB's ``src/box.c``.
+    """
+    iou = box_iou(a, b)
+    with np.errstate(invalid="ignore", over="ignore", under="ignore", divide="ignore"):
+        c = _around(a, b, 0) ** 2 + _around(a, b, 1) ** 2
+        d = (a[..., 0] - b[..., 0]) ** 2 + (a[..., 1] - b[..., 1]) ** 2
+        away = np.float_power(d / c, np.float32(beta1)).astype(np.float32)  # in C it is a double
+        return np.where(c == 0, iou, iou - away)
+
+
+def _overlap(a: F32, b: F32, axis: int) -> F32:
+    """Return how far two boxes overlap along x (0) or y (1); below zero where they do not."""
+    (low_a, high_a), (low_b, high_b) = _sides(a, axis), _sides(b, axis)
+    overlap: F32 = np.minimum(high_a, high_b) - np.maximum(low_a, low_b)
+    return overlap
+
+
+def _around(a: F32, b: F32, axis: int) -> F32:
+    """Return the width (0) or height (1) of the smallest box around two."""
+    (low_a, high_a), (low_b, high_b) = _sides(a, axis), _sides(b, axis)
+    around: F32 = np.fmax(high_a, high_b) - np.fmin(low_a, low_b)
+    return around
+
+
+def _sides(box: F32, axis: int) -> tuple[F32, F32]:
+    half = box[..., 2 + axis] / 2
+    return box[..., axis] - half, box[..., axis] + half
+
+
+# -- letterbox -----------------------------------------------------------------------------------
+
+
+def letterbox_size(size: Size, net: Size) -> Size:
+    """Return how high and wide a picture is inside a letterbox.
+
+    Parameters
+    ----------
+    size, net : (height, width)
+        Of the picture, and of the input of the network.
+
+    Notes
+    -----
+    C: ``letterbox_image`` in ``src/image.c``, with its integer divisions.
+    """
+    (h, w), (net_h, net_w) = size, net
+    if np.float32(net_w) / np.float32(w) < np.float32(net_h) / np.float32(h):
+        return h * net_w // w, net_w
+    return net_h, w * net_h // h
+
+
+def correct_yolo_boxes(xywh: F32, size: Size, net: Size) -> F32:
+    """Turn boxes that are relative to a letterbox into boxes relative to the picture inside.
+
+    Parameters
+    ----------
+    xywh : float32 array (k, 4)
+    size, net : (height, width)
+        Of the picture, and of the input of the network.
+
+    Returns
+    -------
+    xywh : float32 array (k, 4)
+
+    Raises
+    ------
+    ShapeError
+        The picture is so narrow that nothing of it is left in the letterbox.
+
+    Notes
+    -----
+    C: ``correct_yolo_boxes`` in ``src/yolo_layer.c`` with ``relative`` and, in AlexeyAB's,
+    ``letter`` set.  The border is taken as half of what is left, where `letterbox_image` rounds it
+    down to whole pixels.
+    """
+    inside = letterbox_size(size, net)
+    if 0 in inside:
+        raise ShapeError(
+            "nothing of the picture is left in a letterbox",
+            expected="less of a strip",
+            found=f"{size[1]} x {size[0]} pixels in {net[1]} x {net[0]}",
+        )
+    new_wh: F64 = np.array(inside[::-1], np.float64)
+    net_wh: F64 = np.array(net[::-1], np.float64)
+    part = (new_wh / net_wh).astype(np.float32)
+    corrected = np.empty_like(xywh)
+    with np.errstate(over="ignore", invalid="ignore"):
+        corrected[:, :2] = (xywh[:, :2] - (net_wh - new_wh) / 2 / net_wh) / part
+        corrected[:, 2:] = xywh[:, 2:] * (net_wh / new_wh).astype(np.float32)
+    return corrected
