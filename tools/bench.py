@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -24,6 +25,7 @@ import darknet_bn as dn
 
 THREADS = len(os.sched_getaffinity(0))
 PAUSE = 0.1  # seconds in which the threads of the engine asked before go to sleep
+PASSES = 3  # timed each time an engine is asked, after one that warms the caches up again
 
 
 @click.group()
@@ -53,9 +55,9 @@ def forward(cfg: Path, weights: Path | None, engines: tuple[str, ...], rounds: i
         times: dict[str, list[float]] = {name: [] for name in asked}
         for _ in range(rounds):
             for name, engine in asked.items():
-                times[name].append(engine.ask())
+                times[name] += engine.ask()
                 time.sleep(PAUSE)
-        click.echo(f"{cfg.name}: {THREADS} threads, BLAS {_blas()}, median of {rounds}")
+        click.echo(f"{cfg.name}: {THREADS} threads, BLAS {_blas()}, median of {rounds * PASSES}")
         ours = statistics.median(times["darknet_bn"]) if "darknet_bn" in times else None
         for name, values in times.items():
             median = statistics.median(values)
@@ -100,16 +102,20 @@ def fold(cfg: Path, rounds: int) -> None:
 @click.argument("weights", type=click.Path(path_type=Path))
 @click.argument("folder", type=click.Path(path_type=Path))
 def engine(name: str, cfg: Path, weights: Path, folder: Path) -> None:
-    """Be an engine: time one forward pass for every line of input, then save the outputs."""
+    """Be an engine: time some forward passes for every line of input, then save the outputs."""
     x = np.random.default_rng(0).random((1, *_input_dims(cfg)), np.float32)
     run = ENGINES[name](cfg, weights, folder, x)
     outputs = run()
     run()
     print(json.dumps("ready"), flush=True)
     for _ in sys.stdin:
-        start = time.perf_counter()
-        outputs = run()
-        print(json.dumps(time.perf_counter() - start), flush=True)
+        run()
+        seconds = []
+        for _ in range(PASSES):
+            start = time.perf_counter()
+            outputs = run()
+            seconds.append(time.perf_counter() - start)
+        print(json.dumps(seconds), flush=True)
     np.savez(folder / f"{name}.npz", *outputs)
 
 
@@ -124,17 +130,17 @@ class _Engine:
         )
         self._line()
 
-    def _line(self) -> object:
+    def _line(self) -> Any:
         line = self._process.stdout.readline()
         if not line:
             raise click.ClickException("an engine stopped; its message is above")
         return json.loads(line)
 
-    def ask(self) -> float:
-        """Return the seconds of one forward pass."""
+    def ask(self) -> list[float]:
+        """Return the seconds of some forward passes."""
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        return float(self._line())
+        return self._line()
 
     def close(self) -> list[np.ndarray]:
         """End the process and return its last outputs."""

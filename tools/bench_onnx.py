@@ -30,7 +30,9 @@ def write_onnx(model: dn.Model, path: Path) -> None:
         xs = [graph.names[source] for source in node.sources]
         kind = node.layer.names[0]
         make = getattr(graph, kind, None)
-        if kind == "yolo":
+        if node.layer.is_alias(node.xs):
+            graph.names[index] = xs[0]
+        elif kind == "yolo":
             outputs.append(helper.make_tensor_value_info(xs[0], TensorProto.FLOAT, None))
             graph.names[index] = xs[0]
         elif make is None:
@@ -119,7 +121,7 @@ class _Graph:
                 for what, value in (("from", first), ("to", first + part), ("axis", 1))
             ]
             return self.add("Slice", [xs[0], *bounds], f"y{index}")
-        return xs[0] if len(xs) == 1 else self.add("Concat", xs, f"y{index}", axis=1)
+        return self.add("Concat", xs, f"y{index}", axis=1)
 
     def shortcut(self, index: int, node: object, xs: list[str], p: dn.Params) -> str:
         return self.activation(index, self.add("Sum", xs, f"c{index}"), node.layer.activation)
