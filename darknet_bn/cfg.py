@@ -31,9 +31,8 @@ from darknet_bn.errors import CfgError, DarknetWarning, Where
 
 _BOM = b"\xef\xbb\xbf"
 _BLANKS = b" \t\r\n"
-_MAX_BYTES = (
-    64 << 20
-)  # the largest published cfg has 70 kB; a weights file given by mistake has more
+# The largest published cfg has 70 kB; a weights file given by mistake has more than this.
+_MAX_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)

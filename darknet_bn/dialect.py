@@ -47,6 +47,16 @@ class Dialect:
     filters_from_normal : bool
         Whether the first weights of a convolution are drawn from a normal distribution, or a
         uniform one.
+    detection_threshold : float
+        The default of ``-thresh``.
+    letterboxes : bool
+        Whether pictures are always letterboxed, and boxes always taken out of the letterbox; else
+        only with ``letter_box=1`` in ``[net]``.
+    boxes_by_anchor : bool
+        Whether the boxes of ``[yolo]`` come anchor by anchor, or cell by cell.
+    prints_by_left : bool
+        Whether detections are printed from left to right with the best class of a box first, or
+        as suppression leaves them with the classes in their own order.
     """
 
     name: str
@@ -62,6 +72,10 @@ class Dialect:
     region_by_cell: bool
     dropout_probability: float
     filters_from_normal: bool
+    detection_threshold: float
+    letterboxes: bool
+    boxes_by_anchor: bool
+    prints_by_left: bool
 
     def sigma(self, variance: Floats) -> Floats:
         """Divisor of the forward pass: the one place where eps enters it.
@@ -123,6 +137,10 @@ PJREDDIE = Dialect(
     region_by_cell=False,
     dropout_probability=0.5,
     filters_from_normal=True,
+    detection_threshold=0.5,
+    letterboxes=True,
+    boxes_by_anchor=False,
+    prints_by_left=False,
 )
 PJREDDIE_GPU = Dialect(
     name="pjreddie-gpu",
@@ -138,6 +156,10 @@ PJREDDIE_GPU = Dialect(
     region_by_cell=False,
     dropout_probability=0.5,
     filters_from_normal=True,
+    detection_threshold=0.5,
+    letterboxes=True,
+    boxes_by_anchor=False,
+    prints_by_left=False,
 )
 ALEXEYAB = Dialect(
     name="alexeyab",
@@ -153,6 +175,10 @@ ALEXEYAB = Dialect(
     region_by_cell=True,
     dropout_probability=0.2,
     filters_from_normal=False,
+    detection_threshold=0.25,
+    letterboxes=False,
+    boxes_by_anchor=False,
+    prints_by_left=True,
 )
 HANK_AI = Dialect(
     name="hank-ai",
@@ -168,6 +194,10 @@ HANK_AI = Dialect(
     region_by_cell=True,
     dropout_probability=0.2,
     filters_from_normal=False,
+    detection_threshold=0.25,
+    letterboxes=False,
+    boxes_by_anchor=True,
+    prints_by_left=True,
 )
 
 DIALECTS = {dialect.name: dialect for dialect in (PJREDDIE, PJREDDIE_GPU, ALEXEYAB, HANK_AI)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import functools
 import math
 import os
 import unicodedata
@@ -11,17 +12,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ImageError, ShapeError, Where
-from darknet_bn.images import from_bytes, to_bytes
+from darknet_bn.images import from_bytes, require_pillow, to_bytes
 from darknet_bn.kernels.image import as_picture
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
 
 Colour: TypeAlias = tuple[int, int, int]
-Rectangle: TypeAlias = tuple[int, int, int, int]  # left, top, right, bottom; the last two included
+Box: TypeAlias = tuple[int, int, int, int]  # left, top, right, bottom; the last two included
 
 _GOLDEN = (math.sqrt(5) - 1) / 2  # of a turn: the next hue lies far from all before it
 _FIRST_HUE = 0.58
@@ -61,24 +63,13 @@ class Detected(Protocol):
     def bottom(self) -> float: ...  # noqa: D102
 
 
-@dataclass(frozen=True)
-class _Label:
-    """A line of text in a coloured field that is not placed yet."""
-
-    text: str
-    font: FreeTypeFont
-    width: int
-    height: int
-    pad: int
-
-
 def draw_detections(
     im: F32, detections: Iterable[Detected], *, font: str | os.PathLike[str] | None = None
 ) -> F32:
     """Draw detections into a copy of a picture.
 
-    Lines and letters grow with the picture.  Labels lie inside the picture and, where there is
-    room, not on each other; the more probable lie above the less probable.
+    Lines and letters grow with the picture.  Labels lie inside of it and, where there is room, not
+    on each other; the more probable lie above the less probable.
 
     Parameters
     ----------
@@ -105,39 +96,40 @@ def draw_detections(
     channels, height, width = as_picture(im).shape
     if channels not in (1, 3):
         raise ShapeError("a picture has 1 or 3 channels", found=f"{channels}")
-    try:
-        from PIL import Image, ImageDraw
-    except ImportError as error:
-        raise ImageError(
-            "Pillow is needed for pictures", hint="pip install 'darknet-bn[image]'"
-        ) from error
-    canvas = Image.fromarray(to_bytes(np.broadcast_to(im, (3, height, width))))
+    canvas = require_pillow().fromarray(to_bytes(np.broadcast_to(im, (3, height, width))))
+    from PIL import ImageDraw
+
     draw = ImageDraw.Draw(canvas)
     line = max(1, round((width + height) / 450))
-    likeliest_last = sorted(detections, key=lambda each: each.probability)
-    boxes = [(each, _clipped(each, width, height)) for each in likeliest_last]
-    shown = [(each, box) for each, box in boxes if box is not None]
-    for each, box in shown:
-        thinner = min(line, 1 + min(box[2] - box[0], box[3] - box[1]) // 4)
-        draw.rectangle(box, outline=class_colour(each.class_id), width=thinner)
-    text_height = max(_SMALLEST_TEXT, round((width + height) / 75))
-    placed: list[tuple[Detected, _Label, Rectangle]] = []
-    for each, box in reversed(shown):
-        label = _label(_text(each, plain=font is None), text_height, width, font)
-        field = _place(label, box, width, height, [other for _, _, other in placed])
-        placed.append((each, label, field))
-    for each, label, field in reversed(placed):
+    shown = []
+    for each in sorted(detections, key=lambda each: each.probability):
+        box = _clipped(each, width, height)
+        if box is not None:
+            thin = min(line, 1 + min(box[2] - box[0], box[3] - box[1]) // 4)
+            draw.rectangle(box, outline=class_colour(each.class_id), width=thin)
+            shown.append((each, box))
+    letters = max(_SMALLEST_TEXT, round((width + height) / 75))
+    path = None if font is None else os.fspath(font)
+    labels = [
+        (each, box, _label(_text(each, plain=path is None), letters, width, path))
+        for each, box in reversed(shown)
+    ]
+    fields = _places([(box, label) for _, box, label in labels], width, height)
+    for (each, _, label), field in reversed(list(zip(labels, fields, strict=True))):
         colour = class_colour(each.class_id)
         draw.rectangle(field, fill=colour)
-        baseline = (field[0] + label.pad, field[3] - label.pad - label.font.getmetrics()[1] + 1)
-        draw.text(baseline, label.text, fill=_ink(colour), font=label.font, anchor="ls")
+        start = (field[0] + label.pad, field[1] + label.baseline)
+        draw.text(start, label.text, fill=_ink(colour), font=label.font, anchor="ls")
     return from_bytes(np.asarray(canvas))
+
+
+# -- colours -------------------------------------------------------------------------------------
 
 
 def class_colour(class_id: int) -> Colour:
     """Return the colour of a class as red, green and blue from 0 to 255.
 
-    It depends on the number only; neighbours differ much, and the first 1000 all differ.
+    It depends on the number only.
     """
     hue = (_FIRST_HUE + class_id * _GOLDEN) % 1
     saturation, value = _SHADES[class_id % len(_SHADES)]
@@ -152,19 +144,34 @@ def _ink(field: Colour) -> Colour:
     return _BLACK if (luminance + 0.05) ** 2 > 1.05 * 0.05 else _WHITE
 
 
-def _clipped(detected: Detected, width: int, height: int) -> Rectangle | None:
+# -- boxes ---------------------------------------------------------------------------------------
+
+
+def _clipped(detected: Detected, width: int, height: int) -> Box | None:
     """Return the pixels of a box that lie in the picture; None if there are none."""
-    sides = (detected.left, detected.top, detected.right, detected.bottom)
-    left, top, right, bottom = sides
-    if any(math.isnan(side) for side in sides) or right < left or bottom < top:
+    left, top, right, bottom = detected.left, detected.top, detected.right, detected.bottom
+    if not (left <= right and top <= bottom):  # with NaN, too
         return None
-    if right <= 0 or bottom <= 0 or left >= width or top >= height:
+    if right < 0 or bottom < 0 or left > width or top > height:
         return None
-    x0 = min(round(max(left, 0)), width - 1)
-    y0 = min(round(max(top, 0)), height - 1)
-    x1 = max(x0, round(min(right, width)) - 1)
-    y1 = max(y0, round(min(bottom, height)) - 1)
-    return x0, y0, x1, y1
+    x, y = min(round(max(left, 0)), width - 1), min(round(max(top, 0)), height - 1)
+    far_x, far_y = round(min(right, width)) - 1, round(min(bottom, height)) - 1
+    return x, y, max(x, far_x), max(y, far_y)
+
+
+# -- labels --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Label:
+    """A text and its field in pixels: ``pad`` is left of it, its baseline ``baseline`` down."""
+
+    text: str
+    font: FreeTypeFont
+    width: int
+    height: int
+    pad: int
+    baseline: int
 
 
 def _text(detected: Detected, *, plain: bool) -> str:
@@ -176,50 +183,50 @@ def _text(detected: Detected, *, plain: bool) -> str:
     return f"{name} {detected.probability:.0%}".strip()
 
 
-def _label(text: str, height: int, room: int, path: str | os.PathLike[str] | None) -> _Label:
-    """Set a text in letters of a height, or in smaller ones if it is wider than the room."""
-    font = _font(height, path)
-    pad = max(1, height // 6)
-    needed = math.ceil(font.getlength(text)) + 2 * pad
-    if needed > room and height > _SMALLEST_TEXT:
-        smaller = max(_SMALLEST_TEXT, min(height - 1, height * room // needed))
-        return _label(text, smaller, room, path)
-    ascent, descent = font.getmetrics()
-    return _Label(text, font, needed, ascent + descent + pad, pad)
+def _label(text: str, letters: int, room: int, path: str | None) -> _Label:
+    """Set a text in letters of a size in pixels, or smaller if it is wider than the room."""
+    font = _font(letters, path)
+    pad = max(1, letters // 5)
+    width = math.ceil(font.getlength(text)) + 2 * pad
+    if width > room and letters > _SMALLEST_TEXT:
+        fitting = letters * room // width
+        return _label(text, max(_SMALLEST_TEXT, min(letters - 1, fitting)), room, path)
+    _, above, _, below = font.getbbox(text + "Hg", anchor="ls")
+    baseline = pad - math.floor(above)
+    return _Label(text, font, width, baseline + math.ceil(below) + pad, pad, baseline)
 
 
-def _font(size: int, path: str | os.PathLike[str] | None) -> FreeTypeFont:
+@functools.lru_cache(maxsize=16)
+def _font(size: int, path: str | None) -> FreeTypeFont:
     from PIL import ImageFont
 
     if path is None:
-        font = ImageFont.load_default(size)
-        assert isinstance(font, ImageFont.FreeTypeFont)  # it is, whenever a size is given
-        return font
+        # With a size it is a FreeTypeFont; without FreeType it is an ImportError.
+        return ImageFont.load_default(size)  # type: ignore[return-value]
     try:
-        return ImageFont.truetype(os.fspath(path), size)
+        return ImageFont.truetype(path, size)
     except (OSError, ValueError) as error:
-        raise ImageError(
-            f"the font cannot be read: {error}", where=Where(file=os.fspath(path))
-        ) from error
+        raise ImageError(f"the font cannot be read: {error}", where=Where(file=path)) from error
 
 
-def _place(
-    label: _Label, box: Rectangle, width: int, height: int, taken: Sequence[Rectangle]
-) -> Rectangle:
-    """Find the field of a label: the first place with the least of it on other labels."""
+def _places(labels: Sequence[tuple[Box, _Label]], width: int, height: int) -> list[Box]:
+    """Find a field for each label: of those along its box, the first that hides the least."""
+    taken = np.empty((len(labels), 4))
+    for i, (box, label) in enumerate(labels):
+        fields = _fields(box, label, width, height)
+        near, far = fields[:, None, :2], fields[:, None, 2:]
+        shared = np.minimum(far, taken[:i, 2:]) - np.maximum(near, taken[:i, :2]) + 1
+        hidden = shared.clip(0).prod(axis=2).sum(axis=1)
+        taken[i] = fields[hidden.argmin()]
+    return [(int(x), int(y), int(far_x), int(far_y)) for x, y, far_x, far_y in taken]
+
+
+def _fields(box: Box, label: _Label, width: int, height: int) -> npt.NDArray[np.int64]:
+    """Return (n, 4) fields along a box, all in the picture: above it, down its sides, below it."""
     left, top, right, bottom = box
-    w, h = label.width, label.height
-    rows = (top - h, top, bottom - h + 1, bottom + 1)
-    step = max(1, h)
-    more = (top + step * each for each in range(1, 1 + max(0, bottom - top) // step))
-    best, least = None, math.inf
-    for y in (*rows[:2], *more, *rows[2:]):
-        for x in (left, right - w + 1):
-            field = _inside(x, y, w, h, width, height)
-            hidden = sum(_overlap(field, other) for other in taken)
-            if hidden < least:
-                best, least = field, hidden
-            if not least:
-                break
-    assert best is not None
-    return best
+    rows = [top - label.height, *range(top, bottom - label.height + 1, label.height), bottom + 1]
+    x = np.array([left, right - label.width + 1] * len(rows))
+    y = np.repeat(rows, 2)
+    x = np.clip(x, 0, max(0, width - label.width))
+    y = np.clip(y, 0, max(0, height - label.height))
+    return np.column_stack((x, y, x + label.width - 1, y + label.height - 1))

@@ -37,8 +37,9 @@ def write_files(writers: Mapping[Path, Writer], check: Callable[[], object] | No
     written: dict[Path, Path] = {}
 
     def write_all() -> None:
-        for target, write in writers.items():
-            with _named(target):
+        for name, write in writers.items():
+            target = Path(os.path.realpath(name))  # a link goes on to lead to the file
+            with _named(name):
                 written[target] = _write_beside(target, write)
 
     try:

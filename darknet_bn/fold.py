@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -85,13 +85,16 @@ def fold_batchnorm(model: Model) -> Model:
     of the model's dialect, and every weight is rounded once.
     """
     rows = [row for row in fold_report(model) if row.into is not None]
-    affines: dict[int, list[Affine]] = {}
+    affines: dict[int, dict[str, Affine]] = {}
     for row in rows:
         if row.into is not None and model.network.nodes[row.layer].owner == row.layer:
-            affines.setdefault(row.into, []).append(_finite_affine(model, row))
+            chained = affines.setdefault(row.into, {})
+            for prefix, affine in _finite_affines(model, row).items():
+                before = chained.get(prefix)
+                chained[prefix] = _behind(before, affine) if before else affine
     params: list[Params] = list(model.params)
-    for target, chain in affines.items():
-        params[target] = model.network.nodes[target].layer.absorb(params[target], _chained(chain))
+    for target, chained in affines.items():
+        params[target] = model.network.nodes[target].layer.absorb(params[target], chained)
         for array in params[target].values():
             array.flags.writeable = False
         model.release()
@@ -224,32 +227,32 @@ def _reason_alone(network: Network, index: int, source: int, target: int) -> str
     return None
 
 
-def _finite_affine(model: Model, row: FoldedLayer) -> Affine:
-    layer = model.network.nodes[row.layer].layer
-    affine = layer.affine(model.params[row.layer], model.dialect)
-    if affine is None:
-        raise FoldError("there is no batch norm", where=model.cfg.where(row.layer + 1))
-    with np.errstate(over="ignore"):  # what float32 cannot hold is not finite either
-        factors = np.array([affine.scale, affine.shift], np.float32)
-    bad = np.flatnonzero(~np.isfinite(factors).all(axis=0))
-    if bad.size:
-        p = model.params[row.layer]
-        channels = ", ".join(str(each) for each in bad[:8]) + (" …" if bad.size > 8 else "")
-        raise FoldError(
-            f"the statistics give no finite factor for {bad.size} channels ({channels})",
-            where=model.cfg.where(row.layer + 1),
-            expected=f"a variance that {model.dialect.name} can divide by",
-            found=f"rolling_variance {p['rolling_variance'][bad[0]]:g}, "
-            f"scales {p['scales'][bad[0]]:g}, rolling_mean {p['rolling_mean'][bad[0]]:g}",
-        )
-    return affine
+def _finite_affines(model: Model, row: FoldedLayer) -> Mapping[str, Affine]:
+    layer, p = model.network.nodes[row.layer].layer, model.params[row.layer]
+    affines = layer.affines(p, model.dialect)
+    for prefix, affine in affines.items():
+        with np.errstate(over="ignore"):  # what float32 cannot hold is not finite either
+            factors = np.array([affine.scale, affine.shift], np.float32)
+        bad = np.flatnonzero(~np.isfinite(factors).all(axis=0))
+        if bad.size:
+            first = bad[0]
+            values = ", ".join(
+                f"{name} {p[name][first]:g}"
+                for name in (prefix + each for each in ("rolling_variance", "scales", "rolling_mean"))
+            )
+            channels = ", ".join(str(each) for each in bad[:8]) + (" …" if bad.size > 8 else "")
+            raise FoldError(
+                f"the statistics give no finite factor for {bad.size} channels ({channels})",
+                where=model.cfg.where(row.layer + 1),
+                expected=f"a variance that {model.dialect.name} can divide by",
+                found=values,
+            )
+    return affines
 
 
-def _chained(affines: list[Affine]) -> Affine:
-    first, *others = affines
-    for each in others:
-        first = Affine(each.scale * first.scale, each.scale * first.shift + each.shift)
-    return first
+def _behind(first: Affine, second: Affine) -> Affine:
+    """Return the one scale and shift that do what two do, one behind the other."""
+    return Affine(second.scale * first.scale, second.scale * first.shift + second.shift)
 
 
 def _gone(model: Model) -> frozenset[int]:

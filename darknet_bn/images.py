@@ -136,7 +136,7 @@ def save_image(path: str | os.PathLike[str], im: F32) -> None:
     pixels = to_bytes(im)
     if pixels.shape[2] not in (1, 3):
         raise ShapeError("a picture has 1 or 3 channels", where=where, found=f"{pixels.shape[2]}")
-    picture = _pillow(where).fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
+    picture = require_pillow(where).fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
     encoded = io.BytesIO()
     try:
         picture.save(encoded, kind, quality=_QUALITY)
@@ -164,7 +164,14 @@ def image_format(path: str | os.PathLike[str]) -> str:
     return _WRITTEN[suffix]
 
 
-def _pillow(where: Where) -> types.ModuleType:
+def require_pillow(where: Where | None = None) -> types.ModuleType:
+    """Return ``PIL.Image``.
+
+    Raises
+    ------
+    ImageError
+        Pillow is absent; the message tells how to install it.
+    """
     try:
         from PIL import Image
     except ImportError as error:
@@ -176,7 +183,7 @@ def _pillow(where: Where) -> types.ModuleType:
 
 def _decode(stream: BinaryIO, channels: int, where: Where) -> F32:
     """Read the planes of a picture; whatever goes wrong becomes an ImageError."""
-    pillow = _pillow(where)
+    pillow = require_pillow(where)
     with _one_line(pillow, stream, where):
         pillow.init()
         known = [kind for kind in _READ if kind in pillow.OPEN]

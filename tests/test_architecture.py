@@ -23,6 +23,7 @@ ROWS = (
     ("kernels.*",),
     ("kernels",),
     ("layers.options", "images"),
+    ("drawing",),
     ("layers.base",),
     ("layers.*",),
     ("layers",),
@@ -32,6 +33,8 @@ ROWS = (
     ("model",),
     ("plan",),
     ("run",),
+    ("detection.*",),
+    ("detection",),
     ("fold", "fixture", "summary"),
     ("verify",),
     ("",),  # what users import, and the commands too
@@ -55,7 +58,10 @@ def row_of(name: str) -> int:
         if name in row:
             return number
     package = name.rpartition(".")[0]
-    return next(number for number, row in enumerate(ROWS) if f"{package}.*" in row)
+    for number, row in enumerate(ROWS):
+        if f"{package}.*" in row:
+            return number
+    raise AssertionError(f"the module {name!r} has no row yet")
 
 
 @functools.cache

@@ -164,7 +164,7 @@ class TestRefusals:
         with path.open("wb") as stream:
             stream.write(NET)
             stream.truncate(1 << 36)  # 64 GiB, none of it on the disk
-        with pytest.raises(CfgError, match="more than 64 MiB cannot be a cfg"):
+        with pytest.raises(CfgError, match="more than 4 MiB cannot be a cfg"):
             load_cfg(path)
 
     def test_messages_can_be_printed_whatever_the_bytes(self) -> None:
@@ -189,7 +189,7 @@ class TestFiles:
 
     @pytest.mark.parametrize("name", ["absent.cfg", ".", "absent/net.cfg", "nul\0byte.cfg"])
     def test_a_file_that_cannot_be_read_is_refused(self, tmp_path: Path, name: str) -> None:
-        with pytest.raises(CfgError, match="cannot be read"):
+        with pytest.raises(CfgError, match=r"cannot be read: [A-Za-z]"):
             load_cfg(tmp_path / name)
 
     def test_places_are_told_by_line_section_and_layer(self) -> None:

@@ -27,6 +27,20 @@ class TestChoice:
         assert list(DIALECTS) == ["pjreddie", "pjreddie-gpu", "alexeyab", "hank-ai"]
         assert all(name == dialect.name for name, dialect in DIALECTS.items())
 
+    def test_how_the_programs_differ(self) -> None:
+        # pjreddie's on the CPU, on the GPU, AlexeyAB's, hank-ai's: from the description's table.
+        for name, values in {
+            "extended": (False, False, True, True),
+            "batchnorm_stores_biases": (False, False, True, True),
+            "batch_norm_trains_biases": (True, True, False, False),
+            "rolling_keep": (0.99, 0.99, 0.9, 0.9),
+            "rolling_keep_connected": (0.99, 0.99, 0.95, 0.95),
+            "region_by_cell": (False, False, True, True),
+            "dropout_probability": (0.5, 0.5, 0.2, 0.2),
+            "filters_from_normal": (True, True, False, False),
+        }.items():
+            assert tuple(getattr(each, name) for each in DIALECTS.values()) == values, name
+
     @pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS)
     def test_a_given_one_is_in_force_whatever_the_files_say(self, dialect: dn.Dialect) -> None:
         for wanted in (dialect, dialect.name):

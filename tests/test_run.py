@@ -120,10 +120,19 @@ class TestExactAndFast:
     def test_agree_in_all_but_the_last_digits(self) -> None:
         model = random_model(CFG, "pjreddie")
         x = random_input(model)
-        fast, exact = dn.forward(model, x, "all"), dn.forward(model, x, "all", exact=True)
+        fast, exact = (dn.forward(model, x, "all", exact=exact) for exact in (False, True))
         for index, array in exact.items():
             # Folding rounds each weight once more (6e-8), which grows with the depth of the net.
             assert np.abs(fast[index] - array).max() <= 5e-6 * np.abs(array).max()
+
+    def test_looking_into_layers_is_exact_by_default_and_the_outputs_are_fast(self) -> None:
+        model = random_model(CFG, "pjreddie")
+        x = random_input(model)
+        fast, exact = (dn.forward(model, x, "all", exact=exact) for exact in (False, True))
+        assert not np.array_equal(fast[14], exact[14])
+        for layers, expected in (("outputs", fast), ("all", exact), ([14, 18], exact)):
+            outputs = dn.forward(model, x, layers)  # type: ignore[arg-type]
+            np.testing.assert_array_equal(outputs[14], expected[14])
 
     def test_broken_numbers_pass_through_without_warnings(self) -> None:
         model = random_model(CFG, "pjreddie")
@@ -188,3 +197,4 @@ class TestChoiceOfLayers:
         assert list(outputs) == [18, 3]
         assert list(dn.forward(model, x, np.array([2, -1]))) == [2, 18]
         assert list(dn.forward(model, x, iter([0]))) == [0]
+        assert list(dn.forward(model, x, [-19])) == [0]

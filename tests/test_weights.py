@@ -87,7 +87,9 @@ class TestHeader:
             ("<iiiI", (0, 1, 0, 2**32 - 1), "0.1.0"),
             ("<iiiI", (0, 0, 0, 0), "0.0.0"),
             ("<iiiI", (0, 1000, 0, 1), "0.1000.0"),
+            ("<iiiI", (1000, 0, 0, 1), "1000.0.0"),
             ("<iiiI", (0, 1001, 0, 1), "legacy"),
+            ("<iiiI", (1001, 0, 0, 1), "legacy"),
             ("<iiiI", (LEARNING_RATE, MOMENTUM, DECAY, 64), "legacy"),
         ],
     )

@@ -57,6 +57,10 @@ class Boxes:
         """Return some of the boxes, in the order that ``rows`` gives."""
         return Boxes(self.xywh[rows], self.objectness[rows], self.probabilities[rows])
 
+    def with_class(self) -> Boxes:
+        """Return the boxes that have any class left."""
+        return self.take(np.flatnonzero(self.probabilities.any(1)))
+
 
 def join_boxes(parts: Sequence[Boxes]) -> Boxes:
     """Put the boxes of several heads behind each other.
@@ -171,7 +175,7 @@ def _around(a: F32, b: F32, axis: int) -> F32:
 
 
 def _sides(box: F32, axis: int) -> tuple[F32, F32]:
-    half = box[..., 2 + axis] / 2
+    half = box[..., 2 + axis] * np.float32(0.5)
     return box[..., axis] - half, box[..., axis] + half
 
 

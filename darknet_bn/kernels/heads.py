@@ -61,7 +61,7 @@ def get_yolo_detections(
     with np.errstate(over="ignore"):
         size = x * x * 4 if new_coords else np.exp(x)
         xywh = _boxes(centre, size * _pairs(anchors)[anchor] / net[::-1])
-    return Boxes(xywh, values[:, 4], _products(values[:, 4], values[:, 5:], thresh))
+    return Boxes(xywh, values[:, 4].copy(), _products(values[:, 4], values[:, 5:], thresh))
 
 
 def get_gaussian_yolo_detections(
@@ -104,7 +104,7 @@ def get_gaussian_yolo_detections(
         xywh = _boxes((point + half * size).astype(np.float32) if half else point, size)
     certain = 1 - values[:, 1:8:2].mean(1)
     classes = values[:, 9:] * certain[:, None]
-    return Boxes(xywh, values[:, 8], _products(values[:, 8], classes, thresh))
+    return Boxes(xywh, values[:, 8].copy(), _products(values[:, 8], classes, thresh))
 
 
 def get_region_detections(
@@ -147,7 +147,9 @@ def get_region_detections(
     return Boxes(xywh, objectness, _products(objectness, classes, thresh))
 
 
-def get_region_boxes(y: F32, anchors: Anchors, thresh: float, *, classfix: int = 0) -> Boxes:
+def get_region_boxes(
+    y: F32, anchors: Anchors, classes: int, thresh: float, *, classfix: int = 0
+) -> Boxes:
     """Return all boxes of AlexeyAB's ``[region]``, each with objectness 1.
 
     Parameters
@@ -157,6 +159,7 @@ def get_region_boxes(y: F32, anchors: Anchors, thresh: float, *, classfix: int =
         other.  x and y are not squashed yet.
     anchors : sequence of (width, height)
         In cells.
+    classes : int
     thresh : float
         For the product of objectness and class.
     classfix : int
@@ -183,7 +186,7 @@ def get_region_boxes(y: F32, anchors: Anchors, thresh: float, *, classfix: int =
     return Boxes(
         _boxes(_centres(offset, cell, y.shape), size),
         np.ones_like(scale),
-        _products(scale, values[:, 5:], thresh),
+        _products(scale, values[:, 5 : 5 + classes], thresh),
     )
 
 
@@ -228,17 +231,15 @@ def get_detection_detections(
     objectness = y[cells * classes : cells * (classes + num)]
     values = y[cells * (classes + num) :].reshape(cells * num, 4)
     cell = np.repeat(np.arange(cells), num)
-    centre = _centres(values[:, :2], cell, (1, side, side)) * np.float32(size[::-1])
+    centre = _centres(values[:, :2], cell, (1, side, side)) * np.array(size[::-1], np.float32)
     with np.errstate(over="ignore"):
         wh = values[:, 2:].astype(np.float64) ** (2 if sqrt else 1) * size[::-1]
         xywh = _boxes(centre, wh)
     each = np.broadcast_to(shares, (cells, num, classes)).reshape(cells * num, classes)
-    return Boxes(xywh, objectness, _products(objectness, each, thresh))
+    return Boxes(xywh, objectness.copy(), _products(objectness, each, thresh))
 
 
-def _over(
-    y: F32, num: int, plane: int, thresh: float, by_anchor: bool
-) -> tuple[F32, Rows, Rows]:
+def _over(y: F32, num: int, plane: int, thresh: float, by_anchor: bool) -> tuple[F32, Rows, Rows]:
     """Return the values (k, planes) of the boxes with an objectness over the threshold.
 
     Their anchor (k,) and cell (k,) come with them; ``plane`` is that of the objectness.
@@ -257,8 +258,10 @@ def _centres(offset: F32, cell: Rows, shape: tuple[int, ...]) -> F32:
     """Return x and y (k, 2) from offsets inside cells; ``shape`` is (c, h, w)."""
     _, h, w = shape
     row, column = np.divmod(cell, w)
-    corner = np.stack((column, row), 1).astype(np.float32)
-    return (corner + offset) / np.float32((w, h))
+    centres = np.stack((column, row), 1).astype(np.float32)
+    centres += offset
+    centres /= np.array((w, h), np.float32)
+    return centres
 
 
 def _size_in_cells(values: F32, anchors: Anchors, anchor: Rows, shape: tuple[int, ...]) -> F64:

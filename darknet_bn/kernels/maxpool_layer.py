@@ -132,15 +132,31 @@ def _max_block(x: F32, window: Window, y: F32) -> None:
     inside = inside and _reach(ow, window.stride_x, size) <= x.shape[3]
     if not (inside and x.flags.c_contiguous):
         x = _padded(x, window, (oh, ow), LOWEST)
-    shape, width, values = x.shape, x.shape[3], x.reshape(-1)
-    distances = _distances(size)
-    for number, shift in enumerate([step * width for step in distances] + distances):
-        larger = workers().scratch(values.size, ("pool", number % 2))
+    rows = _max_rows(x, window, oh)
+    values = rows.reshape(-1)
+    for number, shift in enumerate(_distances(size)):
+        larger = workers().scratch(values.size, ("pool columns", number % 2))
         # Where the neighbour lies in the next row or channel, no window asks for the result.
         np.fmax(values[:-shift], values[shift:], out=larger[:-shift])
         values = larger
-    every = values.reshape(shape)[:, :, :: window.stride_y, :: window.stride_x]
-    np.copyto(y, every[:, :, :oh, :ow])
+    np.copyto(y, _every(values.reshape(rows.shape)[:, :, :oh], 3, 0, window.stride_x, ow))
+
+
+def _max_rows(x: F32, window: Window, oh: int) -> F32:
+    """Return the largest of the rows of every window, contiguous; rows behind ``oh`` are stale."""
+    m, c, _, w = x.shape
+    if window.stride_y > 1:
+        rows = workers().scratch(m * c * oh * w, "pool rows").reshape(m, c, oh, w)
+        larger = _every(x, 2, 0, window.stride_y, oh)
+        for tap in range(1, window.size):
+            larger = np.fmax(larger, _every(x, 2, tap, window.stride_y, oh), out=rows)
+        return np.ascontiguousarray(larger)
+    values = x.reshape(-1)
+    for number, distance in enumerate(_distances(window.size)):
+        larger = workers().scratch(values.size, ("pool rows", number % 2))
+        np.fmax(values[: -distance * w], values[distance * w :], out=larger[: -distance * w])
+        values = larger
+    return values.reshape(x.shape)
 
 
 def _distances(size: int) -> list[int]:

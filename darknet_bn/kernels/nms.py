@@ -1,29 +1,25 @@
 """Non-maximum suppression: keep the best of boxes that overlap.  C: ``src/box.c``.
 
-The programs compare each box with all better ones, once for each class.  Here the overlaps are
-computed once, as rows of bits, and each class looks only at its own boxes, the best first: a box
-that is covered by none before it stays, and covers what its row says.
+The programs compare each box with all better ones, once for each class.  Here the pairs that
+overlap are found once, and settled in all classes at the same time: who is the worse of no pair
+stays, who is the worse of a pair with one that stays goes, and its other pairs count no more.
 """
 
 from __future__ import annotations
-
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.box import Boxes, box_diounms, box_iou
-from darknet_bn.workers import workers
 
-NmsKind = Literal["default", "greedynms", "diounms", "cornersnms"]
-
-_MOST_BYTES = 1 << 27  # of bits at once: 32768 boxes
-_TILE = 1 << 16  # pairs of boxes: what is computed for them fits the second-level cache
+_TILE = 1 << 16  # pairs looked at together: their values fit the second-level cache
+_MOST = 1 << 20  # pairs that overlap, settled together: some 50 MB
 _DIOU = 0.6
 
-Bits = npt.NDArray[np.uint8]
 Rows = npt.NDArray[np.intp]
+Mask = npt.NDArray[np.bool_]
+Pairs = tuple[Rows, Rows]
 
 
 def do_nms_sort(boxes: Boxes, thresh: float) -> Boxes:
@@ -49,7 +45,7 @@ def do_nms_sort(boxes: Boxes, thresh: float) -> Boxes:
     return _by_class(boxes, thresh, None)
 
 
-def diounms_sort(boxes: Boxes, thresh: float, nms_kind: NmsKind, beta1: float = 0.6) -> Boxes:
+def diounms_sort(boxes: Boxes, thresh: float, nms_kind: str, beta1: float = 0.6) -> Boxes:
     """Suppress as `do_nms_sort`, by the measure that ``nms_kind`` names.
 
     Parameters
@@ -90,85 +86,123 @@ def do_nms_obj(boxes: Boxes, thresh: float) -> Boxes:
     -----
     C: ``do_nms_obj`` in ``src/box.c``.
     """
-    seen = np.flatnonzero(boxes.objectness)
+    seen, rest = _by_objectness(boxes)
     order = seen[np.argsort(-boxes.objectness[seen], kind="stable")]
-    kept = np.zeros(len(boxes), np.bool_)
-    overlaps = _Overlaps(boxes.xywh[order], thresh, None)
-    kept[order[_survivors(np.arange(len(order)), overlaps)]] = True
+    live = np.ones((1, len(order)), np.bool_)
+    rank = np.arange(len(order))[None]
+    goes = order[~_survivors(boxes.xywh[order], live, rank, thresh, None)[0]]
     objectness, probabilities = boxes.objectness.copy(), boxes.probabilities.copy()
-    objectness[~kept] = 0
-    probabilities[order[~kept[order]]] = 0
-    rest = np.flatnonzero(boxes.objectness == 0)
+    objectness[goes] = 0
+    probabilities[goes] = 0
     return Boxes(boxes.xywh, objectness, probabilities).take(np.concatenate((order, rest)))
 
 
 def _by_class(boxes: Boxes, thresh: float, beta: float | None) -> Boxes:
+    order, rest = _by_objectness(boxes)
+    probabilities = boxes.probabilities.copy()
+    rows = order[probabilities[order].any(1)]
+    columns = np.flatnonzero(probabilities[rows].any(0))
+    rank = np.empty((len(columns), len(rows)), np.intp)
+    place = np.empty(len(boxes), np.intp)
+    for k, column in enumerate(columns):
+        order = order[np.argsort(-probabilities[order, column], kind="stable")]
+        place[order] = np.arange(len(order))
+        rank[k] = place[rows]
+    here = np.ix_(rows, columns)
+    live = (probabilities[here] != 0).T.copy()
+    stays = _survivors(boxes.xywh[rows], live, rank, thresh, beta)
+    probabilities[here] = np.where(stays.T, probabilities[here], np.float32(0))
+    return Boxes(boxes.xywh, boxes.objectness, probabilities).take(np.concatenate((order, rest)))
+
+
+def _by_objectness(boxes: Boxes) -> tuple[Rows, Rows]:
+    """Return the rows with an objectness, and those without."""
     seen = boxes.objectness != 0
-    order, rest = np.flatnonzero(seen), np.flatnonzero(~seen)
-    before = boxes.probabilities
-    rows = order[before[order].any(1)]
-    place = np.zeros(len(boxes), np.intp)
-    place[rows] = np.arange(len(rows))
-    overlaps = _Overlaps(boxes.xywh[rows], thresh, beta)
-    after = np.zeros_like(before)
-    after[rest] = before[rest]
-    for k in np.flatnonzero(before[rows].any(0)):
-        values = before[order, k]
-        by_value = np.argsort(-values, kind="stable")
-        order, values = order[by_value], values[by_value]
-        kept = rows[_survivors(place[order[values != 0]], overlaps)]
-        after[kept, k] = before[kept, k]
-    return Boxes(boxes.xywh, boxes.objectness, after).take(np.concatenate((order, rest)))
+    return np.flatnonzero(seen), np.flatnonzero(~seen)
 
 
-def _survivors(order: Rows, overlaps: _Overlaps) -> Rows:
-    """Return those that no survivor before them covers.
+def _survivors(xywh: F32, live: Mask, rank: Rows, thresh: float, beta: float | None) -> Mask:
+    """Return who stays in each class.
 
-    That a survivor covers boxes in front of it too changes nothing: those that it overlaps are
-    covered already, or it would not survive.
+    Parameters
+    ----------
+    xywh : float32 array (k, 4)
+    live : bool array (classes, k)
+        Who takes part.
+    rank : int array (classes, k)
+        The lowest is the best.
+    thresh : float
+    beta : float or None
+        The exponent of `box_diounms`; None for `box_iou`.
+
+    Returns
+    -------
+    stays : bool array (classes, k)
     """
-    covered = bytearray(overlaps.width)
-    bits = np.frombuffer(covered, np.uint8)  # the same memory: one is faster to read, one to write
-    kept = []
-    for each in order.tolist():
-        if not covered[each >> 3] >> (each & 7) & 1:
-            kept.append(each)
-            np.bitwise_or(bits, overlaps.row(each), out=bits)
-    return np.array(kept, np.intp)
+    stays = live.copy()
+    pairs = _overlapping(xywh, thresh, beta)
+    if pairs is None:
+        for one, its_rank in zip(stays, rank, strict=True):
+            _settle_in_turn(one, its_rank, xywh, thresh, beta)
+        return stays
+    step = max(1, _MOST // max(1, len(pairs[0])))
+    for at in range(0, len(stays), step):
+        _settle(stays[at : at + step], rank[at : at + step], pairs)
+    return stays
 
 
-class _Overlaps:
-    """Which boxes overlap by more than a threshold, as a row of bits for each.
+def _overlapping(xywh: F32, thresh: float, beta: float | None) -> Pairs | None:
+    """Return all pairs of boxes that overlap too much; None where they are too many."""
+    found: list[Pairs] = []
+    count = at = 0
+    while at < len(xywh):
+        step = max(1, _TILE // (len(xywh) - at))
+        i, j = np.nonzero(_over(xywh[at : at + step, None], xywh[None, at:], thresh, beta))
+        each_once = i < j
+        found.append((at + i[each_once], at + j[each_once]))
+        count += len(found[-1][0])
+        if count > _MOST:
+            return None
+        at += step
+    if not found:
+        return np.empty(0, np.intp), np.empty(0, np.intp)
+    return np.concatenate([i for i, _ in found]), np.concatenate([j for _, j in found])
 
-    Where they are too many to keep all rows, a row is computed whenever it is asked for.
-    """
 
-    def __init__(self, xywh: F32, thresh: float, beta: float | None) -> None:
-        self._xywh = xywh
-        self._thresh = np.float32(thresh)
-        self._beta = beta
-        self.width = -(-len(xywh) // 8)
-        self._rows: Bits | None = None
-        if len(xywh) * self.width <= _MOST_BYTES:
-            self._rows = np.empty((len(xywh), self.width), np.uint8)
-            step = max(1, _TILE // max(1, len(xywh)))
-            tiles = [slice(at, at + step) for at in range(0, len(xywh), step)]
-            workers().run(self._fill, tiles)
+def _over(a: F32, b: F32, thresh: float, beta: float | None) -> Mask:
+    """Return which boxes overlap too much; the other axes of (..., 4) are broadcast."""
+    limit = np.float32(thresh)
+    over: Mask = box_iou(a, b) > limit
+    if beta is not None:  # never more than the IoU, so that only these can be over
+        a, b = np.broadcast_to(a, (*over.shape, 4)), np.broadcast_to(b, (*over.shape, 4))
+        over[over] = box_diounms(a[over], b[over], beta) > limit
+    return over
 
-    def row(self, index: int) -> Bits:
-        """Return the bits (width,) of a box, the first in the lowest bit of a byte."""
-        if self._rows is None:
-            return self._compute(slice(index, index + 1))[0]
-        return self._rows[index]
 
-    def _fill(self, tile: slice) -> None:
-        assert self._rows is not None
-        self._rows[tile] = self._compute(tile)
+def _settle(stays: Mask, rank: Rows, pairs: Pairs) -> None:
+    """Strike out of ``stays`` (classes, k) who goes, in all classes at once."""
+    k = stays.shape[1]
+    group, pair = np.nonzero(stays[:, pairs[0]] & stays[:, pairs[1]])
+    one, other = group * k + pairs[0][pair], group * k + pairs[1][pair]
+    ranks = rank.reshape(-1)
+    first = ranks[one] < ranks[other]
+    better, worse = np.where(first, one, other), np.where(first, other, one)
+    left: Mask = stays.reshape(-1)
+    contested = np.zeros_like(left)
+    while len(better):
+        contested[worse] = True
+        left[worse[~contested[better]]] = False
+        contested[worse] = False
+        open_ = left[better] & left[worse]
+        better, worse = better[open_], worse[open_]
 
-    def _compute(self, tile: slice) -> Bits:
-        a, b = self._xywh[tile, None], self._xywh[None]
-        over = box_iou(a, b) > self._thresh
-        if self._beta is not None:  # never larger than the IoU, so only these can pass
-            i, j = np.nonzero(over)
-            over[i, j] = box_diounms(a[i, 0], b[0, j], self._beta) > self._thresh
-        return np.packbits(over, axis=1, bitorder="little")
+
+def _settle_in_turn(stays: Mask, rank: Rows, xywh: F32, thresh: float, beta: float | None) -> None:
+    """Strike out of ``stays`` (k,) who goes, the best first: slower, but without any pairs."""
+    order = np.flatnonzero(stays)
+    order = order[np.argsort(rank[order])]
+    while len(order):
+        best, order = order[0], order[1:]
+        goes = _over(xywh[best], xywh[order], thresh, beta)
+        stays[order[goes]] = False
+        order = order[~goes]

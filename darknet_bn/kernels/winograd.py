@@ -162,40 +162,41 @@ class Winograd:
         tiles = c * patches.shape[3]
         pixels = tiles * m
         scratch = workers().scratch
-        rows = scratch(a * pixels, 0).reshape(a, c, -1, self._across * m)
-        self._gather_rows(x, parts, channels, rows)
         # Column s of a tile is pixel s - 1 of it: one float before and after is read as well.
-        buffer = scratch(_LINE + a * pixels + 1, 1)
-        multiply(self.scheme.input, rows.reshape(a, pixels), buffer[_LINE:-1].reshape(a, pixels))
+        buffer = scratch(_LINE + a * pixels + 1, "winograd rows")
+        rows = buffer[_LINE:-1].reshape(a, c, -1, self._across * m)
+        begin = 0
+        for part in parts:
+            end = begin + part.rows
+            self._transform_rows(x[part.image, channels], part, rows[:, :, begin:end])
+            begin = end
         step = buffer.itemsize
         shape, strides = (a, a, tiles), (step, step * pixels, step * m)
-        columns = scratch(a * a * tiles, 2).reshape(shape)
+        columns = scratch(a * a * tiles, "winograd columns").reshape(shape)
         np.copyto(columns, np.ndarray(shape, np.float32, buffer, (_LINE - 1) * step, strides))
         # What lies left of the first tile and right of the last is zero.
         edges = columns.reshape(a, a, -1, self._across)
         edges[0, :, :, 0] = 0
         edges[-1, :, :, -1] = 0
-        tiles_of = slice(channels.start * patches.shape[3], channels.stop * patches.shape[3])
-        target = patches.reshape(a, a, -1)[:, :, tiles_of]
+        first = channels.start * patches.shape[3]
+        target = patches.reshape(a, a, -1)[:, :, first : first + tiles]
         multiply(self.scheme.input, columns.transpose(1, 0, 2), target)
 
-    def _gather_rows(self, x: F32, parts: list[Strip], channels: slice, rows: F32) -> None:
-        """Copy row r of all tiles to ``rows[r]``, (c, rows of tiles, m*across); zero outside."""
+    def _transform_rows(self, x: F32, part: Strip, rows: F32) -> None:
+        """Transform down the tiles: channels (c, h, w) to (a, c, rows of tiles, m*across)."""
         m = self.scheme.m
-        begin = 0
-        rows[..., self._w :] = 0
-        for part in parts:
-            image = x[part.image, channels]
-            end = begin + part.rows
-            for r in range(m + 2):
-                top = part.first * m + r - 1
-                first, last = _inside(top, m, self._h, part.rows)
-                rows[r, :, begin : begin + first] = 0
-                rows[r, :, begin + last : end] = 0
-                if first < last:
-                    source = image[:, top + first * m : top + (last - 1) * m + 1 : m]
-                    rows[r, :, begin + first : begin + last, : self._w] = source
-            begin = end
+        a, c, down, wide = rows.shape
+        top, high = part.first * m - 1, down * m + 2
+        padded = workers().scratch(c * high * wide, "winograd padded").reshape(c, high, wide)
+        first, last = max(0, -top), min(high, self._h - top)
+        padded[:, :first] = 0
+        padded[:, last:] = 0
+        padded[:, :, self._w :] = 0
+        np.copyto(padded[:, first:last, : self._w], x[:, top + first : top + last])
+        channel, row, pixel = padded.strides
+        shape, strides = (c, down, a, wide), (channel, m * row, row, pixel)
+        tile_rows = np.ndarray(shape, np.float32, padded, 0, strides)
+        np.matmul(self.scheme.input, tile_rows, out=rows.transpose(1, 2, 0, 3))
 
     def _multiply(self, patches: F32, parts: list[Strip], filters: slice, out: F32) -> None:
         """Sum over channels, transform back, and write ``out[:, filters]`` of the strips."""
@@ -204,14 +205,14 @@ class Winograd:
         f, tiles = filters.stop - filters.start, patches.shape[3]
         size = f * tiles
         scratch = workers().scratch
-        sums = scratch(a * a * size, 0).reshape(a, a, f, tiles)
+        sums = scratch(a * a * size, "winograd sums").reshape(a, a, f, tiles)
         _sum_channels(self._filters[:, :, filters], patches, sums)
         if self._epilogue.biases is not None:
             # The point 1 has weight 1 in every output, so its sum carries the bias to all of them.
             sums[1, 1] += self._epilogue.biases[filters, None]
-        half = scratch(m * a * size, 1).reshape(m, a, size)
+        half = scratch(m * a * size, "winograd half").reshape(m, a, size)
         multiply(self.scheme.output, sums.reshape(a, a * size), half.reshape(m, a * size))
-        y = scratch(m * size * m, 2).reshape(m, size, m)
+        y = scratch(m * size * m, "winograd outputs").reshape(m, size, m)
         np.matmul(half.transpose(0, 2, 1), self.scheme.output.T, out=y)
         if self._epilogue.activation is not None:
             activate_tile(y, self._epilogue.activation)
@@ -219,36 +220,19 @@ class Winograd:
 
     def _scatter_rows(self, y: F32, parts: list[Strip], filters: slice, out: F32) -> None:
         """Write ``y[r]``, row r of all tiles, where it belongs; what is outside is dropped."""
-        m = self.scheme.m
+        m = len(y)
         begin = 0
         for part in parts:
-            for r in range(m):
-                top = part.first * m + r
-                count = min(part.rows, (self._h - 1 - top) // m + 1)
-                if count > 0:
-                    target = out[part.image, filters, top : top + (count - 1) * m + 1 : m]
-                    target[...] = y[r, :, begin : begin + count, : self._w]
-            begin += part.rows
-
-
-def _inside(first: int, stride: int, pixels: int, windows: int) -> tuple[int, int]:
-    """Find the windows whose tap lies inside the image, along one axis.
-
-    Parameters
-    ----------
-    first : int
-        Pixel that the tap sees in window 0; may be outside.
-    stride, pixels, windows : int
-        Of this axis.
-
-    Returns
-    -------
-    begin, end : int
-        Windows ``begin <= i < end`` see pixel ``first + i*stride`` of the image.
-    """
-    begin = min(max(0, -(first // stride)), windows)
-    end = min(windows, (pixels - 1 - first) // stride + 1)
-    return begin, max(begin, end)
+            end = begin + part.rows
+            tiles = y[:, :, begin:end, : self._w].transpose(1, 2, 0, 3)
+            target = out[part.image, filters, part.first * m : (part.first + part.rows) * m]
+            f, rows, w = target.shape
+            whole = rows // m
+            upper = target[:, : whole * m].reshape(f, whole, m, w)
+            np.copyto(upper, tiles[:, :whole])
+            if whole * m < rows:
+                np.copyto(target[:, whole * m :], tiles[:, whole, : rows - whole * m])
+            begin = end
 
 
 def _portion(size: int, load: float, threads: int = 1) -> int:

@@ -213,11 +213,15 @@ class Layer(Options, ABC):
         """Whether a scale and shift of the output (of each filter) can go into the weights."""
         return False
 
-    def affine(self, p: Params, dialect: Dialect) -> Affine | None:
-        """Return what the layer's batch norm amounts to in inference; None where it has none."""
-        return None
+    def affines(self, p: Params, dialect: Dialect) -> Mapping[str, Affine]:
+        """Return what every batch norm of the layer amounts to in inference.
 
-    def absorb(self, p: Params, affine: Affine) -> dict[str, F32]:
+        The keys are what the names of its parameters begin with: ``""``, or the name of the part
+        of the layer that has it and a dot.
+        """
+        return {}
+
+    def absorb(self, p: Params, affines: Mapping[str, Affine]) -> dict[str, F32]:
         """Return weights and biases with a scale and shift of each filter multiplied in.
 
         Of a layer with batch norm inside these are of what comes out of its weights, else of its

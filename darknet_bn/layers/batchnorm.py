@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -40,9 +40,9 @@ class BatchNorm(Layer):
         """There is nothing else."""
         return "alone"
 
-    def affine(self, p: Params, dialect: Dialect) -> Affine:
+    def affines(self, p: Params, dialect: Dialect) -> Mapping[str, Affine]:
         """Return scale and shift in inference."""
-        return rolling_affine(p, dialect)
+        return {"": rolling_affine(p, dialect)}
 
     def keeps_batch_norm(self) -> str | None:
         """Statistics that the file does not hold cannot be folded."""

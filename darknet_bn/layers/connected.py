@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -26,7 +26,7 @@ from darknet_bn.layers.base import (
     Step,
     uniform,
 )
-from darknet_bn.layers.normalised import batch_norm_params, rolling_affine, scaled_rows
+from darknet_bn.layers.normalised import absorbed, batch_norm_params, rolling_affine
 from darknet_bn.layers.options import option
 from darknet_bn.workers import workers
 
@@ -71,19 +71,13 @@ class Connected(Layer):
         """Whether nothing bends what the weights give."""
         return self.activation == "linear"
 
-    def affine(self, p: Params, dialect: Dialect) -> Affine | None:
+    def affines(self, p: Params, dialect: Dialect) -> Mapping[str, Affine]:
         """Return what the batch norm amounts to."""
-        return rolling_affine(p, dialect) if self.batch_normalize else None
+        return {"": rolling_affine(p, dialect)} if self.batch_normalize else {}
 
-    def absorb(self, p: Params, affine: Affine) -> dict[str, F32]:
+    def absorb(self, p: Params, affines: Mapping[str, Affine]) -> dict[str, F32]:
         """Multiply scale and shift into weights and biases."""
-        shift = affine.shift
-        if not self.batch_normalize:
-            shift = shift + affine.scale * p["biases"]
-        return {
-            "biases": shift.astype(np.float32),
-            "weights": scaled_rows(p["weights"], affine.scale),
-        }
+        return absorbed(p, affines[""], inside=bool(self.batch_normalize))
 
     def keeps_batch_norm(self) -> str | None:
         """Statistics or weights that the file does not hold cannot be folded."""
@@ -97,10 +91,10 @@ class Connected(Layer):
 
     def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
         """Multiply, add, activate."""
-        affine = self.affine(p, setting.dialect)
-        folded = None if setting.exact or affine is None else self.absorb(p, affine)
+        affines = self.affines(p, setting.dialect)
+        folded = self.absorb(p, affines) if affines and not setting.exact else None
         weights, biases = (folded or p)["weights"], (folded or p)["biases"]
-        normalised = affine is not None and folded is None
+        normalised = bool(affines) and folded is None
         height = max(1, _ROWS // weights.shape[1])
 
         def connect(xs: Sequence[F32], y: F32) -> None:

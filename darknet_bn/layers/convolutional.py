@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -31,7 +31,7 @@ from darknet_bn.layers.base import (
     resolve,
     uniform,
 )
-from darknet_bn.layers.normalised import batch_norm_params, rolling_affine, scaled_rows
+from darknet_bn.layers.normalised import absorbed, batch_norm_params, rolling_affine
 from darknet_bn.layers.options import option
 
 
@@ -161,19 +161,13 @@ class Convolutional(Layer):
         """Whether nothing bends what the weights give."""
         return self.activation == "linear" and not self.antialiasing
 
-    def affine(self, p: Params, dialect: Dialect) -> Affine | None:
+    def affines(self, p: Params, dialect: Dialect) -> Mapping[str, Affine]:
         """Return what the batch norm amounts to."""
-        return rolling_affine(p, dialect) if self.normalised else None
+        return {"": rolling_affine(p, dialect)} if self.normalised else {}
 
-    def absorb(self, p: Params, affine: Affine) -> dict[str, F32]:
+    def absorb(self, p: Params, affines: Mapping[str, Affine]) -> dict[str, F32]:
         """Multiply scale and shift into weights and biases."""
-        shift = affine.shift
-        if not self.normalised:
-            shift = shift + affine.scale * p["biases"]
-        return {
-            "biases": shift.astype(np.float32),
-            "weights": scaled_rows(p["weights"], affine.scale),
-        }
+        return absorbed(p, affines[""], inside=self.normalised)
 
     def keeps_batch_norm(self) -> str | None:
         """Binary weights and statistics that the file does not hold cannot be folded."""
@@ -192,9 +186,9 @@ class Convolutional(Layer):
     def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
         """Convolve, normalise, activate, blur."""
         p = {**p, "weights": binarised(p["weights"])} if self.xnor else p
-        affine = self.affine(p, setting.dialect)
-        folded = None if setting.exact or affine is None else self.absorb(p, affine)
-        behind = affine is not None and folded is None  # batch norm follows as a pass of its own
+        affines = self.affines(p, setting.dialect)
+        folded = self.absorb(p, affines) if affines and not setting.exact else None
+        behind = bool(affines) and folded is None  # batch norm follows as a pass of its own
         split = behind or ACTIVATIONS[self.activation].over_channels
         convolution = Convolution(
             (folded or p)["weights"],

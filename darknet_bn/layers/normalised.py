@@ -34,6 +34,25 @@ def rolling_affine(p: Params, dialect: Dialect) -> Affine:
     return Affine(scale, shift)
 
 
+def absorbed(p: Params, affine: Affine, *, inside: bool) -> dict[str, F32]:
+    """Return weights and biases with a scale and shift of each filter multiplied in.
+
+    Parameters
+    ----------
+    p : mapping
+        ``weights`` (f, ...) and ``biases`` (f,).
+    affine : Affine
+    inside : bool
+        Whether it is of what comes out of the weights, so that the biases are in its shift; else
+        it is of what comes behind the biases.
+    """
+    shift = affine.shift if inside else affine.shift + affine.scale * p["biases"]
+    return {
+        "biases": shift.astype(np.float32),
+        "weights": scaled_rows(p["weights"], affine.scale),
+    }
+
+
 def scaled_rows(weights: F32, scale: F64) -> F32:
     """Multiply every row of a matrix by its factor: in float64, with one rounding at the end.
 

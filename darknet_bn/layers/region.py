@@ -9,17 +9,21 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
+from darknet_bn.dialect import Dialect
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
+from darknet_bn.kernels.box import Boxes
+from darknet_bn.kernels.heads import get_region_boxes, get_region_detections
 from darknet_bn.kernels.reorg import flatten
 from darknet_bn.kernels.softmax import softmax_cpu
-from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
+from darknet_bn.layers.base import Params, Setting, Shape, Shapes, Step
+from darknet_bn.layers.head import Head
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import check_filters, image
 from darknet_bn.layers.softmax import refuse_tree
 
 
 @dataclass(frozen=True, kw_only=True)
-class Region(Layer):
+class Region(Head):
     """Squash objectness, and make shares of the classes.  C: ``src/region_layer.c``.
 
     Each anchor has the planes x, y, w, h, objectness, and one for each class.  AlexeyAB's stores
@@ -105,6 +109,15 @@ class Region(Layer):
             softmax_cpu(shares, 1, shares, axis=2)
         else:
             activate_tile(y[:, :, self.coords + 1 :], logistic)
+
+    def boxes(self, y: F32, net: Shape, threshold: float, dialect: Dialect) -> Boxes:
+        """Return all boxes where the dialect stores them by cell, else those over the threshold."""
+        anchors = self.anchor_sizes
+        if dialect.region_by_cell:
+            return get_region_boxes(y, anchors, self.classes, threshold, classfix=self.classfix)
+        return get_region_detections(
+            y, anchors, threshold, coords=self.coords, background=self.background
+        )
 
     def filters_per_class(self) -> int:
         """Return one for each anchor."""

@@ -9,9 +9,13 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
+from darknet_bn.dialect import Dialect
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
 from darknet_bn.kernels.blocks import Block, run_blocks
-from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
+from darknet_bn.kernels.box import Boxes
+from darknet_bn.kernels.heads import get_yolo_detections
+from darknet_bn.layers.base import Params, Setting, Shape, Shapes, Step
+from darknet_bn.layers.head import Head, Suppression
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import check_filters, image
 
@@ -20,7 +24,7 @@ _FLT_MAX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Yolo(Layer):
+class Yolo(Head):
     """Squash everything but width and height of the boxes.  C: ``src/yolo_layer.c``.
 
     Each anchor has the planes x, y, w, h, objectness, and one for each class.  The output is not
@@ -118,6 +122,22 @@ class Yolo(Layer):
             run_blocks(block, len(y), count * planes, pixels)
 
         return squash
+
+    def boxes(self, y: F32, net: Shape, threshold: float, dialect: Dialect) -> Boxes:
+        """Return the boxes with an objectness over the threshold."""
+        return get_yolo_detections(
+            y,
+            self.anchor_sizes,
+            (net.h, net.w),
+            threshold,
+            new_coords=self.new_coords,
+            by_anchor=dialect.boxes_by_anchor,
+        )
+
+    @property
+    def suppression(self) -> Suppression:
+        """``nms_kind`` and ``beta_nms``."""
+        return Suppression(self.nms_kind, self.beta_nms)
 
     def filters_per_class(self) -> int:
         """Return one for each mask."""

@@ -7,13 +7,13 @@ import pytest
 
 from darknet_bn.kernels.blocks import blocks, run_blocks
 
-LIMIT = 1 << 17
+LIMIT = 1 << 19
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize(
     ("n", "units", "floats"),
-    [(1, 16, 416**2), (3, 512, 169), (100, 4, 9), (2, 1, 10**6), (1, 300_000, 1), (5, 3, 0)],
+    [(1, 16, 416**2), (3, 512, 169), (100, 4, 9), (2, 1, 10**6), (1, 3_000_000, 1), (5, 3, 0)],
 )
 def test_every_part_stands_in_one_block(n, units, floats, threads):
     seen = np.zeros((n, units), np.int64)
@@ -27,7 +27,7 @@ def test_every_part_stands_in_one_block(n, units, floats, threads):
 
 
 def test_large_images_give_work_to_every_thread():
-    assert len(blocks(1, 64, 104 * 104, 4)) == 8
+    assert len(blocks(1, 64, 208 * 208, 4)) == 8
     assert len(blocks(1, 512, 169, 4)) == 1
 
 

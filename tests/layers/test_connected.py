@@ -109,8 +109,8 @@ class TestBatchNormInside:
         }
         affine = Affine(np.array([2.0, -1.0]), np.array([10.0, 20.0]))
         np.testing.assert_array_equal(
-            Connected(batch_normalize=1).absorb(p, affine)["biases"], [10, 20]
+            Connected(batch_normalize=1).absorb(p, {"": affine})["biases"], [10, 20]
         )
-        behind = Connected().absorb(p, affine)
+        behind = Connected().absorb(p, {"": affine})
         np.testing.assert_array_equal(behind["biases"], [12, 18])
         np.testing.assert_array_equal(behind["weights"], [[2, 2, 2], [-1, -1, -1]])

@@ -290,9 +290,9 @@ class TestBatchNormInside:
             "weights": np.ones((3, 2, 1, 1), np.float32),
         }
         affine = Affine(np.array([2.0, -1.0, 0.0]), np.array([10.0, 20.0, 30.0]))
-        inside = self.layer(batch_normalize=1).absorb(p, affine)
+        inside = self.layer(batch_normalize=1).absorb(p, {"": affine})
         np.testing.assert_array_equal(inside["biases"], [10, 20, 30])
-        behind = self.layer().absorb(p, affine)
+        behind = self.layer().absorb(p, {"": affine})
         np.testing.assert_array_equal(behind["biases"], [12, 18, 30])
         for absorbed in (inside, behind):
             assert set(absorbed) == {"biases", "weights"}

@@ -11,6 +11,9 @@ from darknet_bn.cfg import parse_cfg
 from darknet_bn.dialect import ALEXEYAB, HANK_AI, PJREDDIE, PJREDDIE_GPU, Dialect
 from darknet_bn.errors import CfgError
 from darknet_bn.layers import KINDS
+from darknet_bn.layers.batchnorm import BatchNorm
+from darknet_bn.layers.connected import Connected
+from darknet_bn.layers.convolutional import Convolutional
 from darknet_bn.layers.net import Net
 from darknet_bn.layers.options import Options, option
 
@@ -30,6 +33,7 @@ class Sample(Options):
     )
     numbers: tuple[int, ...] = option(())
     ratios: tuple[float, ...] | None = option(None)
+    steps: tuple[int, ...] | None = option(None)
     counts: tuple[int, ...] = option((), at_least=0)
     newer: int = option(3, extended=True)
     older: int = option(4, original=True)
@@ -181,8 +185,10 @@ class TestWords:
 
 class TestLists:
     def test_are_read(self) -> None:
-        sample, odd = read("numbers=1,-2,3 ratios=.1,1e2 counts=0")
+        sample, odd = read("numbers=1,-2,3 ratios=.1,1e2 counts=0 steps=4,5")
         assert (sample.numbers, sample.ratios, sample.counts) == ((1, -2, 3), (0.1, 100.0), (0,))
+        assert sample.steps == (4, 5)
+        assert all(isinstance(each, int) for each in sample.steps)
         assert odd == []
 
     def test_a_comment_ends_them(self) -> None:
@@ -268,6 +274,64 @@ class TestUnknownKeys:
     def test_sets_of_keys_and_words(self) -> None:
         assert Sample.extended_keys() == {"newer"}
         assert Sample.extended_words() == {"shade": {"neon"}}
+
+
+# The tables of keys in the description of the formats.
+COMMON = "dontload dontloadscales learning_rate stopbackward onlyforward clip"
+COMMON_ORIGINAL = "dontsave numload truth smooth"
+COMMON_EXTENDED = "dont_update burnin_update train_only_bn"
+CONVOLUTIONAL = (
+    "filters size stride pad padding groups activation batch_normalize binary xnor flipped dot"
+)
+CONVOLUTIONAL_EXTENDED = """
+    stride_x stride_y dilation antialiasing assisted_excitation share_index cbn bin_output sway
+    rotate stretch stretch_sway angle grad_centr reverse coordconv stream wait_stream
+"""
+NET = """
+    batch subdivisions time_steps height width channels inputs learning_rate momentum decay
+    max_batches adam B1 B2 eps burn_in power policy step scale steps scales gamma
+    max_crop min_crop angle aspect saturation exposure hue
+"""
+NET_ORIGINAL = "notruth random center clip max_ratio min_ratio"
+NET_EXTENDED = """
+    learning_rate_min sgdr_cycle sgdr_mult loss_scale ema_alpha seq_scales track augment_speed
+    sequential_subdivisions try_fix_nan weights_reject_freq equidistant_point
+    badlabels_rejection_percentage num_sigmas_reject_badlabels use_cuda_graph dynamic_minibatch
+    optimized_memory workspace_size_limit_MB flip blur gaussian_noise mixup cutmix mosaic
+    letter_box mosaic_bound contrastive contrastive_jit_flip contrastive_color label_smooth_eps
+    resize_step attention adversarial_lr max_chart_loss show_receptive_field unsupervised
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "both", "original", "extended"),
+    [
+        (Net, NET, NET_ORIGINAL, NET_EXTENDED),
+        (
+            Convolutional,
+            f"{COMMON} {CONVOLUTIONAL}",
+            COMMON_ORIGINAL,
+            f"{COMMON_EXTENDED} {CONVOLUTIONAL_EXTENDED}",
+        ),
+        (
+            Connected,
+            f"{COMMON} output activation batch_normalize",
+            COMMON_ORIGINAL,
+            COMMON_EXTENDED,
+        ),
+        (BatchNorm, COMMON, COMMON_ORIGINAL, COMMON_EXTENDED),
+    ],
+    ids=["net", "convolutional", "connected", "batchnorm"],
+)
+def test_each_program_s_keys_are_declared(
+    kind: type[Options], both: str, original: str, extended: str
+) -> None:
+    declared = kind.declared()
+    # Two keys of [net] that published cfgs have and no program reads.
+    unread = {"max_epochs", "seen"} if kind is Net else set()
+    assert {key for key, each in declared.items() if each.rule.extended} == set(extended.split())
+    assert {key for key, each in declared.items() if each.rule.original} == set(original.split())
+    assert set(declared) - unread == set(f"{both} {original} {extended}".split())
 
 
 @pytest.mark.parametrize("kind", [Net, *KINDS], ids=lambda kind: kind.__name__)
