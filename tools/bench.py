@@ -155,7 +155,7 @@ Run = Callable[[], list[np.ndarray]]
 def _darknet_bn(cfg: Path, weights: Path, folder: Path, x: np.ndarray) -> Run:
     model = dn.load(cfg, weights)
     heads = _heads(model)
-    return lambda: list(dn.forward(model, x, heads).values())
+    return lambda: list(dn.forward(model, x, heads, exact=False).values())
 
 
 def _opencv(cfg: Path, weights: Path, folder: Path, x: np.ndarray) -> Run:
