@@ -5,7 +5,7 @@ A dialect is chosen once, when a model is loaded, and handed down; nothing asks 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -47,6 +47,20 @@ class Dialect:
     filters_from_normal : bool
         Whether the first weights of a convolution are drawn from a normal distribution, or a
         uniform one.
+    gru_state_first : bool
+        Whether the file holds what ``[gru]`` does with its state in front of what it does with its
+        input, or behind it.
+    lstm_order : str
+        The gates of ``[lstm]`` and ``[conv_lstm]`` in the order of the file: i, f, o and g.
+    recurrent_is_flat : bool
+        Whether ``[rnn]`` and ``[lstm]`` give no image shape, or one pixel of many channels.
+    crnn_swaps_sides : bool
+        Whether ``[crnn]`` takes the width for the height, and the height for the width.
+    history_needs_steps : bool
+        Whether ``[history]`` remembers nothing where ``time_steps`` is 1, not even across calls.
+    normalization_misses_one : bool
+        Whether the sums of ``[normalization]`` lack the square of channel ``size//2``: a bug of all
+        programs, that models are trained with.
     detection_threshold : float
         The default of ``-thresh``.
     letterboxes : bool
@@ -57,6 +71,8 @@ class Dialect:
     prints_by_left : bool
         Whether detections are printed from left to right with the best class of a box first, or
         as suppression leaves them with the classes in their own order.
+    prints_class_percent : bool
+        Whether a classifier prints ``56.25%: dog``, or ``dog: 0.562500``.
     """
 
     name: str
@@ -72,10 +88,17 @@ class Dialect:
     region_by_cell: bool
     dropout_probability: float
     filters_from_normal: bool
+    gru_state_first: bool
+    lstm_order: str
+    recurrent_is_flat: bool
+    crnn_swaps_sides: bool
+    history_needs_steps: bool
     detection_threshold: float
     letterboxes: bool
     boxes_by_anchor: bool
     prints_by_left: bool
+    prints_class_percent: bool
+    normalization_misses_one: bool = True
 
     def sigma(self, variance: Floats) -> Floats:
         """Divisor of the forward pass: the one place where eps enters it.
@@ -137,10 +160,16 @@ PJREDDIE = Dialect(
     region_by_cell=False,
     dropout_probability=0.5,
     filters_from_normal=True,
+    gru_state_first=True,
+    lstm_order="ifog",
+    recurrent_is_flat=True,
+    crnn_swaps_sides=True,
+    history_needs_steps=False,
     detection_threshold=0.5,
     letterboxes=True,
     boxes_by_anchor=False,
     prints_by_left=False,
+    prints_class_percent=True,
 )
 PJREDDIE_GPU = Dialect(
     name="pjreddie-gpu",
@@ -156,10 +185,16 @@ PJREDDIE_GPU = Dialect(
     region_by_cell=False,
     dropout_probability=0.5,
     filters_from_normal=True,
+    gru_state_first=True,
+    lstm_order="ifog",
+    recurrent_is_flat=True,
+    crnn_swaps_sides=True,
+    history_needs_steps=False,
     detection_threshold=0.5,
     letterboxes=True,
     boxes_by_anchor=False,
     prints_by_left=False,
+    prints_class_percent=True,
 )
 ALEXEYAB = Dialect(
     name="alexeyab",
@@ -175,10 +210,16 @@ ALEXEYAB = Dialect(
     region_by_cell=True,
     dropout_probability=0.2,
     filters_from_normal=False,
+    gru_state_first=False,
+    lstm_order="figo",
+    recurrent_is_flat=False,
+    crnn_swaps_sides=False,
+    history_needs_steps=True,
     detection_threshold=0.25,
     letterboxes=False,
     boxes_by_anchor=False,
     prints_by_left=True,
+    prints_class_percent=False,
 )
 HANK_AI = Dialect(
     name="hank-ai",
@@ -194,10 +235,25 @@ HANK_AI = Dialect(
     region_by_cell=True,
     dropout_probability=0.2,
     filters_from_normal=False,
+    gru_state_first=False,
+    lstm_order="figo",
+    recurrent_is_flat=False,
+    crnn_swaps_sides=False,
+    history_needs_steps=True,
     detection_threshold=0.25,
     letterboxes=False,
     boxes_by_anchor=True,
     prints_by_left=True,
+    prints_class_percent=False,
+)
+OPENCV = replace(
+    ALEXEYAB,
+    name="opencv",
+    program="OpenCV 4, cv2.dnn.readNetFromDarknet",
+    eps=1e-6,
+    region_by_cell=False,
 )
 
-DIALECTS = {dialect.name: dialect for dialect in (PJREDDIE, PJREDDIE_GPU, ALEXEYAB, HANK_AI)}
+DIALECTS = {
+    dialect.name: dialect for dialect in (PJREDDIE, PJREDDIE_GPU, ALEXEYAB, HANK_AI, OPENCV)
+}

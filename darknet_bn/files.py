@@ -1,4 +1,4 @@
-"""Write files so that a reader sees the old content or the new, never half of it."""
+"""Read what a file names; write so that readers see the old content or the new, never half."""
 
 from __future__ import annotations
 
@@ -11,9 +11,58 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
-from darknet_bn.errors import DarknetError, Where
+from darknet_bn.errors import CfgError, DarknetError, Where
+
+_MOST_BYTES = 4 << 20  # the largest file that a published cfg names, a tree, has 190 kB
 
 Writer = Callable[[BinaryIO], object]
+
+
+def read_beside(name: str, file: str | None) -> bytes:
+    """Read the small file that another one names.
+
+    Parameters
+    ----------
+    name : str
+        A path relative to the folder of that other file; where nothing is there, to the working
+        directory, as Darknet takes it.
+    file : str or None
+        The path of that other file; None where it is none.
+
+    Returns
+    -------
+    content : bytes
+
+    Raises
+    ------
+    CfgError
+        There is no such file, or it cannot be read or be meant; without the place that names it.
+    """
+    places = [Path(file).parent / name] if file is not None else []
+    places.append(Path(name))
+    tried = " or ".join(dict.fromkeys(map(_printable, places)))
+    try:
+        found = next((each for each in places if each.is_file()), None)
+        if found is None:
+            raise CfgError("it names a file that is not there", expected=tried)
+        with found.open("rb") as stream:
+            content = stream.read(_MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CfgError(f"it names a file that cannot be read: {reason}", found=tried) from error
+    if len(content) > _MOST_BYTES:
+        raise CfgError(
+            "it names a file that is too large to be meant",
+            expected=f"at most {_MOST_BYTES >> 20} MiB",
+            found=_printable(found),
+        )
+    return content
+
+
+def _printable(path: Path) -> str:
+    """Return a path for a message; a cfg may hold any bytes, and any number of them."""
+    text = str(path).encode("utf-8", "replace").decode("utf-8")
+    return text if len(text) <= 200 else f"…{text[-199:]}"
 
 
 def write_files(writers: Mapping[Path, Writer], check: Callable[[], object] | None = None) -> None:

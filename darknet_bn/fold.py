@@ -14,6 +14,8 @@ from darknet_bn.model import Model
 from darknet_bn.network import Network, build_network
 from darknet_bn.plan import exact_plan
 
+_FACTORS = ("rolling_variance", "scales", "rolling_mean")
+_CHECK_STEPS = 2  # the second reads what the first has left
 _CHECK_SIZE = 64  # pixels: enough for every weight to count, small enough to take no time
 
 
@@ -108,7 +110,7 @@ def fold_batchnorm(model: Model) -> Model:
     }
     edits |= _renumbered(model, gone)
     cfg = model.cfg.edited(edits).without_sections({index + 1 for index in gone})
-    network = build_network(cfg, model.dialect)
+    network = build_network(cfg, model.dialect, model.network.files)
     kept = [params[node.owner] for i, node in enumerate(model.network.nodes) if i not in gone]
     return replace(
         model,
@@ -152,6 +154,8 @@ def check_fold(
 ) -> tuple[Agreement, ...]:
     """Run a model and its folded form on the same seeded random image, and compare every layer.
 
+    Where layers are recurrent it is a sequence of two images.
+
     The original runs batch norm as Darknet does, behind the weights.  Where the layers allow any
     image size, a small one is taken: every weight counts all the same.
 
@@ -168,8 +172,8 @@ def check_fold(
         One for each layer that both have.
     """
     model, folded = _small(model), _small(folded)
-    shape = model.network.input
-    x = np.random.default_rng(seed).random((1, *shape.dims), np.float32)
+    network = model.network
+    x = np.random.default_rng(seed).random((network.time_steps, *network.input.dims), np.float32)
     gone = _gone(model)
     numbers = {
         index: _number_without(gone, index)
@@ -235,17 +239,13 @@ def _finite_affines(model: Model, row: FoldedLayer) -> Mapping[str, Affine]:
             factors = np.array([affine.scale, affine.shift], np.float32)
         bad = np.flatnonzero(~np.isfinite(factors).all(axis=0))
         if bad.size:
-            first = bad[0]
-            values = ", ".join(
-                f"{name} {p[name][first]:g}"
-                for name in (prefix + each for each in ("rolling_variance", "scales", "rolling_mean"))
-            )
+            values = [f"{prefix}{name} {p[prefix + name][bad[0]]:g}" for name in _FACTORS]
             channels = ", ".join(str(each) for each in bad[:8]) + (" …" if bad.size > 8 else "")
             raise FoldError(
                 f"the statistics give no finite factor for {bad.size} channels ({channels})",
                 where=model.cfg.where(row.layer + 1),
                 expected=f"a variance that {model.dialect.name} can divide by",
-                found=values,
+                found=", ".join(values),
             )
     return affines
 
@@ -287,7 +287,9 @@ def _renumbered(model: Model, gone: frozenset[int]) -> dict[tuple[int, str], str
 
 
 def _small(model: Model) -> Model:
-    """Return the model for a small image where its layers allow that."""
+    """Return the model for a small image where its layers allow that, and for few time steps."""
+    if model.network.recurrent:
+        model = model.with_time_steps(_CHECK_STEPS)
     shape = model.network.input
     if shape.flat or min(shape.h, shape.w) <= _CHECK_SIZE or shape.h % 32 or shape.w % 32:
         return model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -75,7 +75,7 @@ class Model:
     def derived(self, make: Callable[[Model], T]) -> T:
         """Return ``make(self)``, computed once in the life of the model."""
         if make not in self._derived:
-            self._derived[make] = make(self)
+            self._derived.setdefault(make, make(self))  # another thread may have been faster
         return cast("T", self._derived[make])
 
     def resized(self, height: int, width: int) -> Model:
@@ -86,8 +86,21 @@ class Model:
         ShapeError, CfgError
             The layers do not fit together at that size, or have other parameters there.
         """
-        cfg = self.cfg.edited({(0, "height"): str(height), (0, "width"): str(width)})
-        network = build_network(cfg, self.dialect)
+        return self._with_net({"height": height, "width": width})
+
+    def with_time_steps(self, time_steps: int) -> Model:
+        """Return the same model for sequences of another length; the parameters are shared.
+
+        Raises
+        ------
+        CfgError
+            It is below 1.
+        """
+        return self._with_net({"time_steps": time_steps})
+
+    def _with_net(self, options: Mapping[str, int]) -> Model:
+        cfg = self.cfg.edited({(0, key): str(value) for key, value in options.items()})
+        network = build_network(cfg, self.dialect, self.network.files)
         for index, (node, now) in enumerate(zip(self.network.nodes, network.nodes, strict=True)):
             if _shapes(node) != _shapes(now):
                 raise ShapeError(
@@ -112,7 +125,8 @@ def load(
     Parameters
     ----------
     cfg : path or bytes
-        The ``.cfg``: its path, or its content.
+        The ``.cfg``: its path, or its content.  A file that it names (``tree=``) is looked for in
+        its folder, then in the working directory.
     weights : path, bytes or None
         The ``.weights``; None builds the net with Darknet's initial weights.
     dialect : str or Dialect

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from darknet_bn.cfg import Cfg
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE, Dialect
 from darknet_bn.errors import CfgError, ShapeError
-from darknet_bn.layers import LAYERS, NOT_YET
+from darknet_bn.files import read_beside
+from darknet_bn.layers import LAYERS
 from darknet_bn.layers.base import Layer, Param, Shape, Shapes, resolve
 from darknet_bn.layers.net import Net
 
@@ -53,11 +54,14 @@ class Network:
         The layers; layer i is ``nodes[i]``.
     oddities : tuple of str
         Warnings: what is odd in the options but has one clear meaning.
+    files : mapping from name to bytes
+        What the files hold that options name.
     """
 
     net: Net
     nodes: tuple[Node, ...]
     oddities: tuple[str, ...]
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def input(self) -> Shape:
@@ -77,6 +81,16 @@ class Network:
             if index not in read and not node.layer.is_loss
         )
 
+    @property
+    def recurrent(self) -> bool:
+        """Whether some layer remembers the images before in a sequence."""
+        return any(node.layer.recurrent for node in self.nodes)
+
+    @property
+    def time_steps(self) -> int:
+        """How many images make a sequence: 1 where nothing is recurrent."""
+        return self.net.time_steps if self.recurrent else 1
+
     def stored(self) -> Iterator[tuple[int, Param]]:
         """Yield (layer, parameter) for every array of the file, in its order."""
         for index, node in enumerate(self.nodes):
@@ -91,14 +105,21 @@ class Network:
         return sum(param.stored_size for _, param in self.stored())
 
 
-def build_network(cfg: Cfg, dialect: Dialect) -> Network:
+def build_network(cfg: Cfg, dialect: Dialect, files: Mapping[str, bytes] | None = None) -> Network:
     """Turn the sections of a cfg into layers that know their sources and shapes.
+
+    Parameters
+    ----------
+    cfg : Cfg
+    dialect : Dialect
+    files : mapping from name to bytes, optional
+        What is known already of the files that options name; others are read.
 
     Raises
     ------
     CfgError
-        A section is unknown, an option is not what it must be, or a layer reads one that is not
-        in front of it.
+        A section is unknown, an option or the file it names is not what it must be, or a layer
+        reads one that is not in front of it.
     ShapeError
         Layers do not fit each other.
     """
@@ -119,16 +140,23 @@ def build_network(cfg: Cfg, dialect: Dialect) -> Network:
         )
     if len(cfg.sections) < 2:
         raise CfgError("there are no layers", where=cfg.where(0))
+    known = dict(files or {})
+
+    def open_file(name: str) -> bytes:
+        if name not in known:
+            known[name] = read_beside(name, cfg.file)
+        return known[name]
+
     nodes: list[Node] = []
     for number in range(1, len(cfg.sections)):
         kind = _kind(cfg, number, dialect)
-        layer = kind.read(cfg, number, dialect, oddities.append)
+        layer = kind.read(cfg, number, dialect, oddities.append, open_file)
         try:
             nodes.append(_link(cfg, layer, number - 1, net.input_shape, nodes, dialect))
         except ShapeError as error:
             error.where = cfg.where(number, error.where.key)
             raise
-    return Network(net, tuple(nodes), tuple(oddities))
+    return Network(net, tuple(nodes), tuple(oddities), known)
 
 
 def detect_dialect(cfg: Cfg) -> tuple[Dialect, str]:
@@ -137,12 +165,15 @@ def detect_dialect(cfg: Cfg) -> tuple[Dialect, str]:
     Returns
     -------
     dialect, reason : Dialect, str
-        `ALEXEYAB` where a section, key or word stands that only that fork knows.
+        `ALEXEYAB` where a section, key or word stands that only that fork knows, unless a section
+        that it does not know comes before.
     """
     for number, section in enumerate(cfg.sections):
         kind = Net if number == 0 else LAYERS.get(section.name)
         if kind is None:
             continue
+        if number and LAYERS[section.name].original:
+            return PJREDDIE, f"[{section.name}] in line {section.line} is known to no other"
         if number and LAYERS[section.name].extended:
             return ALEXEYAB, f"[{section.name}] in line {section.line} is known to no other"
         words = kind.extended_words()
@@ -157,8 +188,6 @@ def detect_dialect(cfg: Cfg) -> tuple[Dialect, str]:
 def _kind(cfg: Cfg, number: int, dialect: Dialect) -> type[Layer]:
     name = cfg.sections[number].name
     kind = LAYERS.get(name)
-    if name in NOT_YET:
-        raise CfgError("the section is not supported yet", where=cfg.where(number))
     if kind is None:
         near = difflib.get_close_matches(name, LAYERS, n=1)
         raise CfgError(
@@ -166,11 +195,11 @@ def _kind(cfg: Cfg, number: int, dialect: Dialect) -> type[Layer]:
             where=cfg.where(number),
             hint=f"did you mean [{near[0]}]?" if near else None,
         )
-    if kind.extended and not dialect.extended:
+    if kind.original if dialect.extended else kind.extended:
         raise CfgError(
             f"{dialect.name} has no such section",
             where=cfg.where(number),
-            hint="the dialect alexeyab has",
+            hint=f"the dialect {'pjreddie' if dialect.extended else 'alexeyab'} has",
         )
     return kind
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,12 +21,43 @@ from darknet_bn.workers import workers
 
 def fast_plan(model: Model) -> Plan:
     """Build the plan that computes outputs fast: batch norm folded, the best algorithms."""
-    return Plan(model, exact=False)
+    return Plan(model, model.derived(Memory), exact=False)
 
 
 def exact_plan(model: Model) -> Plan:
     """Build the plan that keeps to Darknet's order of operations."""
-    return Plan(model, exact=True)
+    return Plan(model, model.derived(Memory), exact=True)
+
+
+class Memory:
+    """What the layers of a model remember from one call to the next.
+
+    Its plans share it, so that a sequence may go on in either; one of them runs at a time.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.states: list[dict[str, F32]] = [{} for _ in model.network.nodes]
+        self._batch: int | None = None
+        self._lock = threading.Lock()
+
+    def forget(self) -> None:
+        """Let all sequences begin anew."""
+        with self._lock:
+            self._clear()
+
+    @contextmanager
+    def during(self, batch: int, *, keep: bool) -> Iterator[None]:
+        """Hold it for a call; what was there stays only if asked to, and if it fits the batch."""
+        with self._lock:
+            if not keep or batch != self._batch:
+                self._clear()
+            self._batch = None  # a call that breaks off leaves nothing to go on from
+            yield
+            self._batch = batch
+
+    def _clear(self) -> None:
+        for state in self.states:
+            state.clear()
 
 
 class Plan:
@@ -34,12 +66,12 @@ class Plan:
     A plan may be called from several threads, one call at a time.
     """
 
-    def __init__(self, model: Model, *, exact: bool) -> None:
+    def __init__(self, model: Model, memory: Memory, *, exact: bool) -> None:
         self._network = model.network
         self._steps: list[Step | None] = [None] * len(model.network.nodes)
         self._model = model
-        self._setting = Setting(model.dialect, exact)
-        self._lock = threading.Lock()
+        self._memory = memory
+        self._setting = Setting(model.dialect, exact, model.network.time_steps)
         self._schedule: Schedule | None = None
         self._buffers: list[F32] = []
 
@@ -48,6 +80,8 @@ class Plan:
         x: F32,
         wanted: Sequence[int],
         after_layer: Callable[[], None] | None = None,
+        *,
+        keep_state: bool = False,
     ) -> dict[int, F32]:
         """Compute the outputs of some layers.
 
@@ -57,13 +91,16 @@ class Plan:
         wanted : layer numbers
         after_layer : function, optional
             Called behind every layer.
+        keep_state : bool
+            Whether sequences go on from where the last call left them.
 
         Returns
         -------
         outputs : dict from layer number to float32 array (n, *shape)
             Arrays of the caller's own.
         """
-        with self._lock, workers().hold_blas(), np.errstate(all="ignore"):
+        memory = self._memory.during(len(x), keep=keep_state)
+        with memory, workers().hold_blas(), np.errstate(all="ignore"):
             schedule = self._prepare(len(x), tuple(wanted))
             arrays = {-1: x}
             for index in schedule.order:
@@ -87,7 +124,8 @@ class Plan:
         if step is None:
             node = self._network.nodes[index]
             model = self._model
-            step = node.layer.step(node.xs, model.params[index], self._setting)
+            setting = replace(self._setting, state=self._memory.states[index])
+            step = node.layer.step(node.xs, model.params[index], setting)
             self._steps[index] = step
         return step
 

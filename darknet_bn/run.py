@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
-from darknet_bn.errors import ShapeError
+from darknet_bn.errors import ShapeError, Where
 from darknet_bn.model import Model
 from darknet_bn.network import Network
-from darknet_bn.plan import exact_plan, fast_plan
+from darknet_bn.plan import Memory, exact_plan, fast_plan
 
 Layers = Literal["outputs", "all"] | Iterable[int]
 
@@ -23,6 +23,7 @@ def forward(
     layers: Layers = "outputs",
     *,
     exact: bool | None = None,
+    keep_state: bool = False,
     after_layer: Callable[[], None] | None = None,
 ) -> dict[int, F32]:
     """Compute the outputs of layers.
@@ -32,6 +33,8 @@ def forward(
     model : Model
     x : float32 array (n, c, h, w), or (n, inputs) where the net has no image input
         Images as Darknet takes them: RGB planes with values from 0 to 1.  n may be any number.
+        Where layers are recurrent it is sequences times ``time_steps`` of ``[net]``: the first
+        step of every sequence, then the second of every sequence, and so on.
     layers : "outputs", "all", or layer numbers
         Which outputs to return; a negative number counts from the last layer.  ``"outputs"`` are
         the layers that no other reads: the detection heads, or the last layer.
@@ -40,6 +43,10 @@ def forward(
         than folded into it, and no fast convolution algorithms.  By default so where layers are
         asked for by number or all, to look into them, and not where only the outputs are.  The
         results differ in the last digits (about 1e-6 of a layer's largest value).
+    keep_state : bool
+        Whether recurrent layers go on from where they were at the end of the last call of this
+        model, as Darknet's always do; else they begin anew.  A batch of another size begins anew.
+        A layer that a call did not compute stays where it was.
     after_layer : function, optional
         Called behind every layer that has been computed; to show progress.
 
@@ -51,7 +58,8 @@ def forward(
     Raises
     ------
     ShapeError
-        The input does not fit the net, or a layer number does not exist.
+        The input does not fit the net or ends inside a sequence, or a layer number does not
+        exist.
 
     Notes
     -----
@@ -61,7 +69,15 @@ def forward(
         exact = not (isinstance(layers, str) and layers == "outputs")
     plan = model.derived(exact_plan if exact else fast_plan)
     wanted = layer_numbers(model.network, layers)
-    return plan.run(as_input(model.network, x), wanted, after_layer)
+    return plan.run(as_input(model.network, x), wanted, after_layer, keep_state=keep_state)
+
+
+def reset_state(model: Model) -> None:
+    """Let the recurrent layers of a model forget what ``forward`` has left in them.
+
+    The next call begins anew even with ``keep_state``.
+    """
+    model.derived(Memory).forget()
 
 
 def as_input(network: Network, x: npt.ArrayLike) -> F32:
@@ -78,6 +94,14 @@ def as_input(network: Network, x: npt.ArrayLike) -> F32:
         dims = ", ".join(str(each) for each in shape.dims)
         raise ShapeError(
             "the input does not fit the net", expected=f"(n, {dims})", found=f"{array.shape}"
+        )
+    if len(array) % network.time_steps:
+        raise ShapeError(
+            "the input ends inside a sequence",
+            where=Where(section="net", key="time_steps"),
+            expected=f"a multiple of {network.time_steps}",
+            found=f"{len(array)}",
+            hint="Model.with_time_steps makes a model for sequences of another length",
         )
     return np.ascontiguousarray(array, np.float32).reshape(len(array), *shape.dims)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from darknet_bn.arrays import F32
+from darknet_bn.dialect import Dialect
 from darknet_bn.model import Model
 from darknet_bn.network import Network, Node
 from darknet_bn.weights import Header
@@ -158,23 +160,24 @@ def inspect(model: Model) -> tuple[Finding, ...]:
             if bad:
                 what = f"{bad} of {array.size} {name} are NaN or infinite"
                 findings.append(Finding(index, section, what, True))
-            elif name == "rolling_variance":
+            elif name.endswith("rolling_variance"):
+                mean = model.params[index][name.removesuffix("variance") + "mean"]
                 findings += [
-                    Finding(index, section, what, fatal) for what, fatal in _variances(model, index)
+                    Finding(index, section, what, fatal)
+                    for what, fatal in _variances(name, array, mean, model.dialect)
                 ]
         model.release()
     return tuple(findings)
 
 
-def _variances(model: Model, index: int) -> list[tuple[str, bool]]:
-    variance = model.params[index]["rolling_variance"]
-    mean = model.params[index]["rolling_mean"]
-    undefined = int(np.count_nonzero(np.isnan(model.dialect.sigma(variance))))
+def _variances(name: str, variance: F32, mean: F32, dialect: Dialect) -> list[tuple[str, bool]]:
+    part = name.removesuffix("rolling_variance")  # of a layer that has several, and a dot
+    undefined = int(np.count_nonzero(np.isnan(dialect.sigma(variance))))
     if undefined:
-        return [(f"{undefined} rolling variances are negative: the outputs are NaN", True)]
+        return [(f"{undefined} {part}rolling variances are negative: the outputs are NaN", True)]
     if not variance.any() and not mean.any():
-        return [("all rolling statistics are zero: the layer was never trained", False)]
+        return [(f"all {part}rolling statistics are zero: the layer was never trained", False)]
     subnormal = int(np.count_nonzero((variance != 0) & (np.abs(variance) < _TINY)))
     if subnormal:
-        return [(f"{subnormal} rolling variances are subnormal and count as zero", False)]
+        return [(f"{subnormal} {part}rolling variances are subnormal and count as zero", False)]
     return []

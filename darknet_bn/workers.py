@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -40,24 +41,26 @@ class Workers:
         """Call ``task`` once for every item, in any order, and wait for the last.
 
         Floating-point errors are handled in all threads as the caller's `numpy.errstate` says.
-        The first exception of a task is raised, after all running tasks have ended.
+        An exception of a task is raised after all running tasks have ended; no more are begun.
         """
         todo = list(items)
         if self._pool is None or len(todo) < 2:
             for item in todo:
                 task(item)
             return
-        queue = iter(todo)
-        lock = threading.Lock()
-        nothing = object()
+        queue = deque(todo)
 
         def drain() -> None:
             while True:
-                with lock:
-                    item = next(queue, nothing)
-                if item is nothing:
+                try:
+                    item = queue.popleft()
+                except IndexError:
                     return
-                task(item)  # type: ignore[arg-type]  # not `nothing`, so an item
+                try:
+                    task(item)
+                except BaseException:
+                    queue.clear()  # nobody needs the rest any more
+                    raise
 
         handling = np.geterr()
 

@@ -45,6 +45,11 @@ LONG_RANGE = cfg_text(
 )
 
 
+def with_time_steps(cfg: bytes, time_steps: int) -> bytes:
+    """A cfg of sequences."""
+    return cfg.replace(b"[net]\n", b"[net]\ntime_steps=%d\n" % time_steps, 1)
+
+
 def network_of(cfg: bytes, dialect: str = "alexeyab") -> Network:
     return build_network(parse_cfg(cfg), DIALECTS[dialect])
 
@@ -53,7 +58,7 @@ def random_floats(network: Network, seed: int = 0) -> bytes:
     """Values like those of trained nets for every array of a file, in its order."""
     rng = np.random.default_rng(seed)
     parts = [
-        _draw(param.name, param.stored_size, param.size // param.shape[0], rng)
+        _draw(param.name.rpartition(".")[2], param.stored_size, param.size // param.shape[0], rng)
         for _, param in network.stored()
     ]
     return b"".join(part.astype("<f4").tobytes() for part in parts)

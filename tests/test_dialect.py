@@ -24,20 +24,21 @@ def detected(*sections: str) -> tuple[str, str]:
 
 class TestChoice:
     def test_the_names(self) -> None:
-        assert list(DIALECTS) == ["pjreddie", "pjreddie-gpu", "alexeyab", "hank-ai"]
+        assert list(DIALECTS) == ["pjreddie", "pjreddie-gpu", "alexeyab", "hank-ai", "opencv"]
         assert all(name == dialect.name for name, dialect in DIALECTS.items())
 
     def test_how_the_programs_differ(self) -> None:
         # pjreddie's on the CPU, on the GPU, AlexeyAB's, hank-ai's: from the description's table.
+        # OpenCV computes as AlexeyAB's does but for its eps and the order of [region].
         for name, values in {
-            "extended": (False, False, True, True),
-            "batchnorm_stores_biases": (False, False, True, True),
-            "batch_norm_trains_biases": (True, True, False, False),
-            "rolling_keep": (0.99, 0.99, 0.9, 0.9),
-            "rolling_keep_connected": (0.99, 0.99, 0.95, 0.95),
-            "region_by_cell": (False, False, True, True),
-            "dropout_probability": (0.5, 0.5, 0.2, 0.2),
-            "filters_from_normal": (True, True, False, False),
+            "extended": (False, False, True, True, True),
+            "batchnorm_stores_biases": (False, False, True, True, True),
+            "batch_norm_trains_biases": (True, True, False, False, False),
+            "rolling_keep": (0.99, 0.99, 0.9, 0.9, 0.9),
+            "rolling_keep_connected": (0.99, 0.99, 0.95, 0.95, 0.95),
+            "region_by_cell": (False, False, True, True, False),
+            "dropout_probability": (0.5, 0.5, 0.2, 0.2, 0.2),
+            "filters_from_normal": (True, True, False, False, False),
         }.items():
             assert tuple(getattr(each, name) for each in DIALECTS.values()) == values, name
 
@@ -137,6 +138,18 @@ class TestWhatOneForkOnlyKnows:
         with pytest.raises(dn.CfgError, match=r"\[empty\] layer 0: pjreddie has no such section"):
             build_network(parse_cfg(cfg_text("[empty]")), PJREDDIE)
 
+    def test_the_other_s_sections_tell_too_and_are_refused_here(self) -> None:
+        for name in ("deconvolutional", "deconv", "l2norm", "logistic", "iseg"):
+            assert detected(f"[{name}]") == (
+                "pjreddie",
+                f"[{name}] in line 6 is known to no other",
+            )
+            with pytest.raises(dn.CfgError, match="alexeyab has no such section; the dialect pjre"):
+                build_network(parse_cfg(cfg_text(f"[{name}]")), ALEXEYAB)
+        # what comes first counts
+        assert detected("[empty]", "[l2norm]")[0] == "alexeyab"
+        assert detected("[l2norm]", "[empty]")[0] == "pjreddie"
+
     def test_batchnorm_layers_store_biases_there_only(self) -> None:
         cfg = cfg_text("[convolutional] filters=5 size=1", "[batchnorm]")
         floats = {
@@ -149,6 +162,7 @@ class TestWhatOneForkOnlyKnows:
             "pjreddie-gpu": convolution + 15,
             "alexeyab": convolution + 20,
             "hank-ai": convolution + 20,
+            "opencv": convolution + 20,
         }
 
 

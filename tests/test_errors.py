@@ -28,7 +28,7 @@ def test_each_malformed_file_causes_its_message(case: dict[str, str | None]) -> 
 
 
 def test_each_malformed_file_is_in_the_table() -> None:
-    used = {case[kind] for case in CASES for kind in ("cfg", "weights")} - {None}
+    used = {case.get(kind) for case in CASES for kind in ("cfg", "weights", "tree")} - {None}
     present = {path.name for path in MALFORMED.iterdir()} - {"expected.json"}
     assert used == present
 

@@ -15,33 +15,6 @@ import darknet_bn as dn
 FIXTURES = Path(__file__).parent / "fixtures"
 RUNS = sorted([*FIXTURES.glob("layers/*/*.npz"), *FIXTURES.glob("tiny/*.npz")])
 
-# Cases of sections that are not supported yet; a section that comes is taken from this list.
-NOT_YET = {
-    "conv_lstm": "[conv_lstm] layer 0",
-    "crnn": "[crnn] layer 1",
-    "crop": "[crop] layer 0",
-    "crop_noadjust": "[crop] layer 0",
-    "deconvolutional": "[deconvolutional] layer 1",
-    "deconvolutional_first": "[deconvolutional] layer 0",
-    "detection": "[detection] layer 2",
-    "detection_softmax": "[detection] layer 2",
-    "gaussian_yolo": "[Gaussian_yolo] layer 2",
-    "gru": "[gru] layer 0",
-    "gru_b": "[gru] layer 1",
-    "implicit": "[implicit] layer 1",
-    "l2norm": "[l2norm] layer 1",
-    "local": "[local] layer 1",
-    "logistic": "[logistic] layer 1",
-    "lstm": "[lstm] layer 0",
-    "lstm_b": "[lstm] layer 1",
-    "normalization": "[normalization] layer 1",
-    "region_tree": "[region] layer 1: tree",
-    "rnn": "[rnn] layer 0",
-    "rnn_b": "[rnn] layer 1",
-    "rnn_shortcut": "[rnn] layer 0",
-    "softmax_tree": "[softmax] layer 2: tree",
-}
-
 both_ways = pytest.mark.parametrize("exact", [True, False], ids=["exact", "fast"])
 
 
@@ -84,8 +57,6 @@ def runs_of(shared: Path, case: str) -> list[tuple[Path, str]]:
 def test_all_runs_of_small_nets(shared: Path, exact: bool) -> None:
     compared = 0
     for case in manifest(shared):
-        if case in NOT_YET:
-            continue
         for path, dialect in runs_of(shared, case):
             folder = path.parent
             model = load(folder / f"{case}.cfg", folder / f"{case}.weights", dialect)
@@ -95,18 +66,7 @@ def test_all_runs_of_small_nets(shared: Path, exact: bool) -> None:
             assert report.ok, f"{path.name}\n{report}"
             assert len(report.layers) == len(model.network.nodes)
             compared += 1
-    assert compared >= 91  # 182 comparisons both ways when this was written
-
-
-def test_what_is_not_supported_yet_is_refused_and_nothing_else(shared: Path) -> None:
-    assert set(NOT_YET) < set(manifest(shared))
-    for case, place in NOT_YET.items():
-        for path, dialect in runs_of(shared, case):
-            folder = path.parent
-            with pytest.raises(dn.DarknetError) as caught:
-                load(folder / f"{case}.cfg", folder / f"{case}.weights", dialect)
-            assert place in str(caught.value), case
-            assert "not supported yet" in str(caught.value), case
+    assert compared >= 122  # 244 comparisons both ways when this was written
 
 
 MODELS = {

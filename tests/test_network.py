@@ -2,102 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import random
-import warnings
 from pathlib import Path
 
 import pytest
 from builders import cfg_text, network_of
 
 import darknet_bn as dn
-from darknet_bn.cfg import load_cfg, parse_cfg
-from darknet_bn.dialect import ALEXEYAB, DIALECTS, PJREDDIE
-from darknet_bn.layers import LAYERS, NOT_YET
+from darknet_bn.cfg import parse_cfg
+from darknet_bn.dialect import ALEXEYAB, PJREDDIE
+from darknet_bn.layers import LAYERS
 from darknet_bn.layers.base import Shape
-from darknet_bn.network import Network, build_network
+from darknet_bn.network import build_network
 
 FIXTURES = Path(__file__).parent / "fixtures"
 CONV = "[convolutional] filters=4 size=3 pad=1 activation=linear"
-
-UNSUPPORTED = {
-    "pjreddie/darknet9000.cfg": "[softmax] layer 25: tree",
-    "pjreddie/gru.cfg": "[gru] layer 0",
-    "pjreddie/rnn.cfg": "[rnn] layer 0",
-    "pjreddie/rnn.train.cfg": "[rnn] layer 0",
-    "pjreddie/strided.cfg": "[crop] layer 0",
-    "pjreddie/t1.test.cfg": "[detection] layer 15",
-    "pjreddie/vgg-16.cfg": "[crop] layer 0",
-    "pjreddie/yolo9000.cfg": "[region] layer 24: tree",
-    "pjreddie/yolov1-tiny.cfg": "[detection] layer 15",
-    "pjreddie/yolov1.cfg": "[local] layer 28",
-    "AlexeyAB/Gaussian_yolov3_BDD.cfg": "[Gaussian_yolo] layer 82",
-    "AlexeyAB/cifar.cfg": "[crop] layer 0",
-    "AlexeyAB/crnn.train.cfg": "[crnn] layer 1",
-    "AlexeyAB/gru.cfg": "[gru] layer 0",
-    "AlexeyAB/lstm.train.cfg": "[lstm] layer 0",
-    "AlexeyAB/rnn.cfg": "[rnn] layer 0",
-    "AlexeyAB/rnn.train.cfg": "[rnn] layer 0",
-    "AlexeyAB/strided.cfg": "[crop] layer 0",
-    "AlexeyAB/t1.test.cfg": "[detection] layer 15",
-    "AlexeyAB/vgg-16.cfg": "[crop] layer 0",
-    "AlexeyAB/yolo9000.cfg": "[region] layer 24: tree",
-    "AlexeyAB/yolov3-tiny_occlusion_track.cfg": "[crnn] layer 13",
-    "AlexeyAB/yolov4-tiny_contrastive.cfg": "[contrastive] layer 54",
-}
-# The table gives these the shape in front of [reorg] extra=1, which makes 362 values of 361.
-REORG_EXTRA = {"pjreddie/go.cfg": "362", "pjreddie/go.test.cfg": "362"}
-
-
-def published(shared: Path, dialects: tuple[str, ...]) -> list[dict[str, str]]:
-    with (shared / "reference/weights-sizes.csv").open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    return [row for row in rows if row["cfg"].split("/")[0].lower() in dialects]
-
-
-def read(shared: Path, cfg: str) -> Network:
-    fork, name = cfg.split("/", 1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", dn.DarknetWarning)
-        return build_network(load_cfg(shared / "cfg" / fork.lower() / name), DIALECTS[fork.lower()])
-
-
-class TestPublishedCfgs:
-    def test_every_one_asks_for_the_floats_and_bytes_that_its_program_writes(
-        self, shared: Path
-    ) -> None:
-        rows = published(shared, ("pjreddie", "alexeyab"))
-        assert len(rows) == 45 + 87
-        checked = 0
-        for row in rows:
-            cfg = row["cfg"]
-            if cfg in UNSUPPORTED:
-                continue
-            network = read(shared, cfg)
-            assert network.stored_floats == int(row["floats"]), cfg
-            assert 20 + 4 * network.stored_floats == int(row["bytes"]), cfg
-            assert len(network.nodes) == int(row["layers"]), cfg
-            assert str(network.input).replace(" ", "") == row["input_shape"], cfg
-            last = network.nodes[-1]
-            headless = last.layer.names[0] in ("softmax", "cost")
-            shown = last.xs[0] if headless else last.y  # the table shows what these read
-            expected = REORG_EXTRA.get(cfg, row["output_shape"])
-            assert str(shown).replace(" ", "") == expected, cfg
-            checked += 1
-        assert checked == len(rows) - len(UNSUPPORTED)
-
-    def test_the_others_are_refused_at_the_section_that_is_in_the_way(self, shared: Path) -> None:
-        for cfg, place in UNSUPPORTED.items():
-            with pytest.raises(dn.DarknetError) as caught:
-                read(shared, cfg)
-            message = str(caught.value)
-            assert place in message, cfg
-            assert "not supported yet" in message, cfg
-            assert cfg.split("/", 1)[1] in message, cfg
-
-    def test_the_third_fork_s_cfgs_are_not_here(self, shared: Path) -> None:
-        # Its 52 rows in the table have no files; were they added, they would have to be checked.
-        assert not (shared / "cfg/hank-ai").exists()
 
 
 class TestShapesAndLinks:
@@ -209,9 +128,8 @@ SECTIONS = """
 """
 
 
-def test_every_section_of_darknet_is_supported_or_said_to_come() -> None:
-    assert NOT_YET | set(LAYERS) == set(SECTIONS.split())
-    assert not NOT_YET & set(LAYERS)
+def test_every_section_of_darknet_is_there() -> None:
+    assert set(LAYERS) == set(SECTIONS.split())
 
 
 REFUSED = {
@@ -231,9 +149,9 @@ REFUSED = {
         r"line 6: \[convlutional\] layer 0: the section is unknown; "
         r"did you mean \[convolutional\]\?",
     ),
-    "section of later": (
-        cfg_text("[crnn]"),
-        r"line 6: \[crnn\] layer 0: the section is not supported yet$",
+    "section of pjreddie's": (
+        cfg_text("[l2norm]"),
+        r"\[l2norm\] layer 0: alexeyab has no such section; the dialect pjreddie has",
     ),
     "second net": (cfg_text(CONV, "[net]"), r"\[net\] layer 1: the section is unknown"),
     "name with case": (cfg_text("[Convolutional]"), r"did you mean \[convolutional\]\?"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
-from darknet_bn.workers import Workers
+from darknet_bn.workers import Workers, workers
 
 
 def test_all_threads_handle_floating_point_errors_as_the_caller_does() -> None:
@@ -23,3 +25,133 @@ def test_all_threads_handle_floating_point_errors_as_the_caller_does() -> None:
     assert np.isinf(results).all()
     with np.errstate(over="raise"), pytest.raises(FloatingPointError):
         Workers(2).run(overflow, [1000, 2000])
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("items", [0, 1, 2, 100])
+def test_every_item_is_done_once(count: int, items: int) -> None:
+    done: list[int] = []
+    Workers(count).run(done.append, range(items))
+    assert sorted(done) == list(range(items))
+
+
+def test_all_threads_work_and_the_caller_is_one_of_them() -> None:
+    meeting = threading.Barrier(3, timeout=10)
+    names = set()
+
+    def meet(_: int) -> None:
+        meeting.wait()  # no thread can take two of the three items
+        names.add(threading.current_thread().name)
+
+    Workers(3).run(meet, range(3))
+    assert len(names) == 3
+    assert threading.current_thread().name in names
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_exception_stops_the_rest(count: int) -> None:
+    shared = Workers(count)
+    begun: list[int] = []
+
+    def task(item: int) -> None:
+        begun.append(item)
+        raise KeyError(item)
+
+    with pytest.raises(KeyError):
+        shared.run(task, range(1000))
+    assert len(begun) <= count
+    begun.clear()
+    shared.run(begun.append, range(3))  # and the threads are still there
+    assert sorted(begun) == [0, 1, 2]
+
+
+def test_an_exception_of_a_helper_reaches_the_caller() -> None:
+    both = threading.Barrier(2, timeout=10)
+    caller = threading.current_thread()
+
+    def task(_: int) -> None:
+        both.wait()
+        if threading.current_thread() is not caller:
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        Workers(2).run(task, range(2))
+
+
+def test_a_task_may_share_work_itself() -> None:
+    shared = Workers(2)
+    done: list[tuple[int, int]] = []
+
+    def outer(i: int) -> None:
+        shared.run(lambda j: done.append((i, j)), range(4))
+
+    shared.run(outer, range(4))
+    assert sorted(done) == [(i, j) for i in range(4) for j in range(4)]
+
+
+def test_scratch_belongs_to_one_thread() -> None:
+    shared = Workers(2)
+    both = threading.Barrier(2, timeout=10)
+
+    def task(item: int) -> None:
+        buffer = shared.scratch(100)
+        buffer.fill(item)
+        both.wait()  # the other thread has written into its own by now
+        assert (buffer == item).all()
+
+    shared.run(task, [1, 2])
+
+
+def test_scratch_grows_and_slots_are_apart() -> None:
+    shared = Workers(1)
+    small = shared.scratch(10)
+    assert np.shares_memory(small, shared.scratch(5))
+    assert shared.scratch(1000).shape == (1000,)
+    assert not np.shares_memory(shared.scratch(1000, "a"), shared.scratch(1000, "b"))
+    for slot in range(5):
+        buffer = shared.scratch(17, slot)
+        assert buffer.dtype == np.float32
+        assert buffer.ctypes.data % 64 == 0
+
+
+def blas_threads() -> set[int]:
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_blas_is_held_until_the_last_lets_go() -> None:
+    shared = Workers(2)
+    before = blas_threads()
+    with shared.hold_blas():
+        with shared.hold_blas():
+            assert blas_threads() <= {1}
+        assert blas_threads() <= {1}
+    assert blas_threads() == before
+    with pytest.raises(KeyError), shared.hold_blas():
+        raise KeyError
+    assert blas_threads() == before
+
+
+@pytest.mark.parametrize(("wanted", "count"), [("3", 3), ("1", 1), ("", None), ("0", None)])
+def test_the_environment_says_how_many(
+    wanted: str, count: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DARKNET_BN_THREADS", wanted)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3, 4}, raising=False)
+    workers.cache_clear()
+    try:
+        assert workers().count == (count or 5)
+        assert workers() is workers()
+    finally:
+        workers.cache_clear()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Python warns of what is tested here
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    workers().run(lambda _: None, range(8))
+    child = os.fork()
+    if child == 0:
+        done: list[int] = []
+        workers().run(done.append, range(100))
+        os._exit(0 if len(done) == 100 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

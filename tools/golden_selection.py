@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,29 +22,54 @@ LAYER_CASES = (
     "cfg_syntax",
     "connected",
     "connected_only",
+    "conv_antialiasing",
     "conv_basic",
     "conv_bn_stack",
     "conv_dilation",
     "conv_even_padding",
     "conv_flipped",
     "conv_groups",
+    "conv_lstm",
     "conv_share",
     "conv_stride_xy",
+    "conv_xnor",
     "cost",
+    "crnn",
+    "crop",
+    "deconvolutional",
+    "deconvolutional_first",
+    "detection_softmax",
     "dropout",
     "empty_silence",
+    "gaussian_yolo",
+    "gru",
+    "gru_b",
     "header_0_1",
     "header_1_0",
     "header_transposed_seen32",
     "header_transposed_seen64",
+    "implicit",
+    "l2norm",
+    "local",
     "local_avgpool",
+    "logistic",
+    "lstm",
+    "lstm_b",
     "maxpool",
     "maxpool_depth",
+    "normalization",
     "region",
+    "region_background",
     "region_logistic",
+    "region_tree",
     "reorg",
     "reorg3d",
+    "reorg_extra",
+    "reorg_flatten",
     "reorg_reverse",
+    "rnn",
+    "rnn_b",
+    "rnn_shortcut",
     "route",
     "route_groups",
     "sam",
@@ -57,6 +83,7 @@ LAYER_CASES = (
     "shortcut_spatial",
     "softmax_groups",
     "softmax_spatial",
+    "softmax_tree",
     "spp",
     "upsample",
     "upsample_negative",
@@ -65,6 +92,18 @@ LAYER_CASES = (
     "yolo_scale_xy",
 )
 FOLD_CASES = ("connected", "conv_basic", "conv_bn_stack", "conv_groups")
+DETECTION_CASES = (
+    "detection",
+    "gaussian_yolo",
+    "region_logistic",
+    "region_softmax",
+    "yolo_new_coords_diounms",
+    "yolo_scale_xy_greedynms",
+    "yolo_two_heads",
+)
+
+HEADS = ("yolo", "region", "detection", "Gaussian_yolo")
+PICTURE = (100, 60)  # width and height: not the shape of any of the nets
 
 ORACLES = {
     "a": {
@@ -93,6 +132,12 @@ FOLDED = (
     "a fold in float64 rounds once",
 )
 
+BOXES = (
+    1e-6,
+    "a handful of float32 roundings, each of half a unit in the last place (6e-8); undoing a "
+    "letterbox takes numbers near 1 from each other, so that the error of small ones is theirs",
+)
+
 
 def copy_selection(golden: Path, output: Path) -> None:
     """Copy the selected cases; names change, bytes do not.
@@ -100,7 +145,7 @@ def copy_selection(golden: Path, output: Path) -> None:
     Parameters
     ----------
     golden : Path
-        The folder of golden data, with ``layers`` and ``fold``.
+        The folder of golden data, with ``layers``, ``fold`` and ``detections``.
     output : Path
         Where folders of the same names go.
     """
@@ -109,10 +154,12 @@ def copy_selection(golden: Path, output: Path) -> None:
         copy_layer_case(golden, case, manifest[case], output / "layers" / case)
     for case in FOLD_CASES:
         copy_fold_case(golden, case, output / "fold" / case)
+    for case in DETECTION_CASES:
+        copy_detection_case(golden, case, output / "detections" / case)
 
 
 def copy_layer_case(golden: Path, case: str, entry: dict[str, Any], folder: Path) -> None:
-    """Copy one inference case: cfg, weights and one npz a program.
+    """Copy one inference case: cfg, weights, a tree where the cfg names one, and one npz a program.
 
     Parameters
     ----------
@@ -137,6 +184,9 @@ def copy_layer_case(golden: Path, case: str, entry: dict[str, Any], folder: Path
             "command": "forward_network with net.train = 0, the output of each layer",
         }
         files[name] = (f"{oracle['dialect']}.npz", record)
+    tree = f"{case}.tree"
+    if (golden / "layers" / case / tree).exists():
+        files[tree] = (tree, {})  # under the name that the cfg has for it
     copy_case(golden, f"layers/{case}", files, folder, note=note_of(entry))
 
 
@@ -154,7 +204,7 @@ def note_of(entry: dict[str, Any]) -> str | None:
     note = entry.get("note")
     for letter, oracle in ORACLES.items():
         note = note and note.replace(f"oracle {letter}", oracle["dialect"])
-    return note
+    return note and note.replace("this oracle", "this program")
 
 
 def copy_fold_case(golden: Path, case: str, folder: Path) -> None:
@@ -184,6 +234,64 @@ def copy_fold_case(golden: Path, case: str, folder: Path) -> None:
             name = f"{ORACLES[letter]['dialect']}.{ending}"
             files[f"{case}.folded_{letter}.{ending}"] = (name, record)
     copy_case(golden, f"fold/{case}", files, folder)
+
+
+def copy_detection_case(golden: Path, case: str, folder: Path) -> None:
+    """Take the outputs of the heads and the boxes in one picture out of a detection case.
+
+    Parameters
+    ----------
+    golden : Path
+        The folder of golden data.
+    case : str
+        The name of the case.
+    folder : Path
+        Where cfg and one npz a program go: ``layer_NNN`` of each head, and arrays of boxes,
+        named by letterbox and function of suppression.
+    """
+    source = golden / "detections" / case
+    results = json.loads((source / f"{case}.json").read_text(encoding="utf-8"))
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source / f"{case}.cfg", folder / "model.cfg")
+    records: dict[str, dict[str, Any]] = {
+        "model.cfg": {
+            "source": f"golden/detections/{case}/{case}.cfg",
+            "sha256": sha256(folder / "model.cfg"),
+        }
+    }
+    sections = re.findall(r"^\[(.+)\]", (folder / "model.cfg").read_text(encoding="utf-8"), re.M)
+    heads = [f"layer_{at - 1:03d}" for at, name in enumerate(sections) if name in HEADS]
+    for letter, made in results["oracles"].items():
+        oracle = ORACLES[letter]
+        npz = f"{case}.oracle_a.npz" if letter == "a" else f"{case}.npz"
+        with np.load(source / npz) as archive:
+            arrays = {name: archive[name] for name in heads}
+        for each in made["results"]:
+            if each["relative"] and (each["image_w"], each["image_h"]) == PICTURE:
+                name = f"letter_{each['letter']}_" if each["letter"] is not None else ""
+                arrays[f"{name}{each['nms'] or 'no_nms'}"] = np.array(each["rows"], np.float32)
+        target = folder / f"{oracle['dialect']}.npz"
+        np.savez(target, **arrays)  # type: ignore[arg-type]  # takes every name but `file`
+        reasons = {"boxes": BOXES, "output": ROUNDING}
+        kinds = {name: "output" if name in heads else "boxes" for name in arrays}
+        records[target.name] = {
+            "taken_from": [f"detections/{case}/{name}" for name in (npz, f"{case}.json")],
+            **oracle,
+            "build": build_of(made["version"], oracle["commit"]),
+            "command": f"get_network_boxes for a picture of {PICTURE[0]} x {PICTURE[1]} pixels, "
+            f"thresh {results['thresh']}, relative 1; then suppression, thresh "
+            f"{results['nms_thresh']}",
+            "thresh": results["thresh"],
+            "nms_thresh": results["nms_thresh"],
+            "row": results["row"].partition(";")[0],
+            "sha256": sha256(target),
+            "tolerance": {
+                "of": "the largest absolute value of the array; of boxes, of each value, or of 1",
+                "arrays": {name: reasons[kind][0] for name, kind in kinds.items()},
+                "reason": {kind: reason for kind, (_, reason) in reasons.items()},
+            },
+        }
+    write_provenance(folder, records)
 
 
 def copy_case(

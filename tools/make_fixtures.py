@@ -373,7 +373,7 @@ def copy(golden: Path, output: Path) -> None:
     Example: tools/make_fixtures.py copy ../shared/golden
     """
     copy_selection(golden, output)
-    click.echo(f"{output}: layers and fold copied")
+    click.echo(f"{output}: layers, fold and detections copied")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ nearly equal numbers, no overflow where the result is finite.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -190,13 +191,18 @@ def _tanh(y: F32) -> None:
     np.tanh(y, out=y)
 
 
+def _clamp(y: F32, low: float, high: float, out: F32) -> F32:
+    """Clamp y; with two bounds this is faster than ``maximum`` or ``minimum`` with one number."""
+    np.clip(y, low, high, out=out)
+    return out
+
+
 def _relu(y: F32) -> None:
-    np.maximum(y, 0, out=y)
+    _clamp(y, 0, math.inf, y)
 
 
 def _relu6(y: F32) -> None:
-    np.maximum(y, 0, out=y)
-    np.minimum(y, 6, out=y)
+    _clamp(y, 0, 6, y)
 
 
 def _rectify(y: F32, slope: np.float32) -> None:
@@ -217,18 +223,17 @@ def _relie(y: F32) -> None:
 def _ramp(y: F32) -> None:
     low = _scratch(y)
     np.multiply(y, _LEAKY, out=low)
-    np.maximum(y, 0, out=y)
+    _relu(y)
     np.add(y, low, out=y)
 
 
 def _exponential(y: F32, above: np.float32, below: np.float32) -> None:
     """``above*x`` where x >= 0, else ``below*(e^x - 1)``."""
-    low = _scratch(y)
+    low = _clamp(y, -math.inf, 0, _scratch(y))
     with np.errstate(under="ignore"):
-        np.minimum(y, 0, out=low)
         np.expm1(low, out=low)
         np.multiply(low, below, out=low)
-        np.maximum(y, 0, out=y)
+        _relu(y)
         np.multiply(y, above, out=y)
     np.add(y, low, out=y)  # one of the two is zero
 
@@ -258,21 +263,12 @@ def _gelu(y: F32) -> None:
 
 
 def _hardtan(y: F32) -> None:
-    np.maximum(y, -1, out=y)
-    np.minimum(y, 1, out=y)
-
-
-def _clamped(y: F32, low: float, high: float) -> F32:
-    """Clamp y into a scratch buffer, and leave in y what was cut off."""
-    middle = _scratch(y)
-    np.maximum(y, low, out=middle)
-    np.minimum(middle, high, out=middle)
-    np.subtract(y, middle, out=y)
-    return middle
+    _clamp(y, -1, 1, y)
 
 
 def _plse(y: F32) -> None:
-    middle = _clamped(y, -4, 4)
+    middle = _clamp(y, -4, 4, _scratch(y))
+    np.subtract(y, middle, out=y)
     np.add(middle, 4, out=middle)
     np.multiply(middle, 0.125, out=middle)
     np.multiply(y, _RELIE, out=y)
@@ -280,7 +276,8 @@ def _plse(y: F32) -> None:
 
 
 def _lhtan(y: F32) -> None:
-    middle = _clamped(y, 0, 1)
+    middle = _clamp(y, 0, 1, _scratch(y))
+    np.subtract(y, middle, out=y)
     with np.errstate(under="ignore"):
         np.multiply(y, np.float32(0.001), out=y)
     np.add(y, middle, out=y)
@@ -313,10 +310,9 @@ def _swish(y: F32) -> None:
 def _mish(y: F32) -> None:
     # tanh(log(1 + e)) = n/(n + 2) with n = e*(e + 2); that is 1 in float32 from x = 9 on, so that
     # stopping at 20 costs nothing and keeps e*e finite.
-    e = _scratch(y)
+    e = _clamp(y, -math.inf, 20, _scratch(y))
     n = _scratch(y, 1)
     with np.errstate(under="ignore"):
-        np.minimum(y, 20, out=e)
         np.exp(e, out=e)
         np.add(e, 2, out=n)
         np.multiply(n, e, out=n)
@@ -326,20 +322,18 @@ def _mish(y: F32) -> None:
 
 
 def _hard_mish(y: F32) -> None:
-    bend = _scratch(y)
+    bend = _clamp(y, -2, 0, _scratch(y))
     half = _scratch(y, 1)
-    np.maximum(y, -2, out=bend)
-    np.minimum(bend, 0, out=bend)
     with np.errstate(under="ignore"):
         np.multiply(bend, 0.5, out=half)
     np.add(half, 1, out=half)
     np.multiply(bend, half, out=bend)
-    np.maximum(y, 0, out=y)
+    _relu(y)
     np.add(y, bend, out=y)
 
 
 def _normalize_channels(y: F32) -> None:
-    np.maximum(y, 0, out=y)
+    _relu(y)
     total = np.add.reduce(y, axis=1, dtype=np.float64, keepdims=True)
     np.copyto(y, _wide(y) / (total + _NORMALIZE_EPS), casting="same_kind")
 

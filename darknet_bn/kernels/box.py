@@ -98,20 +98,17 @@ def box_iou(a: F32, b: F32) -> F32:
     Returns
     -------
     iou : float32 array (...)
-        0 where they do not overlap.
+        0 where they do not overlap; NaN where both are empty, or the sizes are no numbers.
 
     Notes
     -----
-    C: ``box_iou`` in ``src/box.c``.  Where two boxes are empty, pjreddie's is NaN and the forks'
-    is 0; neither suppresses anything.  A NaN or infinite size gives NaN or 0.
+    C: ``box_iou`` in ``src/box.c``.  That of the forks is 0 for empty boxes; neither 0 nor NaN
+    suppresses anything.
     """
     with np.errstate(invalid="ignore", over="ignore", under="ignore", divide="ignore"):
-        w = _overlap(a, b, 0)
-        h = _overlap(a, b, 1)
-        common = w * h
-        apart = (w <= 0) | (h <= 0)
-        iou = common / (a[..., 2] * a[..., 3] + b[..., 2] * b[..., 3] - common)
-    return np.where(apart, np.float32(0), iou)
+        common = _overlap(a, b, 0) * _overlap(a, b, 1)
+        iou: F32 = common / (a[..., 2] * a[..., 3] + b[..., 2] * b[..., 3] - common)
+    return iou
 
 
 def box_diou(a: F32, b: F32) -> F32:
@@ -161,10 +158,10 @@ def box_diounms(a: F32, b: F32, beta1: float) -> F32:
 
 
 def _overlap(a: F32, b: F32, axis: int) -> F32:
-    """Return how far two boxes overlap along x (0) or y (1); below zero where they do not."""
+    """Return how far two boxes overlap along x (0) or y (1)."""
     (low_a, high_a), (low_b, high_b) = _sides(a, axis), _sides(b, axis)
     overlap: F32 = np.minimum(high_a, high_b) - np.maximum(low_a, low_b)
-    return overlap
+    return np.maximum(overlap, np.float32(0))
 
 
 def _around(a: F32, b: F32, axis: int) -> F32:

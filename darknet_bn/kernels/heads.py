@@ -198,7 +198,6 @@ def get_detection_detections(
     thresh: float,
     *,
     sqrt: bool = False,
-    size: Size = (1, 1),
 ) -> Boxes:
     """Return all boxes of ``[detection]``, the head of YOLOv1.
 
@@ -214,8 +213,6 @@ def get_detection_detections(
         For the product of objectness and class; the objectness may be anything.
     sqrt : bool
         Whether w and h are the square roots of the size.
-    size : (height, width)
-        What the boxes are multiplied by.
 
     Returns
     -------
@@ -223,18 +220,16 @@ def get_detection_detections(
 
     Notes
     -----
-    C: ``get_detection_detections`` in ``src/detection_layer.c``.  No program undoes a letterbox
-    for these boxes.
+    C: ``get_detection_detections`` in ``src/detection_layer.c``, where the boxes are in pixels of
+    the picture, and no program undoes a letterbox.
     """
     cells = side * side
     shares = y[: cells * classes].reshape(cells, 1, classes)
     objectness = y[cells * classes : cells * (classes + num)]
     values = y[cells * (classes + num) :].reshape(cells * num, 4)
     cell = np.repeat(np.arange(cells), num)
-    centre = _centres(values[:, :2], cell, (1, side, side)) * np.array(size[::-1], np.float32)
-    with np.errstate(over="ignore"):
-        wh = values[:, 2:].astype(np.float64) ** (2 if sqrt else 1) * size[::-1]
-        xywh = _boxes(centre, wh)
+    centre = _centres(values[:, :2], cell, (1, side, side))
+    xywh = _boxes(centre, values[:, 2:].astype(np.float64) ** (2 if sqrt else 1))
     each = np.broadcast_to(shares, (cells, num, classes)).reshape(cells * num, classes)
     return Boxes(xywh, objectness.copy(), _products(objectness, each, thresh))
 

@@ -14,7 +14,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.kernels.box import Boxes, box_diounms, box_iou
 
 _TILE = 1 << 16  # pairs looked at together: their values fit the second-level cache
-_MOST = 1 << 20  # pairs that overlap, settled together: some 50 MB
+_MOST = 1 << 20  # pairs that overlap, settled together: some 80 MB
 _DIOU = 0.6
 
 Rows = npt.NDArray[np.intp]
@@ -157,7 +157,7 @@ def _overlapping(xywh: F32, thresh: float, beta: float | None) -> Pairs | None:
     count = at = 0
     while at < len(xywh):
         step = max(1, _TILE // (len(xywh) - at))
-        i, j = np.nonzero(_over(xywh[at : at + step, None], xywh[None, at:], thresh, beta))
+        i, j = _over(xywh[at : at + step], xywh[at:], thresh, beta)
         each_once = i < j
         found.append((at + i[each_once], at + j[each_once]))
         count += len(found[-1][0])
@@ -169,14 +169,14 @@ def _overlapping(xywh: F32, thresh: float, beta: float | None) -> Pairs | None:
     return np.concatenate([i for i, _ in found]), np.concatenate([j for _, j in found])
 
 
-def _over(a: F32, b: F32, thresh: float, beta: float | None) -> Mask:
-    """Return which boxes overlap too much; the other axes of (..., 4) are broadcast."""
+def _over(a: F32, b: F32, thresh: float, beta: float | None) -> Pairs:
+    """Return which boxes of ``a`` (m, 4) and ``b`` (n, 4) overlap too much."""
     limit = np.float32(thresh)
-    over: Mask = box_iou(a, b) > limit
+    i, j = np.nonzero(box_iou(a[:, None], b[None]) > limit)
     if beta is not None:  # never more than the IoU, so that only these can be over
-        a, b = np.broadcast_to(a, (*over.shape, 4)), np.broadcast_to(b, (*over.shape, 4))
-        over[over] = box_diounms(a[over], b[over], beta) > limit
-    return over
+        over = box_diounms(a[i], b[j], beta) > limit
+        i, j = i[over], j[over]
+    return i, j
 
 
 def _settle(stays: Mask, rank: Rows, pairs: Pairs) -> None:
@@ -202,7 +202,7 @@ def _settle_in_turn(stays: Mask, rank: Rows, xywh: F32, thresh: float, beta: flo
     order = np.flatnonzero(stays)
     order = order[np.argsort(rank[order])]
     while len(order):
-        best, order = order[0], order[1:]
-        goes = _over(xywh[best], xywh[order], thresh, beta)
+        best, order = order[:1], order[1:]
+        _, goes = _over(xywh[best], xywh[order], thresh, beta)
         stays[order[goes]] = False
-        order = order[~goes]
+        order = np.delete(order, goes)

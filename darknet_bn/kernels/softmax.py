@@ -1,10 +1,12 @@
-"""Softmax.  C: ``softmax_cpu`` in ``src/blas.c``."""
+"""Softmax, over all classes or each group of a tree of them.  C: ``src/blas.c``."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from darknet_bn.arrays import F32
+from darknet_bn.kernels.blocks import Block, run_blocks
+from darknet_bn.tree import Tree
 
 _LOWEST = np.finfo(np.float32).min
 
@@ -32,3 +34,34 @@ def softmax_cpu(x: F32, temp: float, out: F32, *, axis: int = -1) -> None:
         np.subtract(out, largest, out=out)
         np.exp(out, out=out)
         np.divide(out, np.add.reduce(out, axis=axis, keepdims=True), out=out)
+
+
+def softmax_tree(x: F32, tree: Tree, temp: float, out: F32, *, axis: int = 2) -> None:
+    """Turn the classes of each group of a tree into shares of one.
+
+    Parameters
+    ----------
+    x : float32 array (n, units, classes), or (n, classes, units)
+    tree : Tree
+    temp : float
+        The temperature.
+    out : float32 array of the same shape
+        Where the result goes; may be ``x``.
+    axis : int
+        That of the classes: 2 or 1.
+
+    Notes
+    -----
+    C: ``softmax_tree`` in ``src/blas.c``, and its like in ``src/softmax_layer.c``.
+    """
+
+    def block(at: Block) -> None:
+        images, units = at
+        where = (images, units) if axis == 2 else (images, slice(None), units)
+        before, after = x[where], out[where]
+        for classes in tree.groups_by_size:
+            values = np.take(before, classes, axis=axis)
+            softmax_cpu(values, temp, values, axis=axis + 1)
+            after[(slice(None),) * axis + (classes,)] = values
+
+    run_blocks(block, len(x), x.shape[3 - axis], len(tree))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from darknet_bn.workers import workers
 
-_WORTH_SHARING = 250_000  # nanoseconds; a second thread begins some 50 microseconds late
+_WORTH_SHARING = 600_000  # nanoseconds; below, handing over costs more than it gains
 _PER_MULTIPLICATION, _PER_FLOAT = 0.02, 0.5  # nanoseconds of one thread, roughly
 
 

@@ -1,14 +1,14 @@
-"""Winograd's F(m×m, 3×3): a 3x3 convolution of stride 1 with a quarter of the multiplications.
+"""Winograd's way to convolve 3x3 kernels: tiles are transformed, multiplied, transformed back.
 
-A tile of m x m outputs needs a = m + 2 rows and columns of input.  With the matrices of
-``Scheme``, for the filter g and the input tile d::
+F(m×m, 3×3) takes m x m outputs from a tile of a x a inputs, a = m + 2, with a·a multiplications
+rather than 9·m·m.  With the matrices of ``Scheme``, for the kernel g and the tile d::
 
     outputs = output (Σ over channels of (filter g filterᵀ) ⊙ (input d inputᵀ)) outputᵀ
 
 The product ⊙ runs over a·a positions; for each of them the sum over channels, for all filters and
-tiles at once, is one matrix product.  The two transforms are matrix products as well: first over
-the rows, then over the columns of all tiles of a block.  See A. Lavin and S. Gray, "Fast
-Algorithms for Convolutional Neural Networks", 2015.
+tiles at once, is one matrix product.  The transforms are matrix products as well: first down the
+tiles, then across.  See A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks",
+2015.
 """
 
 from __future__ import annotations
@@ -41,17 +41,24 @@ class Scheme:
 
     Attributes
     ----------
-    m : int
-        Rows and columns of outputs in a tile.
-    input : float32 array (m+2, m+2)
-    filter : float64 array (m+2, 3)
-    output : float32 array (m, m+2)
+    input : float32 array (a, a)
+    filter : float64 array (a, 3)
+    output : float32 array (m, a)
     """
 
-    m: int
     input: F32
     filter: F64
     output: F32
+
+    @property
+    def m(self) -> int:
+        """Rows and columns of outputs in a tile."""
+        return len(self.output)
+
+    @property
+    def a(self) -> int:
+        """Rows and columns of inputs in a tile."""
+        return len(self.input)
 
 
 def _scheme(*points: float) -> Scheme:
@@ -68,7 +75,7 @@ def _scheme(*points: float) -> Scheme:
     nodes[-1] = np.poly(points)[::-1]
     filters = np.vstack((powers[:, :3] / scale[:, None], (0, 0, 1)))
     output = np.vstack((powers[:, :m], np.eye(m)[-1])).T
-    return Scheme(m, nodes.astype(np.float32), filters, output.astype(np.float32))
+    return Scheme(nodes.astype(np.float32), filters, output.astype(np.float32))
 
 
 F2 = _scheme(0, 1, -1)
@@ -76,7 +83,7 @@ F4 = _scheme(0, 1, -1, 0.5, -2)  # a third of the error of 0, ±1, ±2
 
 
 class Winograd:
-    """A 3x3 convolution of stride 1 and pad 1 by tiles.
+    """A 3x3 convolution of stride 1 and pad 1, by tiles.
 
     Parameters
     ----------
@@ -84,8 +91,8 @@ class Winograd:
     epilogue : Epilogue
     in_shape : (c, h, w)
     scheme : Scheme
-        ``F4`` needs fewer multiplications, ``F2`` wastes less at the edge of small images and has
-        fewer filters to read.
+        A larger one needs fewer multiplications, a smaller one wastes less at the edge of small
+        images and has fewer filters to read.
 
     Notes
     -----
@@ -97,8 +104,8 @@ class Winograd:
         self, weights: F32, epilogue: Epilogue, in_shape: tuple[int, int, int], scheme: Scheme
     ) -> None:
         self.scheme = scheme
-        self._f, self._c = weights.shape[:2]
-        self._h, self._w = in_shape[1:]
+        self._f = len(weights)
+        self._channels, self._h, self._w = in_shape
         self._down, self._across = (-(-side // scheme.m) for side in in_shape[1:])
         half = np.einsum("ir,fcrk->ifck", scheme.filter, weights, optimize=True)
         full = np.einsum("ifck,jk->ijfc", half, scheme.filter, optimize=True)
@@ -113,10 +120,10 @@ class Winograd:
         x : float32 array (n, c, h, w)
         out : float32 array (n, f, h, w)
         """
-        n = len(x)
-        tiles = min(_PATCHES // self._c, _SUMS // _FEWEST)
-        tasks = strips(n, self._down, max(1, tiles // self._across), workers().count)
-        if len(tasks) >= 2 * workers().count and self._filters.size <= _HEAVY:
+        n, threads = len(x), workers().count
+        tiles = min(_PATCHES // self._channels, _SUMS // _FEWEST)
+        tasks = strips(n, self._down, max(1, tiles // self._across), threads)
+        if len(tasks) >= 2 * threads and self._filters.size <= _HEAVY:
             workers().run(lambda parts: self._share_tiles(x, out, parts), tasks)
             return
         whole = max(self._down, _TILES_AT_ONCE // self._across)
@@ -127,37 +134,42 @@ class Winograd:
         """Convolve some strips in this thread, while other threads do others."""
         tiles = self._tiles(parts)
         patches = self._patches(tiles)
-        for channels in pieces(self._c, _portion(self._c, tiles * self.scheme.m / _ROWS)):
+        for channels in pieces(self._channels, self._channels_at_once(tiles, 1)):
             self._transform(x, parts, channels, patches)
-        for filters in pieces(self._f, _portion(self._f, tiles / _SUMS)):
+        for filters in pieces(self._f, self._filters_at_once(tiles, 1)):
             self._multiply(patches, parts, filters, out)
 
     def _share_filters(self, x: F32, out: F32, parts: list[Strip]) -> None:
         """Convolve some strips with all threads, so that each filter is read by one of them."""
-        tiles = self._tiles(parts)
+        tiles, threads = self._tiles(parts), workers().count
         patches = self._patches(tiles)
         workers().run(
             lambda channels: self._transform(x, parts, channels, patches),
-            pieces(self._c, _portion(self._c, tiles * self.scheme.m / _ROWS, workers().count)),
+            pieces(self._channels, self._channels_at_once(tiles, threads)),
         )
         workers().run(
             lambda filters: self._multiply(patches, parts, filters, out),
-            pieces(self._f, _portion(self._f, tiles / _SUMS, workers().count)),
+            pieces(self._f, self._filters_at_once(tiles, threads)),
         )
 
     def _tiles(self, parts: list[Strip]) -> int:
         return self._across * sum(part.rows for part in parts)
 
+    def _channels_at_once(self, tiles: int, threads: int) -> int:
+        return _portion(self._channels, tiles * self.scheme.m / _ROWS, threads)
+
+    def _filters_at_once(self, tiles: int, threads: int) -> int:
+        return _portion(self._f, tiles / _SUMS, threads)
+
     def _patches(self, tiles: int) -> F32:
         """Borrow the buffer (a, a, c, tiles) of transformed inputs."""
-        a = self.scheme.m + 2
-        buffer = workers().scratch(a * a * self._c * tiles, "winograd patches")
-        return buffer.reshape(a, a, self._c, tiles)
+        a = self.scheme.a
+        buffer = workers().scratch(a * a * self._channels * tiles, "winograd patches")
+        return buffer.reshape(a, a, self._channels, tiles)
 
     def _transform(self, x: F32, parts: list[Strip], channels: slice, patches: F32) -> None:
         """Fill ``patches[:, :, channels]`` with the transformed inputs of the strips."""
-        m = self.scheme.m
-        a = m + 2
+        m, a = self.scheme.m, self.scheme.a
         c = channels.stop - channels.start
         tiles = c * patches.shape[3]
         pixels = tiles * m
@@ -175,9 +187,9 @@ class Winograd:
         columns = scratch(a * a * tiles, "winograd columns").reshape(shape)
         np.copyto(columns, np.ndarray(shape, np.float32, buffer, (_LINE - 1) * step, strides))
         # What lies left of the first tile and right of the last is zero.
-        edges = columns.reshape(a, a, -1, self._across)
-        edges[0, :, :, 0] = 0
-        edges[-1, :, :, -1] = 0
+        edges = columns.reshape(a, -1, self._across)
+        edges[0, :, 0] = 0
+        edges[-1, :, -1] = 0
         first = channels.start * patches.shape[3]
         target = patches.reshape(a, a, -1)[:, :, first : first + tiles]
         multiply(self.scheme.input, columns.transpose(1, 0, 2), target)
@@ -186,7 +198,7 @@ class Winograd:
         """Transform down the tiles: channels (c, h, w) to (a, c, rows of tiles, m*across)."""
         m = self.scheme.m
         a, c, down, wide = rows.shape
-        top, high = part.first * m - 1, down * m + 2
+        top, high = part.first * m - 1, (down - 1) * m + a
         padded = workers().scratch(c * high * wide, "winograd padded").reshape(c, high, wide)
         first, last = max(0, -top), min(high, self._h - top)
         padded[:, :first] = 0
@@ -200,8 +212,7 @@ class Winograd:
 
     def _multiply(self, patches: F32, parts: list[Strip], filters: slice, out: F32) -> None:
         """Sum over channels, transform back, and write ``out[:, filters]`` of the strips."""
-        m = self.scheme.m
-        a = m + 2
+        m, a = self.scheme.m, self.scheme.a
         f, tiles = filters.stop - filters.start, patches.shape[3]
         size = f * tiles
         scratch = workers().scratch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -123,10 +123,18 @@ class Setting:
     exact : bool
         Whether to keep to Darknet's order of operations: batch norm behind the convolution, not
         folded into it, and no fast convolution algorithms.
+    time_steps : int
+        How many images make a sequence.  A batch has the first of every sequence, then the second
+        of every sequence, and so on.
+    state : dict of float32 arrays
+        What the layer remembers of the images before, under names of its own; empty where a
+        sequence begins.  The step changes it.
     """
 
     dialect: Dialect
     exact: bool = False
+    time_steps: int = 1
+    state: dict[str, F32] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -147,7 +155,9 @@ class Layer(Options, ABC):
 
     names: ClassVar[tuple[str, ...]]
     extended: ClassVar[bool] = False  # only AlexeyAB's fork has it
+    original: ClassVar[bool] = False  # only pjreddie's Darknet has it
     is_loss: ClassVar[bool] = False  # computes nothing in inference: never an output
+    recurrent: ClassVar[bool] = False  # remembers the images before in a sequence
 
     dontload: bool = option(False)
     dontloadscales: bool = option(False)

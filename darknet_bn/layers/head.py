@@ -10,6 +10,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.kernels.box import Boxes
 from darknet_bn.layers.base import Layer, Shape
+from darknet_bn.layers.options import option
 
 
 class Suppression(NamedTuple):
@@ -24,6 +25,8 @@ class Head(Layer):
     """A layer whose output is made into boxes."""
 
     leaves_letterbox: ClassVar[bool] = True  # whether its boxes are ever taken out of a letterbox
+
+    classes: int = option(20, at_least=0)
 
     @abstractmethod
     def boxes(self, y: F32, net: Shape, threshold: float, dialect: Dialect) -> Boxes:

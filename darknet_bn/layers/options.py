@@ -50,22 +50,28 @@ class Rule:
         Whether only AlexeyAB's fork and its descendants know the key.
     original : bool
         Whether only pjreddie's Darknet knows the key.
+    stray : bool
+        Whether an ``extended`` key stands, without effect, in published cfgs of the others too.
     extended_choices : collection of str
         Words of ``choices`` that only they know, with ``fallback`` for what the others take.
     reference : bool
         Whether it names layers: negative is relative to the layer itself.
     required : bool
         Whether the section means nothing without it.
+    content : function or None
+        Where it names a file: makes the value of what that holds, or raises a CfgError.
     """
 
     at_least: int | None = None
     choices: frozenset[str] | None = None
     extended: bool = False
     original: bool = False
+    stray: bool = False
     extended_choices: frozenset[str] = frozenset()
     fallback: str | None = None
     reference: bool = False
     required: bool = False
+    content: Callable[[bytes], Any] | None = None
 
 
 def option(default: Any, *, choices: Iterable[str] | None = None, **rule: Any) -> Any:
@@ -79,15 +85,34 @@ def option(default: Any, *, choices: Iterable[str] | None = None, **rule: Any) -
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def fact(of_dialect: Callable[[Dialect], Any]) -> Any:
+    """Declare a field that no cfg sets: something that the dialect says of such a section."""
+    return dataclasses.field(
+        default_factory=lambda: of_dialect(PJREDDIE), metadata={"fact": of_dialect}
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """A section whose options are the fields of a class, each with its type and `Rule`."""
 
     @classmethod
     def read(
-        cls: type[O], cfg: Cfg, number: int, dialect: Dialect, odd: Callable[[str], None]
+        cls: type[O],
+        cfg: Cfg,
+        number: int,
+        dialect: Dialect,
+        odd: Callable[[str], None],
+        open_file: Callable[[str], bytes] | None = None,
     ) -> O:
-        """Read the options of section ``number``; say what is odd through ``odd``.
+        """Read the options of section ``number``.
+
+        Parameters
+        ----------
+        odd : function
+            Is told what is odd but has one clear meaning.
+        open_file : function, optional
+            Returns the content of a file that an option names, or raises a CfgError.
 
         Raises
         ------
@@ -95,7 +120,11 @@ class Options:
             A value cannot be what its type and rule ask for.
         """
         section = cfg.sections[number]
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = {
+            each.name: each.metadata["fact"](dialect)
+            for each in dataclasses.fields(cls)
+            if "fact" in each.metadata
+        }
         for key, (name, kind, rule, default) in cls.declared().items():
             found = section.find(key)
             known = not (rule.original if dialect.extended else rule.extended)
@@ -110,6 +139,9 @@ class Options:
                     values[name] = default(dialect)
                 continue
             where = cfg.where(number, key)
+            if rule.content is not None:
+                values[name] = _content(found.value, rule.content, open_file, where)
+                continue
             values[name] = _convert(found.value, kind, rule, dialect, where, odd)
         _say_unknown(cls, section, cfg, number, dialect, odd)
         return cls(**values)
@@ -121,8 +153,12 @@ class Options:
 
     @classmethod
     def extended_keys(cls) -> frozenset[str]:
-        """Return the keys that only AlexeyAB's fork knows."""
-        return frozenset(key for key, each in cls.declared().items() if each.rule.extended)
+        """Return the keys that tell a cfg of AlexeyAB's fork from all others."""
+        return frozenset(
+            key
+            for key, each in cls.declared().items()
+            if each.rule.extended and not each.rule.stray
+        )
 
     @classmethod
     def extended_words(cls) -> dict[str, frozenset[str]]:
@@ -190,6 +226,22 @@ def _convert(
         return _word(text, rule, dialect, where, odd)
     value = _number(text, float if scalar is float else int, rule, where, odd)
     return value != 0 if scalar is bool else value
+
+
+def _content(
+    name: str, parse: Callable[[bytes], Any], open_file: Callable[[str], bytes] | None, where: Where
+) -> Any:
+    try:
+        if open_file is None:
+            raise CfgError("files cannot be named here")
+        return parse(open_file(name))
+    except CfgError as error:
+        raise CfgError(
+            f"{_shown(name)}: {error.problem}",
+            where=where,
+            expected=error.expected,
+            found=error.found,
+        ) from error
 
 
 def _list(

@@ -10,16 +10,18 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
+from darknet_bn.errors import ShapeError, Where
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
 from darknet_bn.kernels.box import Boxes
 from darknet_bn.kernels.heads import get_region_boxes, get_region_detections
 from darknet_bn.kernels.reorg import flatten
-from darknet_bn.kernels.softmax import softmax_cpu
+from darknet_bn.kernels.softmax import softmax_cpu, softmax_tree
 from darknet_bn.layers.base import Params, Setting, Shape, Shapes, Step
 from darknet_bn.layers.head import Head
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import check_filters, image
-from darknet_bn.layers.softmax import refuse_tree
+from darknet_bn.layers.softmax import check_tree
+from darknet_bn.tree import Tree, parse_tree
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,8 @@ class Region(Head):
 
     Each anchor has the planes x, y, w, h, objectness, and one for each class.  AlexeyAB's stores
     them cell by cell, the values of an anchor behind each other, and leaves x and y as they are
-    until boxes are made; pjreddie's stores planes.
+    until boxes are made; pjreddie's stores planes.  With a tree there are shares of each group of
+    classes; pjreddie's does that right on the GPU only.
     """
 
     names: ClassVar[tuple[str, ...]] = ("region",)
@@ -40,7 +43,7 @@ class Region(Head):
     background: bool = option(False, original=True)
     anchors: tuple[float, ...] = option(())
     max: int = option(lambda dialect: 200 if dialect.extended else 30)
-    tree: str | None = option(None)
+    tree: Tree | None = option(None, content=parse_tree)
     map: str | None = option(None)
     thresh: float = option(0.5)
     absolute: bool = option(False)
@@ -67,7 +70,7 @@ class Region(Head):
 
     def out_shape(self, xs: Shapes) -> Shape:
         """Keep the shape, whose channels must be as many as anchors and classes ask for."""
-        refuse_tree(self.tree)
+        check_tree(self.tree, self.classes)
         x = image(xs[0])
         what = f"{self.num} anchors x ({self.coords} + 1 + {self.classes} classes)"
         check_filters(x, self.num * self._entries, what)
@@ -94,8 +97,10 @@ class Region(Head):
     def _squash_cells(self, y: F32) -> None:
         """In place; y is (n, cells and anchors, entries)."""
         activate_tile(y[:, :, 4], ACTIVATIONS["logistic"])  # C takes 4 for coords here
-        if self.softmax:
-            classes = y[:, :, 5 : 5 + self.classes]
+        classes = y[:, :, 5 : 5 + self.classes]
+        if self.tree is not None:
+            softmax_tree(classes, self.tree, 1, classes)
+        elif self.softmax:
             softmax_cpu(classes, 1, classes)
 
     def _squash_planes(self, y: F32) -> None:
@@ -104,7 +109,10 @@ class Region(Head):
         activate_tile(y[:, :, :2], logistic)
         if not self.background:
             activate_tile(y[:, :, self.coords : self.coords + 1], logistic)
-        if self.softmax:
+        if self.tree is not None:
+            for image_y in y[:, :, self.coords + 1 :]:
+                softmax_tree(image_y, self.tree, 1, image_y, axis=1)
+        elif self.softmax:
             shares = y[:, :, self.coords + (not self.background) :]
             softmax_cpu(shares, 1, shares, axis=2)
         else:
@@ -112,6 +120,11 @@ class Region(Head):
 
     def boxes(self, y: F32, net: Shape, threshold: float, dialect: Dialect) -> Boxes:
         """Return all boxes where the dialect stores them by cell, else those over the threshold."""
+        if self.tree is not None:
+            raise ShapeError(
+                "boxes with a tree of classes are not supported yet",
+                where=Where(section="region", key="tree"),
+            )
         anchors = self.anchor_sizes
         if dialect.region_by_cell:
             return get_region_boxes(y, anchors, self.classes, threshold, classfix=self.classfix)

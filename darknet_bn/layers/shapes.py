@@ -44,6 +44,11 @@ def flat(x: F32) -> F32:
     return x.reshape(len(x), -1)
 
 
+def planes(x: F32) -> F32:
+    """Return an array of images (n, c, h, w) as (n, c, pixels)."""
+    return x.reshape(*x.shape[:2], -1)
+
+
 def window_text(size: int, stride_x: int, stride_y: int) -> str:
     """Return ``size x size / stride`` as Darknet prints it."""
     stride = f"{stride_x}" if stride_x == stride_y else f"{stride_x}x{stride_y}"

@@ -131,6 +131,8 @@ def test_the_last_row_is_dark_where_rounding_says_so_and_only_there() -> None:
         mended = resize_image(white, 2, new, mend_last_row=True)
         assert same_bits(mended[:, :-1], out[:, :-1])
         assert (mended[0, -1] == 1).all(), (old, new)
+        rows = np.arange(old, dtype=np.float32).reshape(1, old, 1)
+        assert (resize_image(rows, 2, new, mend_last_row=True)[0, -1] == old - 1).all(), (old, new)
     assert goes_dark(333, 320)
     assert 0.01 < dark / len(pairs) < 0.08
 

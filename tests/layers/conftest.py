@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import pytest
 
+import darknet_bn as dn
 from darknet_bn.cfg import parse_cfg
 from darknet_bn.dialect import ALEXEYAB, Dialect
 from darknet_bn.layers import LAYERS
@@ -34,11 +35,31 @@ def windows() -> Callable[..., Iterator[tuple[tuple[int, ...], list[np.float32]]
     return _windows
 
 
+@pytest.fixture
+def matrix() -> Callable[..., np.ndarray]:
+    """Multiply rows by the matrix of one part of a layer, as plain as can be, in float64."""
+    return _matrix
+
+
+def _matrix(model: dn.Model, layer: int, part: str, x: np.ndarray) -> np.ndarray:
+    p = {
+        name.removeprefix(f"{part}."): array.astype(np.float64)
+        for name, array in model.params[layer].items()
+        if name.startswith(f"{part}.")
+    }
+    z = x.astype(np.float64) @ p["weights"].reshape(len(p["weights"]), -1).T
+    if "scales" not in p:
+        return z + p["biases"]
+    sigma = model.dialect.sigma(p["rolling_variance"])
+    return (z - p["rolling_mean"]) / sigma * p["scales"] + p["biases"]
+
+
 def _run_layer(
     layer: Layer,
     *xs: np.ndarray,
     dialect: Dialect = ALEXEYAB,
     params: Mapping[str, np.ndarray] | None = None,
+    time_steps: int = 1,
 ) -> np.ndarray:
     shapes = tuple(Shape(*x.shape[1:]) if x.ndim == 4 else Shape(x.shape[1], flat=True) for x in xs)
     out = layer.out_shape(shapes)
@@ -47,7 +68,7 @@ def _run_layer(
     assert {name: array.shape for name, array in given.items()} == declared
     y, whole = _with_margins(np.full((len(xs[0]), *out.dims), np.nan, np.float32))
     inputs = [_with_margins(x)[0] for x in xs]
-    layer.step(shapes, given, Setting(dialect, exact=True))(inputs, y)
+    layer.step(shapes, given, Setting(dialect, exact=True, time_steps=time_steps))(inputs, y)
     assert (whole[:, :3] == _CANARY).all()
     assert (whole[:, -2:] == _CANARY).all()
     for before, after in zip(xs, inputs, strict=True):

@@ -15,7 +15,7 @@ from darknet_bn.layers.batchnorm import BatchNorm
 from darknet_bn.layers.connected import Connected
 from darknet_bn.layers.convolutional import Convolutional
 from darknet_bn.layers.net import Net
-from darknet_bn.layers.options import Options, option
+from darknet_bn.layers.options import Options, fact, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,12 @@ class Sample(Options):
 @dataclass(frozen=True, kw_only=True)
 class Needy(Options):
     layers: tuple[int, ...] = option((), required=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told(Options):
+    everywhere: int = option(3, extended=True, stray=True)
+    eps: float = fact(lambda dialect: dialect.eps)
 
 
 def read(text: str, dialect: Dialect = ALEXEYAB) -> tuple[Sample, list[str]]:
@@ -274,6 +280,27 @@ class TestUnknownKeys:
     def test_sets_of_keys_and_words(self) -> None:
         assert Sample.extended_keys() == {"newer"}
         assert Sample.extended_words() == {"shade": {"neon"}}
+
+    def test_a_stray_key_tells_nothing_of_the_program(self) -> None:
+        assert Told.extended_keys() == frozenset()
+        cfg = parse_cfg("[net]\neverywhere=9\n")
+        odd: list[str] = []
+        assert Told.read(cfg, 0, PJREDDIE, odd.append).everywhere == 3
+        assert odd == [
+            "line 2: [net]: everywhere: unknown to pjreddie, not used (alexeyab knows it)"
+        ]
+        assert Told.read(cfg, 0, ALEXEYAB, odd.append).everywhere == 9
+        assert len(odd) == 1
+
+
+def test_what_the_dialect_says_no_cfg_can_change() -> None:
+    cfg = parse_cfg("[net]\neps=0.5\n")
+    for dialect in (ALEXEYAB, PJREDDIE):
+        odd: list[str] = []
+        assert Told.read(cfg, 0, dialect, odd.append).eps == dialect.eps
+        assert odd == ["line 2: [net]: eps: unknown option, not used"]
+    assert set(Told.declared()) == {"everywhere"}
+    assert Told() == Told.read(parse_cfg("[net]\n"), 0, PJREDDIE, print)
 
 
 # The tables of keys in the description of the formats.

@@ -9,7 +9,9 @@ from darknet_bn.dialect import ALEXEYAB, PJREDDIE
 from darknet_bn.errors import CfgError, ShapeError
 from darknet_bn.layers.base import Shape
 from darknet_bn.layers.region import Region
+from darknet_bn.tree import parse_tree
 
+TREE = parse_tree(b"a\nb\nc 0\nd 0\n")
 SIZES = [(3, 2, 4, 1, 3, 4), (1, 3, 4, 3, 2, 1), (2, 1, 5, 2, 3, 3), (5, 20, 4, 2, 13, 13)]
 
 
@@ -62,6 +64,26 @@ def test_cells_of_alexeyab(run, num, classes, coords, n, h, w, shares):
     np.testing.assert_allclose(y.reshape(cells.shape), cells, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("dialect", [PJREDDIE, ALEXEYAB], ids=lambda dialect: dialect.name)
+@pytest.mark.parametrize(("num", "n", "h", "w"), [(2, 1, 3, 4), (1, 3, 2, 1), (3, 2, 60, 50)])
+def test_shares_of_each_group_of_a_tree(run, num, n, h, w, dialect):
+    x = random_input(num, 4, 4, n, h, w)
+    y = run(Region(num=num, classes=4, tree=TREE), x, dialect=dialect)
+    plain = run(Region(num=num, classes=4), x, dialect=dialect)
+    expected = x.astype(np.float64).reshape(n, num, 9, h, w)
+    for first in (5, 7):
+        expected[:, :, first : first + 2] = softmax(expected[:, :, first : first + 2], 2)
+    if dialect.region_by_cell:
+        expected = expected.transpose(0, 3, 4, 1, 2)
+        y, plain = (each.reshape(expected.shape) for each in (y, plain))
+    else:
+        expected = expected.transpose(0, 1, 3, 4, 2)
+        y, plain = (each.reshape(n, num, 9, h, w).transpose(0, 1, 3, 4, 2) for each in (y, plain))
+    # float32 exponentials of values up to 12
+    np.testing.assert_allclose(y[..., 5:], expected[..., 5:], rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(y[..., :5], plain[..., :5])
+
+
 def test_alexeyab_has_no_background(run):
     x = random_input(2, 3, 4, 2, 3, 4)
     plain, background = (
@@ -84,7 +106,9 @@ def test_options(read):
 def test_what_does_not_fit_is_refused(read):
     with pytest.raises(ShapeError, match=r"expected filters=125: 5 anchors x \(4 \+ 1 \+ 20 class"):
         Region(num=5, classes=20).out_shape((Shape(425, 13, 13),))
-    with pytest.raises(ShapeError, match=r"tree: .*not supported yet"):
-        read("[region]\ntree=data/9k.tree").out_shape((Shape(25, 13, 13),))
+    with pytest.raises(ShapeError, match=r"tree: .*as many lines.*expected 20, found 4\)"):
+        Region(tree=TREE).out_shape((Shape(25, 13, 13),))
+    with pytest.raises(ShapeError, match=r"\[region\]: tree: boxes .* are not supported yet"):
+        Region(tree=TREE, classes=4).boxes(np.zeros((9, 2, 2)), Shape(3, 8, 8), 0.5, PJREDDIE)
     with pytest.raises(CfgError, match="coords: the value is too small"):
         read("[region]\ncoords=3")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from builders import cfg_text, random_model
 
+import darknet_bn as dn
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE
 from darknet_bn.errors import CfgError, ShapeError
 from darknet_bn.layers.base import Shape
@@ -62,7 +64,7 @@ random=1
 
 def test_anchors_of_the_mask(read):
     layer = read(CFG)
-    assert layer.masks == (3, 4, 5)
+    assert tuple(layer.masks) == (3, 4, 5)
     assert layer.anchor_sizes == ((81, 82), (135, 169), (344, 319))
     assert layer.filters_per_class() == 3
     assert layer.out_shape((Shape(255, 13, 13),)) == Shape(255, 13, 13)
@@ -88,9 +90,25 @@ def test_options_of_alexeyab(read):
         read("[yolo]\niou_loss=cious")
 
 
+def test_the_layer_of_the_embedding_keeps_its_number_where_a_layer_goes():
+    model = random_model(
+        cfg_text(
+            "[convolutional] filters=6 size=1 activation=linear",
+            "[batchnorm]",
+            "[convolutional] filters=6 size=1",
+            "[yolo] classes=1 embedding_layer=2",
+        )
+    )
+    folded = dn.fold_batchnorm(model).network.nodes
+    assert len(folded) == 3
+    assert folded[2].layer.embedding_layer == 1
+
+
 def test_what_does_not_fit_is_refused():
     layer = Yolo(num=6, mask=(0, 1, 2), classes=2)
     with pytest.raises(ShapeError, match=r"expected filters=21: 3 masks x \(5 \+ 2 classes\), fou"):
         layer.out_shape((Shape(255, 13, 13),))
     with pytest.raises(ShapeError, match="no image shape"):
         layer.out_shape((Shape(21, flat=True),))
+    with pytest.raises(ShapeError, match="expected filters=53687091175: 2147483647 masks x"):
+        Yolo(num=2**31 - 1).out_shape((Shape(255, 13, 13),))  # at once, and without a list of them

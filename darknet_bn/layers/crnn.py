@@ -1,0 +1,69 @@
+"""``[crnn]``: an image as state, which convolutions carry from one time step to the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from darknet_bn.layers.activation import activation_option
+from darknet_bn.layers.base import Layer, Shape, Shapes
+from darknet_bn.layers.convolutional import Convolutional
+from darknet_bn.layers.options import fact, option
+from darknet_bn.layers.recurrent import require_same_image
+from darknet_bn.layers.rnn import Elman
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crnn(Elman):
+    """Three convolutions.  C: ``src/crnn_layer.c``.
+
+    pjreddie's takes the width of the image for its height, and its height for its width: it reads
+    the same values as rows of another length.  That is reproduced.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("crnn",)
+
+    output: int | None = option(
+        lambda dialect: 1 if dialect.extended else None, at_least=1, extended=True
+    )
+    hidden: int = option(1, at_least=1, extended=True)
+    output_filters: int = option(1, at_least=1, original=True)
+    hidden_filters: int = option(1, at_least=1, original=True)
+    size: int = option(3, at_least=1, extended=True)
+    stride: int = option(1, at_least=1, extended=True)
+    dilation: int = option(1, at_least=1, extended=True)
+    pad: bool = option(lambda dialect: not dialect.extended, extended=True)
+    padding: int = option(0, at_least=0, extended=True)
+    groups: int = option(1, extended=True)
+    xnor: bool = option(False, extended=True)
+    activation: str = activation_option("logistic", "all")
+    swaps_sides: bool = fact(lambda dialect: dialect.crnn_swaps_sides)
+
+    def part(self, name: str, *, hidden: bool) -> Layer:
+        """Return a convolution; each program has its own keys for the filters."""
+        if self.output is None:
+            filters = self.hidden_filters if hidden else self.output_filters
+        else:
+            filters = self.hidden if hidden else self.output
+        return Convolutional(
+            filters=filters,
+            size=self.size,
+            stride=self.stride,
+            dilation=self.dilation,
+            pad=self.pad,
+            padding=self.padding,
+            groups=self.groups,
+            xnor=self.xnor,
+            activation=self.activation,
+            batch_normalize=self.batch_normalize,
+        )
+
+    def seen(self, x: Shape) -> Shape:
+        """Return the image as the program takes it."""
+        return Shape(x.c, x.w, x.h) if self.swaps_sides and not x.flat else x
+
+    def out_shape(self, xs: Shapes) -> Shape:
+        """Keep the size of the image as it is seen."""
+        state = self.state_shape(xs[0])
+        require_same_image(self.seen(xs[0]), state)
+        return self.parts()[-1].layer.out_shape((state,))

@@ -1,0 +1,65 @@
+"""``[crop]``: the middle of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.errors import ShapeError, Where
+from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
+from darknet_bn.layers.options import option
+from darknet_bn.layers.shapes import image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crop(Layer):
+    """Cut out the middle, and stretch 0..1 to -1..1.  C: ``src/crop_layer.c``.
+
+    In training it is another part each time, and flipped, turned and coloured otherwise.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("crop",)
+
+    crop_width: int = option(1, at_least=1)
+    crop_height: int = option(1, at_least=1)
+    noadjust: bool = option(False)
+    flip: bool = option(False)
+    angle: float = option(0.0)
+    saturation: float = option(1.0)
+    exposure: float = option(1.0)
+    shift: float = option(0.0)
+
+    def out_shape(self, xs: Shapes) -> Shape:
+        """Give ``crop_width`` and ``crop_height``, which must fit into the image."""
+        x = image(xs[0])
+        for key, size, room in (
+            ("crop_width", self.crop_width, x.w),
+            ("crop_height", self.crop_height, x.h),
+        ):
+            if size > room:
+                raise ShapeError(
+                    "the part is larger than the image",
+                    where=Where(key=key),
+                    expected=f"at most {room}",
+                    found=f"{size}",
+                )
+        return Shape(x.c, self.crop_height, self.crop_width)
+
+    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+        """Copy the middle, and stretch it."""
+        top, left = (xs[0].h - self.crop_height) // 2, (xs[0].w - self.crop_width) // 2
+        rows, columns = slice(top, top + self.crop_height), slice(left, left + self.crop_width)
+
+        def crop(xs: Sequence[F32], y: F32) -> None:
+            middle = xs[0][:, :, rows, columns]
+            if self.noadjust:
+                np.copyto(y, middle)
+            else:
+                np.multiply(middle, 2, out=y)
+                np.subtract(y, 1, out=y)
+
+        return crop

@@ -1,0 +1,148 @@
+"""``[deconvolutional]``: a convolution backwards, which makes images larger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.dialect import Dialect
+from darknet_bn.errors import ShapeError, Where
+from darknet_bn.kernels.activations import ACTIVATIONS, Epilogue, activate_array
+from darknet_bn.kernels.batchnorm_layer import forward_batchnorm_layer
+from darknet_bn.kernels.deconvolutional_layer import forward_deconvolutional_layer
+from darknet_bn.kernels.im2col import ConvGeometry
+from darknet_bn.layers.activation import activation_option
+from darknet_bn.layers.base import (
+    Affine,
+    Cost,
+    Layer,
+    Param,
+    Params,
+    Setting,
+    Shape,
+    Shapes,
+    Step,
+    normal,
+)
+from darknet_bn.layers.normalised import batch_norm_params, rolling_affine, scaled_rows
+from darknet_bn.layers.options import option
+from darknet_bn.layers.shapes import image, window_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deconvolutional(Layer):
+    """Spread every pixel over a window.  C: pjreddie's ``src/deconvolutional_layer.c``.
+
+    Its program writes the weights of this section, and divides by zero when it reads them.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("deconvolutional", "deconv")
+    original: ClassVar[bool] = True
+
+    filters: int = option(1, at_least=1)
+    size: int = option(1, at_least=1)
+    stride: int = option(1, at_least=1)
+    pad: bool = option(False)
+    padding: int = option(0, at_least=0)
+    activation: str = activation_option("logistic")
+    batch_normalize: bool = option(False)
+
+    @property
+    def _geometry(self) -> ConvGeometry:
+        pad = self.size // 2 if self.pad else self.padding
+        return ConvGeometry(size=self.size, stride_x=self.stride, stride_y=self.stride, pad=pad)
+
+    def out_shape(self, xs: Shapes) -> Shape:
+        """Give the pixels of all windows, without the padding."""
+        x, pad = image(xs[0]), self._geometry.pad
+        if self.numload:
+            raise ShapeError(
+                "the file holds these weights by input channel, not by filter",
+                where=Where(key="numload"),
+                expected="no such option",
+                found=f"{self.numload}",
+            )
+        h, w = ((side - 1) * self.stride + self.size - 2 * pad for side in (x.h, x.w))
+        if h < 1 or w < 1:
+            raise ShapeError(
+                "the padding takes the whole image away",
+                expected=f"less than {self.size} with a stride of {self.stride} for {x.w} x {x.h}",
+                found=f"padding {pad}",
+            )
+        return Shape(self.filters, h, w)
+
+    def params(self, xs: Shapes, dialect: Dialect) -> tuple[Param, ...]:
+        """Biases, what batch norm needs, weights (c, f, k, k): the input channel comes first."""
+        x, y = xs[0], self.out_shape(xs)
+        norm = batch_norm_params(self.filters, stored=not self.dontloadscales)
+        return (
+            Param("biases", (self.filters,)),
+            *(norm if self.batch_normalize else ()),
+            Param(
+                "weights",
+                (x.c, self.filters, self.size, self.size),
+                init=normal(0.02 * (y.h * y.w) / (x.h * x.w)),
+            ),
+        )
+
+    @property
+    def batch_norm(self) -> Literal["inside", "alone"] | None:
+        """Batch norm comes behind the weights, where there is any."""
+        return "inside" if self.batch_normalize else None
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether nothing bends what the weights give."""
+        return self.activation == "linear"
+
+    def affines(self, p: Params, dialect: Dialect) -> Mapping[str, Affine]:
+        """Return what the batch norm amounts to."""
+        return {"": rolling_affine(p, dialect)} if self.batch_normalize else {}
+
+    def absorb(self, p: Params, affines: Mapping[str, Affine]) -> dict[str, F32]:
+        """Multiply scale and shift into weights and biases; the filter is the second axis."""
+        scale, shift = affines[""].scale, affines[""].shift
+        if not self.batch_normalize:
+            shift = shift + scale * p["biases"]
+        c, f, k, _ = p["weights"].shape
+        rows = scaled_rows(p["weights"].reshape(c * f, k * k), np.tile(scale, c))
+        return {"biases": shift.astype(np.float32), "weights": rows.reshape(c, f, k, k)}
+
+    def keeps_batch_norm(self) -> str | None:
+        """Statistics that the file does not hold cannot be folded."""
+        if self.dontload:
+            return "dontload: the file has no weights"
+        return "dontloadscales: the file has no statistics" if self.dontloadscales else None
+
+    def edits_without_batch_norm(self) -> dict[str, str | None]:
+        """Turn batch norm off."""
+        return {"batch_normalize": "0"}
+
+    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+        """Spread, normalise, activate."""
+        affines = self.affines(p, setting.dialect)
+        behind = setting.exact and bool(affines)  # batch norm follows as a pass of its own
+        q = self.absorb(p, affines) if affines and not setting.exact else p
+        activation = ACTIVATIONS[self.activation]
+        epilogue = Epilogue(None, None) if behind else Epilogue(q["biases"], activation)
+
+        def spread(xs: Sequence[F32], y: F32) -> None:
+            forward_deconvolutional_layer(xs[0], q["weights"], self._geometry, epilogue, y)
+            if behind:
+                forward_batchnorm_layer(y, p, train=False, dialect=setting.dialect, out=y)
+                activate_array(y, self.activation, out=y)
+
+        return spread
+
+    def cost(self, xs: Shapes) -> Cost:
+        """Count two operations a weight and input pixel."""
+        x = xs[0]
+        return Cost(2 * x.size * self.filters * self.size**2)
+
+    def size_text(self) -> str:
+        """``size x size / stride``."""
+        return window_text(self.size, self.stride, self.stride)

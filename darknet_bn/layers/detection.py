@@ -1,0 +1,87 @@
+"""``[detection]``: the detection head of YOLOv1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.dialect import Dialect
+from darknet_bn.errors import ShapeError, Where
+from darknet_bn.kernels.box import Boxes
+from darknet_bn.kernels.heads import get_detection_detections
+from darknet_bn.kernels.softmax import softmax_cpu
+from darknet_bn.layers.base import Params, Setting, Shape, Shapes, Step
+from darknet_bn.layers.head import Head
+from darknet_bn.layers.options import option
+from darknet_bn.layers.shapes import flat
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detection(Head):
+    """Pass the values on, with shares of the classes if asked.  C: ``src/detection_layer.c``.
+
+    They are the classes of each cell, then the objectness of each box of each cell, then the x, y,
+    w and h of each.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("detection",)
+    leaves_letterbox: ClassVar[bool] = False
+
+    coords: int = option(1, at_least=1)
+    classes: int = option(1, at_least=1)
+    num: int = option(1, at_least=1)
+    side: int = option(7, at_least=1)
+    softmax: bool = option(False)
+    sqrt: bool = option(False)
+    rescore: bool = option(False)
+    max: int = option(lambda dialect: 200 if dialect.extended else 90)
+    coord_scale: float = option(1.0)
+    object_scale: float = option(1.0)
+    noobject_scale: float = option(1.0)
+    class_scale: float = option(1.0)
+    forced: bool = option(False)
+    jitter: float = option(0.2)
+    random: bool = option(False)
+    reorg: bool = option(False)
+
+    def out_shape(self, xs: Shapes) -> Shape:
+        """Give as many values as come in, which must be those of all cells, without image shape."""
+        cell = (1 + self.coords) * self.num + self.classes
+        if xs[0].size != self.side**2 * cell:
+            raise ShapeError(
+                "the layer before has not the outputs that this head needs",
+                expected=f"output={self.side**2 * cell}: {self.side} x {self.side} cells x "
+                f"({self.num} x (1 + {self.coords}) + {self.classes} classes)",
+                found=f"{xs[0].size}",
+            )
+        return Shape(xs[0].size, flat=True)
+
+    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+        """Copy, and make shares of the classes of each cell."""
+        cells, classes = self.side**2, self.classes
+
+        def share(xs: Sequence[F32], y: F32) -> None:
+            np.copyto(y, flat(xs[0]))
+            if self.softmax:
+                for image in y:
+                    of_cells = image[: cells * classes].reshape(cells, classes)
+                    softmax_cpu(of_cells, 1, of_cells)
+
+        return share
+
+    def boxes(self, y: F32, net: Shape, threshold: float, dialect: Dialect) -> Boxes:
+        """Return all boxes."""
+        if self.coords != 4:
+            raise ShapeError(
+                "there are no boxes without x, y, w and h",
+                where=Where(section="detection", key="coords"),
+                expected="coords=4",
+                found=f"{self.coords}",
+            )
+        return get_detection_detections(
+            y, self.side, self.num, self.classes, threshold, sqrt=self.sqrt
+        )

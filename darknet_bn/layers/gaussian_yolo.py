@@ -1,0 +1,38 @@
+"""``[Gaussian_yolo]``: a ``[yolo]`` that also says how uncertain its boxes are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, cast
+
+from darknet_bn.arrays import F32
+from darknet_bn.dialect import Dialect
+from darknet_bn.kernels.box import Boxes
+from darknet_bn.kernels.heads import Point, get_gaussian_yolo_detections
+from darknet_bn.layers.anchor_head import AnchorHead
+from darknet_bn.layers.base import Shape
+from darknet_bn.layers.options import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianYolo(AnchorHead):
+    """Squash everything but width and height.  C: ``src/gaussian_yolo_layer.c`` of AlexeyAB.
+
+    Each anchor has the planes x, y, w, h, each in front of how uncertain it is, objectness, and one
+    for each class.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("Gaussian_yolo",)
+    extended: ClassVar[bool] = True
+    box: ClassVar[int] = 9
+    raw: ClassVar[tuple[slice, ...]] = (slice(4, 5), slice(6, 7))
+    stretched: ClassVar[tuple[slice, ...]] = (slice(0, 1), slice(2, 3))
+
+    uc_normalizer: float = option(1.0)
+    yolo_point: str = option("center", choices=("center", "left_top", "right_bottom"))
+
+    def boxes(self, y: F32, net: Shape, threshold: float, dialect: Dialect) -> Boxes:
+        """Return the boxes with an objectness over the threshold."""
+        point = cast("Point", self.yolo_point)
+        size = (net.h, net.w)
+        return get_gaussian_yolo_detections(y, self.anchor_sizes, size, threshold, yolo_point=point)

@@ -1,0 +1,51 @@
+"""``[history]``: the images before, as further channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from darknet_bn.arrays import F32
+from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
+from darknet_bn.layers.options import fact, option
+from darknet_bn.layers.recurrent import by_time, remembered
+from darknet_bn.layers.shapes import image
+
+
+@dataclass(frozen=True, kw_only=True)
+class History(Layer):
+    """An image and the ones before it in the sequence, the newest first; zeros before the first.
+
+    C: ``src/history_layer.c``.  With ``time_steps=1`` that remembers nothing, which is
+    reproduced; of several images it copies the channels into each other, which is not.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("history",)
+    extended: ClassVar[bool] = True
+    recurrent: ClassVar[bool] = True
+
+    history_size: int = option(4, at_least=1)
+    needs_steps: bool = fact(lambda dialect: dialect.history_needs_steps)
+
+    def out_shape(self, xs: Shapes) -> Shape:
+        """Multiply the channels by ``history_size``."""
+        x = image(xs[0])
+        return Shape(x.c * self.history_size, x.h, x.w)
+
+    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+        """Put each image in front of what there was at the time step before."""
+        new, old = xs[0].c, xs[0].c * (self.history_size - 1)
+        forgets = self.needs_steps and setting.time_steps == 1
+
+        def shift(xs: Sequence[F32], y: F32) -> None:
+            out = by_time(y, setting.time_steps)
+            before = remembered(setting, "output", out[0])
+            for now, x in zip(out, by_time(xs[0], setting.time_steps), strict=True):
+                now[:, :new] = x
+                now[:, new:] = before[:, :old]
+                before = now
+            if not forgets:
+                setting.state["output"] = before.copy()
+
+        return shift

@@ -1,0 +1,51 @@
+"""``[implicit]``: trained values that depend on no input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.dialect import Dialect
+from darknet_bn.layers.base import Layer, Param, Params, Setting, Shape, Shapes, Step
+from darknet_bn.layers.options import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class Implicit(Layer):
+    """Give the same for every image.  C: ``src/representation_layer.c`` of AlexeyAB."""
+
+    names: ClassVar[tuple[str, ...]] = ("implicit",)
+    extended: ClassVar[bool] = True
+
+    filters: int = option(128, at_least=1)
+    atoms: int = option(1, at_least=1)
+    mean: float = option(0.0)
+    std: float = option(0.2)
+
+    def sources(self, index: int) -> tuple[int, ...]:
+        """Return none."""
+        return ()
+
+    def out_shape(self, xs: Shapes) -> Shape:
+        """Give ``filters`` channels of ``atoms`` rows of one pixel."""
+        return Shape(self.filters, self.atoms, 1)
+
+    def params(self, xs: Shapes, dialect: Dialect) -> tuple[Param, ...]:
+        """Return the values, filter by filter."""
+        return (Param("weights", (self.filters, self.atoms), init=self._draw),)
+
+    def _draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> F32:
+        return rng.uniform(self.mean - self.std, self.mean + self.std, shape).astype(np.float32)
+
+    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+        """Copy them for every image."""
+        weights = p["weights"]
+
+        def repeat(xs: Sequence[F32], y: F32) -> None:
+            np.copyto(y[:, :, :, 0], weights)
+
+        return repeat

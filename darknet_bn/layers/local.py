@@ -1,0 +1,98 @@
+"""``[local]``: a convolution whose filters differ from pixel to pixel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from darknet_bn.arrays import F32
+from darknet_bn.dialect import Dialect
+from darknet_bn.errors import ShapeError, Where
+from darknet_bn.kernels.activations import ACTIVATIONS
+from darknet_bn.kernels.im2col import ConvGeometry
+from darknet_bn.kernels.local_layer import forward_local_layer
+from darknet_bn.layers.activation import activation_option
+from darknet_bn.layers.base import (
+    Cost,
+    Layer,
+    Param,
+    Params,
+    Setting,
+    Shape,
+    Shapes,
+    Step,
+    uniform,
+)
+from darknet_bn.layers.options import option
+from darknet_bn.layers.shapes import image, window_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Local(Layer):
+    """Filters of its own for every output pixel.  C: ``src/local_layer.c``.
+
+    It has no batch norm.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("local",)
+
+    filters: int = option(1, at_least=1)
+    size: int = option(1, at_least=1)
+    stride: int = option(1, at_least=1)
+    pad: bool = option(False)
+    activation: str = activation_option("logistic")
+
+    @property
+    def _geometry(self) -> ConvGeometry:
+        return ConvGeometry(
+            size=self.size, stride_x=self.stride, stride_y=self.stride, pad=int(self.pad)
+        )
+
+    def out_shape(self, xs: Shapes) -> Shape:
+        """Slide over the image, with one pixel around it if ``pad`` is on."""
+        x = image(xs[0])
+        if self.pad and self.size != 3:
+            raise ShapeError(
+                "Darknet mixes up the windows here: it pads by one pixel, and counts the windows "
+                "as if that were half their size",
+                where=Where(key="pad"),
+                expected="size=3, or pad=0",
+                found=f"size={self.size}",
+            )
+        h, w = self._geometry.out_hw(x.h, x.w)
+        if h < 1 or w < 1:
+            raise ShapeError(
+                f"filters of size {self.size} do not fit into the image",
+                expected=f"at least {self.size} x {self.size} with its padding",
+                found=f"{x.w} x {x.h}, padding {int(self.pad)}",
+            )
+        return Shape(self.filters, h, w)
+
+    def params(self, xs: Shapes, dialect: Dialect) -> tuple[Param, ...]:
+        """Return one bias for each output, then the filters of each output pixel.
+
+        Of these C draws only those of the first pixel, and leaves the others at zero.
+        """
+        y = self.out_shape(xs)
+        filters = (self.filters, xs[0].c, self.size, self.size)
+        draw = uniform(math.sqrt(2.0 / math.prod(filters[1:])))
+        return (Param("biases", y.dims), Param("weights", (y.h * y.w, *filters), init=draw))
+
+    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+        """Multiply, add, activate."""
+        activation = ACTIVATIONS[self.activation]
+
+        def multiply(xs: Sequence[F32], y: F32) -> None:
+            forward_local_layer(xs[0], p["weights"], p["biases"], self._geometry, activation, y)
+
+        return multiply
+
+    def cost(self, xs: Shapes) -> Cost:
+        """Count two operations a weight."""
+        return Cost(2 * self.out_shape(xs).size * xs[0].c * self.size**2)
+
+    def size_text(self) -> str:
+        """``size x size / stride``."""
+        return window_text(self.size, self.stride, self.stride)

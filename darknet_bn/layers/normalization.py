@@ -1,0 +1,46 @@
+"""``[normalization]``: the response normalisation of AlexNet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from darknet_bn.arrays import F32
+from darknet_bn.kernels.normalization_layer import forward_normalization_layer
+from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
+from darknet_bn.layers.options import option
+from darknet_bn.layers.shapes import image, planes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalization(Layer):
+    """Divide by the channels around.  C: ``src/normalization_layer.c``."""
+
+    names: ClassVar[tuple[str, ...]] = ("normalization", "lrn")
+
+    size: int = option(5, at_least=1)
+    alpha: float = option(1e-4)
+    beta: float = option(0.75)
+    kappa: float = option(1.0)
+
+    def out_shape(self, xs: Shapes) -> Shape:
+        """Keep the shape."""
+        return image(xs[0])
+
+    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+        """Normalise."""
+
+        def normalise(xs: Sequence[F32], y: F32) -> None:
+            x, out = planes(xs[0]), planes(y)
+            forward_normalization_layer(
+                x,
+                self.size,
+                self.alpha,
+                self.beta,
+                self.kappa,
+                out,
+                misses_one=setting.dialect.normalization_misses_one,
+            )
+
+        return normalise

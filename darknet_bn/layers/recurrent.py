@@ -1,0 +1,192 @@
+"""What recurrent layers have in common: they consist of other layers, and remember."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, TypeVar
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.dialect import Dialect
+from darknet_bn.errors import ShapeError
+from darknet_bn.layers.base import (
+    Affine,
+    Cost,
+    Layer,
+    Param,
+    Params,
+    Setting,
+    Shape,
+    Shapes,
+    Step,
+)
+from darknet_bn.layers.options import option
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A layer inside a recurrent one.
+
+    Attributes
+    ----------
+    name : str
+        What the names of its parameters begin with, and a dot.
+    layer : Layer
+    of_state : bool
+        Whether it reads what the layer remembers, or what comes in.
+    """
+
+    name: str
+    layer: Layer
+    of_state: bool = False
+
+
+@dataclass(frozen=True)
+class PartStep:
+    """The step of a part, with the arrays it takes.
+
+    Attributes
+    ----------
+    step : Step
+    x, y : Shape
+        What goes in and out.
+    """
+
+    step: Step
+    x: Shape
+    y: Shape
+
+    def __call__(self, x: F32, out: F32 | None = None) -> F32:
+        """Return what comes out: in an array of its own, if not in ``out``."""
+        if out is None:
+            out = np.empty((len(x), *self.y.dims), np.float32)
+        self.step([x.reshape(len(x), *self.x.dims)], out.reshape(len(x), *self.y.dims))
+        return out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recurrent(Layer):
+    """A layer of parts, each a layer with weights, some of which read what it remembers.
+
+    Where there is batch norm, each part has its own.
+    """
+
+    recurrent: ClassVar[bool] = True
+
+    batch_normalize: int = option(0)
+
+    @abstractmethod
+    def parts(self) -> tuple[Part, ...]:
+        """Return the parts, in the order of the file."""
+
+    def seen(self, x: Shape) -> Shape:
+        """Return the shape in which the parts see the input."""
+        return x
+
+    def state_shape(self, x: Shape) -> Shape:
+        """Return the shape of what the layer remembers: what a part makes of the input."""
+        part = next(part for part in self.parts() if not part.of_state)
+        return part.layer.out_shape((self.seen(x),))
+
+    def params(self, xs: Shapes, dialect: Dialect) -> tuple[Param, ...]:
+        """Those of one part behind those of another, as ``part.weights``."""
+        return tuple(
+            replace(param, name=f"{part.name}.{param.name}")
+            for part, x in self._with_inputs(xs)
+            for param in part.layer.params((x,), dialect)
+        )
+
+    @property
+    def batch_norm(self) -> Literal["inside", "alone"] | None:
+        """Batch norm comes behind the weights of every part, or of none."""
+        return "inside" if self.batch_normalize else None
+
+    def affines(self, p: Params, dialect: Dialect) -> Mapping[str, Affine]:
+        """Return what the batch norm of each part amounts to."""
+        return {
+            f"{part.name}.{prefix}": affine
+            for part in self.parts()
+            for prefix, affine in part.layer.affines(_within(p, part), dialect).items()
+        }
+
+    def absorb(self, p: Params, affines: Mapping[str, Affine]) -> dict[str, F32]:
+        """Multiply scales and shifts into the weights and biases of each part."""
+        return {
+            f"{part.name}.{name}": array
+            for part in self.parts()
+            for name, array in part.layer.absorb(_within(p, part), _within(affines, part)).items()
+        }
+
+    def keeps_batch_norm(self) -> str | None:
+        """Weights that the file does not hold, or that one part cannot give, cannot be folded."""
+        if self.dontload:
+            return "dontload: the file has no weights"
+        return next(filter(None, (part.layer.keeps_batch_norm() for part in self.parts())), None)
+
+    def edits_without_batch_norm(self) -> dict[str, str | None]:
+        """Turn batch norm off."""
+        return {"batch_normalize": "0"}
+
+    def part_steps(self, xs: Shapes, p: Params, setting: Setting) -> dict[str, PartStep]:
+        """Build the steps of the parts, by their names."""
+        return {
+            part.name: PartStep(
+                part.layer.step((x,), _within(p, part), setting), x, part.layer.out_shape((x,))
+            )
+            for part, x in self._with_inputs(xs)
+        }
+
+    def cost(self, xs: Shapes) -> Cost:
+        """Add up the parts."""
+        return Cost(sum(part.layer.cost((x,)).flops for part, x in self._with_inputs(xs)))
+
+    def size_text(self) -> str:
+        """Return what a part says."""
+        return self.parts()[0].layer.size_text()
+
+    def _with_inputs(self, xs: Shapes) -> Iterator[tuple[Part, Shape]]:
+        state = self.state_shape(xs[0])
+        for part in self.parts():
+            yield part, state if part.of_state else self.seen(xs[0])
+
+
+def by_time(rows: F32, time_steps: int) -> F32:
+    """Return a batch (n, ...) as (time steps, sequences, ...), a view."""
+    return rows.reshape(time_steps, len(rows) // time_steps, *rows.shape[1:])
+
+
+def remembered(setting: Setting, name: str, like: F32) -> F32:
+    """Return what a layer has left under a name; zeros like an array where a sequence begins."""
+    state = setting.state.get(name)
+    return np.zeros_like(like) if state is None else state
+
+
+def require_same_image(x: Shape, state: Shape) -> None:
+    """Check that convolutions keep the size of an image, so that they can read what they made.
+
+    Raises
+    ------
+    ShapeError
+        They do not; Darknet would read and write behind its arrays.
+    """
+    if (state.h, state.w) != (x.h, x.w):
+        raise ShapeError(
+            "the convolutions of a recurrent layer have to keep the size of the image",
+            expected=f"{x.w} x {x.h} from size, stride and padding",
+            found=f"{state.w} x {state.h}",
+        )
+
+
+def _within(values: Mapping[str, T], part: Part) -> dict[str, T]:
+    """Return what is of a part, under the names it has there."""
+    prefix = f"{part.name}."
+    return {
+        name.removeprefix(prefix): value
+        for name, value in values.items()
+        if name.startswith(prefix)
+    }

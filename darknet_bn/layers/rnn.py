@@ -1,0 +1,87 @@
+"""``[rnn]``: a state of its own, added to what comes in at every time step."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from darknet_bn.arrays import F32
+from darknet_bn.layers.activation import activation_option
+from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
+from darknet_bn.layers.connected import Connected
+from darknet_bn.layers.options import fact, option
+from darknet_bn.layers.recurrent import Part, Recurrent, by_time, remembered
+
+_OF_STATE = {1: "logistic", 2: "loggy"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elman(Recurrent):
+    """What ``[rnn]`` and ``[crnn]`` have in common: three parts, each with its activation.
+
+    The state s of a time step is input(x) + self(s before), and s before itself with a shortcut;
+    the output is output(s).
+    """
+
+    shortcut: bool = option(False)
+
+    @abstractmethod
+    def part(self, name: str, *, hidden: bool) -> Layer:
+        """Return a part, of which the state or the output comes."""
+
+    def parts(self) -> tuple[Part, ...]:
+        """Return input, self and output."""
+        return (
+            Part("input", self.part("input", hidden=True)),
+            Part("self", self.part("self", hidden=True), of_state=True),
+            Part("output", self.part("output", hidden=False), of_state=True),
+        )
+
+    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+        """Make all that does not depend on the state at once, the states one by one."""
+        parts = self.part_steps(xs, p, setting)
+
+        def recur(xs: Sequence[F32], y: F32) -> None:
+            states = parts["input"](xs[0])
+            by_step = by_time(states, setting.time_steps)
+            before = remembered(setting, "state", by_step[0])
+            for state in by_step:
+                own = parts["self"](before)
+                if self.shortcut:
+                    state += before
+                state += own
+                before = state
+            setting.state["state"] = before.copy()
+            parts["output"](states, y)
+
+        return recur
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rnn(Elman):
+    """Three full matrices.  C: ``src/rnn_layer.c``."""
+
+    names: ClassVar[tuple[str, ...]] = ("rnn",)
+
+    output: int = option(1, at_least=1)
+    hidden: int | None = option(
+        lambda dialect: 1 if dialect.extended else None, at_least=1, extended=True, stray=True
+    )
+    activation: str = activation_option("logistic")
+    logistic: int = option(0, extended=True)
+    flat: bool = fact(lambda dialect: dialect.recurrent_is_flat)
+
+    def part(self, name: str, *, hidden: bool) -> Layer:
+        """Return a matrix; in pjreddie's the state is as long as the output."""
+        own = _OF_STATE.get(self.logistic) if name == "self" else None
+        return Connected(
+            output=self.hidden if hidden and self.hidden is not None else self.output,
+            activation=own or self.activation,
+            batch_normalize=self.batch_normalize,
+        )
+
+    def out_shape(self, xs: Shapes) -> Shape:
+        """Give ``output`` values."""
+        return Shape(self.output, flat=self.flat)

@@ -1,0 +1,43 @@
+"""``[crop]``."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from darknet_bn.errors import CfgError, ShapeError
+from darknet_bn.layers.base import Shape
+from darknet_bn.layers.crop import Crop
+
+
+@pytest.mark.parametrize("noadjust", [False, True])
+@pytest.mark.parametrize(
+    ("n", "h", "w", "height", "width"),
+    [(1, 9, 10, 6, 7), (3, 4, 4, 4, 4), (2, 5, 5, 2, 3), (2, 7, 6, 1, 1)],
+)
+def test_the_middle_is_cut_out_and_stretched(run, n, h, w, height, width, noadjust):
+    x = np.random.default_rng(1).random((n, 3, h, w), dtype=np.float32)
+    y = run(Crop(crop_width=width, crop_height=height, noadjust=noadjust), x)
+    for i in range(height):
+        for j in range(width):
+            pixel = x[:, :, i + (h - height) // 2, j + (w - width) // 2]
+            np.testing.assert_array_equal(y[:, :, i, j], pixel if noadjust else 2 * pixel - 1)
+
+
+def test_options_of_training_change_nothing(run, read):
+    x = np.random.default_rng(2).random((1, 3, 8, 8), dtype=np.float32)
+    layer = read(
+        "[crop]\ncrop_width=5\ncrop_height=4\nflip=1\nangle=10\nsaturation=1.5\nexposure=1.5\nshift=.1"
+    )
+    np.testing.assert_array_equal(run(layer, x), run(Crop(crop_width=5, crop_height=4), x))
+
+
+def test_what_does_not_fit_is_refused(read):
+    with pytest.raises(ShapeError, match=r"crop_width: .*expected at most 5, found 6\)"):
+        Crop(crop_width=6, crop_height=1).out_shape((Shape(3, 4, 5),))
+    with pytest.raises(ShapeError, match=r"crop_height: .*expected at most 4, found 5\)"):
+        Crop(crop_width=1, crop_height=5).out_shape((Shape(3, 4, 5),))
+    with pytest.raises(ShapeError, match="no image shape"):
+        Crop().out_shape((Shape(60, flat=True),))
+    with pytest.raises(CfgError, match="crop_width: the value is too small"):
+        read("[crop]\ncrop_width=0")

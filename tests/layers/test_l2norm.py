@@ -1,0 +1,31 @@
+"""``[l2norm]``."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from darknet_bn.dialect import PJREDDIE
+from darknet_bn.errors import ShapeError
+from darknet_bn.layers.base import Shape
+from darknet_bn.layers.l2norm import L2Norm
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 5, 4), (3, 1, 2, 3), (2, 64, 60, 50)])
+def test_every_pixel_has_length_one_and_its_direction(run, shape):
+    x = np.random.default_rng(1).standard_normal(shape, dtype=np.float32) * 3
+    y = run(L2Norm(), x)
+    expected = x / np.sqrt((x.astype(np.float64) ** 2).sum(1, keepdims=True))
+    np.testing.assert_allclose(y, expected, rtol=3e-7)  # a root and a quotient in float32
+    np.testing.assert_allclose((y.astype(np.float64) ** 2).sum(1), 1, rtol=1e-6)
+
+
+def test_a_pixel_of_zeros_has_no_direction(run):
+    x = np.zeros((1, 2, 1, 2), np.float32)
+    x[0, 0, 0, 1] = -3
+    np.testing.assert_array_equal(run(L2Norm(), x)[0, :, 0], [[np.nan, -1], [np.nan, 0]])
+
+
+def test_it_needs_pixels(read):
+    with pytest.raises(ShapeError, match="no image shape"):
+        read("[l2norm]", PJREDDIE).out_shape((Shape(60, flat=True),))
