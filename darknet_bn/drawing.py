@@ -29,7 +29,8 @@ _GOLDEN = (math.sqrt(5) - 1) / 2  # of a turn: the next hue lies far from all be
 _FIRST_HUE = 0.58
 _SHADES = ((0.80, 1.00), (0.95, 0.75), (0.50, 1.00))  # saturation and value, in turn
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
-_SMALLEST_TEXT = 9  # pixels; below, letters cannot be told apart
+_SMALL_TEXT = 11  # pixels: in small pictures,
+_SMALLEST_TEXT = 8  # and where a label would be wider than the picture
 
 
 class Detected(Protocol):
@@ -108,7 +109,7 @@ def draw_detections(
             thin = min(line, 1 + min(box[2] - box[0], box[3] - box[1]) // 4)
             draw.rectangle(box, outline=class_colour(each.class_id), width=thin)
             shown.append((each, box))
-    letters = max(_SMALLEST_TEXT, round((width + height) / 75))
+    letters = max(_SMALL_TEXT, round((width + height) / 75))
     path = None if font is None else os.fspath(font)
     labels = [
         (each, box, _label(_text(each, plain=path is None), letters, width, path))

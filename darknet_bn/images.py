@@ -231,14 +231,12 @@ def _planes(picture: Image, channels: int, where: Where) -> F32:
         grey = _unit(_within(np.asarray(picture), 65535, where) >> 8)
     elif picture.mode == "F":
         grey = _within(np.asarray(picture), 1, where)
-    elif channels == 1 and picture.mode in ("1", "L", "LA"):
-        grey = _unit(np.asarray(picture.convert("L")))
     else:
         colours = np.asarray(picture.convert("RGB")).transpose(2, 0, 1)
         if channels == 3:
             return _unit(colours)
         r, g, b = colours.astype(np.uint16)
-        grey = _unit((77 * r + 150 * g + 29 * b) >> 8)
+        grey = _unit((77 * r + 150 * g + 29 * b) >> 8)  # the three add up to 256: grey stays
     planes: F32 = np.broadcast_to(grey, (channels, *grey.shape))
     return planes
 

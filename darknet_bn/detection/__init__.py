@@ -5,12 +5,13 @@ letterbox, `nms` suppresses what overlaps, `list_detections` makes records of wh
 """
 
 from darknet_bn.detection.boxes import network_boxes, nms
-from darknet_bn.detection.records import Detection, detections, list_detections
+from darknet_bn.detection.records import ClassScore, Detection, detections, list_detections
 from darknet_bn.detection.text import detection_lines, detection_objects, label_lines
 from darknet_bn.kernels.box import Boxes
 
 __all__ = [
     "Boxes",
+    "ClassScore",
     "Detection",
     "detection_lines",
     "detection_objects",

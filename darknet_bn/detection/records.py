@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +12,20 @@ import numpy.typing as npt
 from darknet_bn.detection.boxes import ImageSizes, heads_of, network_boxes, sizes_of
 from darknet_bn.detection.boxes import nms as suppress
 from darknet_bn.dialect import Dialect
+from darknet_bn.errors import DarknetError
 from darknet_bn.kernels.box import Boxes, Size
 from darknet_bn.model import Model
 from darknet_bn.run import forward
+
+_HIDDEN = "dont_show"  # what names of classes begin with that are not to be shown
+
+
+class ClassScore(NamedTuple):
+    """A class, its name, and how probable it is, objectness included."""
+
+    class_id: int
+    label: str
+    probability: float
 
 
 @dataclass(frozen=True)
@@ -21,27 +34,41 @@ class Detection:
 
     Attributes
     ----------
-    class_id : int
-        The most probable class.
-    probability : float
-        Of that class, objectness included.
+    classes : tuple of ClassScore
+        All classes over the threshold that no better box has taken, in the order in which they are
+        printed: the best first (AlexeyAB, hank-ai), or by number (pjreddie).
     objectness : float
         How sure it is that there is anything; 1 for AlexeyAB's ``[region]``.
-    classes : tuple of (class, probability)
-        All classes over the threshold that no other box has taken, in the order in which they are
-        printed: the best first (AlexeyAB, hank-ai), or by number (pjreddie).
     box : tuple of float
         Centre x and y, width and height, as parts of the picture.
     image_size : (height, width)
         Of the picture, in pixels.
     """
 
-    class_id: int
-    probability: float
+    classes: tuple[ClassScore, ...]
     objectness: float
-    classes: tuple[tuple[int, float], ...]
     box: tuple[float, float, float, float]
     image_size: Size
+
+    @property
+    def best(self) -> ClassScore:
+        """The most probable class; of equal ones the first."""
+        return max(self.classes, key=lambda each: each.probability)
+
+    @property
+    def class_id(self) -> int:
+        """Of the most probable class."""
+        return self.best.class_id
+
+    @property
+    def label(self) -> str:
+        """Of the most probable class: its name, or its number where there are no names."""
+        return self.best.label
+
+    @property
+    def probability(self) -> float:
+        """Of the most probable class, objectness included."""
+        return self.best.probability
 
     @property
     def left(self) -> float:
@@ -63,6 +90,16 @@ class Detection:
         """Of the box, in pixels."""
         return self.box[3] * self.image_size[0]
 
+    @property
+    def right(self) -> float:
+        """Of the box, in pixels; may be outside of the picture."""
+        return self.left + self.width
+
+    @property
+    def bottom(self) -> float:
+        """Of the box, in pixels; may be outside of the picture."""
+        return self.top + self.height
+
 
 def detections(
     model: Model,
@@ -73,6 +110,7 @@ def detections(
     nms: float | None = 0.45,
     nms_kind: str | None = None,
     letterbox: bool | None = None,
+    names: Sequence[str] | None = None,
     exact: bool = False,
 ) -> list[list[Detection]]:
     """Find things in pictures.
@@ -93,6 +131,8 @@ def detections(
     letterbox : bool, optional
         Whether the pictures were letterboxed, and boxes are to be taken out of it again; by default
         what the program does: pjreddie's always, the forks' with ``letter_box=1`` in ``[net]``.
+    names : sequence of str, optional
+        Of the classes, as in `list_detections`.
     exact : bool
         As in `forward`.
 
@@ -104,7 +144,8 @@ def detections(
     Raises
     ------
     DarknetError
-        The network has no detection head, a threshold is not from 0 to 1, or there is no such kind.
+        The network has no detection head, a threshold is not from 0 to 1, there is no such kind, or
+        there are fewer names than classes.
     ShapeError
         The input or the sizes do not fit.
 
@@ -122,11 +163,14 @@ def detections(
     )
     kept = [suppress(each, nms or 0, kind=nms_kind or own.kind, beta=own.beta) for each in boxes]
     return [
-        list_detections(each, size, model.dialect) for each, size in zip(kept, sizes, strict=True)
+        list_detections(each, size, model.dialect, names)
+        for each, size in zip(kept, sizes, strict=True)
     ]
 
 
-def list_detections(boxes: Boxes, image_size: Size, dialect: Dialect) -> list[Detection]:
+def list_detections(
+    boxes: Boxes, image_size: Size, dialect: Dialect, names: Sequence[str] | None = None
+) -> list[Detection]:
     """Turn boxes into a list as the program prints it.
 
     Parameters
@@ -138,31 +182,52 @@ def list_detections(boxes: Boxes, image_size: Size, dialect: Dialect) -> list[De
     dialect : Dialect
         AlexeyAB's and hank-ai's go from left to right and print the best class of a box first;
         pjreddie's leaves all as it is.
+    names : sequence of str, optional
+        Of the classes; without it, their numbers stand for them.  AlexeyAB's and hank-ai's hide
+        those that begin with ``dont_show``.
 
     Returns
     -------
     found : list of Detection
         Boxes without any class are left out.
 
+    Raises
+    ------
+    DarknetError
+        There are fewer names than classes.
+
     Notes
     -----
     C: ``draw_detections`` (pjreddie) and ``draw_detections_v3`` (AlexeyAB) in ``src/image.c``.
     """
-    boxes = boxes.with_class()
+    labels = _labels(boxes.probabilities.shape[1], names)
+    shown = boxes.probabilities != 0
     if dialect.prints_by_left:
         left = boxes.xywh[:, 0] - boxes.xywh[:, 2] / 2
-        boxes = boxes.take(np.argsort(left, kind="stable"))
-    rows, numbers = np.nonzero(boxes.probabilities)
-    classes: list[list[tuple[int, float]]] = [[] for _ in range(len(boxes))]
-    values = boxes.probabilities[rows, numbers]
-    for row, number, value in zip(rows.tolist(), numbers.tolist(), values.tolist(), strict=True):
-        classes[row].append((number, value))
+        by_left = np.argsort(left, kind="stable")
+        boxes, shown = boxes.take(by_left), shown[by_left]
+        shown[:, [label.startswith(_HIDDEN) for label in labels]] = False
+    rows, numbers = np.nonzero(shown)
+    scores: dict[int, list[ClassScore]] = {row: [] for row in rows.tolist()}
+    values = boxes.probabilities[rows, numbers].tolist()
+    for row, number, value in zip(rows.tolist(), numbers.tolist(), values, strict=True):
+        scores[row].append(ClassScore(number, labels[number], value))
     found = []
-    for each, xywh, objectness in zip(
-        classes, boxes.xywh.tolist(), boxes.objectness.tolist(), strict=True
-    ):
-        best = max(each, key=lambda entry: entry[1])  # the first of equal ones, as in C
+    xywh, objectness = boxes.xywh.tolist(), boxes.objectness.tolist()
+    for row, classes in scores.items():
+        each = Detection(tuple(classes), objectness[row], tuple(xywh[row]), image_size)
         if dialect.prints_by_left:
-            each = [best, *(entry for entry in each if entry is not best)]
-        found.append(Detection(*best, objectness, tuple(each), tuple(xywh), image_size))
+            others = (score for score in classes if score is not each.best)
+            each = replace(each, classes=(each.best, *others))
+        found.append(each)
     return found
+
+
+def _labels(classes: int, names: Sequence[str] | None) -> Sequence[str]:
+    if names is None:
+        return [str(number) for number in range(classes)]
+    if len(names) < classes:
+        raise DarknetError(
+            "there are fewer names than classes", expected=f"{classes}", found=f"{len(names)}"
+        )
+    return names[:classes]

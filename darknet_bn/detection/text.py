@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from darknet_bn.detection.records import Detection
-from darknet_bn.errors import DarknetError
-
-_HIDDEN = "dont_show"  # what the names of classes begin with that AlexeyAB's does not print
 
 
-def detection_lines(
-    found: Iterable[Detection], names: Sequence[str] | None = None, *, positions: bool = False
-) -> list[str]:
+def detection_lines(found: Iterable[Detection], *, positions: bool = False) -> list[str]:
     """Return what Darknet prints of detections.
 
     Parameters
     ----------
     found : iterable of Detection
         Of one picture, as `detections` sorts them.
-    names : sequence of str, optional
-        Of the classes; without it, they have their numbers.  What begins with ``dont_show`` is
-        left out.
     positions : bool
         Whether to add the box in pixels, as AlexeyAB's does with ``-ext_output``.
 
@@ -33,64 +25,48 @@ def detection_lines(
     lines : list of str
         ``dog: 82%`` for each class of each box.
 
-    Raises
-    ------
-    DarknetError
-        There are fewer names than classes.
+    Notes
+    -----
+    C: ``draw_detections`` (pjreddie) and ``draw_detections_v3`` (AlexeyAB) in ``src/image.c``.
     """
     lines = []
     for each in found:
-        where = ""
-        if positions:
-            left, top, width, height = (
-                f"{_rounded(value):4.0f}"
-                for value in (each.left, each.top, each.width, each.height)
-            )
-            where = f"\t(left_x: {left}   top_y: {top}   width: {width}   height: {height})"
-        for _, name, probability in _named(each, names):
-            percent = float(np.float32(probability) * np.float32(100))
-            lines.append(f"{name}: {percent:.0f}%{where}")
+        where = f"\t({_position(each)})" if positions else ""
+        for score in each.classes:
+            percent = float(np.float32(score.probability) * np.float32(100))
+            lines.append(f"{score.label}: {percent:.0f}%{where}")
     return lines
 
 
-def detection_objects(
-    found: Iterable[Detection], names: Sequence[str] | None = None
-) -> list[dict[str, Any]]:
+def detection_objects(found: Iterable[Detection]) -> list[dict[str, Any]]:
     """Return what AlexeyAB's writes of detections with ``-out``, ready for JSON.
 
     Parameters
     ----------
     found : iterable of Detection
         Of one picture.
-    names : sequence of str, optional
-        As in `detection_lines`.
 
     Returns
     -------
     objects : list of dict
         The list ``objects`` of a frame: one for each class of each box, rounded as there.
 
-    Raises
-    ------
-    DarknetError
-        There are fewer names than classes.
-
     Notes
     -----
-    C: ``detection_to_json`` in AlexeyAB's ``src/http_stream.cpp``.
+    C: ``detection_to_json`` in AlexeyAB's ``src/http_stream.cpp``, which does not sort them.
     """
     keys = ("center_x", "center_y", "width", "height")
     return [
         {
-            "class_id": class_id,
-            "name": name,
+            "class_id": score.class_id,
+            "name": score.label,
             "relative_coordinates": {
                 key: round(value, 6) for key, value in zip(keys, each.box, strict=True)
             },
-            "confidence": round(probability, 6),
+            "confidence": round(score.probability, 6),
         }
         for each in found
-        for class_id, name, probability in _named(each, names)
+        for score in each.classes
     ]
 
 
@@ -116,20 +92,8 @@ def label_lines(found: Iterable[Detection]) -> list[str]:
     ]
 
 
-def _named(each: Detection, names: Sequence[str] | None) -> Iterator[tuple[int, str, float]]:
-    """Yield (class, its name, probability) of all classes that are shown."""
-    for class_id, probability in each.classes:
-        if names is not None and class_id >= len(names):
-            raise DarknetError(
-                "there are fewer names than classes",
-                expected=f"at least {class_id + 1}",
-                found=f"{len(names)}",
-            )
-        name = str(class_id) if names is None else names[class_id]
-        if not name.startswith(_HIDDEN):
-            yield class_id, name, probability
-
-
-def _rounded(value: float) -> float:
-    """Round halves away from zero, as C does."""
-    return float(np.trunc(value + np.copysign(0.5, value)))
+def _position(each: Detection) -> str:
+    """Return the box in whole pixels; halves are rounded away from zero, as C does."""
+    pixels = np.array((each.left, each.top, each.width, each.height))
+    left, top, width, height = np.trunc(pixels + np.copysign(0.5, pixels)).tolist()
+    return f"left_x: {left:4.0f}   top_y: {top:4.0f}   width: {width:4.0f}   height: {height:4.0f}"

@@ -1,0 +1,214 @@
+"""Names of classes: ``.names`` files, and the ``.data`` files that say where these are.
+
+A ``.names`` file has one name a line; the first is that of class 0.  A ``.data`` file has lines
+``key=value``; what begins with ``#`` or ``;`` is a comment.  Blanks around names, keys and values
+do not count.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from darknet_bn.errors import DarknetError, DarknetWarning, Where
+
+_MAX_BYTES = 4 << 20  # the names of ImageNet's 21842 classes have 0.5 MB
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a ``.data`` file says.
+
+    Attributes
+    ----------
+    options : mapping from str to str
+        Every key with its value; of a key that stands twice, the first.
+    file : str or None
+        The name of the file.
+    """
+
+    options: Mapping[str, str]
+    file: str | None = None
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes there are; a DarknetError where it is no number."""
+        return self._number("classes")
+
+    @property
+    def top(self) -> int | None:
+        """How many classes a classifier prints; a DarknetError where it is no number."""
+        return self._number("top")
+
+    @property
+    def names(self) -> str | None:
+        """The path of the file with the names, which ``names`` gives, or ``labels``.
+
+        It is looked for where Darknet does, in the working directory; and beside this file, and in
+        the folder above, as many of these files lie in a folder of their own.
+
+        Raises
+        ------
+        DarknetError
+            It is in none of these places.
+        """
+        key = "names" if "names" in self.options else "labels"
+        name = self.options.get(key)
+        if name is None:
+            return None
+        beside = Path(self.file or "").parent
+        places = list(
+            dict.fromkeys(os.path.normpath(each / name) for each in (Path(), beside, beside / ".."))
+        )
+        for place in places:
+            if os.path.isfile(place):
+                return place
+        raise DarknetError(
+            "it names a file that is not there",
+            where=Where(file=self.file, key=key),
+            expected=" or ".join(places),
+        )
+
+    def _number(self, key: str) -> int | None:
+        word = self.options.get(key)
+        if word is None:
+            return None
+        if not (word.isascii() and word.isdigit() and int(word[:9]) and len(word) < 9):
+            raise DarknetError(
+                "is no number",
+                where=Where(file=self.file, key=key),
+                expected="1 or more",
+                found=repr(word[:20]),
+            )
+        return int(word)
+
+
+def load_data(path: str | os.PathLike[str]) -> Data:
+    """Read a ``.data`` file.
+
+    Raises
+    ------
+    DarknetError
+        The file cannot be read, or is no text.
+
+    Warns
+    -----
+    DarknetWarning
+        A line has no ``=``.
+
+    Notes
+    -----
+    C: ``read_data_cfg`` in ``src/option_list.c``, which takes away all blanks, also within values.
+    """
+    file = os.fspath(path)
+    options: dict[str, str] = {}
+    for number, line in enumerate(_lines(path), start=1):
+        if not line or line[0] in "#;":
+            continue
+        key, equals, value = (part.strip() for part in line.partition("="))
+        if not equals:
+            place = Where(file=file, line=number)
+            warnings.warn(
+                f"{place}: there is no '='; the line does not count", DarknetWarning, stacklevel=2
+            )
+        elif value:
+            options.setdefault(key, value)
+    return Data(options, file)
+
+
+def load_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Read the names of classes.
+
+    Parameters
+    ----------
+    path : path
+        A ``.names`` file; UTF-8, or else Latin-1.
+
+    Returns
+    -------
+    names : tuple of str
+        That of class i is ``names[i]``; empty where its line is.  Empty lines at the end are none.
+
+    Raises
+    ------
+    DarknetError
+        The file cannot be read, or is no text.
+
+    Notes
+    -----
+    C: ``get_labels`` in ``src/data.c``.
+    """
+    names = _lines(path)
+    while names and not names[-1]:
+        names.pop()
+    return tuple(names)
+
+
+def fit_names(
+    names: Sequence[str] | None, classes: int, *, file: str | None = None
+) -> tuple[str, ...]:
+    """Return a name for each class.
+
+    Parameters
+    ----------
+    names : sequence of str or None
+        As many as are known.
+    classes : int
+        How many are needed.
+    file : str, optional
+        Where the names are from, for the warning.
+
+    Returns
+    -------
+    names : tuple of str
+        ``class 17`` stands where there is none.
+
+    Warns
+    -----
+    DarknetWarning
+        There are fewer names than classes, or more.
+    """
+    known = names or ()
+    if names is not None and len(known) != classes:
+        kind = "fewer" if len(known) < classes else "more"
+        rest = (
+            f"class {len(known)} and up have none" if kind == "fewer" else "the last do not count"
+        )
+        where = f"{file}: " if file else ""
+        warnings.warn(
+            f"{where}there are {kind} names than classes, {len(known)} for {classes}; {rest}",
+            DarknetWarning,
+            stacklevel=2,
+        )
+    known = (*known[:classes], *("",) * (classes - len(known)))
+    return tuple(name or f"class {number}" for number, name in enumerate(known))
+
+
+def _lines(path: str | os.PathLike[str]) -> list[str]:
+    where = Where(file=os.fspath(path))
+    try:
+        with open(path, "rb") as stream:
+            content = stream.read(_MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        reason = getattr(error, "strerror", None) or error
+        raise DarknetError(f"cannot be read: {reason}", where=where) from error
+    if (
+        len(content) > _MAX_BYTES
+        or b"\0" in content
+        or content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    ):
+        raise DarknetError(
+            "this is no text in lines",
+            where=where,
+            expected=f"UTF-8, at most {_MAX_BYTES >> 20} MiB",
+        )
+    if content.lstrip()[:14].lower().startswith((b"<html", b"<!doctype html")):
+        raise DarknetError("this is an HTML page", where=where, expected="lines of text")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    return [line.strip() for line in text.split("\n")]

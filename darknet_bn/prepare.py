@@ -1,0 +1,116 @@
+"""Make a picture the input of a network, as its program does."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from darknet_bn.arrays import F32
+from darknet_bn.errors import ShapeError
+from darknet_bn.kernels.image import (
+    as_picture,
+    crop_image,
+    letterbox_image,
+    resize_image,
+    resize_min,
+)
+from darknet_bn.layers.base import Shape
+from darknet_bn.layers.head import Head
+from darknet_bn.memory import require_memory
+from darknet_bn.model import Model
+from darknet_bn.network import Network
+
+Fit = Literal["letterbox", "stretch", "crop"]
+
+
+def own_fit(model: Model) -> Fit:
+    """Tell how the program fits a picture into the input of a network.
+
+    Returns
+    -------
+    fit : "letterbox", "stretch" or "crop"
+        Of a detector ``"stretch"``, and of a classifier ``"crop"``; but ``"letterbox"`` where the
+        dialect always does that, and for detectors with ``letter_box=1`` in ``[net]``.
+
+    Notes
+    -----
+    C: ``test_detector`` in ``examples/detector.c`` and ``predict_classifier`` in
+    ``examples/classifier.c`` (pjreddie; AlexeyAB has them in ``src``).
+    """
+    detects = any(isinstance(node.layer, Head) for node in model.network.nodes)
+    if model.dialect.letterboxes or (detects and model.network.net.letter_box):
+        return "letterbox"
+    return "stretch" if detects else "crop"
+
+
+def prepare(im: F32, model: Model, fit: Fit | None = None) -> F32:
+    """Make a picture the input of a network.
+
+    Parameters
+    ----------
+    im : float32 array (c, H, W)
+        As `load_image` reads it, with the channels of the network's input.
+    model : Model
+    fit : "letterbox", "stretch" or "crop", optional
+        Whether to fit it in between bars of grey; to stretch it; or to scale its shorter side to
+        the width of the input, and cut out the middle.  By default what `own_fit` tells.
+
+    Returns
+    -------
+    x : float32 array (1, c, h, w)
+
+    Raises
+    ------
+    ShapeError
+        The network takes no pictures, or none with these channels; ``im`` is no picture, or so
+        narrow that there is not enough memory to scale it.
+    """
+    size = picture_shape(model.network)
+    c = len(as_picture(im))
+    if c != size.c:
+        raise ShapeError(
+            "the picture has not the channels of the net's input",
+            expected=f"{size.c}",
+            found=f"{c}",
+        )
+    fit = fit or own_fit(model)
+    if fit == "crop":
+        x = _cropped(im, size)
+    elif fit == "letterbox":
+        x = letterbox_image(im, size.w, size.h)
+    elif fit == "stretch":
+        x = resize_image(im, size.w, size.h)
+    else:
+        raise ShapeError(
+            "unknown way to fit a picture", expected="letterbox, stretch, crop", found=f"{fit!r}"
+        )
+    return x[None]
+
+
+def picture_shape(network: Network) -> Shape:
+    """Return the shape of a network's input, if pictures can be that.
+
+    Raises
+    ------
+    ShapeError
+        The input has no image shape, or neither 1 nor 3 channels.
+    """
+    shape = network.input
+    if shape.flat or shape.c not in (1, 3):
+        raise ShapeError(
+            "the network does not take pictures",
+            expected="an input of w x h x 3, or x 1",
+            found=f"{shape}",
+        )
+    return shape
+
+
+def _cropped(im: F32, size: Shape) -> F32:
+    """C: ``predict_classifier`` in AlexeyAB's ``src/classifier.c``."""
+    c, height, width = im.shape
+    longer = size.w * max(height, width) // min(height, width)
+    require_memory(4 * 4 * c * size.w * longer, f"a picture scaled to {size.w} x {longer}")
+    scaled = resize_min(im, size.w)
+    _, height, width = scaled.shape
+    # C divides towards zero, where the input is higher than wide and the picture is not.
+    left, top = int((width - size.w) / 2), int((height - size.h) / 2)
+    return crop_image(scaled, left, top, size.w, size.h)
