@@ -9,22 +9,39 @@
 
 from darknet_bn import kernels
 from darknet_bn.cfg import Cfg, load_cfg, parse_cfg
-from darknet_bn.dialect import ALEXEYAB, DIALECTS, HANK_AI, PJREDDIE, PJREDDIE_GPU, Dialect
+from darknet_bn.classification import classify
+from darknet_bn.detection import Detection, detections, nms
+from darknet_bn.dialect import (
+    ALEXEYAB,
+    DIALECTS,
+    HANK_AI,
+    OPENCV,
+    PJREDDIE,
+    PJREDDIE_GPU,
+    Dialect,
+)
+from darknet_bn.drawing import draw_detections
 from darknet_bn.errors import (
     CfgError,
     DarknetError,
     DarknetWarning,
     FixtureError,
     FoldError,
+    ImageError,
     ShapeError,
     WeightsError,
     Where,
 )
 from darknet_bn.fixture import Fixture, load_fixture
 from darknet_bn.fold import FoldedLayer, check_fold, fold_batchnorm, fold_report
+from darknet_bn.images import letterbox_image as letterbox
+from darknet_bn.images import load_image, resize_image, save_image
 from darknet_bn.model import Model, load, save
+from darknet_bn.names import load_data, load_names
 from darknet_bn.network import Network, build_network, detect_dialect
-from darknet_bn.run import forward
+from darknet_bn.opencv import readNetFromDarknet
+from darknet_bn.prepare import prepare
+from darknet_bn.run import forward, reset_state
 from darknet_bn.summary import inspect, summarise
 from darknet_bn.verify import Report, record, verify
 from darknet_bn.version import __version__
@@ -34,18 +51,21 @@ __all__ = [
     "ALEXEYAB",
     "DIALECTS",
     "HANK_AI",
+    "OPENCV",
     "PJREDDIE",
     "PJREDDIE_GPU",
     "Cfg",
     "CfgError",
     "DarknetError",
     "DarknetWarning",
+    "Detection",
     "Dialect",
     "Fixture",
     "FixtureError",
     "FoldError",
     "FoldedLayer",
     "Header",
+    "ImageError",
     "Model",
     "Network",
     "Report",
@@ -55,18 +75,31 @@ __all__ = [
     "__version__",
     "build_network",
     "check_fold",
+    "classify",
     "detect_dialect",
+    "detections",
+    "draw_detections",
     "fold_batchnorm",
     "fold_report",
     "forward",
     "inspect",
     "kernels",
+    "letterbox",
     "load",
     "load_cfg",
+    "load_data",
     "load_fixture",
+    "load_image",
+    "load_names",
+    "nms",
     "parse_cfg",
+    "prepare",
+    "readNetFromDarknet",
     "record",
+    "reset_state",
+    "resize_image",
     "save",
+    "save_image",
     "summarise",
     "verify",
 ]

@@ -19,7 +19,7 @@ PACKAGE = Path(darknet_bn.__file__).parent
 ROWS = (
     ("arrays", "errors", "version"),
     ("dialect",),
-    ("workers", "memory", "files", "cfg"),
+    ("workers", "memory", "files", "cfg", "tree", "names"),
     ("kernels.*",),
     ("kernels",),
     ("layers.options", "images"),
@@ -32,10 +32,11 @@ ROWS = (
     ("weights_diagnosis",),
     ("model",),
     ("plan",),
-    ("run",),
+    ("run", "prepare"),
     ("detection.*",),
     ("detection",),
-    ("fold", "fixture", "summary"),
+    ("classification",),
+    ("fold", "fixture", "summary", "opencv"),
     ("verify",),
     ("",),  # what users import, and the commands too
     ("cli.*",),

@@ -6,8 +6,10 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 import darknet_bn as dn
 from darknet_bn.cli import main
@@ -15,6 +17,8 @@ from darknet_bn.layers import LAYERS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+DOG = "images/dog.jpg"
 # The last digits of errors depend on the order in which a processor's BLAS adds up.
 NOISE = re.compile(r"\d(\.\d+)?e-0\d|worst is layer \d+")
 
@@ -43,14 +47,43 @@ def normal(text: str) -> str:
     return re.sub(r" +", " ", NOISE.sub("~", text))
 
 
+@pytest.fixture
+def downloads(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that a reader has to have, because they are too large for here."""
+    names = ("yolov3-tiny.cfg", "yolov3-tiny.weights", "coco.names")
+    for path in (*(shared / "models/yolov3-tiny" / name for name in names), shared / DOG):
+        (tmp_path / path.name).symlink_to(path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def needs_downloads(command: str) -> bool:
+    return "yolov3-tiny" in command
+
+
+def check(command: str, expected: str) -> None:
+    program, *arguments = command.split()
+    assert program == "darknet-bn"
+    result = CliRunner().invoke(main, arguments)
+    assert normal(result.output) == normal(expected), command
+
+
 def test_commands_print_what_is_shown(checkout: Path) -> None:
-    commands = shown_commands()
+    commands = [each for each in shown_commands() if not needs_downloads(each[0])]
     assert {command.split()[1] for command, _ in commands} >= {"check", "info", "fold", "verify"}
     for command, expected in commands:
-        program, *arguments = command.split()
-        assert program == "darknet-bn"
-        result = CliRunner().invoke(main, arguments)
-        assert normal(result.output) == normal(expected), command
+        check(command, expected)
+
+
+def test_commands_on_pictures_print_what_is_shown(downloads: Path) -> None:
+    ((command, expected),) = [each for each in shown_commands() if needs_downloads(each[0])]
+    check(command, expected)
+    # The picture in the README is a smaller copy of what the command writes.
+    with Image.open(downloads / "found.jpg") as found, Image.open(ROOT / "docs/dog.jpg") as shown:
+        smaller = np.asarray(found.resize(shown.size, Image.Resampling.LANCZOS), np.float32)
+        difference = np.abs(smaller - np.asarray(shown, np.float32))
+    # JPEG at quality 85 changes pixels by some levels of 255, more where colours change.
+    assert difference.mean() < 4
 
 
 def test_the_first_line_folds_and_verifies(checkout: Path) -> None:
@@ -62,11 +95,18 @@ def test_the_first_line_folds_and_verifies(checkout: Path) -> None:
 
 
 def test_python_runs(checkout: Path) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    code, _ = BLOCKS
     names: dict[str, object] = {}
     exec(code, names)
     assert (checkout / "folded.weights").exists()
     assert isinstance(names["outputs"], dict)
+
+
+def test_python_on_pictures_runs(downloads: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, code = BLOCKS
+    exec(code, {})
+    assert capsys.readouterr().out.startswith("dog 56% at 129, 187\ntruck 55% at 533, 95\n")
+    assert dn.load_image("found.jpg").shape == (3, 576, 768)
 
 
 @pytest.mark.filterwarnings("ignore::darknet_bn.DarknetWarning")

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from darknet_bn.cli import check, fold, info, output, record, run, verify
+from darknet_bn.cli import check, classify, detect, fold, info, output, record, run, verify
 from darknet_bn.errors import DarknetError
 from darknet_bn.version import __version__
 
@@ -98,5 +98,8 @@ def main() -> None:
     """
 
 
-for _module in (info.info, check.check, fold.fold, run.run, record.record, verify.verify):
-    main.add_command(_module)
+for _command in (
+    *(info.info, check.check, fold.fold, detect.detect, classify.classify, run.run),
+    *(record.record, verify.verify),
+):
+    main.add_command(_command)

@@ -38,7 +38,8 @@ def read_input(path: str | None, seed: int | None, network: dn.Network) -> tuple
     """
     if path is None:
         seed = seed or 0
-        x = np.random.default_rng(seed).random((1, *network.input.dims), np.float32)
+        shape = (network.time_steps, *network.input.dims)
+        x = np.random.default_rng(seed).random(shape, np.float32)
         return x, f"random, seed {seed}"
     if seed is not None:
         raise click.UsageError("--seed is for a random input, but there is one in a file")

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import output
+from darknet_bn.cli import output, pictures
+from darknet_bn.names import Data, fit_names
 from darknet_bn.run import Layers
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -127,6 +128,22 @@ def model_and_input(command: Command) -> Command:
     return _model(command, "CFG [WEIGHTS] [INPUT]", split)
 
 
+def model_and_pictures(command: Command) -> Command:
+    """As `model`, with ``words``: the arguments behind, which name pictures."""
+
+    def split(names: Sequence[str]) -> tuple[Sequence[str], dict[str, Sequence[str]]]:
+        second = names[1] if len(names) > 1 else ""
+        with_weights = second.endswith((_CFG, _WEIGHTS)) or (
+            len(names) > 2 and not pictures.may_be(second)
+        )
+        count = 2 if with_weights else 1
+        if len(names) <= count:
+            raise click.UsageError("the model and a picture are both needed")
+        return names[:count], {"words": names[count:]}
+
+    return _model(command, "CFG [WEIGHTS] PICTURE...", split)
+
+
 def _model(
     command: Command,
     metavar: str,
@@ -163,8 +180,110 @@ json = click.option(
 )
 
 
-def out(help_text: str, *, required: bool = True) -> Callable[[Command], Command]:
-    """Add ``-o`` and ``--force``."""
+def json_or_csv(command: Command) -> Command:
+    """Add ``--json`` and ``--csv``."""
+
+    @json
+    @click.option(
+        "--csv",
+        "as_csv",
+        is_flag=True,
+        help="Print comma-separated values instead of text, and what is not of the table on "
+        "stderr.",
+    )
+    @functools.wraps(command)
+    def wrapped(as_json: bool, as_csv: bool, **rest: Any) -> Any:
+        if as_json and as_csv:
+            raise click.UsageError("--json and --csv exclude each other")
+        return command(as_json=as_json, as_csv=as_csv, **rest)
+
+    return wrapped  # type: ignore[return-value]  # as of `_model`
+
+
+@dataclass(frozen=True)
+class ClassNames:
+    """Where the names of classes are.
+
+    Attributes
+    ----------
+    file : str or None
+        A ``.names`` file; it counts more than that of ``data``.
+    data : Data or None
+        A ``.data`` file that has been read.
+    """
+
+    file: str | None
+    data: Data | None
+
+    def fit(self, classes: int) -> tuple[str, ...]:
+        """Return a name for each class; warn where there are not as many as the files say."""
+        file = self.file or (self.data.names if self.data is not None else None)
+        if self.data is not None and self.data.classes not in (None, classes):
+            output.warning(
+                f"{self.data.file}: classes: the network has {classes} classes, not "
+                f"{self.data.classes}"
+            )
+        return fit_names(None if file is None else dn.load_names(file), classes, file=file)
+
+
+def class_names(command: Command) -> Command:
+    """Hand ``names`` to a command: ``--names`` and ``--data``."""
+
+    @click.option(
+        "--names",
+        "names_file",
+        metavar="FILE",
+        help="The names of the classes, one a line; else they are called class 0 and up.",
+    )
+    @click.option(
+        "--data",
+        "data_file",
+        metavar="FILE",
+        help="A .data file of Darknet, whose names= leads to the names.",
+    )
+    @functools.wraps(command)
+    def wrapped(names_file: str | None, data_file: str | None, **rest: Any) -> Any:
+        data = None if data_file is None else dn.load_data(data_file)
+        return command(names=ClassNames(names_file, data), **rest)
+
+    return wrapped  # type: ignore[return-value]  # click calls it with the two files
+
+
+def fit(*ways: str) -> Callable[[Command], Command]:
+    """Add ``fit``, how pictures are made the input: an option for each of the ways, or None."""
+    texts = {
+        "letterbox": "Fit pictures into the input between bars of grey.",
+        "stretch": "Stretch pictures to the input.",
+        "crop": "Scale the shorter side of pictures to the input, and take the middle.",
+    }
+    default = "  Without these options, what the dialect does."
+
+    def decorate(command: Command) -> Command:
+        for way in reversed(ways):
+            text = texts[way] + (default if way == ways[-1] else "")
+            command = click.option(f"--{way}", "fit", flag_value=way, default=None, help=text)(
+                command
+            )
+        return command
+
+    return decorate
+
+
+def part(name: str, default: str, help_text: str) -> Callable[[Command], Command]:
+    """Add an option that is a number from 0 to 1; None where it is absent."""
+    return click.option(name, type=float, callback=_part, help=f"{help_text}  [default: {default}]")
+
+
+def _part(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not 0 <= value <= 1:
+        raise click.BadParameter("it must be from 0 to 1")
+    return value
+
+
+def out(
+    help_text: str, *, required: bool = True, folder: bool = False
+) -> Callable[[Command], Command]:
+    """Add ``-o`` and ``--force``; with ``folder``, OUT may be one."""
 
     def decorate(command: Command) -> Command:
         force = click.option("--force", is_flag=True, help="Replace what is there already.")
@@ -175,7 +294,7 @@ def out(help_text: str, *, required: bool = True) -> Callable[[Command], Command
             metavar="OUT",
             required=required,
             help=help_text,
-            callback=_no_folder,
+            callback=None if folder else _no_folder,
         )
         return place(force(command))
 

@@ -3,23 +3,43 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import dataclasses
 import io
 import json
 import math
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 
 import darknet_bn as dn
+from darknet_bn.prepare import Fit
 
 
 def text(line: str) -> None:
     """Print a result."""
     click.echo(line)
+
+
+def aside(line: str) -> None:
+    """Print on stderr what belongs to no table."""
+    click.echo(line, err=True)
+
+
+def columns(line: str) -> str:
+    """Return text in one line as `printable`, with its tabs as they are."""
+    return "\t".join(printable(part) for part in line.split("\t"))
+
+
+def as_csv(rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Yield the lines of a table, without their ends; what is no Unicode in names is escaped."""
+    for row in rows:
+        line = io.StringIO()
+        csv.writer(line, lineterminator="").writerow(row)
+        yield line.getvalue().encode("utf-8", "backslashreplace").decode()
 
 
 def as_json(value: Mapping[str, Any]) -> None:
@@ -46,6 +66,18 @@ def printable(message: str) -> str:
 def dialect(model: dn.Model) -> str:
     """Tell which dialect is in force, and why."""
     return f"dialect: {model.dialect.name} ({printable(model.reason)})"
+
+
+def fit(model: dn.Model, way: Fit, *, given: bool) -> str:
+    """Tell how pictures are made the input, and why."""
+    words = {
+        "letterbox": "letterboxed to {}",
+        "stretch": "stretched to {}",
+        "crop": "scaled and cropped to {}",
+    }
+    size = model.network.input
+    reason = "given" if given else f"as {model.dialect.program} does"
+    return f"input: {words[way].format(f'{size.w} x {size.h}')} ({reason})"
 
 
 def header(model: dn.Model) -> str:

@@ -14,6 +14,38 @@ _PERIOD = 0.1  # seconds between two drawings
 _WIDTH = 30
 
 
+class Bar:
+    """A bar that can be taken away while something else is printed."""
+
+    def __init__(self, label: str, steps: int) -> None:
+        self._label = label
+        self._steps = steps
+        self._done = 0
+        self._drawn = ""
+        self._due = time.monotonic() + _DELAY
+        self._on = sys.stderr is not None and sys.stderr.isatty()
+
+    def __bool__(self) -> bool:
+        """Tell whether stderr is a terminal, where the bar may appear."""
+        return self._on
+
+    def step(self) -> None:
+        """Count a step that is done."""
+        self._done += 1
+        if self._on and time.monotonic() >= self._due:
+            self._due = time.monotonic() + _PERIOD
+            full = min(_WIDTH, _WIDTH * self._done // self._steps)
+            field = f"{'#' * full}{'-' * (_WIDTH - full)}"
+            self._drawn = f"{self._label} [{field}] {self._done}/{self._steps}"
+            click.echo(f"\r{self._drawn}", nl=False, err=True)
+
+    def hide(self) -> None:
+        """Take the bar away, until the next step."""
+        if self._drawn:
+            click.echo(f"\r{' ' * len(self._drawn)}\r", nl=False, err=True)
+            self._drawn = ""
+
+
 @contextlib.contextmanager
 def bar(label: str, steps: int) -> Iterator[Callable[[], None] | None]:
     """Show how far a piece of work is.
@@ -30,24 +62,8 @@ def bar(label: str, steps: int) -> Iterator[Callable[[], None] | None]:
     step : function or None
         To be called behind every step; None where stderr is no terminal.
     """
-    if sys.stderr is None or not sys.stderr.isatty():
-        yield None
-        return
-    done = 0
-    drawn = ""
-    due = time.monotonic() + _DELAY
-
-    def step() -> None:
-        nonlocal done, drawn, due
-        done += 1
-        if time.monotonic() >= due:
-            due = time.monotonic() + _PERIOD
-            full = min(_WIDTH, _WIDTH * done // steps)
-            drawn = f"{label} [{'#' * full}{'-' * (_WIDTH - full)}] {done}/{steps}"
-            click.echo(f"\r{drawn}", nl=False, err=True)
-
+    shown = Bar(label, steps)
     try:
-        yield step
+        yield shown.step if shown else None
     finally:
-        if drawn:
-            click.echo(f"\r{' ' * len(drawn)}\r", nl=False, err=True)
+        shown.hide()

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+import darknet_bn as dn
 from darknet_bn.cli import main
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 TINY = FIXTURES / "tiny" / "tiny"
+PICTURE = FIXTURES / "preprocess" / "rgba_10x15.png"
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,13 @@ def tiny(tmp_path: Path) -> Path:
     return folder / "tiny"
 
 
+def as_classifier(stem: Path) -> None:
+    """Put a softmax over all values into the place of the detection head, which has no weights."""
+    cfg = stem.with_name(f"{stem.name}.cfg")
+    front, _, _ = cfg.read_text().partition("[yolo]")
+    cfg.write_text(f"{front}[softmax]\n")
+
+
 @pytest.fixture
 def nan_tiny(tiny: Path) -> Path:
     """The tiny model with NaN for the first of its weights."""
@@ -79,3 +88,36 @@ def nan_tiny(tiny: Path) -> Path:
     data[start : start + 4] = b"\x00\x00\xc0\x7f"
     weights.write_bytes(data)
     return tiny
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder with two pictures, and with what is none."""
+    folder = tmp_path / "photos"
+    (folder / "more.png").mkdir(parents=True)
+    shutil.copy(PICTURE, folder / "b.png")
+    shutil.copy(PICTURE.with_name("gray_21x12.png"), folder / "a.PNG")
+    (folder / "._a.png").write_bytes(b"what macOS leaves")
+    (folder / "notes.txt").write_text("notes")
+    return folder
+
+
+def lines_of(out: str) -> list[str]:
+    """What is printed behind dialect, input and threshold."""
+    dialect, origin, threshold, *lines = out.splitlines()
+    assert dialect.startswith("dialect: ")
+    assert origin.startswith("input: ")
+    assert threshold.startswith("threshold: ")
+    return lines
+
+
+def detections(dialect: str = "pjreddie", **options: Any) -> list[dn.Detection]:
+    """What the library finds in PICTURE."""
+    model = dn.load(f"{TINY}.cfg", f"{TINY}.weights", dialect=dialect)
+    im = dn.load_image(PICTURE)
+    letterbox = options.pop("letterbox", dialect == "pjreddie")
+    x = (dn.letterbox if letterbox else dn.resize_image)(im, 64, 64)[None]
+    (found,) = dn.detections(
+        model, x, image_sizes=(15, 10), letterbox=letterbox, **{"threshold": 0.7} | options
+    )
+    return found

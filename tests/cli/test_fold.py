@@ -52,6 +52,14 @@ def test_what_the_folded_pair_computes_is_what_darknet_did_before(cli: Cli, out:
     assert cli("verify", out, f"{TINY}.npz").code == 0
 
 
+def test_a_recurrent_net_too(cli: Cli, out: Path) -> None:
+    case = FIXTURES / "layers" / "lstm"
+    answer = cli("fold", case / "model", "-o", out, "--dialect", "pjreddie")
+    assert answer.out.splitlines()[1] == "folded: the batch norm of 1 of 1 layers"
+    folded = cli("verify", out, case / "pjreddie.npz", "--dialect", "pjreddie")
+    assert folded.code == 0
+
+
 def test_json_tells_of_every_batch_norm(cli: Cli, out: Path) -> None:
     facts = cli("fold", TINY, "-o", out, "--json").json
     assert [row["layer"] for row in facts["batch_norms"]] == [0, 2, 3, 4, 6, 9]

@@ -14,12 +14,14 @@ import pytest
 import darknet_bn as dn
 from darknet_bn.cli import main
 
-from .conftest import TINY, Cli
+from .conftest import PICTURE, TINY, Cli, as_classifier
 
 COMMANDS = {
     "info": (),
     "check": (),
     "fold": ("-o", "{}/out"),
+    "detect": (f"{PICTURE}",),
+    "classify": (f"{PICTURE}",),
     "run": (),
     "record": ("-o", "{}/out"),
     "verify": (f"{TINY}.npz",),
@@ -34,6 +36,15 @@ def python(*words: str, **extra: object) -> subprocess.CompletedProcess[str]:
     """Run another Python on some words."""
     options = {"capture_output": True, "text": True, "timeout": 60} | extra
     return subprocess.run([sys.executable, *words], **options)  # type: ignore[call-overload]
+
+
+@pytest.fixture
+def tiny(tiny: Path, request: pytest.FixtureRequest) -> Path:
+    """The tiny model, which is a detector; for the command classify a classifier."""
+    callspec = getattr(request.node, "callspec", None)
+    if callspec is not None and callspec.params.get("command") == "classify":
+        as_classifier(tiny)
+    return tiny
 
 
 every_command = pytest.mark.parametrize("command", COMMANDS)
@@ -106,6 +117,16 @@ def test_version(cli: Cli) -> None:
         ["verify", "a"],
         ["verify", "a", "b", "c", "d"],
         ["verify", "a", "b", "--tolerance", "much"],
+        ["detect", "a"],
+        ["detect", "a.cfg", "a.weights"],
+        ["detect", "a.weights", "a.cfg", "a.jpg"],
+        ["detect", "a", "a.jpg", "--thresh", "1.5"],
+        ["detect", "a", "a.jpg", "--thresh", "nan"],
+        ["detect", "a", "a.jpg", "--nms", "-0.1"],
+        ["detect", "a", "a.jpg", "--json", "--csv"],
+        ["classify", "a"],
+        ["classify", "a", "a.jpg", "--top", "0"],
+        ["classify", "a", "a.jpg", "--json", "--csv"],
     ],
     ids=" ".join,
 )

@@ -68,6 +68,11 @@ def test_the_text_has_a_line_for_each_output(cli: Cli) -> None:
     assert row.split()[:9] == ["11", "yolo", "1", "x", "21", "x", "16", "x", "16"]
 
 
+def test_a_random_input_holds_a_whole_sequence(cli: Cli) -> None:
+    facts = cli("run", FIXTURES / "layers/lstm/model", "--dialect", "pjreddie", "--json").json
+    assert [each["shape"] for each in facts["outputs"]] == [[3, 4]]
+
+
 def test_the_seed_decides_the_input(cli: Cli) -> None:
     def first(*words: str) -> list[float]:
         return cli("run", TINY, "--json", *words).json["outputs"][0]["first"]

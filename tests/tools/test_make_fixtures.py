@@ -156,7 +156,7 @@ def test_copy_gives_the_committed_files(shared: Path, tmp_path: Path) -> None:
     result = tool("copy", shared / "golden", "-o", tmp_path)
     assert result.returncode == 0, result.stderr
     copied = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()}
-    folders = [FIXTURES / "layers", FIXTURES / "fold"]
+    folders = [FIXTURES / name for name in ("layers", "fold", "detections")]
     committed = {path.relative_to(FIXTURES) for folder in folders for path in folder.rglob("*.*")}
     assert copied == committed
     for path in copied:

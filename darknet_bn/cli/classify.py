@@ -1,0 +1,86 @@
+"""``darknet-bn classify``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+import darknet_bn as dn
+from darknet_bn.classification import class_layer, classification_lines
+from darknet_bn.cli import options, output, pictures
+from darknet_bn.images import require_pillow
+from darknet_bn.prepare import Fit, own_fit, picture_shape
+
+_TOP = 5
+_COLUMNS = ("file", "class", "name", "probability")
+
+
+@click.command()
+@options.model_and_pictures
+@options.class_names
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    help=f"How many classes to print.  [default: top= of the .data file, else {_TOP}]",
+)
+@options.fit("letterbox", "stretch", "crop")
+@options.json_or_csv
+@click.pass_context
+def classify(
+    ctx: click.Context,
+    source: options.Source,
+    words: Sequence[str],
+    names: options.ClassNames,
+    top: int | None,
+    fit: Fit | None,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    """Tell what pictures show, and print what Darknet prints.
+
+    PICTURE is a file, a folder, or a pattern such as 'photos/*.jpg'.  A picture that cannot be
+    read is reported, and the others go on; the exit code is then 1.
+
+    Example: darknet-bn classify darknet19.cfg darknet19.weights dog.jpg --data imagenet1k.data
+    """
+    require_pillow()
+    found = pictures.find(words)
+    model = source.load()
+    picture_shape(model.network)
+    classes = names.fit(model.network.nodes[class_layer(model.network)].y.size)
+    way = fit or own_fit(model)
+    count = top or (names.data.top if names.data is not None else None) or _TOP
+    told: list[dict[str, Any]] = []
+    tell = output.aside if as_csv else output.text
+    if not as_json:
+        tell(output.dialect(model))
+        tell(output.fit(model, way, given=fit is not None))
+    if as_csv:
+        output.text(",".join(_COLUMNS))
+
+    def work(path: str) -> Iterable[str]:
+        im, x = pictures.read(path, model, way)
+        (scores,) = dn.classify(model, x, top=count, names=classes)
+        if as_csv:
+            return output.as_csv(
+                (path, score.class_id, score.label, f"{score.probability:.6f}") for score in scores
+            )
+        if as_json:
+            _, height, width = im.shape
+            rows = [
+                {"class_id": each.class_id, "name": each.label, "confidence": each.probability}
+                for each in scores
+            ]
+            told.append({"file": path, "width": width, "height": height, "classes": rows})
+            return ()
+        heading = () if found.single else (f"{path}:",)
+        lines = (*heading, *classification_lines(scores, model.dialect))
+        return (output.columns(line) for line in lines)
+
+    failures = pictures.for_each(found, "classifying", work)
+    if as_json:
+        facts = output.about(model, source.cfg, source.weights)
+        output.as_json(facts | {"fit": way, "top": count, "pictures": told, "failed": failures})
+    ctx.exit(1 if failures else 0)
