@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from darknet_bn.detection import ClassScore
 from darknet_bn.dialect import Dialect
-from darknet_bn.errors import DarknetError, Where
+from darknet_bn.errors import DarknetError
+from darknet_bn.kernels.tree import hierarchy_predictions
 from darknet_bn.layers.head import Head
 from darknet_bn.layers.softmax import Softmax
 from darknet_bn.model import Model
@@ -65,6 +66,10 @@ def classify(
             "there are fewer names than classes", expected=f"{classes}", found=f"{len(names)}"
         )
     outputs = forward(model, x, [layer], exact=exact)[layer]
+    head = model.network.nodes[layer].layer
+    if isinstance(head, Softmax) and head.tree is not None:
+        leaves = model.dialect.classifies_leaves
+        hierarchy_predictions(outputs, head.tree, outputs, only_leaves=leaves)
     found = []
     for scores in outputs.reshape(len(outputs), classes):
         best = np.argsort(-scores, kind="stable")[:top].tolist()
@@ -83,7 +88,7 @@ def class_layer(network: Network) -> int:
     Raises
     ------
     DarknetError
-        The network is a detector, or has a tree of classes.
+        The network is a detector.
 
     Notes
     -----
@@ -95,12 +100,6 @@ def class_layer(network: Network) -> int:
             "the network is a detector, no classifier", hint="the command detect is for it"
         )
     last = max((index for index, layer in layers.items() if not layer.is_loss), default=0)
-    layer = layers[last]
-    if isinstance(layer, Softmax) and layer.tree is not None:
-        raise DarknetError(
-            "classifiers with a tree of classes are not supported yet",
-            where=Where(section=layer.names[0], layer=last, key="tree"),
-        )
     return last
 
 

@@ -73,6 +73,8 @@ class Dialect:
         as suppression leaves them with the classes in their own order.
     prints_class_percent : bool
         Whether a classifier prints ``56.25%: dog``, or ``dog: 0.562500``.
+    classifies_leaves : bool
+        Whether a classifier with a tree of classes answers with classes without children only.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Dialect:
     boxes_by_anchor: bool
     prints_by_left: bool
     prints_class_percent: bool
+    classifies_leaves: bool
     normalization_misses_one: bool = True
 
     def sigma(self, variance: Floats) -> Floats:
@@ -170,6 +173,7 @@ PJREDDIE = Dialect(
     boxes_by_anchor=False,
     prints_by_left=False,
     prints_class_percent=True,
+    classifies_leaves=True,
 )
 PJREDDIE_GPU = Dialect(
     name="pjreddie-gpu",
@@ -195,6 +199,7 @@ PJREDDIE_GPU = Dialect(
     boxes_by_anchor=False,
     prints_by_left=False,
     prints_class_percent=True,
+    classifies_leaves=True,
 )
 ALEXEYAB = Dialect(
     name="alexeyab",
@@ -220,6 +225,7 @@ ALEXEYAB = Dialect(
     boxes_by_anchor=False,
     prints_by_left=True,
     prints_class_percent=False,
+    classifies_leaves=False,
 )
 HANK_AI = Dialect(
     name="hank-ai",
@@ -245,6 +251,7 @@ HANK_AI = Dialect(
     boxes_by_anchor=True,
     prints_by_left=True,
     prints_class_percent=False,
+    classifies_leaves=False,
 )
 OPENCV = replace(
     ALEXEYAB,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from builders import cfg_text, random_input, random_model
 
@@ -63,8 +64,17 @@ def test_a_detector_is_refused() -> None:
         dn.classify(model, random_input(model))
 
 
-def test_a_tree_of_classes_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dialect", ["pjreddie", "alexeyab"])
+def test_a_tree_of_classes_multiplies_down(tmp_path: Path, dialect: str) -> None:
     (tmp_path / "tree").write_text("a -1\nb -1\nc 0\nd 0\ne 0\n")
-    model = random_model(cfg_text(CONV, "[avgpool]", f"[softmax] tree={tmp_path / 'tree'}"))
-    with pytest.raises(dn.DarknetError, match=r"^\[softmax\] layer 2: tree: classifiers with a tr"):
-        dn.classify(model, random_input(model))
+    cfg = cfg_text(CONV, "[avgpool]", f"[softmax] tree={tmp_path / 'tree'}")
+    model = random_model(cfg, dialect=dialect)
+    x = np.random.default_rng(0).random((1, *model.network.input.dims), np.float32)
+    shares = dn.forward(model, x)[2][0]
+    expected = np.append(shares[:2], shares[0] * shares[2:])
+    if dialect == "pjreddie":  # its classifier answers with leaves only; a has children
+        expected[0] = 0
+    (found,) = dn.classify(model, x, top=5)
+    order = np.argsort(-expected, kind="stable")
+    assert [each.class_id for each in found] == order.tolist()
+    np.testing.assert_array_equal([each.probability for each in found], expected[order])

@@ -15,10 +15,13 @@ import numpy.typing as npt
 from darknet_bn.arrays import F32, F64
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
 from darknet_bn.kernels.box import Boxes, Size
+from darknet_bn.kernels.tree import hierarchy_predictions, hierarchy_top_prediction
+from darknet_bn.tree import Tree
 
 Anchors = Sequence[tuple[float, float]]
 Rows = npt.NDArray[np.intp]
 Point = Literal["center", "left_top", "right_bottom"]
+HIER = 0.5  # of a class in a tree, as far down as it is looked for: the programs' default
 
 
 def get_yolo_detections(
@@ -108,7 +111,13 @@ def get_gaussian_yolo_detections(
 
 
 def get_region_detections(
-    y: F32, anchors: Anchors, thresh: float, *, coords: int = 4, background: bool = False
+    y: F32,
+    anchors: Anchors,
+    thresh: float,
+    *,
+    coords: int = 4,
+    background: bool = False,
+    tree: Tree | None = None,
 ) -> Boxes:
     """Return the boxes of pjreddie's ``[region]`` whose objectness is over the threshold.
 
@@ -125,6 +134,9 @@ def get_region_detections(
         In front of the objectness.
     background : bool
         Whether a background class stands where the objectness does, which then is 1.
+    tree : Tree, optional
+        Of the classes: a box has the one that the way down from the root leads to, as far as it is
+        likelier than ``HIER``, and its objectness for probability.
 
     Returns
     -------
@@ -144,11 +156,22 @@ def get_region_detections(
     centre = _centres(values[:, :2], cell, y.shape)
     xywh = _boxes(centre, _size_in_cells(values, anchors, anchor, y.shape))
     classes = values[:, coords + (not background) :][:, : rows.shape[1] - coords - 1]
-    return Boxes(xywh, objectness, _products(objectness, classes, thresh))
+    if tree is None:
+        return Boxes(xywh, objectness, _products(objectness, classes, thresh))
+    probabilities = np.zeros(classes.shape, np.float32)
+    for row, shares in enumerate(classes):
+        probabilities[row, hierarchy_top_prediction(shares, tree, HIER)] = objectness[row]
+    return Boxes(xywh, objectness, probabilities)
 
 
 def get_region_boxes(
-    y: F32, anchors: Anchors, classes: int, thresh: float, *, classfix: int = 0
+    y: F32,
+    anchors: Anchors,
+    classes: int,
+    thresh: float,
+    *,
+    classfix: int = 0,
+    tree: Tree | None = None,
 ) -> Boxes:
     """Return all boxes of AlexeyAB's ``[region]``, each with objectness 1.
 
@@ -164,6 +187,9 @@ def get_region_boxes(
         For the product of objectness and class.
     classfix : int
         -1: an objectness below 0.5 counts as 0.
+    tree : Tree, optional
+        Of the classes: a box has the last one that is likelier than ``HIER`` with all its parents,
+        with that probability, where the objectness is over the threshold.
 
     Returns
     -------
@@ -183,11 +209,14 @@ def get_region_boxes(
     scale = values[:, 4]
     if classfix == -1:
         scale = np.where(scale < np.float32(0.5), np.float32(0), scale)
-    return Boxes(
-        _boxes(_centres(offset, cell, y.shape), size),
-        np.ones_like(scale),
-        _products(scale, values[:, 5 : 5 + classes], thresh),
-    )
+    shares = values[:, 5 : 5 + classes]
+    if tree is None:
+        probabilities = _products(scale, shares, thresh)
+    else:
+        probabilities = _last_likely(shares, tree)
+        probabilities[~(scale > np.float32(thresh))] = 0
+    xywh = _boxes(_centres(offset, cell, y.shape), size)
+    return Boxes(xywh, np.ones_like(scale), probabilities)
 
 
 def get_detection_detections(
@@ -232,6 +261,18 @@ def get_detection_detections(
     xywh = _boxes(centre, values[:, 2:].astype(np.float64) ** (2 if sqrt else 1))
     each = np.broadcast_to(shares, (cells, num, classes)).reshape(cells * num, classes)
     return Boxes(xywh, objectness.copy(), _products(objectness, each, thresh))
+
+
+def _last_likely(shares: F32, tree: Tree) -> F32:
+    """Keep of each row (k, classes) the last class that is likelier than ``HIER``."""
+    likely = shares.copy()
+    hierarchy_predictions(likely, tree, likely)
+    over = likely > np.float32(HIER)
+    last = over.shape[1] - 1 - np.argmax(over[:, ::-1], axis=1)
+    rows = np.flatnonzero(over.any(1))
+    kept = np.zeros_like(likely)
+    kept[rows, last[rows]] = likely[rows, last[rows]]
+    return kept
 
 
 def _over(y: F32, num: int, plane: int, thresh: float, by_anchor: bool) -> tuple[F32, Rows, Rows]:

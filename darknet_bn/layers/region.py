@@ -10,7 +10,6 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
-from darknet_bn.errors import ShapeError, Where
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
 from darknet_bn.kernels.box import Boxes
 from darknet_bn.kernels.heads import get_region_boxes, get_region_detections
@@ -120,16 +119,18 @@ class Region(Head):
 
     def boxes(self, y: F32, net: Shape, threshold: float, dialect: Dialect) -> Boxes:
         """Return all boxes where the dialect stores them by cell, else those over the threshold."""
-        if self.tree is not None:
-            raise ShapeError(
-                "boxes with a tree of classes are not supported yet",
-                where=Where(section="region", key="tree"),
-            )
         anchors = self.anchor_sizes
         if dialect.region_by_cell:
-            return get_region_boxes(y, anchors, self.classes, threshold, classfix=self.classfix)
+            return get_region_boxes(
+                y, anchors, self.classes, threshold, classfix=self.classfix, tree=self.tree
+            )
         return get_region_detections(
-            y, anchors, threshold, coords=self.coords, background=self.background
+            y,
+            anchors,
+            threshold,
+            coords=self.coords,
+            background=self.background,
+            tree=self.tree,
         )
 
     def filters_per_class(self) -> int:

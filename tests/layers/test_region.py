@@ -108,7 +108,27 @@ def test_what_does_not_fit_is_refused(read):
         Region(num=5, classes=20).out_shape((Shape(425, 13, 13),))
     with pytest.raises(ShapeError, match=r"tree: .*as many lines.*expected 20, found 4\)"):
         Region(tree=TREE).out_shape((Shape(25, 13, 13),))
-    with pytest.raises(ShapeError, match=r"\[region\]: tree: boxes .* are not supported yet"):
-        Region(tree=TREE, classes=4).boxes(np.zeros((9, 2, 2)), Shape(3, 8, 8), 0.5, PJREDDIE)
     with pytest.raises(CfgError, match="coords: the value is too small"):
         read("[region]\ncoords=3")
+
+
+def test_boxes_of_a_tree_have_the_class_that_the_way_down_leads_to():
+    # TREE: a and b are roots, c and d children of a.  One cell, one anchor.
+    def output(objectness, *shares):
+        y = np.zeros((9, 1, 1), np.float32)
+        y[4:, 0, 0] = (objectness, *shares)
+        return y
+
+    head = Region(tree=TREE, classes=4, num=1, anchors=(1.0, 1.0))
+    net = Shape(3, 8, 8)
+    for shares, by_pjreddie, by_alexeyab in (
+        ((0.9, 0.1, 0.8, 0.2), (2, 0.7), (2, 0.72)),  # down to c
+        ((0.9, 0.1, 0.5, 0.5), (0, 0.7), (0, 0.9)),  # c and d are too unlikely
+        ((0.4, 0.6, 0.9, 0.1), (1, 0.7), (1, 0.6)),  # b has no children
+    ):
+        for dialect, (best, probability) in ((PJREDDIE, by_pjreddie), (ALEXEYAB, by_alexeyab)):
+            boxes = head.boxes(output(0.7, *shares), net, 0.5, dialect)
+            expected = np.zeros((1, 4), np.float32)
+            expected[0, best] = probability
+            np.testing.assert_allclose(boxes.probabilities, expected, rtol=1e-6)  # float32
+            assert not head.boxes(output(0.4, *shares), net, 0.5, dialect).with_class()
