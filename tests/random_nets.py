@@ -141,13 +141,17 @@ def activation(rng: Rng, network: Network, activations: Sequence[str]) -> str:
 
 
 def connected(rng: Rng, network: Network, activations: Sequence[str]) -> str:
+    # Darknet adds the products up one by one in float32; over some thousand that shows.
+    if shape_of(network).size > 1000:
+        return ""
     return section(
         "connected", output=int(rng.integers(1, 12)), activation=one_of(rng, activations)
     )
 
 
 def normalised_connected(rng: Rng, network: Network, activations: Sequence[str]) -> str:
-    return connected(rng, network, activations).rstrip() + "\nbatch_normalize=1\n\n"
+    plain = connected(rng, network, activations)
+    return plain.rstrip() + "\nbatch_normalize=1\n\n" if plain else ""
 
 
 def softmax(rng: Rng, network: Network, activations: Sequence[str]) -> str:
