@@ -47,7 +47,7 @@ def classify(
     """
     require_pillow()
     found = pictures.find(words)
-    model = source.load()
+    model = source.load_for_pictures()
     picture_shape(model.network)
     classes = names.fit(model.network.nodes[class_layer(model.network)].y.size)
     way = fit or own_fit(model)

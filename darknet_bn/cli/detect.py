@@ -76,7 +76,7 @@ def detect(
     txts = {}
     if labels is not None:
         txts = targets.in_folder(found, labels, targets.with_txt, force=force)
-    model = source.load()
+    model = source.load_for_pictures()
     picture_shape(model.network)
     classes = names.fit(next(iter(heads_of(model.network).values())).classes)
     way = fit or own_fit(model)

@@ -56,6 +56,11 @@ class Source:
             )
         return model
 
+    def load_for_pictures(self) -> dn.Model:
+        """Read the model for pictures that stand alone, as the programs do: sequences of one."""
+        model = self.load()
+        return model.with_time_steps(1) if model.network.time_steps > 1 else model
+
 
 def find_files(names: Sequence[str]) -> tuple[str, str, bool]:
     """Find the two files of a model.

@@ -170,3 +170,10 @@ def test_a_detector_is_refused_once(cli: Cli) -> None:
     answer = cli("classify", FIXTURES / "tiny/tiny", PREPROCESS)
     assert answer.code == 1
     assert "the network is a detector, no classifier; the command detect" in answer.error
+
+
+def test_a_net_for_sequences_takes_single_pictures(cli: Cli) -> None:
+    model = FIXTURES / "layers" / "crnn" / "model"
+    assert dn.load_cfg(f"{model}.cfg").sections[0].find("time_steps")
+    answer = cli("classify", model, PICTURE, "--dialect", "alexeyab", "--top", "2")
+    assert (answer.code, len(lines_of(answer.out))) == (0, 2)
