@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from darknet_bn.workers import workers
 
-_WORTH_SHARING = 600_000  # nanoseconds; below, handing over costs more than it gains
-_PER_MULTIPLICATION, _PER_FLOAT = 0.02, 0.5  # nanoseconds of one thread, roughly
+# Nanoseconds of one thread, roughly.  Threads hold each other up between the many short calls that
+# copies and activations are, so that sharing those gains less.
+_PER_MULTIPLICATION, _PER_FLOAT = 0.02, 0.2
+_WORTH_SHARING = 300_000
 
 
 @dataclass(frozen=True)

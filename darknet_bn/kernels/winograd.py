@@ -27,9 +27,10 @@ from darknet_bn.workers import workers
 _ROWS = 1 << 16  # floats of one row position that a task transforms at once
 _PATCHES = 16_000  # channels times tiles in a task where threads share the tiles
 _TILES_AT_ONCE = 192  # tiles in a block where threads share the filters
-_FEWEST = 16  # channels or filters that are worth a task or a product
+_BLOCKS = (32, 24, 16)  # filters in one product, whichever fits best
+_BLOCKS_FOR_FEW, _FEW_TILES = (24,), 16
 _NARROWEST = 104  # tiles that are worth a product
-_BLOCK = 12_288  # channels times tiles that one product sums: what the first-level cache holds
+_PATCH = 12_288  # channels times tiles in one product: what the first-level cache holds
 _LINE = 16  # floats in a cache line
 _SUMS = 1 << 14  # filters times tiles that are transformed back at once
 _HEAVY = 1 << 21  # floats of transformed filters that should be read once only
@@ -108,8 +109,15 @@ class Winograd:
         self._channels, self._h, self._w = in_shape
         self._down, self._across = (-(-side // scheme.m) for side in in_shape[1:])
         half = np.einsum("ir,fcrk->ifck", scheme.filter, weights, optimize=True)
-        full = np.einsum("ifck,jk->ijfc", half, scheme.filter, optimize=True)
-        self._filters = np.ascontiguousarray(full, np.float32)
+        full = np.einsum("ifck,jk->ijcf", half, scheme.filter, optimize=True)
+        sizes = _BLOCKS_FOR_FEW if self._down * self._across <= _FEW_TILES else _BLOCKS
+        self._block = min(sizes, key=lambda block: -self._f % block)
+        blocks = -(-self._f // self._block)
+        # (a, a, blocks, c, filters of a block), the last of which may be empty
+        padded = np.zeros((*full.shape[:3], blocks * self._block), np.float32)
+        padded[..., : self._f] = full
+        padded = padded.reshape(*full.shape[:3], blocks, self._block)
+        self._filters = np.ascontiguousarray(padded.swapaxes(2, 3))
         self._epilogue = epilogue
 
     def __call__(self, x: F32, out: F32) -> None:
@@ -121,9 +129,9 @@ class Winograd:
         out : float32 array (n, f, h, w)
         """
         n, threads = len(x), workers().count
-        tiles = min(_PATCHES // self._channels, _SUMS // _FEWEST)
+        tiles = min(_PATCHES // self._channels, _SUMS // self._block)
         tasks = strips(n, self._down, max(1, tiles // self._across), threads)
-        if len(tasks) >= 2 * threads and self._filters.size <= _HEAVY:
+        if len(tasks) >= threads and self._filters.size <= _HEAVY:
             workers().run(lambda parts: self._share_tiles(x, out, parts), tasks)
             return
         whole = max(self._down, _TILES_AT_ONCE // self._across)
@@ -136,8 +144,8 @@ class Winograd:
         patches = self._patches(tiles)
         for channels in pieces(self._channels, self._channels_at_once(tiles, 1)):
             self._transform(x, parts, channels, patches)
-        for filters in pieces(self._f, self._filters_at_once(tiles, 1)):
-            self._multiply(patches, parts, filters, out)
+        for blocks in pieces(len(self._filters[0, 0]), self._blocks_at_once(tiles, 1)):
+            self._multiply(patches, parts, blocks, out)
 
     def _share_filters(self, x: F32, out: F32, parts: list[Strip]) -> None:
         """Convolve some strips with all threads, so that each filter is read by one of them."""
@@ -148,8 +156,8 @@ class Winograd:
             pieces(self._channels, self._channels_at_once(tiles, threads)),
         )
         workers().run(
-            lambda filters: self._multiply(patches, parts, filters, out),
-            pieces(self._f, self._filters_at_once(tiles, threads)),
+            lambda blocks: self._multiply(patches, parts, blocks, out),
+            pieces(len(self._filters[0, 0]), self._blocks_at_once(tiles, threads)),
         )
 
     def _tiles(self, parts: list[Strip]) -> int:
@@ -158,8 +166,8 @@ class Winograd:
     def _channels_at_once(self, tiles: int, threads: int) -> int:
         return _portion(self._channels, tiles * self.scheme.m / _ROWS, threads)
 
-    def _filters_at_once(self, tiles: int, threads: int) -> int:
-        return _portion(self._f, tiles / _SUMS, threads)
+    def _blocks_at_once(self, tiles: int, threads: int) -> int:
+        return _portion(len(self._filters[0, 0]), tiles * self._block / _SUMS, threads)
 
     def _patches(self, tiles: int) -> F32:
         """Borrow the buffer (a, a, c, tiles) of transformed inputs."""
@@ -210,17 +218,20 @@ class Winograd:
         tile_rows = np.ndarray(shape, np.float32, padded, 0, strides)
         np.matmul(self.scheme.input, tile_rows, out=rows.transpose(1, 2, 0, 3))
 
-    def _multiply(self, patches: F32, parts: list[Strip], filters: slice, out: F32) -> None:
-        """Sum over channels, transform back, and write ``out[:, filters]`` of the strips."""
+    def _multiply(self, patches: F32, parts: list[Strip], blocks: slice, out: F32) -> None:
+        """Sum over channels, transform back, and write some blocks of filters of the strips."""
         m, a = self.scheme.m, self.scheme.a
-        f, tiles = filters.stop - filters.start, patches.shape[3]
+        tiles = patches.shape[3]
+        f = (blocks.stop - blocks.start) * self._block
+        filters = slice(blocks.start * self._block, min(blocks.stop * self._block, self._f))
         size = f * tiles
         scratch = workers().scratch
         sums = scratch(a * a * size, "winograd sums").reshape(a, a, f, tiles)
-        _sum_channels(self._filters[:, :, filters], patches, sums)
+        _sum_channels(self._filters[:, :, blocks], patches, sums)
         if self._epilogue.biases is not None:
+            biases = self._epilogue.biases[filters, None]
             # The point 1 has weight 1 in every output, so its sum carries the bias to all of them.
-            sums[1, 1] += self._epilogue.biases[filters, None]
+            sums[1, 1, : len(biases)] += biases
         half = scratch(m * a * size, "winograd half").reshape(m, a, size)
         multiply(self.scheme.output, sums.reshape(a, a * size), half.reshape(m, a * size))
         y = scratch(m * size * m, "winograd outputs").reshape(m, size, m)
@@ -235,9 +246,9 @@ class Winograd:
         begin = 0
         for part in parts:
             end = begin + part.rows
-            tiles = y[:, :, begin:end, : self._w].transpose(1, 2, 0, 3)
             target = out[part.image, filters, part.first * m : (part.first + part.rows) * m]
             f, rows, w = target.shape
+            tiles = y[:, :f, begin:end, :w].transpose(1, 2, 0, 3)
             whole = rows // m
             upper = target[:, : whole * m].reshape(f, whole, m, w)
             np.copyto(upper, tiles[:, :whole])
@@ -246,32 +257,25 @@ class Winograd:
             begin = end
 
 
-def _portion(size: int, load: float, threads: int = 1) -> int:
-    """Share ``size`` channels or filters out evenly, at most a load of 1 together."""
+def _portion(size: int, load: float, threads: int) -> int:
+    """Share ``size`` out evenly, at most a load of 1 together."""
     rounds = math.ceil(size * load / threads)
-    portion = -(-size // (rounds * threads))
-    return -(-portion // _FEWEST) * _FEWEST
+    return -(-size // (rounds * threads))
 
 
 def _sum_channels(filters: F32, patches: F32, sums: F32) -> None:
-    """Multiply (a, a, f, c) by (a, a, c, tiles), in products that need no packing.
+    """Multiply (a, a, blocks, c, block) by (a, a, c, tiles) to (a, a, blocks*block, tiles).
 
-    Such a product reads a block of patches from the first-level cache once for each filter.
+    The products are so small that OpenBLAS multiplies without packing; those with the same patches
+    follow each other, which then lie in the first-level cache.
     """
-    f, c = filters.shape[2:]
+    blocks, c, block = filters.shape[2:]
     tiles = patches.shape[3]
-    parts, width, rest = equal_parts(tiles, max(_NARROWEST, _BLOCK // c))
-    if rest:
-        parts, width = 1, tiles
-    if UNPACKED // (c * width) < _FEWEST:
-        np.matmul(filters, patches, out=sums)
-        return
-    patches = cut(patches, parts)[:, :, None]
-    _, height, rest = equal_parts(f, UNPACKED // (c * width))
-    for some, at_once in ((slice(0, f - rest), height), (slice(f - rest, f), rest)):
-        if at_once:
-            np.matmul(
-                filters[:, :, some].reshape(*filters.shape[:2], -1, 1, at_once, c),
-                patches,
-                out=cut(sums[:, :, some].reshape(*sums.shape[:2], -1, at_once, tiles), parts),
-            )
+    widest = min(max(_NARROWEST, _PATCH // c), max(1, UNPACKED // (c * block)))
+    parts, _, rest = equal_parts(tiles, widest)
+    blockwise = sums.reshape(*sums.shape[:2], blocks, block, tiles)
+    weights = filters.swapaxes(3, 4)[:, :, :, None]
+    for some, count in ((slice(0, tiles - rest), parts), (slice(tiles - rest, tiles), 1)):
+        if some.start < some.stop:
+            seen = cut(patches[..., some], count)[:, :, None]
+            np.matmul(weights, seen, out=cut(blockwise[..., some], count))

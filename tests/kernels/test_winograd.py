@@ -56,7 +56,7 @@ def test_any_size(way, size, n, scheme, monkeypatch) -> None:
 )
 def test_any_cut_of_the_products(unpacked, block, monkeypatch) -> None:
     monkeypatch.setattr(winograd, "UNPACKED", unpacked)
-    monkeypatch.setattr(winograd, "_BLOCK", block)
+    monkeypatch.setattr(winograd, "_PATCH", block)
     monkeypatch.setattr(winograd, "_NARROWEST", 1)
     case = make_case(1, 5, 16, 24, 37, THREE)
     convolution = Winograd(case.weights, Epilogue(case.biases, None), case.in_shape, F4)
