@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -160,7 +161,17 @@ def test_copy_gives_the_committed_files(shared: Path, tmp_path: Path) -> None:
     committed = {path.relative_to(FIXTURES) for folder in folders for path in folder.rglob("*.*")}
     assert copied == committed
     for path in copied:
-        assert (tmp_path / path).read_bytes() == (FIXTURES / path).read_bytes()
+        assert content(tmp_path / path) == content(FIXTURES / path), path
+
+
+def content(path: Path) -> object:
+    """What a copied file holds: of parts of an npz, whose packing depends on zlib, the arrays."""
+    if path.suffix == ".npz":
+        with np.load(path) as archive:
+            return {name: archive[name].tobytes() for name in archive.files}
+    if path.name == "provenance.json":
+        return re.sub(r'"sha256": "\w+"', "", path.read_text(encoding="utf-8"))
+    return path.read_bytes()
 
 
 @pytest.mark.parametrize("command", ["make", "random", "tiny", "copy"])
