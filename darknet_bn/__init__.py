@@ -29,6 +29,7 @@ from darknet_bn.errors import (
     FoldError,
     ImageError,
     ShapeError,
+    TrainingError,
     WeightsError,
     Where,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "Network",
     "Report",
     "ShapeError",
+    "TrainingError",
     "WeightsError",
     "Where",
     "__version__",

@@ -6,7 +6,7 @@ A dialect is chosen once, when a model is loaded, and handed down; nothing asks 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -61,6 +61,17 @@ class Dialect:
     normalization_misses_one : bool
         Whether the sums of ``[normalization]`` lack the square of channel ``size//2``: a bug of all
         programs, that models are trained with.
+    overwrites_deltas : {"never", "1x1", "always"}
+        Whether the delta that a convolution gives back replaces what other readers of the same
+        layer gave; pjreddie's does in 1x1 convolutions only.
+    connected_learns : bool
+        Whether ``[connected]`` is updated.
+    smooth_descends : bool
+        Whether the delta of a ``smooth`` cost points down where the error is large.
+    exact_gradients : bool
+        Whether the way back gives the derivative of what the way forward computes, and what layers
+        give back adds up; else it is as the programs have it: near the derivative in batch norm,
+        rougher elsewhere.
     detection_threshold : float
         The default of ``-thresh``.
     letterboxes : bool
@@ -86,6 +97,9 @@ class Dialect:
     rolling_keep_connected: float
     batch_norm_trains_biases: bool
     batchnorm_stores_biases: bool
+    overwrites_deltas: Literal["never", "1x1", "always"]
+    connected_learns: bool
+    smooth_descends: bool
     extended: bool
     region_by_cell: bool
     dropout_probability: float
@@ -102,6 +116,22 @@ class Dialect:
     prints_class_percent: bool
     classifies_leaves: bool
     normalization_misses_one: bool = True
+    exact_gradients: bool = False
+
+    @property
+    def sound(self) -> Dialect:
+        """The dialect with gradients that are right: exact, of everything, and added up.
+
+        Forward it computes the same.
+        """
+        return replace(
+            self,
+            overwrites_deltas="never",
+            batch_norm_trains_biases=True,
+            connected_learns=True,
+            smooth_descends=True,
+            exact_gradients=True,
+        )
 
     def sigma(self, variance: Floats) -> Floats:
         """Divisor of the forward pass: the one place where eps enters it.
@@ -159,6 +189,9 @@ PJREDDIE = Dialect(
     rolling_keep_connected=0.99,
     batch_norm_trains_biases=True,
     batchnorm_stores_biases=False,
+    overwrites_deltas="1x1",
+    connected_learns=True,
+    smooth_descends=False,
     extended=False,
     region_by_cell=False,
     dropout_probability=0.5,
@@ -192,6 +225,9 @@ ALEXEYAB = Dialect(
     rolling_keep_connected=0.95,
     batch_norm_trains_biases=False,
     batchnorm_stores_biases=True,
+    overwrites_deltas="always",
+    connected_learns=False,
+    smooth_descends=True,
     extended=True,
     region_by_cell=True,
     dropout_probability=0.2,

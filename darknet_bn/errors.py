@@ -101,5 +101,9 @@ class ImageError(DarknetError):
     """A picture cannot be read or written."""
 
 
+class TrainingError(DarknetError):
+    """A model cannot be trained so."""
+
+
 class DarknetWarning(UserWarning):
     """Something is odd, but has one clear meaning, which was taken."""

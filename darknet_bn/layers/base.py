@@ -1,4 +1,4 @@
-"""What every layer has: options, sources, shapes, parameters, a forward step and a cost."""
+"""What every layer has: options, sources, shapes, parameters, steps forward and back, a cost."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32, F64
 from darknet_bn.dialect import Dialect
+from darknet_bn.errors import TrainingError
 from darknet_bn.layers.options import Options, option
 
 Params: TypeAlias = Mapping[str, F32]
@@ -138,6 +139,88 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class Training:
+    """What a training pass needs to know beside its layer.
+
+    Attributes
+    ----------
+    dialect : Dialect
+        Whose formulas; ``dialect.sound`` where gradients are to be exact.
+    rng : Generator
+        Of this layer and this pass alone.
+    net : Shape
+        Of the network's input.
+    truth : float32 array (n, ...), or None
+        What the outputs should be: (n, outputs), or (n, boxes, 5) with x, y, w, h and class of each
+        box, relative to the image; behind the last box of an image x is 0.  Without it there is no
+        loss.
+    seen : int
+        Images the model has been trained with, those of this pass included.
+    progress : float
+        The part of the training that is done, from 0 to 1.
+    time_steps : int
+        As in `Setting`.
+    state : dict of float32 arrays
+        As in `Setting`.
+    """
+
+    dialect: Dialect
+    rng: np.random.Generator
+    net: Shape
+    truth: F32 | None = None
+    seen: int = 0
+    progress: float = 0.0
+    time_steps: int = 1
+    state: dict[str, F32] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Backward:
+    """What a layer gives on the way back; deltas and updates are minus the gradient of the loss.
+
+    Attributes
+    ----------
+    deltas : tuple of float32 arrays like the inputs, or None
+        Of each source, in order; None where nothing goes back.
+    updates : mapping from name to float32 array
+        Of the parameters that learn, under their names, of this pass alone.
+    delta : float32 array like the output, or None
+        What Darknet leaves as the layer's own delta; None where that is what came in.
+    overwrites : bool
+        Whether ``deltas`` replace what other readers of the source have given back, as a program
+        is coded; else they add up.
+    """
+
+    deltas: tuple[F32 | None, ...]
+    updates: Mapping[str, F32] = field(default_factory=dict)
+    delta: F32 | None = None
+    overwrites: bool = False
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What a layer gives in training.
+
+    Attributes
+    ----------
+    y : float32 array (n, *shape)
+    back : function
+        ``back(delta_y) -> Backward``, for the delta of the output, an array like ``y`` that it may
+        overwrite.  It may be called once.
+    loss : float or None
+        What the layer adds to the loss, summed over the batch; its ``back`` adds what follows from
+        it to ``delta_y``.  None where it has nothing to do with a truth.
+    changes : mapping from name to float32 array
+        New values of parameters that no gradient moves: rolling statistics.
+    """
+
+    y: F32
+    back: Callable[[F32], Backward]
+    loss: float | None = None
+    changes: Mapping[str, F32] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Cost:
     """What a layer takes for one image: floating-point operations (a multiply-add is two)."""
 
@@ -202,6 +285,27 @@ class Layer(Options, ABC):
     @abstractmethod
     def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
         """Build the forward step for inputs of these shapes."""
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Compute the output in training, and prepare the way back.
+
+        Everything may be float64 too, for checks of gradients; the results then are as well.
+
+        Parameters
+        ----------
+        xs : sequence of float32 arrays (n, *shape)
+            The outputs of the sources, not to be changed.
+        p : mapping from name to float32 array
+        training : Training
+
+        Raises
+        ------
+        ShapeError
+            The truth does not fit.
+        TrainingError
+            The layer cannot be trained.
+        """
+        raise TrainingError(f"[{self.names[0]}] has no gradient: it is for inference only")
 
     def cost(self, xs: Shapes) -> Cost:
         """Return what the layer takes for one image."""
