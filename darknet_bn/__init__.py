@@ -44,6 +44,8 @@ from darknet_bn.opencv import readNetFromDarknet
 from darknet_bn.prepare import prepare
 from darknet_bn.run import forward, reset_state
 from darknet_bn.summary import inspect, summarise
+from darknet_bn.train import Step as TrainStep
+from darknet_bn.train import TrainState, train_state, train_step
 from darknet_bn.verify import Report, record, verify
 from darknet_bn.version import __version__
 from darknet_bn.weights import Header
@@ -71,6 +73,8 @@ __all__ = [
     "Network",
     "Report",
     "ShapeError",
+    "TrainState",
+    "TrainStep",
     "TrainingError",
     "WeightsError",
     "Where",
@@ -103,5 +107,7 @@ __all__ = [
     "save",
     "save_image",
     "summarise",
+    "train_state",
+    "train_step",
     "verify",
 ]

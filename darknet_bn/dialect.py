@@ -151,6 +151,24 @@ class Dialect:
         """
         return _root(variance, self.eps, inside=self.eps_inside_sqrt)
 
+    def sigma_slope(self, variance: Floats) -> Floats:
+        """Return the derivative of `sigma` by the variance.
+
+        Parameters
+        ----------
+        variance : float32 or float64 array (f,)
+
+        Returns
+        -------
+        slope : array (f,), of the same type
+            0 where it is infinite: of a variance of 0 without eps inside the root, as a filter has
+            that gives the same everywhere.
+        """
+        root = _root(variance, self.eps if self.eps_inside_sqrt else 0.0, inside=True)
+        slope = np.zeros_like(root)
+        np.divide(0.5, root, out=slope, where=root != 0)
+        return slope
+
     def delta_sigma(self, variance: F32) -> F32:
         """Divisor of ``normalize_delta_cpu``: the one place where its eps enters.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -97,6 +98,19 @@ class Model:
             It is below 1.
         """
         return self._with_net({"time_steps": time_steps})
+
+    def with_batch(self, batch: int) -> Model:
+        """Return the same model for batches of another size; the parameters are shared.
+
+        A batch is parted into as many subdivisions as before, or as divide both numbers.
+
+        Raises
+        ------
+        CfgError
+            It is below 1.
+        """
+        parts = math.gcd(batch, self.network.net.subdivisions)
+        return self._with_net({"batch": batch, "subdivisions": max(1, parts)})
 
     def _with_net(self, options: Mapping[str, int]) -> Model:
         cfg = self.cfg.edited({(0, key): str(value) for key, value in options.items()})

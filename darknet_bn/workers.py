@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
 from darknet_bn.arrays import F32
@@ -80,17 +81,18 @@ class Workers:
             if error is not None:
                 raise error
 
-    def scratch(self, size: int, slot: Hashable = 0) -> F32:
+    def scratch(self, size: int, slot: Hashable = 0, dtype: npt.DTypeLike = np.float32) -> F32:
         """Borrow this thread's own buffer of ``size`` floats, valid until its next use.
 
         Buffers of different ``slot`` never overlap.  They begin at a cache line.
         """
+        floats = size * np.dtype(dtype).itemsize // 4
         buffers: dict[Hashable, F32] = self._local.__dict__.setdefault("buffers", {})
         buffer = buffers.get(slot)
-        if buffer is None or buffer.size < size:
-            buffer = _aligned(size)
+        if buffer is None or buffer.size < floats:
+            buffer = _aligned(floats)
             buffers[slot] = buffer
-        return buffer[:size]
+        return buffer[:floats].view(dtype)
 
     @contextmanager
     def hold_blas(self) -> Iterator[None]:

@@ -33,6 +33,8 @@ ROWS = (
     ("model",),
     ("plan",),
     ("run", "prepare"),
+    ("train.*",),
+    ("train",),
     ("detection.*",),
     ("detection",),
     ("classification",),

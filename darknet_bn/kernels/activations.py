@@ -18,11 +18,11 @@ from darknet_bn.workers import workers
 
 _BLOCK = 1 << 16  # floats; a block and its scratch stay in the cache of one core
 
-_LEAKY = np.float32(0.1)
-_RELIE = np.float32(0.01)
-_SELU, _SELU_ALPHA = np.float32(1.0507), np.float32(1.0507 * 1.6732)
-_GELU_X, _GELU_X3 = 0.797885, 0.035677
-_NORMALIZE_EPS = 1e-4
+LEAKY = np.float32(0.1)
+RELIE = np.float32(0.01)
+SELU, SELU_ALPHA = np.float32(1.0507), np.float32(1.0507 * 1.6732)
+GELU_X, GELU_X3 = 0.797885, 0.035677
+NORMALIZE_EPS = 1e-4
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,8 @@ def activate_array(x: F32, name: str, *, out: F32 | None = None) -> F32:
     Parameters
     ----------
     x : float32 array
-        ``(n, c, h, w)`` for ``normalize_channels*``, else of any shape.
+        ``(n, c, h, w)`` for ``normalize_channels*``, else of any shape.  Or float64; the result is
+        of the same type.
     name : str
         A key of ``ACTIVATIONS``.
     out : float32 array of the same shape, optional
@@ -158,13 +159,13 @@ def _pixel_blocks(y: F32) -> list[F32]:
 
 def _scratch(y: F32, slot: int = 0) -> F32:
     """Return a buffer of this thread in the shape of ``y``."""
-    return workers().scratch(y.size, f"activations {slot}").reshape(y.shape)
+    return workers().scratch(y.size, f"activations {slot}", y.dtype).reshape(y.shape)
 
 
 def _wide(y: F32, slot: int = 0) -> F64:
     """Return the values of ``y`` in a float64 buffer of this thread."""
-    wide = workers().scratch(2 * y.size, f"activations wide {slot}").view(np.float64)
-    wide = wide.reshape(y.shape)
+    slot_name = f"activations wide {slot}"
+    wide = workers().scratch(2 * y.size, slot_name).view(np.float64).reshape(y.shape)
     np.copyto(wide, y)
     return wide
 
@@ -213,16 +214,16 @@ def _rectify(y: F32, slope: np.float32) -> None:
 
 
 def _leaky(y: F32) -> None:
-    _rectify(y, _LEAKY)
+    _rectify(y, LEAKY)
 
 
 def _relie(y: F32) -> None:
-    _rectify(y, _RELIE)
+    _rectify(y, RELIE)
 
 
 def _ramp(y: F32) -> None:
     low = _scratch(y)
-    np.multiply(y, _LEAKY, out=low)
+    np.multiply(y, LEAKY, out=low)
     _relu(y)
     np.add(y, low, out=y)
 
@@ -243,7 +244,7 @@ def _elu(y: F32) -> None:
 
 
 def _selu(y: F32) -> None:
-    _exponential(y, _SELU, _SELU_ALPHA)
+    _exponential(y, SELU, SELU_ALPHA)
 
 
 def _gelu(y: F32) -> None:
@@ -253,8 +254,8 @@ def _gelu(y: F32) -> None:
     q = _wide(y, 1)
     with np.errstate(over="ignore", under="ignore"):
         np.multiply(x, x, out=q)
-        np.multiply(q, -2 * _GELU_X3, out=q)
-        np.subtract(q, 2 * _GELU_X, out=q)
+        np.multiply(q, -2 * GELU_X3, out=q)
+        np.subtract(q, 2 * GELU_X, out=q)
         np.multiply(q, x, out=q)
         np.exp(q, out=q)
         np.add(q, 1, out=q)
@@ -271,7 +272,7 @@ def _plse(y: F32) -> None:
     np.subtract(y, middle, out=y)
     np.add(middle, 4, out=middle)
     np.multiply(middle, 0.125, out=middle)
-    np.multiply(y, _RELIE, out=y)
+    np.multiply(y, RELIE, out=y)
     np.add(y, middle, out=y)
 
 
@@ -335,14 +336,14 @@ def _hard_mish(y: F32) -> None:
 def _normalize_channels(y: F32) -> None:
     _relu(y)
     total = np.add.reduce(y, axis=1, dtype=np.float64, keepdims=True)
-    np.copyto(y, _wide(y) / (total + _NORMALIZE_EPS), casting="same_kind")
+    np.copyto(y, _wide(y) / (total + NORMALIZE_EPS), casting="same_kind")
 
 
 def _softmax(y: F32, *, subtract_maximum: bool) -> None:
     """``e^x / (1e-4 + sum e^x)`` over the channels, of x or of x less its maximum."""
     x = _wide(y)
     top = np.max(x, axis=1, keepdims=True)
-    eps = _NORMALIZE_EPS
+    eps = NORMALIZE_EPS
     if not subtract_maximum:  # the same value, but e^x stays finite
         np.maximum(top, 0, out=top)
         eps = eps * np.exp(-top)

@@ -29,6 +29,6 @@ def forward_avgpool_layer(x: F32, out: F32) -> None:
     def block(at: Block) -> None:
         with np.errstate(invalid="ignore", over="ignore"):
             np.add.reduce(pixels[at], axis=2, out=means[at])
-            np.divide(means[at], np.float32(h * w), out=means[at])
+            np.divide(means[at], h * w, out=means[at])
 
     run_blocks(block, n, c, h * w)

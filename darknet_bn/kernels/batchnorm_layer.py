@@ -13,6 +13,7 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import DarknetError
+from darknet_bn.kernels.batchnorm_gradient import exact_batchnorm_delta
 from darknet_bn.kernels.batchnorm_results import (
     BatchNormBackward,
     BatchNormForward,
@@ -328,7 +329,8 @@ def backward_batchnorm_layer(
     x : float32 array like ``delta_y``, optional
         The input of the inference pass; ``saved.x`` if None.
     dialect : Dialect
-        Says where eps enters, and whether the biases are trained here.
+        Says where eps enters, whether the biases are trained here, and whether the gradient is to
+            be exact.
     bias_updates, scale_updates : float32 arrays (f,), optional
         What to add to; zeros if None.
     out : float32 array like ``delta_y``, optional
@@ -372,13 +374,24 @@ def backward_batchnorm_layer(
     scale_updates = _copied("scale_updates", scale_updates, deltas)
     mean_delta, variance_delta = np.empty((2, f), deltas.dtype)
 
+    def back_exactly(filters: slice) -> None:
+        delta, ob = deltas[:, filters], outs[:, filters]
+        d = scratch_like(ob, "centred")
+        with in_c():
+            along_filters(np.subtract, trained[:, filters], "mean", mean[filters], out=d)
+        sums = exact_batchnorm_delta(d, delta, scales[filters], variance[filters], dialect, ob)
+        bias_updates[filters] += sums.bias_updates
+        scale_updates[filters] += sums.scale_updates
+        mean_delta[filters], variance_delta[filters] = sums.mean_delta, sums.variance_delta
+
     def back(filters: slice) -> None:
         delta, ob = deltas[:, filters], outs[:, filters]
         if dialect.batch_norm_trains_biases:
             backward_bias(bias_updates[filters], delta, out=bias_updates[filters])
-        d, x_norm = scratch_like(ob, "centred"), scratch_like(ob, "terms")
+        d = scratch_like(ob, "centred")
         with in_c():
             along_filters(np.subtract, trained[:, filters], "mean", saved.mean[filters], out=d)
+        x_norm = scratch_like(ob, "terms")
         normalize_cpu(d, None, saved.variance[filters], saved.dialect, out=x_norm)
         backward_scale_cpu(x_norm, delta, scale_updates[filters], out=scale_updates[filters])
         if not train:
@@ -391,7 +404,7 @@ def backward_batchnorm_layer(
         md, vd = mean_delta[filters], variance_delta[filters]
         normalize_delta_cpu(d, None, v, md, vd, ob, dialect, out=ob)
 
-    share_filters(back, deltas)
+    share_filters(back_exactly if train and dialect.exact_gradients else back, deltas)
     return BatchNormBackward(delta_x, bias_updates, scale_updates, mean_delta, variance_delta)
 
 

@@ -6,6 +6,8 @@ C: there it is a convolution with constant weights, made in ``src/convolutional_
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from darknet_bn.arrays import F32
@@ -48,25 +50,63 @@ def blur(x: F32, mode: int, stride_x: int, stride_y: int, out: F32) -> None:
 def _blur_block(x: F32, mode: int, stride_x: int, stride_y: int, out: F32) -> None:
     m, c, _, w = x.shape
     rows = (m, c, out.shape[2], w)
-    tall = workers().scratch(m * c * rows[2] * w, "blur rows").reshape(rows)
+    tall = workers().scratch(m * c * rows[2] * w, "blur rows", x.dtype).reshape(rows)
     _blur_axis(x, 2, mode, stride_y, tall)
     _blur_axis(tall, 3, mode, stride_x, out)
 
 
+def backward_blur(
+    delta: F32, mode: int, stride_x: int, stride_y: int, in_hw: tuple[int, int]
+) -> F32:
+    """Give every pixel its share of the delta.
+
+    Parameters
+    ----------
+    delta : float32 array (n, c, oh, ow)
+    mode, stride_x, stride_y : int
+        As in `blur`.
+    in_hw : (h, w)
+
+    Returns
+    -------
+    delta_x : float32 array (n, c, h, w)
+    """
+    n, c, oh, _ = delta.shape
+    wide = np.zeros((n, c, oh, in_hw[1]), delta.dtype)
+    _spread_axis(delta, 3, mode, stride_x, wide)
+    out = np.zeros((n, c, *in_hw), delta.dtype)
+    _spread_axis(wide, 2, mode, stride_y, out)
+    return out
+
+
 def _blur_axis(x: F32, axis: int, mode: int, stride: int, out: F32) -> None:
     """Weigh each pixel and its neighbours along one axis; the weights are powers of two."""
-    taps = ((0, 0.5), (1, 0.5)) if mode == 2 else ((0, 0.5), (-1, 0.25), (1, 0.25))
-    size, count = x.shape[axis], out.shape[axis]
-    shaped = workers().scratch(out.size, "blur tap").reshape(out.shape)
-    for number, (offset, weight) in enumerate(taps):
+    shaped = workers().scratch(out.size, "blur tap", x.dtype).reshape(out.shape)
+    taps = _taps(axis, mode, stride, x.shape[axis], out.shape[axis])
+    for number, (weight, at, to) in enumerate(taps):
+        if number == 0:
+            np.multiply(x[at], weight, out=out)
+        else:
+            np.multiply(x[at], weight, out=shaped[to])
+            out[to] += shaped[to]
+
+
+def _spread_axis(delta: F32, axis: int, mode: int, stride: int, out: F32) -> None:
+    """Add to each pixel and its neighbours along one axis what `_blur_axis` has of them."""
+    for weight, at, to in _taps(axis, mode, stride, out.shape[axis], delta.shape[axis]):
+        out[at] += delta[to] * weight
+
+
+def _taps(
+    axis: int, mode: int, stride: int, size: int, count: int
+) -> Iterator[tuple[np.float32, tuple[slice, ...], tuple[slice, ...]]]:
+    """Yield the weight of each tap, where it lies in the image, and in which outputs it counts."""
+    for offset, weight in ((0, 0.5), (1, 0.5)) if mode == 2 else ((0, 0.5), (-1, 0.25), (1, 0.25)):
         first = 1 if offset < 0 else 0  # the first output's tap lies outside the image
         last = min(count, (size - 1 - offset) // stride + 1)
-        start = first * stride + offset
-        stop = (last - 1) * stride + offset + 1
-        at = (slice(None),) * axis + (slice(start, stop, stride),)
-        to = (slice(None),) * axis + (slice(first, last),)
-        if number == 0:
-            np.multiply(x[at], np.float32(weight), out=out)
-        elif last > first:
-            np.multiply(x[at], np.float32(weight), out=shaped[to])
-            out[to] += shaped[to]
+        if last > first:
+            start = first * stride + offset
+            stop = (last - 1) * stride + offset + 1
+            along = (slice(None),) * axis
+            at, to = slice(start, stop, stride), slice(first, last)
+            yield np.float32(weight), (*along, at), (*along, to)

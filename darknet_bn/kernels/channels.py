@@ -182,8 +182,7 @@ def centred(x: F32, mean: F32 | None) -> Iterator[tuple[Tile, F32]]:
 
 def scratch_like(x: F32, purpose: str) -> F32:
     """Borrow a buffer like ``x`` of this thread, valid until its next use for this purpose."""
-    buffer = workers().scratch(x.nbytes // 4, f"batch norm {purpose}")
-    return buffer.view(x.dtype).reshape(x.shape)
+    return workers().scratch(x.size, f"batch norm {purpose}", x.dtype).reshape(x.shape)
 
 
 def by_filter(x: F32) -> F32:

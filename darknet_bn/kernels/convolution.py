@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+import numpy as np
+
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError
 from darknet_bn.kernels.activations import ACTIVATIONS, Epilogue, activate_array
@@ -31,6 +33,7 @@ class Convolution:
     ----------
     weights : float32 array (f, c//g, k, k)
         May be read-only, as a memory map is; it is copied only where it has to be transformed.
+        Or float64, as then all arrays must be: that takes the plain way, as ``exact`` does.
     biases : float32 array (f,), or None
     geometry : ConvGeometry
     activation : str or None
@@ -127,8 +130,9 @@ def _choose(
     strides = (geometry.stride_y, geometry.stride_x)
     if geometry.size == 1 and strides == (1, 1) and geometry.pad == 0:
         return Pointwise(weights, epilogue, geometry, in_shape)
-    if geometry.groups == in_shape[0] and geometry.groups > 1:
+    if geometry.groups == in_shape[0] and geometry.groups > 1 and weights.dtype == np.float32:
         return Depthwise(weights, epilogue, geometry, in_shape)
+    exact = exact or weights.dtype != np.float32
     scheme = None if exact else _scheme(len(weights), geometry, in_shape)
     if scheme is not None:
         return Winograd(weights, epilogue, in_shape, scheme)

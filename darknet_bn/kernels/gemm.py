@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.activations import Epilogue
@@ -57,28 +59,28 @@ class Pointwise:
         columns = x.reshape(n, c, self._pixels)
         y = out.reshape(n, -1, self._pixels)
         threads = sharers(n * self._product.weights * self._pixels, y.size)
-        if threads > 1 and self._pixels <= _FEW_PIXELS and self._product.can_share_filters:
+        if self._product.shares_filters(n, self._pixels, threads):
             for i in range(n):
                 self._product.share(self._with_ones(columns[i]), y[i])
             return
 
         def task(parts: list[Strip]) -> None:
-            for part in parts:
-                pixels = slice(part.first, part.first + part.rows)
-                seen = self._with_ones(columns[part.image, :, pixels])
-                self._product.compute(seen, y[part.image, :, pixels])
+            images = slice(parts[0].image, parts[-1].image + 1)
+            pixels = slice(parts[0].first, parts[0].first + parts[0].rows)
+            seen = self._with_ones(columns[images, :, pixels])
+            self._product.compute_images(seen, y[images, :, pixels])
 
-        at_once = self._at_once if threads > 1 else n * self._pixels
-        workers().run(task, strips(n, self._pixels, at_once, threads))
+        workers().run(task, strips(n, self._pixels, self._at_once, threads))
 
     def _with_ones(self, columns: F32) -> F32:
-        """Copy columns (c, pixels) into a buffer with a row of ones, if there is to be one."""
+        """Copy columns (..., c, pixels) into a buffer with a row of ones, if there is to be one."""
         if not self._product.bias_as_weight:
             return columns
-        c, pixels = columns.shape
-        buffer = workers().scratch((c + 1) * pixels, "columns").reshape(c + 1, pixels)
-        np.copyto(buffer[:c], columns)
-        buffer[c].fill(1)
+        *images, c, pixels = columns.shape
+        shape = (*images, c + 1, pixels)
+        buffer = workers().scratch(math.prod(shape), "columns", columns.dtype).reshape(shape)
+        np.copyto(buffer[..., :c, :], columns)
+        buffer[..., c, :] = 1
         return buffer
 
 
@@ -118,39 +120,39 @@ class Im2col:
         pixels = self._rows * self._width
         y = out.reshape(n, -1, pixels)
         threads = sharers(n * self._product.weights * pixels, n * self._taps * pixels + y.size)
-        if threads > 1 and pixels <= _FEW_PIXELS and self._product.can_share_filters:
+        if self._product.shares_filters(n, pixels, threads):
             for i in range(n):
                 self._product.share(self._gathered(x[i]), y[i])
             return
 
         def task(parts: list[Strip]) -> None:
-            for part in parts:
-                columns, taps = self._columns(part.rows)
-                np.copyto(taps, windows(x[part.image], self._geometry, part.first, part.rows))
-                first = part.first * self._width
-                seen = slice(first, first + part.rows * self._width)
-                self._product.compute(columns, y[part.image, :, seen])
+            images = slice(parts[0].image, parts[-1].image + 1)
+            first, rows = parts[0].first, parts[0].rows
+            columns, taps = self._columns(len(parts), rows, x.dtype)
+            np.copyto(taps, windows(x[images], self._geometry, first, rows))
+            seen = slice(first * self._width, (first + rows) * self._width)
+            self._product.compute(columns, y[images, :, seen].swapaxes(0, 1))
 
-        at_once = self._at_once if threads > 1 else self._rows
-        workers().run(task, strips(n, self._rows, at_once, threads))
+        workers().run(task, strips(n, self._rows, self._at_once, threads))
 
     def _gathered(self, x: F32) -> F32:
         """Gather all windows of one image (c, h, w) with all threads, some channels each."""
-        columns, taps = self._columns(self._rows)
+        columns, taps = self._columns(1, self._rows, x.dtype)
 
         def task(channels: slice) -> None:
-            im2col_cpu(x[channels], self._geometry, out=taps[channels])
+            im2col_cpu(x[channels], self._geometry, out=taps[channels, :, :, 0])
 
         workers().run(task, pieces(len(x), -(-len(x) // (2 * workers().count))))
         return columns
 
-    def _columns(self, rows: int) -> tuple[F32, F32]:
-        """Borrow the buffer (taps, pixels) of this thread, also viewed as (c, k, k, rows, ow)."""
-        k, pixels = self._geometry.size, rows * self._width
+    def _columns(self, images: int, rows: int, dtype: npt.DTypeLike) -> tuple[F32, F32]:
+        """Borrow this thread's buffer (taps, pixels), also viewed as (c, k, k, m, rows, ow)."""
+        k, pixels = self._geometry.size, images * rows * self._width
         ones = int(self._product.bias_as_weight)
-        buffer = workers().scratch((self._taps + ones) * pixels, "columns").reshape(-1, pixels)
+        size = (self._taps + ones) * pixels
+        buffer = workers().scratch(size, "columns", dtype).reshape(-1, pixels)
         buffer[self._taps :] = 1
-        return buffer, buffer[: self._taps].reshape(-1, k, k, rows, self._width)
+        return buffer, buffer[: self._taps].reshape(-1, k, k, images, rows, self._width)
 
 
 class Product:
@@ -170,8 +172,6 @@ class Product:
         How many there are.
     bias_as_weight : bool
         Whether the last row of the columns must be ones.
-    can_share_filters : bool
-        Whether there are enough for all threads.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class Product:
     ) -> None:
         f = len(weights)
         self.weights = weights.size
-        self.can_share_filters = groups == 1 and f >= _MANY_FILTERS
+        self._can_share_filters = groups == 1 and f >= _MANY_FILTERS
         self.bias_as_weight = (
             bias_as_weight
             and groups == 1
@@ -194,16 +194,37 @@ class Product:
             self._epilogue = replace(epilogue, biases=None)
         self._all = slice(0, f)
 
+    def shares_filters(self, images: int, pixels: int, threads: int) -> bool:
+        """Tell whether threads should take some filters each, of one image after the other."""
+        few = images < threads and pixels <= _FEW_PIXELS
+        return few and self._can_share_filters
+
     def compute(self, columns: F32, target: F32) -> None:
         """Compute all filters of a tile in this thread.
 
         Parameters
         ----------
         columns : float32 array (taps, pixels)
-        target : float32 array (f, pixels)
+        target : float32 array (f, pixels), or (f, m, pixels) of several images
             Each row contiguous.
         """
         self._compute(self._weights, columns, target, self._all)
+
+    def compute_images(self, columns: F32, target: F32) -> None:
+        """Compute all filters of tiles of several images in this thread.
+
+        Parameters
+        ----------
+        columns : float32 array (m, taps, pixels)
+        target : float32 array (m, f, pixels)
+        """
+        if len(columns) == 1:
+            self.compute(columns[0], target[0])
+            return
+        groups, (m, _, pixels) = len(self._weights), target.shape
+        parts = columns.reshape(m, groups, -1, pixels)
+        np.matmul(self._weights, parts, out=target.reshape(m, groups, -1, pixels))
+        self._epilogue.apply(target.swapaxes(0, 1), self._all)
 
     def share(self, columns: F32, target: F32) -> None:
         """Compute a tile with all threads, some filters each.
@@ -224,11 +245,11 @@ class Product:
         groups = len(weights)
         y = target
         if not target.flags.c_contiguous:  # what follows is faster on contiguous arrays
-            y = workers().scratch(target.size, "sums").reshape(target.shape)
+            y = workers().scratch(target.size, "sums", target.dtype).reshape(target.shape)
+        pixels = columns.shape[1]
         if groups == 1:
-            multiply(weights[0], columns, y)
+            multiply(weights[0], columns, y.reshape(-1, pixels))
         else:
-            pixels = columns.shape[1]
             np.matmul(
                 weights, columns.reshape(groups, -1, pixels), out=y.reshape(groups, -1, pixels)
             )

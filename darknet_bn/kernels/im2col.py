@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,8 +62,8 @@ def windows(x: F32, geometry: ConvGeometry, first: int, rows: int) -> F32:
 
     Parameters
     ----------
-    x : float32 array (c, h, w)
-        One image, or some channels of it; each channel contiguous.
+    x : float32 array (c, h, w), or (m, c, h, w)
+        One image, or some channels of it, or several images; each channel contiguous.
     geometry : ConvGeometry
         ``groups`` plays no part.
     first, rows : int
@@ -70,27 +71,29 @@ def windows(x: F32, geometry: ConvGeometry, first: int, rows: int) -> F32:
 
     Returns
     -------
-    taps : float32 array (c, k, k, rows, ow), to be read only
+    taps : float32 array (c, k, k, rows, ow), or (c, k, k, m, rows, ow); to be read only
         Of the image itself where all taps lie inside of it; else of a copy with zeros around, which
         is valid until this thread asks for the next.
     """
-    h, w = x.shape[1:]
+    *images, c, h, w = x.shape
     k, d = geometry.size, geometry.dilation
     ow = geometry.out_hw(h, w)[1]
     down, across = geometry.stride_y, geometry.stride_x
     top, left = first * down - geometry.pad * d, -geometry.pad * d
     high, wide = (rows - 1) * down + (k - 1) * d + 1, (ow - 1) * across + (k - 1) * d + 1
     if top >= 0 and left >= 0 and top + high <= h and left + wide <= w:
-        seen = x[:, top:, left:]
+        seen = x[..., top:, left:]
     else:
-        seen = workers().scratch(len(x) * high * wide, "padded").reshape(len(x), high, wide)
+        shape = (*images, c, high, wide)
+        seen = workers().scratch(math.prod(shape), "padded", x.dtype).reshape(shape)
         seen.fill(0)
         y0, y1 = min(max(0, -top), high), max(0, min(high, h - top))
         x0, x1 = min(max(0, -left), wide), max(0, min(wide, w - left))
-        np.copyto(seen[:, y0:y1, x0:x1], x[:, top + y0 : top + y1, left + x0 : left + x1])
-    channel, row, pixel = seen.strides
-    strides = (channel, d * row, d * pixel, down * row, across * pixel)
-    return as_strided(seen, (len(x), k, k, rows, ow), strides, writeable=False)
+        inside = x[..., top + y0 : top + y1, left + x0 : left + x1]
+        np.copyto(seen[..., y0:y1, x0:x1], inside)
+    *image, channel, row, pixel = seen.strides
+    strides = (channel, d * row, d * pixel, *image, down * row, across * pixel)
+    return as_strided(seen, (c, k, k, *images, rows, ow), strides, writeable=False)
 
 
 def im2col_cpu(x: F32, geometry: ConvGeometry, *, out: F32 | None = None) -> F32:

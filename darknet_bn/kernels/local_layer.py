@@ -6,6 +6,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.activations import Activation, activate_tile
+from darknet_bn.kernels.convolution_gradient import col2im_cpu, padded_for
 from darknet_bn.kernels.im2col import ConvGeometry, windows
 from darknet_bn.kernels.tiles import pieces, sharers
 from darknet_bn.workers import workers
@@ -48,12 +49,12 @@ def forward_local_layer(
         count = pixels.stop - pixels.start
         for some in pieces(n, images):
             b = some.stop - some.start
-            seen = workers().scratch(count * b * taps, "windows")
+            seen = workers().scratch(count * b * taps, "windows", x.dtype)
             seen = seen.reshape(part.stop - part.start, ow, b, *weights.shape[2:])
             for i in range(b):
                 of_image = windows(x[some.start + i], geometry, part.start, seen.shape[0])
                 np.copyto(seen[:, :, i], of_image.transpose(3, 4, 0, 1, 2))
-            sums = workers().scratch(count * f * b, "sums").reshape(count, f, b)
+            sums = workers().scratch(count * f * b, "sums", x.dtype).reshape(count, f, b)
             columns = seen.reshape(count, b, taps).transpose(0, 2, 1)
             np.matmul(matrices[pixels], columns, out=sums)
             np.add(sums, offsets[pixels, :, np.newaxis], out=sums)
@@ -61,3 +62,37 @@ def forward_local_layer(
             np.copyto(y[some, :, pixels], sums.transpose(2, 1, 0))
 
     workers().run(tile, pieces(oh, rows))
+
+
+def backward_local_layer(
+    x: F32, weights: F32, delta: F32, geometry: ConvGeometry
+) -> tuple[F32, F32]:
+    """Carry the delta of the sums back to the input, and sum up the updates of the weights.
+
+    Parameters
+    ----------
+    x : float32 array (n, c, h, w)
+    weights : float32 array (oh*ow, f, c, k, k)
+    delta : float32 array (n, f, oh, ow)
+    geometry : ConvGeometry
+
+    Returns
+    -------
+    delta_x, updates : float32 arrays like ``x`` and ``weights``
+
+    Notes
+    -----
+    C: ``backward_local_layer`` in ``src/local_layer.c``.
+    """
+    n, f, oh, ow = delta.shape
+    c, k = x.shape[1], geometry.size
+    at = delta.reshape(n, f, oh * ow).transpose(2, 1, 0)  # of each pixel (f, n)
+    seen = windows(x, geometry, 0, oh).reshape(c * k * k, n, oh * ow).transpose(2, 1, 0)
+    updates = np.matmul(at, seen).reshape(weights.shape)
+    spread = np.matmul(weights.reshape(oh * ow, f, -1).swapaxes(1, 2), at)
+    columns = spread.transpose(1, 2, 0).reshape(c, k, k, n, oh, ow)
+    padded = padded_for(geometry, (c, n, *x.shape[2:]), (oh, ow), x.dtype)
+    col2im_cpu(columns, geometry, padded)
+    edge = geometry.pad * geometry.dilation
+    inside = padded[..., edge : edge + x.shape[2], edge : edge + x.shape[3]]
+    return inside.swapaxes(0, 1).copy(), updates

@@ -7,7 +7,9 @@ in one go, whatever the stride: numpy is several times as fast without steps.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import EllipsisType
 
 import numpy as np
 
@@ -108,22 +110,151 @@ def forward_local_avgpool_layer(x: F32, window: Window, out: F32) -> None:
     """
     n, c, h, w = x.shape
     oh, ow = out.shape[2:]
-    begin = window.padding // 2
-    rows = _inside(h, oh, window.stride_y, window.size, begin)
-    columns = _inside(w, ow, window.stride_x, window.size, begin)
-    counts = np.outer(rows, columns).astype(np.float32)
+    counts = _counts(x, out, window)
 
     def block(at: Block) -> None:
         y = out[at]
         padded = _padded(x[at], window, (oh, ow), 0.0)
         shape = (*y.shape[:3], padded.shape[3])
-        tall = workers().scratch(y.size // ow * padded.shape[3], "pool rows").reshape(shape)
+        tall = (
+            workers().scratch(y.size // ow * padded.shape[3], "pool rows", x.dtype).reshape(shape)
+        )
         with np.errstate(all="ignore"):
             _sums(padded, 2, window.size, window.stride_y, tall)
             _sums(tall, 3, window.size, window.stride_x, y)
             np.divide(y, counts, out=y)
 
     run_blocks(block, n, c, h * w)
+
+
+def backward_maxpool_layer(x: F32, y: F32, delta: F32, window: Window) -> F32:
+    """Give the delta of every window to its largest value, the first of several.
+
+    Parameters
+    ----------
+    x : float32 array (n, c, h, w)
+        The input.  Or float64, as then all arrays are.
+    y, delta : float32 arrays (n, c, oh, ow)
+        The output, and its delta.
+    window : Window
+
+    Returns
+    -------
+    delta_x : float32 array (n, c, h, w)
+
+    Notes
+    -----
+    C: ``backward_maxpool_layer`` in ``src/maxpool_layer.c``; there, the way forward keeps places.
+    """
+
+    def block(seen: F32, at: Block, sums: F32) -> None:
+        largest, given = y[at], delta[at]
+        free = np.ones(given.shape, bool)
+        for taps in _taps(window, given.shape[2:]):
+            hit = np.equal(seen[taps], largest)
+            hit &= free
+            free ^= hit
+            sums[taps] += given * hit
+
+    return _spread(block, x, delta.shape[2:], window)
+
+
+def backward_maxpool_depth(x: F32, y: F32, delta: F32) -> F32:
+    """Give the delta of every output to the largest of its channels, the first of several.
+
+    Parameters
+    ----------
+    x : float32 array (n, c, h, w)
+    y, delta : float32 arrays (n, f, h, w)
+
+    Returns
+    -------
+    delta_x : float32 array (n, c, h, w)
+    """
+    f = y.shape[1]
+    delta_x = np.empty_like(x)
+    free = np.ones(y.shape, bool)
+    for start in range(0, x.shape[1], f):
+        part = slice(start, start + f)
+        channels = slice(0, x[:, part].shape[1])
+        hit = np.equal(x[:, part], y[:, channels])
+        hit &= free[:, channels]
+        free[:, channels] ^= hit
+        np.multiply(delta[:, channels], hit, out=delta_x[:, part])
+    return delta_x
+
+
+def backward_local_avgpool_layer(x: F32, delta: F32, window: Window, *, over_inside: bool) -> F32:
+    """Give every pixel of a window its share of the delta.
+
+    Parameters
+    ----------
+    x : float32 array (n, c, h, w)
+        Of the input only the shape counts.
+    delta : float32 array (n, c, oh, ow)
+    window : Window
+    over_inside : bool
+        Whether the share is one of those that lie inside the image, as the mean is of these; else
+        of all that a window has, as the program has it.
+
+    Returns
+    -------
+    delta_x : float32 array (n, c, h, w)
+
+    Notes
+    -----
+    C: ``backward_local_avgpool_layer`` in AlexeyAB's ``src/maxpool_layer.c``.
+    """
+    counts = np.full(delta.shape[2:], window.size**2, delta.dtype)
+    if over_inside:
+        counts = _counts(x, delta, window)
+
+    def block(seen: F32, at: Block, sums: F32) -> None:
+        share = delta[at] / counts
+        for taps in _taps(window, share.shape[2:]):
+            sums[taps] += share
+
+    return _spread(block, x, delta.shape[2:], window)
+
+
+def _counts(x: F32, y: F32, window: Window) -> F32:
+    """Return how many pixels of each window lie inside the image, (oh, ow)."""
+    begin = window.padding // 2
+    rows = _inside(x.shape[2], y.shape[2], window.stride_y, window.size, begin)
+    columns = _inside(x.shape[3], y.shape[3], window.stride_x, window.size, begin)
+    return np.outer(rows, columns).astype(x.dtype)
+
+
+def _taps(window: Window, out_hw: tuple[int, ...]) -> Iterator[tuple[EllipsisType | slice, ...]]:
+    """Yield where each place of all windows lies in the padded image."""
+    for row in range(window.size):
+        down = slice(row, row + _reach(out_hw[0], window.stride_y, 1), window.stride_y)
+        for column in range(window.size):
+            right = column + _reach(out_hw[1], window.stride_x, 1)
+            yield ..., down, slice(column, right, window.stride_x)
+
+
+def _spread(
+    task: Callable[[F32, Block, F32], None], x: F32, out_hw: tuple[int, ...], window: Window
+) -> F32:
+    """Let a task add to padded images, block by block, and return what is inside."""
+    n, c, h, w = x.shape
+    delta_x = np.empty_like(x)
+    begin = window.padding // 2
+    oh, ow = out_hw
+
+    def block(at: Block) -> None:
+        seen = _padded(x[at], window, (oh, ow), LOWEST)
+        sums = workers().scratch(seen.size, "pool sums", x.dtype).reshape(seen.shape)
+        sums.fill(0)
+        task(seen, at, sums)
+        inside = sums[:, :, begin : begin + h, begin : begin + w]
+        target = delta_x[at]
+        target.fill(0)
+        np.copyto(target[:, :, : inside.shape[2], : inside.shape[3]], inside)
+
+    run_blocks(block, n, c, h * w)
+    return delta_x
 
 
 def _max_block(x: F32, window: Window, y: F32) -> None:
@@ -135,7 +266,7 @@ def _max_block(x: F32, window: Window, y: F32) -> None:
     rows = _max_rows(x, window, oh)
     values = rows.reshape(-1)
     for number, shift in enumerate(_distances(size)):
-        larger = workers().scratch(values.size, ("pool columns", number % 2))
+        larger = workers().scratch(values.size, ("pool columns", number % 2), x.dtype)
         # Where the neighbour lies in the next row or channel, no window asks for the result.
         np.fmax(values[:-shift], values[shift:], out=larger[:-shift])
         values = larger
@@ -146,14 +277,14 @@ def _max_rows(x: F32, window: Window, oh: int) -> F32:
     """Return the largest of the rows of every window, contiguous; rows behind ``oh`` are stale."""
     m, c, _, w = x.shape
     if window.stride_y > 1:
-        rows = workers().scratch(m * c * oh * w, "pool rows").reshape(m, c, oh, w)
+        rows = workers().scratch(m * c * oh * w, "pool rows", x.dtype).reshape(m, c, oh, w)
         larger = _every(x, 2, 0, window.stride_y, oh)
         for tap in range(1, window.size):
             larger = np.fmax(larger, _every(x, 2, tap, window.stride_y, oh), out=rows)
         return np.ascontiguousarray(larger)
     values = x.reshape(-1)
     for number, distance in enumerate(_distances(window.size)):
-        larger = workers().scratch(values.size, ("pool rows", number % 2))
+        larger = workers().scratch(values.size, ("pool rows", number % 2), x.dtype)
         np.fmax(values[: -distance * w], values[distance * w :], out=larger[: -distance * w])
         values = larger
     return values.reshape(x.shape)
@@ -187,7 +318,8 @@ def _padded(x: F32, window: Window, out_hw: tuple[int, int], value: float) -> F3
     begin = window.padding // 2
     high = _reach(out_hw[0], window.stride_y, window.size)
     wide = _reach(out_hw[1], window.stride_x, window.size)
-    padded = workers().scratch(m * c * high * wide, "pool padded").reshape(m, c, high, wide)
+    padded = workers().scratch(m * c * high * wide, "pool padded", x.dtype)
+    padded = padded.reshape(m, c, high, wide)
     rows, columns = max(0, min(h, high - begin)), max(0, min(w, wide - begin))
     padded.fill(value)
     padded[:, :, begin : begin + rows, begin : begin + columns] = x[:, :, :rows, :columns]

@@ -39,30 +39,84 @@ def forward_normalization_layer(
     C: ``forward_normalization_layer`` in ``src/normalization_layer.c``, where they do.
     """
     n, c, s = x.shape
-    ahead, behind = size // 2, (size - 1) // 2
-    unseen = x[:, ahead] if misses_one and ahead < c else None
 
     def block(at: Block) -> None:
         images, pixels = at
         part, y = x[images, :, pixels], out[images, :, pixels]
-        total = np.zeros((len(part), part.shape[2]))
-        square = np.empty_like(total)
-        if unseen is not None:
-            total -= np.square(unseen[images, pixels], dtype=np.float64, out=square)
-        for channel in range(min(ahead, c)):
-            total += np.square(part[:, channel], dtype=np.float64, out=square)
-        for k in range(c):
-            if k + ahead < c:
-                total += np.square(part[:, k + ahead], dtype=np.float64, out=square)
-            if k - behind - 1 >= 0:
-                total -= np.square(part[:, k - behind - 1], dtype=np.float64, out=square)
-            np.multiply(total, alpha, out=square)
-            np.add(square, kappa, out=y[:, k], casting="same_kind")
+        _divisors(part, size, alpha, kappa, y, misses_one)
         with np.errstate(all="ignore"):  # a sum below zero gives NaN, in C too
-            np.power(y, np.float32(-beta), out=y)
+            np.power(y, y.dtype.type(-beta), out=y)
             np.multiply(y, part, out=y)
 
     run_blocks(block, n, s, c)
+
+
+def backward_normalization_layer(
+    x: F32,
+    delta: F32,
+    size: int,
+    alpha: float,
+    beta: float,
+    kappa: float,
+    *,
+    misses_one: bool,
+    exact: bool,
+) -> F32:
+    """Carry the delta of `forward_normalization_layer` back to its input.
+
+    Parameters
+    ----------
+    x, delta : float32 arrays (n, c, s)
+        The input, and the delta of the output.
+    size, alpha, beta, kappa, misses_one
+        As on the way forward.
+    exact : bool
+        Whether what a value does to the divisors of others counts, or not, as in the program.
+
+    Returns
+    -------
+    delta_x : float32 array (n, c, s)
+
+    Notes
+    -----
+    C: ``backward_normalization_layer`` in ``src/normalization_layer.c``.
+    """
+    ahead, behind = size // 2, (size - 1) // 2
+    norms = np.empty_like(x)
+    _divisors(x, size, alpha, kappa, norms, misses_one)
+    with np.errstate(all="ignore"):
+        delta_x = delta * norms ** x.dtype.type(-beta)
+        if not exact:
+            return delta_x
+        pull = delta * x * norms ** x.dtype.type(-beta - 1)
+    c = x.shape[1]
+    sums = np.zeros_like(x)
+    for shift in range(-ahead, behind + 1):  # channel k takes channel k - shift into its divisor
+        to = slice(max(0, -shift), min(c, c - shift))
+        by = slice(max(0, shift), min(c, c + shift))
+        sums[:, to] += pull[:, by]
+    if misses_one and ahead < c:
+        sums[:, ahead] -= pull.sum(axis=1)
+    delta_x -= x.dtype.type(2 * alpha * beta) * x * sums
+    return delta_x
+
+
+def _divisors(x: F32, size: int, alpha: float, kappa: float, out: F32, misses_one: bool) -> None:
+    """Compute ``kappa + alpha * sum`` of images (n, c, s)."""
+    c, ahead, behind = x.shape[1], size // 2, (size - 1) // 2
+    total = np.zeros((len(x), x.shape[2]))
+    square = np.empty_like(total)
+    if misses_one and ahead < c:
+        total -= np.square(x[:, ahead], dtype=np.float64, out=square)
+    for channel in range(min(ahead, c)):
+        total += np.square(x[:, channel], dtype=np.float64, out=square)
+    for k in range(c):
+        if k + ahead < c:
+            total += np.square(x[:, k + ahead], dtype=np.float64, out=square)
+        if k - behind - 1 >= 0:
+            total -= np.square(x[:, k - behind - 1], dtype=np.float64, out=square)
+        np.multiply(total, alpha, out=square)
+        np.add(square, kappa, out=out[:, k], casting="same_kind")
 
 
 def l2normalize_cpu(x: F32, out: F32) -> None:
@@ -84,7 +138,7 @@ def l2normalize_cpu(x: F32, out: F32) -> None:
     def block(at: Block) -> None:
         images, pixels = at
         part = x[images, :, pixels]
-        norm = np.sqrt(np.einsum("nks,nks->ns", part, part, dtype=np.float64)).astype(np.float32)
+        norm = np.sqrt(np.einsum("nks,nks->ns", part, part, dtype=np.float64)).astype(x.dtype)
         with np.errstate(all="ignore"):
             np.divide(part, norm[:, np.newaxis], out=out[images, :, pixels])
 

@@ -85,7 +85,7 @@ def shortcut_multilayer_cpu(
         c = min(out.shape[1], add.shape[1])
         part = add[:, :c]
         if weights is not None:
-            scaled = workers().scratch(part.size, "shortcut").reshape(part.shape)
+            scaled = workers().scratch(part.size, "shortcut", part.dtype).reshape(part.shape)
             part = np.multiply(part, weights[number, :c, None, None], out=scaled)
         np.add(out[:, :c], part, out=out[:, :c])
 
@@ -119,8 +119,39 @@ def normalized_weights(weights: F32, normalization: str) -> F32:
     return shares
 
 
+def normalized_weights_delta(weights: F32, normalization: str, delta: F32) -> F32:
+    """Carry the delta of what `normalized_weights` gives back to what it got.
+
+    Parameters
+    ----------
+    weights : float32 array (m, c)
+    normalization : str
+    delta : float32 array (m, c)
+
+    Returns
+    -------
+    delta_weights : float32 array (m, c)
+
+    Notes
+    -----
+    C has no such step: there the weights learn as if they were not normalised.
+    """
+    if normalization == "none":
+        return delta
+    shares = normalized_weights(weights, normalization)
+    shared = (delta * shares).sum(axis=0)
+    if normalization == "softmax":
+        # The maximum that is subtracted cancels but for the small number in the divisor.
+        top = np.equal(weights, weights.max(axis=0))
+        result: F32 = shares * (delta - shared) - top * shared * (1 - shares.sum(axis=0))
+        return result
+    total = _EPS + np.maximum(weights, 0).sum(axis=0)
+    kept: F32 = (delta - shared) / total * (weights > 0)
+    return kept
+
+
 def _add_scaled(x: F32, add: F32, scale: float, out: F32) -> None:
     if scale != 1:
-        scaled = workers().scratch(add.size, "shortcut").reshape(add.shape)
+        scaled = workers().scratch(add.size, "shortcut", add.dtype).reshape(add.shape)
         add = np.multiply(add, np.float32(scale), out=scaled)
     np.add(x, add, out=out)

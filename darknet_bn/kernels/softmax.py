@@ -29,7 +29,7 @@ def softmax_cpu(x: F32, temp: float, out: F32, *, axis: int = -1) -> None:
     C: ``softmax`` and ``softmax_cpu`` in ``src/blas.c``.
     """
     with np.errstate(all="ignore"):
-        np.divide(x, np.float32(temp), out=out)
+        np.divide(x, x.dtype.type(temp), out=out)
         largest = np.fmax.reduce(out, axis=axis, keepdims=True, initial=_LOWEST)
         np.subtract(out, largest, out=out)
         np.exp(out, out=out)

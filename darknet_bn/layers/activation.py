@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_array
-from darknet_bn.layers.base import Layer, Params, Setting, Shapes, Step
+from darknet_bn.kernels.gradients import activate_training
+from darknet_bn.layers.base import Backward, Forward, Layer, Params, Setting, Shapes, Step, Training
 from darknet_bn.layers.options import option
 
 # Where a section does not know a function the programs give 0 for it, which no model can mean.
@@ -52,3 +53,14 @@ class ActivationLayer(Layer):
             activate_array(xs[0], self.activation, out=y)
 
         return activate
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Activate.  In C the way back overwrites."""
+        y, activation_back = activate_training(xs[0].copy(), self.activation, training.dialect)
+        overwrites = not training.dialect.exact_gradients
+
+        def back(delta: F32) -> Backward:
+            delta = activation_back(delta)
+            return Backward((delta,), delta=delta, overwrites=overwrites)
+
+        return Forward(y, back)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.layers.base import Layer, Params, Setting, Shapes, Step
+from darknet_bn.layers.base import Backward, Forward, Layer, Params, Setting, Shapes, Step, Training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,3 +26,7 @@ class Alias(Layer):
             np.copyto(y, xs[0])
 
         return copy
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Pass on what comes, both ways."""
+        return Forward(xs[0], lambda delta: Backward((delta,)))

@@ -6,9 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.avgpool_layer import forward_avgpool_layer
-from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
+from darknet_bn.layers.base import (
+    Backward,
+    Forward,
+    Layer,
+    Params,
+    Setting,
+    Shape,
+    Shapes,
+    Step,
+    Training,
+)
 from darknet_bn.layers.shapes import image
 
 
@@ -29,3 +41,15 @@ class AvgPool(Layer):
             forward_avgpool_layer(xs[0], y)
 
         return average
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Average; each pixel gets its share of the delta."""
+        n, c, h, w = xs[0].shape
+        y = np.empty((n, c, 1, 1), xs[0].dtype)
+        forward_avgpool_layer(xs[0], y)
+
+        def back(delta: F32) -> Backward:
+            share = delta / delta.dtype.type(h * w)
+            return Backward((np.broadcast_to(share, (n, c, h, w)).copy(),))
+
+        return Forward(y, back)

@@ -156,6 +156,10 @@ class Training:
         loss.
     seen : int
         Images the model has been trained with, those of this pass included.
+    batch : int
+        How many images there are.
+    wants_delta : bool
+        Whether anything is to go back to the first source; the network's input wants nothing.
     progress : float
         The part of the training that is done, from 0 to 1.
     time_steps : int
@@ -169,6 +173,8 @@ class Training:
     net: Shape
     truth: F32 | None = None
     seen: int = 0
+    batch: int = 1
+    wants_delta: bool = True
     progress: float = 0.0
     time_steps: int = 1
     state: dict[str, F32] = field(default_factory=dict)
@@ -306,6 +312,19 @@ class Layer(Options, ABC):
             The layer cannot be trained.
         """
         raise TrainingError(f"[{self.names[0]}] has no gradient: it is for inference only")
+
+    def infer(self, xs: Sequence[F32], p: Params, training: Training) -> F32:
+        """Compute the output as in inference, of a layer whose step takes float64 as well."""
+        shapes = tuple(
+            Shape(x.shape[1], flat=True) if x.ndim == 2 else Shape(*x.shape[1:]) for x in xs
+        )
+        y = np.empty((len(xs[0]), *self.out_shape(shapes).dims), xs[0].dtype)
+        self.step(shapes, p, Setting(training.dialect, exact=True))(xs, y)
+        return y
+
+    def learns(self, dialect: Dialect) -> bool:
+        """Whether an update changes the parameters that ``back`` gives updates of."""
+        return not self.dont_update
 
     def cost(self, xs: Shapes) -> Cost:
         """Return what the layer takes for one image."""

@@ -12,8 +12,20 @@ from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError
 from darknet_bn.kernels.batchnorm_layer import forward_batchnorm_layer
-from darknet_bn.layers.base import Affine, Layer, Param, Params, Setting, Shape, Shapes, Step
-from darknet_bn.layers.normalised import batch_norm_params, rolling_affine
+from darknet_bn.layers.base import (
+    Affine,
+    Backward,
+    Forward,
+    Layer,
+    Param,
+    Params,
+    Setting,
+    Shape,
+    Shapes,
+    Step,
+    Training,
+)
+from darknet_bn.layers.normalised import batch_norm_params, normalise_training, rolling_affine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,3 +70,14 @@ class BatchNorm(Layer):
             forward_batchnorm_layer(y, p, train=False, dialect=setting.dialect, out=y)
 
         return normalise
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Normalise with the statistics of the batch.  In C the way back overwrites."""
+        y, normalised_back, changes = normalise_training(xs[0], p, training.dialect)
+
+        def back(delta: F32) -> Backward:
+            delta, updates = normalised_back(delta)
+            overwrites = not training.dialect.exact_gradients
+            return Backward((delta,), updates, delta, overwrites)
+
+        return Forward(y, back, changes=changes)

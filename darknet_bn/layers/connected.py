@@ -13,10 +13,13 @@ from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.kernels.activations import activate_array
 from darknet_bn.kernels.batchnorm_layer import forward_batchnorm_layer
+from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.layers.activation import activation_option
 from darknet_bn.layers.base import (
     Affine,
+    Backward,
     Cost,
+    Forward,
     Layer,
     Param,
     Params,
@@ -24,9 +27,15 @@ from darknet_bn.layers.base import (
     Shape,
     Shapes,
     Step,
+    Training,
     uniform,
 )
-from darknet_bn.layers.normalised import absorbed, batch_norm_params, rolling_affine
+from darknet_bn.layers.normalised import (
+    absorbed,
+    batch_norm_params,
+    normalise_training,
+    rolling_affine,
+)
 from darknet_bn.layers.options import option
 from darknet_bn.workers import workers
 
@@ -112,6 +121,40 @@ class Connected(Layer):
             activate_array(y, self.activation, out=y)
 
         return connect
+
+    def learns(self, dialect: Dialect) -> bool:
+        """In AlexeyAB's on the CPU it does not."""
+        return dialect.connected_learns
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Multiply, normalise or add the biases, activate.
+
+        C: ``forward_connected_layer`` and ``backward_connected_layer``.
+        """
+        dialect = training.dialect
+        x = xs[0].reshape(len(xs[0]), -1)
+        z = x @ p["weights"].T
+        changes: dict[str, F32] = {}
+        if self.batch_normalize:
+            keep = dialect.rolling_keep_connected
+            z, normalised_back, changes = normalise_training(z, p, dialect, keep)
+        else:
+            z += p["biases"]
+        y, activation_back = activate_training(z, self.activation, dialect)
+
+        def back(delta_y: F32) -> Backward:
+            delta = activation_back(delta_y.reshape(z.shape))
+            biases = delta.sum(axis=0)
+            updates = {"biases": biases}
+            if self.batch_normalize:
+                delta, updates = normalised_back(delta)
+                updates["biases"] = biases  # in every program, unlike those of convolutions
+            updates["weights"] = delta.T @ x
+            delta_x = delta @ p["weights"] if training.wants_delta else None
+            given = None if delta_x is None else delta_x.reshape(xs[0].shape)
+            return Backward((given,), updates, delta.reshape(delta_y.shape))
+
+        return Forward(y.reshape(*y.shape, 1, 1), back, changes=changes)
 
     def cost(self, xs: Shapes) -> Cost:
         """Count two operations a weight."""

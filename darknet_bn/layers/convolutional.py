@@ -11,15 +11,20 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
-from darknet_bn.errors import ShapeError
+from darknet_bn.errors import ShapeError, TrainingError
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_array
 from darknet_bn.kernels.batchnorm_layer import forward_batchnorm_layer
-from darknet_bn.kernels.blur import blur, blurred_size
+from darknet_bn.kernels.blur import backward_blur, blur, blurred_size
+from darknet_bn.kernels.channels import by_filter, channel_sum
 from darknet_bn.kernels.convolution import ConvGeometry, Convolution
+from darknet_bn.kernels.convolution_gradient import input_delta, weight_updates
+from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.layers.activation import activation_option
 from darknet_bn.layers.base import (
     Affine,
+    Backward,
     Cost,
+    Forward,
     Layer,
     Param,
     Params,
@@ -27,11 +32,17 @@ from darknet_bn.layers.base import (
     Shape,
     Shapes,
     Step,
+    Training,
     normal,
     resolve,
     uniform,
 )
-from darknet_bn.layers.normalised import absorbed, batch_norm_params, rolling_affine
+from darknet_bn.layers.normalised import (
+    absorbed,
+    batch_norm_params,
+    normalise_training,
+    rolling_affine,
+)
 from darknet_bn.layers.options import option
 
 
@@ -217,6 +228,58 @@ class Convolutional(Layer):
             blur(sharp, self.antialiasing, stride_x, stride_y, y)
 
         return convolve_and_blur
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Convolve, normalise or add the biases, activate, blur.
+
+        C: ``forward_convolutional_layer`` and ``backward_convolutional_layer``.  Binary weights
+        and inputs count in the way forward only.
+        """
+        if self.assisted_excitation:
+            raise TrainingError("assisted_excitation is not there: the layer trains without it")
+        dialect, geometry, weights = training.dialect, self.geometry, p["weights"]
+        x = signs(xs[0]) if self.xnor else xs[0]
+        n, in_shape = len(x), (x.shape[1], x.shape[2], x.shape[3])
+        convolution = Convolution(
+            binarised(weights) if self.xnor else weights,
+            None if self.normalised else p["biases"],
+            geometry,
+            None,
+            in_shape,
+        )
+        z = np.empty((n, *convolution.out_shape), x.dtype)
+        convolution(x, z)
+        changes: dict[str, F32] = {}
+        if self.normalised:
+            z, normalised_back, changes = normalise_training(z, p, dialect)
+        y, activation_back = activate_training(z, self.activation, dialect)
+
+        def back(delta: F32) -> Backward:
+            delta = activation_back(delta)
+            if self.normalised:
+                delta, updates = normalised_back(delta)
+            else:
+                updates = {"biases": channel_sum(by_filter(delta)).astype(delta.dtype)}
+            updates["weights"] = weight_updates(xs[0], delta, geometry)
+            overwrites = dialect.overwrites_deltas == "always" or (
+                dialect.overwrites_deltas == "1x1" and self.size == 1
+            )
+            delta_x = None
+            if training.wants_delta:
+                delta_x = input_delta(delta, weights, geometry, in_shape)
+            return Backward((delta_x,), updates, delta, overwrites)
+
+        if not self.antialiasing:
+            return Forward(y, back, changes=changes)
+        stride_x, stride_y = self._strides
+        blurred = np.empty((n, *self.out_shape((Shape(*in_shape),)).dims), x.dtype)
+        blur(y, self.antialiasing, stride_x, stride_y, blurred)
+        sharp_hw = (y.shape[2], y.shape[3])
+
+        def back_through_blur(delta: F32) -> Backward:
+            return back(backward_blur(delta, self.antialiasing, stride_x, stride_y, sharp_hw))
+
+        return Forward(blurred, back_through_blur, changes=changes)
 
     def cost(self, xs: Shapes) -> Cost:
         """Count two operations a weight and output pixel."""

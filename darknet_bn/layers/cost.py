@@ -6,9 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from darknet_bn.arrays import F32
-from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
+from darknet_bn.layers.base import (
+    Backward,
+    Forward,
+    Layer,
+    Params,
+    Setting,
+    Shape,
+    Shapes,
+    Step,
+    Training,
+)
 from darknet_bn.layers.options import option
+from darknet_bn.layers.shapes import flat, truth_like
+
+_MASKED = -1234  # in a truth: nothing is known of this value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,3 +53,39 @@ class CostLayer(Layer):
             y.fill(0)
 
         return clear
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Compare with the truth: the output is the error of each value.
+
+        The delta is half of what the squared error asks for, and ``scale`` is not in the loss; so
+        it is in C: ``forward_cost_layer``, ``l2_cpu``, ``l1_cpu``, ``smooth_l1_cpu``.  What
+        ``seg`` and ``wgan`` do beyond ``sse``, and ``ratio`` and ``thresh``, is for the GPU there.
+        """
+        x = flat(xs[0])
+        truth = truth_like(x, training)
+        if truth is None:
+            return Forward(np.zeros_like(x), lambda delta: Backward((np.zeros_like(xs[0]),)))
+        apart = truth - x
+        if self.type == "masked":
+            apart[truth == _MASKED] = 0
+        size, down = np.abs(apart), apart
+        if self.type == "L1":
+            y, down = size, _sign(apart)
+        elif self.type == "smooth":
+            y = np.where(size < 1, apart * apart, 2 * size - 1)
+            direction = 1 if training.dialect.smooth_descends else -1
+            down = np.where(size < 1, apart, direction * _sign(apart))
+        else:
+            y = apart * apart
+
+        def back(delta: F32) -> Backward:
+            delta = delta + down
+            given = delta * delta.dtype.type(self.scale)
+            return Backward((given.reshape(xs[0].shape),), delta=delta)
+
+        return Forward(y, back, float(np.sum(y, dtype=np.float64)))
+
+
+def _sign(x: F32) -> F32:
+    """Return 1 where x is above 0, else -1."""
+    return np.where(x > 0, x.dtype.type(1), x.dtype.type(-1))

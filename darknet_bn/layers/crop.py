@@ -10,7 +10,17 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
-from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
+from darknet_bn.layers.base import (
+    Backward,
+    Forward,
+    Layer,
+    Params,
+    Setting,
+    Shape,
+    Shapes,
+    Step,
+    Training,
+)
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import image
 
@@ -63,3 +73,17 @@ class Crop(Layer):
                 np.subtract(y, 1, out=y)
 
         return crop
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Cut out a part at random, the same of all images, and flip it or not.
+
+        C: ``forward_crop_layer``; nothing goes back.  What turns and colours is for the GPU there.
+        """
+        x, rng = xs[0], training.rng
+        top = int(rng.integers(x.shape[2] - self.crop_height + 1))
+        left = int(rng.integers(x.shape[3] - self.crop_width + 1))
+        part = x[:, :, top : top + self.crop_height, left : left + self.crop_width]
+        if self.flip and rng.random() < 0.5:
+            part = part[..., ::-1]
+        y = part.copy() if self.noadjust else part * 2 - 1
+        return Forward(y, lambda delta: Backward((None,)))

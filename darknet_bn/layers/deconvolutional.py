@@ -13,12 +13,18 @@ from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.kernels.activations import ACTIVATIONS, Epilogue, activate_array
 from darknet_bn.kernels.batchnorm_layer import forward_batchnorm_layer
+from darknet_bn.kernels.channels import by_filter, channel_sum
+from darknet_bn.kernels.convolution import Convolution
+from darknet_bn.kernels.convolution_gradient import input_delta, weight_updates
 from darknet_bn.kernels.deconvolutional_layer import forward_deconvolutional_layer
+from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.kernels.im2col import ConvGeometry
 from darknet_bn.layers.activation import activation_option
 from darknet_bn.layers.base import (
     Affine,
+    Backward,
     Cost,
+    Forward,
     Layer,
     Param,
     Params,
@@ -26,9 +32,15 @@ from darknet_bn.layers.base import (
     Shape,
     Shapes,
     Step,
+    Training,
     normal,
 )
-from darknet_bn.layers.normalised import batch_norm_params, rolling_affine, scaled_rows
+from darknet_bn.layers.normalised import (
+    batch_norm_params,
+    normalise_training,
+    rolling_affine,
+    scaled_rows,
+)
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import image, window_text
 
@@ -137,6 +149,37 @@ class Deconvolutional(Layer):
                 activate_array(y, self.activation, out=y)
 
         return spread
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Spread, normalise or add the biases, activate.
+
+        C: ``forward_deconvolutional_layer`` and ``backward_deconvolutional_layer``.  The way
+        forward is the way back of a convolution, and the other way round.
+        """
+        x, geometry, dialect = xs[0], self._geometry, training.dialect
+        shape = self.out_shape((Shape(*x.shape[1:]),))
+        z = input_delta(x, p["weights"], geometry, (shape.c, shape.h, shape.w))
+        changes: dict[str, F32] = {}
+        if self.batch_normalize:
+            z, normalised_back, changes = normalise_training(z, p, dialect)
+        else:
+            z += p["biases"][:, None, None]
+        y, activation_back = activate_training(z, self.activation, dialect)
+
+        def back(delta: F32) -> Backward:
+            delta = activation_back(delta)
+            if self.batch_normalize:
+                delta, updates = normalised_back(delta)
+            else:
+                updates = {"biases": channel_sum(by_filter(delta)).astype(delta.dtype)}
+            updates["weights"] = weight_updates(delta, x, geometry)
+            given = np.empty_like(x)
+            Convolution(p["weights"], None, geometry, None, (shape.c, shape.h, shape.w))(
+                delta, given
+            )
+            return Backward((given,), updates, delta)
+
+        return Forward(y, back, changes=changes)
 
     def cost(self, xs: Shapes) -> Cost:
         """Count two operations a weight and input pixel."""

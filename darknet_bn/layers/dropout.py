@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
+from darknet_bn.arrays import F32
 from darknet_bn.layers.alias import Alias
+from darknet_bn.layers.base import Backward, Forward, Params, Training
 from darknet_bn.layers.options import option
 
 
@@ -19,6 +24,19 @@ class Dropout(Alias):
     dropblock: bool = option(False, extended=True)
     dropblock_size_rel: float = option(0.0, extended=True)
     dropblock_size_abs: int = option(0, extended=True)
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Drop some values at random, and scale up the others.
+
+        C: ``forward_dropout_layer``, which drops them in the output of the layer before, so that
+        others who read that see it too; here they do not.  ``dropblock`` is for the GPU in C, and
+        so it is plain dropout here as on its CPU.
+        """
+        dtype = xs[0].dtype
+        drops = training.rng.random(xs[0].shape, np.float32) < self.probability
+        factor = 1 / (1 - self.probability) if self.probability < 1 else 0.0
+        mask = np.where(drops, dtype.type(0), dtype.type(factor))
+        return Forward(xs[0] * mask, lambda delta: Backward((delta * mask,)))
 
     def size_text(self) -> str:
         """``p = probability``."""

@@ -10,10 +10,10 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.activations import activate_array
-from darknet_bn.layers.base import Params, Setting, Shape, Shapes, Step
+from darknet_bn.layers.base import Backward, Forward, Params, Setting, Shape, Shapes, Step, Training
 from darknet_bn.layers.connected import Connected
 from darknet_bn.layers.options import fact, option
-from darknet_bn.layers.recurrent import Part, Recurrent, by_time, remembered
+from darknet_bn.layers.recurrent import Part, Recurrent, by_time, kept, remembered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,3 +70,64 @@ class Gru(Recurrent):
             setting.state["state"] = state
 
         return recur
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Compute the states one by one, from where the last batch ended.
+
+        The way back goes through the time steps of this batch; in C it is empty on the CPU.
+        """
+        parts = self.passes(xs, p, training)
+        steps: list[_GruStep] = []
+        state: F32 | None = None
+        for x in by_time(xs[0], training.time_steps):
+            of_input = [parts.forward(name, x) for name in ("uz", "ur", "uh")]
+            if state is None:
+                state = kept(training, "state", of_input[0])
+            z = _logistic(parts.forward("wz", state) + of_input[0])
+            r = _logistic(parts.forward("wr", state) + of_input[1])
+            inner = parts.forward("wh", r * state) + of_input[2]
+            new = activate_array(inner, "tanh" if self.tanh else "logistic")
+            steps.append(_GruStep(state, z, r, new))
+            state = z * state + (1 - z) * new
+        y = np.concatenate([each.after for each in steps]).reshape(len(xs[0]), -1)
+        training.state["state"] = steps[-1].after
+
+        def back(delta_y: F32) -> Backward:
+            deltas = np.empty_like(xs[0])
+            by_step = by_time(deltas, len(steps))
+            later = np.zeros_like(steps[0].state)
+            for step, delta, given in zip(
+                steps[::-1], by_time(delta_y, len(steps))[::-1], by_step[::-1], strict=True
+            ):
+                later = later + delta.reshape(later.shape)
+                slope = 1 - step.new * step.new if self.tanh else step.new * (1 - step.new)
+                of_new = later * (1 - step.z) * slope
+                of_z = later * (step.state - step.new) * step.z * (1 - step.z)
+                of_reset = parts.back("wh", of_new)
+                of_r = of_reset * step.state * step.r * (1 - step.r)
+                below = parts.back("uh", of_new) + parts.back("ur", of_r) + parts.back("uz", of_z)
+                np.copyto(given, below.reshape(given.shape))
+                later = later * step.z + of_reset * step.r
+                later = later + parts.back("wr", of_r) + parts.back("wz", of_z)
+            return Backward((deltas,), parts.updates)
+
+        return Forward(y, back, changes=parts.changes)
+
+
+@dataclass(frozen=True)
+class _GruStep:
+    """What a time step leaves for the way back: the state before it, the gates, the new values."""
+
+    state: F32
+    z: F32
+    r: F32
+    new: F32
+
+    @property
+    def after(self) -> F32:
+        """The state behind it."""
+        return self.z * self.state + (1 - self.z) * self.new
+
+
+def _logistic(x: F32) -> F32:
+    return activate_array(x, "logistic")

@@ -6,8 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from darknet_bn.arrays import F32
-from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
+from darknet_bn.layers.base import (
+    Backward,
+    Forward,
+    Layer,
+    Params,
+    Setting,
+    Shape,
+    Shapes,
+    Step,
+    Training,
+)
 from darknet_bn.layers.options import fact, option
 from darknet_bn.layers.recurrent import by_time, remembered
 from darknet_bn.layers.shapes import image
@@ -49,3 +61,19 @@ class History(Layer):
                 setting.state["output"] = before.copy()
 
         return shift
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Put each image in front of the ones before it; what is older than the batch is fixed."""
+        x, steps = xs[0], training.time_steps
+        new = x.shape[1]
+        y = np.empty((len(x), new * self.history_size, *x.shape[2:]), x.dtype)
+        setting = Setting(training.dialect, time_steps=steps, state=training.state)
+        self.step((Shape(*x.shape[1:]),), p, setting)([x], y)
+
+        def back(delta: F32) -> Backward:
+            by_step = by_time(delta, steps)
+            for before, now in zip(by_step[-2::-1], by_step[:0:-1], strict=True):
+                before[:, : delta.shape[1] - new] += now[:, new:]
+            return Backward((np.ascontiguousarray(delta[:, :new]),))
+
+        return Forward(y, back)

@@ -10,7 +10,18 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
-from darknet_bn.layers.base import Layer, Param, Params, Setting, Shape, Shapes, Step
+from darknet_bn.layers.base import (
+    Backward,
+    Forward,
+    Layer,
+    Param,
+    Params,
+    Setting,
+    Shape,
+    Shapes,
+    Step,
+    Training,
+)
 from darknet_bn.layers.options import option
 
 
@@ -49,3 +60,10 @@ class Implicit(Layer):
             np.copyto(y[:, :, :, 0], weights)
 
         return repeat
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Copy the values for every image; the updates are summed over them."""
+        weights = p["weights"]
+        y = np.empty((training.batch, *weights.shape, 1), weights.dtype)
+        np.copyto(y[:, :, :, 0], weights)
+        return Forward(y, lambda delta: Backward((), {"weights": delta[:, :, :, 0].sum(axis=0)}))

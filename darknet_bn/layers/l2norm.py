@@ -6,9 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.normalization_layer import l2normalize_cpu
-from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
+from darknet_bn.layers.base import (
+    Backward,
+    Forward,
+    Layer,
+    Params,
+    Setting,
+    Shape,
+    Shapes,
+    Step,
+    Training,
+)
 from darknet_bn.layers.shapes import image, planes
 
 
@@ -30,3 +42,15 @@ class L2Norm(Layer):
             l2normalize_cpu(planes(xs[0]), planes(y))
 
         return normalise
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Normalise.  C lets the delta pass unchanged."""
+        x, y = xs[0], self.infer(xs, p, training)
+
+        def back(delta: F32) -> Backward:
+            if training.dialect.exact_gradients:
+                length = np.sqrt(np.sum(x * x, axis=1, keepdims=True))
+                delta = (delta - y * np.sum(delta * y, axis=1, keepdims=True)) / length
+            return Backward((delta,))
+
+        return Forward(y, back)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.kernels.activations import ACTIVATIONS
+from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.kernels.im2col import ConvGeometry
-from darknet_bn.kernels.local_layer import forward_local_layer
+from darknet_bn.kernels.local_layer import backward_local_layer, forward_local_layer
 from darknet_bn.layers.activation import activation_option
 from darknet_bn.layers.base import (
+    Backward,
     Cost,
+    Forward,
     Layer,
     Param,
     Params,
@@ -23,6 +26,7 @@ from darknet_bn.layers.base import (
     Shape,
     Shapes,
     Step,
+    Training,
     uniform,
 )
 from darknet_bn.layers.options import option
@@ -88,6 +92,19 @@ class Local(Layer):
             forward_local_layer(xs[0], p["weights"], p["biases"], self._geometry, activation, y)
 
         return multiply
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Multiply, add, activate.  C: ``backward_local_layer``."""
+        z = replace(self, activation="linear").infer(xs, p, training)
+        y, activation_back = activate_training(z, self.activation, training.dialect)
+
+        def back(delta: F32) -> Backward:
+            delta = activation_back(delta)
+            given, weights = backward_local_layer(xs[0], p["weights"], delta, self._geometry)
+            updates = {"biases": delta.sum(axis=0), "weights": weights}
+            return Backward((given,), updates, delta)
+
+        return Forward(y, back)
 
     def cost(self, xs: Shapes) -> Cost:
         """Count two operations a weight."""

@@ -7,8 +7,23 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from darknet_bn.arrays import F32
-from darknet_bn.kernels.maxpool_layer import Window, forward_local_avgpool_layer
-from darknet_bn.layers.base import Cost, Layer, Params, Setting, Shape, Shapes, Step
+from darknet_bn.kernels.maxpool_layer import (
+    Window,
+    backward_local_avgpool_layer,
+    forward_local_avgpool_layer,
+)
+from darknet_bn.layers.base import (
+    Backward,
+    Cost,
+    Forward,
+    Layer,
+    Params,
+    Setting,
+    Shape,
+    Shapes,
+    Step,
+    Training,
+)
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import image, pooled, window_text
 
@@ -48,6 +63,16 @@ class LocalAvgPool(Layer):
             forward_local_avgpool_layer(xs[0], window, y)
 
         return average
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Average; in C the shares of the delta are too small at the edges."""
+        x, exact = xs[0], training.dialect.exact_gradients
+
+        def back(delta: F32) -> Backward:
+            given = backward_local_avgpool_layer(x, delta, self.window, over_inside=exact)
+            return Backward((given,))
+
+        return Forward(self.infer(xs, p, training), back)
 
     def cost(self, xs: Shapes) -> Cost:
         """Count an addition for every element of every window, as AlexeyAB does."""

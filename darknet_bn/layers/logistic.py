@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.activations import activate_array
-from darknet_bn.layers.base import Layer, Params, Setting, Shapes, Step
+from darknet_bn.layers.base import Backward, Forward, Layer, Params, Setting, Shapes, Step, Training
+from darknet_bn.layers.shapes import truth_like
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,3 +28,28 @@ class Logistic(Layer):
             activate_array(xs[0], "logistic", out=y)
 
         return squash
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Squash; with a truth, cross-entropy of it, value by value.
+
+        C: ``forward_logistic_layer`` and ``backward_logistic_layer``, which lets the delta of what
+        reads the output pass unchanged.
+        """
+        x, y = xs[0], self.infer(xs, p, training)
+        truth = truth_like(y, training)
+        loss, down = None, None
+        if truth is not None:
+            true = truth.reshape(x.shape)
+            # -t*log(y) - (1 - t)*log(1 - y), which stays finite where y is 0 or 1
+            errors = np.maximum(x, 0) - x * true + np.log1p(np.exp(-np.abs(x)))
+            loss = float(np.sum(errors, dtype=np.float64))
+            down = true - y
+
+        def back(delta: F32) -> Backward:
+            if training.dialect.exact_gradients:
+                delta = delta * y * (1 - y)
+            if down is not None:
+                delta = delta + down
+            return Backward((delta,), delta=delta)
+
+        return Forward(y, back, loss)

@@ -11,10 +11,20 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.activations import activate_array
-from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
+from darknet_bn.layers.base import (
+    Backward,
+    Forward,
+    Layer,
+    Params,
+    Setting,
+    Shape,
+    Shapes,
+    Step,
+    Training,
+)
 from darknet_bn.layers.connected import Connected
 from darknet_bn.layers.options import fact, option
-from darknet_bn.layers.recurrent import Part, Recurrent, by_time, remembered
+from darknet_bn.layers.recurrent import Part, Recurrent, by_time, kept, remembered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +84,83 @@ class LongShortTerm(Recurrent):
 
         return recur
 
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Compute the cells one by one, from where the last batch ended.
+
+        C: ``forward_lstm_layer`` and ``backward_lstm_layer``; pjreddie's CPU has no way back.
+        """
+        parts = self.passes(xs, p, training)
+        peeps = any(part.name == "vf" for part in self.parts())
+        largest = self.largest_cell(Setting(training.dialect, time_steps=training.time_steps))
+        steps: list[_CellStep] = []
+        state: F32 | None = None
+        for x in by_time(xs[0], training.time_steps):
+            sums = {name: parts.forward(f"u{name}", x) for name in "fiog"}
+            if state is None:
+                state, cell = (kept(training, name, sums["f"]) for name in ("state", "cell"))
+            for name in "fiog":
+                sums[name] = sums[name] + parts.forward(f"w{name}", state)
+            if peeps:
+                sums["f"] += parts.forward("vf", cell)
+                sums["i"] += parts.forward("vi", cell)
+            f, i = (activate_array(sums[name], "logistic") for name in "fi")
+            g = activate_array(sums["g"], "tanh")
+            new = f * cell + i * g
+            if peeps:
+                sums["o"] += parts.forward("vo", new)
+            o, squashed = activate_array(sums["o"], "logistic"), np.tanh(new)
+            steps.append(_CellStep(cell, f, i, g, o, new, squashed))
+            state = o * squashed
+            cell = new if largest is None else np.clip(new, -largest, largest)
+        training.state.update(state=steps[-1].o * steps[-1].squashed, cell=cell)
+        y = np.concatenate([each.o * each.squashed for each in steps])
+
+        def back(delta_y: F32) -> Backward:
+            deltas = np.empty_like(xs[0])
+            by_step = by_time(deltas, len(steps))
+            of_state, of_cell = np.zeros_like(steps[0].cell), np.zeros_like(steps[0].cell)
+            for step, delta, given in zip(
+                steps[::-1], by_time(delta_y, len(steps))[::-1], by_step[::-1], strict=True
+            ):
+                of_state = of_state + delta.reshape(of_state.shape)
+                if largest is not None:
+                    of_cell = of_cell * (np.abs(step.new) < largest)
+                sums = {"o": of_state * step.squashed * step.o * (1 - step.o)}
+                of_cell = of_cell + of_state * step.o * (1 - step.squashed * step.squashed)
+                if peeps:
+                    of_cell = of_cell + parts.back("vo", sums["o"])
+                sums["f"] = of_cell * step.cell * step.f * (1 - step.f)
+                sums["i"] = of_cell * step.g * step.i * (1 - step.i)
+                sums["g"] = of_cell * step.i * (1 - step.g * step.g)
+                of_cell = of_cell * step.f
+                if peeps:
+                    of_cell = of_cell + parts.back("vf", sums["f"]) + parts.back("vi", sums["i"])
+                below = np.add.reduce([parts.back(f"u{name}", sums[name]) for name in "fiog"])
+                np.copyto(given, below.reshape(given.shape))
+                of_state = np.add.reduce([parts.back(f"w{name}", sums[name]) for name in "fiog"])
+            return Backward((deltas,), parts.updates)
+
+        shaped = y.reshape(len(y), -1) if self.flat_output else y
+        return Forward(shaped, back, changes=parts.changes)
+
+    @property
+    def flat_output(self) -> bool:
+        """Whether the output has no image shape."""
+        return False
+
+
+@dataclass(frozen=True)
+class _CellStep:
+    """What a time step leaves for the way back: the cell before it, the gates, the new cell."""
+
+    cell: F32
+    f: F32
+    i: F32
+    g: F32
+    o: F32
+    new: F32
+    squashed: F32
+
 
 @dataclass(frozen=True, kw_only=True)
 class Lstm(LongShortTerm):
@@ -89,6 +176,11 @@ class Lstm(LongShortTerm):
         return Connected(
             output=self.output, activation="linear", batch_normalize=self.batch_normalize
         )
+
+    @property
+    def flat_output(self) -> bool:
+        """Whether the output has no image shape."""
+        return self.flat
 
     def out_shape(self, xs: Shapes) -> Shape:
         """Give ``output`` values."""

@@ -10,13 +10,26 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError
-from darknet_bn.kernels.blur import blur, blurred_size
+from darknet_bn.kernels.blur import backward_blur, blur, blurred_size
 from darknet_bn.kernels.maxpool_layer import (
     Window,
+    backward_maxpool_depth,
+    backward_maxpool_layer,
     forward_maxpool_depth,
     forward_maxpool_layer,
 )
-from darknet_bn.layers.base import Cost, Layer, Params, Setting, Shape, Shapes, Step
+from darknet_bn.layers.base import (
+    Backward,
+    Cost,
+    Forward,
+    Layer,
+    Params,
+    Setting,
+    Shape,
+    Shapes,
+    Step,
+    Training,
+)
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import image, pooled, window_text
 
@@ -89,6 +102,31 @@ class MaxPool(Layer):
             return pool
         before = pooled(xs[0], window)
         return pool_and_blur
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Pool, and blur; the way back goes to the largest value of each window.
+
+        C: ``backward_maxpool_layer``, which takes no notice of the blur.
+        """
+        x, window = xs[0], self.window
+        if self.maxpool_depth:
+            y = self.infer(xs, p, training)
+            return Forward(y, lambda delta: Backward((backward_maxpool_depth(x, y, delta),)))
+        before = pooled(Shape(*x.shape[1:]), window)
+        sharp = np.empty((len(x), *before.dims), x.dtype)
+        forward_maxpool_layer(x, window, sharp)
+
+        def back(delta: F32) -> Backward:
+            if self.antialiasing:
+                sharp_hw = (before.h, before.w)
+                delta = backward_blur(delta, self.antialiasing, *self.strides, sharp_hw)
+            return Backward((backward_maxpool_layer(x, sharp, delta, window),))
+
+        if not self.antialiasing:
+            return Forward(sharp, back)
+        y = np.empty((len(x), *self.out_shape((Shape(*x.shape[1:]),)).dims), x.dtype)
+        blur(sharp, self.antialiasing, *self.strides, y)
+        return Forward(y, back)
 
     def cost(self, xs: Shapes) -> Cost:
         """Count a comparison for every element of every window, as AlexeyAB does."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from darknet_bn.arrays import F32, F64
 from darknet_bn.dialect import Dialect
+from darknet_bn.kernels.batchnorm_layer import backward_batchnorm_layer, forward_batchnorm_layer
 from darknet_bn.layers.base import Affine, Param, Params
 from darknet_bn.workers import workers
 
@@ -20,6 +23,38 @@ def batch_norm_params(filters: int, *, stored: bool, first: int | None = None) -
         Param("rolling_mean", shape, stored=stored, first=first),
         Param("rolling_variance", shape, stored=stored, first=first),
     )
+
+
+def normalise_training(
+    z: F32, p: Params, dialect: Dialect, rolling_keep: float | None = None
+) -> tuple[F32, Callable[[F32], tuple[F32, dict[str, F32]]], dict[str, F32]]:
+    """Normalise what weights gave with its own statistics, and prepare the way back.
+
+    Parameters
+    ----------
+    z : float32 array (n, f, ...)
+        Kept for the way back.
+    p : mapping
+    dialect : Dialect
+    rolling_keep : float, optional
+        As in `forward_batchnorm_layer`.
+
+    Returns
+    -------
+    y : float32 array like ``z``
+    back : function
+        ``back(delta) -> (delta_z, updates)``, which overwrites ``delta``.
+    changes : dict
+        The new rolling statistics.
+    """
+    done = forward_batchnorm_layer(z, p, train=True, dialect=dialect, rolling_keep=rolling_keep)
+
+    def back(delta: F32) -> tuple[F32, dict[str, F32]]:
+        given = backward_batchnorm_layer(delta, p, done.saved, dialect=dialect, out=delta)
+        return given.delta_x, {"biases": given.bias_updates, "scales": given.scale_updates}
+
+    rolling = {"rolling_mean": done.rolling_mean, "rolling_variance": done.rolling_variance}
+    return done.y, back, rolling
 
 
 def rolling_affine(p: Params, dialect: Dialect) -> Affine:

@@ -7,8 +7,21 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from darknet_bn.arrays import F32
-from darknet_bn.kernels.normalization_layer import forward_normalization_layer
-from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
+from darknet_bn.kernels.normalization_layer import (
+    backward_normalization_layer,
+    forward_normalization_layer,
+)
+from darknet_bn.layers.base import (
+    Backward,
+    Forward,
+    Layer,
+    Params,
+    Setting,
+    Shape,
+    Shapes,
+    Step,
+    Training,
+)
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import image, planes
 
@@ -44,3 +57,22 @@ class Normalization(Layer):
             )
 
         return normalise
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Normalise.  C has only a part of the gradient, and overwrites."""
+        x, dialect = xs[0], training.dialect
+
+        def back(delta: F32) -> Backward:
+            given = backward_normalization_layer(
+                planes(x),
+                planes(delta),
+                self.size,
+                self.alpha,
+                self.beta,
+                self.kappa,
+                misses_one=dialect.normalization_misses_one,
+                exact=dialect.exact_gradients,
+            )
+            return Backward((given.reshape(x.shape),), overwrites=not dialect.exact_gradients)
+
+        return Forward(self.infer(xs, p, training), back)

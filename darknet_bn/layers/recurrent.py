@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, TypeVar
 
@@ -11,9 +11,10 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
-from darknet_bn.errors import ShapeError
+from darknet_bn.errors import ShapeError, TrainingError
 from darknet_bn.layers.base import (
     Affine,
+    Backward,
     Cost,
     Layer,
     Param,
@@ -22,6 +23,7 @@ from darknet_bn.layers.base import (
     Shape,
     Shapes,
     Step,
+    Training,
 )
 from darknet_bn.layers.options import option
 
@@ -141,6 +143,13 @@ class Recurrent(Layer):
             for part, x in self._with_inputs(xs)
         }
 
+    def passes(self, xs: Sequence[F32], p: Params, training: Training) -> Passes:
+        """Prepare the parts for training."""
+        shapes = tuple(
+            Shape(x.shape[1], flat=True) if x.ndim == 2 else Shape(*x.shape[1:]) for x in xs
+        )
+        return Passes(list(self._with_inputs(shapes)), p, training)
+
     def cost(self, xs: Shapes) -> Cost:
         """Add up the parts."""
         return Cost(sum(part.layer.cost((x,)).flops for part, x in self._with_inputs(xs)))
@@ -153,6 +162,59 @@ class Recurrent(Layer):
         state = self.state_shape(xs[0])
         for part in self.parts():
             yield part, state if part.of_state else self.seen(xs[0])
+
+
+class Passes:
+    """The parts of a layer in training, each passed through once for every time step.
+
+    So each time step has statistics of its own where there is batch norm, as in C.
+
+    Attributes
+    ----------
+    updates : dict from name to array
+        Summed over the time steps that the way back has come through.
+    """
+
+    def __init__(self, parts: Sequence[tuple[Part, Shape]], p: Params, training: Training) -> None:
+        self._parts = {part.name: (part, x) for part, x in parts}
+        self._params = {part.name: _within(p, part) for part, _ in parts}
+        self._backs: dict[str, list[Callable[[F32], Backward]]] = {name: [] for name in self._parts}
+        self._changes: dict[str, F32] = {}
+        self._training = replace(training, wants_delta=True)
+        self.updates: dict[str, F32] = {}
+
+    @property
+    def changes(self) -> dict[str, F32]:
+        """The new rolling statistics of all parts, behind the last time step."""
+        return self._changes
+
+    def forward(self, name: str, x: F32) -> F32:
+        """Pass through a part; the result is the caller's own."""
+        part, shape = self._parts[name]
+        done = part.layer.forward(
+            [x.reshape(len(x), *shape.dims)], self._params[name], self._training
+        )
+        self._backs[name].append(done.back)
+        self._params[name].update(done.changes)
+        self._changes.update({f"{name}.{key}": value for key, value in done.changes.items()})
+        return done.y
+
+    def back(self, name: str, delta: F32) -> F32:
+        """Go back through the last pass of a part; return the delta of what it got."""
+        given = self._backs[name].pop()(delta.copy())
+        for key, update in given.updates.items():
+            full = f"{name}.{key}"
+            self.updates[full] = self.updates[full] + update if full in self.updates else update
+        (delta_x,) = given.deltas
+        if delta_x is None:
+            raise TrainingError(f"nothing goes back through the part {name}")
+        return delta_x
+
+
+def kept(training: Training, name: str, like: F32) -> F32:
+    """Return what a layer has left under a name in the last batch, if that was of this size."""
+    state = training.state.get(name)
+    return np.zeros_like(like) if state is None or state.shape != like.shape else state
 
 
 def by_time(rows: F32, time_steps: int) -> F32:

@@ -6,10 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.kernels.reorg import flatten, reorg_cpu
-from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
+from darknet_bn.layers.base import (
+    Backward,
+    Forward,
+    Layer,
+    Params,
+    Setting,
+    Shape,
+    Shapes,
+    Step,
+    Training,
+)
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import flat, image
 
@@ -66,6 +78,24 @@ class Reorg(Layer):
                 reorg_cpu(xs[0], dims, self.stride, y, forward=self.reverse)
 
         return reorder
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Copy in another order; the way back, in which C overwrites, is in the old one."""
+        x = xs[0]
+
+        def back(delta: F32) -> Backward:
+            given = np.empty_like(x)
+            if self.flatten:
+                pixels = x.shape[2] * x.shape[3]
+                flatten(delta, pixels, x.shape[1], given, forward=self.reverse)
+            elif self.extra:
+                np.copyto(flat(given), flat(delta)[:, : flat(x).shape[1]])
+            else:
+                dims = (x.shape[1], x.shape[2], x.shape[3])
+                reorg_cpu(delta, dims, self.stride, given, forward=not self.reverse)
+            return Backward((given,), overwrites=not training.dialect.exact_gradients)
+
+        return Forward(self.infer(xs, p, training), back)
 
     def size_text(self) -> str:
         """``/ stride``."""

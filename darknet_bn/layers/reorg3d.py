@@ -6,10 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.kernels.reorg import reorg_cpu
-from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
+from darknet_bn.layers.base import (
+    Backward,
+    Forward,
+    Layer,
+    Params,
+    Setting,
+    Shape,
+    Shapes,
+    Step,
+    Training,
+)
 from darknet_bn.layers.options import option
 from darknet_bn.layers.reorg import reorged
 from darknet_bn.layers.shapes import image
@@ -50,6 +62,18 @@ class Reorg3d(Layer):
             reorg_cpu(xs[0], dims, self.stride, y, forward=self.reverse)
 
         return reorder
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Copy in another order; the way back, in which C overwrites, is in the old one."""
+        x, y = xs[0], self.infer(xs, p, training)
+        dims = (y.shape[1], y.shape[2], y.shape[3])
+
+        def back(delta: F32) -> Backward:
+            given = np.empty_like(x)
+            reorg_cpu(delta, dims, self.stride, given, forward=not self.reverse)
+            return Backward((given,), overwrites=not training.dialect.exact_gradients)
+
+        return Forward(y, back)
 
     def size_text(self) -> str:
         """``/ stride``."""

@@ -7,9 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from darknet_bn.arrays import F32
 from darknet_bn.layers.activation import activation_option
-from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
+from darknet_bn.layers.base import (
+    Backward,
+    Forward,
+    Layer,
+    Params,
+    Setting,
+    Shape,
+    Shapes,
+    Step,
+    Training,
+)
 from darknet_bn.layers.connected import Connected
 from darknet_bn.layers.options import fact, option
 from darknet_bn.layers.recurrent import Part, Recurrent, by_time, remembered
@@ -58,6 +70,49 @@ class Elman(Recurrent):
 
         return recur
 
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Compute the states one by one, from zero; the way back goes through time.
+
+        C: ``forward_rnn_layer`` and ``backward_rnn_layer``, and those of crnn.
+        """
+        parts = self.passes(xs, p, training)
+        outputs: list[F32] = []
+        before: F32 | None = None
+        for x in by_time(xs[0], training.time_steps):
+            state = parts.forward("input", x).copy()
+            before = np.zeros_like(state) if before is None else before
+            state += parts.forward("self", before).reshape(state.shape)
+            if self.shortcut:
+                state += before
+            outputs.append(parts.forward("output", state))
+            before = state
+        y = np.concatenate(outputs)
+        if self.flat_output:
+            y = y.reshape(len(y), -1)
+
+        def back(delta_y: F32) -> Backward:
+            deltas = np.empty_like(xs[0])
+            later: F32 | None = None
+            by_step = by_time(delta_y, training.time_steps)
+            for delta, given in zip(
+                by_step[::-1], by_time(deltas, len(by_step))[::-1], strict=True
+            ):
+                of_state = parts.back("output", delta.reshape(outputs[0].shape))
+                if later is not None:
+                    of_state += later
+                np.copyto(given, parts.back("input", of_state).reshape(given.shape))
+                later = parts.back("self", of_state)
+                if self.shortcut:
+                    later += of_state
+            return Backward((deltas,), parts.updates)
+
+        return Forward(y, back, changes=parts.changes)
+
+    @property
+    def flat_output(self) -> bool:
+        """Whether the output has no image shape."""
+        return False
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rnn(Elman):
@@ -81,6 +136,11 @@ class Rnn(Elman):
             activation=own or self.activation,
             batch_normalize=self.batch_normalize,
         )
+
+    @property
+    def flat_output(self) -> bool:
+        """Whether the output has no image shape."""
+        return self.flat
 
     def out_shape(self, xs: Shapes) -> Shape:
         """Give ``output`` values."""

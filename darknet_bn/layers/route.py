@@ -11,7 +11,18 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.kernels.blocks import Block, run_blocks
-from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step, resolve
+from darknet_bn.layers.base import (
+    Backward,
+    Forward,
+    Layer,
+    Params,
+    Setting,
+    Shape,
+    Shapes,
+    Step,
+    Training,
+    resolve,
+)
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import flat
 
@@ -70,6 +81,24 @@ class Route(Layer):
                 _copy(source, target)
 
         return concatenate
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Concatenate; each source gets its part of the delta."""
+
+        def back(delta: F32) -> Backward:
+            given, end = [], 0
+            for x in xs:
+                size = flat(x).shape[1] // self.groups
+                part = flat(delta)[:, end : end + size]
+                end += size
+                if self.groups > 1:
+                    whole = np.zeros((len(x), self.groups, size), delta.dtype)
+                    whole[:, self.group_id] = part
+                    part = whole
+                given.append(np.ascontiguousarray(part).reshape(x.shape))
+            return Backward(tuple(given))
+
+        return Forward(self.infer(xs, p, training), back)
 
     def size_text(self) -> str:
         """``group_id/groups``, where there are groups."""

@@ -9,8 +9,20 @@ from typing import ClassVar
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.kernels.activations import ACTIVATIONS
+from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.layers.activation import activation_option
-from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step, resolve
+from darknet_bn.layers.base import (
+    Backward,
+    Forward,
+    Layer,
+    Params,
+    Setting,
+    Shape,
+    Shapes,
+    Step,
+    Training,
+    resolve,
+)
 from darknet_bn.layers.options import option
 from darknet_bn.layers.scale_channels import multiply
 from darknet_bn.layers.shapes import image
@@ -53,3 +65,14 @@ class Sam(Layer):
             multiply(xs[0], xs[1], activation, y)
 
         return product
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Multiply, and activate.  C loses what others gave the layer of ``from`` back."""
+        x, other = xs
+        y, activation_back = activate_training(x * other, self.activation, training.dialect)
+
+        def back(delta: F32) -> Backward:
+            delta = activation_back(delta)
+            return Backward((delta * other, delta * x), delta=delta)
+
+        return Forward(y, back)

@@ -12,8 +12,20 @@ from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.kernels.activations import ACTIVATIONS, Activation, activate_tile
 from darknet_bn.kernels.blocks import Block, run_blocks
+from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.layers.activation import activation_option
-from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step, resolve
+from darknet_bn.layers.base import (
+    Backward,
+    Forward,
+    Layer,
+    Params,
+    Setting,
+    Shape,
+    Shapes,
+    Step,
+    Training,
+    resolve,
+)
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import image
 
@@ -61,6 +73,19 @@ class ScaleChannels(Layer):
             multiply(xs[0], xs[1], activation, y)
 
         return scale
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Multiply, and activate."""
+        factors, x = xs
+        y, activation_back = activate_training(x * factors, self.activation, training.dialect)
+        axes = (1,) if self.scale_wh else (2, 3)
+
+        def back(delta: F32) -> Backward:
+            delta = activation_back(delta)
+            summed = (delta * x).sum(axis=axes, keepdims=True)
+            return Backward((summed, delta * factors), delta=delta)
+
+        return Forward(y, back)
 
 
 def multiply(factors: F32, x: F32, activation: Activation, y: F32) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError
 from darknet_bn.kernels.maxpool_layer import Window
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.base import Shape, Training
 
 
 def image(x: Shape, what: str = "the layer before") -> Shape:
@@ -47,6 +47,27 @@ def flat(x: F32) -> F32:
 def planes(x: F32) -> F32:
     """Return an array of images (n, c, h, w) as (n, c, pixels)."""
     return x.reshape(*x.shape[:2], -1)
+
+
+def truth_like(y: F32, training: Training) -> F32 | None:
+    """Return the truth as (n, size) like an output, and in its type; None where there is none.
+
+    Raises
+    ------
+    ShapeError
+        It has another number of values.
+    """
+    truth = training.truth
+    if truth is None:
+        return None
+    size = y.size // len(y)
+    if truth.size != y.size:
+        raise ShapeError(
+            "the truth does not fit the output",
+            expected=f"({len(y)}, {size})",
+            found=f"{truth.shape}",
+        )
+    return truth.reshape(len(y), size).astype(y.dtype, copy=False)
 
 
 def window_text(size: int, stride_x: int, stride_y: int) -> str:

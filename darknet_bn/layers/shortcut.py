@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -13,9 +13,30 @@ from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
 from darknet_bn.kernels.blocks import Block, run_blocks
-from darknet_bn.kernels.shortcut import normalized_weights, shortcut_cpu, shortcut_multilayer_cpu
+from darknet_bn.kernels.channels import by_filter, channel_dot
+from darknet_bn.kernels.gradients import activate_training
+from darknet_bn.kernels.shortcut import (
+    normalized_weights,
+    normalized_weights_delta,
+    overlap,
+    shortcut_cpu,
+    shortcut_multilayer_cpu,
+)
 from darknet_bn.layers.activation import activation_option
-from darknet_bn.layers.base import Cost, Layer, Param, Params, Setting, Shape, Shapes, Step, resolve
+from darknet_bn.layers.base import (
+    Backward,
+    Cost,
+    Forward,
+    Layer,
+    Param,
+    Params,
+    Setting,
+    Shape,
+    Shapes,
+    Step,
+    Training,
+    resolve,
+)
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import image
 
@@ -62,17 +83,23 @@ class Shortcut(Layer):
         shape = (len(xs),) if per == 1 else (len(xs), xs[0].c)
         return (Param("weights", shape, init=1.0),)
 
+    def _factors(self, weights: F32 | None, count: int, c: int) -> F32 | None:
+        """Return the factor of each array and channel, (count, c); None where there are none."""
+        if weights is None:
+            return None
+        factors = normalized_weights(weights.reshape(count, -1), self.weights_normalization)
+        return np.broadcast_to(factors, (count, c))
+
+    def _adds_one(self, x: Shape, add: Shape, dialect: Dialect) -> bool:
+        """Whether only one layer is added, as pjreddie's Darknet does."""
+        return not dialect.extended or (add.h, add.w) != (x.h, x.w)
+
     def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
         """Add, and activate."""
-        weights = None
-        if self.weights_type != "none":
-            factors = normalized_weights(
-                p["weights"].reshape(len(xs), -1), self.weights_normalization
-            )
-            weights = np.broadcast_to(factors, (len(xs), xs[0].c))
+        weights = self._factors(p.get("weights"), len(xs), xs[0].c)
         activation = ACTIVATIONS[self.activation]
         shape = xs[0]
-        one = not setting.dialect.extended or (xs[1].h, xs[1].w) != (shape.h, shape.w)
+        one = self._adds_one(shape, xs[1], setting.dialect)
 
         def add(xs: Sequence[F32], y: F32) -> None:
             def block(at: Block) -> None:
@@ -87,6 +114,64 @@ class Shortcut(Layer):
             run_blocks(block, len(y), shape.c, shape.h * shape.w)
 
         return add
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Add, and activate.
+
+        C: ``backward_shortcut_layer``.  There the weights learn as if they were not normalised,
+        and ``alpha`` counts on the way back for values too that nothing is added to.
+        """
+        dialect = training.dialect
+        z = replace(self, activation="linear").infer(xs, p, training)
+        y, activation_back = activate_training(z, self.activation, dialect)
+        shapes = [Shape(*x.shape[1:]) for x in xs]
+        one = self._adds_one(shapes[0], shapes[1], dialect)
+
+        def back(delta: F32) -> Backward:
+            delta = activation_back(delta)
+            if one:
+                return Backward(self._back_to_one(xs, delta, dialect), delta=delta)
+            return self._back_to_all(xs, p.get("weights"), delta, dialect)
+
+        return Forward(y, back)
+
+    def _back_to_one(
+        self, xs: Sequence[F32], delta: F32, dialect: Dialect
+    ) -> tuple[F32 | None, ...]:
+        x, add = xs[:2]
+        down, across = overlap(x.shape[2], add.shape[2]), overlap(x.shape[3], add.shape[3])
+        c = min(x.shape[1], add.shape[1])
+        at = (slice(None), slice(0, c), down[0], across[0])
+        given = np.zeros_like(add)
+        given[:, :c, down[1], across[1]] = delta[at] * delta.dtype.type(self.beta)
+        before = delta.copy()
+        touched = before[at] if dialect.exact_gradients else before
+        touched *= delta.dtype.type(self.alpha)
+        return (before, given, *(None for _ in xs[2:]))
+
+    def _back_to_all(
+        self, xs: Sequence[F32], weights: F32 | None, delta: F32, dialect: Dialect
+    ) -> Backward:
+        count, c = len(xs), delta.shape[1]
+        factors = self._factors(weights, count, c)
+        given, sums = [], np.zeros((count, c), delta.dtype)
+        for number, x in enumerate(xs):
+            both = min(c, x.shape[1])
+            part = delta[:, :both]
+            array = np.zeros_like(x)
+            if factors is None:
+                array[:, :both] = part
+            else:
+                array[:, :both] = part * factors[number, :both, None, None]
+                sums[number, :both] = channel_dot(by_filter(part), by_filter(x[:, :both]))
+            given.append(array)
+        if weights is None:
+            return Backward(tuple(given), delta=delta)
+        rows = weights.reshape(count, -1)
+        updates = sums if rows.shape[1] == c and weights.ndim > 1 else sums.sum(1, keepdims=True)
+        if dialect.exact_gradients:
+            updates = normalized_weights_delta(rows, self.weights_normalization, updates)
+        return Backward(tuple(given), {"weights": updates.reshape(weights.shape)}, delta)
 
     def cost(self, xs: Shapes) -> Cost:
         """Count an addition, and with weights a multiplication, a value that is added."""

@@ -6,11 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.kernels.softmax import softmax_cpu, softmax_tree
-from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
+from darknet_bn.layers.base import (
+    Backward,
+    Forward,
+    Layer,
+    Params,
+    Setting,
+    Shape,
+    Shapes,
+    Step,
+    Training,
+)
 from darknet_bn.layers.options import option
+from darknet_bn.layers.shapes import truth_like
 from darknet_bn.tree import Tree, parse_tree
 
 
@@ -55,6 +68,48 @@ class Softmax(Layer):
                 softmax_tree(x, tree, temperature, out)
 
         return shares
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Softmax of each group; with a truth, cross-entropy of it.
+
+        Values of a truth of a tree below 0 are of groups that it says nothing about.
+
+        C: ``forward_softmax_layer`` and ``backward_softmax_layer``, which lets the delta of what
+        reads the shares pass unchanged, and counts every class with a truth as wholly true.
+        """
+        y = self.infer(xs, p, training)
+        truth = None if self.noloss else truth_like(y, training)
+        exact = training.dialect.exact_gradients
+        loss, down = None, None
+        if truth is not None:
+            known = truth >= 0
+            true = np.where(known, truth, 0)
+            counted = true if exact else (true != 0)
+            logarithms = np.log(np.maximum(y, np.finfo(np.float32).tiny))
+            loss = float(-np.sum(counted * logarithms, dtype=np.float64))
+            shares = y * self._sums(true) if exact else y * known
+            down = (true - shares) / y.dtype.type(self.temperature if exact else 1)
+
+        def back(delta: F32) -> Backward:
+            if exact:
+                apart: F32 = delta - self._sums(delta * y)
+                delta = y * apart / y.dtype.type(self.temperature)
+            if down is not None:
+                delta = delta + down
+            return Backward((delta.reshape(xs[0].shape),), delta=delta)
+
+        return Forward(y, back, loss)
+
+    def _sums(self, values: F32) -> F32:
+        """Return for each value (n, size) the sum of its group."""
+        if self.tree is None:
+            parts = values.reshape(len(values), self.groups, -1)
+            sums = np.broadcast_to(parts.sum(axis=2, keepdims=True), parts.shape)
+            return sums.reshape(values.shape)
+        result = np.empty_like(values)
+        for classes in self.tree.groups_by_size:
+            result[:, classes] = values[:, classes].sum(axis=2, keepdims=True)
+        return result
 
 
 def check_tree(tree: Tree | None, classes: int) -> None:

@@ -6,11 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.kernels.blocks import Block, run_blocks
 from darknet_bn.kernels.upsample import downsample_cpu, upsample_cpu
-from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
+from darknet_bn.layers.base import (
+    Backward,
+    Forward,
+    Layer,
+    Params,
+    Setting,
+    Shape,
+    Shapes,
+    Step,
+    Training,
+)
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import image
 
@@ -60,6 +72,19 @@ class Upsample(Layer):
             run_blocks(block, n, c, h * w)
 
         return resize
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Resize; the way back is the other kind.  In C that of a negative stride overwrites."""
+        x = xs[0]
+        overwrites = self.stride < 0 and not training.dialect.exact_gradients
+
+        def back(delta: F32) -> Backward:
+            given = np.empty_like(x)
+            sample = downsample_cpu if self.stride > 0 else upsample_cpu
+            sample(delta, abs(self.stride), self.scale, given)
+            return Backward((given,), overwrites=overwrites)
+
+        return Forward(self.infer(xs, p, training), back)
 
     def size_text(self) -> str:
         """``stride x``."""

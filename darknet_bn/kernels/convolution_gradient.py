@@ -1,0 +1,213 @@
+"""The way back through a convolution: to its input, and to its weights.
+
+Everything may be float64 as well as float32.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.kernels.convolution import Convolution
+from darknet_bn.kernels.im2col import ConvGeometry, windows
+from darknet_bn.kernels.tiles import pieces, strips
+from darknet_bn.workers import workers
+
+_WINDOWS = 1 << 19  # floats of windows in a tile
+_PARTS = 8  # sums of weight updates at most; a fixed number, so that threads do not change results
+_SUMS = 1 << 21  # floats in all of them at most
+
+
+def weight_updates(x: F32, delta: F32, geometry: ConvGeometry) -> F32:
+    """Sum up what the weights of a convolution are to change by, over all windows.
+
+    Parameters
+    ----------
+    x : float32 array (n, c, h, w)
+        The input.
+    delta : float32 array (n, f, oh, ow)
+        Of the sums that the filters gave, contiguous.
+    geometry : ConvGeometry
+
+    Returns
+    -------
+    updates : float32 array (f, c//g, k, k)
+
+    Notes
+    -----
+    C: the first half of ``backward_convolutional_layer`` in ``src/convolutional_layer.c``.
+    """
+    n, f, oh, ow = delta.shape
+    g, k, c = geometry.groups, geometry.size, x.shape[1]
+    taps = c // g * k * k
+    deltas = delta.reshape(n, f, oh * ow)
+    tiles = strips(n, oh, _WINDOWS // ((f + g * taps) * ow), _PARTS)
+    count = max(1, min(len(tiles), _PARTS, _SUMS // (f * taps)))
+    edges = [len(tiles) * part // count for part in range(count + 1)]
+    sums = np.zeros((count, g, f // g, taps), x.dtype)
+    pointwise = k == 1 and geometry.pad == 0 and (geometry.stride_x, geometry.stride_y) == (1, 1)
+
+    def task(part: int) -> None:
+        for tile in tiles[edges[part] : edges[part + 1]]:
+            images = slice(tile[0].image, tile[-1].image + 1)
+            first, rows = tile[0].first, tile[0].rows
+            pixels = slice(first * ow, (first + rows) * ow)
+            if pointwise:
+                seen = x.reshape(n, c, oh * ow)[images, :, pixels].swapaxes(0, 1)
+            else:
+                seen = windows(x[images], geometry, first, rows)
+            columns = _rows(seen, g * taps, "columns").reshape(g, taps, -1)
+            given = _rows(deltas[images, :, pixels].swapaxes(0, 1), f, "deltas")
+            products = workers().scratch(sums[part].size, "products", x.dtype)
+            products = products.reshape(sums[part].shape)
+            np.matmul(given.reshape(g, f // g, -1), columns.swapaxes(1, 2), out=products)
+            np.add(sums[part], products, out=sums[part])
+
+    workers().run(task, range(count))
+    total: F32 = np.add.reduce(sums, axis=0)
+    return total.reshape(f, c // g, k, k)
+
+
+def _rows(x: F32, rows: int, slot: str) -> F32:
+    """Return an array as (rows, columns): in this thread's buffer, if it is not contiguous."""
+    if x.flags.c_contiguous:
+        return x.reshape(rows, -1)
+    buffer = workers().scratch(x.size, slot, x.dtype).reshape(x.shape)
+    np.copyto(buffer, x)
+    return buffer.reshape(rows, -1)
+
+
+def input_delta(
+    delta: F32, weights: F32, geometry: ConvGeometry, in_shape: tuple[int, int, int]
+) -> F32:
+    """Carry the delta of the sums back to the input of a convolution.
+
+    Parameters
+    ----------
+    delta : float32 array (n, f, oh, ow)
+    weights : float32 array (f, c//g, k, k)
+    geometry : ConvGeometry
+    in_shape : (c, h, w)
+
+    Returns
+    -------
+    delta_x : float32 array (n, c, h, w)
+
+    Notes
+    -----
+    C: the second half of ``backward_convolutional_layer`` in ``src/convolutional_layer.c``.  Where
+    windows are one pixel apart, this is a convolution too, with the filters turned around.
+    """
+    out = np.empty((len(delta), *in_shape), delta.dtype)
+    turned = _turned(geometry, in_shape, delta.shape)
+    if turned is not None:
+        filters = _turned_around(weights, geometry.groups)
+        Convolution(filters, None, turned, None, delta.shape[1:])(delta, out)
+        return out
+    n, f, oh, ow = delta.shape
+    (c, h, w), k, g = in_shape, geometry.size, geometry.groups
+    matrix = np.ascontiguousarray(weights.reshape(g, f // g, -1).swapaxes(1, 2))
+    deltas = delta.reshape(n, f, oh * ow)
+    edge = geometry.pad * geometry.dilation
+    images = max(1, min(-(-n // workers().count), _WINDOWS // (c * k * k * oh * ow)))
+    rows = max(1, min(oh, _WINDOWS // (c * k * k * ow)))
+
+    def task(some: slice) -> None:
+        m = some.stop - some.start
+        padded = padded_for(geometry, (c, m, h, w), (oh, ow), delta.dtype)
+        for down in pieces(oh, rows):
+            pixels = slice(down.start * ow, down.stop * ow)
+            given = _rows(deltas[some, :, pixels].swapaxes(0, 1), f, "deltas")
+            columns = workers().scratch(c * k * k * given.shape[1], "columns", delta.dtype)
+            products = columns.reshape(g, -1, given.shape[1])
+            np.matmul(matrix, given.reshape(g, f // g, -1), out=products)
+            col2im_cpu(columns.reshape(c, k, k, m, -1, ow), geometry, padded, down.start)
+        inside = padded[..., edge : edge + h, edge : edge + w]
+        np.copyto(out[some], inside.swapaxes(0, 1))
+
+    workers().run(task, pieces(n, images))
+    return out
+
+
+def col2im_cpu(columns: F32, geometry: ConvGeometry, out: F32, first: int = 0) -> None:
+    """Add to each pixel what all windows have at its place.
+
+    Parameters
+    ----------
+    columns : float32 array (c, k, k, m, rows, ow)
+        What each tap adds, for some rows of windows of m images.
+    geometry : ConvGeometry
+        ``groups`` plays no part.
+    out : float32 array (c, m, h', w')
+        The images with their padding.
+    first : int
+        The number of the first row of windows.
+
+    Notes
+    -----
+    C: ``col2im_cpu`` in ``src/col2im.c``, and AlexeyAB's ``col2im_cpu_ext``.
+    """
+    k, (rows, ow), step = geometry.size, columns.shape[4:], geometry.dilation
+    high, wide = geometry.stride_y, geometry.stride_x
+    for row in range(k):
+        y = first * high + row * step
+        down = slice(y, y + (rows - 1) * high + 1, high)
+        for column in range(k):
+            x = column * step
+            pixels = out[..., down, x : x + (ow - 1) * wide + 1 : wide]
+            np.add(pixels, columns[:, row, column], out=pixels)
+
+
+def _turned(
+    geometry: ConvGeometry, in_shape: tuple[int, int, int], out_shape: tuple[int, ...]
+) -> ConvGeometry | None:
+    """Return the geometry of the convolution that leads back; None where that is none."""
+    if (geometry.stride_x, geometry.stride_y, geometry.dilation) != (1, 1, 1):
+        return None
+    if geometry.pad >= geometry.size:
+        return None
+    pad = geometry.size - 1 - geometry.pad
+    turned = ConvGeometry(size=geometry.size, pad=pad, groups=geometry.groups)
+    return turned if turned.out_hw(*out_shape[2:]) == in_shape[1:] else None
+
+
+def _turned_around(weights: F32, groups: int) -> F32:
+    """Return filters (f, c//g, k, k) as (c, f//g, k, k), each turned by half a circle."""
+    f, c, k = weights.shape[:3]
+    parts = weights.reshape(groups, f // groups, c, k, k)[..., ::-1, ::-1]
+    return np.ascontiguousarray(parts.swapaxes(1, 2)).reshape(groups * c, f // groups, k, k)
+
+
+def padded_for(
+    geometry: ConvGeometry,
+    shape: tuple[int, ...],
+    out_hw: tuple[int, int],
+    dtype: np.dtype[np.float32],
+) -> F32:
+    """Borrow this thread's buffer for images with all that windows reach, filled with 0.
+
+    Parameters
+    ----------
+    geometry : ConvGeometry
+    shape : (c, m, h, w)
+        Of the images without their padding.
+    out_hw : (oh, ow)
+        How many windows there are.
+    dtype : dtype
+
+    Returns
+    -------
+    padded : float32 array (c, m, h', w')
+    """
+    edge, reach = geometry.pad * geometry.dilation, (geometry.size - 1) * geometry.dilation + 1
+    strides = geometry.stride_y, geometry.stride_x
+    sides = (
+        max(edge + pixels, (count - 1) * stride + reach)
+        for pixels, count, stride in zip(shape[2:], out_hw, strides, strict=True)
+    )
+    larger = (*shape[:2], *sides)
+    padded = workers().scratch(math.prod(larger), "padded", dtype).reshape(larger)
+    padded.fill(0)
+    return padded

@@ -1,0 +1,84 @@
+"""What training carries from one step to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from darknet_bn.arrays import F32
+from darknet_bn.dialect import Dialect
+from darknet_bn.errors import TrainingError
+from darknet_bn.model import Model
+
+Arrays = Mapping[str, F32]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainState:
+    """A model in training.  Nothing in it changes: a step gives a new one.
+
+    Attributes
+    ----------
+    model : Model
+        A model like any other, with what it has learnt so far.
+    seed : int
+        Of all that is random: pictures, dropout, the policy ``random``.
+    iteration : int
+        How many updates there were.
+    dialect : Dialect
+        Whose formulas lead back.
+    updates : tuple of mappings from name to float32 array
+        Of each layer: what is left of the updates, by momentum; with Adam, the first moments.
+    squares : tuple of mappings from name to float32 array
+        With Adam, the second moments.
+    memory : tuple of mappings from name to float32 array
+        What recurrent layers remember from one batch to the next.
+    """
+
+    model: Model
+    seed: int
+    iteration: int
+    dialect: Dialect
+    updates: tuple[Arrays, ...] = field(repr=False)
+    squares: tuple[Arrays, ...] = field(repr=False)
+    memory: tuple[Arrays, ...] = field(repr=False)
+
+    @property
+    def seen(self) -> int:
+        """Images the model has been trained with; the header of its weights says so too."""
+        return self.model.header.seen
+
+
+def train_state(model: Model, seed: int = 0, *, as_coded: bool = False) -> TrainState:
+    """Begin to train a model.
+
+    Parameters
+    ----------
+    model : Model
+        `load` gives one with initial weights where it gets no weights.
+    seed : int
+        Of all that is random.
+    as_coded : bool
+        Whether the way back is that of the program on the CPU with its approximations, biases that
+        are not trained and deltas that overwrite each other; else gradients are exact.
+
+    Returns
+    -------
+    TrainState
+
+    Raises
+    ------
+    TrainingError
+        A folded model, say, has nothing that could be trained.
+
+    Notes
+    -----
+    The number of the iteration goes on from ``seen`` in the header of the weights, as Darknet's.
+    """
+    net, nodes = model.network.net, model.network.nodes
+    if not any(node.params for node in nodes):
+        raise TrainingError("the model has no parameters that could learn")
+    nothing: tuple[Arrays, ...] = tuple({} for _ in nodes)
+    dialect = model.dialect if as_coded else model.dialect.sound
+    iteration = model.header.seen // (net.batch * model.network.time_steps)
+    return TrainState(model, seed, iteration, dialect, nothing, nothing, nothing)
