@@ -6,6 +6,10 @@
  *       INPUT: float32, batch x inputs.
  *       OUT:   for each layer its number of dims, its dims (both int32) and its float32 values.
  *       SAVED: the model as Darknet wrote it back, to prove that it read the whole file.
+ *   darknet_driver train CFG WEIGHTS INPUT TRUTH SEEN OUT
+ *       One step forward and back in training, without update.  TRUTH: float32, batch x truths.
+ *       OUT:   the cost; for each layer its size (int32), its output, and its delta before and
+ *              behind the way back, or zeros where it has none.
  *
  * All numbers have the byte order of the machine.  Exit status: 0 done, 1 failed, 2 wrong usage.
  */
@@ -108,13 +112,57 @@ static int run(char *cfg, char *weights, const char *input, const char *out, cha
     return 0;
 }
 
+static void write_values(const float *values, size_t count, FILE *file, const char *name)
+{
+    float zero = 0;
+    for (size_t i = 0; i < count; ++i) write_all(values ? values + i : &zero, 4, 1, file, name);
+}
+
+static int train(char *cfg, char *weights, char **names, const char *out)
+{
+    fclose(open_file(cfg, "rb"));
+    fclose(open_file(weights, "rb"));
+    network *net = load_network(cfg, weights, 0);
+    layer last = net->layers[net->n - 1];
+    size_t truths = (size_t)net->batch * (last.truths ? last.truths : last.outputs);
+    float **before = calloc(net->n, sizeof(float *));
+    memcpy(net->input, read_input(names[0], (size_t)net->batch * net->inputs),
+           sizeof(float) * net->batch * net->inputs);
+    net->truth = read_input(names[1], truths);
+    *net->seen = atoi(names[2]);
+    net->train = 1;
+    forward_network(net);
+    for (int i = 0; i < net->n; ++i) {
+        layer l = net->layers[i];
+        size_t count = (size_t)net->batch * l.outputs;
+        if (!l.delta) continue;
+        before[i] = calloc(count, sizeof(float));
+        memcpy(before[i], l.delta, sizeof(float) * count);
+    }
+    backward_network(net);
+    FILE *file = open_file(out, "wb");
+    write_all(net->cost, sizeof(float), 1, file, out);
+    for (int i = 0; i < net->n; ++i) {
+        layer l = net->layers[i];
+        int count = net->batch * l.outputs;
+        write_all(&count, sizeof(int), 1, file, out);
+        write_values(l.output, count, file, out);
+        write_values(before[i], count, file, out);
+        write_values(l.delta, count, file, out);
+    }
+    close_file(file, out);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 4 && !strcmp(argv[1], "shape")) return write_shape(argv[2], argv[3]);
     if (argc == 7 && !strcmp(argv[1], "run")) {
         return run(argv[2], argv[3], argv[4], argv[5], argv[6]);
     }
+    if (argc == 8 && !strcmp(argv[1], "train")) return train(argv[2], argv[3], argv + 4, argv[7]);
     fprintf(stderr, "usage: darknet_driver shape CFG OUT\n"
-                    "       darknet_driver run CFG WEIGHTS INPUT OUT SAVED\n");
+                    "       darknet_driver run CFG WEIGHTS INPUT OUT SAVED\n"
+                    "       darknet_driver train CFG WEIGHTS INPUT TRUTH SEEN OUT\n");
     return 2;
 }

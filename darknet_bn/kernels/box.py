@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -155,6 +156,58 @@ def box_diounms(a: F32, b: F32, beta1: float) -> F32:
         d = (a[..., 0] - b[..., 0]) ** 2 + (a[..., 1] - b[..., 1]) ** 2
         away = np.float_power(d / c, np.float32(beta1)).astype(np.float32)  # in C it is a double
         return np.where(c == 0, iou, iou - away)
+
+
+def box_giou(a: F32, b: F32) -> F32:
+    """Return the IoU, less by the empty part of the smallest box around both.
+
+    Parameters
+    ----------
+    a, b : float32 arrays (..., 4)
+
+    Returns
+    -------
+    giou : float32 array (...)
+
+    Notes
+    -----
+    C: ``box_giou`` in AlexeyAB's ``src/box.c``.
+    """
+    iou = box_iou(a, b)
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        c = _around(a, b, 0) * _around(a, b, 1)
+        common = _overlap(a, b, 0) * _overlap(a, b, 1)
+        union = a[..., 2] * a[..., 3] + b[..., 2] * b[..., 3] - common
+        return np.where(c == 0, iou, iou - (c - union) / c)
+
+
+def box_ciou(a: F32, b: F32) -> F32:
+    """Return the IoU, less for centres far apart and for another ratio of the sides.
+
+    Parameters
+    ----------
+    a, b : float32 arrays (..., 4)
+
+    Returns
+    -------
+    ciou : float32 array (...)
+
+    Notes
+    -----
+    C: ``box_ciou`` in AlexeyAB's ``src/box.c``.
+    """
+    iou = box_iou(a, b)
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        c = _around(a, b, 0) ** 2 + _around(a, b, 1) ** 2
+        d = (a[..., 0] - b[..., 0]) ** 2 + (a[..., 1] - b[..., 1]) ** 2
+        turn = np.arctan(b[..., 2] / b[..., 3]) - np.arctan(a[..., 2] / a[..., 3])
+        ratio = np.float32(4 / math.pi**2) * turn * turn
+        alpha = ratio / (1 - iou + ratio + np.float32(1e-6))
+        return np.where(c == 0, iou, iou - (d / c + alpha * ratio))
+
+
+OVERLAPS = {"iou": box_iou, "mse": box_iou, "giou": box_giou, "diou": box_diou, "ciou": box_ciou}
+"""What the options ``iou_loss`` and ``iou_thresh_kind`` name."""
 
 
 def _overlap(a: F32, b: F32, axis: int) -> F32:

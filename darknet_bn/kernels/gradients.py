@@ -6,10 +6,13 @@ place, by the gradient at a block of what was kept: the output ``y``, or the inp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from darknet_bn.arrays import F32, F64
 from darknet_bn.dialect import Dialect
@@ -25,6 +28,8 @@ from darknet_bn.kernels.activations import (
 )
 from darknet_bn.kernels.channels import by_filter, scratch_like
 from darknet_bn.workers import workers
+
+Mask: TypeAlias = npt.NDArray[np.bool_]
 
 _BLOCK = 1 << 16  # floats; a block and its scratch stay in the cache of one core
 _STEEP = 3.4e38  # times this, every normal float32 above 0 is above 1
@@ -112,9 +117,16 @@ def _above(low: float) -> Callable[[F32, F32], None]:
     return multiply
 
 
-def _where(
-    inside: Callable[[F32], np.ndarray], yes: float, no: float
-) -> Callable[[F32, F32], None]:
+def _gate(opens: Callable[[F32], Mask]) -> Callable[[F32, F32], None]:
+    """1 where it opens, else 0."""
+
+    def multiply(delta: F32, y: F32) -> None:
+        np.multiply(delta, opens(y), out=delta)
+
+    return multiply
+
+
+def _where(inside: Callable[[F32], Mask], yes: float, no: float) -> Callable[[F32, F32], None]:
     def multiply(delta: F32, y: F32) -> None:
         slope = scratch_like(y, "slope")
         slope.fill(no)
@@ -122,10 +134,6 @@ def _where(
         np.multiply(delta, slope, out=delta)
 
     return multiply
-
-
-def _relu(delta: F32, y: F32) -> None:
-    np.multiply(delta, np.greater(y, 0), out=delta)
 
 
 def _logistic(delta: F32, y: F32) -> None:
@@ -145,15 +153,16 @@ def _loggy(delta: F32, y: F32) -> None:
     np.multiply(delta, 0.5, out=delta)
 
 
-def _exponential(above: float, below: float) -> Callable[[F32, F32], None]:
-    """``above`` where y is not below 0, else ``y + below``."""
+def _elu(delta: F32, y: F32) -> None:
+    slope = np.clip(y, -math.inf, 0, out=scratch_like(y, "slope"))
+    np.add(slope, 1, out=slope)
+    np.multiply(delta, slope, out=delta)
 
-    def multiply(delta: F32, y: F32) -> None:
-        slope = np.add(y, y.dtype.type(below), out=scratch_like(y, "slope"))
-        np.copyto(slope, y.dtype.type(above), where=np.greater_equal(y, 0))
-        np.multiply(delta, slope, out=delta)
 
-    return multiply
+def _selu(delta: F32, y: F32) -> None:
+    slope = np.add(y, y.dtype.type(SELU_ALPHA), out=scratch_like(y, "slope"))
+    np.copyto(slope, y.dtype.type(SELU), where=np.greater_equal(y, 0))
+    np.multiply(delta, slope, out=delta)
 
 
 def _ramp(delta: F32, y: F32) -> None:
@@ -181,9 +190,9 @@ def _swish(delta: F32, x: F32) -> None:
 
 def _mish(delta: F32, x: F32) -> None:
     # t + x*(1 - t*t)*sigma with t = tanh(softplus(x)) = n/(n + 2), n = e^x*(e^x + 2), so that
-    # 1 - t*t = 4*(n + 1)/(n + 2)^2
-    e = np.minimum(x, 20, out=scratch_like(x, "sigma"))
-    np.exp(e, out=e)
+    # 1 - t*t = 4*(n + 1)/(n + 2)^2; from x = 20 on the slope is 1, and e*e stays finite.
+    x = np.clip(x, -math.inf, 20, out=scratch_like(x, "clipped"))
+    e = np.exp(x, out=scratch_like(x, "sigma"))
     n = np.add(e, 2, out=scratch_like(x, "slope"))
     np.multiply(n, e, out=n)
     bottom = np.add(n, 2, out=scratch_like(x, "bottom"))
@@ -202,8 +211,8 @@ def _mish(delta: F32, x: F32) -> None:
 
 def _hard_mish(delta: F32, x: F32) -> None:
     slope = np.add(x, 1, out=scratch_like(x, "slope"))
-    np.copyto(slope, x.dtype.type(1), where=np.greater(x, 0))
-    np.copyto(slope, x.dtype.type(0), where=np.less_equal(x, -2))
+    np.clip(slope, -1, 1, out=slope)
+    np.multiply(slope, np.greater(x, -2), out=slope)
     np.multiply(delta, slope, out=delta)
 
 
@@ -217,8 +226,9 @@ def _gelu(delta: F32, x: F32) -> None:
 
 def _gelu_as_coded(delta: F32, y: F32) -> None:
     z = y.astype(np.float64)
-    q = 0.0356774 * z**3 + 0.797885 * z
-    slope = 0.5 * np.tanh(q) + (0.0535161 * z**3 + 0.398942 * z) / np.cosh(q) ** 2 + 0.5
+    cube = z * z * z
+    t = np.tanh(0.0356774 * cube + 0.797885 * z)
+    slope = 0.5 * t + (0.0535161 * cube + 0.398942 * z) * (1 - t * t) + 0.5
     np.multiply(delta, slope.astype(y.dtype), out=delta)
 
 
@@ -263,10 +273,10 @@ _LEAKY = Gradient(_above(float(LEAKY)))
 _GRADIENTS = {
     "logistic": Gradient(_logistic),
     "loggy": Gradient(_loggy),
-    "relu": Gradient(_relu),
-    "relu6": Gradient(_where(lambda y: (y > 0) & (y < 6), 1, 0)),
-    "elu": Gradient(_exponential(1, 1)),
-    "selu": Gradient(_exponential(float(SELU), float(SELU_ALPHA))),
+    "relu": Gradient(_gate(lambda y: y > 0)),
+    "relu6": Gradient(_gate(lambda y: (y > 0) & (y < 6))),
+    "elu": Gradient(_elu),
+    "selu": Gradient(_selu),
     "gelu": Gradient(_gelu, of_input=True),
     "relie": Gradient(_above(float(RELIE))),
     "ramp": Gradient(_ramp),
@@ -274,8 +284,8 @@ _GRADIENTS = {
     "revleaky": _LEAKY,
     "tanh": Gradient(_tanh),
     "plse": Gradient(_where(lambda y: (y < 0) | (y > 1), float(RELIE), _PLSE)),
-    "stair": Gradient(_where(lambda y: np.floor(y) == y, 0, 1)),
-    "hardtan": Gradient(_where(lambda y: (y > -1) & (y < 1), 1, 0)),
+    "stair": Gradient(_gate(lambda y: np.floor(y) != y)),
+    "hardtan": Gradient(_gate(lambda y: (y > -1) & (y < 1))),
     "lhtan": Gradient(_where(lambda y: (y > 0) & (y < 1), 1, float(np.float32(_LHTAN)))),
     "swish": Gradient(_swish, of_input=True),
     "mish": Gradient(_mish, of_input=True),

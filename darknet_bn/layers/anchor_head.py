@@ -11,10 +11,11 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
 from darknet_bn.kernels.blocks import Block, run_blocks
-from darknet_bn.layers.base import Params, Setting, Shape, Shapes, Step
+from darknet_bn.kernels.yolo_loss import YoloLoss
+from darknet_bn.layers.base import Params, Setting, Shape, Shapes, Step, Training
 from darknet_bn.layers.head import Head, Suppression
 from darknet_bn.layers.options import option
-from darknet_bn.layers.shapes import check_filters, image
+from darknet_bn.layers.shapes import box_truth, check_filters, image
 
 _FLT_MAX = float(np.finfo(np.float32).max)
 
@@ -96,11 +97,11 @@ class AnchorHead(Head):
         logistic = ACTIVATIONS["logistic"]
         planes, pixels = self.box + self.classes, xs[0].h * xs[0].w
         count = xs[0].c // planes
-        scale = np.float32(self.scale_x_y)
-        shift = np.float32(-0.5) * (scale - 1)
 
         def squash(xs: Sequence[F32], y: F32) -> None:
             x = xs[0]
+            scale = x.dtype.type(self.scale_x_y)
+            shift = x.dtype.type(-0.5) * (scale - 1)
 
             def block(at: Block) -> None:
                 np.copyto(y[at], x[at])
@@ -116,6 +117,39 @@ class AnchorHead(Head):
             run_blocks(block, len(y), count * planes, pixels)
 
         return squash
+
+    def loss(self, training: Training) -> YoloLoss:
+        """Return how the output is compared with boxes that are true."""
+        count = max(self.num, 1 + max(self.masks, default=0))
+        values = (*self.anchors, *(0.5,) * (2 * count))[: 2 * count]
+        ab = training.dialect.extended
+        return YoloLoss(
+            anchors=np.array(values, np.float64).reshape(count, 2),
+            masks=tuple(self.masks),
+            classes=self.classes,
+            net=(training.net.h, training.net.w),
+            ignore_thresh=self.ignore_thresh,
+            truth_thresh=self.truth_thresh,
+            adds=ab,
+            needs_class=ab,
+            averages=ab and self.iou_thresh < 1,
+            details=ab,
+            iou_loss=self.iou_loss,
+            iou_thresh=self.iou_thresh,
+            iou_thresh_kind=self.iou_thresh_kind,
+            iou_normalizer=self.iou_normalizer if ab else 1.0,
+            obj_normalizer=self.obj_normalizer,
+            cls_normalizer=self.cls_normalizer,
+            max_delta=self.max_delta,
+            label_smooth_eps=self.label_smooth_eps,
+            objectness_smooth=self.objectness_smooth,
+            counters_per_class=self.counters_per_class,
+        )
+
+    def compare(self, y: F32, training: Training) -> tuple[F32, float] | None:
+        """Compare with the boxes of the truth."""
+        truth = box_truth(training, self.classes)
+        return None if truth is None else self.loss(training)(y, truth)
 
     @property
     def suppression(self) -> Suppression:

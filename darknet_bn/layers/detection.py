@@ -12,9 +12,10 @@ from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.kernels.box import Boxes
+from darknet_bn.kernels.detection_loss import DetectionLoss
 from darknet_bn.kernels.heads import get_detection_detections
 from darknet_bn.kernels.softmax import softmax_cpu
-from darknet_bn.layers.base import Params, Setting, Shape, Shapes, Step
+from darknet_bn.layers.base import Params, Setting, Shape, Shapes, Step, Training
 from darknet_bn.layers.head import Head
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import flat
@@ -72,6 +73,33 @@ class Detection(Head):
                     softmax_cpu(of_cells, 1, of_cells)
 
         return share
+
+    def compare(self, y: F32, training: Training) -> tuple[F32, float] | None:
+        """Compare with what is true of each cell."""
+        if training.truth is None:
+            return None
+        cell = 1 + self.classes + 4
+        if self.coords != 4 or training.truth.size != len(y) * self.side**2 * cell:
+            raise ShapeError(
+                "the truth does not fit the cells",
+                expected=f"coords=4, and ({len(y)}, {self.side**2}, 1 + {self.classes} + 4)",
+                found=f"coords={self.coords}, and {training.truth.shape}",
+            )
+        loss = DetectionLoss(
+            side=self.side,
+            num=self.num,
+            classes=self.classes,
+            coord_scale=self.coord_scale,
+            object_scale=self.object_scale,
+            noobject_scale=self.noobject_scale,
+            class_scale=self.class_scale,
+            rescore=self.rescore,
+            sqrt=self.sqrt,
+            forced=self.forced,
+            random=self.random,
+        )
+        truth = training.truth.reshape(len(y), self.side**2, cell)
+        return loss(y, truth, training.seen, training.rng)
 
     def boxes(self, y: F32, net: Shape, threshold: float, dialect: Dialect) -> Boxes:
         """Return all boxes."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, cast
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.kernels.box import Boxes
 from darknet_bn.kernels.heads import Point, get_gaussian_yolo_detections
+from darknet_bn.kernels.yolo_loss import YoloLoss
 from darknet_bn.layers.anchor_head import AnchorHead
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.base import Shape, Training
 from darknet_bn.layers.options import option
 
 
@@ -30,6 +31,16 @@ class GaussianYolo(AnchorHead):
 
     uc_normalizer: float = option(1.0)
     yolo_point: str = option("center", choices=("center", "left_top", "right_bottom"))
+
+    def loss(self, training: Training) -> YoloLoss:
+        """Add what only this head has; it always averages over the classes of a box."""
+        return replace(
+            super().loss(training),
+            gaussian=True,
+            averages=True,
+            uc_normalizer=self.uc_normalizer,
+            point={"center": 0.0, "left_top": 0.5, "right_bottom": -0.5}[self.yolo_point],
+        )
 
     def boxes(self, y: F32, net: Shape, threshold: float, dialect: Dialect) -> Boxes:
         """Return the boxes with an objectness over the threshold."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
+from darknet_bn.errors import TrainingError
 from darknet_bn.kernels.box import Boxes
-from darknet_bn.layers.base import Layer, Shape
+from darknet_bn.layers.base import Backward, Forward, Layer, Params, Shape, Training
 from darknet_bn.layers.options import option
 
 
@@ -42,6 +44,40 @@ class Head(Layer):
             Probabilities that are not over it become 0.
         dialect : Dialect
         """
+
+    def compare(self, y: F32, training: Training) -> tuple[F32, float] | None:
+        """Return the delta of an output (n, *shape), like it, and the loss; None without truth.
+
+        The loss is that which the program reports, summed over the images.
+
+        Raises
+        ------
+        ShapeError
+            The truth does not fit.
+        TrainingError
+            The head cannot be trained.
+        """
+        raise TrainingError(f"[{self.names[0]}] has no loss")
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Compute the output, and compare it with the truth.
+
+        The delta of the loss goes back as the program has it, not through the squashing of the
+        output but where it has that itself.
+        """
+        y = self.infer(xs, p, training)
+        compared = self.compare(y, training)
+
+        def back(delta: F32) -> Backward:
+            if compared is not None:
+                delta = delta + compared[0]
+            return Backward((self.in_order(delta, xs[0], training),), delta=delta)
+
+        return Forward(y, back, None if compared is None else compared[1])
+
+    def in_order(self, delta: F32, x: F32, training: Training) -> F32:
+        """Return a delta of the output in the order and shape of the input."""
+        return delta.reshape(x.shape)
 
     @property
     def suppression(self) -> Suppression:

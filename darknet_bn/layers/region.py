@@ -13,12 +13,13 @@ from darknet_bn.dialect import Dialect
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
 from darknet_bn.kernels.box import Boxes
 from darknet_bn.kernels.heads import get_region_boxes, get_region_detections
+from darknet_bn.kernels.region_loss import RegionLoss
 from darknet_bn.kernels.reorg import flatten
 from darknet_bn.kernels.softmax import softmax_cpu, softmax_tree
-from darknet_bn.layers.base import Params, Setting, Shape, Shapes, Step
+from darknet_bn.layers.base import Params, Setting, Shape, Shapes, Step, Training
 from darknet_bn.layers.head import Head
 from darknet_bn.layers.options import option
-from darknet_bn.layers.shapes import check_filters, image
+from darknet_bn.layers.shapes import box_truth, check_filters, image
 from darknet_bn.layers.softmax import check_tree
 from darknet_bn.tree import Tree, parse_tree
 
@@ -117,6 +118,48 @@ class Region(Head):
         else:
             activate_tile(y[:, :, self.coords + 1 :], logistic)
 
+    def compare(self, y: F32, training: Training) -> tuple[F32, float] | None:
+        """Compare with the boxes of the truth.
+
+        pjreddie's CPU has no way back from here; its GPU goes through what is squashed: x, y and
+        objectness.
+        """
+        truth = box_truth(training, self.classes)
+        if truth is None:
+            return None
+        ab, pixels = training.dialect.extended, y.shape[2:]
+        loss = RegionLoss(
+            anchors=np.array(self.anchor_sizes, np.float64),
+            classes=self.classes,
+            extended=ab,
+            coords=4 if ab else self.coords,
+            thresh=self.thresh,
+            coord_scale=self.coord_scale,
+            object_scale=self.object_scale,
+            noobject_scale=self.noobject_scale,
+            class_scale=self.class_scale,
+            rescore=self.rescore,
+            bias_match=self.bias_match,
+            background=self.background,
+            softmax=self.softmax,
+            classfix=self.classfix,
+            focal_loss=self.focal_loss,
+            tree=self.tree,
+        )
+        by_cell = training.dialect.region_by_cell
+        if by_cell:
+            ordered = y.reshape(len(y), *pixels, self.num, self._entries).transpose(0, 3, 1, 2, 4)
+        else:
+            ordered = y.reshape(len(y), self.num, self._entries, *pixels).transpose(0, 1, 3, 4, 2)
+        delta, value = loss(ordered, truth, training.seen)
+        if not ab:
+            squashed = (0, 1) if self.background else (0, 1, self.coords)
+            for entry in squashed:
+                part = ordered[..., entry]
+                delta[..., entry] *= part * (1 - part)
+        axes = (0, 2, 3, 1, 4) if by_cell else (0, 1, 4, 2, 3)
+        return np.ascontiguousarray(delta.transpose(axes)).reshape(y.shape), value
+
     def boxes(self, y: F32, net: Shape, threshold: float, dialect: Dialect) -> Boxes:
         """Return all boxes where the dialect stores them by cell, else those over the threshold."""
         anchors = self.anchor_sizes
@@ -132,6 +175,14 @@ class Region(Head):
             background=self.background,
             tree=self.tree,
         )
+
+    def in_order(self, delta: F32, x: F32, training: Training) -> F32:
+        """Put what is stored cell by cell into planes."""
+        if not training.dialect.region_by_cell:
+            return delta
+        planes = np.empty_like(x)
+        flatten(delta, x.shape[2] * x.shape[3], x.shape[1], planes, forward=False)
+        return planes
 
     def filters_per_class(self) -> int:
         """Return one for each anchor."""

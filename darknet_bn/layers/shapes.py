@@ -70,6 +70,34 @@ def truth_like(y: F32, training: Training) -> F32 | None:
     return truth.reshape(len(y), size).astype(y.dtype, copy=False)
 
 
+def box_truth(training: Training, classes: int) -> F32 | None:
+    """Return the truth as boxes (n, boxes, 5); None where there is none.
+
+    Raises
+    ------
+    ShapeError
+        It is none of boxes, or one has a class that the head does not know.
+    """
+    truth = training.truth
+    if truth is None:
+        return None
+    if truth.size % (5 * training.batch):
+        raise ShapeError(
+            "the truth is none of boxes",
+            expected=f"({training.batch}, boxes, 5): x, y, w, h and class",
+            found=f"{truth.shape}",
+        )
+    boxes = truth.reshape(training.batch, -1, 5)
+    kinds = boxes[..., 4][boxes[..., 0] != 0]
+    if kinds.size and not (kinds.min() >= 0 and kinds.max() < classes):
+        raise ShapeError(
+            "a box has a class that there is not",
+            expected=f"0 to {classes - 1}",
+            found=f"{kinds.min():g} to {kinds.max():g}",
+        )
+    return boxes
+
+
 def window_text(size: int, stride_x: int, stride_y: int) -> str:
     """Return ``size x size / stride`` as Darknet prints it."""
     stride = f"{stride_x}" if stride_x == stride_y else f"{stride_x}x{stride_y}"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.kernels.box import Boxes
 from darknet_bn.kernels.heads import get_yolo_detections
+from darknet_bn.kernels.yolo_loss import YoloLoss
 from darknet_bn.layers.anchor_head import AnchorHead
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.base import Shape, Training
 from darknet_bn.layers.options import option
 
 
@@ -41,6 +42,12 @@ class Yolo(AnchorHead):
     def is_squashed(self) -> bool:
         """Not with ``new_coords``, where the layer before does it."""
         return not self.new_coords
+
+    def loss(self, training: Training) -> YoloLoss:
+        """Add what only this head has."""
+        return replace(
+            super().loss(training), new_coords=self.new_coords, focal_loss=self.focal_loss
+        )
 
     def boxes(self, y: F32, net: Shape, threshold: float, dialect: Dialect) -> Boxes:
         """Return the boxes with an objectness over the threshold."""

@@ -1,0 +1,234 @@
+"""The losses of detection heads, against Debian's Darknet in training."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import darknet_bn as dn
+from darknet_bn.layers.base import Shape, Training
+from darknet_bn.weights import write_weights
+
+TOOLS = Path(__file__).parents[2] / "tools"
+BATCH, CLASSES = 3, 4
+# Sums of convolutions in another order, and float32 in the program where here is float64.
+TOLERANCE = 2e-6
+_NET = "[net] batch=3 width=64 height=96 channels=3"
+_CONV = "[convolutional] filters=16 size=3 stride=4 pad=1 activation=leaky"
+_LAST = "[convolutional] filters=27 size=3 stride=2 pad=1 activation=linear"
+_YOLO = "[yolo] mask=0,2,3 num=5 classes=4 anchors=10,10,20,30,30,12,50,60,9,9"
+_REGION = "[region] num=3 classes=4 anchors=1,1,2,3,3,1.2"
+_DETECTION = "[detection] classes=4 coords=4 side=3 num=2"
+
+
+@pytest.fixture(scope="module")
+def tool() -> ModuleType:
+    sys.path.insert(0, str(TOOLS))
+    try:
+        return importlib.import_module("make_fixtures")
+    finally:
+        sys.path.remove(str(TOOLS))
+
+
+@pytest.fixture(scope="module")
+def driver(tool: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    try:
+        program: Path = tool.compile_driver(tmp_path_factory.mktemp("driver"), tool.DEBIAN, "cc")
+    except tool.Refusal as refusal:
+        pytest.skip(f"Debian's darknet or a C compiler is absent: {refusal}")
+    return program
+
+
+def boxes(rng: np.random.Generator, most: int) -> np.ndarray:
+    """Truth of three images: 8, 7 and 6 boxes."""
+    truth = np.zeros((BATCH, most, 5), np.float32)
+    for image, count in enumerate((8, 7, 6)):
+        truth[image, :count, :2] = rng.uniform(0.05, 0.95, (count, 2))
+        truth[image, :count, 2:4] = rng.uniform(0.05, 0.6, (count, 2))
+        truth[image, :count, 4] = rng.integers(0, CLASSES, count)
+    return truth
+
+
+def cells(rng: np.random.Generator) -> np.ndarray:
+    truth = np.zeros((BATCH, 9, 1 + CLASSES + 4), np.float32)
+    for image in range(BATCH):
+        for cell in rng.choice(9, 4, replace=False):
+            truth[image, cell, 0] = 1
+            truth[image, cell, 1 + rng.integers(CLASSES)] = 1
+            truth[image, cell, 5:7] = rng.random(2)
+            truth[image, cell, 7:] = rng.uniform(0.1, 0.7, 2)
+    return truth
+
+
+def program_step(
+    driver: Path, folder: Path, model: dn.Model, x: np.ndarray, truth: np.ndarray, seen: int
+) -> tuple[float, list[np.ndarray]]:
+    """Cost, and of each layer output, delta in front of the way back, and behind it."""
+    cfg, weights, out = folder / "net.cfg", folder / "net.weights", folder / "out"
+    cfg.write_bytes(model.cfg.to_bytes())
+    with weights.open("wb") as stream:
+        write_weights(stream, model.header, model.network, model.params)
+    x.tofile(folder / "x")
+    truth.tofile(folder / "truth")
+    command = [driver, "train", cfg, weights, folder / "x", folder / "truth", str(seen), out]
+    subprocess.run(command, capture_output=True, check=True)
+    data, at, layers = out.read_bytes(), 4, []
+    while at < len(data):
+        count = int(np.frombuffer(data, np.int32, 1, at)[0])
+        layers.append(np.frombuffer(data, np.float32, 3 * count, at + 4).reshape(3, count))
+        at += 4 + 12 * count
+    return float(np.frombuffer(data, np.float32, 1)[0]), layers
+
+
+def close(mine: np.ndarray, theirs: np.ndarray) -> None:
+    largest = float(np.abs(theirs).max())
+    assert float(np.abs(mine.ravel() - theirs).max()) <= TOLERANCE * largest
+
+
+CASES = [
+    *(
+        ("\n\n".join((_NET, _CONV, _LAST, f"{_YOLO} {more}")), 90, 0)
+        for more in (
+            "",
+            "truth_thresh=0.3",
+            "ignore_thresh=0.2 truth_thresh=0.25",
+        )
+    ),
+    *(
+        ("\n\n".join((_NET, _CONV, _LAST, f"{_REGION} {more}")), 30, seen)
+        for more, seen in (
+            ("softmax=1", 0),
+            ("thresh=0.2", 20_000),
+            ("softmax=1 rescore=1 object_scale=5 coord_scale=2", 20_000),
+            ("bias_match=1 class_scale=0.5 noobject_scale=0.3", 300),
+            ("softmax=1 background=1", 0),
+        )
+    ),
+    *(
+        (
+            "\n\n".join(
+                (
+                    "[net] batch=3 width=32 height=32 channels=3",
+                    _CONV,
+                    "[connected] output=126 activation=logistic",
+                    f"{_DETECTION} {more}",
+                )
+            ),
+            0,
+            0,
+        )
+        for more in (
+            "",
+            "sqrt=1 rescore=1",
+            "forced=1 softmax=1",
+            "sqrt=1 object_scale=2 noobject_scale=0.5 class_scale=3 coord_scale=5",
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("text", "most", "seen"), CASES, ids=lambda each: str(each)[-40:])
+def test_pjreddies(
+    driver: Path, tmp_path: Path, text: str, most: int, seen: int, seed: int
+) -> None:
+    cfg = text.replace(" ", "\n").encode()
+    model = dn.load(cfg, None, dialect="pjreddie", seed=seed)
+    rng = np.random.default_rng(seed)
+    x = rng.random((BATCH, *model.network.input.dims), np.float32)
+    truth = boxes(rng, most) if most else cells(rng)
+    cost, layers = program_step(driver, tmp_path, model, x, truth, seen)
+    header = replace(model.header, seen=max(0, seen - BATCH))  # the step counts its own images
+    state = dn.train_state(replace(model, header=header), as_coded=True)
+    _, step = dn.train_step(state, x, truth)
+    head = len(layers) - 1
+    output, before, _ = layers[head]
+    close(step.outputs[head], output)
+    if "region" in text:
+        # On the CPU, the program stops here; on the GPU it goes on like this.
+        planes = output.reshape(BATCH, 3, 9, -1)
+        squashed = [0, 1] if "background" in text else [0, 1, 4]
+        before = before.reshape(planes.shape).copy()
+        before[:, :, squashed] *= planes[:, :, squashed] * (1 - planes[:, :, squashed])
+        close(step.deltas[head], before.ravel())
+        close(step.deltas[head - 1], before.ravel())
+    else:
+        close(step.deltas[head], before)
+        close(step.deltas[head - 1], layers[head - 1][2])
+    assert step.loss * BATCH == pytest.approx(cost, rel=1e-5)  # C squares a float32 sum of squares
+
+
+class TestTruth:
+    def head(self, text: str) -> dn.Model:
+        return dn.load(text.replace(" ", "\n").encode(), None, dialect="alexeyab")
+
+    def step(self, text: str, truth: np.ndarray) -> object:
+        model = self.head(text)
+        x = np.zeros((2, *model.network.input.dims), np.float32)
+        return dn.train_step(dn.train_state(model), x, truth)
+
+    def test_a_class_that_there_is_not(self) -> None:
+        truth = np.array([[[0.5, 0.5, 0.1, 0.1, 4]]] * 2)
+        with pytest.raises(dn.ShapeError, match=r"\[yolo\].*a box has a class that there is not"):
+            self.step("\n\n".join((_NET, _CONV, _LAST, _YOLO)), truth)
+
+    def test_no_boxes(self) -> None:
+        with pytest.raises(dn.ShapeError, match=r"expected \(2, boxes, 5\).*found \(2, 7\)"):
+            self.step("\n\n".join((_NET, _CONV, _LAST, _REGION)), np.zeros((2, 7)))
+
+    def test_no_cells(self) -> None:
+        text = "\n\n".join((_NET, _CONV, "[connected] output=126 activation=logistic", _DETECTION))
+        with pytest.raises(dn.ShapeError, match="the truth does not fit the cells"):
+            self.step(text, np.zeros((2, 9, 8)))
+
+
+def training(truth: np.ndarray | None, seen: int = 0) -> Training:
+    rng = np.random.default_rng(0)
+    return Training(dn.ALEXEYAB.sound, rng, Shape(3, 96, 64), truth, seen, batch=BATCH)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("seen", [0, 20_000])
+def test_alexeyabs_region_is_pjreddies_in_another_order(dtype: type, seen: int) -> None:
+    """Both describe one loss: where they store x and y differs, and what is squashed when."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((BATCH, 27, 6, 4)).astype(dtype)
+    truth = boxes(rng, 30)
+    text = "\n\n".join((_NET, _CONV, _LAST.replace("stride=2", "stride=4"), f"{_REGION} softmax=1"))
+    deltas = []
+    for dialect in (dn.PJREDDIE, dn.ALEXEYAB):
+        model = dn.load(text.replace(" ", "\n").encode(), None, dialect=dialect)
+        layer = model.network.nodes[2].layer
+        place = replace(training(truth, seen), dialect=dialect.sound)
+        done = layer.forward([x], {}, place)
+        deltas.append(done.back(np.zeros_like(done.y)).deltas[0])
+        assert done.loss is not None
+        assert done.loss > 0
+    theirs, mine = (each.reshape(BATCH, 3, 9, 6, 4) for each in deltas)
+    assert mine.dtype == dtype
+    np.testing.assert_allclose(mine[:, :, 4:], theirs[:, :, 4:], rtol=1e-4, atol=1e-6)
+    if seen:  # pjreddie's weighs small boxes up
+        there = theirs[:, :, 0] != 0
+        assert np.array_equal(there, mine[:, :, 0] != 0)
+        ratio = (theirs[:, :, :4] / np.where(mine[:, :, :4] == 0, 1, mine[:, :, :4])).transpose(
+            0, 1, 3, 4, 2
+        )[there]
+        assert (ratio > 1.6).all()
+        assert (ratio < 2).all()
+
+
+def test_without_truth_there_is_no_loss() -> None:
+    model = dn.load("\n\n".join((_NET, _CONV, _LAST, _YOLO)).replace(" ", "\n").encode(), None)
+    layer = model.network.nodes[2].layer
+    x = np.ones((BATCH, 27, 6, 4), np.float32)
+    done = layer.forward([x], {}, training(None))
+    assert done.loss is None
+    delta = np.full_like(done.y, 0.5)
+    assert np.array_equal(done.back(delta).deltas[0], delta)
