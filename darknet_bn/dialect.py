@@ -86,6 +86,19 @@ class Dialect:
         Whether a classifier prints ``56.25%: dog``, or ``dog: 0.562500``.
     classifies_leaves : bool
         Whether a classifier with a tree of classes answers with classes without children only.
+    label_folders : tuple of pairs of str
+        Parts of a picture's path, and what stands in their place in the path of its labels.
+    strict_labels : bool
+        Whether each picture must have a file of labels, of known classes; else it may have no
+        boxes, and boxes of unknown classes do not count.
+    smallest_box, smallest_grid_box : float
+        Shares of the picture: boxes that are narrower or lower are not trained with; in the grid
+        of ``[detection]``.
+    drops_subpixel_boxes : bool
+        Whether boxes are not trained with either that are less than a pixel of the net's input.
+    places_pictures : bool
+        Whether pictures for the training of detectors are placed on a grey canvas, or cropped and
+        padded at each side.
     """
 
     name: str
@@ -115,6 +128,12 @@ class Dialect:
     prints_by_left: bool
     prints_class_percent: bool
     classifies_leaves: bool
+    label_folders: tuple[tuple[str, str], ...]
+    strict_labels: bool
+    smallest_box: float
+    smallest_grid_box: float
+    drops_subpixel_boxes: bool
+    places_pictures: bool
     normalization_misses_one: bool = True
     exact_gradients: bool = False
 
@@ -225,6 +244,12 @@ PJREDDIE = Dialect(
     prints_by_left=False,
     prints_class_percent=True,
     classifies_leaves=True,
+    label_folders=(("images", "labels"), ("JPEGImages", "labels"), ("raw", "labels")),
+    strict_labels=True,
+    smallest_box=0.001,
+    smallest_grid_box=0.005,
+    drops_subpixel_boxes=False,
+    places_pictures=True,
 )
 PJREDDIE_GPU = replace(
     PJREDDIE,
@@ -261,8 +286,26 @@ ALEXEYAB = Dialect(
     prints_by_left=True,
     prints_class_percent=False,
     classifies_leaves=False,
+    label_folders=(
+        ("/images/train2017/", "/labels/train2017/"),
+        ("/images/val2017/", "/labels/val2017/"),
+        ("/images/train2014/", "/labels/train2014/"),
+        ("/images/val2014/", "/labels/val2014/"),
+        ("/JPEGImages/", "/labels/"),
+    ),
+    strict_labels=False,
+    smallest_box=0.0,
+    smallest_grid_box=0.001,
+    drops_subpixel_boxes=True,
+    places_pictures=False,
 )
-HANK_AI = replace(ALEXEYAB, name="hank-ai", program="hank-ai/darknet", boxes_by_anchor=True)
+HANK_AI = replace(
+    ALEXEYAB,
+    name="hank-ai",
+    program="hank-ai/darknet",
+    boxes_by_anchor=True,
+    label_folders=(),
+)
 OPENCV = replace(
     ALEXEYAB,
     name="opencv",

@@ -16,12 +16,9 @@ is known to be the one that the net asks for.
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,20 +29,10 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.errors import FixtureError, Where
 from darknet_bn.files import write_files
+from darknet_bn.npz import UNREADABLE, read_head, read_member
 
 _LAYER = re.compile(r"layer_([0-9]{3}|[1-9][0-9]{3,5})")
 _MEMBER = re.compile(rf"(input|provenance|{_LAYER.pattern})\.npy")
-# What `zipfile` and numpy's reader of headers raise for a damaged or an unusual archive.
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    EOFError,
-    RuntimeError,
-    SyntaxError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 _MAX_TEXT = 1 << 20  # bytes of provenance; a fraction of this is usual
 
 
@@ -97,10 +84,8 @@ class Fixture:
                 found=f"{self.shapes[name]}",
             )
         try:
-            with zipfile.ZipFile(self.path) as archive, archive.open(f"{name}.npy") as stream:
-                array: F32 = np.lib.format.read_array(stream, allow_pickle=False)
-                stream.read(1)  # past the end: the checksum is compared
-        except _UNREADABLE as error:
+            array = read_member(self.path, name)
+        except UNREADABLE as error:
             raise FixtureError(f"the array cannot be read: {error}", where=where) from error
         return np.ascontiguousarray(array, np.float32)
 
@@ -127,7 +112,7 @@ def load_fixture(path: str | os.PathLike[str]) -> Fixture:
                         provenance = _provenance(stream, entry.file_size)
                     else:
                         shapes[match[1]] = _float_shape(stream, entry.file_size, match[1])
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         reason = getattr(error, "strerror", None) or error
         raise FixtureError(f"cannot be read as .npz: {reason}", where=Where(file=name)) from error
     except FixtureError as error:
@@ -174,38 +159,26 @@ def _member(index: int) -> str:
     return f"layer_{index:03d}"
 
 
-def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], int]:
-    """Read the head of an ``.npy`` member: shape, type, and its own length in bytes."""
-    version = np.lib.format.read_magic(stream)
-    read = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }.get(version)
-    if read is None:
-        raise ValueError(f"unknown version {version} of the array format")
-    shape, _, dtype = read(stream)
-    return shape, dtype, stream.tell()
-
-
 def _float_shape(stream: IO[bytes], size: int, member: str) -> tuple[int, ...]:
-    shape, dtype, start = _header(stream)
+    head = read_head(stream)
+    shape, dtype = head.shape, head.dtype
     where = Where(key=member)
     if dtype != np.float32:
         raise FixtureError(
             "the array has another type", where=where, expected="float32", found=f"{dtype}"
         )
-    if not shape or min(shape) < 0 or start + 4 * math.prod(shape) != size:
+    if not shape or min(shape) < 0 or head.size != size:
         raise FixtureError(
             "the array does not have the size that its shape says",
             where=where,
-            expected=f"{start + 4 * math.prod(shape)} bytes for {shape}",
+            expected=f"{head.size} bytes for {shape}",
             found=f"{size} bytes",
         )
     return shape
 
 
 def _provenance(stream: IO[bytes], size: int) -> Mapping[str, Any]:
-    shape, dtype, _ = _header(stream)
+    shape, dtype, _ = read_head(stream)
     if shape or dtype.kind != "U" or size > _MAX_TEXT:
         raise FixtureError(
             "the provenance is no text", where=Where(key="provenance"), found=f"{dtype} {shape}"

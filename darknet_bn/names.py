@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,22 +55,33 @@ class Data:
         DarknetError
             It is in none of these places.
         """
-        key = "names" if "names" in self.options else "labels"
+        return self.path("names" if "names" in self.options else "labels")
+
+    def path(self, key: str) -> str | None:
+        """Return the path of the file that a key names, looked for as that of ``names``.
+
+        Returns
+        -------
+        path : str or None
+            None where there is no such key.
+
+        Raises
+        ------
+        DarknetError
+            The file is in none of these places.
+        """
         name = self.options.get(key)
         if name is None:
             return None
-        beside = Path(self.file or "").parent
-        places = list(
-            dict.fromkeys(os.path.normpath(each / name) for each in (Path(), beside, beside / ".."))
-        )
-        for place in places:
-            if os.path.isfile(place):
-                return place
-        raise DarknetError(
-            "it names a file that is not there",
-            where=Where(file=self.file, key=key),
-            expected=" or ".join(places),
-        )
+        folders = folders_around(self.file or "")
+        folder = find_folder(name, folders)
+        if folder is None:
+            raise DarknetError(
+                "it names a file that is not there",
+                where=Where(file=self.file, key=key),
+                expected=" or ".join(os.path.normpath(each / name) for each in folders),
+            )
+        return os.path.normpath(folder / name)
 
     def _number(self, key: str) -> int | None:
         word = self.options.get(key)
@@ -105,7 +116,7 @@ def load_data(path: str | os.PathLike[str]) -> Data:
     """
     file = os.fspath(path)
     options: dict[str, str] = {}
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if not line or line[0] in "#;":
             continue
         key, equals, value = (part.strip() for part in line.partition("="))
@@ -141,7 +152,7 @@ def load_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
     -----
     C: ``get_labels`` in ``src/data.c``.
     """
-    names = _lines(path)
+    names = read_lines(path)
     while names and not names[-1]:
         names.pop()
     return tuple(names)
@@ -187,23 +198,33 @@ def fit_names(
     return tuple(name or f"class {number}" for number, name in enumerate(known))
 
 
-def _lines(path: str | os.PathLike[str]) -> list[str]:
+def read_lines(path: str | os.PathLike[str], most: int = _MAX_BYTES) -> list[str]:
+    """Read the lines of a text, without the blanks around each.
+
+    Parameters
+    ----------
+    path : path
+        UTF-8, or else Latin-1.
+    most : int
+        How many bytes the file may have.
+
+    Raises
+    ------
+    DarknetError
+        The file cannot be read, or is no text.
+    """
     where = Where(file=os.fspath(path))
     try:
         with open(path, "rb") as stream:
-            content = stream.read(_MAX_BYTES + 1)
+            content = stream.read(most + 1)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         reason = getattr(error, "strerror", None) or error
         raise DarknetError(f"cannot be read: {reason}", where=where) from error
-    if (
-        len(content) > _MAX_BYTES
-        or b"\0" in content
-        or content.startswith((b"\xff\xfe", b"\xfe\xff"))
-    ):
+    if len(content) > most or b"\0" in content or content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DarknetError(
             "this is no text in lines",
             where=where,
-            expected=f"UTF-8, at most {_MAX_BYTES >> 20} MiB",
+            expected=f"UTF-8, at most {most >> 20} MiB",
         )
     if content.lstrip()[:14].lower().startswith((b"<html", b"<!doctype html")):
         raise DarknetError("this is an HTML page", where=where, expected="lines of text")
@@ -212,3 +233,14 @@ def _lines(path: str | os.PathLike[str]) -> list[str]:
     except UnicodeDecodeError:
         text = content.decode("latin-1")
     return [line.strip() for line in text.split("\n")]
+
+
+def folders_around(file: str) -> list[Path]:
+    """Return where a file's own paths may start: the working directory, its folder, that above."""
+    beside = Path(file).parent
+    return list(dict.fromkeys((Path(), beside, Path(os.path.normpath(beside / "..")))))
+
+
+def find_folder(name: str, folders: Iterable[Path]) -> Path | None:
+    """Return the first of some folders from which a path leads to a file; None if none does."""
+    return next((each for each in folders if os.path.isfile(each / name)), None)

@@ -6,6 +6,7 @@ C: there it is a convolution with constant weights, made in ``src/convolutional_
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -72,11 +73,40 @@ def backward_blur(
     delta_x : float32 array (n, c, h, w)
     """
     n, c, oh, _ = delta.shape
-    wide = np.zeros((n, c, oh, in_hw[1]), delta.dtype)
-    _spread_axis(delta, 3, mode, stride_x, wide)
-    out = np.zeros((n, c, *in_hw), delta.dtype)
-    _spread_axis(wide, 2, mode, stride_y, out)
-    return out
+    h, w = in_hw
+    delta_x = np.empty((n, c, h, w), delta.dtype)
+
+    def block(at: Block) -> None:
+        out = delta_x[at]
+        rows = (*out.shape[:2], oh, w)
+        wide = workers().scratch(math.prod(rows), "blur rows", delta.dtype).reshape(rows)
+        _spread_axis(delta[at], 3, mode, stride_x, wide)
+        _spread_axis(wide, 2, mode, stride_y, out)
+
+    run_blocks(block, n, c, h * w)
+    return delta_x
+
+
+def backward_blur_as_coded(delta: F32, in_hw: tuple[int, int]) -> F32:
+    """Lay the delta of a batch, as it is, where that of the larger images in front of a blur goes.
+
+    Parameters
+    ----------
+    delta : float32 array (n, c, oh, ow)
+    in_hw : (h, w)
+
+    Returns
+    -------
+    delta_x : float32 array (n, c, h, w)
+        The values of ``delta`` one behind the other, and zeros behind the last.
+
+    Notes
+    -----
+    C: AlexeyAB's CPU code goes back as if there were no blur, over arrays of another size.
+    """
+    delta_x = np.zeros((*delta.shape[:2], *in_hw), delta.dtype)
+    delta_x.reshape(-1)[: delta.size] = delta.reshape(-1)
+    return delta_x
 
 
 def _blur_axis(x: F32, axis: int, mode: int, stride: int, out: F32) -> None:
@@ -92,9 +122,11 @@ def _blur_axis(x: F32, axis: int, mode: int, stride: int, out: F32) -> None:
 
 
 def _spread_axis(delta: F32, axis: int, mode: int, stride: int, out: F32) -> None:
-    """Add to each pixel and its neighbours along one axis what `_blur_axis` has of them."""
+    """Give each pixel and its neighbours along one axis what `_blur_axis` has of them."""
+    shaped = workers().scratch(delta.size, "blur tap", delta.dtype).reshape(delta.shape)
+    out.fill(0)
     for weight, at, to in _taps(axis, mode, stride, out.shape[axis], delta.shape[axis]):
-        out[at] += delta[to] * weight
+        out[at] += np.multiply(delta[to], weight, out=shaped[to])
 
 
 def _taps(

@@ -147,7 +147,10 @@ def backward_maxpool_layer(x: F32, y: F32, delta: F32, window: Window) -> F32:
     C: ``backward_maxpool_layer`` in ``src/maxpool_layer.c``; there, the way forward keeps places.
     """
 
-    def block(seen: F32, at: Block, sums: F32) -> None:
+    def along_comparisons(seen: F32, at: Block, sums: F32) -> None:
+        _back_to_largest(seen, delta[at], window.size, sums)
+
+    def place_by_place(seen: F32, at: Block, sums: F32) -> None:
         largest, given = y[at], delta[at]
         free = np.ones(given.shape, bool)
         for taps in _taps(window, given.shape[2:]):
@@ -156,7 +159,8 @@ def backward_maxpool_layer(x: F32, y: F32, delta: F32, window: Window) -> F32:
             free ^= hit
             sums[taps] += given * hit
 
-    return _spread(block, x, delta.shape[2:], window)
+    dense = window.stride_x == window.stride_y == 1
+    return _spread(along_comparisons if dense else place_by_place, x, window, delta)
 
 
 def backward_maxpool_depth(x: F32, y: F32, delta: F32) -> F32:
@@ -214,7 +218,7 @@ def backward_local_avgpool_layer(x: F32, delta: F32, window: Window, *, over_ins
         for taps in _taps(window, share.shape[2:]):
             sums[taps] += share
 
-    return _spread(block, x, delta.shape[2:], window)
+    return _spread(block, x, window, delta)
 
 
 def _counts(x: F32, y: F32, window: Window) -> F32:
@@ -234,20 +238,19 @@ def _taps(window: Window, out_hw: tuple[int, ...]) -> Iterator[tuple[EllipsisTyp
             yield ..., down, slice(column, right, window.stride_x)
 
 
-def _spread(
-    task: Callable[[F32, Block, F32], None], x: F32, out_hw: tuple[int, ...], window: Window
-) -> F32:
+def _spread(task: Callable[[F32, Block, F32], None], x: F32, window: Window, delta: F32) -> F32:
     """Let a task add to padded images, block by block, and return what is inside."""
     n, c, h, w = x.shape
     delta_x = np.empty_like(x)
     begin = window.padding // 2
-    oh, ow = out_hw
+    oh, ow = delta.shape[2:]
 
     def block(at: Block) -> None:
         seen = _padded(x[at], window, (oh, ow), LOWEST)
         sums = workers().scratch(seen.size, "pool sums", x.dtype).reshape(seen.shape)
         sums.fill(0)
-        task(seen, at, sums)
+        with np.errstate(invalid="ignore"):  # signalling NaN, in x or in stale scratch
+            task(seen, at, sums)
         inside = sums[:, :, begin : begin + h, begin : begin + w]
         target = delta_x[at]
         target.fill(0)
@@ -255,6 +258,32 @@ def _spread(
 
     run_blocks(block, n, c, h * w)
     return delta_x
+
+
+def _back_to_largest(seen: F32, delta: F32, size: int, sums: F32) -> None:
+    """Go back along the comparisons that find the largest of ``size`` rows and columns.
+
+    Of equal values the first counts: in its row the leftmost, of all rows the topmost.
+    """
+    width = seen.shape[3]
+    steps = [*_distances(size), *(width * distance for distance in _distances(size))]
+    values = [seen.reshape(-1)]
+    for number, step in enumerate(steps):
+        larger = workers().scratch(seen.size, ("pool level", number), seen.dtype)
+        np.fmax(values[-1][:-step], values[-1][step:], out=larger[:-step])
+        values.append(larger)
+    oh, ow = delta.shape[2:]
+    sums[:, :, :oh, :ow] = delta
+    given = sums.reshape(-1)
+    first = workers().scratch(seen.size, "pool first", seen.dtype)
+    for step in reversed(steps):
+        larger, smaller = values.pop()[:-step], values[-1][:-step]
+        # Where no window asks for the result, the values are stale but what is given is 0.
+        np.multiply(given[:-step], np.equal(smaller, larger), out=first[:-step])
+        first[-step:] = 0
+        np.subtract(given[:-step], first[:-step], out=given[:-step])
+        np.add(first[step:], given[:-step], out=first[step:])
+        np.copyto(given, first)
 
 
 def _max_block(x: F32, window: Window, y: F32) -> None:

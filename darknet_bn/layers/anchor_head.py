@@ -118,6 +118,11 @@ class AnchorHead(Head):
 
         return squash
 
+    @property
+    def random_sizes(self) -> float:
+        """The option itself."""
+        return self.random
+
     def loss(self, training: Training) -> YoloLoss:
         """Return how the output is compared with boxes that are true."""
         count = max(self.num, 1 + max(self.masks, default=0))

@@ -80,6 +80,11 @@ class Head(Layer):
         return delta.reshape(x.shape)
 
     @property
+    def random_sizes(self) -> float:
+        """The option ``random`` of a head that can be trained at several sizes; 0 for one size."""
+        return 0.0
+
+    @property
     def suppression(self) -> Suppression:
         """How the boxes are suppressed unless the user says otherwise."""
         return Suppression()

@@ -10,7 +10,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError
-from darknet_bn.kernels.blur import backward_blur, blur, blurred_size
+from darknet_bn.kernels.blur import backward_blur, backward_blur_as_coded, blur, blurred_size
 from darknet_bn.kernels.maxpool_layer import (
     Window,
     backward_maxpool_depth,
@@ -106,7 +106,7 @@ class MaxPool(Layer):
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Pool, and blur; the way back goes to the largest value of each window.
 
-        C: ``backward_maxpool_layer``, which takes no notice of the blur.
+        C: ``backward_maxpool_layer``, which goes back as if there were no blur.
         """
         x, window = xs[0], self.window
         if self.maxpool_depth:
@@ -117,16 +117,20 @@ class MaxPool(Layer):
         forward_maxpool_layer(x, window, sharp)
 
         def back(delta: F32) -> Backward:
-            if self.antialiasing:
-                sharp_hw = (before.h, before.w)
-                delta = backward_blur(delta, self.antialiasing, *self.strides, sharp_hw)
             return Backward((backward_maxpool_layer(x, sharp, delta, window),))
 
         if not self.antialiasing:
             return Forward(sharp, back)
         y = np.empty((len(x), *self.out_shape((Shape(*x.shape[1:]),)).dims), x.dtype)
         blur(sharp, self.antialiasing, *self.strides, y)
-        return Forward(y, back)
+        sharp_hw = (before.h, before.w)
+
+        def back_through_blur(delta: F32) -> Backward:
+            if not training.dialect.exact_gradients:
+                return back(backward_blur_as_coded(delta, sharp_hw))
+            return back(backward_blur(delta, self.antialiasing, *self.strides, sharp_hw))
+
+        return Forward(y, back_through_blur)
 
     def cost(self, xs: Shapes) -> Cost:
         """Count a comparison for every element of every window, as AlexeyAB does."""

@@ -118,6 +118,11 @@ class Region(Head):
         else:
             activate_tile(y[:, :, self.coords + 1 :], logistic)
 
+    @property
+    def random_sizes(self) -> float:
+        """The option itself."""
+        return self.random
+
     def compare(self, y: F32, training: Training) -> tuple[F32, float] | None:
         """Compare with the boxes of the truth.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from darknet_bn.arrays import F32
@@ -69,7 +69,8 @@ class Sam(Layer):
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Multiply, and activate.  C loses what others gave the layer of ``from`` back."""
         x, other = xs
-        y, activation_back = activate_training(x * other, self.activation, training.dialect)
+        z = replace(self, activation="linear").infer(xs, p, training)
+        y, activation_back = activate_training(z, self.activation, training.dialect)
 
         def back(delta: F32) -> Backward:
             delta = activation_back(delta)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -77,7 +77,8 @@ class ScaleChannels(Layer):
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Multiply, and activate."""
         factors, x = xs
-        y, activation_back = activate_training(x * factors, self.activation, training.dialect)
+        z = replace(self, activation="linear").infer(xs, p, training)
+        y, activation_back = activate_training(z, self.activation, training.dialect)
         axes = (1,) if self.scale_wh else (2, 3)
 
         def back(delta: F32) -> Backward:

@@ -142,11 +142,14 @@ class Shortcut(Layer):
         down, across = overlap(x.shape[2], add.shape[2]), overlap(x.shape[3], add.shape[3])
         c = min(x.shape[1], add.shape[1])
         at = (slice(None), slice(0, c), down[0], across[0])
-        given = np.zeros_like(add)
-        given[:, :c, down[1], across[1]] = delta[at] * delta.dtype.type(self.beta)
-        before = delta.copy()
-        touched = before[at] if dialect.exact_gradients else before
-        touched *= delta.dtype.type(self.alpha)
+        before = given = delta
+        if self.beta != 1 or add.shape != x.shape:
+            given = np.zeros_like(add)
+            given[:, :c, down[1], across[1]] = delta[at] * delta.dtype.type(self.beta)
+        if self.alpha != 1:
+            before = delta.copy()
+            touched = before[at] if dialect.exact_gradients else before
+            touched *= delta.dtype.type(self.alpha)
         return (before, given, *(None for _ in xs[2:]))
 
     def _back_to_all(
@@ -158,13 +161,14 @@ class Shortcut(Layer):
         for number, x in enumerate(xs):
             both = min(c, x.shape[1])
             part = delta[:, :both]
-            array = np.zeros_like(x)
-            if factors is None:
-                array[:, :both] = part
-            else:
-                array[:, :both] = part * factors[number, :both, None, None]
+            if factors is not None:
                 sums[number, :both] = channel_dot(by_filter(part), by_filter(x[:, :both]))
-            given.append(array)
+                part = part * factors[number, :both, None, None]
+            if both < x.shape[1]:  # nothing goes back to channels that are not added
+                whole = np.zeros_like(x)
+                whole[:, :both] = part
+                part = whole
+            given.append(np.ascontiguousarray(part))
         if weights is None:
             return Backward(tuple(given), delta=delta)
         rows = weights.reshape(count, -1)

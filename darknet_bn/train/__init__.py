@@ -1,7 +1,19 @@
-"""Training: state, step, update, learning rates."""
+"""Training: steps, the loop over a data set, checkpoints."""
 
+from darknet_bn.train.checkpoint import load_checkpoint, save_checkpoint
+from darknet_bn.train.loop import Progress, train
 from darknet_bn.train.policy import learning_rate
 from darknet_bn.train.state import TrainState, train_state
 from darknet_bn.train.step import Step, train_step
 
-__all__ = ["Step", "TrainState", "learning_rate", "train_state", "train_step"]
+__all__ = [
+    "Progress",
+    "Step",
+    "TrainState",
+    "learning_rate",
+    "load_checkpoint",
+    "save_checkpoint",
+    "train",
+    "train_state",
+    "train_step",
+]

@@ -44,6 +44,11 @@ class TrainState:
     memory: tuple[Arrays, ...] = field(repr=False)
 
     @property
+    def as_coded(self) -> bool:
+        """Whether the way back is that of the program, approximations included."""
+        return not self.dialect.exact_gradients
+
+    @property
     def seen(self) -> int:
         """Images the model has been trained with; the header of its weights says so too."""
         return self.model.header.seen

@@ -1,0 +1,222 @@
+"""Checkpoints: the weights as Darknet names and writes them, and beside them what is to go on with.
+
+Beside ``net.weights`` lies ``net.weights.state``, an ``.npz``:
+
+======================= ====================================================================
+member                  meaning
+======================= ====================================================================
+about                   text, JSON: seed, iteration, as_coded, and the hash of the weights
+updates/LAYER/NAME      what momentum has left of the updates of an array of parameters
+squares/LAYER/M.NAME    with Adam, its moments: M is m or v
+memory/LAYER/NAME       what a recurrent layer remembers
+======================= ====================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.errors import DarknetError, TrainingError, Where
+from darknet_bn.files import write_files
+from darknet_bn.memory import require_memory
+from darknet_bn.model import Model
+from darknet_bn.npz import Head, read_npz
+from darknet_bn.train.state import Arrays, TrainState, train_state
+from darknet_bn.weights import write_weights
+
+_MEMBER = re.compile(r"(updates|squares|memory)/([0-9]{1,6})/([\w.]{1,60})")
+_MOST_TEXT = 1 << 16  # floats of text: far more than there are
+
+
+def state_path(weights: str | os.PathLike[str]) -> str:
+    """Return where the state lies that belongs to a file of weights."""
+    return f"{os.fspath(weights)}.state"
+
+
+def save_checkpoint(state: TrainState, weights: str | os.PathLike[str]) -> None:
+    """Write the weights of a model in training, and what it takes to go on: both, or neither.
+
+    Parameters
+    ----------
+    state : TrainState
+    weights : path
+        What is there is replaced.
+
+    Raises
+    ------
+    DarknetError
+        They cannot be written.
+    """
+    model = state.model
+    arrays: dict[str, Any] = {
+        f"{kind}/{layer}/{name}": array
+        for kind, layers in _kinds(state).items()
+        for layer, each in enumerate(layers)
+        for name, array in each.items()
+    }
+    about = {
+        "seed": state.seed,
+        "iteration": state.iteration,
+        "as_coded": state.as_coded,
+        "weights": fingerprint(model),
+    }
+    arrays["about"] = np.array(json.dumps(about))
+
+    def write_state(stream: BinaryIO) -> None:
+        np.savez(stream, **arrays)
+
+    write_files(
+        {
+            Path(weights): lambda stream: write_weights(
+                stream, model.header, model.network, model.params
+            ),
+            Path(state_path(weights)): write_state,
+        }
+    )
+
+
+def load_checkpoint(model: Model, weights: str | os.PathLike[str]) -> TrainState | None:
+    """Read what belongs to the weights that a model was loaded from.
+
+    Parameters
+    ----------
+    model : Model
+        As `load` reads it from ``weights``.
+    weights : path
+
+    Returns
+    -------
+    state : TrainState or None
+        Training goes on from it as if it had never stopped.  None where there is none, or it
+        belongs to other weights.
+
+    Raises
+    ------
+    DarknetError
+        It is damaged, or does not fit the model.
+    """
+    path = state_path(weights)
+    if not os.path.isfile(path):
+        return None
+    texts: list[Head] = []
+
+    def wants(name: str, head: Head) -> bool:
+        if name == "about":
+            texts.append(head)
+            return head.shape == () and head.dtype.kind == "U" and head.size < _MOST_TEXT
+        _require_fit(model, name, head, path)
+        return True
+
+    arrays = dict(read_npz(path, wants))
+    about = _about(arrays.pop("about", None), path)
+    if about["weights"] != fingerprint(model):
+        return None
+    kinds: dict[str, list[dict[str, F32]]] = {
+        kind: [{} for _ in model.network.nodes] for kind in ("updates", "squares", "memory")
+    }
+    for name, array in arrays.items():
+        kind, layer, what = name.split("/", 2)
+        kinds[kind][int(layer)][what] = array
+    return replace(
+        train_state(model, about["seed"], as_coded=about["as_coded"]),
+        iteration=about["iteration"],
+        updates=tuple(kinds["updates"]),
+        squares=tuple(kinds["squares"]),
+        memory=tuple(kinds["memory"]),
+    )
+
+
+def fingerprint(model: Model) -> str:
+    """Return a hash of the parameters and the counter of a model."""
+    digest = hashlib.sha256(str(model.header.seen).encode())
+    for layer, param in model.network.stored():
+        digest.update(np.ascontiguousarray(model.params[layer][param.name]).data)
+    return digest.hexdigest()
+
+
+def _kinds(state: TrainState) -> Mapping[str, tuple[Arrays, ...]]:
+    return {"updates": state.updates, "squares": state.squares, "memory": state.memory}
+
+
+def _require_fit(model: Model, name: str, head: Head, path: str) -> None:
+    """Check the head of an array before any memory is taken for it."""
+    where = Where(file=path, key=name[:80])
+    match = _MEMBER.fullmatch(name)
+    if match is None or int(match[2]) >= len(model.network.nodes) or head.dtype != np.float32:
+        raise TrainingError("this is no array of a state", where=where)
+    kind, layer, what = match[1], int(match[2]), match[3]
+    if kind == "memory":
+        require_memory(4 * math.prod(head.shape), "the state of training")
+        return
+    param = what.partition(".")[2] if kind == "squares" else what
+    known = model.params[layer].get(param)
+    if known is None or known.shape != head.shape:
+        raise TrainingError(
+            "the array does not fit the model",
+            where=where,
+            expected="none" if known is None else f"{known.shape}",
+            found=f"{head.shape}",
+        )
+
+
+def _about(text: Any, path: str) -> dict[str, Any]:
+    try:
+        about = json.loads(str(text))
+        return {
+            "seed": int(about["seed"]),
+            "iteration": int(about["iteration"]),
+            "as_coded": bool(about["as_coded"]),
+            "weights": str(about["weights"]),
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise DarknetError("this is no state of training", where=Where(file=path)) from error
+
+
+def due(iteration: int, epoch_ended: int | None, model: Model, *, detects: bool) -> list[str]:
+    """Return which checkpoints Darknet writes behind an update: what follows the cfg's name.
+
+    Parameters
+    ----------
+    iteration : int
+        The number of the update.
+    epoch_ended : int or None
+        The number of the epoch that ended with it.
+    model : Model
+    detects : bool
+        Whether it is a detector.
+
+    Notes
+    -----
+    C: ``train_detector`` and ``train_classifier``.
+    """
+    if model.dialect.extended:
+        every = 1000 if model.network.net.max_batches < 10_000 else 10_000
+        names = [f"_{iteration}.weights"] if iteration % every == 0 else []
+        return [*names, "_last.weights"] if iteration % 100 == 0 else names
+    if detects:
+        numbered = iteration % 10_000 == 0 or (iteration < 1000 and iteration % 100 == 0)
+        names = [f"_{iteration}.weights"] if numbered else []
+        return [*names, ".backup"] if iteration % 100 == 0 else names
+    names = [] if epoch_ended is None else [f"_{epoch_ended}.weights"]
+    return [*names, ".backup"] if iteration % 1000 == 0 else names
+
+
+def stopped(model: Model) -> str:
+    """Return what follows the cfg's name where training is broken off."""
+    return "_last.weights" if model.dialect.extended else ".backup"
+
+
+def final(model: Model, *, detects: bool) -> str:
+    """Return what follows the cfg's name at the end of training."""
+    return "_final.weights" if model.dialect.extended or detects else ".weights"
