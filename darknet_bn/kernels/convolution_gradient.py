@@ -46,7 +46,7 @@ def weight_updates(x: F32, delta: F32, geometry: ConvGeometry) -> F32:
     tiles = strips(n, oh, _WINDOWS // ((f + g * taps) * ow), _PARTS)
     count = max(1, min(len(tiles), _PARTS, _SUMS // (f * taps)))
     edges = [len(tiles) * part // count for part in range(count + 1)]
-    sums = np.zeros((count, g, f // g, taps), x.dtype)
+    sums = np.zeros((count, g, taps, f // g), x.dtype)
     pointwise = k == 1 and geometry.pad == 0 and (geometry.stride_x, geometry.stride_y) == (1, 1)
 
     def task(part: int) -> None:
@@ -62,12 +62,13 @@ def weight_updates(x: F32, delta: F32, geometry: ConvGeometry) -> F32:
             given = _rows(deltas[images, :, pixels].swapaxes(0, 1), f, "deltas")
             products = workers().scratch(sums[part].size, "products", x.dtype)
             products = products.reshape(sums[part].shape)
-            np.matmul(given.reshape(g, f // g, -1), columns.swapaxes(1, 2), out=products)
+            # OpenBLAS is faster so than the other way round, where there are more taps.
+            np.matmul(columns, given.reshape(g, f // g, -1).swapaxes(1, 2), out=products)
             np.add(sums[part], products, out=sums[part])
 
     workers().run(task, range(count))
-    total: F32 = np.add.reduce(sums, axis=0)
-    return total.reshape(f, c // g, k, k)
+    total = np.add.reduce(sums, axis=0).swapaxes(1, 2)
+    return np.ascontiguousarray(total).reshape(f, c // g, k, k)
 
 
 def _rows(x: F32, rows: int, slot: str) -> F32:
@@ -79,9 +80,7 @@ def _rows(x: F32, rows: int, slot: str) -> F32:
     return buffer.reshape(rows, -1)
 
 
-def input_delta(
-    delta: F32, weights: F32, geometry: ConvGeometry, in_shape: tuple[int, int, int]
-) -> F32:
+def input_delta(delta: F32, weights: F32, geometry: ConvGeometry, out: F32) -> None:
     """Carry the delta of the sums back to the input of a convolution.
 
     Parameters
@@ -89,23 +88,20 @@ def input_delta(
     delta : float32 array (n, f, oh, ow)
     weights : float32 array (f, c//g, k, k)
     geometry : ConvGeometry
-    in_shape : (c, h, w)
-
-    Returns
-    -------
-    delta_x : float32 array (n, c, h, w)
+    out : float32 array (n, c, h, w)
+        Where the delta of the input goes.
 
     Notes
     -----
     C: the second half of ``backward_convolutional_layer`` in ``src/convolutional_layer.c``.  Where
     windows are one pixel apart, this is a convolution too, with the filters turned around.
     """
-    out = np.empty((len(delta), *in_shape), delta.dtype)
+    in_shape = (out.shape[1], out.shape[2], out.shape[3])
     turned = _turned(geometry, in_shape, delta.shape)
     if turned is not None:
         filters = _turned_around(weights, geometry.groups)
         Convolution(filters, None, turned, None, delta.shape[1:])(delta, out)
-        return out
+        return
     n, f, oh, ow = delta.shape
     (c, h, w), k, g = in_shape, geometry.size, geometry.groups
     matrix = np.ascontiguousarray(weights.reshape(g, f // g, -1).swapaxes(1, 2))
@@ -128,7 +124,6 @@ def input_delta(
         np.copyto(out[some], inside.swapaxes(0, 1))
 
     workers().run(task, pieces(n, images))
-    return out
 
 
 def col2im_cpu(columns: F32, geometry: ConvGeometry, out: F32, first: int = 0) -> None:

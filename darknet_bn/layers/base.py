@@ -14,6 +14,7 @@ from darknet_bn.arrays import F32, F64
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import TrainingError
 from darknet_bn.layers.options import Options, option
+from darknet_bn.memory import Arena
 
 Params: TypeAlias = Mapping[str, F32]
 Step: TypeAlias = Callable[[Sequence[F32], F32], None]
@@ -166,6 +167,8 @@ class Training:
         As in `Setting`.
     state : dict of float32 arrays
         As in `Setting`.
+    arena : Arena
+        Where large arrays come from.
     """
 
     dialect: Dialect
@@ -178,6 +181,7 @@ class Training:
     progress: float = 0.0
     time_steps: int = 1
     state: dict[str, F32] = field(default_factory=dict)
+    arena: Arena = field(default_factory=Arena)
 
 
 @dataclass(frozen=True)
@@ -318,7 +322,7 @@ class Layer(Options, ABC):
         shapes = tuple(
             Shape(x.shape[1], flat=True) if x.ndim == 2 else Shape(*x.shape[1:]) for x in xs
         )
-        y = np.empty((len(xs[0]), *self.out_shape(shapes).dims), xs[0].dtype)
+        y = training.arena.empty((len(xs[0]), *self.out_shape(shapes).dims), xs[0].dtype)
         self.step(shapes, p, Setting(training.dialect, exact=True))(xs, y)
         return y
 

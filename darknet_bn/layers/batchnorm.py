@@ -73,7 +73,7 @@ class BatchNorm(Layer):
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Normalise with the statistics of the batch.  In C the way back overwrites."""
-        y, normalised_back, changes = normalise_training(xs[0], p, training.dialect)
+        y, normalised_back, changes = normalise_training(xs[0], p, training)
 
         def back(delta: F32) -> Backward:
             delta, updates = normalised_back(delta)

@@ -137,7 +137,7 @@ class Connected(Layer):
         changes: dict[str, F32] = {}
         if self.batch_normalize:
             keep = dialect.rolling_keep_connected
-            z, normalised_back, changes = normalise_training(z, p, dialect, keep)
+            z, normalised_back, changes = normalise_training(z, p, training, keep)
         else:
             z += p["biases"]
         y, activation_back = activate_training(z, self.activation, dialect)

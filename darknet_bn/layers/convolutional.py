@@ -247,11 +247,11 @@ class Convolutional(Layer):
             None,
             in_shape,
         )
-        z = np.empty((n, *convolution.out_shape), x.dtype)
+        z = training.arena.empty((n, *convolution.out_shape), x.dtype)
         convolution(x, z)
         changes: dict[str, F32] = {}
         if self.normalised:
-            z, normalised_back, changes = normalise_training(z, p, dialect)
+            z, normalised_back, changes = normalise_training(z, p, training)
         y, activation_back = activate_training(z, self.activation, dialect)
 
         def back(delta: F32) -> Backward:
@@ -266,7 +266,8 @@ class Convolutional(Layer):
             )
             delta_x = None
             if training.wants_delta:
-                delta_x = input_delta(delta, weights, geometry, in_shape)
+                delta_x = training.arena.empty(x.shape, x.dtype)
+                input_delta(delta, weights, geometry, delta_x)
             return Backward((delta_x,), updates, delta, overwrites)
 
         if not self.antialiasing:

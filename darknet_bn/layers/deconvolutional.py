@@ -158,10 +158,11 @@ class Deconvolutional(Layer):
         """
         x, geometry, dialect = xs[0], self._geometry, training.dialect
         shape = self.out_shape((Shape(*x.shape[1:]),))
-        z = input_delta(x, p["weights"], geometry, (shape.c, shape.h, shape.w))
+        z = training.arena.empty((len(x), *shape.dims), x.dtype)
+        input_delta(x, p["weights"], geometry, z)
         changes: dict[str, F32] = {}
         if self.batch_normalize:
-            z, normalised_back, changes = normalise_training(z, p, dialect)
+            z, normalised_back, changes = normalise_training(z, p, training)
         else:
             z += p["biases"][:, None, None]
         y, activation_back = activate_training(z, self.activation, dialect)

@@ -9,7 +9,7 @@ import numpy as np
 from darknet_bn.arrays import F32, F64
 from darknet_bn.dialect import Dialect
 from darknet_bn.kernels.batchnorm_layer import backward_batchnorm_layer, forward_batchnorm_layer
-from darknet_bn.layers.base import Affine, Param, Params
+from darknet_bn.layers.base import Affine, Param, Params, Training
 from darknet_bn.workers import workers
 
 _BLOCK = 1 << 16  # floats: half a megabyte in float64, which stays in the second-level cache
@@ -26,7 +26,7 @@ def batch_norm_params(filters: int, *, stored: bool, first: int | None = None) -
 
 
 def normalise_training(
-    z: F32, p: Params, dialect: Dialect, rolling_keep: float | None = None
+    z: F32, p: Params, training: Training, rolling_keep: float | None = None
 ) -> tuple[F32, Callable[[F32], tuple[F32, dict[str, F32]]], dict[str, F32]]:
     """Normalise what weights gave with its own statistics, and prepare the way back.
 
@@ -35,7 +35,7 @@ def normalise_training(
     z : float32 array (n, f, ...)
         Kept for the way back.
     p : mapping
-    dialect : Dialect
+    training : Training
     rolling_keep : float, optional
         As in `forward_batchnorm_layer`.
 
@@ -47,7 +47,10 @@ def normalise_training(
     changes : dict
         The new rolling statistics.
     """
-    done = forward_batchnorm_layer(z, p, train=True, dialect=dialect, rolling_keep=rolling_keep)
+    dialect, out = training.dialect, training.arena.empty(z.shape, z.dtype)
+    done = forward_batchnorm_layer(
+        z, p, train=True, dialect=dialect, rolling_keep=rolling_keep, out=out
+    )
 
     def back(delta: F32) -> tuple[F32, dict[str, F32]]:
         given = backward_batchnorm_layer(delta, p, done.saved, dialect=dialect, out=delta)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import TrainingError
+from darknet_bn.memory import Arena
 from darknet_bn.model import Model
 
 Arrays = Mapping[str, F32]
@@ -33,6 +34,8 @@ class TrainState:
         With Adam, the second moments.
     memory : tuple of mappings from name to float32 array
         What recurrent layers remember from one batch to the next.
+    arena : Arena
+        Where large arrays come from; the states of one training share it.
     """
 
     model: Model
@@ -42,6 +45,7 @@ class TrainState:
     updates: tuple[Arrays, ...] = field(repr=False)
     squares: tuple[Arrays, ...] = field(repr=False)
     memory: tuple[Arrays, ...] = field(repr=False)
+    arena: Arena = field(default_factory=Arena, repr=False)
 
     @property
     def as_coded(self) -> bool:

@@ -158,6 +158,7 @@ class _Pass:
                 min(1.0, state.iteration / steps) if steps else 0.0,
                 network.time_steps,
                 self.memory[index],
+                state.arena,
             )
             try:
                 done = node.layer.forward(
