@@ -7,9 +7,15 @@ import itertools
 import numpy as np
 import pytest
 
+from darknet_bn.dialect import ALEXEYAB
 from darknet_bn.errors import ShapeError
-from darknet_bn.kernels.maxpool_layer import LOWEST
-from darknet_bn.layers.base import Shape
+from darknet_bn.kernels.maxpool_layer import (
+    LOWEST,
+    Window,
+    backward_maxpool_layer,
+    forward_maxpool_layer,
+)
+from darknet_bn.layers.base import Shape, Training
 from darknet_bn.layers.maxpool import MaxPool
 
 WINDOWS = [
@@ -123,3 +129,19 @@ def test_a_window_a_little_too_large_still_counts(run):
     np.testing.assert_array_equal(run(MaxPool(size=2, stride=2, padding=0), x), [[[[3, 5]]]])
     with pytest.raises(ShapeError, match=r"size 2 does not fit .*found 4 x 1, padding 0"):
         run(MaxPool(size=2, stride=1, padding=0), x)
+
+
+def test_as_coded_the_way_back_leaves_the_blur_out(read):
+    layer = read("[maxpool]\nsize=2\nstride=2\nantialiasing=1")
+    x = np.random.default_rng(1).standard_normal((2, 3, 6, 7), dtype=np.float32)
+    training = Training(ALEXEYAB, np.random.default_rng(0), Shape(1, 6, 6), batch=2)
+    done = layer.forward([x], {}, training)
+    delta = np.arange(1, done.y.size + 1, dtype=np.float32).reshape(done.y.shape)
+    (given,) = done.back(delta.copy()).deltas
+    # The delta lies at the begin of what belongs to windows that move by one pixel.
+    window = Window(2, 1, 1, 1)
+    sharp = np.empty_like(x)
+    forward_maxpool_layer(x, window, sharp)
+    laid = np.zeros_like(sharp)
+    laid.ravel()[: delta.size] = delta.ravel()
+    np.testing.assert_array_equal(given, backward_maxpool_layer(x, sharp, laid, window))

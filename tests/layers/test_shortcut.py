@@ -9,7 +9,7 @@ import pytest
 
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE
 from darknet_bn.errors import CfgError, ShapeError
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.base import Shape, Training
 from darknet_bn.layers.shortcut import Shortcut
 
 
@@ -165,3 +165,22 @@ def test_sizes_that_do_not_fit_are_refused():
         layer.out_shape((Shape(9, flat=True), x))
     with pytest.raises(ShapeError, match="a layer of from= has no image shape"):
         layer.out_shape((x, Shape(9, flat=True)))
+
+
+@pytest.mark.parametrize("way", ["relu", "softmax"])
+def test_weights_as_coded_learn_as_if_they_were_not_normalised(way):
+    """The exact way back has the derivative of that; the deltas are the same."""
+    layer = Shortcut(from_=(0,), weights_type="per_channel", weights_normalization=way)
+    xs, (r,) = arrays((3, 4, 5), (3, 4, 5)), arrays((3, 4, 5))
+    weights = np.array([[0.5, 1, 2], [1, 0.2, 0.3]], np.float32)
+    given = {}
+    for dialect in (ALEXEYAB, ALEXEYAB.sound):
+        training = Training(dialect, np.random.default_rng(0), Shape(1, 4, 4), batch=2)
+        given[dialect] = layer.forward(xs, {"weights": weights}, training).back(r.copy())
+    coded, exact = given.values()
+    expected = [(r * x).sum(axis=(0, 2, 3)) for x in xs]
+    # sums of 40 products of float32 numbers, in another order
+    np.testing.assert_allclose(coded.updates["weights"], expected, rtol=1e-5, atol=1e-5)
+    assert np.abs(exact.updates["weights"] - expected).max() > 0.1
+    for mine, other in zip(coded.deltas, exact.deltas, strict=True):
+        np.testing.assert_array_equal(mine, other)
