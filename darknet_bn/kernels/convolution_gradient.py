@@ -12,7 +12,7 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.convolution import Convolution
 from darknet_bn.kernels.im2col import ConvGeometry, windows
-from darknet_bn.kernels.tiles import pieces, strips
+from darknet_bn.kernels.tiles import pieces, strips, worth_sharing
 from darknet_bn.workers import workers
 
 _WINDOWS = 1 << 19  # floats of windows in a tile
@@ -43,7 +43,8 @@ def weight_updates(x: F32, delta: F32, geometry: ConvGeometry) -> F32:
     g, k, c = geometry.groups, geometry.size, x.shape[1]
     taps = c // g * k * k
     deltas = delta.reshape(n, f, oh * ow)
-    tiles = strips(n, oh, _WINDOWS // ((f + g * taps) * ow), _PARTS)
+    large = worth_sharing(n * oh * ow * f * taps, n * oh * ow * (g * taps + f))
+    tiles = strips(n, oh, max(1, _WINDOWS // ((f + g * taps) * ow)), _PARTS if large else 1)
     count = max(1, min(len(tiles), _PARTS, _SUMS // (f * taps)))
     edges = [len(tiles) * part // count for part in range(count + 1)]
     sums = np.zeros((count, g, taps, f // g), x.dtype)
@@ -104,51 +105,48 @@ def input_delta(delta: F32, weights: F32, geometry: ConvGeometry, out: F32) -> N
         return
     n, f, oh, ow = delta.shape
     (c, h, w), k, g = in_shape, geometry.size, geometry.groups
+    taps = c * k * k
     matrix = np.ascontiguousarray(weights.reshape(g, f // g, -1).swapaxes(1, 2))
     deltas = delta.reshape(n, f, oh * ow)
     edge = geometry.pad * geometry.dilation
-    images = max(1, min(-(-n // workers().count), _WINDOWS // (c * k * k * oh * ow)))
-    rows = max(1, min(oh, _WINDOWS // (c * k * k * ow)))
+    large = worth_sharing(n * oh * ow * weights.size, 2 * n * oh * ow * taps + out.size)
+    fitting = max(1, _WINDOWS // (taps * oh * ow))
+    images = min(fitting, -(-n // workers().count) if large else n)
 
     def task(some: slice) -> None:
-        m = some.stop - some.start
+        m = len(range(*some.indices(n)))
+        given = _rows(deltas[some].swapaxes(0, 1), f, "deltas")
+        columns = workers().scratch(taps * m * oh * ow, "columns", delta.dtype)
+        products = columns.reshape(g, -1, m * oh * ow)
+        np.matmul(matrix, given.reshape(g, f // g, -1), out=products)
         padded = padded_for(geometry, (c, m, h, w), (oh, ow), delta.dtype)
-        for down in pieces(oh, rows):
-            pixels = slice(down.start * ow, down.stop * ow)
-            given = _rows(deltas[some, :, pixels].swapaxes(0, 1), f, "deltas")
-            columns = workers().scratch(c * k * k * given.shape[1], "columns", delta.dtype)
-            products = columns.reshape(g, -1, given.shape[1])
-            np.matmul(matrix, given.reshape(g, f // g, -1), out=products)
-            col2im_cpu(columns.reshape(c, k, k, m, -1, ow), geometry, padded, down.start)
+        col2im_cpu(columns.reshape(c, k, k, m, oh, ow), geometry, padded)
         inside = padded[..., edge : edge + h, edge : edge + w]
         np.copyto(out[some], inside.swapaxes(0, 1))
 
     workers().run(task, pieces(n, images))
 
 
-def col2im_cpu(columns: F32, geometry: ConvGeometry, out: F32, first: int = 0) -> None:
+def col2im_cpu(columns: F32, geometry: ConvGeometry, out: F32) -> None:
     """Add to each pixel what all windows have at its place.
 
     Parameters
     ----------
-    columns : float32 array (c, k, k, m, rows, ow)
-        What each tap adds, for some rows of windows of m images.
+    columns : float32 array (c, k, k, m, oh, ow)
+        What each tap adds, for the windows of m images.
     geometry : ConvGeometry
         ``groups`` plays no part.
     out : float32 array (c, m, h', w')
         The images with their padding.
-    first : int
-        The number of the first row of windows.
 
     Notes
     -----
     C: ``col2im_cpu`` in ``src/col2im.c``, and AlexeyAB's ``col2im_cpu_ext``.
     """
-    k, (rows, ow), step = geometry.size, columns.shape[4:], geometry.dilation
+    k, (oh, ow), step = geometry.size, columns.shape[4:], geometry.dilation
     high, wide = geometry.stride_y, geometry.stride_x
     for row in range(k):
-        y = first * high + row * step
-        down = slice(y, y + (rows - 1) * high + 1, high)
+        down = slice(row * step, row * step + (oh - 1) * high + 1, high)
         for column in range(k):
             x = column * step
             pixels = out[..., down, x : x + (ow - 1) * wide + 1 : wide]

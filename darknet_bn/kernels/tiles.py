@@ -38,8 +38,12 @@ def sharers(multiplications: int, floats: int) -> int:
     floats : int
         That are written, the output and copies on the way.
     """
-    time = multiplications * _PER_MULTIPLICATION + floats * _PER_FLOAT
-    return workers().count if time >= _WORTH_SHARING else 1
+    return workers().count if worth_sharing(multiplications, floats) else 1
+
+
+def worth_sharing(multiplications: int, floats: int) -> bool:
+    """Tell whether threads should share some work at all; arguments as of `sharers`."""
+    return multiplications * _PER_MULTIPLICATION + floats * _PER_FLOAT >= _WORTH_SHARING
 
 
 def strips(n: int, rows: int, at_once: int, threads: int) -> list[list[Strip]]:

@@ -172,14 +172,13 @@ class TestRefused:
             dn.train_step(dn.train_state(small_model()), X)
 
     def test_a_layer_without_gradient(self) -> None:
-        text = b"[net]\nwidth=4\nheight=4\nchannels=3\n[iseg]\nclasses=1\nids=2\n[softmax]\n"
-        model = dn.load(text, None, dialect="pjreddie")
-        with pytest.raises(dn.TrainingError, match=r"line 5.*\[iseg\] has no gradient"):
-            dn.train_step(
-                dn.train_state(dn.load(text + b"[connected]\n", None)),
-                np.zeros((1, 3, 4, 4), np.float32),
-                np.zeros((1, 1), np.float32),
-            )
+        text = small_model().cfg.to_bytes().replace(b"[softmax]", b"[contrastive]\n[softmax]")
+        model = dn.load(text, None, dialect="alexeyab")
+        with pytest.raises(dn.TrainingError, match=r"line \d+.*\[contrastive\] has no gradient"):
+            dn.train_step(dn.train_state(model), X, TRUTH)
+
+    def test_a_model_that_cannot_learn(self) -> None:
+        model = dn.load(b"[net]\ninputs=4\n[softmax]\n", None)
         with pytest.raises(dn.TrainingError, match="no parameters"):
             dn.train_state(model)
 
