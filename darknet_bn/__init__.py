@@ -44,8 +44,16 @@ from darknet_bn.opencv import readNetFromDarknet
 from darknet_bn.prepare import prepare
 from darknet_bn.run import forward, reset_state
 from darknet_bn.summary import inspect, summarise
-from darknet_bn.train import Step as TrainStep
-from darknet_bn.train import TrainState, train_state, train_step
+from darknet_bn.training import (
+    Progress,
+    TrainState,
+    load_checkpoint,
+    save_checkpoint,
+    train,
+    train_state,
+    train_step,
+)
+from darknet_bn.training import Step as TrainStep
 from darknet_bn.verify import Report, record, verify
 from darknet_bn.version import __version__
 from darknet_bn.weights import Header
@@ -71,6 +79,7 @@ __all__ = [
     "ImageError",
     "Model",
     "Network",
+    "Progress",
     "Report",
     "ShapeError",
     "TrainState",
@@ -93,6 +102,7 @@ __all__ = [
     "letterbox",
     "load",
     "load_cfg",
+    "load_checkpoint",
     "load_data",
     "load_fixture",
     "load_image",
@@ -105,8 +115,10 @@ __all__ = [
     "reset_state",
     "resize_image",
     "save",
+    "save_checkpoint",
     "save_image",
     "summarise",
+    "train",
     "train_state",
     "train_step",
     "verify",

@@ -106,6 +106,21 @@ def _with_suffix(name: str, suffix: str) -> str:
     return longer if os.path.isfile(longer) and not os.path.isfile(name) else name
 
 
+dialect = click.option(
+    "--dialect",
+    type=click.Choice(["auto", *dn.DIALECTS]),
+    default="auto",
+    show_default=True,
+    help="Whose arithmetic to use; auto decides from the header and from options that only "
+    "AlexeyAB's fork knows.",
+)
+partial = click.option(
+    "--partial",
+    is_flag=True,
+    help="Accept a backbone file such as darknet53.conv.74; the other layers get initial weights.",
+)
+
+
 def model(command: Command) -> Command:
     """Hand ``source`` to a command: ``CFG [WEIGHTS]``, ``--dialect`` and ``--partial``."""
     return _model(command, "CFG [WEIGHTS]", lambda names: (names, {}))
@@ -155,20 +170,8 @@ def _model(
     split: Callable[[Sequence[str]], tuple[Sequence[str], dict[str, Any]]],
 ) -> Command:
     @click.argument("names", nargs=-1, required=True, metavar=metavar)
-    @click.option(
-        "--dialect",
-        type=click.Choice(["auto", *dn.DIALECTS]),
-        default="auto",
-        show_default=True,
-        help="Whose arithmetic to use; auto decides from the header and from options that only "
-        "AlexeyAB's fork knows.",
-    )
-    @click.option(
-        "--partial",
-        is_flag=True,
-        help="Accept a backbone file such as darknet53.conv.74; the other layers get initial "
-        "weights.",
-    )
+    @dialect
+    @partial
     @functools.wraps(command)
     def wrapped(names: tuple[str, ...], dialect: str, partial: bool, **rest: Any) -> Any:
         mine, more = split(names)

@@ -10,7 +10,7 @@ import pytest
 from train_builders import Squares, small_model
 
 import darknet_bn as dn
-from darknet_bn.train import TrainState, load_checkpoint, save_checkpoint, train
+from darknet_bn.training import TrainState, load_checkpoint, save_checkpoint, train
 
 
 def same(one: TrainState, other: TrainState) -> bool:

@@ -13,9 +13,9 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.errors import TrainingError, Where
 from darknet_bn.layers.base import Shape
-from darknet_bn.train.sizes import training_size
-from darknet_bn.train.state import TrainState
-from darknet_bn.train.step import train_step
+from darknet_bn.training.sizes import training_size
+from darknet_bn.training.state import TrainState
+from darknet_bn.training.step import train_step
 
 _FORGETS = 0.1  # share of the newest loss in the running average, as Darknet prints it
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from darknet_bn.layers.net import Net
-from darknet_bn.train import learning_rate
+from darknet_bn.training import learning_rate
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from darknet_bn.arrays import F32
 from darknet_bn.errors import DarknetError, ShapeError, TrainingError, Where
 from darknet_bn.layers.base import Backward, Params, Training
 from darknet_bn.run import as_input
-from darknet_bn.train.policy import learning_rate
-from darknet_bn.train.state import TrainState
-from darknet_bn.train.update import Update
+from darknet_bn.training.policy import learning_rate
+from darknet_bn.training.state import TrainState
+from darknet_bn.training.update import Update
 from darknet_bn.workers import workers
 
 Back = Callable[[F32], Backward]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import darknet_bn as dn
-from darknet_bn.train import TrainState, train_state, train_step
+from darknet_bn.training import TrainState, train_state, train_step
 
 PROGRAMS = {"a": dn.PJREDDIE, "b": dn.ALEXEYAB}
 CASES = (

@@ -32,7 +32,7 @@ from darknet_bn.files import write_files
 from darknet_bn.memory import require_memory
 from darknet_bn.model import Model
 from darknet_bn.npz import Head, read_npz
-from darknet_bn.train.state import Arrays, TrainState, train_state
+from darknet_bn.training.state import Arrays, TrainState, train_state
 from darknet_bn.weights import write_weights
 
 _MEMBER = re.compile(r"(updates|squares|memory)/([0-9]{1,6})/([\w.]{1,60})")
