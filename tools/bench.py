@@ -20,6 +20,7 @@ from typing import Any
 
 import click
 import numpy as np
+from bench_train import cases
 
 import darknet_bn as dn
 
@@ -50,7 +51,8 @@ def forward(cfg: Path, weights: Path | None, engines: tuple[str, ...], rounds: i
             weights = Path(folder) / "random.weights"
             _make_weights(cfg, weights)
         asked = {
-            name: _Engine(name, cfg, weights, Path(folder)) for name in engines or tuple(ENGINES)
+            name: _Engine(__file__, "engine", name, str(cfg), str(weights), folder)
+            for name in engines or tuple(ENGINES)
         }
         times: dict[str, list[float]] = {name: [] for name in asked}
         for _ in range(rounds):
@@ -64,7 +66,9 @@ def forward(cfg: Path, weights: Path | None, engines: tuple[str, ...], rounds: i
             ratio = f"  {ours / median:5.2f} = ours / theirs" if ours else ""
             spread = f"{1e3 * min(values):.1f} to {1e3 * max(values):.1f}"
             click.echo(f"  {name:<12} {1e3 * median:8.1f} ms ({spread}){ratio}")
-        _compare({name: engine.close() for name, engine in asked.items()})
+        for engine in asked.values():
+            engine.close()
+        _compare({name: _outputs(Path(folder) / f"{name}.npz") for name in asked})
 
 
 @main.command()
@@ -96,6 +100,31 @@ def fold(cfg: Path, rounds: int) -> None:
         click.echo(f"  peak memory {peak / 2**20:.0f} MiB = {peak / size:.2f} x the file")
 
 
+@main.command()
+@click.option("--case", "names", multiple=True, help="One of those below; all by default.")
+@click.option("--rounds", default=9, show_default=True, help="How often each engine is asked.")
+def train(names: tuple[str, ...], rounds: int) -> None:
+    """Time batch norm, forward and backward, and whole training steps against PyTorch.
+
+    Example: tools/bench.py train --case "step 6 layers"
+    """
+    program = str(Path(__file__).with_name("bench_train.py"))
+    names = names or tuple(cases())
+    asked = {name: _Engine(program, name, *names) for name in ("darknet_bn", "torch")}
+    click.echo(f"{THREADS} threads, BLAS {_blas()}, median of {rounds} medians of 5")
+    click.echo(f"  {'case':<26}{'ours, ms':>10}{'PyTorch':>10}   ours / PyTorch")
+    for name in names:
+        times: dict[str, list[float]] = {engine: [] for engine in asked}
+        for _ in range(rounds):
+            for engine, process in asked.items():
+                times[engine].append(process.ask(name))
+                time.sleep(PAUSE)
+        mine, theirs = (1e3 * statistics.median(each) for each in times.values())
+        click.echo(f"  {name:<26}{mine:>10.2f}{theirs:>10.2f}   {mine / theirs:.2f}")
+    for process in asked.values():
+        process.close()
+
+
 @main.command(hidden=True)
 @click.argument("name")
 @click.argument("cfg", type=click.Path(path_type=Path))
@@ -120,33 +149,33 @@ def engine(name: str, cfg: Path, weights: Path, folder: Path) -> None:
 
 
 class _Engine:
-    """A process that computes when it is asked."""
+    """A process that answers a line with a line of JSON, once it is ready."""
 
-    def __init__(self, name: str, cfg: Path, weights: Path, folder: Path) -> None:
-        self._outputs = folder / f"{name}.npz"
-        command = [sys.executable, __file__, "engine", name, str(cfg), str(weights), str(folder)]
+    def __init__(self, *command: str) -> None:
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_environment()
+            [sys.executable, *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=_environment(),
         )
-        self._line()
+        self._answer()
 
-    def _line(self) -> Any:
+    def _answer(self) -> Any:
         line = self._process.stdout.readline()
         if not line:
             raise click.ClickException("an engine stopped; its message is above")
         return json.loads(line)
 
-    def ask(self) -> list[float]:
-        """Return the seconds of some forward passes."""
-        self._process.stdin.write("\n")
+    def ask(self, what: str = "") -> Any:
+        """Return the answer to a line."""
+        self._process.stdin.write(f"{what}\n")
         self._process.stdin.flush()
-        return self._line()
+        return self._answer()
 
-    def close(self) -> list[np.ndarray]:
-        """End the process and return its last outputs."""
+    def close(self) -> None:
+        """End the process."""
         self._process.communicate()
-        with np.load(self._outputs) as archive:
-            return [archive[key] for key in archive.files]
 
 
 Run = Callable[[], list[np.ndarray]]
@@ -185,6 +214,11 @@ def _onnxruntime(cfg: Path, weights: Path, folder: Path, x: np.ndarray) -> Run:
 
 
 ENGINES = {"darknet_bn": _darknet_bn, "opencv": _opencv, "onnxruntime": _onnxruntime}
+
+
+def _outputs(path: Path) -> list[np.ndarray]:
+    with np.load(path) as archive:
+        return [archive[key] for key in archive.files]
 
 
 def _heads(model: dn.Model) -> list[int]:

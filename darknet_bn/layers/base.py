@@ -131,12 +131,16 @@ class Setting:
     state : dict of float32 arrays
         What the layer remembers of the images before, under names of its own; empty where a
         sequence begins.  The step changes it.
+    before_norm : function
+        ``before_norm(z, p)``, called with what enters batch norm, (n, f, ...), where that is a
+        step of its own: with ``exact``.  Returns the parameters to normalise with.
     """
 
     dialect: Dialect
     exact: bool = False
     time_steps: int = 1
     state: dict[str, F32] = field(default_factory=dict)
+    before_norm: Callable[[F32, Params], Params] = lambda z, p: p
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,8 @@ class BatchNorm(Layer):
 
         def normalise(xs: Sequence[F32], y: F32) -> None:
             np.copyto(y, xs[0])
-            forward_batchnorm_layer(y, p, train=False, dialect=setting.dialect, out=y)
+            norm = setting.before_norm(y, p)
+            forward_batchnorm_layer(y, norm, train=False, dialect=setting.dialect, out=y)
 
         return normalise
 

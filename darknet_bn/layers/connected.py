@@ -117,7 +117,8 @@ class Connected(Layer):
 
             workers().run(rows, range(0, len(weights), height))
             if normalised:
-                forward_batchnorm_layer(out, p, train=False, dialect=setting.dialect, out=out)
+                norm = setting.before_norm(out, p)
+                forward_batchnorm_layer(out, norm, train=False, dialect=setting.dialect, out=out)
             activate_array(y, self.activation, out=y)
 
         return connect

@@ -213,7 +213,8 @@ class Convolutional(Layer):
         def convolve(xs: Sequence[F32], y: F32) -> None:
             convolution(signs(xs[0]) if self.xnor else xs[0], y)
             if behind:
-                forward_batchnorm_layer(y, p, train=False, dialect=setting.dialect, out=y)
+                norm = setting.before_norm(y, p)
+                forward_batchnorm_layer(y, norm, train=False, dialect=setting.dialect, out=y)
             if split:
                 activate_array(y, self.activation, out=y)
 

@@ -59,7 +59,8 @@ class CostLayer(Layer):
 
         The delta is half of what the squared error asks for, and ``scale`` is not in the loss; so
         it is in C: ``forward_cost_layer``, ``l2_cpu``, ``l1_cpu``, ``smooth_l1_cpu``.  What
-        ``seg`` and ``wgan`` do beyond ``sse``, and ``ratio`` and ``thresh``, is for the GPU there.
+        ``seg`` and ``wgan`` do beyond ``sse``, and ``ratio``, ``noobj`` and ``thresh``, is for the
+        GPU there.  With ``masked``, C writes the mask into the output of the layer before, too.
         """
         x = flat(xs[0])
         truth = truth_like(x, training)

@@ -145,7 +145,8 @@ class Deconvolutional(Layer):
         def spread(xs: Sequence[F32], y: F32) -> None:
             forward_deconvolutional_layer(xs[0], q["weights"], self._geometry, epilogue, y)
             if behind:
-                forward_batchnorm_layer(y, p, train=False, dialect=setting.dialect, out=y)
+                norm = setting.before_norm(y, p)
+                forward_batchnorm_layer(y, norm, train=False, dialect=setting.dialect, out=y)
                 activate_array(y, self.activation, out=y)
 
         return spread

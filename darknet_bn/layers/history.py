@@ -21,7 +21,7 @@ from darknet_bn.layers.base import (
     Training,
 )
 from darknet_bn.layers.options import fact, option
-from darknet_bn.layers.recurrent import by_time, remembered
+from darknet_bn.layers.recurrent import by_time, kept, remembered
 from darknet_bn.layers.shapes import image
 
 
@@ -67,8 +67,10 @@ class History(Layer):
         x, steps = xs[0], training.time_steps
         new = x.shape[1]
         y = np.empty((len(x), new * self.history_size, *x.shape[2:]), x.dtype)
-        setting = Setting(training.dialect, time_steps=steps, state=training.state)
+        memory = {"output": kept(training, "output", by_time(y, steps)[0])}
+        setting = Setting(training.dialect, time_steps=steps, state=memory)
         self.step((Shape(*x.shape[1:]),), p, setting)([x], y)
+        training.state.update(memory)
 
         def back(delta: F32) -> Backward:
             by_step = by_time(delta, steps)

@@ -9,8 +9,20 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
+from darknet_bn.errors import ShapeError
 from darknet_bn.kernels.activations import activate_array
-from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
+from darknet_bn.kernels.iseg_layer import compare_instances
+from darknet_bn.layers.base import (
+    Backward,
+    Forward,
+    Layer,
+    Params,
+    Setting,
+    Shape,
+    Shapes,
+    Step,
+    Training,
+)
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import check_filters, image
 
@@ -39,6 +51,51 @@ class Iseg(Layer):
             np.copyto(y[:, self.classes :], xs[0][:, self.classes :])
 
         return squash
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Squash the classes; with masks of instances as truth, compare with them.
+
+        C: ``forward_iseg_layer`` and ``backward_iseg_layer``, which lets the delta of what reads
+        the output pass unchanged.  The delta of the classes is that of their cross-entropy; that of
+        the embeddings, steps of one size, is of no loss.
+        """
+        y = self.infer(xs, p, training)
+        truth = self._instances(y, training)
+        compared = None if truth is None else compare_instances(y, truth, self.classes)
+
+        def back(delta: F32) -> Backward:
+            if training.dialect.exact_gradients:
+                squashed = y[:, : self.classes]
+                delta[:, : self.classes] *= squashed * (1 - squashed)
+            if compared is not None:
+                delta = delta + compared[0]
+            return Backward((delta,), delta=delta)
+
+        return Forward(y, back, None if compared is None else compared[1])
+
+    def _instances(self, y: F32, training: Training) -> F32 | None:
+        """Return the truth as instances (n, instances, 1 + pixels); None where there is none."""
+        truth = training.truth
+        if truth is None:
+            return None
+        n, _, h, w = y.shape
+        row = 1 + h * w
+        if truth.size % (n * row):
+            raise ShapeError(
+                "the truth is none of instances",
+                expected=f"({n}, instances, 1 + {h * w}): class, and mask",
+                found=f"{truth.shape}",
+            )
+        instances = truth.reshape(n, -1, row)
+        kinds = instances[..., 0]
+        largest = kinds[~np.logical_or.accumulate(kinds < 0, axis=1)].max(initial=-1)
+        if not largest < self.classes:
+            raise ShapeError(
+                "an instance has a class that there is not",
+                expected=f"0 to {self.classes - 1}, or -1 behind the last",
+                found=f"{largest:g}",
+            )
+        return instances
 
     def filters_per_class(self) -> int:
         """Return one."""

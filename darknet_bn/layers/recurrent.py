@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -164,6 +164,24 @@ class Recurrent(Layer):
             yield part, state if part.of_state else self.seen(xs[0])
 
 
+class PartBack(NamedTuple):
+    """What a part gives on the way back.
+
+    Attributes
+    ----------
+    delta_x : array
+        Of what the part got.
+    delta : array
+        What Darknet leaves as the part's own delta: behind its activation and batch norm.
+    overwrites : bool
+        As in `Backward`.
+    """
+
+    delta_x: F32
+    delta: F32
+    overwrites: bool
+
+
 class Passes:
     """The parts of a layer in training, each passed through once for every time step.
 
@@ -201,14 +219,20 @@ class Passes:
 
     def back(self, name: str, delta: F32) -> F32:
         """Go back through the last pass of a part; return the delta of what it got."""
+        return self.give_back(name, delta).delta_x
+
+    def give_back(self, name: str, delta: F32) -> PartBack:
+        """Go back through the last pass of a part; return all that it gives."""
         given = self._backs[name].pop()(delta.copy())
         for key, update in given.updates.items():
-            full = f"{name}.{key}"
-            self.updates[full] = self.updates[full] + update if full in self.updates else update
+            total = self.updates.setdefault(f"{name}.{key}", update)
+            if total is not update:
+                np.add(total, update, out=total)
         (delta_x,) = given.deltas
         if delta_x is None:
             raise TrainingError(f"nothing goes back through the part {name}")
-        return delta_x
+        own = delta if given.delta is None else given.delta
+        return PartBack(delta_x, own, given.overwrites)
 
 
 def kept(training: Training, name: str, like: F32) -> F32:

@@ -73,7 +73,12 @@ class Elman(Recurrent):
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Compute the states one by one, from zero; the way back goes through time.
 
-        C: ``forward_rnn_layer`` and ``backward_rnn_layer``, and those of crnn.
+        C: ``forward_rnn_layer`` and ``backward_rnn_layer``, and those of crnn.  On the CPU these
+        hand the input part, and a shortcut, what has gone back through the activation and batch
+        norm of the self part already; and where convolutions overwrite, nothing comes from later
+        steps.  Other slips of theirs are not reproduced: with batch norm they go back through
+        every step with the statistics of the last one; with a shortcut they update the output part
+        as if its input had been without it.
         """
         parts = self.passes(xs, p, training)
         outputs: list[F32] = []
@@ -92,19 +97,27 @@ class Elman(Recurrent):
 
         def back(delta_y: F32) -> Backward:
             deltas = np.empty_like(xs[0])
+            left: list[F32] = []
             later: F32 | None = None
+            overwrites = False
             by_step = by_time(delta_y, training.time_steps)
             for delta, given in zip(
                 by_step[::-1], by_time(deltas, len(by_step))[::-1], strict=True
             ):
-                of_state = parts.back("output", delta.reshape(outputs[0].shape))
-                if later is not None:
+                of_state, of_output, replaces = parts.give_back(
+                    "output", delta.reshape(outputs[0].shape)
+                )
+                left.append(of_output)
+                if later is not None and not replaces:
                     of_state += later
-                np.copyto(given, parts.back("input", of_state).reshape(given.shape))
-                later = parts.back("self", of_state)
+                later, of_self, _ = parts.give_back("self", of_state)
+                passed = of_state if training.dialect.exact_gradients else of_self
+                of_input, _, overwrites = parts.give_back("input", passed)
+                np.copyto(given, of_input.reshape(given.shape))
                 if self.shortcut:
-                    later += of_state
-            return Backward((deltas,), parts.updates)
+                    later += passed.reshape(later.shape)
+            own = np.concatenate(left[::-1]).reshape(delta_y.shape)
+            return Backward((deltas,), parts.updates, own, overwrites)
 
         return Forward(y, back, changes=parts.changes)
 

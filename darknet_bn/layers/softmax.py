@@ -72,7 +72,8 @@ class Softmax(Layer):
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Softmax of each group; with a truth, cross-entropy of it.
 
-        Values of a truth of a tree below 0 are of groups that it says nothing about.
+        Values of a truth below 0 are of classes that it says nothing about, as those of a tree
+        often are; so it is on the GPU, while the CPU takes them for truths.
 
         C: ``forward_softmax_layer`` and ``backward_softmax_layer``, which lets the delta of what
         reads the shares pass unchanged, and counts every class with a truth as wholly true.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from layer_training import train_layer
 
 from darknet_bn.errors import CfgError, ShapeError
 from darknet_bn.layers.base import Shape
@@ -41,3 +42,44 @@ def test_what_does_not_fit_is_refused(read):
         Crop().out_shape((Shape(60, flat=True),))
     with pytest.raises(CfgError, match="crop_width: the value is too small"):
         read("[crop]\ncrop_width=0")
+
+
+class TestTraining:
+    # Every value says where it is; two images and channels whose parts must lie alike.
+    X = np.arange(2 * 3 * 5 * 6, dtype=np.float32).reshape(2, 3, 5, 6)
+
+    def parts(self, layer, draws):
+        """Top, left and whether it is flipped, of every draw."""
+        for seed in range(draws):
+            y = train_layer(layer, self.X, seed=seed).y
+            assert y.flags.c_contiguous
+            flipped = y[0, 0, 0, 0] > y[0, 0, 0, -1]
+            top, left = divmod(int(y[0, 0, 0, -1 if flipped else 0]), 6)
+            part = self.X[:, :, top : top + layer.crop_height, left : left + layer.crop_width]
+            np.testing.assert_array_equal(y, part[..., ::-1] if flipped else part)
+            yield top, left, bool(flipped)
+
+    @pytest.mark.parametrize("flip", [False, True])
+    def test_any_part_flipped_or_not(self, flip):
+        layer = Crop(crop_width=4, crop_height=3, flip=flip, noadjust=True)
+        places = {(top, left) for top in range(3) for left in range(3)}
+        sides = (False, True) if flip else (False,)
+        # 9 or 18 kinds in 400 draws: that one is missing has a probability of 1e-9.
+        assert set(self.parts(layer, 400)) == {(*place, side) for place in places for side in sides}
+
+    def test_values_are_stretched(self):
+        x = self.X / self.X.max()
+        plain, wide = (
+            train_layer(
+                Crop(crop_width=4, crop_height=3, flip=True, noadjust=noadjust), x, seed=2
+            ).y
+            for noadjust in (True, False)
+        )
+        np.testing.assert_array_equal(wide, 2 * plain - 1)
+        assert wide.flags.c_contiguous
+        assert wide.dtype == np.float32
+
+    def test_nothing_goes_back(self):
+        done = train_layer(Crop(crop_width=4, crop_height=3), self.X)
+        assert done.back(np.ones_like(done.y)).deltas == (None,)
+        assert done.loss is None

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from builders import cfg_text, network_of, random_input
+from layer_training import delta_x, train_layer
 
 import darknet_bn as dn
 from darknet_bn.dialect import ALEXEYAB
@@ -68,3 +69,33 @@ def test_what_is_refused() -> None:
     with pytest.raises(dn.CfgError, match="pjreddie has no such section"):
         network_of(cfg_text("[history]"), "pjreddie")
     assert History().recurrent
+
+
+class TestTraining:
+    def test_a_batch_goes_on_where_the_last_one_ended(self) -> None:
+        x = np.random.default_rng(0).standard_normal((8, 2, 3, 4))  # four steps of two
+        state: dict[str, np.ndarray] = {}
+        parts = [
+            train_layer(
+                History(history_size=3), part, dialect=ALEXEYAB.sound, time_steps=2, state=state
+            ).y
+            for part in (x[:4], x[4:])
+        ]
+        np.testing.assert_array_equal(np.concatenate(parts), expected_of(x, 4, 3))
+
+    def test_a_batch_of_another_size_begins_anew(self) -> None:
+        state: dict[str, np.ndarray] = {}
+        for sequences in (2, 3, 1):
+            x = np.random.default_rng(sequences).standard_normal((2 * sequences, 2, 3, 4))
+            done = train_layer(
+                History(history_size=3), x, dialect=ALEXEYAB.sound, time_steps=2, state=state
+            )
+            np.testing.assert_array_equal(done.y, expected_of(x, 2, 3))
+            assert state["output"].shape == done.y[:sequences].shape
+
+    def test_every_copy_of_an_image_gives_back(self) -> None:
+        x = np.zeros((6, 1, 2, 2))  # three steps of two
+        done = train_layer(History(history_size=2), x, dialect=ALEXEYAB.sound, time_steps=3)
+        given = delta_x(done, 1.0)
+        # The last images are seen once, the others again a step later.
+        np.testing.assert_array_equal(given[:, 0, 0, 0], [2, 2, 2, 2, 1, 1])

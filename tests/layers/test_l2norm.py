@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from layer_training import delta_x, train_layer
 
 from darknet_bn.dialect import PJREDDIE
 from darknet_bn.errors import ShapeError
@@ -29,3 +30,12 @@ def test_a_pixel_of_zeros_has_no_direction(run):
 def test_it_needs_pixels(read):
     with pytest.raises(ShapeError, match="no image shape"):
         read("[l2norm]", PJREDDIE).out_shape((Shape(60, flat=True),))
+
+
+def test_the_program_lets_deltas_pass():
+    rng = np.random.default_rng(2)
+    x, way = rng.standard_normal((2, 2, 3, 4, 2))
+    np.testing.assert_array_equal(delta_x(train_layer(L2Norm(), x, dialect=PJREDDIE), way), way)
+    # What goes back exactly does not change the length of a pixel.
+    exact = delta_x(train_layer(L2Norm(), x), way)
+    np.testing.assert_allclose(np.sum(exact * x, axis=1), 0, atol=1e-14)

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from layer_training import train_layer
 
-from darknet_bn.dialect import PJREDDIE
+from darknet_bn.dialect import ALEXEYAB, PJREDDIE
 from darknet_bn.errors import CfgError, ShapeError
 from darknet_bn.layers.base import Shape
 from darknet_bn.layers.normalization import Normalization
@@ -81,3 +82,15 @@ def test_options(read):
         layer.out_shape((Shape(60, flat=True),))
     with pytest.raises(CfgError, match="size: the value is too small"):
         read("[normalization]\nsize=0")
+
+
+@pytest.mark.parametrize("dialect", [PJREDDIE, ALEXEYAB])
+def test_the_program_lets_the_divisors_alone_on_the_way_back(dialect):
+    rng = np.random.default_rng(2)
+    x, way = rng.standard_normal((2, 2, 6, 4, 2))
+    done = train_layer(Normalization(size=3, alpha=0.05, kappa=3), x, dialect=dialect)
+    given = done.back(way.copy())
+    np.testing.assert_allclose(given.deltas[0], way * done.y / x, rtol=1e-12)
+    assert given.overwrites
+    exact = train_layer(Normalization(size=3, alpha=0.05, kappa=3), x, dialect=dialect.sound)
+    assert not exact.back(way.copy()).overwrites
