@@ -103,7 +103,7 @@ def torchs(kind: str, size: object) -> Callable[[], float]:
             loss = functional.cross_entropy(net(x), kinds)
             loss.backward()
             optimizer.step()
-            return float(loss)
+            return float(loss.detach())
 
         return step
     x = torch.from_numpy(rng.standard_normal(size, np.float32)).requires_grad_()  # type: ignore[call-overload]
@@ -117,7 +117,7 @@ def torchs(kind: str, size: object) -> Callable[[], float]:
 
     def forward() -> float:
         y = functional.batch_norm(x, mean, variance, scales, biases, True, 0.1, 1e-5)
-        return float(y[0, 0, 0, 0])
+        return float(y.detach()[0, 0, 0, 0])
 
     y = functional.batch_norm(x, mean, variance, scales, biases, True, 0.1, 1e-5)
 

@@ -98,7 +98,11 @@ CASES: list[tuple[str, Truth]] = [
 
 
 @pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize(("text", "truth_of"), CASES, ids=lambda each: str(each)[-45:])
+@pytest.mark.parametrize(
+    ("text", "truth_of"),
+    CASES,
+    ids=lambda each: each[-45:] if isinstance(each, str) else each.__name__,
+)
 def test_a_step(driver: Path, tmp_path: Path, text: str, truth_of: Truth, seed: int) -> None:
     batch = BATCH * STEPS if truth_of is sequences else BATCH
     net = f"{_NET} batch={BATCH} time_steps={batch // BATCH}"

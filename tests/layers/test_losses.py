@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+from program import compile_driver, program_step
 
 import darknet_bn as dn
 from darknet_bn.layers.base import Shape, Training
-from darknet_bn.weights import write_weights
 
-TOOLS = Path(__file__).parents[2] / "tools"
 BATCH, CLASSES = 3, 4
 # Sums of convolutions in another order, and float32 in the program where here is float64.
 TOLERANCE = 2e-6
@@ -29,21 +24,8 @@ _DETECTION = "[detection] classes=4 coords=4 side=3 num=2"
 
 
 @pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    sys.path.insert(0, str(TOOLS))
-    try:
-        return importlib.import_module("make_fixtures")
-    finally:
-        sys.path.remove(str(TOOLS))
-
-
-@pytest.fixture(scope="module")
-def driver(tool: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    try:
-        program: Path = tool.compile_driver(tmp_path_factory.mktemp("driver"), tool.DEBIAN, "cc")
-    except tool.Refusal as refusal:
-        pytest.skip(f"Debian's darknet or a C compiler is absent: {refusal}")
-    return program
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compile_driver(tmp_path_factory.mktemp("driver"))
 
 
 def boxes(rng: np.random.Generator, most: int) -> np.ndarray:
@@ -65,26 +47,6 @@ def cells(rng: np.random.Generator) -> np.ndarray:
             truth[image, cell, 5:7] = rng.random(2)
             truth[image, cell, 7:] = rng.uniform(0.1, 0.7, 2)
     return truth
-
-
-def program_step(
-    driver: Path, folder: Path, model: dn.Model, x: np.ndarray, truth: np.ndarray, seen: int
-) -> tuple[float, list[np.ndarray]]:
-    """Cost, and of each layer output, delta in front of the way back, and behind it."""
-    cfg, weights, out = folder / "net.cfg", folder / "net.weights", folder / "out"
-    cfg.write_bytes(model.cfg.to_bytes())
-    with weights.open("wb") as stream:
-        write_weights(stream, model.header, model.network, model.params)
-    x.tofile(folder / "x")
-    truth.tofile(folder / "truth")
-    command = [driver, "train", cfg, weights, folder / "x", folder / "truth", str(seen), out]
-    subprocess.run(command, capture_output=True, check=True)
-    data, at, layers = out.read_bytes(), 4, []
-    while at < len(data):
-        count = int(np.frombuffer(data, np.int32, 1, at)[0])
-        layers.append(np.frombuffer(data, np.float32, 3 * count, at + 4).reshape(3, count))
-        at += 4 + 12 * count
-    return float(np.frombuffer(data, np.float32, 1)[0]), layers
 
 
 def close(mine: np.ndarray, theirs: np.ndarray) -> None:
