@@ -72,18 +72,38 @@ def prepare(im: F32, model: Model, fit: Fit | None = None) -> F32:
             expected=f"{size.c}",
             found=f"{c}",
         )
-    fit = fit or own_fit(model)
+    return fit_image(im, fit or own_fit(model), size)[None]
+
+
+def fit_image(im: F32, fit: Fit, size: Shape) -> F32:
+    """Fit a picture into an input of some size.
+
+    Parameters
+    ----------
+    im : float32 array (c, H, W)
+    fit : "letterbox", "stretch" or "crop"
+        As in `prepare`.
+    size : Shape
+        Of which the channels do not count.
+
+    Returns
+    -------
+    x : float32 array (c, h, w)
+
+    Raises
+    ------
+    ShapeError
+        There is no such way; or the picture is so narrow that there is not enough memory.
+    """
     if fit == "crop":
-        x = _cropped(im, size)
-    elif fit == "letterbox":
-        x = letterbox_image(im, size.w, size.h)
-    elif fit == "stretch":
-        x = resize_image(im, size.w, size.h)
-    else:
-        raise ShapeError(
-            "unknown way to fit a picture", expected="letterbox, stretch, crop", found=f"{fit!r}"
-        )
-    return x[None]
+        return _cropped(im, size)
+    if fit == "letterbox":
+        return letterbox_image(im, size.w, size.h)
+    if fit == "stretch":
+        return resize_image(im, size.w, size.h)
+    raise ShapeError(
+        "unknown way to fit a picture", expected="letterbox, stretch, crop", found=f"{fit!r}"
+    )
 
 
 def picture_shape(network: Network) -> Shape:

@@ -1,0 +1,240 @@
+"""Data sets of arrays: an ``.npz`` with ``x`` and ``y``.
+
+====== =========================== ===============================================================
+member type                        meaning
+====== =========================== ===============================================================
+x      floats (n, c, h, w) or      the inputs of a network, as they are; or bytes, which are
+       (n, inputs); or uint8       divided by 255
+y      whole numbers (n,)          the class of each input
+       numbers (n, outputs)        what the outputs should be, in any shape of as many values
+       numbers (n, boxes, 5)       for a detector: x, y, w, h and class of each box, relative to
+                                   the picture; zeros behind the last
+====== =========================== ===============================================================
+
+Other members are passed over.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from darknet_bn.arrays import F32
+from darknet_bn.data.base import Dataset
+from darknet_bn.data.truth import BoxTruth, ClassTruth
+from darknet_bn.errors import DarknetError, ShapeError, Where
+from darknet_bn.kernels.image import resize_image
+from darknet_bn.layers.base import Shape
+from darknet_bn.layers.head import Head
+from darknet_bn.memory import require_memory
+from darknet_bn.model import Model
+from darknet_bn.npz import Head as ArrayHead
+from darknet_bn.npz import read_npz
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayDataset(Dataset):
+    """Arrays in memory.  Nothing about them is random: they are not augmented.
+
+    Attributes
+    ----------
+    x, y : arrays
+        As the module says.
+    truth : BoxTruth, ClassTruth or None
+        What is made of ``y``; None where it is the truth itself.
+    name : str
+        Where they are from.
+    """
+
+    x: npt.NDArray[Any]
+    y: npt.NDArray[Any]
+    truth: BoxTruth | ClassTruth | None = None
+    name: str = "arrays"
+
+    def __len__(self) -> int:
+        """Return how many examples there are."""
+        return len(self.x)
+
+    def batch(
+        self, indices: Sequence[int], rng: np.random.Generator, *, shape: Shape
+    ) -> tuple[F32, F32]:
+        """Return some examples.
+
+        Pictures for a net whose input changes its size are stretched.
+        """
+        rows = np.asarray(indices, np.intp)
+        x = self.x[rows].astype(np.float32)
+        if self.x.dtype == np.uint8:
+            x /= np.float32(255)
+        y = self.y[rows]
+        if isinstance(self.truth, BoxTruth):
+            truth = np.stack([self.truth(_boxes(each), shape) for each in y])
+        elif self.truth is not None:
+            truth = np.stack([self.truth(int(number)) for number in y])
+        else:
+            truth = y.reshape(len(y), -1).astype(np.float32)
+        return _shaped(x, shape), truth
+
+    def describe(self) -> str:
+        """Return a line about the data set."""
+        dims = " x ".join(map(str, self.x.shape[1:]))
+        return f"{Path(self.name).name}: {len(self)} examples of {dims}"
+
+
+def load_arrays(path: str | os.PathLike[str], model: Model, *, train: bool) -> ArrayDataset:
+    """Read a data set of arrays for a model.
+
+    Parameters
+    ----------
+    path : path
+        An ``.npz``; nothing in it is unpickled, and sizes are known before memory is taken.
+    model : Model
+    train : bool
+        Whether it is to be trained: ``label_smooth_eps`` counts then.
+
+    Raises
+    ------
+    DarknetError
+        The file cannot be read, lacks an array, or one does not fit the network or the other.
+    """
+    name = os.fspath(path)
+
+    def wants(member: str, head: ArrayHead) -> bool:
+        if member not in ("x", "y"):
+            return False
+        if head.dtype.kind not in "biuf" or (member == "x" and head.dtype.kind in "bi"):
+            raise DarknetError(
+                "the array has another type",
+                where=Where(file=name, key=member),
+                expected="float32 or uint8" if member == "x" else "numbers",
+                found=f"{head.dtype}",
+            )
+        require_memory(head.size, f"the array {member}")
+        return True
+
+    arrays = read_npz(path, wants)
+    for member in ("x", "y"):
+        if member not in arrays:
+            raise DarknetError(
+                f"there is no array '{member}'",
+                where=Where(file=name),
+                expected="x and y",
+                found=", ".join(arrays) or "neither",
+            )
+    return array_dataset(arrays["x"], arrays["y"], model, train=train, name=name)
+
+
+def array_dataset(
+    x: npt.NDArray[Any],
+    y: npt.NDArray[Any],
+    model: Model,
+    *,
+    train: bool = True,
+    name: str = "arrays",
+) -> ArrayDataset:
+    """Make a data set for a model of arrays.
+
+    Parameters
+    ----------
+    x, y : arrays
+        As the module says.
+    model : Model
+    train : bool
+        As in `load_arrays`.
+    name : str
+        For messages.
+
+    Raises
+    ------
+    DarknetError
+        An array does not fit the network or the other one.
+    """
+    _check_x(x, model.network.input, Where(file=name, key="x"))
+    where = Where(file=name, key="y")
+    if y.ndim == 0 or len(y) != len(x):
+        raise DarknetError(
+            "the array has not as many rows as x",
+            where=where,
+            expected=f"{len(x)}",
+            found=f"{y.shape}",
+        )
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise DarknetError("the array has values that are no numbers", where=where)
+    last = model.network.nodes[-1].layer
+    if isinstance(last, Head):
+        _check_boxes(y, last.classes, where)
+        return ArrayDataset(x, y, BoxTruth(last, model.dialect), name)
+    truth = ClassTruth.of(model.network, train=train)
+    values = math.prod(y.shape[1:])
+    if values == truth.classes:
+        return ArrayDataset(x, y, None, name)
+    if values != 1 or y.dtype.kind not in "iu":
+        raise DarknetError(
+            "the array does not fit the network's output",
+            where=where,
+            expected=f"classes as whole numbers ({len(x)},), or values ({len(x)}, {truth.classes})",
+            found=f"{y.dtype} {y.shape}",
+        )
+    _check_classes(y, truth.classes, where)
+    return ArrayDataset(x, y.reshape(-1), truth, name)
+
+
+def _check_x(x: npt.NDArray[Any], shape: Shape, where: Where) -> None:
+    known = x.dtype.kind == "f" or x.dtype == np.uint8
+    fits = x.ndim > 1 and x.shape[1:] in (shape.dims, (shape.size,))
+    if not (known and fits and len(x)):
+        raise DarknetError(
+            "the array does not fit the network's input",
+            where=where,
+            expected=f"float32 or uint8 (n, {', '.join(map(str, shape.dims))})",
+            found=f"{x.dtype} {x.shape}",
+        )
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        raise DarknetError("the array has values that are no numbers", where=where)
+
+
+def _check_boxes(y: npt.NDArray[Any], classes: int, where: Where) -> None:
+    if y.ndim != 3 or y.shape[2] != 5:
+        raise DarknetError(
+            "the array has no boxes",
+            where=where,
+            expected=f"({len(y)}, boxes, 5): x, y, w, h and class of each",
+            found=f"{y.shape}",
+        )
+    _check_classes(y[..., 4][y[..., 0] != 0], classes, where)
+
+
+def _check_classes(numbers: npt.NDArray[Any], classes: int, where: Where) -> None:
+    if numbers.size and not (numbers.min() >= 0 and numbers.max() < classes):
+        raise DarknetError(
+            "there is no such class",
+            where=where,
+            expected=f"0 to {classes - 1}",
+            found=f"{numbers.min():g} to {numbers.max():g}",
+        )
+
+
+def _boxes(rows: npt.NDArray[Any]) -> F32:
+    """Return the rows (boxes, 5) in front of the first whose x is 0."""
+    ends = np.flatnonzero(rows[:, 0] == 0)
+    return rows[: ends[0] if len(ends) else len(rows)].astype(np.float32)
+
+
+def _shaped(x: F32, shape: Shape) -> F32:
+    """Return inputs in a shape: the same values, or pictures of another size."""
+    if x[0].size == shape.size:
+        return x.reshape(len(x), *shape.dims)
+    if x.ndim != 4 or shape.flat or x.shape[1] != shape.c:
+        raise ShapeError(
+            "the examples do not fit the network's input",
+            expected=f"{shape}",
+            found=f"{x.shape[1:]}",
+        )
+    return np.stack([resize_image(each, shape.w, shape.h) for each in x])

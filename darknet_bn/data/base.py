@@ -1,0 +1,75 @@
+"""What every data set has: a length, batches with their truth, a line about it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.layers.base import Shape
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture of a data set, as the files have it.
+
+    Attributes
+    ----------
+    path : str
+    boxes : float32 array (boxes, 5)
+        x, y, w, h and class of each; none in a data set of classes.
+    number : int or None
+        Its class, in a data set of classes.
+    """
+
+    path: str
+    boxes: F32
+    number: int | None = None
+
+
+class Dataset(ABC):
+    """Examples by number: inputs, and what is true of them."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return how many examples there are."""
+
+    @abstractmethod
+    def batch(
+        self, indices: Sequence[int], rng: np.random.Generator, *, shape: Shape
+    ) -> tuple[F32, F32]:
+        """Return some examples, in their order.
+
+        Parameters
+        ----------
+        indices : sequence of int
+            Each from 0 to below the length.
+        rng : Generator
+            Each example gets one of its own from it, so that an example does not depend on those
+            behind it.
+        shape : Shape
+            Of the network's input.
+
+        Returns
+        -------
+        x : float32 array (n, *shape)
+        truth : float32 array (n, ...)
+            As `train_step` takes it.
+
+        Raises
+        ------
+        DarknetError
+            A file cannot be read.
+        """
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Return a line about the data set."""
+
+    @property
+    def pictures(self) -> Sequence[Picture]:
+        """The pictures in files; none where the examples are arrays."""
+        return ()

@@ -1,0 +1,54 @@
+"""Open a data set for a model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from darknet_bn.data.arrays import load_arrays
+from darknet_bn.data.base import Dataset
+from darknet_bn.data.pictures import load_pictures
+from darknet_bn.errors import DarknetError, Where
+from darknet_bn.model import Model
+from darknet_bn.names import load_data
+
+
+def load_dataset(path: str | os.PathLike[str], model: Model, *, train: bool) -> Dataset:
+    """Open a data set for a model.
+
+    Parameters
+    ----------
+    path : path
+        An ``.npz`` with arrays ``x`` and ``y`` (see `darknet_bn.data.arrays`), or a ``.data`` file
+        with lists of pictures.
+    model : Model
+        Its last layer says what the truth is: boxes for a detection head, else the outputs.
+    train : bool
+        Whether to take the list ``train`` of a ``.data`` file, and to change pictures at random as
+        ``[net]`` and the head say; else the list ``valid``, as in tests.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    DarknetError
+        A file is not there, or not what it must be, or does not fit the model.
+
+    Warns
+    -----
+    DarknetWarning
+        Something is odd, or not done.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix == ".npz":
+        return load_arrays(path, model, train=train)
+    if suffix == ".data":
+        return load_pictures(load_data(path), model, train=train)
+    raise DarknetError(
+        "the name does not say what kind of data set it is",
+        where=Where(file=os.fspath(path)),
+        expected=".npz, .data",
+        found=suffix or "no suffix",
+    )

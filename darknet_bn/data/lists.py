@@ -1,0 +1,93 @@
+"""Lists of pictures: the files that ``train`` and ``valid`` of a ``.data`` file name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from darknet_bn.errors import DarknetError, Where
+from darknet_bn.names import Data, find_folder, folders_around, read_lines
+
+_MAX_BYTES = 1 << 30  # a list of the 14 million pictures of ImageNet has about this
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of a list.
+
+    Attributes
+    ----------
+    text : str
+        The path as it stands there.
+    folder : Path
+        Where it starts.
+    where : Where
+        The place in the list.
+    """
+
+    text: str
+    folder: Path
+    where: Where
+
+    @property
+    def path(self) -> str:
+        """Where the picture is."""
+        return self.beside(self.text)
+
+    def beside(self, text: str) -> str:
+        """Return where another file of the same set is, which a line would name ``text``."""
+        return os.path.normpath(self.folder / text)
+
+
+def load_list(data: Data, key: str) -> tuple[Entry, ...]:
+    """Read a list of pictures.
+
+    Parameters
+    ----------
+    data : Data
+    key : "train" or "valid"
+        Which list.
+
+    Returns
+    -------
+    entries : tuple of Entry
+        One a line; empty lines do not count.
+
+    Raises
+    ------
+    DarknetError
+        There is no such list, or it is empty; or a picture is not there.
+
+    Notes
+    -----
+    C: ``get_paths`` in ``src/data.c``, for which paths start at the working directory.  Here they
+    may also start at the folder of the list, or of the ``.data`` file, or at the folder above.
+    """
+    file = data.path(key)
+    if file is None:
+        raise DarknetError(
+            "it names no list of pictures",
+            where=Where(file=data.file, key=key),
+            expected=f"{key}=, the path of a file with the path of a picture in each line",
+        )
+    folders = list(dict.fromkeys((*folders_around(file), *folders_around(data.file or ""))))
+    entries = [
+        _entry(text, Where(file=file, line=number), folders)
+        for number, text in enumerate(read_lines(file, _MAX_BYTES), start=1)
+        if text
+    ]
+    if not entries:
+        raise DarknetError(
+            "the list is empty", where=Where(file=file), expected="paths of pictures"
+        )
+    return tuple(entries)
+
+
+def _entry(text: str, where: Where, folders: Sequence[Path]) -> Entry:
+    folder = find_folder(text, folders)
+    if folder is None:
+        tried = dict.fromkeys(os.path.normpath(each / text) for each in folders)
+        raise DarknetError("the picture is not there", where=where, expected=" or ".join(tried))
+    return Entry(text, folder, where)

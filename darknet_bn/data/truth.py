@@ -1,0 +1,293 @@
+"""Truths: what a network should give for a picture, as the layers with a loss compare it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from darknet_bn.arrays import F32, F64
+from darknet_bn.dialect import Dialect
+from darknet_bn.errors import DarknetError, Where
+from darknet_bn.layers.base import Shape
+from darknet_bn.layers.detection import Detection
+from darknet_bn.layers.head import Head
+from darknet_bn.layers.softmax import Softmax
+from darknet_bn.network import Network
+from darknet_bn.tree import Tree
+
+_SOMEWHERE = 999999  # x, y, w and h of a class that is somewhere in the picture
+_UNKNOWN = -1234  # of classes of a tree that nothing is known about
+
+
+@dataclass(frozen=True)
+class BoxTruth:
+    """The truth of a detection head.
+
+    Attributes
+    ----------
+    head : Head
+    dialect : Dialect
+    """
+
+    head: Head
+    dialect: Dialect
+
+    @property
+    def room(self) -> int | None:
+        """How many boxes of a picture count; None where it is one a cell."""
+        return None if isinstance(self.head, Detection) else int(getattr(self.head, "max", 90))
+
+    def __call__(self, boxes: F32, shape: Shape) -> F32:
+        """Return the truth of a picture.
+
+        Parameters
+        ----------
+        boxes : float32 array (boxes, 5)
+            Moved with the picture.  Those that are too small are left out.
+        shape : Shape
+            Of the network's input.
+        """
+        if isinstance(self.head, Detection):
+            boxes = _at_least(boxes, self.dialect.smallest_grid_box, self.dialect.smallest_grid_box)
+            return fill_truth_region(boxes, self.head.side, self.head.classes)
+        pixels = (1 / shape.w, 1 / shape.h) if self.dialect.drops_subpixel_boxes else (0.0, 0.0)
+        width, height = (max(self.dialect.smallest_box, pixel) for pixel in pixels)
+        return fill_truth_detection(_at_least(boxes, width, height), self.room or 0)
+
+
+@dataclass(frozen=True)
+class ClassTruth:
+    """The truth of a classifier.
+
+    Attributes
+    ----------
+    classes : int
+    smooth : float
+        As in `fill_truth`.
+    tree : Tree or None
+    """
+
+    classes: int
+    smooth: float = 0.0
+    tree: Tree | None = None
+
+    @classmethod
+    def of(cls, network: Network, *, train: bool) -> ClassTruth:
+        """Return that of a network; without ``label_smooth_eps`` where nothing is trained."""
+        layers = [node.layer for node in network.nodes]
+        trees = [layer.tree for layer in layers if isinstance(layer, Softmax)]
+        smooth = network.net.label_smooth_eps if train else 0.0
+        return cls(network.nodes[-1].y.size, smooth, next(filter(None, trees), None))
+
+    def __call__(self, number: int | None) -> F32:
+        """Return the truth of a picture of a class."""
+        return fill_truth(number, self.classes, self.smooth, self.tree)
+
+
+@dataclass(frozen=True)
+class Move:
+    """Where the points of a picture have gone, as shares of its old and of its new size.
+
+    A point x comes to ``x * scale - shift``, and then to one less that if it was mirrored.
+
+    Attributes
+    ----------
+    scale, shift : (x, y)
+    flip : bool
+        Whether left and right were exchanged.
+    """
+
+    scale: tuple[float, float] = (1.0, 1.0)
+    shift: tuple[float, float] = (0.0, 0.0)
+    flip: bool = False
+
+    @classmethod
+    def letterbox(cls, width: int, height: int, shape: Shape) -> Move:
+        """Return that of a picture between bars, as `letterbox_image` makes it."""
+        if np.float32(shape.w) / np.float32(width) < np.float32(shape.h) / np.float32(height):
+            w, h = shape.w, height * shape.w // width
+        else:
+            w, h = width * shape.h // height, shape.h
+        left, top = (shape.w - w) // 2, (shape.h - h) // 2
+        return cls((w / shape.w, h / shape.h), (-left / shape.w, -top / shape.h))
+
+
+def correct_boxes(boxes: F32, move: Move, inside: Sequence[float] = (0, 0, 1, 1)) -> F32:
+    """Move boxes with their picture, and cut off what is outside of it.
+
+    Parameters
+    ----------
+    boxes : float32 array (boxes, 5)
+        x, y, w, h and class.
+    move : Move
+    inside : (left, top, right, bottom)
+        What is left of the moved picture.
+
+    Returns
+    -------
+    moved : float32 array (boxes, 5)
+        Boxes of which nothing is left have no width or no height.  A box at 0 0, which says that
+        the class is somewhere, gets x, y, w and h of 999999.
+
+    Notes
+    -----
+    C: ``correct_boxes`` in ``src/data.c``.
+    """
+    edges: F64 = boxes[:, :4].astype(np.float64)
+    middle, half = edges[:, :2], edges[:, 2:] / 2
+    first = (middle - half) * move.scale - move.shift
+    last = (middle + half) * move.scale - move.shift
+    if move.flip:
+        first[:, 0], last[:, 0] = 1 - last[:, 0], 1 - first[:, 0]
+    first = np.clip(first, inside[:2], inside[2:])
+    last = np.clip(last, inside[:2], inside[2:])
+    moved = boxes.copy()
+    moved[:, :2] = (first + last) / 2
+    moved[:, 2:4] = last - first
+    moved[(boxes[:, :2] == 0).all(axis=1), :4] = _SOMEWHERE
+    return moved
+
+
+def _at_least(boxes: F32, width: float, height: float) -> F32:
+    """Return the boxes (boxes, 5) that have some width and height."""
+    smallest = np.array((width, height), np.float32)
+    return boxes[(boxes[:, 2:4] >= smallest).all(axis=1)]
+
+
+def fill_truth_detection(boxes: F32, room: int) -> F32:
+    """Return the truth of a detector for one picture.
+
+    Parameters
+    ----------
+    boxes : float32 array (boxes, 5)
+    room : int
+        How many there may be; others are left out.
+
+    Returns
+    -------
+    truth : float32 array (room, 5)
+        x, y, w, h and class of each box; zeros behind the last.
+
+    Notes
+    -----
+    C: ``fill_truth_detection`` in ``src/data.c``.
+    """
+    truth = np.zeros((room, 5), np.float32)
+    some = boxes[:room]
+    truth[: len(some)] = some
+    return truth
+
+
+def fill_truth_region(boxes: F32, side: int, classes: int) -> F32:
+    """Return the truth of ``[detection]`` for one picture.
+
+    Parameters
+    ----------
+    boxes : float32 array (boxes, 5)
+    side : int
+        The rows and columns of the grid.
+    classes : int
+
+    Returns
+    -------
+    truth : float32 array (side * side * (5 + classes),)
+        Of each cell: 1 if the centre of a box is in it; 1 for its class among ``classes``; x and y
+        within the cell, w and h.  The first of several boxes counts.
+
+    Notes
+    -----
+    C: ``fill_truth_region`` in ``src/data.c``, in which a centre at the right or lower edge is in
+    a cell of the next row, or none.
+    """
+    truth = np.zeros((side, side, 5 + classes), np.float32)
+    for box in boxes:
+        place = box[:2] * np.float32(side)
+        column, row = np.clip(place.astype(int), 0, side - 1).tolist()
+        cell = truth[row, column]
+        if cell[0]:
+            continue
+        cell[0] = cell[1 + int(box[4])] = 1
+        cell[-4:-2] = place - (column, row)
+        cell[-2:] = box[2:4]
+    return truth.ravel()
+
+
+def class_of_path(path: str, labels: Sequence[str], where: Where) -> int | None:
+    """Return the class whose label is part of a path.
+
+    Parameters
+    ----------
+    path : str
+    labels : sequence of str
+    where : Where
+        The place of the path, for errors.
+
+    Returns
+    -------
+    number : int or None
+        None where there is one class only, and this is not it.
+
+    Raises
+    ------
+    DarknetError
+        No label is part of the path, or several are.
+
+    Notes
+    -----
+    C: ``fill_truth`` in ``src/data.c``, which takes any number of classes.
+    """
+    found = [number for number, label in enumerate(labels) if label and label in path]
+    if len(found) == 1:
+        return found[0]
+    if not found and len(labels) == 1:
+        return None
+    several = ", ".join(repr(labels[number]) for number in found[:4])
+    raise DarknetError(
+        "the path says " + ("several classes" if found else "no class"),
+        where=where,
+        expected="the label of one class as a part of the path",
+        found=f"{several} in {path!r}" if found else repr(path),
+    )
+
+
+def fill_truth(
+    number: int | None, classes: int, smooth: float = 0.0, tree: Tree | None = None
+) -> F32:
+    """Return the truth of a classifier for one picture.
+
+    Parameters
+    ----------
+    number : int or None
+        The class; None for none.
+    classes : int
+    smooth : float
+        How much of the 1 is shared out to the other classes.
+    tree : Tree, optional
+        Of the classes.
+
+    Returns
+    -------
+    truth : float32 array (classes,)
+        1 for the class and, in a tree, for those above it; else 0, but -1234 in groups of a tree
+        where nothing is true.
+
+    Notes
+    -----
+    C: ``fill_truth``, ``fill_hierarchy`` in ``src/data.c``; ``fill_truth_smooth`` in AlexeyAB's.
+    """
+    truth = np.full(classes, smooth / (classes - 1) if classes > 1 else 0.0, np.float32)
+    if number is None:
+        return truth
+    truth[number] = 1 - smooth
+    if tree is None:
+        return truth
+    line = {number}
+    while (number := tree.parents[number]) >= 0:
+        line.add(number)
+        truth[number] = 1
+    for group in tree.groups:
+        if line.isdisjoint(range(group.start, group.stop)):
+            truth[group] = _UNKNOWN
+    return truth
