@@ -13,7 +13,9 @@ import pytest
 import darknet_bn as dn
 
 FIXTURES = Path(__file__).parent / "fixtures"
-RUNS = sorted([*FIXTURES.glob("layers/*/*.npz"), *FIXTURES.glob("tiny/*.npz")])
+RUNS = sorted(
+    [*FIXTURES.glob("layers/*/*.npz"), *FIXTURES.glob("tiny/*.npz"), FIXTURES / "digits/digits.npz"]
+)
 
 both_ways = pytest.mark.parametrize("exact", [True, False], ids=["exact", "fast"])
 

@@ -138,6 +138,8 @@ BOXES = (
     "letterbox takes numbers near 1 from each other, so that the error of small ones is theirs",
 )
 
+ABOUT = "cfg, weights and input were written for this project; the weights are random"
+
 
 def copy_selection(golden: Path, output: Path) -> None:
     """Copy the selected cases; names change, bytes do not.
@@ -327,12 +329,10 @@ def copy_case(
 
 
 def write_provenance(
-    folder: Path, records: dict[str, dict[str, Any]], note: str | None = None
+    folder: Path, records: dict[str, dict[str, Any]], note: str | None = None, about: str = ABOUT
 ) -> None:
     """Write provenance.json: for each file of a folder its hash and how it was made."""
-    provenance: dict[str, Any] = {
-        "about": "cfg, weights and input were written for this project; the weights are random"
-    }
+    provenance: dict[str, Any] = {"about": about}
     if note:
         provenance["note"] = note
     provenance["files"] = records
