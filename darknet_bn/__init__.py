@@ -8,8 +8,12 @@
 """
 
 from darknet_bn import kernels
+from darknet_bn.average_precision import AveragePrecision, average_precision
+from darknet_bn.batches import Batches, picture_batches
+from darknet_bn.calibrate import Calibration, calibrate
 from darknet_bn.cfg import Cfg, load_cfg, parse_cfg
 from darknet_bn.classification import classify
+from darknet_bn.data import Dataset, load_dataset
 from darknet_bn.detection import Detection, detections, nms
 from darknet_bn.dialect import (
     ALEXEYAB,
@@ -33,6 +37,7 @@ from darknet_bn.errors import (
     WeightsError,
     Where,
 )
+from darknet_bn.evaluation import Accuracy, evaluate
 from darknet_bn.fixture import Fixture, load_fixture
 from darknet_bn.fold import FoldedLayer, check_fold, fold_batchnorm, fold_report
 from darknet_bn.images import letterbox_image as letterbox
@@ -65,10 +70,15 @@ __all__ = [
     "OPENCV",
     "PJREDDIE",
     "PJREDDIE_GPU",
+    "Accuracy",
+    "AveragePrecision",
+    "Batches",
+    "Calibration",
     "Cfg",
     "CfgError",
     "DarknetError",
     "DarknetWarning",
+    "Dataset",
     "Detection",
     "Dialect",
     "Fixture",
@@ -88,12 +98,15 @@ __all__ = [
     "WeightsError",
     "Where",
     "__version__",
+    "average_precision",
     "build_network",
+    "calibrate",
     "check_fold",
     "classify",
     "detect_dialect",
     "detections",
     "draw_detections",
+    "evaluate",
     "fold_batchnorm",
     "fold_report",
     "forward",
@@ -104,11 +117,13 @@ __all__ = [
     "load_cfg",
     "load_checkpoint",
     "load_data",
+    "load_dataset",
     "load_fixture",
     "load_image",
     "load_names",
     "nms",
     "parse_cfg",
+    "picture_batches",
     "prepare",
     "readNetFromDarknet",
     "record",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -46,4 +47,9 @@ def program(name: str, *kinds: Any, returns: Any = None) -> Callable[..., Any]:
 
 @functools.cache
 def _library() -> ctypes.CDLL:
-    return ctypes.CDLL(str(LIBRARY))
+    """The library, loaded in a thread that ends.
+
+    It turns subnormal numbers off in the thread that loads it, and other tests need them.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(ctypes.CDLL, str(LIBRARY)).result()

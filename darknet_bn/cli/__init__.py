@@ -12,7 +12,20 @@ from typing import Any
 
 import click
 
-from darknet_bn.cli import check, classify, detect, fold, info, output, record, run, verify
+from darknet_bn.cli import (
+    calibrate,
+    check,
+    classify,
+    detect,
+    evaluate,
+    fold,
+    info,
+    output,
+    record,
+    run,
+    train,
+    verify,
+)
 from darknet_bn.errors import DarknetError
 from darknet_bn.version import __version__
 
@@ -100,6 +113,6 @@ def main() -> None:
 
 for _command in (
     *(info.info, check.check, fold.fold, detect.detect, classify.classify, run.run),
-    *(record.record, verify.verify),
+    *(record.record, verify.verify, train.train, evaluate.evaluate, calibrate.calibrate),
 ):
     main.add_command(_command)

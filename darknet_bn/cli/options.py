@@ -128,13 +128,21 @@ def model(command: Command) -> Command:
 
 def model_and_fixture(command: Command) -> Command:
     """As `model`, with a last argument ``fixture``."""
+    return _model_and(command, "fixture", "the fixture")
 
+
+def model_and_data(command: Command) -> Command:
+    """As `model`, with a last argument ``data``."""
+    return _model_and(command, "data", "the data")
+
+
+def _model_and(command: Command, last: str, what: str) -> Command:
     def split(names: Sequence[str]) -> tuple[Sequence[str], dict[str, str]]:
         if len(names) < 2:
-            raise click.UsageError("the model and the fixture are both needed")
-        return names[:-1], {"fixture": names[-1]}
+            raise click.UsageError(f"the model and {what} are both needed")
+        return names[:-1], {last: names[-1]}
 
-    return _model(command, "CFG [WEIGHTS] FIXTURE", split)
+    return _model(command, f"CFG [WEIGHTS] {last.upper()}", split)
 
 
 def model_and_input(command: Command) -> Command:

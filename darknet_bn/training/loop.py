@@ -69,6 +69,7 @@ def train(
     *,
     iterations: int | None = None,
     epochs: float | None = None,
+    average: float | None = None,
 ) -> Iterator[Progress]:
     """Train a model with a data set, batch by batch.
 
@@ -87,6 +88,8 @@ def train(
         ``max_batches`` of ``[net]``.
     epochs : float, optional
         Instead, until the data set has been taken so often.
+    average : float, optional
+        The running average of the loss to go on from.
 
     Yields
     ------
@@ -104,7 +107,6 @@ def train(
     if len(examples) < steps:
         raise TrainingError("there is nothing to train with", found=f"{len(examples)} examples")
     last = _last(state, len(examples), images, iterations, epochs)
-    average: float | None = None
     begun, first = time.monotonic(), state.iteration
     while state.iteration < last:
         size = training_size(state.model, state.iteration, last, state.seed)

@@ -1,0 +1,165 @@
+"""``darknet-bn calibrate``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import numpy as np
+
+import darknet_bn as dn
+from darknet_bn.arrays import F32
+from darknet_bn.batches import Batches, picture_batches
+from darknet_bn.calibrate import CalibratedLayer, Method
+from darknet_bn.cli import options, output, pictures, progress, tables
+from darknet_bn.data.lists import load_list
+from darknet_bn.evaluation import own_fit_for_tests
+from darknet_bn.files import write_files
+from darknet_bn.images import require_pillow
+from darknet_bn.prepare import Fit
+from darknet_bn.weights import write_weights
+
+_BATCH = 8
+_HEADINGS = ("layer", "section", "channels", "mean shift / sigma", "variance new / old")
+_WORDS = {"layerwise": "layer by layer", "one-pass": "in one pass"}
+
+
+@click.command(short_help="Compute the statistics of batch norm anew from pictures.")
+@options.model_and_data
+@options.out("Where the weights go: OUT.weights.  The cfg stays as it is.")
+@click.option(
+    "--method",
+    type=click.Choice(list(_WORDS)),
+    help="Give each layer what it sees in inference, one after the other; or let all use the "
+    "statistics of each batch as in training.  [default: layerwise, unless that is too much work]",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=_BATCH,
+    show_default=True,
+    help="How many pictures to compute at once.",
+)
+@click.option(
+    "--images", type=click.IntRange(min=1), help="Use so many, evenly spaced.  [default: all]"
+)
+@click.option(
+    "--list",
+    "key",
+    type=click.Choice(["train", "valid"]),
+    default="train",
+    show_default=True,
+    help="Which list of a .data file to use.",
+)
+@options.fit("letterbox", "stretch", "crop")
+@options.json
+def calibrate(
+    source: options.Source,
+    data: str,
+    out: str,
+    force: bool,
+    method: Method | None,
+    batch: int,
+    images: int | None,
+    key: str,
+    fit: Fit | None,
+    as_json: bool,
+) -> None:
+    """Compute the statistics of batch norm anew from pictures.
+
+    For weights whose rolling statistics do not fit any more: those were averaged, pruned or
+    quantised, or the pictures are of another kind now.  DATA is a picture, a folder, a pattern
+    such as 'photos/*.jpg', a .data file of Darknet, or an .npz with arrays x and y.  The weights
+    themselves stay.
+
+    Example: darknet-bn calibrate yolov3.cfg yolov3.weights photos -o yolov3-calibrated
+    """
+    target = options.without_suffix(out, ".weights") + ".weights"
+    options.require_free([target], force=force)
+    model = source.load_for_pictures()
+    way = fit or own_fit_for_tests(model)
+    batches = _batches(model, data, batch, images, key, way)
+    bars: list[progress.Bar] = []
+
+    def tell(done: int, of: int) -> None:
+        if not bars:
+            bars.append(progress.Bar("calibrating", of))
+        bars[0].step()
+
+    try:
+        calibrated, report = dn.calibrate(model, batches, method=method, tell=tell)
+    finally:
+        for each in bars:
+            each.hide()
+    write_files(
+        {
+            Path(target): lambda stream: write_weights(
+                stream, calibrated.header, calibrated.network, calibrated.params
+            )
+        }
+    )
+    if as_json:
+        output.as_json(
+            output.about(model, source.cfg, source.weights)
+            | {"data": data, "fit": way, "method": report.method, "images": report.images}
+            | {"batch": batch, "work": report.work, "layers": report.layers}
+            | {"written": {"weights": target}}
+        )
+        return
+    output.text(output.dialect(model))
+    if not _is_array(data):
+        output.text(output.fit(model, way, given=fit is not None))
+    moved = [row for row in report.layers if row.reason is None]
+    for line in tables.aligned([_HEADINGS, *map(_cells, moved)], "><>>>"):
+        output.text(line)
+    for row in report.layers:
+        if row.reason is not None:
+            output.text(f"layer {row.layer} [{row.section}] keeps its statistics: {row.reason}")
+    many = f"{report.images} image{'s' * (report.images != 1)}"
+    output.text(
+        f"calibrated: {len(moved)} of {len(report.layers)} batch norms, {_WORDS[report.method]}, "
+        f"with {many} in batches of {batch}"
+    )
+    output.text(f"written: {output.printable(target)}; the cfg stays as it is")
+
+
+def _cells(row: CalibratedLayer) -> tuple[str, ...]:
+    ratio = f"{row.variance_ratio_min:#.3g} to {row.variance_ratio_max:#.3g}"
+    return f"{row.layer}", row.section, f"{row.channels}", f"{row.mean_shift:#.3g}", ratio
+
+
+def _is_array(data: str) -> bool:
+    return data.lower().endswith(".npz")
+
+
+def _batches(
+    model: dn.Model, data: str, batch: int, images: int | None, key: str, fit: Fit
+) -> Batches:
+    """Return the inputs that a command line names."""
+    if _is_array(data):
+        examples = dn.load_dataset(data, model, train=False)
+        chosen = _some(len(examples), images)
+        rng = np.random.default_rng(0)  # nothing is random where nothing is augmented
+
+        def load(numbers: range) -> F32:
+            x, _ = examples.batch(
+                [chosen[number] for number in numbers], rng, shape=model.network.input
+            )
+            return x
+
+        return Batches(len(chosen), batch, load)
+    require_pillow()
+    if os.path.isfile(data) and not pictures.may_be(data):
+        paths: Sequence[str] = [entry.path for entry in load_list(dn.load_data(data), key)]
+    else:
+        paths = pictures.find([data]).paths
+    return picture_batches(model, [paths[each] for each in _some(len(paths), images)], batch, fit)
+
+
+def _some(count: int, wanted: int | None) -> list[int]:
+    """Return so many numbers below ``count``, evenly spaced; all where no more are wanted."""
+    if wanted is None or wanted >= count:
+        return list(range(count))
+    return [number * count // wanted for number in range(wanted)]

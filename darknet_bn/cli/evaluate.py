@@ -1,0 +1,191 @@
+"""``darknet-bn evaluate``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+import darknet_bn as dn
+from darknet_bn.classification import class_layer
+from darknet_bn.cli import options, output, progress, tables
+from darknet_bn.detection.boxes import heads_of
+from darknet_bn.evaluation import own_fit_for_tests
+from darknet_bn.images import require_pillow
+from darknet_bn.layers.head import Head
+from darknet_bn.prepare import Fit
+
+_TOP, _BATCH = 5, 8
+_IOU, _THRESHOLD, _NMS = 0.5, 0.25, 0.45
+
+
+@click.command(short_help="Measure a model on labelled pictures: mAP, or accuracy.")
+@options.model_and_data
+@click.option(
+    "--names",
+    "names_file",
+    metavar="FILE",
+    help="The names of the classes, one a line, if not those that DATA names.",
+)
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    help="Of classifiers: among how many classes the true one may be.  "
+    f"[default: top= of DATA, else {_TOP}]",
+)
+@click.option(
+    "--points",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of detectors: 0 for the area under the curve, 11 for PASCAL VOC 2007, 101 for COCO.",
+)
+@options.part(
+    "--iou-thresh", f"{_IOU}", "Of detectors: a box is right if it overlaps more than this."
+)
+@options.part("--thresh", f"{_THRESHOLD}", "Of detectors: count what is more probable than this.")
+@options.part(
+    "--nms", f"{_NMS}", "Of detectors: how much boxes of a class may overlap; 0 keeps all."
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=_BATCH,
+    show_default=True,
+    help="How many pictures to compute at once.",
+)
+@options.fit("letterbox", "stretch", "crop")
+@options.json
+def evaluate(
+    source: options.Source,
+    data: str,
+    names_file: str | None,
+    top: int | None,
+    points: int,
+    iou_thresh: float | None,
+    thresh: float | None,
+    nms: float | None,
+    batch: int,
+    fit: Fit | None,
+    as_json: bool,
+) -> None:
+    """Measure a model on labelled pictures.
+
+    DATA is a .data file of Darknet, whose list of pictures in valid= is taken, or an .npz with
+    arrays x and y.  Of a detector, prints the average precision of each class as 'detector map' of
+    AlexeyAB's computes it, and their mean, mAP; of a classifier, how often the class is the most
+    probable one, and among the first.
+
+    Example: darknet-bn evaluate yolov3-tiny.cfg yolov3-tiny.weights coco.data --points 101
+    """
+    is_array = data.lower().endswith(".npz")
+    if not is_array:
+        require_pillow()
+    model = source.load_for_pictures()
+    dataset = dn.load_dataset(data, model, train=False)
+    names = options.ClassNames(names_file, None if is_array else dn.load_data(data))
+    classes = names.fit(_classes(model))
+    way = fit or own_fit_for_tests(model)
+    with progress.bar("evaluating", -(-len(dataset) // batch)) as step:
+        report = dn.evaluate(
+            model,
+            dataset,
+            top=top or (names.data.top if names.data is not None else None) or _TOP,
+            points=points,
+            iou_threshold=_IOU if iou_thresh is None else iou_thresh,
+            threshold=_THRESHOLD if thresh is None else thresh,
+            overlap=_NMS if nms is None else nms,
+            fit=way,
+            batch=batch,
+            after_batch=step,
+        )
+    if as_json:
+        facts = output.about(model, source.cfg, source.weights) | {"data": data}
+        facts |= {} if is_array else {"fit": way}
+        output.as_json(facts | _facts(report, classes))
+        return
+    output.text(output.dialect(model))
+    if not is_array:
+        output.text(output.fit(model, way, given=fit is not None))
+    output.text(f"data: {output.printable(dataset.describe())}")
+    if isinstance(report, dn.Accuracy):
+        lines = _accuracy_lines(report, classes)
+    else:
+        lines = _precision_lines(report, classes)
+    for line in lines:
+        output.text(line)
+
+
+def _classes(model: dn.Model) -> int:
+    """Return how many classes a network tells."""
+    if any(isinstance(node.layer, Head) for node in model.network.nodes):
+        return next(iter(heads_of(model.network).values())).classes
+    return model.network.nodes[class_layer(model.network)].y.size
+
+
+def _facts(report: dn.AveragePrecision | dn.Accuracy, names: Sequence[str]) -> dict[str, Any]:
+    """Return a report for JSON, with the name of each class."""
+    classes = [{"name": names[each.class_id]} | asdict(each) for each in report.classes]
+    return asdict(report) | {"classes": classes}
+
+
+def _precision_lines(report: dn.AveragePrecision, names: Sequence[str]) -> Iterator[str]:
+    shown = [
+        each
+        for each in report.classes
+        if each.truths or each.true_positives or each.false_positives
+    ]
+    rows = [
+        (
+            output.printable(names[each.class_id]),
+            _percent(each.average_precision) if each.truths else "-",
+            f"{each.truths}",
+            f"{each.true_positives}",
+            f"{each.false_positives}",
+        )
+        for each in shown
+    ]
+    yield from tables.aligned([("class", "AP %", "truths", "right", "wrong"), *rows], "<>>>>")
+    rest = len(report.classes) - len(shown)
+    if rest:
+        yield f"{rest} other class{'es' * (rest != 1)} with no truth, and nothing found"
+    yield (
+        f"over {report.threshold:g}: precision {report.precision:.2f}, recall {report.recall:.2f}, "
+        f"F1 {report.f1:.2f}; {report.true_positives} right, {report.false_positives} wrong, "
+        f"{report.false_negatives} missed; average IoU {_percent(report.average_iou)} %"
+    )
+    curve = f"{report.points} points" if report.points else "area under the curve"
+    present = sum(each.truths > 0 for each in report.classes)
+    over = f"{len(report.classes)} class{'es' * (len(report.classes) != 1)}"
+    line = f"mAP@{report.iou_threshold:.2f}: {_percent(report.mean)} % over {over} ({curve})"
+    if present < len(report.classes):
+        line += f"; {_percent(report.mean_of_present)} % over the {present} with a truth"
+    yield line
+
+
+def _accuracy_lines(report: dn.Accuracy, names: Sequence[str]) -> Iterator[str]:
+    shown = [each for each in report.classes if each.images]
+    best = f"top {report.top}"
+    rows = [
+        (
+            output.printable(names[each.class_id]),
+            f"{each.images}",
+            _percent(each.top_1 / each.images),
+            _percent(each.top_k / each.images),
+        )
+        for each in shown
+    ]
+    yield from tables.aligned([("class", "images", "top 1 %", f"{best} %"), *rows], "<>>>")
+    rest = len(report.classes) - len(shown)
+    if rest:
+        yield f"{rest} other class{'es' * (rest != 1)} with no image"
+    yield (
+        f"accuracy: top 1 {_percent(report.top_1)} %, {best} {_percent(report.top_k)} % "
+        f"of {report.images} image{'s' * (report.images != 1)}"
+    )
+
+
+def _percent(part: float) -> str:
+    return f"{100 * part:.2f}"

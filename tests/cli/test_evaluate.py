@@ -1,0 +1,146 @@
+"""The command evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from labelled import NAMES, box_set, class_set
+
+import darknet_bn as dn
+
+from .conftest import FIXTURES, Cli
+
+CLASSIFIER = FIXTURES / "layers" / "avgpool_softmax" / "model"
+FIVE = ("ant", "bee", "crab", "dog", "elk")
+
+
+@pytest.fixture
+def boxes(tiny: Path, tmp_path: Path) -> Path:
+    """A ``.data`` file of pictures with what the tiny model finds in the first as its labels."""
+    model = dn.load(f"{tiny}.cfg", f"{tiny}.weights")
+    box_set(tmp_path, {})
+    im = dn.load_image(tmp_path / f"{NAMES[0]}.png")
+    (found,) = dn.detections(model, dn.prepare(im, model), image_sizes=im.shape[1:], threshold=0.3)
+    inside = [each for each in found if min(each.box[:2]) > 0 and max(each.box[:2]) < 1]
+    rows = [(0, *each.box) for each in inside if each.class_id == 0][:3]
+    assert len(rows) == 3
+    return box_set(tmp_path, {NAMES[0]: rows})
+
+
+def report_of(stem: Path, data: Path, **options: Any) -> Any:
+    model = dn.load(f"{stem}.cfg", f"{stem}.weights")
+    return dn.evaluate(model, dn.load_dataset(data, model, train=False), **options)
+
+
+def test_a_detector(cli: Cli, tiny: Path, boxes: Path) -> None:
+    report = report_of(tiny, boxes)
+    cat, dog = report.classes
+    answer = cli("evaluate", tiny, boxes)
+    assert (answer.code, answer.err) == (0, "")
+    dialect, fit, data, headings, *rows, over, mean = answer.out.splitlines()
+    assert dialect.startswith("dialect: ")
+    assert fit.startswith("input: letterboxed to 64 x 64 (as ")
+    assert data == "data: valid.txt: 3 pictures, 2 of them without boxes; 3 boxes of 2 classes"
+    assert headings.split() == ["class", "AP", "%", "truths", "right", "wrong"]
+    assert 0 < cat.average_precision < 1
+    counts = (3, cat.true_positives, cat.false_positives)
+    assert [row.split() for row in rows] == [
+        ["cat", f"{100 * cat.average_precision:.2f}", *map(str, counts)],
+        ["dog", "-", "0", "0", f"{dog.false_positives}"],
+    ]
+    assert over == (
+        f"over 0.25: precision {report.precision:.2f}, recall {report.recall:.2f}, "
+        f"F1 {report.f1:.2f}; {report.true_positives} right, {report.false_positives} wrong, "
+        f"{report.false_negatives} missed; average IoU {100 * report.average_iou:.2f} %"
+    )
+    half = 100 * cat.average_precision / 2
+    assert mean == (
+        f"mAP@0.50: {half:.2f} % over 2 classes (area under the curve); {2 * half:.2f} % over the "
+        "1 with a truth"
+    )
+
+
+def test_options_of_a_detector(cli: Cli, tiny: Path, boxes: Path) -> None:
+    words = ("--points", 11, "--iou-thresh", 0.8, "--thresh", 0.6, "--nms", 0.3, "--batch", 2)
+    facts = cli("evaluate", tiny, boxes, *words, "--stretch", "--json").json
+    report = report_of(
+        tiny, boxes, points=11, iou_threshold=0.8, threshold=0.6, overlap=0.3, fit="stretch"
+    )
+    assert facts["fit"] == "stretch"
+    assert (facts["points"], facts["iou_threshold"], facts["threshold"]) == (11, 0.8, 0.6)
+    # A batch of another size is multiplied in another order.
+    assert facts["mean"] == pytest.approx(report.mean, rel=1e-4)
+    assert facts["pairs"] == report.pairs
+    assert [each["name"] for each in facts["classes"]] == ["cat", "dog"]
+    assert facts["classes"][0]["truths"] == 3
+
+
+def test_classes_without_anything_are_counted_only(cli: Cli, tiny: Path, boxes: Path) -> None:
+    answer = cli("evaluate", tiny, boxes, "--thresh", 1)
+    assert "1 other class with no truth, and nothing found" in answer.out.splitlines()
+    assert "dog" not in answer.out
+
+
+def test_a_classifier(cli: Cli, tmp_path: Path) -> None:
+    model = dn.load(f"{CLASSIFIER}.cfg", f"{CLASSIFIER}.weights")
+    data = class_set(tmp_path, FIVE, ("elk", "bee", "elk"))
+    report = report_of(CLASSIFIER, data, top=2)
+    assert model.network.nodes[-1].y.size == 5
+    answer = cli("evaluate", CLASSIFIER, data)
+    assert (answer.code, answer.err) == (0, "")
+    _, fit, told, headings, *rows, rest, total = answer.out.splitlines()
+    assert fit.startswith("input: scaled and cropped to ")
+    assert told == "data: valid.txt: 3 pictures of 5 classes"
+    assert headings.split("  ") == ["class", "images", "top 1 %", "top 2 %"]
+    assert [row.split()[:2] for row in rows] == [["bee", "1"], ["elk", "2"]]
+    assert rest == "3 other classes with no image"
+    assert total == (
+        f"accuracy: top 1 {100 * report.top_1:.2f} %, top 2 {100 * report.top_k:.2f} % of 3 images"
+    )
+    facts = cli("evaluate", CLASSIFIER, data, "--json", "--top", 5).json
+    assert (facts["top"], facts["top_k"], facts["fit"]) == (5, 1.0, "crop")
+    assert [each["images"] for each in facts["classes"]] == [0, 1, 0, 0, 2]
+
+
+def test_arrays(cli: Cli, tmp_path: Path) -> None:
+    model = dn.load(f"{CLASSIFIER}.cfg", f"{CLASSIFIER}.weights")
+    x = np.random.default_rng(2).integers(0, 256, (4, *model.network.input.dims), np.uint8)
+    np.savez(tmp_path / "set.npz", x=x, y=np.array([0, 1, 2, 4]))
+    (tmp_path / "five.names").write_text("\n".join(FIVE))
+    answer = cli("evaluate", CLASSIFIER, tmp_path / "set.npz", "--names", tmp_path / "five.names")
+    assert answer.code == 0
+    assert "input:" not in answer.out
+    assert "crab" in answer.out
+    facts = cli("evaluate", CLASSIFIER, tmp_path / "set.npz", "--json").json
+    assert "fit" not in facts
+    assert [each["name"] for each in facts["classes"]][:2] == ["class 0", "class 1"]
+    report = report_of(CLASSIFIER, tmp_path / "set.npz")
+    assert (facts["top_1"], facts["top_k"]) == (report.top_1, report.top_k)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ((), 2, "the model and the data are both needed"),
+        (("missing.data",), 1, "missing.data: cannot be read"),
+        (("set.data", "--points", 1), 1, "needs more points"),
+        (("set.data", "--iou-thresh", 2), 2, "it must be from 0 to 1"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(
+    cli: Cli,
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[object, ...],
+    code: int,
+    message: str,
+) -> None:
+    box_set(tmp_path, {})
+    monkeypatch.chdir(tmp_path)
+    answer = cli("evaluate", tiny, *words)
+    assert (answer.code, answer.out) == (code, "")
+    assert message in answer.err

@@ -1,0 +1,234 @@
+"""``darknet-bn train``: what it writes, says and refuses; breaking off and going on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+import darknet_bn as dn
+from darknet_bn.cli import main
+from darknet_bn.cli.train import progress_text
+from darknet_bn.training import Progress
+
+CFG = """[net]
+batch=4
+inputs=6
+learning_rate=0.1
+max_batches=12
+[connected]
+output=8
+batch_normalize=1
+activation=leaky
+[connected]
+output=3
+activation=linear
+[softmax]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A net and a data set of ten examples, in the working directory."""
+    (tmp_path / "net.cfg").write_text(CFG)
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "data.npz", x=rng.random((10, 6), np.float32), y=np.arange(10) % 3)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["train", *map(str, arguments)])
+
+
+def rows(path: Path) -> Sequence[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_it_writes_weights_log_and_chart(folder: Path) -> None:
+    result = run("net.cfg", "data.npz")
+    assert result.exit_code == 0, result.output
+    assert "data: 10 examples; training begins" in result.output
+    assert "trained: 12 iterations, 48 images; loss " in result.output
+    assert "written: net.weights, net_log.csv, net_chart.svg" in result.output
+    assert dn.load("net.cfg", "net.weights").header.seen == 48
+    log = rows(folder / "net_log.csv")
+    assert [int(row["iteration"]) for row in log] == list(range(1, 13))
+    assert float(log[-1]["epoch"]) == 4.8
+    assert {float(row["rate"]) for row in log} == {0.1}
+    ET.parse(folder / "net_chart.svg")
+
+
+def test_checkpoints_of_every_epoch(folder: Path) -> None:
+    run("net.cfg", "data.npz")
+    names = {path.name for path in folder.glob("net_*.weights")}
+    assert names == {f"net_{epoch}.weights" for epoch in (1, 2, 3, 4)}
+
+
+def test_alexeyabs_names(folder: Path) -> None:
+    result = run("net.cfg", "data.npz", "--dialect", "alexeyab", "--iterations", 100)
+    assert "written: net_final.weights" in result.output
+    assert (folder / "net_last.weights").exists()
+
+
+def test_the_weights_of_a_broken_off_training_go_on(folder: Path) -> None:
+    run("net.cfg", "data.npz", "--iterations", 12)
+    whole = (folder / "net.weights").read_bytes()
+    os.remove(folder / "net.weights")
+    run("net.cfg", "data.npz", "--iterations", 5)
+    first = rows(folder / "net_log.csv")
+    os.rename("net.weights", "half.weights")
+    os.rename("net.weights.state", "half.weights.state")
+    result = run("net.cfg", "data.npz", "half.weights")
+    assert "training goes on behind iteration 5" in result.output
+    assert (folder / "net.weights").read_bytes() == whole
+    log = rows(folder / "net_log.csv")
+    assert [int(row["iteration"]) for row in log] == list(range(1, 13))
+    assert log[:5] == first
+
+
+def test_clear_counts_anew(folder: Path) -> None:
+    run("net.cfg", "data.npz", "--iterations", 5)
+    result = run("net.cfg", "data.npz", "net.weights", "--clear", "--force", "--iterations", 3)
+    assert "training begins" in result.output
+    assert dn.load("net.cfg", "net.weights").header.seen == 12
+
+
+def test_epochs_and_batch(folder: Path) -> None:
+    result = run("net.cfg", "data.npz", "--epochs", 2, "--batch", 10)
+    assert "trained: 2 iterations, 20 images" in result.output
+
+
+def test_seeds(folder: Path) -> None:
+    found = []
+    for seed in (0, 1, 0):
+        run("net.cfg", "data.npz", "--seed", seed, "--force")
+        found.append((folder / "net.weights").read_bytes())
+    assert found[0] == found[2]
+    assert found[0] != found[1]
+
+
+def test_another_folder(folder: Path) -> None:
+    (folder / "out").mkdir()
+    result = run("net.cfg", "data.npz", "-o", "out", "--json")
+    answer = json.loads(result.output)
+    assert answer["iteration"] == 12
+    assert answer["written"]["weights"] == os.path.join("out", "net.weights")
+    assert (folder / "out/net.weights").exists()
+    assert not list(folder.glob("net*.weights"))
+
+
+class TestRefused:
+    def test_weights_that_are_there(self, folder: Path) -> None:
+        run("net.cfg", "data.npz")
+        before = (folder / "net.weights").read_bytes()
+        result = run("net.cfg", "data.npz")
+        assert result.exit_code == 1
+        assert result.output.count("\n") == 1
+        assert "net.weights: the file exists already; --force replaces it" in result.output
+        assert (folder / "net.weights").read_bytes() == before
+
+    def test_iterations_and_epochs(self, folder: Path) -> None:
+        result = run("net.cfg", "data.npz", "--iterations", 2, "--epochs", 1)
+        assert result.exit_code == 2
+        assert "exclude each other" in result.output
+
+    def test_a_folder_that_is_not_there(self, folder: Path) -> None:
+        result = run("net.cfg", "data.npz", "-o", "nowhere")
+        assert result.exit_code == 1
+        assert "nowhere: there is no such folder" in result.output
+
+    def test_no_end(self, folder: Path) -> None:
+        (folder / "net.cfg").write_text(CFG.replace("max_batches=12\n", ""))
+        result = run("net.cfg", "data.npz")
+        assert result.exit_code == 1
+        assert "nothing says when training ends" in result.output
+
+    def test_a_state_of_another_model(self, folder: Path) -> None:
+        run("net.cfg", "data.npz", "--iterations", 3)
+        np.savez(folder / "net.weights.state", about="no JSON")
+        os.rename("net.weights.state.npz", "net.weights.state")
+        result = run("net.cfg", "data.npz", "net.weights", "--force")
+        assert result.exit_code == 1
+        assert "net.weights.state: this is no state of training" in result.output
+
+    def test_a_hostile_state(self, folder: Path) -> None:
+        run("net.cfg", "data.npz", "--iterations", 3)
+        with np.load(folder / "net.weights.state") as archive:
+            arrays = dict(archive)
+        for name, array in (
+            ("updates/0/weights", np.zeros((9, 9), np.float32)),
+            ("updates/7/weights", np.zeros(3, np.float32)),
+            ("updates/0/../x", np.zeros(3, np.float32)),
+            ("updates/0/weights", np.array([{}], object)),
+        ):
+            with open("net.weights.state", "wb") as stream:
+                np.savez(stream, **{**arrays, name: array})
+            result = run("net.cfg", "data.npz", "net.weights", "--force")
+            assert result.exit_code == 1, name
+            assert result.output.count("\n") == 1
+            assert "net.weights.state" in result.output
+
+
+def test_a_loss_that_is_no_number_saves_what_was_before(folder: Path) -> None:
+    (folder / "net.cfg").write_text(CFG.replace("0.1", "1e25"))
+    result = run("net.cfg", "data.npz")
+    assert result.exit_code == 1
+    assert "the loss is no finite number" in result.output
+    assert (folder / "net.backup").exists()
+    assert not (folder / "net.weights").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent as on POSIX systems")
+def test_ctrl_c_saves_and_stops(folder: Path) -> None:
+    (folder / "net.cfg").write_text(CFG.replace("max_batches=12", "max_batches=1000000"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "darknet_bn", "train", "net.cfg", "data.npz"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    log = folder / "net_log.csv"
+    for _ in range(600):
+        if log.exists() and len(log.read_text().splitlines()) > 20:
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "stopped behind iteration" in errors
+    assert "Traceback" not in errors
+    model = dn.load("net.cfg", "net.backup")
+    state = dn.load_checkpoint(model, "net.backup")
+    assert state is not None
+    assert state.iteration == int(rows(log)[-1]["iteration"])
+
+
+def test_the_line_of_progress() -> None:
+    state = dn.train_state(dn.load(CFG.encode(), None))
+    now = Progress(state, 7, 1.25, 0.5, 0.75, 0.1, 123.4, 3725.0, False)
+    assert progress_text(now) == (
+        "7: loss 0.5000, average 0.7500, rate 0.1, 123.4 images/s, epoch 1.25, 1:02:05 left"
+    )
+
+
+def test_help_names_the_command() -> None:
+    result = CliRunner().invoke(main, ["train", "--help"])
+    command = main.commands["train"]
+    assert "Example: darknet-bn train " in (command.help or "")
+    for param in command.params:
+        assert isinstance(param, click.Argument) or param.help, param.name
+    assert "Ctrl-C saves, and stops" in " ".join(result.output.split())
