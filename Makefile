@@ -2,7 +2,7 @@
 PYTHON ?= .venv/bin/python
 SHARED ?= ../shared
 
-.PHONY: check test golden bench
+.PHONY: check test golden digits bench
 
 check:
 	$(PYTHON) -m ruff format .
@@ -17,7 +17,11 @@ golden:
 	$(PYTHON) tools/make_fixtures.py tiny
 	$(PYTHON) tools/make_fixtures.py copy $(SHARED)/golden
 
+digits:
+	$(PYTHON) tools/train_digits.py
+
 bench:
 	$(PYTHON) tools/bench.py forward $(SHARED)/models/yolov3-tiny/yolov3-tiny.cfg $(SHARED)/models/yolov3-tiny/yolov3-tiny.weights
 	$(PYTHON) tools/bench.py forward $(SHARED)/cfg/pjreddie/yolov3.cfg
 	$(PYTHON) tools/bench.py fold $(SHARED)/cfg/pjreddie/yolov3.cfg
+	$(PYTHON) tools/bench.py train

@@ -20,7 +20,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 DOG = "images/dog.jpg"
 # The last digits of errors depend on the order in which a processor's BLAS adds up.
-NOISE = re.compile(r"\d(\.\d+)?e-0\d|worst is layer \d+")
+NOISE = re.compile(r"\d(\.\d+)?e-0\d|worst is layer \d+|loss [\d.]+")
 
 
 def shown_commands() -> list[tuple[str, str]]:
@@ -37,7 +37,7 @@ def shown_commands() -> list[tuple[str, str]]:
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that looks like the repository to the commands, and may be written to."""
     (tmp_path / "tests").mkdir()
-    for folder in ("tiny", "layers/conv_basic"):
+    for folder in ("tiny", "digits", "layers/conv_basic"):
         shutil.copytree(ROOT / "tests" / "fixtures" / folder, tmp_path / "tests/fixtures" / folder)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -89,13 +89,17 @@ def test_commands_on_pictures_print_what_is_shown(downloads: Path) -> None:
 def test_the_first_line_folds_and_verifies(checkout: Path) -> None:
     line = next(line for line in README.splitlines() if "darknet-bn fold" in line)
     calls = re.findall(r"darknet-bn (\w+ .*?)(?: &&|$)", line)
-    assert len(calls) == 2
-    for call in calls * 2:  # the line works a second time too
-        assert CliRunner().invoke(main, call.split()).exit_code == 0
+    assert [call.split()[0] for call in calls] == ["fold", "verify", "evaluate", "evaluate"]
+    for _ in range(2):  # the line works a second time too
+        answers = [CliRunner().invoke(main, call.split()) for call in calls]
+        assert [answer.exit_code for answer in answers] == [0] * 4
+        before, after = (answer.output.splitlines()[-1] for answer in answers[2:])
+        assert before == after
+        assert "top 1 98.33 %" in after
 
 
 def test_python_runs(checkout: Path) -> None:
-    code, _ = BLOCKS
+    code, *_ = BLOCKS
     names: dict[str, object] = {}
     exec(code, names)
     assert (checkout / "folded.weights").exists()
@@ -103,10 +107,20 @@ def test_python_runs(checkout: Path) -> None:
 
 
 def test_python_on_pictures_runs(downloads: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    _, code = BLOCKS
+    _, code, _ = BLOCKS
     exec(code, {})
     assert capsys.readouterr().out.startswith("dog 56% at 129, 187\ntruck 55% at 533, 95\n")
     assert dn.load_image("found.jpg").shape == (3, 576, 768)
+
+
+def test_python_that_trains_runs(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, _, code = BLOCKS
+    names: dict[str, object] = {}
+    exec(code, names)
+    losses = [float(line.split()[1][:-1]) for line in capsys.readouterr().out.splitlines()]
+    assert len(losses) == 10
+    assert losses[-1] < losses[0]
+    assert isinstance(names["trained"], dn.Model)
 
 
 @pytest.mark.filterwarnings("ignore::darknet_bn.DarknetWarning")
