@@ -111,7 +111,7 @@ def train(names: tuple[str, ...], rounds: int) -> None:
     program = str(Path(__file__).with_name("bench_train.py"))
     names = names or tuple(cases())
     asked = {name: _Engine(program, name, *names) for name in ("darknet_bn", "torch")}
-    click.echo(f"{THREADS} threads, BLAS {_blas()}, median of {rounds} medians of 5")
+    click.echo(f"{THREADS} threads, BLAS {_blas()}, median of {rounds} medians")
     click.echo(f"  {'case':<26}{'ours, ms':>10}{'PyTorch':>10}   ours / PyTorch")
     for name in names:
         times: dict[str, list[float]] = {engine: [] for engine in asked}

@@ -6,6 +6,7 @@ Everything may be float64 as well as float32.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -104,11 +105,10 @@ def input_delta(delta: F32, weights: F32, geometry: ConvGeometry, out: F32) -> N
         Convolution(filters, None, turned, None, delta.shape[1:])(delta, out)
         return
     n, f, oh, ow = delta.shape
-    (c, h, w), k, g = in_shape, geometry.size, geometry.groups
+    c, k, g = in_shape[0], geometry.size, geometry.groups
     taps = c * k * k
     matrix = np.ascontiguousarray(weights.reshape(g, f // g, -1).swapaxes(1, 2))
     deltas = delta.reshape(n, f, oh * ow)
-    edge = geometry.pad * geometry.dilation
     large = worth_sharing(n * oh * ow * weights.size, 2 * n * oh * ow * taps + out.size)
     fitting = max(1, _WINDOWS // (taps * oh * ow))
     images = min(fitting, -(-n // workers().count) if large else n)
@@ -119,16 +119,13 @@ def input_delta(delta: F32, weights: F32, geometry: ConvGeometry, out: F32) -> N
         columns = workers().scratch(taps * m * oh * ow, "columns", delta.dtype)
         products = columns.reshape(g, -1, m * oh * ow)
         np.matmul(matrix, given.reshape(g, f // g, -1), out=products)
-        padded = padded_for(geometry, (c, m, h, w), (oh, ow), delta.dtype)
-        col2im_cpu(columns.reshape(c, k, k, m, oh, ow), geometry, padded)
-        inside = padded[..., edge : edge + h, edge : edge + w]
-        np.copyto(out[some], inside.swapaxes(0, 1))
+        col2im_cpu(columns.reshape(c, k, k, m, oh, ow), geometry, out[some])
 
     workers().run(task, pieces(n, images))
 
 
 def col2im_cpu(columns: F32, geometry: ConvGeometry, out: F32) -> None:
-    """Add to each pixel what all windows have at its place.
+    """Add up for each pixel what all windows have at its place, in this thread.
 
     Parameters
     ----------
@@ -136,21 +133,81 @@ def col2im_cpu(columns: F32, geometry: ConvGeometry, out: F32) -> None:
         What each tap adds, for the windows of m images.
     geometry : ConvGeometry
         ``groups`` plays no part.
-    out : float32 array (c, m, h', w')
-        The images with their padding.
+    out : float32 array (m, c, h, w)
+        The images; overwritten.
 
     Notes
     -----
-    C: ``col2im_cpu`` in ``src/col2im.c``, and AlexeyAB's ``col2im_cpu_ext``.
+    C: ``col2im_cpu`` in ``src/col2im.c``, and AlexeyAB's ``col2im_cpu_ext``.  With a stride, the
+    sums of each residue are a plane of their own at first, so that what lies side by side in the
+    columns stays so.
     """
-    k, (oh, ow), step = geometry.size, columns.shape[4:], geometry.dilation
-    high, wide = geometry.stride_y, geometry.stride_x
+    c, k, _, m, oh, ow = columns.shape
+    h, w = out.shape[2:]
+    down, across = (
+        _Axis(stride, geometry.pad * geometry.dilation, geometry.dilation, k, windows_, size)
+        for stride, windows_, size in (
+            (geometry.stride_y, oh, h),
+            (geometry.stride_x, ow, w),
+        )
+    )
+    shape = (down.planes, across.planes, c, m, down.room, across.room)
+    planes = workers().scratch(math.prod(shape), "planes", columns.dtype).reshape(shape)
+    planes.fill(0)
     for row in range(k):
-        down = slice(row * step, row * step + (oh - 1) * high + 1, high)
+        y, first = down.place(row)
         for column in range(k):
-            x = column * step
-            pixels = out[..., down, x : x + (ow - 1) * wide + 1 : wide]
-            np.add(pixels, columns[:, row, column], out=pixels)
+            x, start = across.place(column)
+            sums = planes[y, x, :, :, first : first + oh, start : start + ow]
+            np.add(sums, columns[:, row, column], out=sums)
+    images = out.swapaxes(0, 1)
+    if down.planes < down.stride or across.planes < across.stride:
+        out.fill(0)  # no tap reaches the others
+    for y in range(down.planes):
+        for x in range(across.planes):
+            (to_y, from_y), (to_x, from_x) = down.inside(y), across.inside(x)
+            np.copyto(images[:, :, to_y, to_x], planes[y, x, :, :, from_y, from_x])
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """How pixels lie along one axis, in planes of those that are a stride apart.
+
+    Attributes
+    ----------
+    stride, edge, dilation, taps, windows, size : int
+        The edge is the padding in pixels.
+    """
+
+    stride: int
+    edge: int
+    dilation: int
+    taps: int
+    windows: int
+    size: int
+
+    @property
+    def planes(self) -> int:
+        """How many planes there are: up to the last that a tap adds to."""
+        return 1 + max(self.place(tap)[0] for tap in range(self.taps))
+
+    @property
+    def room(self) -> int:
+        """How many pixels a plane has: all that taps reach, and all of the image."""
+        reached = self.windows + (self.taps - 1) * self.dilation // self.stride
+        return max(reached, -(-(self.edge + self.size) // self.stride))
+
+    def place(self, tap: int) -> tuple[int, int]:
+        """Return the plane that a tap adds to, and where its first window lies in that."""
+        residue = tap * self.dilation % self.stride
+        return residue, tap * self.dilation // self.stride
+
+    def inside(self, plane: int) -> tuple[slice, slice]:
+        """Return which pixels of the image a plane has, and where it has them."""
+        first = (plane - self.edge) % self.stride
+        start = (first + self.edge) // self.stride
+        count = len(range(first, self.size, self.stride))
+        return slice(first, self.size, self.stride), slice(start, start + count)
 
 
 def _turned(
@@ -171,36 +228,3 @@ def _turned_around(weights: F32, groups: int) -> F32:
     f, c, k = weights.shape[:3]
     parts = weights.reshape(groups, f // groups, c, k, k)[..., ::-1, ::-1]
     return np.ascontiguousarray(parts.swapaxes(1, 2)).reshape(groups * c, f // groups, k, k)
-
-
-def padded_for(
-    geometry: ConvGeometry,
-    shape: tuple[int, ...],
-    out_hw: tuple[int, int],
-    dtype: np.dtype[np.float32],
-) -> F32:
-    """Borrow this thread's buffer for images with all that windows reach, filled with 0.
-
-    Parameters
-    ----------
-    geometry : ConvGeometry
-    shape : (c, m, h, w)
-        Of the images without their padding.
-    out_hw : (oh, ow)
-        How many windows there are.
-    dtype : dtype
-
-    Returns
-    -------
-    padded : float32 array (c, m, h', w')
-    """
-    edge, reach = geometry.pad * geometry.dilation, (geometry.size - 1) * geometry.dilation + 1
-    strides = geometry.stride_y, geometry.stride_x
-    sides = (
-        max(edge + pixels, (count - 1) * stride + reach)
-        for pixels, count, stride in zip(shape[2:], out_hw, strides, strict=True)
-    )
-    larger = (*shape[:2], *sides)
-    padded = workers().scratch(math.prod(larger), "padded", dtype).reshape(larger)
-    padded.fill(0)
-    return padded

@@ -6,7 +6,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.activations import Activation, activate_tile
-from darknet_bn.kernels.convolution_gradient import col2im_cpu, padded_for
+from darknet_bn.kernels.convolution_gradient import col2im_cpu
 from darknet_bn.kernels.im2col import ConvGeometry, windows
 from darknet_bn.kernels.tiles import pieces, sharers
 from darknet_bn.workers import workers
@@ -91,8 +91,6 @@ def backward_local_layer(
     updates = np.matmul(at, seen).reshape(weights.shape)
     spread = np.matmul(weights.reshape(oh * ow, f, -1).swapaxes(1, 2), at)
     columns = spread.transpose(1, 2, 0).reshape(c, k, k, n, oh, ow)
-    padded = padded_for(geometry, (c, n, *x.shape[2:]), (oh, ow), x.dtype)
-    col2im_cpu(columns, geometry, padded)
-    edge = geometry.pad * geometry.dilation
-    inside = padded[..., edge : edge + x.shape[2], edge : edge + x.shape[3]]
-    return inside.swapaxes(0, 1).copy(), updates
+    delta_x = np.empty_like(x)
+    col2im_cpu(columns, geometry, delta_x)
+    return delta_x, updates
