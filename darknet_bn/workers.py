@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -18,6 +19,8 @@ from threadpoolctl import ThreadpoolController
 from darknet_bn.arrays import F32
 
 T = TypeVar("T")
+
+_SWITCH = 2e-5  # seconds after which a thread that waits for Python asks for it
 
 
 class Workers:
@@ -37,6 +40,7 @@ class Workers:
         self._holders = 0
         self._lock = threading.Lock()
         self._limit: object = None
+        self._interval = 0.0
 
     def run(self, task: Callable[[T], None], items: Iterable[T]) -> None:
         """Call ``task`` once for every item, in any order, and wait for the last.
@@ -96,11 +100,16 @@ class Workers:
 
     @contextmanager
     def hold_blas(self) -> Iterator[None]:
-        """Keep every BLAS call inside to the thread that makes it."""
+        """Keep every BLAS call inside to the thread that makes it.
+
+        Threads also hand Python over to each other sooner than usual, as what they call is short.
+        """
         with self._lock:
             self._holders += 1
             if self._holders == 1:
                 self._limit = self._blas.limit(limits=1)
+                self._interval = sys.getswitchinterval()
+                sys.setswitchinterval(_SWITCH)
         try:
             yield
         finally:
@@ -108,6 +117,7 @@ class Workers:
                 self._holders -= 1
                 if self._holders == 0:
                     self._limit.restore_original_limits()  # type: ignore[attr-defined]
+                    sys.setswitchinterval(self._interval)
 
 
 def _aligned(size: int) -> F32:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 
 import numpy as np
@@ -155,3 +156,13 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
         workers().run(done.append, range(100))
         os._exit(0 if len(done) == 100 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_threads_hand_python_over_sooner_while_blas_is_held() -> None:
+    before = sys.getswitchinterval()
+    shared = workers()
+    with shared.hold_blas():
+        with shared.hold_blas():
+            assert sys.getswitchinterval() < before
+        assert sys.getswitchinterval() < before
+    assert sys.getswitchinterval() == before

@@ -8,7 +8,16 @@ import numpy as np
 
 from darknet_bn.arrays import F32, F64
 from darknet_bn.dialect import Dialect
-from darknet_bn.kernels.channels import along_filters, channel_dot, channel_sum, in_c, sizes
+from darknet_bn.kernels.channels import (
+    along_filters,
+    channel_dot,
+    channel_sum,
+    in_c,
+    scratch_like,
+    sizes,
+)
+
+_NEAR = 4.0  # deviations from zero, up to which the mean need not be subtracted from each value
 
 
 class Sums(NamedTuple):
@@ -21,14 +30,14 @@ class Sums(NamedTuple):
 
 
 def exact_batchnorm_delta(
-    d: F32, delta: F32, scales: F32, variance: F32, dialect: Dialect, out: F32
+    x: F32, mean: F32, delta: F32, scales: F32, variance: F32, dialect: Dialect, out: F32
 ) -> Sums:
     """Derive the forward pass as it is computed: its eps, and its divisor of the variance.
 
     Parameters
     ----------
-    d : float32 array (n, f, s)
-        The input with the mean of each filter subtracted; overwritten.
+    x : float32 array (n, f, s)
+    mean : float32 array (f,)
     delta : float32 array (n, f, s)
         Of the output.
     scales, variance : float32 arrays (f,)
@@ -40,15 +49,23 @@ def exact_batchnorm_delta(
     -------
     Sums
     """
-    n, _, s = sizes(d)
+    n, _, s = sizes(x)
+    centre, v = mean.astype(np.float64), variance.astype(np.float64)
+    d, terms = x, scratch_like(out, "terms")
     with in_c():
-        sigma = dialect.sigma(variance.astype(np.float64))
-        total, moment = channel_sum(delta), channel_dot(delta, d)
+        if not (np.abs(centre) <= _NEAR * np.sqrt(v)).all():
+            d = along_filters(np.subtract, x, "mean", mean, out=terms)
+            centre = np.zeros_like(centre)
+        sigma = dialect.sigma(v)
+        total = channel_sum(delta)
+        moment = channel_dot(delta, d) - centre * total
         gain = scales / sigma
         mean_delta = -total * gain
-        variance_delta = -moment * gain * dialect.sigma_slope(variance.astype(np.float64)) / sigma
-        along_filters(np.multiply, d, "slope", variance_delta * 2 / (n * s - 1), out=d)
-        along_filters(np.add, d, "shift", mean_delta / (n * s), out=d)
+        variance_delta = -moment * gain * dialect.sigma_slope(v) / sigma
+        slope = variance_delta * 2 / (n * s - 1)
+        shift = mean_delta / (n * s) - slope * centre
+        along_filters(np.multiply, d, "slope", slope, out=terms)
+        along_filters(np.add, terms, "shift", shift, out=terms)
         along_filters(np.multiply, delta, "gain", gain, out=out)
-        np.add(out, d, out=out)
+        np.add(out, terms, out=out)
         return Sums(total, moment / sigma, mean_delta, variance_delta)

@@ -375,11 +375,15 @@ def backward_batchnorm_layer(
     mean_delta, variance_delta = np.empty((2, f), deltas.dtype)
 
     def back_exactly(filters: slice) -> None:
-        delta, ob = deltas[:, filters], outs[:, filters]
-        d = scratch_like(ob, "centred")
-        with in_c():
-            along_filters(np.subtract, trained[:, filters], "mean", mean[filters], out=d)
-        sums = exact_batchnorm_delta(d, delta, scales[filters], variance[filters], dialect, ob)
+        sums = exact_batchnorm_delta(
+            trained[:, filters],
+            mean[filters],
+            deltas[:, filters],
+            scales[filters],
+            variance[filters],
+            dialect,
+            outs[:, filters],
+        )
         bias_updates[filters] += sums.bias_updates
         scale_updates[filters] += sums.scale_updates
         mean_delta[filters], variance_delta[filters] = sums.mean_delta, sums.variance_delta
