@@ -35,6 +35,11 @@ def dx_box_iou(pred: F64, truth: F64, kind: IouKind) -> F64:
     """
     pred = np.where((pred == 0) & (np.arange(4) >= 2), 1.0, pred)
     pred, truth = np.broadcast_arrays(pred, truth)
+    with np.errstate(all="ignore"):  # sizes may be infinite: so are slopes, or no numbers
+        return _box_slopes(pred, truth, kind)
+
+
+def _box_slopes(pred: F64, truth: F64, kind: IouKind) -> F64:
     (p_low, p_high), (t_low, t_high) = _edges(pred), _edges(truth)
     p_size = p_high - p_low
     common = np.minimum(p_high, t_high) - np.maximum(p_low, t_low)  # may be below 0
@@ -66,16 +71,13 @@ def _slopes(inner: F64, union: F64, of_inner: F64, of_box: F64) -> tuple[F64, F6
     """Return the slopes of ``inner/union`` by two edges, (..., 2), and those of the union."""
     of_union = of_box - of_inner
     u, i = union[..., None], inner[..., None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        slopes = np.where(u > 0, (u * of_inner - i * of_union) / (u * u), 0)
-    return slopes, of_union
+    return np.where(u > 0, (u * of_inner - i * of_union) / (u * u), 0), of_union
 
 
 def _around_slopes(union: F64, around: F64, of_around: F64, of_union: F64) -> F64:
     """Return the slopes of ``union/area`` of the smallest box around both, by two edges."""
     area, u = np.prod(around, axis=-1)[..., None], union[..., None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        slopes: F64 = np.where(area > 0, (area * of_union - u * of_around) / (area * area), 0)
+    slopes: F64 = np.where(area > 0, (area * of_union - u * of_around) / (area * area), 0)
     return slopes
 
 
@@ -89,12 +91,11 @@ def _centre_slopes(pred: F64, truth: F64, iou: F64, *, ratio: bool) -> F64:
     above, below = (p_high > t_high).astype(float), (p_low < t_low).astype(float)
     place = 2 * between * diagonal - 2 * around * (above - below) * distance
     size = 2 * around * 0.5 * (above + below) * distance
-    with np.errstate(divide="ignore", invalid="ignore"):
-        slopes: F64 = np.concatenate((place, size), axis=-1) / (diagonal * diagonal)
-        if ratio:
-            turn = np.arctan(truth[..., 2] / truth[..., 3]) - np.arctan(pred[..., 2] / pred[..., 3])
-            loss = 4 / math.pi**2 * turn * turn
-            pull = loss / (1 - iou + loss + _EPS) * 8 / math.pi**2 * turn
-            slopes[..., 2] += pull * pred[..., 3]
-            slopes[..., 3] -= pull * pred[..., 2]
-        return np.where(diagonal > 0, slopes, 0.0)
+    slopes: F64 = np.concatenate((place, size), axis=-1) / (diagonal * diagonal)
+    if ratio:
+        turn = np.arctan(truth[..., 2] / truth[..., 3]) - np.arctan(pred[..., 2] / pred[..., 3])
+        loss = 4 / math.pi**2 * turn * turn
+        pull = loss / (1 - iou + loss + _EPS) * 8 / math.pi**2 * turn
+        slopes[..., 2] += pull * pred[..., 3]
+        slopes[..., 3] -= pull * pred[..., 2]
+    return np.where(diagonal > 0, slopes, 0.0)

@@ -14,7 +14,7 @@ from darknet_bn.kernels.box import box_iou
 
 _RANDOM = 64_000  # images, in which ``random`` lets any box of a cell be the one that learns
 _FAR = 20.0  # the largest distance of boxes at which one of them still is the nearest
-_SMALL = 0.1  # of a cell's area: with ``forced``, the second box is for smaller ones
+_SMALL = 0.1  # of the image: with ``forced``, the second box is for smaller ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class DetectionLoss:
         n, cells = len(y), self.side**2
         ends = np.cumsum([cells * self.classes, cells * self.num])
         scores, sure, boxes = (part.reshape(n, cells, -1) for part in np.split(y, ends, axis=1))
-        there = truth[:, :, 0] != 0
+        there = truth[:, :, 0].astype(np.intp) != 0
         true_scores, true_box = truth[:, :, 1 : 1 + self.classes], truth[:, :, 1 + self.classes :]
         of_sure = -self.noobject_scale * sure
         of_scores = np.where(there[..., None], self.class_scale * (true_scores - scores), 0)
@@ -94,7 +94,8 @@ class DetectionLoss:
         apart = np.where(apart < _FAR, apart, np.inf)
         best = np.where((iou > 0).any(axis=-1), iou.argmax(axis=-1), apart.argmin(axis=-1))
         if self.forced:
-            best = (true_box[..., 2] * true_box[..., 3] < _SMALL).astype(np.intp)
+            small = true_box[..., 2] * true_box[..., 3] < _SMALL
+            best = np.minimum(small, self.num - 1).astype(np.intp)  # C goes to the next cell's
         if self.random and seen < _RANDOM:
             best = rng.integers(self.num, size=best.shape)
         return best, iou

@@ -1,34 +1,60 @@
-"""How ``[yolo]`` and ``[Gaussian_yolo]`` compare their output with boxes that are true.
+"""How ``[yolo]`` compares its output with boxes that are true.
 
-C: ``forward_yolo_layer`` in ``src/yolo_layer.c``, and ``forward_gaussian_yolo_layer`` in AlexeyAB's
-``src/gaussian_yolo_layer.c``.
+C: ``forward_yolo_layer`` in ``src/yolo_layer.c``.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from darknet_bn.arrays import F32, F64
+from darknet_bn.dialect import Floats
 from darknet_bn.kernels.box import OVERLAPS, Size, box_iou
 from darknet_bn.kernels.box_gradient import IouKind, dx_box_iou
+from darknet_bn.kernels.head_loss import (
+    MOST,
+    Flags,
+    Rows,
+    TrueBoxes,
+    best_overlaps,
+    finite,
+    first_largest,
+    focal_slope,
+    nearest,
+    rounds,
+)
 
 _SURE = 0.25  # a class score over it makes a box one that may be left alone
-_MOST = float(np.finfo(np.float32).max)
-_SIGMA = 0.3  # added to the spread of a Gaussian box
 
 
-class Place(NamedTuple):
-    """Where a prediction is: which of the head's anchors, row and column of the cell."""
+class Found(NamedTuple):
+    """Predictions that are to find a true box each, with what they say; none of them twice.
 
-    anchor: int
-    row: int
-    column: int
+    Attributes
+    ----------
+    values, delta : float64 arrays (k, planes)
+        What was predicted, and what it should do, which is filled in.
+    corner : float64 array (k, 2)
+        Column and row of the cell.
+    anchor : float64 array (k, 2)
+        Width and height.
+    box, true : float64 arrays (k, 4)
+        As predicted, and as it is.
+    kind : int array (k,)
+        The class.
+    """
+
+    values: F64
+    delta: F64
+    corner: F64
+    anchor: F64
+    box: F64
+    true: F64
+    kind: Rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,17 +70,16 @@ class YoloLoss:
     classes : int
     net : (height, width)
         Of the network's input.
-    adds : bool
-        Whether box deltas add up where several boxes meet in a cell (AlexeyAB), or the last counts.
-    needs_class : bool
-        Whether a box is left alone only if it is sure of some class (AlexeyAB).
-    gaussian : bool
-        Whether each of x, y, w, h has its uncertainty behind it.
-    averages : bool
-        Whether box deltas are divided by the number of classes that are true in the box.
+    extended : bool
+        Whether it is AlexeyAB's: box deltas add up where several boxes meet in a cell, and a box is
+        left alone only if it is sure of some class.
     details : bool
         Whether the loss of an overlap is reported instead of its squared deltas (AlexeyAB).
     """
+
+    before: ClassVar[int] = 4  # planes in front of the objectness
+    means: ClassVar[slice] = slice(0, 4)  # those of x, y, w and h
+    smooth_gives_class: ClassVar[bool] = False  # whether objectness_smooth is for classes too
 
     anchors: F64
     masks: Sequence[int]
@@ -62,24 +87,19 @@ class YoloLoss:
     net: Size
     ignore_thresh: float = 0.5
     truth_thresh: float = 1.0
-    adds: bool = False
-    needs_class: bool = False
-    gaussian: bool = False
-    averages: bool = False
+    extended: bool = False
     details: bool = False
     iou_loss: str = "mse"
     iou_thresh: float = 1.0
     iou_thresh_kind: str = "iou"
     iou_normalizer: float = 1.0
-    uc_normalizer: float = 1.0
     obj_normalizer: float = 1.0
     cls_normalizer: float = 1.0
-    max_delta: float = _MOST
+    max_delta: float = MOST
     label_smooth_eps: float = 0.0
     objectness_smooth: bool = False
     focal_loss: bool = False
     new_coords: bool = False
-    point: float = 0.0
     counters_per_class: tuple[int, ...] | None = None
 
     def __call__(self, y: F32, truth: F32) -> tuple[F32, float]:
@@ -98,255 +118,294 @@ class YoloLoss:
             Of what the layer got, as the program has it: no slope of the squashing is in it.
         loss : float
             As the program reports it: the sum of the squared deltas, over all images.
+
+        Notes
+        -----
+        Where C makes a delta infinite or no number, it is 0.  C writes beside the head where the
+        centre of a box is not inside the image; here such a box is not to be found.
         """
         n, _, h, w = y.shape
         values = y.reshape(n, len(self.masks), -1, h, w)
         delta = np.zeros_like(values)
-        overlaps: list[float] = []
-        for image in range(n):
-            _Image(self, values[image], delta[image], overlaps).compare(true_boxes(truth[image]))
-        squares = float(np.sum(np.square(delta, dtype=np.float64)))
+        touched, lost = _Batch(self, values, delta, TrueBoxes.read(truth)).compare()
+        boxes, _, classes = np.split(np.square(touched), (self.before, self.before + 1), axis=1)
+        squares = np.square(delta[:, :, self.before], dtype=np.float64).sum() + classes.sum()
         if self.details and self.iou_loss != "mse":
-            rest = delta.copy()
-            rest[:, :, self.box_planes] = 0
-            squares = self.obj_normalizer * float(np.sum(np.square(rest, dtype=np.float64)))
-            mean = float(np.mean(overlaps)) if overlaps else 0.0
-            squares += self.iou_normalizer * mean
-        return delta.reshape(y.shape), squares
-
-    @property
-    def objectness(self) -> int:
-        """The plane of the objectness; the classes are behind it."""
-        return 8 if self.gaussian else 4
-
-    @property
-    def box_planes(self) -> slice:
-        """The planes of the box."""
-        return slice(0, self.objectness)
-
-    @property
-    def means(self) -> slice:
-        """The planes of x, y, w and h themselves."""
-        return slice(0, self.objectness, 2 if self.gaussian else 1)
-
-    def multiplier(self, kind: int) -> float:
-        """How much more a class counts than others, as it is rarer."""
-        if self.counters_per_class is None:
-            return 1.0
-        counts = self.counters_per_class
-        return float(min(max(counts) / max(1, counts[kind]), self.max_delta))
-
-
-def true_boxes(truth: F32) -> F64:
-    """Return the boxes (boxes, 5) of an image in front of the first whose x is 0."""
-    ends = np.flatnonzero(truth[:, 0] == 0)
-    return truth[: ends[0] if len(ends) else len(truth)].astype(np.float64)
-
-
-class _Image:
-    """One image in comparison: its values and deltas (anchors, planes, h, w)."""
-
-    def __init__(self, loss: YoloLoss, values: F32, delta: F32, overlaps: list[float]) -> None:
-        self._loss, self._values, self._delta = loss, values, delta
-        self._overlaps = overlaps
-        self._h, self._w = values.shape[2:]
-        self._net = np.array(loss.net[::-1], np.float64)
-        self._own = loss.anchors[list(loss.masks)]
-        self._boxes = self._predicted()
-
-    def compare(self, truths: F64) -> None:
-        """Fill the deltas."""
-        self._compare_predictions(truths)
-        for truth in truths:
-            self._compare_truth(truth)
-        if self._loss.averages:
-            self._average()
-
-    def _predicted(self) -> F64:
-        """Return all predicted boxes, (anchors, h, w, 4)."""
-        values = np.moveaxis(self._values[:, self._loss.means].astype(np.float64), 1, -1)
-        corner = np.stack(np.meshgrid(np.arange(self._w), np.arange(self._h)), axis=-1)
-        place = (values[..., :2] + corner) / (self._w, self._h)
-        with np.errstate(over="ignore"):
-            size = 4 * values[..., 2:] ** 2 if self._loss.new_coords else np.exp(values[..., 2:])
-        size = size * self._own[:, None, None] / self._net
-        return np.concatenate((place + self._loss.point * size, size), axis=-1)
-
-    def _compare_predictions(self, truths: F64) -> None:
-        """Find no object anywhere, but for where a box is good enough."""
-        loss, at = self._loss, self._loss.objectness
-        objectness, target = self._values[:, at], self._delta[:, at]
-        np.copyto(target, loss.obj_normalizer * (0 - objectness))
-        if not len(truths):
-            return
-        ious = box_iou(
-            self._boxes[..., None, :].astype(np.float32), truths[:, :4].astype(np.float32)
-        )
-        best = np.fmax.reduce(ious, axis=-1, initial=0)
-        matching = best
-        if loss.needs_class:
-            sure = (self._values[:, at + 1 :] > _SURE).any(axis=1)
-            matching = np.where(sure, best, np.float32(0))
-        good = matching > loss.ignore_thresh
-        if loss.objectness_smooth:
-            raised = loss.obj_normalizer * (matching - objectness)
-            np.copyto(target, np.where(good, np.maximum(target, raised), target))
+            mean = lost.sum() / max(1, len(lost))
+            loss = self.iou_normalizer * mean + self.obj_normalizer * squares
         else:
-            target[good] = 0
-        for anchor, row, column in np.argwhere(best > loss.truth_thresh):
-            place = Place(int(anchor), int(row), int(column))
-            number = int(np.nanargmax(ious[anchor, row, column]))
-            self._accept(place, truths[number], float(best[anchor, row, column]))
+            loss = squares + boxes.sum()
+        return delta.reshape(y.shape), float(loss)
 
-    def _accept(self, place: Place, truth: F64, iou: float) -> None:
-        """Take a prediction for true that fits a box better than ``truth_thresh``."""
-        loss, kind = self._loss, int(truth[4])
-        anchor, row, column = place
-        at, weight = loss.objectness, loss.multiplier(kind)
-        aim = iou * iou if loss.objectness_smooth else 1.0
-        values, delta = self._values[anchor, :, row, column], self._delta[anchor, :, row, column]
-        delta[at] = loss.obj_normalizer * (aim - values[at])
-        self._class_delta(place, kind)
-        if loss.objectness_smooth:
-            delta[at + 1 + kind] = weight * (aim - values[at + 1 + kind])
-        self._box_delta(place, truth, self._own[anchor], weight)
+    def multipliers(self, kind: Rows) -> F64:
+        """Return how much more a class counts than others, as it is rarer."""
+        if self.counters_per_class is None:
+            return np.ones(len(kind))
+        counts = np.maximum(1, self.counters_per_class)
+        more: F64 = np.minimum(counts.max() / counts, self.max_delta)[kind]
+        return more
 
-    def _compare_truth(self, truth: F64) -> None:
-        """Make the anchor of the most similar shape find a box, if it is of this head."""
+    # -- what another head does in another way -------------------------------------------------
+
+    def boxes(self, raw: Floats, corner: Floats, anchor: Floats, grid: Floats) -> Floats:
+        """Return boxes (..., 4) from x, y, w, h as predicted; ``grid`` is columns and rows."""
+        with np.errstate(over="ignore"):
+            size = 4 * raw[..., 2:] ** 2 if self.new_coords else np.exp(raw[..., 2:])
+            size = size * anchor / np.array(self.net[::-1], raw.dtype)
+        return np.concatenate(((raw[..., :2] + corner) / grid, size), axis=-1)
+
+    def cells(self, true: TrueBoxes, h: int, w: int) -> tuple[Rows, Rows, Flags]:
+        """Return row and column (m,) of the cells that are to find true boxes, if they exist."""
+        return true.cells(h, w)
+
+    def smoothed(self, found: Found, best: F64) -> F64:
+        """Return the delta (k,) of the objectness of predictions that are good enough.
+
+        With ``objectness_smooth``; ``best`` (k,) is how much each overlaps with a true box.
+        """
+        raised = self.obj_normalizer * (best - found.values[:, self.before])
+        return np.maximum(found.delta[:, self.before], raised)
+
+    def objectness_delta(self, found: Found) -> F64:
+        """Return the delta (k,) of the objectness of predictions that find a box."""
+        now, weight = found.delta[:, self.before], self.multipliers(found.kind)
+        full = weight * self.obj_normalizer * (1 - found.values[:, self.before])
+        return np.where(now != 0, now, full) if self.objectness_smooth else full
+
+    def has_class(self, delta: F64, kind: Rows) -> Flags:
+        """Return whether other boxes of the same prediction have given their class (k,)."""
+        given: Flags = delta[np.arange(len(kind)), kind if self.extended else 0] != 0
+        return given
+
+    def is_averaged(self, delta: F64) -> Flags:
+        """Return whether box deltas are divided by the number of classes that are true (k,)."""
+        here = delta[:, self.before] != 0
+        return here if self.extended and self.iou_thresh < 1 else np.zeros_like(here)
+
+    def box_delta(self, found: Found, grid: F64) -> F64:
+        """Return in which direction the planes of the box should go, (k, before)."""
+        normalizer = self.iou_normalizer * self.multipliers(found.kind)[:, None]
+        if self.iou_loss != "mse":
+            return finite(self.slopes(found) * normalizer, self.max_delta)
+        pull = self.aims(found, grid) - found.values[:, self.means]
+        small = 2 - np.prod(found.true[:, 2:], axis=1, keepdims=True)
+        return finite(pull * small * normalizer)
+
+    # -- parts of it -----------------------------------------------------------------------------
+
+    def aims(self, found: Found, grid: F64) -> F64:
+        """Return what x, y, w and h (k, 4) should be predicted."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = found.true[:, 2:] * self.net[::-1] / found.anchor
+            size = np.sqrt(ratio / 4) if self.new_coords else np.log(ratio)
+        return np.concatenate((found.true[:, :2] * grid - found.corner, size), axis=1)
+
+    def slopes(self, found: Found) -> F64:
+        """Return the slopes of the overlap by x, y, w and h as predicted, (k, 4)."""
+        slopes = self.box_slopes(found)
+        if not self.new_coords:
+            with np.errstate(over="ignore", invalid="ignore"):
+                slopes[:, 2:] *= np.exp(found.values[:, self.means][:, 2:])
+        return slopes
+
+    def box_slopes(self, found: Found) -> F64:
+        """Return the slopes of the overlap by x, y, w and h of the box, (k, 4)."""
+        kind: IouKind = self.iou_loss  # type: ignore[assignment]  # the option has no others
+        return dx_box_iou(found.box, found.true, kind)
+
+    def class_delta(self, found: Found) -> F64:
+        """Return the deltas of the classes (k, classes): the true one goes up, others go down.
+
+        Where others are true too, they stay as they are.
+        """
+        weight = self.multipliers(found.kind)
+        first, rows = self.before + 1, np.arange(len(found.kind))
+        scores, now = found.values[:, first:], found.delta[:, first:]
+        hot = (np.arange(scores.shape[1]) == found.kind[:, None]).astype(np.float64)
+        aims = hot * (1 - self.label_smooth_eps) + 0.5 * self.label_smooth_eps
+        if self.focal_loss:
+            full = focal_slope(scores[rows, found.kind])[:, None] * (hot - scores)
+        else:
+            full = aims - scores
+            if self.counters_per_class is not None:
+                full[rows, found.kind] *= weight * self.cls_normalizer
+        more = now.copy()
+        more[rows, found.kind] = (weight[:, None] * (aims - scores))[rows, found.kind]
+        return np.where(self.has_class(now, found.kind)[:, None], more, full)
+
+
+class _Batch:
+    """A batch in comparison: its values and deltas (n, anchors, planes, h, w).
+
+    A prediction has a number: that of its place in (n, anchors, h, w).
+    """
+
+    def __init__(self, loss: YoloLoss, values: F32, delta: F32, true: TrueBoxes) -> None:
+        self._loss, self._true = loss, true
+        self._values, self._delta = (np.moveaxis(each, 2, -1) for each in (values, delta))
+        self._grid = np.array(values.shape[:2:-1], np.float64)  # columns, rows
+        self._own = loss.anchors[list(loss.masks)]
+
+    def compare(self) -> tuple[F64, F64]:
+        """Fill the deltas.
+
+        Returns
+        -------
+        touched : float64 array (k, planes)
+            The deltas of all predictions that have others than that of the objectness.
+        lost : float64 array (found,)
+            What is missing from the overlap of each true box with what finds it.
+        """
+        accepted = self._compare_predictions()
+        places, number = self._matches()
+        lost = np.zeros(len(places))
+        for rows in rounds(places):
+            found = self._found(places[rows], number[rows])
+            lost[rows] = 1 - self._find(found)
+            self._store(places[rows], found.delta)
+        touched = np.unique(np.concatenate((accepted, places)))
+        delta = self._delta[self._at(touched)].astype(np.float64)
+        self._average(delta)
+        self._store(touched, delta)
+        return delta, lost
+
+    def _at(self, places: Rows) -> tuple[Rows, ...]:
+        at: tuple[Rows, ...] = np.unravel_index(places, self._values.shape[:-1])
+        return at
+
+    def _found(self, places: Rows, number: Rows) -> Found:
+        """Return predictions (k,), which are to find true boxes (k,) by number."""
+        at, true = self._at(places), self._true.take(number)
+        return Found(
+            values=self._values[at].astype(np.float64),
+            delta=self._delta[at].astype(np.float64),
+            corner=np.stack(at[:1:-1], axis=-1).astype(np.float64),
+            anchor=self._own[at[1]],
+            box=self._boxes(at),
+            true=true.xywh.astype(np.float64),
+            kind=true.kind,
+        )
+
+    def _nearest(self, places: Rows) -> Found:
+        """Return predictions (k,) with the true boxes that they overlap with most."""
+        at = self._at(places)
+        boxes = self._boxes(at).astype(self._values.dtype)
+        return self._found(places, nearest(boxes, at[0], self._true))
+
+    def _boxes(self, at: tuple[Rows, ...]) -> F64:
+        raw = self._values[at][:, self._loss.means].astype(np.float64)
+        corner = np.stack(at[:1:-1], axis=-1).astype(np.float64)
+        return self._loss.boxes(raw, corner, self._own[at[1]], self._grid)
+
+    def _store(self, places: Rows, delta: F64) -> None:
+        self._delta[self._at(places)] = delta.astype(self._delta.dtype)
+
+    def _compare_predictions(self) -> Rows:
+        """Find no object anywhere, but for where a box is good enough.
+
+        Returns
+        -------
+        places : int array (k,)
+            Of the predictions that were found to be boxes already.
+        """
+        loss, at = self._loss, self._loss.before
+        objectness, target = self._values[..., at], self._delta[..., at]
+        np.copyto(target, loss.obj_normalizer * (0 - objectness))
+        best = self._overlaps().ravel()
+        good = np.flatnonzero(best > loss.ignore_thresh)
+        if loss.extended:
+            sure = self._values[self._at(good)][:, at + 1 :] > _SURE
+            good = good[sure.any(axis=1)]
+        accepted = np.flatnonzero(best > loss.truth_thresh)
+        if not loss.objectness_smooth:
+            target[self._at(good)] = 0
+        elif len(good):
+            self._smooth(good, best[good].astype(np.float64))
+        if len(accepted):
+            self._accept(accepted, best[accepted].astype(np.float64))
+        return np.concatenate((good, accepted)) if loss.smooth_gives_class else accepted
+
+    def _overlaps(self) -> F32:
+        """Return how much each prediction overlaps with a true box, (n, anchors, h, w)."""
         loss = self._loss
-        column, row = int(truth[0] * self._w), int(truth[1] * self._h)
-        if not (0 <= column < self._w and 0 <= row < self._h):
-            return
+        n, own, h, w, _ = self._values.shape
+        dtype = self._values.dtype
+        best = np.zeros((n, own, h, w), dtype)
+        corner = np.stack(np.meshgrid(np.arange(w), np.arange(h)), axis=-1).astype(dtype)
+        anchor = self._own[:, None, None].astype(dtype)
+        for image in np.unique(self._true.image):
+            raw = self._values[image][..., loss.means]
+            boxes = loss.boxes(raw, corner, anchor, self._grid.astype(dtype))
+            flat = np.ascontiguousarray(np.moveaxis(boxes, -1, 0)).reshape(4, -1)
+            best[image] = best_overlaps(flat, self._true.of(image).xywh).reshape(own, h, w)
+        return best
+
+    def _smooth(self, good: Rows, best: F64) -> None:
+        """Raise the objectness of predictions (k,) that are good enough: objectness_smooth."""
+        loss = self._loss
+        found = self._nearest(good)
+        if loss.smooth_gives_class:
+            found.delta[:, loss.before + 1 :] = loss.class_delta(found)
+        found.delta[:, loss.before] = loss.smoothed(found, best)
+        self._store(good, found.delta)
+
+    def _accept(self, places: Rows, iou: F64) -> None:
+        """Take predictions (k,) for true that fit a box better than ``truth_thresh``."""
+        loss, found = self._loss, self._nearest(places)
+        weight, at = loss.multipliers(found.kind), loss.before
+        aim = iou * iou if loss.objectness_smooth else np.ones_like(iou)
+        found.delta[:, at] = loss.obj_normalizer * (aim - found.values[:, at])
+        found.delta[:, at + 1 :] = loss.class_delta(found)
+        if loss.objectness_smooth:
+            own = np.arange(len(places)), at + 1 + found.kind
+            found.delta[own] = weight * (aim - found.values[own])
+        self._pull(found)
+        self._store(places, found.delta)
+
+    def _matches(self) -> tuple[Rows, Rows]:
+        """Return places (k,) of predictions that are to find true boxes (k,), and their numbers.
+
+        The anchor of the most similar shape finds a box, if it is of this head; with
+        ``iou_thresh`` others that are similar enough do as well.
+        """
+        loss, true = self._loss, self._true
+        _, own, h, w, _ = self._values.shape
+        row, column, inside = loss.cells(true, h, w)
         shapes = np.zeros((len(loss.anchors), 4), np.float32)
-        shapes[:, 2:] = loss.anchors / self._net
-        centred = np.array([0, 0, truth[2], truth[3]], np.float32)
-        best = int(np.argmax(np.nan_to_num(box_iou(shapes, centred), nan=-1.0)))
-        masks = list(loss.masks)
-        if best in masks:
-            self._find(Place(masks.index(best), row, column), truth, best)
+        shapes[:, 2:] = loss.anchors / loss.net[::-1]
+        centred = true.xywh.astype(np.float32)[:, None]
+        centred[..., :2] = 0
+        best = first_largest(box_iou(shapes, centred))
+        finds = np.arange(len(shapes)) == best[:, None]
         if loss.iou_thresh < 1:
-            similar = OVERLAPS[loss.iou_thresh_kind](shapes, centred)
-            for number in range(len(loss.anchors)):
-                if number != best and number in masks and similar[number] > loss.iou_thresh:
-                    self._find(Place(masks.index(number), row, column), truth, number)
+            finds |= OVERLAPS[loss.iou_thresh_kind](shapes, centred) > loss.iou_thresh
+        finds = finds[:, list(loss.masks)] & inside[:, None]
+        for mask in range(1, own):  # of an anchor that is there twice, the first finds boxes
+            if loss.masks[mask] in loss.masks[:mask]:
+                finds[:, mask] = False
+        number, anchor = np.nonzero(finds)
+        place = (true.image[number], anchor, row[number], column[number])
+        places: Rows = np.ravel_multi_index(place, self._values.shape[:-1])
+        return places, number
 
-    def _find(self, place: Place, truth: F64, number: int) -> None:
-        """Make a prediction find a box."""
-        loss, kind, at = self._loss, int(truth[4]), self._loss.objectness
-        anchor, row, column = place
-        weight = loss.multiplier(kind)
-        iou = self._box_delta(place, truth, loss.anchors[number], weight)
-        self._overlaps.append(1 - iou)
-        delta = self._delta[anchor, :, row, column]
-        if not (loss.objectness_smooth and delta[at] != 0):
-            delta[at] = weight * loss.obj_normalizer * (1 - self._values[anchor, at, row, column])
-        self._class_delta(place, kind)
-
-    def _class_delta(self, place: Place, kind: int) -> None:
-        """Raise the true class and lower the others; only raise it where others are true too."""
-        loss, (anchor, row, column) = self._loss, place
-        first = loss.objectness + 1
-        scores = self._values[anchor, first:, row, column]
-        delta = self._delta[anchor, first:, row, column]
-        aims = np.zeros_like(scores)
-        aims[kind] = 1
-        if loss.label_smooth_eps:
-            aims = aims * (1 - loss.label_smooth_eps) + 0.5 * loss.label_smooth_eps
-        weight = loss.multiplier(kind)
-        seen = delta[kind] if loss.needs_class and not loss.gaussian else delta[0]
-        if seen:
-            delta[kind] = weight * (aims[kind] - scores[kind])
-            return
-        if loss.focal_loss:
-            sure = float(scores[kind]) + 1e-15
-            slope = -(1 - sure) * (2 * sure * math.log(sure) + sure - 1) if sure > 0 else 0.0
-            hot = np.arange(len(scores)) == kind
-            np.copyto(delta, (hot - scores) * (0.5 * slope), casting="same_kind")
-            return
-        np.copyto(delta, aims - scores)
-        if loss.counters_per_class is not None:
-            delta[kind] *= weight * loss.cls_normalizer
-
-    def _box_delta(self, place: Place, truth: F64, anchor: F64, weight: float) -> float:
-        """Pull a box to a true one; return how much they overlap."""
-        loss, (number, row, column) = self._loss, place
-        values = self._values[number, :, row, column].astype(np.float64)[loss.means]
-        box = self._box(values, place, anchor)
-        measure = OVERLAPS["giou" if loss.iou_loss == "giou" and loss.adds else "iou"]
-        iou = float(measure(box.astype(np.float32), truth[:4].astype(np.float32)))
-        pull = self._pull(values, box, place, truth, anchor)
-        target = self._delta[number, loss.box_planes, row, column]
-        spread: F64 | None = None
-        if loss.gaussian:
-            sigma = self._values[number, loss.box_planes, row, column].astype(np.float64)[1::2]
-            pull, spread = self._gaussian(values, sigma, pull, place, truth, anchor)
-        elif loss.iou_loss == "mse":
-            pull = pull * (2 - truth[2] * truth[3])
-        for slots, parts, normalizer in (
-            (loss.means, pull, loss.iou_normalizer),
-            (slice(1, None, 2), spread, loss.uc_normalizer),
-        ):
-            if parts is None:
-                continue
-            change = _finite(parts * (normalizer * weight), loss.max_delta)
-            if not loss.adds:
-                target[slots] = change
-            else:
-                target[slots] += change.astype(target.dtype)
+    def _find(self, found: Found) -> F64:
+        """Make predictions find their boxes; return how much they overlap, (k,)."""
+        loss, at = self._loss, self._loss.before
+        iou = self._pull(found)
+        found.delta[:, at] = loss.objectness_delta(found)
+        found.delta[:, at + 1 :] = loss.class_delta(found)
         return iou
 
-    def _box(self, values: F64, place: Place, anchor: F64) -> F64:
-        with np.errstate(over="ignore"):
-            size = 4 * values[2:] ** 2 if self._loss.new_coords else np.exp(values[2:])
-        size = size * anchor / self._net
-        corner = np.array((place.column, place.row))
-        centre = (values[:2] + corner) / (self._w, self._h)
-        return np.concatenate((centre + self._loss.point * size, size))
+    def _pull(self, found: Found) -> F64:
+        """Pull boxes to true ones; return how much they overlap, (k,)."""
+        loss, delta = self._loss, found.delta[:, : self._loss.before]
+        np.add(delta if loss.extended else 0, loss.box_delta(found, self._grid), out=delta)
+        measure = OVERLAPS["giou" if loss.iou_loss == "giou" else "iou"]
+        iou = measure(found.box.astype(np.float32), found.true.astype(np.float32))
+        return iou.astype(np.float64)
 
-    def _pull(self, values: F64, box: F64, place: Place, truth: F64, anchor: F64) -> F64:
-        """Return in which direction x, y, w and h should go."""
-        loss = self._loss
-        if loss.iou_loss != "mse":
-            kind: IouKind = loss.iou_loss  # type: ignore[assignment]  # the option has no others
-            slopes = dx_box_iou(box, truth[:4], kind)
-            if not loss.new_coords:
-                with np.errstate(over="ignore", invalid="ignore"):
-                    slopes[2:] *= np.exp(values[2:])
-            return slopes
-        centre = truth[:2] - loss.point * truth[2:4]
-        aims = centre * (self._w, self._h) - (place.column, place.row)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = truth[2:4] * self._net / anchor
-            sizes = np.sqrt(ratio / 4) if loss.new_coords else np.log(ratio)
-        return np.concatenate((aims, sizes)) - values
-
-    def _gaussian(
-        self, values: F64, sigma: F64, pull: F64, place: Place, truth: F64, anchor: F64
-    ) -> tuple[F64, F64]:
-        """Weigh the pull by how sure the box is, and return what the uncertainties should do."""
-        loss = self._loss
-        away = pull
-        if loss.iou_loss != "mse":
-            centre = truth[:2] - loss.point * truth[2:4]
-            aims = centre * (self._w, self._h) - (place.column, place.row)
-            away = np.concatenate((aims, np.log(truth[2:4] * self._net / anchor))) - values
-        with np.errstate(all="ignore"):
-            e = away / sigma
-            density = np.exp(-e * e / 2) / (math.sqrt(2 * math.pi) * (sigma + _SIGMA))
-            share = 0.5 * density / (density + 1e-9) * (2 - truth[2] * truth[3])
-            mean = share * e / sigma if loss.iou_loss == "mse" else pull
-            return mean, share * (e * e / sigma - 1 / (sigma + _SIGMA))
-
-    def _average(self) -> None:
-        """Divide the box deltas by the number of classes that are true in the box."""
-        at = self._loss.objectness
-        counts = (self._delta[:, at + 1 :] > 0).sum(axis=1)
-        divide = (self._delta[:, at] != 0) & (counts > 0)
-        planes = self._delta[:, self._loss.box_planes]
-        planes /= np.where(divide, counts, 1)[:, None].astype(planes.dtype)
-
-
-def _finite(values: F64, largest: float) -> npt.NDArray[np.float64]:
-    """Return 0 for what is no number or infinite, and hold the rest to a largest value."""
-    known = np.where(np.isfinite(values), values, 0.0)
-    return np.clip(known, -largest, largest)
+    def _average(self, delta: F64) -> None:
+        """Divide the box deltas (k, planes) by the number of classes that are true in each box."""
+        count = (delta[:, self._loss.before + 1 :] > 0).sum(axis=1)
+        count = np.where(self._loss.is_averaged(delta), count, 1)
+        delta[:, : self._loss.before] /= np.maximum(1, count)[:, None]

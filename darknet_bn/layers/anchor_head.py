@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
+from darknet_bn.errors import TrainingError
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
 from darknet_bn.kernels.blocks import Block, run_blocks
 from darknet_bn.kernels.yolo_loss import YoloLoss
@@ -124,7 +125,20 @@ class AnchorHead(Head):
         return self.random
 
     def loss(self, training: Training) -> YoloLoss:
-        """Return how the output is compared with boxes that are true."""
+        """Return how the output is compared with boxes that are true.
+
+        Raises
+        ------
+        TrainingError
+            ``counters_per_class`` is not of as many classes.
+        """
+        counters = self.counters_per_class
+        if counters is not None and len(counters) != self.classes:
+            raise TrainingError(
+                "counters_per_class does not count each class",
+                expected=f"{self.classes} numbers",
+                found=f"{len(counters)}",
+            )
         count = max(self.num, 1 + max(self.masks, default=0))
         values = (*self.anchors, *(0.5,) * (2 * count))[: 2 * count]
         ab = training.dialect.extended
@@ -135,10 +149,7 @@ class AnchorHead(Head):
             net=(training.net.h, training.net.w),
             ignore_thresh=self.ignore_thresh,
             truth_thresh=self.truth_thresh,
-            adds=ab,
-            needs_class=ab,
-            averages=ab and self.iou_thresh < 1,
-            details=ab,
+            extended=ab,
             iou_loss=self.iou_loss,
             iou_thresh=self.iou_thresh,
             iou_thresh_kind=self.iou_thresh_kind,
@@ -148,12 +159,12 @@ class AnchorHead(Head):
             max_delta=self.max_delta,
             label_smooth_eps=self.label_smooth_eps,
             objectness_smooth=self.objectness_smooth,
-            counters_per_class=self.counters_per_class,
+            counters_per_class=counters,
         )
 
     def compare(self, y: F32, training: Training) -> tuple[F32, float] | None:
         """Compare with the boxes of the truth."""
-        truth = box_truth(training, self.classes)
+        truth = box_truth(training, self.classes, self.map)
         return None if truth is None else self.loss(training)(y, truth)
 
     @property

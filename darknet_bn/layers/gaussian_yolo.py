@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, cast
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.kernels.box import Boxes
+from darknet_bn.kernels.gaussian_yolo_loss import GaussianYoloLoss
 from darknet_bn.kernels.heads import Point, get_gaussian_yolo_detections
-from darknet_bn.kernels.yolo_loss import YoloLoss
 from darknet_bn.layers.anchor_head import AnchorHead
 from darknet_bn.layers.base import Shape, Training
 from darknet_bn.layers.options import option
@@ -32,12 +32,10 @@ class GaussianYolo(AnchorHead):
     uc_normalizer: float = option(1.0)
     yolo_point: str = option("center", choices=("center", "left_top", "right_bottom"))
 
-    def loss(self, training: Training) -> YoloLoss:
-        """Add what only this head has; it always averages over the classes of a box."""
-        return replace(
-            super().loss(training),
-            gaussian=True,
-            averages=True,
+    def loss(self, training: Training) -> GaussianYoloLoss:
+        """Return how the output is compared with boxes that are true."""
+        return GaussianYoloLoss(
+            **vars(super().loss(training)),
             uc_normalizer=self.uc_normalizer,
             point={"center": 0.0, "left_top": 0.5, "right_bottom": -0.5}[self.yolo_point],
         )

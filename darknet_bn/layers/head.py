@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
+import numpy as np
+
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import TrainingError
@@ -55,7 +57,7 @@ class Head(Layer):
         ShapeError
             The truth does not fit.
         TrainingError
-            The head cannot be trained.
+            The head cannot be trained, or not with its options.
         """
         raise TrainingError(f"[{self.names[0]}] has no loss")
 
@@ -70,7 +72,7 @@ class Head(Layer):
 
         def back(delta: F32) -> Backward:
             if compared is not None:
-                delta = delta + compared[0]
+                np.add(delta, compared[0], out=delta)
             return Backward((self.in_order(delta, xs[0], training),), delta=delta)
 
         return Forward(y, back, None if compared is None else compared[1])

@@ -10,6 +10,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
+from darknet_bn.errors import TrainingError
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
 from darknet_bn.kernels.box import Boxes
 from darknet_bn.kernels.heads import get_region_boxes, get_region_detections
@@ -129,15 +130,20 @@ class Region(Head):
         pjreddie's CPU has no way back from here; its GPU goes through what is squashed: x, y and
         objectness.
         """
-        truth = box_truth(training, self.classes)
+        truth = box_truth(training, self.classes, self.map)
         if truth is None:
             return None
+        if self.coords != 4:
+            raise TrainingError(
+                "there is no truth of more than x, y, w and h",
+                expected="coords=4",
+                found=f"{self.coords}",
+            )
         ab, pixels = training.dialect.extended, y.shape[2:]
         loss = RegionLoss(
             anchors=np.array(self.anchor_sizes, np.float64),
             classes=self.classes,
             extended=ab,
-            coords=4 if ab else self.coords,
             thresh=self.thresh,
             coord_scale=self.coord_scale,
             object_scale=self.object_scale,
@@ -158,7 +164,7 @@ class Region(Head):
             ordered = y.reshape(len(y), self.num, self._entries, *pixels).transpose(0, 1, 3, 4, 2)
         delta, value = loss(ordered, truth, training.seen)
         if not ab:
-            squashed = (0, 1) if self.background else (0, 1, self.coords)
+            squashed = (0, 1) if self.background else (0, 1, 4)
             for entry in squashed:
                 part = ordered[..., entry]
                 delta[..., entry] *= part * (1 - part)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from darknet_bn.arrays import F32
-from darknet_bn.errors import ShapeError
+from darknet_bn.errors import ShapeError, TrainingError
 from darknet_bn.kernels.maxpool_layer import Window
 from darknet_bn.layers.base import Shape, Training
 
@@ -70,17 +70,33 @@ def truth_like(y: F32, training: Training) -> F32 | None:
     return truth.reshape(len(y), size).astype(y.dtype, copy=False)
 
 
-def box_truth(training: Training, classes: int) -> F32 | None:
+def box_truth(training: Training, classes: int, numbers: str | None = None) -> F32 | None:
     """Return the truth as boxes (n, boxes, 5); None where there is none.
+
+    Parameters
+    ----------
+    training : Training
+    classes : int
+        How many the head knows.
+    numbers : str, optional
+        The file that gives classes other numbers: ``map=``.
 
     Raises
     ------
     ShapeError
         It is none of boxes, or one has a class that the head does not know.
+    TrainingError
+        Classes were to get other numbers.
     """
     truth = training.truth
     if truth is None:
         return None
+    if numbers is not None:
+        raise TrainingError(
+            "the classes of a truth are not given other numbers",
+            expected="labels with the numbers of the head's classes, and no map=",
+            found=f"map={numbers}",
+        )
     if truth.size % (5 * training.batch):
         raise ShapeError(
             "the truth is none of boxes",

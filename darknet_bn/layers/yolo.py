@@ -45,8 +45,12 @@ class Yolo(AnchorHead):
 
     def loss(self, training: Training) -> YoloLoss:
         """Add what only this head has."""
+        loss = super().loss(training)
         return replace(
-            super().loss(training), new_coords=self.new_coords, focal_loss=self.focal_loss
+            loss,
+            new_coords=self.new_coords,
+            focal_loss=self.focal_loss,
+            details=loss.extended and self.show_details != 0,
         )
 
     def boxes(self, y: F32, net: Shape, threshold: float, dialect: Dialect) -> Boxes:

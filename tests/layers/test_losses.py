@@ -127,6 +127,29 @@ def test_pjreddies(
     assert step.loss * BATCH == pytest.approx(cost, rel=1e-5)  # C squares a float32 sum of squares
 
 
+def test_two_heads_and_an_image_without_boxes(driver: Path, tmp_path: Path) -> None:
+    sections = (
+        # Ten columns, and fifteen rows: a centre in a tenth is at the edge of a cell.
+        "[net] batch=3 width=80 height=120 channels=3",
+        *(_CONV, _LAST, _YOLO, "[route] layers=-3"),
+        *("[convolutional] filters=18 size=1 activation=linear", _YOLO.replace("0,2,3", "1,4")),
+    )
+    model = dn.load(
+        "\n\n".join(sections).replace(" ", "\n").encode(), None, dialect="pjreddie", seed=3
+    )
+    rng = np.random.default_rng(3)
+    x = rng.random((BATCH, *model.network.input.dims), np.float32)
+    truth = boxes(rng, 90)
+    truth[1] = 0
+    truth[0, :6, :2] = np.arange(2, 8)[:, None] / 10
+    cost, layers = program_step(driver, tmp_path, model, x, truth)
+    _, step = dn.train_step(dn.train_state(model, as_coded=True), x, truth)
+    for head in (2, 5):
+        close(step.outputs[head], layers[head][0])
+        close(step.deltas[head], layers[head][2])
+    assert step.loss * BATCH == pytest.approx(cost, rel=1e-5)  # C squares float32 sums
+
+
 class TestTruth:
     def head(self, text: str) -> dn.Model:
         return dn.load(text.replace(" ", "\n").encode(), None, dialect="alexeyab")
@@ -144,6 +167,21 @@ class TestTruth:
     def test_no_boxes(self) -> None:
         with pytest.raises(dn.ShapeError, match=r"expected \(2, boxes, 5\).*found \(2, 7\)"):
             self.step("\n\n".join((_NET, _CONV, _LAST, _REGION)), np.zeros((2, 7)))
+
+    def test_other_numbers_for_classes(self) -> None:
+        for head in (_YOLO, _REGION):
+            with pytest.raises(dn.TrainingError, match=r"expected .*no map=, found map=9k\.map"):
+                self.step("\n\n".join((_NET, _CONV, _LAST, f"{head} map=9k.map")), np.zeros((2, 5)))
+
+    def test_more_coordinates_than_there_are(self) -> None:
+        text = "\n\n".join((_NET, _CONV, _LAST, f"{_REGION} coords=6 classes=2"))
+        with pytest.raises(dn.TrainingError, match="expected coords=4, found 6"):
+            self.step(text.replace("classes=4", ""), np.zeros((2, 5)))
+
+    def test_counters_of_other_classes(self) -> None:
+        text = "\n\n".join((_NET, _CONV, _LAST, f"{_YOLO} counters_per_class=1,2,3"))
+        with pytest.raises(dn.TrainingError, match="expected 4 numbers, found 3"):
+            self.step(text, np.zeros((2, 5)))
 
     def test_no_cells(self) -> None:
         text = "\n\n".join((_NET, _CONV, "[connected] output=126 activation=logistic", _DETECTION))
@@ -184,6 +222,78 @@ def test_alexeyabs_region_is_pjreddies_in_another_order(dtype: type, seen: int) 
         )[there]
         assert (ratio > 1.6).all()
         assert (ratio < 2).all()
+
+
+def alexeyabs(head: str, filters: int, truth: np.ndarray) -> tuple[np.ndarray, float]:
+    """Delta and loss of a head, with any delta of the output added."""
+    text = "\n\n".join((_NET, _CONV, _LAST.replace("27", str(filters)), head))
+    layer = (
+        dn.load(text.replace(" ", "\n").encode(), None, dialect="alexeyab").network.nodes[2].layer
+    )
+    x = np.random.default_rng(0).standard_normal((BATCH, filters, 6, 4))
+    done = layer.forward([x], {}, training(truth))
+    delta = done.back(np.full_like(done.y, 0.25)).deltas[0]
+    assert delta is not None
+    assert delta.dtype == done.y.dtype == np.float64
+    assert done.loss is not None
+    return delta - 0.25, done.loss
+
+
+def squares(delta: np.ndarray) -> float:
+    return float(np.square(delta).sum())
+
+
+def test_what_alexeyabs_yolo_reports() -> None:
+    truth = boxes(np.random.default_rng(0), 30)
+    plain, loss = alexeyabs(_YOLO, 27, truth)
+    assert loss == pytest.approx(squares(plain))
+    options = "iou_loss=giou iou_normalizer=0.1 obj_normalizer=0.5"
+    delta, loss = alexeyabs(f"{_YOLO} {options}", 27, truth)
+    rest = np.delete(delta.reshape(BATCH, 3, 9, 6, 4), np.s_[:4], axis=2)
+    # 0.1 times the mean of what is missing from overlaps that are from -1 to 1
+    assert 0 < loss - 0.5 * squares(rest) < 0.2
+    again, short = alexeyabs(f"{_YOLO} {options} show_details=0", 27, truth)
+    assert np.array_equal(again, delta)
+    assert short == pytest.approx(squares(delta))
+
+
+def test_defaults_of_alexeyabs_yolo() -> None:
+    truth = boxes(np.random.default_rng(0), 30)
+    plain, _ = alexeyabs(_YOLO, 27, truth)
+    spelled = "iou_normalizer=0.75 obj_normalizer=1 iou_loss=mse iou_thresh=1"
+    assert np.array_equal(alexeyabs(f"{_YOLO} {spelled}", 27, truth)[0], plain)
+    full, _ = alexeyabs(f"{_YOLO} iou_normalizer=1", 27, truth)
+    box = np.s_[:, :, :4]
+    plain, full = (each.reshape(BATCH, 3, 9, 6, 4) for each in (plain, full))
+    np.testing.assert_allclose(plain[box], 0.75 * full[box])
+    assert full[box].any()
+
+
+@pytest.mark.parametrize("point", ["center", "left_top", "right_bottom"])
+def test_gaussian_boxes_that_are_right(point: str) -> None:
+    """What decodes to the true box is not pulled anywhere, whatever x and y are of."""
+    text = "\n\n".join(
+        (
+            _NET,
+            _CONV,
+            _LAST.replace("27", "11"),
+            f"[Gaussian_yolo] classes=2 anchors=20,30 yolo_point={point}",
+        )
+    )
+    layer = (
+        dn.load(text.replace(" ", "\n").encode(), None, dialect="alexeyab").network.nodes[2].layer
+    )
+    x = np.random.default_rng(1).standard_normal((1, 11, 6, 4))
+    x[0, :8, 3, 2] = (0.3, 0, -0.2, 0, 0.1, 0, 0.2, 0)
+    y = layer.infer([x], {}, training(None))
+    found = layer.boxes(y[0].astype(np.float32), Shape(3, 96, 64), 0.0, dn.ALEXEYAB).xywh
+    own = np.float32([*found[3 * 4 + 2], 1])  # they come cell by cell
+    done = layer.forward([x], {}, replace(training(own.reshape(1, 1, 5)), batch=1))
+    delta = done.back(np.zeros_like(done.y)).deltas[0]
+    assert delta is not None
+    assert np.flatnonzero(delta[0, 9].ravel()).tolist() == [3 * 4 + 2]
+    np.testing.assert_allclose(delta[0, :8:2, 3, 2], 0, atol=1e-5)  # the truth is in float32
+    assert (delta[0, 1:8:2, 3, 2] < -0.1).all()  # and its spread goes down
 
 
 def test_without_truth_there_is_no_loss() -> None:
