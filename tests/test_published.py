@@ -36,7 +36,7 @@ NOT_IN_THE_TABLE = {
 REORG_EXTRA = {"pjreddie/go.cfg": "362", "pjreddie/go.test.cfg": "362"}
 CLASSES_OF_9K = 9418
 
-LARGEST = 120e6  # bytes of weights up to which every net is run
+LARGEST = 60e6  # bytes of weights up to which every net is run
 MOST_FLOPS = 6e9  # of one image; most take a small one
 # Beyond that size, for what no smaller one has: a head with uncertainties, [sam], a tree of classes
 # in [region].
@@ -172,7 +172,7 @@ def test_those_of_moderate_size_compute_finite_outputs(shared: Path) -> None:
             assert np.isfinite(y).all(), f"{cfg} layer {layer}"
             assert np.ptp(y) > 0, f"{cfg} layer {layer}"
         sections |= {node.layer.names[0] for node in nodes}
-    assert len(seen) >= 45
+    assert len(seen) >= 42
     # What no published net has is tested by golden data alone.
     assert sections >= {kind.names[0] for kind in LAYERS.values()} - {
         "activation",

@@ -61,9 +61,9 @@ def main(output: Path, iterations: int | None) -> None:
     click.echo(f"{right} of {HELD_OUT} digits that were held out are recognised")
 
     with tempfile.TemporaryDirectory() as folder:
-        batches, made = _record(Path(folder), cfg, weights, x[held_out], layers)
+        answers, made = _record(Path(folder), cfg, weights, x[held_out], layers)
     program = {key: made[key] for key in ("program", "version", "dialect")}
-    np.savez_compressed(outputs, outputs=np.concatenate(batches))
+    np.savez_compressed(outputs, outputs=answers)
     made_by = {"command": "tools/train_digits.py"}
     records: dict[str, dict[str, Any]] = {
         "digits.cfg": {"source": "written for this project"},
@@ -87,19 +87,23 @@ def _classes(model: dn.Model, x: F32) -> Any:
 
 def _record(
     folder: Path, cfg: Path, weights: Path, x: F32, layers: Path
-) -> tuple[list[F32], dict[str, Any]]:
+) -> tuple[F32, dict[str, Any]]:
     """Let Darknet record all layers of the first batch, and the outputs of all digits."""
     batch = 8  # of the cfg: batch over subdivisions
     source = folder / "input.npz"
     np.savez(source, input=x[:batch])
     made = make_fixture(cfg, weights, layers, 0, source, DEBIAN, "cc")
     made |= {"command": f"tools/train_digits.py: the first {batch} digits of test.npz"}
+    return darknet_outputs(folder, cfg, weights, x), made
+
+
+def darknet_outputs(folder: Path, cfg: Path, weights: Path, x: F32) -> F32:
+    """Return what Darknet gives for any number of digits, as one batch."""
+    wider = folder / "digits.cfg"
+    edits = {(0, "batch"): str(len(x)), (0, "subdivisions"): "1"}
+    wider.write_bytes(dn.load_cfg(cfg).edited(edits).to_bytes())
     driver = compile_driver(folder, DEBIAN, "cc")
-    batches = [
-        run_network(driver, cfg, weights, x[first : first + batch], folder)[-1].copy()
-        for first in range(0, len(x), batch)
-    ]
-    return batches, made
+    return run_network(driver, wider, weights, x, folder)[-1]
 
 
 if __name__ == "__main__":
