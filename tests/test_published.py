@@ -38,12 +38,14 @@ CLASSES_OF_9K = 9418
 
 LARGEST = 60e6  # bytes of weights up to which every net is run
 MOST_FLOPS = 6e9  # of one image; most take a small one
-# Beyond that size, for what no smaller one has: a head with uncertainties, [sam], a tree of classes
-# in [region].
+# Beyond that size, for what no smaller one has: a head with uncertainties, [lstm], [sam],
+# [detection], a tree of classes in [region].
 LARGE = (
     "AlexeyAB/Gaussian_yolov3_BDD.cfg",
+    "AlexeyAB/lstm.train.cfg",
     "AlexeyAB/yolov4-sam-mish-csp-reorg-bfm.cfg",
     "pjreddie/yolo9000.cfg",
+    "pjreddie/yolov1-tiny.cfg",
 )
 
 
@@ -172,7 +174,7 @@ def test_those_of_moderate_size_compute_finite_outputs(shared: Path) -> None:
             assert np.isfinite(y).all(), f"{cfg} layer {layer}"
             assert np.ptp(y) > 0, f"{cfg} layer {layer}"
         sections |= {node.layer.names[0] for node in nodes}
-    assert len(seen) >= 42
+    assert len(seen) >= 44
     # What no published net has is tested by golden data alone.
     assert sections >= {kind.names[0] for kind in LAYERS.values()} - {
         "activation",
