@@ -45,9 +45,11 @@ class Source:
     dialect: str
     partial: bool
 
-    def load(self) -> dn.Model:
-        """Read the model; warn where its file ends early."""
-        model = dn.load(self.cfg, self.weights, dialect=self.dialect, partial=self.partial)
+    def load(self, seed: int = 0) -> dn.Model:
+        """Read the model; warn where its file ends early.  The seed is of initial weights."""
+        model = dn.load(
+            self.cfg, self.weights, dialect=self.dialect, partial=self.partial, seed=seed
+        )
         count = len(model.network.nodes)
         if model.loaded < count:
             output.warning(

@@ -76,7 +76,10 @@ def train(
     """
     if iterations is not None and epochs is not None:
         raise click.UsageError("--iterations and --epochs exclude each other")
-    model = dn.load(cfg, weights, dialect=dialect, partial=partial, seed=seed)
+    if weights is None:
+        model = dn.load(cfg, None, dialect=dialect, seed=seed)
+    else:
+        model = options.Source(cfg, weights, True, dialect, partial).load(seed)
     model = model if batch is None else model.with_batch(batch)
     state = _begin(model, weights, seed, clear=clear)
     examples = dn.load_dataset(data, state.model, train=True)

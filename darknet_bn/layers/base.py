@@ -165,8 +165,6 @@ class Training:
         How many images there are.
     wants_delta : bool
         Whether anything is to go back to the first source; the network's input wants nothing.
-    progress : float
-        The part of the training that is done, from 0 to 1.
     time_steps : int
         As in `Setting`.
     state : dict of float32 arrays
@@ -182,7 +180,6 @@ class Training:
     seen: int = 0
     batch: int = 1
     wants_delta: bool = True
-    progress: float = 0.0
     time_steps: int = 1
     state: dict[str, F32] = field(default_factory=dict)
     arena: Arena = field(default_factory=Arena)

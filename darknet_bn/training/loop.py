@@ -100,13 +100,20 @@ def train(
     Raises
     ------
     TrainingError
-        There is no end, or nothing to train with; or a loss is not finite.
+        There is no end, or it has been reached, or nothing to train with; or a loss is not finite.
     """
     net, steps = state.model.network.net, state.model.network.time_steps
     images = net.batch * steps
     if len(examples) < steps:
         raise TrainingError("there is nothing to train with", found=f"{len(examples)} examples")
     last = _last(state, len(examples), images, iterations, epochs)
+    if state.iteration >= last:
+        raise TrainingError(
+            "training is over already",
+            expected=f"fewer than {last} iterations",
+            found=f"{state.iteration}, by the images that the weights have seen",
+            hint="with seen=0 in the header (--clear) it begins anew",
+        )
     begun, first = time.monotonic(), state.iteration
     while state.iteration < last:
         size = training_size(state.model, state.iteration, last, state.seed)

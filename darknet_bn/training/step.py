@@ -145,20 +145,18 @@ class _Pass:
     ) -> tuple[dict[int, F32], dict[int, Back], dict[int, float]]:
         network, state = self._state.model.network, self._state
         outputs, backs, losses = {-1: x}, {}, {}
-        steps = network.net.max_batches
         for index, node in enumerate(self._nodes):
             training = Training(
-                state.dialect,
-                np.random.default_rng([state.seed, self.seen, index]),
-                network.input,
-                truth,
-                self.seen,
-                len(x),
-                node.sources[:1] != (-1,),
-                min(1.0, state.iteration / steps) if steps else 0.0,
-                network.time_steps,
-                self.memory[index],
-                state.arena,
+                dialect=state.dialect,
+                rng=np.random.default_rng([state.seed, self.seen, index]),
+                net=network.input,
+                truth=truth,
+                seen=self.seen,
+                batch=len(x),
+                wants_delta=node.sources[:1] != (-1,),
+                time_steps=network.time_steps,
+                state=self.memory[index],
+                arena=state.arena,
             )
             try:
                 done = node.layer.forward(

@@ -131,7 +131,31 @@ def test_another_folder(folder: Path) -> None:
     assert not list(folder.glob("net*.weights"))
 
 
+def test_a_backbone_begins(folder: Path) -> None:
+    run("net.cfg", "data.npz", "--iterations", 2)
+    whole = (folder / "net.weights").read_bytes()
+    (folder / "net.conv.1").write_bytes(whole[: 20 + 4 * (8 + 48 + 24)])
+    result = run("net.cfg", "data.npz", "net.conv.1", "--clear", "--force", "--iterations", 1)
+    assert result.exit_code == 1
+    assert "'partial'" in result.output
+    result = run(
+        "net.cfg", "data.npz", "net.conv.1", "--partial", "--clear", "--force", "--iterations", 1
+    )
+    assert result.exit_code == 0, result.output
+    assert "warning: the file ends behind layer 0 of 2" in result.output
+    assert "trained: 1 iterations, 4 images" in result.output
+
+
 class TestRefused:
+    def test_a_training_that_is_over(self, folder: Path) -> None:
+        run("net.cfg", "data.npz")
+        before = (folder / "net.weights").read_bytes()
+        result = run("net.cfg", "data.npz", "net.weights", "--force")
+        assert result.exit_code == 1
+        assert "training is over already" in result.output
+        assert "--clear" in result.output
+        assert (folder / "net.weights").read_bytes() == before
+
     def test_weights_that_are_there(self, folder: Path) -> None:
         run("net.cfg", "data.npz")
         before = (folder / "net.weights").read_bytes()
