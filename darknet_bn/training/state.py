@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
-from darknet_bn.errors import TrainingError
+from darknet_bn.errors import DarknetWarning, TrainingError
 from darknet_bn.memory import Arena
 from darknet_bn.model import Model
 
 Arrays = Mapping[str, F32]
+
+_NOT_DONE = (  # options of [net] that AlexeyAB's program trains with, most of them on the GPU alone
+    "adversarial_lr",
+    "attention",
+    "badlabels_rejection_percentage",
+    "contrastive",
+    "dynamic_minibatch",
+    "ema_alpha",
+    "equidistant_point",
+    "num_sigmas_reject_badlabels",
+    "track",
+    "unsupervised",
+    "weights_reject_freq",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +93,12 @@ def train_state(model: Model, seed: int = 0, *, as_coded: bool = False) -> Train
     Raises
     ------
     TrainingError
-        A folded model, say, has nothing that could be trained.
+        There are no parameters that could be trained.
+
+    Warns
+    -----
+    DarknetWarning
+        An option asks for something in training that is not there.
 
     Notes
     -----
@@ -87,6 +107,15 @@ def train_state(model: Model, seed: int = 0, *, as_coded: bool = False) -> Train
     net, nodes = model.network.net, model.network.nodes
     if not any(node.params for node in nodes):
         raise TrainingError("the model has no parameters that could learn")
+    for key in _NOT_DONE:
+        if getattr(net, key):
+            where = model.cfg.where(0)
+            where = replace(where, key=key)
+            warnings.warn(
+                f"{where}: training is without that here; the option does not count",
+                DarknetWarning,
+                stacklevel=2,
+            )
     nothing: tuple[Arrays, ...] = tuple({} for _ in nodes)
     dialect = model.dialect if as_coded else model.dialect.sound
     iteration = model.header.seen // (net.batch * model.network.time_steps)

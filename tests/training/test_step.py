@@ -154,6 +154,12 @@ class TestOptionsOfLayers:
         assert step.updates[2]
 
 
+def test_what_is_not_there_in_training_is_said() -> None:
+    model = small_model("ema_alpha=0.9", dialect="alexeyab")
+    with pytest.warns(dn.DarknetWarning, match=r"\[net\]: ema_alpha: training is without that"):
+        dn.train_state(model)
+
+
 class TestRefused:
     def test_a_batch_that_cannot_be_parted(self) -> None:
         with pytest.raises(dn.ShapeError, match=r"subdivisions.*multiple of 2.*found 5"):
