@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from program import TOOLS, compile_driver
 
 import darknet_bn as dn
 
@@ -109,15 +112,33 @@ def test_eight_pictures_by_heart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     trained = dn.load("shapes.cfg", "shapes.weights")
     report = dn.evaluate(trained, dn.load_dataset("shapes.data", trained, train=False))
     assert report.mean == 1.0
+    seen = []
     for number, shapes in enumerate(pictures):
         im = dn.load_image(f"pictures/{number}.png")
         x = dn.prepare(im, trained)
         (found,) = dn.detections(trained, x, image_sizes=im.shape[1:], names=NAMES)
+        seen.append(x)
         assert sorted(each.label for each in found) == sorted(NAMES[kind] for kind, *_ in shapes)
         if shutil.which("darknet"):
             assert sorted(darknet_lines(number)) == sorted(
                 f"{each.label}: {each.probability:.0%}" for each in found
             )
+    same_boxes(trained, np.concatenate(seen), tmp_path)
+
+
+def same_boxes(trained: dn.Model, x: np.ndarray, folder: Path) -> None:
+    """The real program's head gives the same values, so the same boxes, for all pictures."""
+    driver = compile_driver(folder)  # skips where Darknet or a compiler is absent
+    sys.path.insert(0, str(TOOLS))
+    try:
+        tool = importlib.import_module("make_fixtures")
+    finally:
+        sys.path.remove(str(TOOLS))
+    weights = folder / "shapes.weights"
+    theirs = tool.run_network(driver, folder / "shapes.cfg", weights, x, folder)[-1]
+    (ours,) = dn.forward(trained, x).values()
+    # Five convolutions, each with sums in another order; the largest value is about 10.
+    assert np.abs(ours - theirs).max() <= 2e-5 * np.abs(theirs).max()
 
 
 def darknet_lines(number: int) -> list[str]:
