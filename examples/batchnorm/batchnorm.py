@@ -1,6 +1,6 @@
 """What batch norm does to training, measured on handwritten digits; draws the pictures beside it.
 
-    python examples/batchnorm/batchnorm.py            all measurements, about two minutes
+    python examples/batchnorm/batchnorm.py            all measurements, about a minute
     python examples/batchnorm/batchnorm.py rates      one of them
 
 Needs the extra ``examples``: scikit-learn for the digits, matplotlib for the pictures.
