@@ -104,7 +104,7 @@ class Main(click.Group):
 )
 @click.version_option(__version__, prog_name="darknet-bn", message="%(prog)s %(version)s")
 def main() -> None:
-    """Read, run, fold and verify Darknet models.
+    """Read, run, train, fold and verify Darknet models.
 
     A model is a .cfg and a .weights file, in this order; MODEL alone stands for MODEL.cfg and
     MODEL.weights.
