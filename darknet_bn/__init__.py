@@ -13,6 +13,7 @@ from darknet_bn.batches import Batches, picture_batches
 from darknet_bn.calibrate import Calibration, calibrate
 from darknet_bn.cfg import Cfg, load_cfg, parse_cfg
 from darknet_bn.classification import classify
+from darknet_bn.compare import compare
 from darknet_bn.data import Dataset, load_dataset
 from darknet_bn.detection import Detection, detections, nms
 from darknet_bn.dialect import (
@@ -24,11 +25,15 @@ from darknet_bn.dialect import (
     PJREDDIE_GPU,
     Dialect,
 )
+from darknet_bn.differences import Report
 from darknet_bn.drawing import draw_detections
+from darknet_bn.engines.base import Session
+from darknet_bn.engines.onnxruntime import OnnxFile
 from darknet_bn.errors import (
     CfgError,
     DarknetError,
     DarknetWarning,
+    ExportError,
     FixtureError,
     FoldError,
     ImageError,
@@ -45,8 +50,10 @@ from darknet_bn.images import load_image, resize_image, save_image
 from darknet_bn.model import Model, load, save
 from darknet_bn.names import load_data, load_names
 from darknet_bn.network import Network, build_network, detect_dialect
+from darknet_bn.onnx_export import Exported, export_onnx
 from darknet_bn.opencv import readNetFromDarknet
 from darknet_bn.prepare import prepare
+from darknet_bn.proof import Proof, prove
 from darknet_bn.run import forward, reset_state
 from darknet_bn.summary import inspect, summarise
 from darknet_bn.training import (
@@ -59,7 +66,7 @@ from darknet_bn.training import (
     train_step,
 )
 from darknet_bn.training import Step as TrainStep
-from darknet_bn.verify import Report, record, verify
+from darknet_bn.verify import record, verify
 from darknet_bn.version import __version__
 from darknet_bn.weights import Header
 
@@ -81,6 +88,8 @@ __all__ = [
     "Dataset",
     "Detection",
     "Dialect",
+    "ExportError",
+    "Exported",
     "Fixture",
     "FixtureError",
     "FoldError",
@@ -89,8 +98,11 @@ __all__ = [
     "ImageError",
     "Model",
     "Network",
+    "OnnxFile",
     "Progress",
+    "Proof",
     "Report",
+    "Session",
     "ShapeError",
     "TrainState",
     "TrainStep",
@@ -103,10 +115,12 @@ __all__ = [
     "calibrate",
     "check_fold",
     "classify",
+    "compare",
     "detect_dialect",
     "detections",
     "draw_detections",
     "evaluate",
+    "export_onnx",
     "fold_batchnorm",
     "fold_report",
     "forward",
@@ -125,6 +139,7 @@ __all__ = [
     "parse_cfg",
     "picture_batches",
     "prepare",
+    "prove",
     "readNetFromDarknet",
     "record",
     "reset_state",

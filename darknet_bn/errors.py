@@ -101,6 +101,10 @@ class ImageError(DarknetError):
     """A picture cannot be read or written."""
 
 
+class ExportError(DarknetError):
+    """A model cannot be expressed in another format, or not so."""
+
+
 class TrainingError(DarknetError):
     """A model cannot be trained so."""
 

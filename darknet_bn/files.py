@@ -74,7 +74,8 @@ def write_files(writers: Mapping[Path, Writer], check: Callable[[], object] | No
     Parameters
     ----------
     writers : mapping from path to function
-        The function writes to the open binary stream that it is handed.
+        The function writes to the open binary stream that it is handed, and may read again what it
+        wrote: the stream's ``name`` is the path.
     check : function, optional
         Called while a thread writes; what it raises keeps all files from appearing.
 
@@ -117,9 +118,10 @@ def _named(target: Path) -> Iterator[None]:
 
 def _write_beside(target: Path, write: Writer) -> Path:
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    os.close(handle)
     beside = Path(name)
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with beside.open("wb") as stream:
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from darknet_bn.cfg import Cfg
@@ -90,6 +90,17 @@ class Network:
     def time_steps(self) -> int:
         """How many images make a sequence: 1 where nothing is recurrent."""
         return self.net.time_steps if self.recurrent else 1
+
+    def ancestors(self, wanted: Iterable[int]) -> tuple[int, ...]:
+        """Return the layers that the wanted ones need, and these, in order."""
+        needed: set[int] = set()
+        todo = list(wanted)
+        while todo:
+            index = todo.pop()
+            if index >= 0 and index not in needed:
+                needed.add(index)
+                todo.extend(self.nodes[index].sources)
+        return tuple(sorted(needed))
 
     def stored(self) -> Iterator[tuple[int, Param]]:
         """Yield (layer, parameter) for every array of the file, in its order."""

@@ -69,7 +69,7 @@ class Net:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._names = [_names_of(model, index) for index in range(len(model.network.nodes))]
+        self._names = [layer_names(model, index) for index in range(len(model.network.nodes))]
         self._input: F32 | None = None
 
     def empty(self) -> bool:
@@ -196,7 +196,7 @@ class Net:
         return node.y.dims
 
 
-def _names_of(model: Model, index: int) -> tuple[str, ...]:
+def layer_names(model: Model, index: int) -> tuple[str, ...]:
     """Return what OpenCV calls the parts of a layer; the last gives its output."""
     node = model.network.nodes[index]
     layer, kind = node.layer, node.layer.names[0]

@@ -180,7 +180,7 @@ def make_schedule(network: Network, batch: int, wanted: tuple[int, ...]) -> Sche
         There is not enough memory in the machine.
     """
     nodes = network.nodes
-    order = _ancestors(network, wanted)
+    order = network.ancestors(wanted)
     roots = {-1: -1}
     last_use: dict[int, int] = {}
     for index in order:
@@ -222,15 +222,3 @@ def _best(free: list[int], sizes: list[int], size: int) -> int | None:
     if enough:
         return min(enough, key=lambda slot: sizes[slot])
     return max(free, key=lambda slot: sizes[slot], default=None)
-
-
-def _ancestors(network: Network, wanted: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the layers that the wanted ones need, in order."""
-    needed: set[int] = set()
-    todo = list(wanted)
-    while todo:
-        index = todo.pop()
-        if index >= 0 and index not in needed:
-            needed.add(index)
-            todo.extend(network.nodes[index].sources)
-    return tuple(sorted(needed))

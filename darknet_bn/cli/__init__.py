@@ -16,8 +16,10 @@ from darknet_bn.cli import (
     calibrate,
     check,
     classify,
+    compare,
     detect,
     evaluate,
+    export,
     fold,
     info,
     output,
@@ -114,5 +116,6 @@ def main() -> None:
 for _command in (
     *(info.info, check.check, fold.fold, detect.detect, classify.classify, run.run),
     *(record.record, verify.verify, train.train, evaluate.evaluate, calibrate.calibrate),
+    *(export.export, compare.compare),
 ):
     main.add_command(_command)

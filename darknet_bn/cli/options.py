@@ -138,6 +138,11 @@ def model_and_data(command: Command) -> Command:
     return _model_and(command, "data", "the data")
 
 
+def model_and_out(command: Command) -> Command:
+    """As `model`, with a last argument ``out``: the file to write."""
+    return _model_and(command, "out", "the file to write")
+
+
 def _model_and(command: Command, last: str, what: str) -> Command:
     def split(names: Sequence[str]) -> tuple[Sequence[str], dict[str, str]]:
         if len(names) < 2:
@@ -149,11 +154,24 @@ def _model_and(command: Command, last: str, what: str) -> Command:
 
 def model_and_input(command: Command) -> Command:
     """As `model`, with ``input_path``: a last argument that may be absent, then None."""
+    return _model(command, "CFG [WEIGHTS] [INPUT]", _with_input)
+
+
+def _with_input(names: Sequence[str]) -> tuple[Sequence[str], dict[str, str | None]]:
+    if len(names) > 2 or (len(names) == 2 and names[1].lower().endswith(_INPUTS)):
+        return names[:-1], {"input_path": names[-1]}
+    return names, {"input_path": None}
+
+
+def model_other_and_input(command: Command) -> Command:
+    """As `model_and_input`, with ``other_weights``: a second file of weights, or None."""
 
     def split(names: Sequence[str]) -> tuple[Sequence[str], dict[str, str | None]]:
-        if len(names) > 2 or (len(names) == 2 and names[1].lower().endswith(_INPUTS)):
-            return names[:-1], {"input_path": names[-1]}
-        return names, {"input_path": None}
+        weights = [at for at, name in enumerate(names) if name.endswith(_WEIGHTS)]
+        second = weights[1] if len(weights) > 1 else None
+        mine = [name for at, name in enumerate(names) if at != second]
+        inner, more = _with_input(mine)
+        return inner, more | {"other_weights": None if second is None else names[second]}
 
     return _model(command, "CFG [WEIGHTS] [INPUT]", split)
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from darknet_bn.arrays import F32
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_array
 from darknet_bn.kernels.gradients import activate_training
+from darknet_bn.layers.activation_graph import activated
 from darknet_bn.layers.base import Backward, Forward, Layer, Params, Setting, Shapes, Step, Training
 from darknet_bn.layers.options import option
 
@@ -53,6 +55,10 @@ class ActivationLayer(Layer):
             activate_array(xs[0], self.activation, out=y)
 
         return activate
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """Add the function."""
+        return activated(graph, values[0], self.activation)
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Activate.  In C the way back overwrites."""

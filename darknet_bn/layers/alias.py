@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from darknet_bn.arrays import F32
+from darknet_bn.graph import Graph
 from darknet_bn.layers.base import Backward, Forward, Layer, Params, Setting, Shapes, Step, Training
 
 
@@ -26,6 +27,10 @@ class Alias(Layer):
             np.copyto(y, xs[0])
 
         return copy
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """Nothing."""
+        return values[0]
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Pass on what comes, both ways."""

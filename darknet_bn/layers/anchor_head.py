@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import TrainingError
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
 from darknet_bn.kernels.blocks import Block, run_blocks
 from darknet_bn.kernels.yolo_loss import YoloLoss
@@ -118,6 +120,29 @@ class AnchorHead(Head):
             run_blocks(block, len(y), count * planes, pixels)
 
         return squash
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """``Sigmoid``, and a choice by plane; ``scale_x_y`` by plane."""
+        y = values[0]
+        if self.is_squashed:
+            raw = graph.constant("raw", self._by_plane(self.raw, x=xs[0], yes=True, no=False))
+            y = graph.add("Where", raw, y, graph.add("Sigmoid", y))
+        if self.scale_x_y == 1:
+            return y
+        scale, shift = self.scale_x_y, -0.5 * (self.scale_x_y - 1)
+        scales = self._by_plane(self.stretched, x=xs[0], yes=scale, no=1.0)
+        shifts = self._by_plane(self.stretched, x=xs[0], yes=shift, no=0.0)
+        y = graph.add("Mul", y, graph.constant("scale_x_y", scales))
+        return graph.add("Add", y, graph.constant("shift_x_y", shifts))
+
+    def _by_plane(
+        self, of_anchor: tuple[slice, ...], *, x: Shape, yes: float, no: float
+    ) -> npt.NDArray[Any]:
+        """Return one value for some planes of every anchor, another for the others, (c, 1, 1)."""
+        planes = np.full(self.box + self.classes, no)
+        for part in of_anchor:
+            planes[part] = yes
+        return np.tile(planes, x.c // len(planes)).reshape(-1, 1, 1)
 
     @property
     def random_sizes(self) -> float:

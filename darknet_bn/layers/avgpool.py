@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.avgpool_layer import forward_avgpool_layer
 from darknet_bn.layers.base import (
     Backward,
@@ -41,6 +42,10 @@ class AvgPool(Layer):
             forward_avgpool_layer(xs[0], y)
 
         return average
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """``GlobalAveragePool``."""
+        return graph.add("GlobalAveragePool", values[0])
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Average; each pixel gets its share of the delta."""

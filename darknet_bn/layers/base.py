@@ -12,7 +12,8 @@ import numpy as np
 
 from darknet_bn.arrays import F32, F64
 from darknet_bn.dialect import Dialect
-from darknet_bn.errors import TrainingError
+from darknet_bn.errors import ExportError, TrainingError
+from darknet_bn.graph import Graph
 from darknet_bn.layers.options import Options, option
 from darknet_bn.memory import Arena
 
@@ -296,6 +297,25 @@ class Layer(Options, ABC):
     @abstractmethod
     def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
         """Build the forward step for inputs of these shapes."""
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """Add what the layer computes in inference to a graph, and return the output.
+
+        Parameters
+        ----------
+        graph : Graph
+        values : sequence of str
+            The outputs of the sources.
+        xs : tuple of Shape
+            Their shapes.
+        p : mapping from name to float32 array
+
+        Raises
+        ------
+        ExportError
+            ONNX's operators do not express it; onnx_export.py adds the place.
+        """
+        raise ExportError(f"[{self.names[0]}] is not expressed in ONNX")
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Compute the output in training, and prepare the way back.

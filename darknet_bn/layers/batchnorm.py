@@ -11,6 +11,7 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.batchnorm_layer import forward_batchnorm_layer
 from darknet_bn.layers.base import (
     Affine,
@@ -25,6 +26,7 @@ from darknet_bn.layers.base import (
     Step,
     Training,
 )
+from darknet_bn.layers.convolution_graph import normalised
 from darknet_bn.layers.normalised import batch_norm_params, normalise_training, rolling_affine
 
 
@@ -71,6 +73,10 @@ class BatchNorm(Layer):
             forward_batchnorm_layer(y, norm, train=False, dialect=setting.dialect, out=y)
 
         return normalise
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """``BatchNormalization``."""
+        return normalised(graph, values[0], p)
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Normalise with the statistics of the batch.  In C the way back overwrites."""

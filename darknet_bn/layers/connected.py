@@ -11,10 +11,12 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.activations import activate_array
 from darknet_bn.kernels.batchnorm_layer import forward_batchnorm_layer
 from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.layers.activation import activation_option
+from darknet_bn.layers.activation_graph import activated
 from darknet_bn.layers.base import (
     Affine,
     Backward,
@@ -30,6 +32,7 @@ from darknet_bn.layers.base import (
     Training,
     uniform,
 )
+from darknet_bn.layers.convolution_graph import normalised
 from darknet_bn.layers.normalised import (
     absorbed,
     batch_norm_params,
@@ -122,6 +125,18 @@ class Connected(Layer):
             activate_array(y, self.activation, out=y)
 
         return connect
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """``Gemm`` of all values of an image."""
+        if xs[0].h * xs[0].w != 1:
+            graph.require_fixed_size("a full matrix")
+        biases = [] if self.batch_normalize else [graph.constant("biases", p["biases"])]
+        weights = graph.constant("weights", p["weights"])
+        x = values[0] if xs[0].flat else graph.add("Flatten", values[0], axis=1)
+        y = graph.add("Gemm", x, weights, *biases, transB=1)
+        if self.batch_normalize:
+            y = normalised(graph, y, p)
+        return graph.reshape(activated(graph, y, self.activation), self.output, 1, 1)
 
     def learns(self, dialect: Dialect) -> bool:
         """In AlexeyAB's on the CPU it does not."""

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
+from darknet_bn.graph import Graph
 from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import flat
@@ -45,3 +46,7 @@ class Contrastive(Layer):
             np.copyto(y, flat(xs[0]))
 
         return copy
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """``Flatten``."""
+        return values[0] if xs[0].flat else graph.add("Flatten", values[0], axis=1)

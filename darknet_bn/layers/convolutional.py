@@ -12,6 +12,7 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError, TrainingError
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_array
 from darknet_bn.kernels.batchnorm_layer import forward_batchnorm_layer
 from darknet_bn.kernels.blur import backward_blur, blur, blurred_size
@@ -20,6 +21,7 @@ from darknet_bn.kernels.convolution import ConvGeometry, Convolution
 from darknet_bn.kernels.convolution_gradient import input_delta, weight_updates
 from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.layers.activation import activation_option
+from darknet_bn.layers.activation_graph import activated
 from darknet_bn.layers.base import (
     Affine,
     Backward,
@@ -37,6 +39,7 @@ from darknet_bn.layers.base import (
     resolve,
     uniform,
 )
+from darknet_bn.layers.convolution_graph import blurred, convolved, normalised
 from darknet_bn.layers.normalised import (
     absorbed,
     batch_norm_params,
@@ -229,6 +232,23 @@ class Convolutional(Layer):
             blur(sharp, self.antialiasing, stride_x, stride_y, y)
 
         return convolve_and_blur
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """``Conv``, ``BatchNormalization`` where there is any, activation, blur."""
+        x, weights = values[0], p["weights"]
+        if self.xnor:
+            positive = graph.add("Greater", x, graph.number("zero", 0))
+            x = graph.add("Where", positive, graph.number("one", 1), graph.number("minus", -1))
+            weights = binarised(weights)
+        biases = None if self.normalised else graph.constant("biases", p["biases"])
+        kernel = graph.constant("weights", weights)
+        y = convolved(graph, x, kernel, biases, self.geometry, xs[0])
+        if self.normalised:
+            y = normalised(graph, y, p)
+        y = activated(graph, y, self.activation)
+        if not self.antialiasing:
+            return y
+        return blurred(graph, y, self.filters, self.antialiasing, self._strides)
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Convolve, normalise or add the biases, activate, blur.

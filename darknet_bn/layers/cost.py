@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
+from darknet_bn.graph import Graph
 from darknet_bn.layers.base import (
     Backward,
     Forward,
@@ -53,6 +54,11 @@ class CostLayer(Layer):
             y.fill(0)
 
         return clear
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """Zeros."""
+        flat_x = values[0] if xs[0].flat else graph.add("Flatten", values[0], axis=1)
+        return graph.zeros_like(flat_x)
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Compare with the truth: the output is the error of each value.

@@ -10,6 +10,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
+from darknet_bn.graph import Graph
 from darknet_bn.layers.base import (
     Backward,
     Forward,
@@ -73,6 +74,15 @@ class Crop(Layer):
                 np.subtract(y, 1, out=y)
 
         return crop
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """``Slice``, and what stretches."""
+        graph.require_fixed_size("a crop of the middle")
+        middle = values[0]
+        for axis, size, room in ((2, self.crop_height, xs[0].h), (3, self.crop_width, xs[0].w)):
+            start = (room - size) // 2
+            middle = graph.slice(middle, axis, start, start + size)
+        return middle if self.noadjust else graph.shifted(graph.scaled(middle, 2), -1)
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Cut out a part at random, the same of all images, and flip it or not.

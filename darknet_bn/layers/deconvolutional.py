@@ -11,6 +11,7 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError, Where
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.activations import ACTIVATIONS, Epilogue, activate_array
 from darknet_bn.kernels.batchnorm_layer import forward_batchnorm_layer
 from darknet_bn.kernels.channels import by_filter, channel_sum
@@ -20,6 +21,7 @@ from darknet_bn.kernels.deconvolutional_layer import forward_deconvolutional_lay
 from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.kernels.im2col import ConvGeometry
 from darknet_bn.layers.activation import activation_option
+from darknet_bn.layers.activation_graph import activated
 from darknet_bn.layers.base import (
     Affine,
     Backward,
@@ -35,6 +37,7 @@ from darknet_bn.layers.base import (
     Training,
     normal,
 )
+from darknet_bn.layers.convolution_graph import normalised
 from darknet_bn.layers.normalised import (
     batch_norm_params,
     normalise_training,
@@ -150,6 +153,22 @@ class Deconvolutional(Layer):
                 activate_array(y, self.activation, out=y)
 
         return spread
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """``ConvTranspose``, ``BatchNormalization`` where there is any, activation."""
+        biases = [] if self.batch_normalize else [graph.constant("biases", p["biases"])]
+        y = graph.add(
+            "ConvTranspose",
+            values[0],
+            graph.constant("weights", p["weights"]),
+            *biases,
+            kernel_shape=[self.size] * 2,
+            strides=[self.stride] * 2,
+            pads=[self._geometry.pad] * 4,
+        )
+        if self.batch_normalize:
+            y = normalised(graph, y, p)
+        return activated(graph, y, self.activation)
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Spread, normalise or add the biases, activate.

@@ -10,12 +10,14 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
-from darknet_bn.errors import ShapeError, Where
+from darknet_bn.errors import ExportError, ShapeError, Where
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.box import Boxes
 from darknet_bn.kernels.detection_loss import DetectionLoss
 from darknet_bn.kernels.heads import get_detection_detections
 from darknet_bn.kernels.softmax import softmax_cpu
 from darknet_bn.layers.base import Params, Setting, Shape, Shapes, Step, Training
+from darknet_bn.layers.box_graph import Cells, GraphBoxes
 from darknet_bn.layers.head import Head
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import flat
@@ -74,6 +76,16 @@ class Detection(Head):
 
         return share
 
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """``Flatten``; ``Softmax`` of the classes of each cell if asked."""
+        flat_x = graph.reshape(values[0], xs[0].size)
+        cells, classes = self.side**2, self.classes
+        if not self.softmax:
+            return flat_x
+        of_cells, rest = graph.split(flat_x, 1, [cells * classes, xs[0].size - cells * classes])
+        shares = graph.add("Softmax", graph.reshape(of_cells, cells, classes), axis=2)
+        return graph.add("Concat", graph.reshape(shares, cells * classes), rest, axis=1)
+
     def compare(self, y: F32, training: Training) -> tuple[F32, float] | None:
         """Compare with what is true of each cell."""
         if training.truth is None:
@@ -100,6 +112,27 @@ class Detection(Head):
         )
         truth = training.truth.reshape(len(y), self.side**2, cell)
         return loss(y, truth, training.seen, training.rng)
+
+    def box_graph(self, graph: Graph, y: str, shape: Shape, net: Shape) -> GraphBoxes:
+        """As `get_detection_detections`."""
+        if self.coords != 4:
+            raise ExportError("there are no boxes without coords=4", found=f"{self.coords}")
+        count, num = self.side**2, self.num
+        cells = Cells(self.side, self.side, num)
+        sizes = [count * self.classes, count * num, count * num * 4]
+        classes, objectness, rest = graph.split(y, 1, sizes)
+        shares = graph.reshape(classes, count, 1, self.classes)
+        shares = graph.add("Concat", *[shares] * num, axis=2) if num > 1 else shares
+        xy, wh = graph.split(graph.reshape(rest, count * num, 4), 2, [2, 2])
+        if self.sqrt:
+            wh = graph.add("Mul", wh, wh)
+        xywh = graph.add("Concat", cells.centres(graph, xy), wh, axis=2)
+        return GraphBoxes(
+            xywh,
+            graph.reshape(objectness, count * num, 1),
+            graph.reshape(shares, count * num, self.classes),
+            cells.boxes,
+        )
 
     def boxes(self, y: F32, net: Shape, threshold: float, dialect: Dialect) -> Boxes:
         """Return all boxes."""

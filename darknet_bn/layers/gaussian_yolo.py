@@ -7,12 +7,17 @@ from typing import ClassVar, cast
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.box import Boxes
 from darknet_bn.kernels.gaussian_yolo_loss import GaussianYoloLoss
 from darknet_bn.kernels.heads import Point, get_gaussian_yolo_detections
 from darknet_bn.layers.anchor_head import AnchorHead
 from darknet_bn.layers.base import Shape, Training
+from darknet_bn.layers.box_graph import Cells, GraphBoxes
 from darknet_bn.layers.options import option
+
+# How far the centre is from what x and y are of, as a part of the size.
+_POINTS = {"center": 0.0, "left_top": 0.5, "right_bottom": -0.5}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +42,24 @@ class GaussianYolo(AnchorHead):
         return GaussianYoloLoss(
             **vars(super().loss(training)),
             uc_normalizer=self.uc_normalizer,
-            point={"center": 0.0, "left_top": 0.5, "right_bottom": -0.5}[self.yolo_point],
+            point=_POINTS[self.yolo_point],
         )
+
+    def box_graph(self, graph: Graph, y: str, shape: Shape, net: Shape) -> GraphBoxes:
+        """As `get_gaussian_yolo_detections`."""
+        graph.require_fixed_size("a head that is made into boxes")
+        cells = Cells(shape.h, shape.w, len(self.masks))
+        rows = cells.rows(graph, y, self.box + self.classes)
+        parts = graph.split(rows, 2, [1] * self.box + [self.classes])
+        sizes = graph.add("Exp", graph.add("Concat", parts[4], parts[6], axis=2))
+        wh = cells.sizes(graph, sizes, self.anchor_sizes, net)
+        xy = cells.centres(graph, graph.add("Concat", parts[0], parts[2], axis=2))
+        if _POINTS[self.yolo_point]:
+            xy = graph.add("Add", xy, graph.scaled(wh, _POINTS[self.yolo_point]))
+        unsure = graph.add("Sum", *parts[1:8:2])
+        sure = graph.shifted(graph.scaled(unsure, -0.25), 1)
+        xywh = graph.add("Concat", xy, wh, axis=2)
+        return GraphBoxes(xywh, parts[8], graph.add("Mul", parts[9], sure), cells.boxes)
 
     def boxes(self, y: F32, net: Shape, threshold: float, dialect: Dialect) -> Boxes:
         """Return the boxes with an objectness over the threshold."""

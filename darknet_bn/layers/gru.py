@@ -9,11 +9,13 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.activations import activate_array
+from darknet_bn.layers.activation_graph import activated
 from darknet_bn.layers.base import Backward, Forward, Params, Setting, Shape, Shapes, Step, Training
 from darknet_bn.layers.connected import Connected
 from darknet_bn.layers.options import fact, option
-from darknet_bn.layers.recurrent import Part, Recurrent, by_time, kept, remembered
+from darknet_bn.layers.recurrent import Part, Recurrent, by_time, joined_in_time, kept, remembered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,25 @@ class Gru(Recurrent):
             setting.state["state"] = state
 
         return recur
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """Add the gates, one time step after another, from a state of zeros."""
+        parts = self.part_graphs(graph, values[0], xs, p)
+        of_input = (graph.by_time(parts[name](parts.x)) for name in ("uz", "ur", "uh"))
+        states: list[str] = []
+
+        def gate(name: str, state: str, value: str, activation: str) -> str:
+            return activated(graph, graph.add("Add", parts[name](state), value), activation)
+
+        for z, r, h in zip(*of_input, strict=True):
+            state = states[-1] if states else graph.zeros_like(z)
+            keep = gate("wz", state, z, "logistic")
+            reset = graph.add("Mul", gate("wr", state, r, "logistic"), state)
+            new = gate("wh", reset, h, "tanh" if self.tanh else "logistic")
+            rest = graph.add("Sub", graph.number("one", 1), keep)
+            kept = graph.add("Mul", keep, state)
+            states.append(graph.add("Add", kept, graph.add("Mul", new, rest)))
+        return graph.reshape(joined_in_time(graph, states), self.output)
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Compute the states one by one, from where the last batch ended.

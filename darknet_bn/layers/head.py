@@ -11,9 +11,11 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
-from darknet_bn.errors import TrainingError
+from darknet_bn.errors import ExportError, TrainingError
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.box import Boxes
 from darknet_bn.layers.base import Backward, Forward, Layer, Params, Shape, Training
+from darknet_bn.layers.box_graph import GraphBoxes
 from darknet_bn.layers.options import option
 
 
@@ -46,6 +48,24 @@ class Head(Layer):
             Probabilities that are not over it become 0.
         dialect : Dialect
         """
+
+    def box_graph(self, graph: Graph, y: str, shape: Shape, net: Shape) -> GraphBoxes:
+        """Add what makes boxes of the output, all of them, whatever their probability.
+
+        Parameters
+        ----------
+        graph : Graph
+        y : str
+            The output of the layer.
+        shape, net : Shape
+            Of the output, and of the network's input.
+
+        Raises
+        ------
+        ExportError
+            ONNX's operators do not express it.
+        """
+        raise ExportError(f"boxes of [{self.names[0]}] are not expressed in ONNX")
 
     def compare(self, y: F32, training: Training) -> tuple[F32, float] | None:
         """Return the delta of an output (n, *shape), like it, and the loss; None without truth.

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
+from darknet_bn.graph import Graph
 from darknet_bn.layers.base import (
     Backward,
     Forward,
@@ -21,7 +22,7 @@ from darknet_bn.layers.base import (
     Training,
 )
 from darknet_bn.layers.options import fact, option
-from darknet_bn.layers.recurrent import by_time, kept, remembered
+from darknet_bn.layers.recurrent import by_time, joined_in_time, kept, remembered
 from darknet_bn.layers.shapes import image
 
 
@@ -61,6 +62,21 @@ class History(Layer):
                 setting.state["output"] = before.copy()
 
         return shift
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """``Concat`` with what is kept of the time step before."""
+        old = xs[0].c * (self.history_size - 1)
+        shown: list[str] = []
+        if not old:
+            return values[0]
+        for x in graph.by_time(values[0]):
+            if shown:
+                before = graph.slice(shown[-1], 1, 0, old)
+            else:
+                zeros = graph.zeros_like(x)
+                before = graph.add("Concat", *[zeros] * (self.history_size - 1), axis=1)
+            shown.append(graph.add("Concat", x, before, axis=1))
+        return joined_in_time(graph, shown)
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Put each image in front of the ones before it; what is older than the batch is fixed."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
+from darknet_bn.graph import Graph
 from darknet_bn.layers.base import (
     Backward,
     Forward,
@@ -60,6 +61,14 @@ class Implicit(Layer):
             np.copyto(y[:, :, :, 0], weights)
 
         return repeat
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """``Expand`` to the batch."""
+        batch = graph.slice(graph.add("Shape", graph.layers[-1]), 0, 0, 1)
+        dims = graph.ints("dims", self.filters, self.atoms, 1)
+        shape = graph.add("Concat", batch, dims, axis=0)
+        weights = p["weights"].reshape(1, self.filters, self.atoms, 1)
+        return graph.add("Expand", graph.constant("weights", weights), shape)
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Copy the values for every image; the updates are summed over them."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.activations import activate_array
 from darknet_bn.kernels.iseg_layer import compare_instances
 from darknet_bn.layers.base import (
@@ -51,6 +52,13 @@ class Iseg(Layer):
             np.copyto(y[:, self.classes :], xs[0][:, self.classes :])
 
         return squash
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """``Sigmoid`` of the classes."""
+        if not self.classes or not self.ids:
+            return graph.add("Sigmoid", values[0]) if self.classes else values[0]
+        kinds, ids = graph.split(values[0], 1, [self.classes, self.ids])
+        return graph.add("Concat", graph.add("Sigmoid", kinds), ids, axis=1)
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Squash the classes; with masks of instances as truth, compare with them.

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.normalization_layer import l2normalize_cpu
 from darknet_bn.layers.base import (
     Backward,
@@ -42,6 +43,10 @@ class L2Norm(Layer):
             l2normalize_cpu(planes(xs[0]), planes(y))
 
         return normalise
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """``ReduceL2`` of the channels, and ``Div``."""
+        return graph.add("Div", values[0], graph.reduce("ReduceL2", values[0], 1))
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Normalise.  C lets the delta pass unchanged."""

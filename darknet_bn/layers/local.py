@@ -7,14 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
+
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError, Where
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.activations import ACTIVATIONS
 from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.kernels.im2col import ConvGeometry
 from darknet_bn.kernels.local_layer import backward_local_layer, forward_local_layer
 from darknet_bn.layers.activation import activation_option
+from darknet_bn.layers.activation_graph import activated
 from darknet_bn.layers.base import (
     Backward,
     Cost,
@@ -29,6 +33,7 @@ from darknet_bn.layers.base import (
     Training,
     uniform,
 )
+from darknet_bn.layers.convolution_graph import convolved
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import image, window_text
 
@@ -92,6 +97,22 @@ class Local(Layer):
             forward_local_layer(xs[0], p["weights"], p["biases"], self._geometry, activation, y)
 
         return multiply
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """``Conv`` for what each window sees, ``MatMul`` by its filters."""
+        graph.require_fixed_size("a filter for every pixel")
+        y, c, taps = self.out_shape(xs), xs[0].c, self.size**2
+        each = np.eye(taps, dtype=np.float32).reshape(taps, 1, self.size, self.size)
+        kernel = graph.constant("taps", np.tile(each, (c, 1, 1, 1)))
+        geometry = replace(self._geometry, groups=c)
+        seen = convolved(graph, values[0], kernel, None, geometry, xs[0])
+        pixels = y.h * y.w
+        seen = graph.add("Transpose", graph.reshape(seen, c * taps, pixels), perm=[2, 1, 0])
+        filters = p["weights"].reshape(pixels, self.filters, c * taps)
+        sums = graph.add("MatMul", graph.constant("weights", filters), seen)
+        image = graph.reshape(graph.add("Transpose", sums, perm=[2, 1, 0]), *y.dims)
+        biased = graph.add("Add", image, graph.constant("biases", p["biases"]))
+        return activated(graph, biased, self.activation)
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Multiply, add, activate.  C: ``backward_local_layer``."""

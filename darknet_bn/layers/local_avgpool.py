@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from darknet_bn.arrays import F32
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.maxpool_layer import (
     Window,
     backward_local_avgpool_layer,
@@ -24,6 +25,7 @@ from darknet_bn.layers.base import (
     Step,
     Training,
 )
+from darknet_bn.layers.convolution_graph import pooled_average
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import image, pooled, window_text
 
@@ -63,6 +65,10 @@ class LocalAvgPool(Layer):
             forward_local_avgpool_layer(xs[0], window, y)
 
         return average
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """``AveragePool``."""
+        return pooled_average(graph, values[0], self.window, xs[0])
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Average; in C the shares of the delta are too small at the edges."""

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.activations import activate_array
 from darknet_bn.layers.base import Backward, Forward, Layer, Params, Setting, Shapes, Step, Training
 from darknet_bn.layers.shapes import truth_like
@@ -28,6 +29,10 @@ class Logistic(Layer):
             activate_array(xs[0], "logistic", out=y)
 
         return squash
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """``Sigmoid``."""
+        return graph.add("Sigmoid", values[0])
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Squash; with a truth, cross-entropy of it, value by value.

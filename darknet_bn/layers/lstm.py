@@ -10,7 +10,9 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.activations import activate_array
+from darknet_bn.layers.activation_graph import activated
 from darknet_bn.layers.base import (
     Backward,
     Forward,
@@ -24,7 +26,7 @@ from darknet_bn.layers.base import (
 )
 from darknet_bn.layers.connected import Connected
 from darknet_bn.layers.options import fact, option
-from darknet_bn.layers.recurrent import Part, Recurrent, by_time, kept, remembered
+from darknet_bn.layers.recurrent import Part, Recurrent, by_time, joined_in_time, kept, remembered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,29 @@ class LongShortTerm(Recurrent):
             setting.state.update(state=state, cell=cell)
 
         return recur
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """Add the gates, one time step after another, from a state and a cell of zeros."""
+        parts = self.part_graphs(graph, values[0], xs, p)
+        of_input = {name: graph.by_time(parts[f"u{name}"](parts.x)) for name in self.order}
+        largest = self.largest_cell(Setting(graph.dialect, time_steps=graph.time_steps))
+        state = cell = graph.zeros_like(of_input["f"][0])
+        states: list[str] = []
+
+        def gate(name: str, time: int) -> str:
+            z = graph.add("Add", parts[f"w{name}"](state), of_input[name][time])
+            if f"v{name}" in parts:
+                z = graph.add("Add", z, parts[f"v{name}"](cell))
+            return activated(graph, z, "tanh" if name == "g" else "logistic")
+
+        for time in range(graph.time_steps):
+            f, i, g = (gate(name, time) for name in "fig")
+            cell = graph.add("Add", graph.add("Mul", f, cell), graph.add("Mul", i, g))
+            state = graph.add("Mul", gate("o", time), graph.add("Tanh", cell))
+            states.append(state)
+            if largest is not None:
+                cell = graph.clip(cell, -largest, largest)
+        return graph.reshape(joined_in_time(graph, states), *self.out_shape(xs).dims)
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Compute the cells one by one, from where the last batch ended.

@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.errors import ShapeError
+from darknet_bn.errors import ExportError, ShapeError
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.blur import backward_blur, backward_blur_as_coded, blur, blurred_size
 from darknet_bn.kernels.maxpool_layer import (
     Window,
@@ -30,6 +31,7 @@ from darknet_bn.layers.base import (
     Step,
     Training,
 )
+from darknet_bn.layers.convolution_graph import blurred, pooled_max
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import image, pooled, window_text
 
@@ -102,6 +104,23 @@ class MaxPool(Layer):
             return pool
         before = pooled(xs[0], window)
         return pool_and_blur
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """``MaxPool``, and blur; ``Max`` of parts of the channels with ``maxpool_depth``."""
+        x, depth = xs[0], self.out_channels
+        if self.maxpool_depth:
+            sizes = [min(depth, x.c - start) for start in range(0, x.c, depth)]
+            if len(set(sizes)) > 1 or sizes[0] != depth:
+                raise ExportError(
+                    "channels that do not fall into equal parts have no largest in ONNX",
+                    expected=f"a multiple of {depth}",
+                    found=f"{x.c}",
+                )
+            return graph.add("Max", *graph.split(values[0], 1, sizes))
+        y = pooled_max(graph, values[0], self.window, x)
+        if not self.antialiasing:
+            return y
+        return blurred(graph, y, x.c, self.antialiasing, self.strides)
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Pool, and blur; the way back goes to the largest value of each window.

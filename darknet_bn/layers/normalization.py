@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from darknet_bn.arrays import F32
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.normalization_layer import (
     backward_normalization_layer,
     forward_normalization_layer,
@@ -57,6 +60,23 @@ class Normalization(Layer):
             )
 
         return normalise
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """``Conv`` to add up the squares of the channels around, ``Pow`` and ``Mul``."""
+        c, ahead, behind = xs[0].c, self.size // 2, (self.size - 1) // 2
+        apart = np.arange(c) - np.arange(c)[:, None]
+        around = ((apart >= -behind) & (apart <= ahead)).astype(np.float64)
+        if graph.dialect.normalization_misses_one and ahead < c:
+            around[:, ahead] -= 1
+        divisors = graph.add(
+            "Conv",
+            graph.add("Mul", values[0], values[0]),
+            graph.constant("around", (self.alpha * around).reshape(c, c, 1, 1)),
+            graph.constant("kappa", np.full(c, self.kappa)),
+            kernel_shape=[1, 1],
+        )
+        power = graph.add("Pow", divisors, graph.number("beta", -self.beta))
+        return graph.add("Mul", values[0], power)
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Normalise.  C has only a part of the gradient, and overwrites."""

@@ -12,6 +12,7 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError, TrainingError
+from darknet_bn.graph import Graph
 from darknet_bn.layers.base import (
     Affine,
     Backward,
@@ -69,6 +70,38 @@ class PartStep:
             out = np.empty((len(x), *self.y.dims), np.float32)
         self.step([x.reshape(len(x), *self.x.dims)], out.reshape(len(x), *self.y.dims))
         return out
+
+
+@dataclass(frozen=True)
+class PartGraphs:
+    """The parts of a layer in a graph.
+
+    Attributes
+    ----------
+    graph : Graph
+    x : str
+        The input of the layer.
+    """
+
+    graph: Graph
+    x: str
+    _parts: Mapping[str, tuple[Part, Shape]]
+    _params: Params
+
+    def __contains__(self, name: str) -> bool:
+        """Whether there is such a part."""
+        return name in self._parts
+
+    def __getitem__(self, name: str) -> Callable[[str], str]:
+        """Return a function that adds a part once more, for a value."""
+        part, shape = self._parts[name]
+
+        def add(value: str) -> str:
+            with self.graph.part(name):
+                params = _within(self._params, part)
+                return part.layer.onnx(self.graph, [value], (shape,), params)
+
+        return add
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +175,14 @@ class Recurrent(Layer):
             )
             for part, x in self._with_inputs(xs)
         }
+
+    def part_graphs(self, graph: Graph, x: str, xs: Shapes, p: Params) -> PartGraphs:
+        """Prepare the parts for a graph, and the input as they see it."""
+        if self.seen(xs[0]) != xs[0]:
+            graph.require_fixed_size("an image whose sides are taken for each other")
+            x = graph.reshape(x, *self.seen(xs[0]).dims)
+        table = {part.name: (part, shape) for part, shape in self._with_inputs(xs)}
+        return PartGraphs(graph, x, table, p)
 
     def passes(self, xs: Sequence[F32], p: Params, training: Training) -> Passes:
         """Prepare the parts for training."""
@@ -239,6 +280,11 @@ def kept(training: Training, name: str, like: F32) -> F32:
     """Return what a layer has left under a name in the last batch, if that was of this size."""
     state = training.state.get(name)
     return np.zeros_like(like) if state is None or state.shape != like.shape else state
+
+
+def joined_in_time(graph: Graph, steps: Sequence[str]) -> str:
+    """Put what the time steps give behind each other, as a batch has them."""
+    return graph.add("Concat", *steps, axis=0) if len(steps) > 1 else steps[0]
 
 
 def by_time(rows: F32, time_steps: int) -> F32:

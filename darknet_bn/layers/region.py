@@ -10,7 +10,8 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
-from darknet_bn.errors import TrainingError
+from darknet_bn.errors import ExportError, TrainingError
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
 from darknet_bn.kernels.box import Boxes
 from darknet_bn.kernels.heads import get_region_boxes, get_region_detections
@@ -18,6 +19,8 @@ from darknet_bn.kernels.region_loss import RegionLoss
 from darknet_bn.kernels.reorg import flatten
 from darknet_bn.kernels.softmax import softmax_cpu, softmax_tree
 from darknet_bn.layers.base import Params, Setting, Shape, Shapes, Step, Training
+from darknet_bn.layers.box_graph import Cells, GraphBoxes
+from darknet_bn.layers.convolution_graph import shares_of_tree
 from darknet_bn.layers.head import Head
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import box_truth, check_filters, image
@@ -95,6 +98,47 @@ class Region(Head):
 
         return by_cell if setting.dialect.region_by_cell else by_plane
 
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """Parts of the planes, squashed, and ``Concat``; in the order of the dialect."""
+        graph.require_fixed_size("[region]")
+        x, by_cell = xs[0], graph.dialect.region_by_cell
+        pixels = x.h * x.w
+        if by_cell:
+            cells = graph.add("Transpose", graph.reshape(values[0], x.c, pixels), perm=[0, 2, 1])
+            ordered = graph.reshape(cells, pixels * self.num, self._entries)
+            parts = self._cells(graph, ordered)
+        else:
+            parts = self._planes(graph, graph.reshape(values[0], self.num, self._entries, pixels))
+        return graph.reshape(graph.add("Concat", *parts, axis=2), *x.dims)
+
+    def _cells(self, graph: Graph, ordered: str) -> list[str]:
+        """As `_squash_cells`."""
+        sizes = [4, 1, self.classes, self.coords - 4]
+        box, scale, classes, rest = _split(graph, ordered, sizes)
+        if classes and self.tree is not None:
+            classes = shares_of_tree(graph, classes, self.tree, axis=2)
+        elif classes and self.softmax:
+            classes = graph.add("Softmax", classes, axis=2)
+        return [part for part in (box, graph.add("Sigmoid", scale), classes, rest) if part]
+
+    def _planes(self, graph: Graph, planes: str) -> list[str]:
+        """As `_squash_planes`."""
+        sizes = [2, self.coords - 2, 1, self.classes]
+        xy, rest, scale, classes = _split(graph, planes, sizes)
+        xy = graph.add("Sigmoid", xy)
+        if not self.background:
+            scale = graph.add("Sigmoid", scale)
+        if classes and self.tree is not None:
+            classes = shares_of_tree(graph, classes, self.tree, axis=2)
+        elif self.softmax and self.background:
+            scale = graph.add("Concat", *filter(None, (scale, classes)), axis=2)
+            scale, classes = graph.add("Softmax", scale, axis=2), ""
+        elif classes and self.softmax:
+            classes = graph.add("Softmax", classes, axis=2)
+        elif classes:
+            classes = graph.add("Sigmoid", classes)
+        return [part for part in (xy, rest, scale, classes) if part]
+
     def _squash_cells(self, y: F32) -> None:
         """In place; y is (n, cells and anchors, entries)."""
         activate_tile(y[:, :, 4], ACTIVATIONS["logistic"])  # C takes 4 for coords here
@@ -171,6 +215,31 @@ class Region(Head):
         axes = (0, 2, 3, 1, 4) if by_cell else (0, 1, 4, 2, 3)
         return np.ascontiguousarray(delta.transpose(axes)).reshape(y.shape), value
 
+    def box_graph(self, graph: Graph, y: str, shape: Shape, net: Shape) -> GraphBoxes:
+        """As `get_region_boxes` where the dialect stores by cell, else `get_region_detections`."""
+        if self.tree is not None:
+            raise ExportError("boxes with a tree of classes are not expressed in ONNX")
+        if graph.dialect.region_by_cell and self.classfix == -1:
+            raise ExportError("classfix=-1 is not expressed in ONNX")
+        by_cell = graph.dialect.region_by_cell
+        cells = Cells(shape.h, shape.w, self.num, by_anchor=not by_cell)
+        if by_cell:
+            rows = graph.reshape(y, shape.h * shape.w * self.num, self._entries)
+            sizes = [2, 2, 0, 1, self.classes, self.coords - 4]
+        else:
+            rows = cells.rows(graph, y, self._entries)
+            sizes = [2, 2, self.coords - 4, 1, self.classes, 0]
+        xy, wh, _, objectness, classes, _ = _split(graph, rows, sizes)
+        if by_cell:
+            xy = graph.add("Sigmoid", xy)
+        if self.background and not by_cell:
+            shares = graph.slice(rows, 2, self.coords, self.coords + self.classes)
+            ones = graph.add("Add", graph.zeros_like(objectness), graph.number("one", 1))
+            objectness, classes = ones, shares
+        wh = cells.sizes(graph, graph.add("Exp", wh), self.anchor_sizes, shape)
+        xywh = graph.add("Concat", cells.centres(graph, xy), wh, axis=2)
+        return GraphBoxes(xywh, objectness, classes, cells.boxes)
+
     def boxes(self, y: F32, net: Shape, threshold: float, dialect: Dialect) -> Boxes:
         """Return all boxes where the dialect stores them by cell, else those over the threshold."""
         anchors = self.anchor_sizes
@@ -198,3 +267,9 @@ class Region(Head):
     def filters_per_class(self) -> int:
         """Return one for each anchor."""
         return self.num
+
+
+def _split(graph: Graph, x: str, sizes: list[int]) -> list[str]:
+    """Cut axis 2 into parts; what has size 0 is no value."""
+    parts = iter(graph.split(x, 2, [size for size in sizes if size]))
+    return [next(parts) if size else "" for size in sizes]

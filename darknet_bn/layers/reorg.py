@@ -10,6 +10,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.reorg import flatten, reorg_cpu
 from darknet_bn.layers.base import (
     Backward,
@@ -78,6 +79,24 @@ class Reorg(Layer):
                 reorg_cpu(xs[0], dims, self.stride, y, forward=self.reverse)
 
         return reorder
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """``Reshape`` and ``Transpose``, ``DepthToSpace`` with ``reverse``."""
+        x, y, side = xs[0], self.out_shape(xs), self.stride
+        if self.extra:
+            graph.require_fixed_size("extra=")
+            flat_x = values[0] if x.flat else graph.add("Flatten", values[0], axis=1)
+            return graph.pad(flat_x, (0, 0), (0, self.extra))
+        if self.flatten:
+            graph.require_fixed_size("flatten=1")
+            rows = (x.h * x.w, x.c) if self.reverse else (x.c, x.h * x.w)
+            turned = graph.add("Transpose", graph.reshape(values[0], *rows), perm=[0, 2, 1])
+            return graph.reshape(turned, *y.dims)
+        if self.reverse:
+            return graph.add("DepthToSpace", values[0], blocksize=side, mode="DCR")
+        graph.require_fixed_size("the order of [reorg]")
+        squares = graph.reshape(values[0], x.c // side**2, x.h, side, x.w, side)
+        return graph.reshape(graph.add("Transpose", squares, perm=[0, 3, 5, 1, 2, 4]), *y.dims)
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Copy in another order; the way back, in which C overwrites, is in the old one."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.reorg import reorg_cpu
 from darknet_bn.layers.base import (
     Backward,
@@ -62,6 +63,15 @@ class Reorg3d(Layer):
             reorg_cpu(xs[0], dims, self.stride, y, forward=self.reverse)
 
         return reorder
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """``SpaceToDepth``; with ``reverse`` what C makes of it."""
+        y, side = self.out_shape(xs), self.stride
+        if not self.reverse:
+            return graph.add("SpaceToDepth", values[0], blocksize=side)
+        graph.require_fixed_size("the reverse order of [reorg3d]")
+        squares = graph.reshape(values[0], side, side, y.c // side**2, y.h, y.w)
+        return graph.reshape(graph.add("Transpose", squares, perm=[0, 3, 4, 1, 5, 2]), *y.dims)
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Copy in another order; the way back, in which C overwrites, is in the old one."""

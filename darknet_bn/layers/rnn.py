@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
+from darknet_bn.graph import Graph
 from darknet_bn.layers.activation import activation_option
 from darknet_bn.layers.base import (
     Backward,
@@ -24,7 +25,7 @@ from darknet_bn.layers.base import (
 )
 from darknet_bn.layers.connected import Connected
 from darknet_bn.layers.options import fact, option
-from darknet_bn.layers.recurrent import Part, Recurrent, by_time, remembered
+from darknet_bn.layers.recurrent import Part, Recurrent, by_time, joined_in_time, remembered
 
 _OF_STATE = {1: "logistic", 2: "loggy"}
 
@@ -69,6 +70,19 @@ class Elman(Recurrent):
             parts["output"](states, y)
 
         return recur
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """Add the parts, one time step after another, from a state of zeros."""
+        parts = self.part_graphs(graph, values[0], xs, p)
+        states: list[str] = []
+        for state in graph.by_time(parts["input"](parts.x)):
+            before = states[-1] if states else graph.zeros_like(state)
+            own = parts["self"](before)
+            if self.shortcut:
+                state = graph.add("Add", state, before)
+            states.append(graph.add("Add", state, own))
+        y = parts["output"](joined_in_time(graph, states))
+        return graph.reshape(y, *self.out_shape(xs).dims)
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Compute the states one by one, from zero; the way back goes through time.

@@ -10,6 +10,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.blocks import Block, run_blocks
 from darknet_bn.layers.base import (
     Backward,
@@ -81,6 +82,22 @@ class Route(Layer):
                 _copy(source, target)
 
         return concatenate
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """``Slice`` of each layer, and ``Concat``; of flat values where the images differ."""
+        y, parts = self.out_shape(xs), list(values)
+        by_channel = not y.flat and all(x.c % self.groups == 0 for x in xs)
+        if not by_channel:
+            graph.require_fixed_size("a route of unequal images")
+            parts = [graph.add("Flatten", part, axis=1) for part in parts]
+        if self.groups > 1:
+            sizes = [(x.c if by_channel else x.size) // self.groups for x in xs]
+            parts = [
+                graph.slice(part, 1, self.group_id * size, (self.group_id + 1) * size)
+                for part, size in zip(parts, sizes, strict=True)
+            ]
+        joined = graph.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
+        return joined if by_channel else graph.reshape(joined, *y.dims)
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Concatenate; each source gets its part of the delta."""

@@ -8,9 +8,11 @@ from typing import ClassVar
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.activations import ACTIVATIONS
 from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.layers.activation import activation_option
+from darknet_bn.layers.activation_graph import activated
 from darknet_bn.layers.base import (
     Backward,
     Forward,
@@ -65,6 +67,10 @@ class Sam(Layer):
             multiply(xs[0], xs[1], activation, y)
 
         return product
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """``Mul``, and activation."""
+        return activated(graph, graph.add("Mul", *values), self.activation)
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Multiply, and activate.  C loses what others gave the layer of ``from`` back."""

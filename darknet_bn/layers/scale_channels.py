@@ -10,10 +10,12 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.activations import ACTIVATIONS, Activation, activate_tile
 from darknet_bn.kernels.blocks import Block, run_blocks
 from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.layers.activation import activation_option
+from darknet_bn.layers.activation_graph import activated
 from darknet_bn.layers.base import (
     Backward,
     Forward,
@@ -73,6 +75,10 @@ class ScaleChannels(Layer):
             multiply(xs[0], xs[1], activation, y)
 
         return scale
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """``Mul``, and activation."""
+        return activated(graph, graph.add("Mul", values[1], values[0]), self.activation)
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Multiply, and activate."""

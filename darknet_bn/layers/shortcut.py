@@ -11,6 +11,7 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError, Where
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
 from darknet_bn.kernels.blocks import Block, run_blocks
 from darknet_bn.kernels.channels import by_filter, channel_dot
@@ -23,6 +24,7 @@ from darknet_bn.kernels.shortcut import (
     shortcut_multilayer_cpu,
 )
 from darknet_bn.layers.activation import activation_option
+from darknet_bn.layers.activation_graph import activated
 from darknet_bn.layers.base import (
     Backward,
     Cost,
@@ -37,6 +39,7 @@ from darknet_bn.layers.base import (
     Training,
     resolve,
 )
+from darknet_bn.layers.convolution_graph import with_channels
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import image
 
@@ -114,6 +117,58 @@ class Shortcut(Layer):
             run_blocks(block, len(y), shape.c, shape.h * shape.w)
 
         return add
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """``Add`` or ``Sum``; where sizes differ, of what of each layer takes part."""
+        if self._adds_one(xs[0], xs[1], graph.dialect):
+            y = self._one_added(graph, values, xs)
+        else:
+            y = self._all_added(graph, values, xs, p.get("weights"))
+        return activated(graph, y, self.activation)
+
+    def _all_added(
+        self, graph: Graph, values: Sequence[str], xs: Shapes, weights: F32 | None
+    ) -> str:
+        factors, parts = self._factors(weights, len(xs), xs[0].c), []
+        for number, (part, x) in enumerate(zip(values, xs, strict=True)):
+            part = with_channels(graph, part, x.c, xs[0].c)
+            if factors is not None:
+                factor = graph.constant("factors", factors[number].reshape(-1, 1, 1))
+                part = graph.add("Mul", part, factor)
+            parts.append(part)
+        return graph.add("Add" if len(parts) == 2 else "Sum", *parts)
+
+    def _one_added(self, graph: Graph, values: Sequence[str], xs: Shapes) -> str:
+        x, add = xs[:2]
+        if x == add:
+            scaled = graph.scaled(values[0], self.alpha)
+            return graph.add("Add", scaled, graph.scaled(values[1], self.beta))
+        if (x.h, x.w) != (add.h, add.w) or self.alpha != 1:
+            graph.require_fixed_size("a shortcut between unequal images")
+        part = with_channels(graph, values[1], add.c, x.c)
+        sides = overlap(x.h, add.h), overlap(x.w, add.w)
+        for axis, (_, theirs), size in zip((2, 3), sides, (add.h, add.w), strict=True):
+            if len(range(*theirs.indices(size))) < size:
+                part = graph.slice(part, axis, 0, theirs.stop, theirs.step)
+        ours = tuple(side[0] for side in sides)
+        if any(side.step > 1 for side in ours):  # zeros between the pixels
+            part = graph.add(
+                "ConvTranspose",
+                part,
+                graph.constant("ones", np.ones((x.c, 1, 1, 1))),
+                kernel_shape=[1, 1],
+                strides=[side.step for side in ours],
+                group=x.c,
+            )
+        behind = (x.h - ours[0].stop, x.w - ours[1].stop)
+        if any(behind):
+            part = graph.pad(part, (0, 0, 0, 0), (0, 0, *behind))
+        before = values[0]
+        if self.alpha != 1:  # which counts only where something is added
+            factor = np.ones((x.c, x.h, x.w))
+            factor[: min(x.c, add.c), ours[0], ours[1]] = self.alpha
+            before = graph.add("Mul", before, graph.constant("alpha", factor))
+        return graph.add("Add", before, graph.scaled(part, self.beta))
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Add, and activate.

@@ -10,6 +10,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.softmax import softmax_cpu, softmax_tree
 from darknet_bn.layers.base import (
     Backward,
@@ -22,6 +23,7 @@ from darknet_bn.layers.base import (
     Step,
     Training,
 )
+from darknet_bn.layers.convolution_graph import shares_of_tree
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import truth_like
 from darknet_bn.tree import Tree, parse_tree
@@ -68,6 +70,18 @@ class Softmax(Layer):
                 softmax_tree(x, tree, temperature, out)
 
         return shares
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """``Softmax`` of each group."""
+        if xs[0].h * xs[0].w != 1:
+            graph.require_fixed_size("a softmax over an image")
+        count = self.groups if self.tree is None else 1
+        parts = graph.scaled(graph.reshape(values[0], count, -1), 1 / self.temperature)
+        if self.tree is None:
+            shares = graph.add("Softmax", parts, axis=2)
+        else:
+            shares = shares_of_tree(graph, parts, self.tree, axis=2)
+        return graph.reshape(shares, xs[0].size)
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Softmax of each group; with a truth, cross-entropy of it.

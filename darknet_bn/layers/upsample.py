@@ -10,6 +10,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.blocks import Block, run_blocks
 from darknet_bn.kernels.upsample import downsample_cpu, upsample_cpu
 from darknet_bn.layers.base import (
@@ -72,6 +73,24 @@ class Upsample(Layer):
             run_blocks(block, n, c, h * w)
 
         return resize
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """``Resize`` by repeating, or ``AveragePool``."""
+        side = abs(self.stride)
+        if self.stride < 0:
+            mean = graph.add("AveragePool", values[0], kernel_shape=[side] * 2, strides=[side] * 2)
+            return graph.scaled(mean, self.scale * side**2)
+        scales = graph.constant("scales", np.array([1, 1, side, side], np.float32), exact=True)
+        large = graph.add(
+            "Resize",
+            values[0],
+            "",
+            scales,
+            mode="nearest",
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        )
+        return graph.scaled(large, self.scale)
 
     def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
         """Resize; the way back is the other kind.  In C that of a negative stride overwrites."""

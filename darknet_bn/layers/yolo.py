@@ -7,11 +7,13 @@ from typing import ClassVar
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
+from darknet_bn.graph import Graph
 from darknet_bn.kernels.box import Boxes
 from darknet_bn.kernels.heads import get_yolo_detections
 from darknet_bn.kernels.yolo_loss import YoloLoss
 from darknet_bn.layers.anchor_head import AnchorHead
 from darknet_bn.layers.base import Shape, Training
+from darknet_bn.layers.box_graph import Cells, GraphBoxes
 from darknet_bn.layers.options import option
 
 
@@ -52,6 +54,20 @@ class Yolo(AnchorHead):
             focal_loss=self.focal_loss,
             details=loss.extended and self.show_details != 0,
         )
+
+    def box_graph(self, graph: Graph, y: str, shape: Shape, net: Shape) -> GraphBoxes:
+        """As `get_yolo_detections`."""
+        graph.require_fixed_size("a head that is made into boxes")
+        cells = Cells(shape.h, shape.w, len(self.masks), graph.dialect.boxes_by_anchor)
+        rows = cells.rows(graph, y, self.box + self.classes)
+        xy, wh, objectness, classes = graph.split(rows, 2, [2, 2, 1, self.classes])
+        if self.new_coords:
+            factors = graph.scaled(graph.add("Mul", wh, wh), 4)
+        else:
+            factors = graph.add("Exp", wh)
+        wh = cells.sizes(graph, factors, self.anchor_sizes, net)
+        xywh = graph.add("Concat", cells.centres(graph, xy), wh, axis=2)
+        return GraphBoxes(xywh, objectness, classes, cells.boxes)
 
     def boxes(self, y: F32, net: Shape, threshold: float, dialect: Dialect) -> Boxes:
         """Return the boxes with an objectness over the threshold."""

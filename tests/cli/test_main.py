@@ -28,6 +28,8 @@ COMMANDS = {
     "verify": (f"{TINY}.npz",),
     "evaluate": ("{}/set.npz",),
     "calibrate": (f"{PICTURE}", "-o", "{}/out"),
+    "export": ("{}/out.onnx",),
+    "compare": ("--with", "onnxruntime"),
 }
 OTHERS = {"train"}  # whose words are others: it has all its tests in a file of its own
 
@@ -220,7 +222,8 @@ def test_every_command_says_which_dialect_is_in_force_and_why(
     auto = cli(command, tiny, *words)
     assert auto.code == 0
     assert "dialect: pjreddie (the weights are version 0.2.0, and nothing in the cfg" in auto.out
-    given = cli(command, tiny, *words, "--dialect", "hank-ai", *(["--force"] * ("-o" in words)))
+    writes = "-o" in words or command == "export"
+    given = cli(command, tiny, *words, "--dialect", "hank-ai", *(["--force"] * writes))
     assert "dialect: hank-ai (given)" in given.out
 
 
@@ -247,7 +250,7 @@ def test_json_is_valid_where_values_are_nan(
     cli: Cli, nan_tiny: Path, tmp_path: Path, command: str
 ) -> None:
     answer = cli(command, nan_tiny, *words_of(command, tmp_path), "--json")
-    assert answer.code == (1 if command in ("check", "verify") else 0)
+    assert answer.code == (1 if command in ("check", "verify", "compare") else 0)
     assert answer.err == ""
     assert answer.json["dialect"] == "pjreddie"
 

@@ -1,0 +1,84 @@
+"""``darknet-bn compare``."""
+
+from __future__ import annotations
+
+import click
+
+import darknet_bn as dn
+from darknet_bn.cli import options, output, progress
+from darknet_bn.cli.inputs import read_input
+from darknet_bn.engines.base import ENGINES
+
+
+@click.command()
+@options.model_other_and_input
+@click.option(
+    "--with",
+    "other",
+    required=True,
+    metavar="OTHER",
+    help=f"{', '.join(ENGINES)}; an .onnx file that was exported here; a recording (.npz); or "
+    "another model: OTHER.cfg [OTHER.weights].",
+)
+@options.seed
+@options.tolerance(1e-4)
+@options.json
+@click.pass_context
+def compare(
+    ctx: click.Context,
+    source: options.Source,
+    other: str,
+    other_weights: str | None,
+    input_path: str | None,
+    seed: int | None,
+    tolerance: float,
+    as_json: bool,
+) -> None:
+    """Find the layer where two programs, or two models, part.
+
+    The model runs here, in Darknet's order of operations, and there, on the same input; every
+    layer that both show is compared.  Exits with 1 where one differs, and names the first.
+
+    Example: darknet-bn compare yolov3.cfg yolov3.weights --with onnxruntime
+    """
+    model = source.load()
+    with progress.bar("comparing", len(model.network.nodes)) as step:
+        if other.endswith(".npz"):
+            if input_path is not None or seed is not None:
+                raise click.UsageError("a recording has an input of its own")
+            report = dn.verify(model, other, tolerance=tolerance, after_layer=step)
+            given = other
+        else:
+            x, given = read_input(input_path, seed, model.network)
+            report = dn.compare(
+                model,
+                _other(other, other_weights, model, source),
+                x,
+                tolerance=tolerance,
+                after_layer=step,
+            )
+    who = str(report.provenance.get("program") or "a recording that does not say who made it")
+    if as_json:
+        wrong = report.first_wrong
+        facts = output.about(model, source.cfg, source.weights)
+        facts |= {"with": other, "provenance": report.provenance, "input": given}
+        facts |= {"ok": report.ok, "tolerance": tolerance}
+        facts |= {"first_wrong": wrong.layer if wrong else None, "layers": report.layers}
+        output.as_json(facts)
+    else:
+        output.text(output.dialect(model))
+        output.text(f"input: {output.printable(given)}")
+        output.text(f"with: {output.printable(who)}")
+        output.text(str(report))
+    ctx.exit(0 if report.ok else 1)
+
+
+def _other(
+    name: str, weights: str | None, model: dn.Model, source: options.Source
+) -> dn.Model | dn.Session:
+    if weights is None and name in ENGINES:
+        return model.session(name)
+    if weights is None and name.endswith(".onnx"):
+        return dn.OnnxFile(name, model)
+    found = options.find_files([name] if weights is None else [name, weights])
+    return options.Source(*found, source.dialect, source.partial).load()

@@ -1,0 +1,1 @@
+"""Other programs that run a model, each behind the same few methods."""

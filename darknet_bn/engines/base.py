@@ -1,0 +1,96 @@
+"""What every engine has: a name, the layers that it shows, and a step forward."""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import numpy.typing as npt
+
+from darknet_bn.arrays import F32
+from darknet_bn.errors import DarknetError
+
+ENGINES = ("onnxruntime", "openvino", "opencv")
+_PACKAGES = {"opencv": "opencv-python-headless"}
+
+
+class Session(ABC):
+    """A model that another program runs.
+
+    Attributes
+    ----------
+    engine : str
+        The program and its version.
+    layers : tuple of int
+        Those whose output it shows, as numbers of the model.
+    """
+
+    engine: str
+    layers: tuple[int, ...]
+
+    @abstractmethod
+    def forward(
+        self, x: npt.ArrayLike, layers: Literal["outputs", "all"] | Iterable[int] = "outputs"
+    ) -> dict[int, F32]:
+        """Compute the outputs of layers.
+
+        Parameters
+        ----------
+        x : float32 array (n, c, h, w), or (n, inputs)
+        layers : "outputs", "all", or layer numbers
+            ``"all"`` are those that the engine shows.
+
+        Returns
+        -------
+        outputs : dict from layer number to float32 array (n, *shape)
+            As `darknet_bn.forward` gives them; of another shape where the engine computes another
+            number of values.
+
+        Raises
+        ------
+        ShapeError
+            The input does not fit, or a layer does not exist.
+        DarknetError
+            The engine does not show a layer, or fails.
+        """
+
+
+def open_session(engine: str, model: Any) -> Session:
+    """Hand a model to another program; its package is imported now, and not before.
+
+    Parameters
+    ----------
+    engine : str
+        One of `ENGINES`.
+    model : Model
+
+    Raises
+    ------
+    DarknetError
+        There is no such engine, or its package is not installed.
+    ExportError
+        The model cannot be expressed in what the engine reads.
+    """
+    if engine not in ENGINES:
+        raise DarknetError("unknown engine", expected=", ".join(ENGINES), found=f"{engine!r}")
+    session: Session = importlib.import_module(f"darknet_bn.engines.{engine}").open_session(model)
+    return session
+
+
+def import_package(name: str, engine: str) -> Any:
+    """Import what an engine needs.
+
+    Raises
+    ------
+    DarknetError
+        It is not installed; the message has the line that does it.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = _PACKAGES.get(engine, engine)
+        raise DarknetError(
+            f"the package {package} is not installed", hint=f"pip install {package}"
+        ) from error

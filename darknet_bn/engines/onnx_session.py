@@ -1,0 +1,89 @@
+"""What the engines that read ONNX have in common."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
+
+import numpy.typing as npt
+
+from darknet_bn.arrays import F32
+from darknet_bn.engines.network_session import NetworkSession
+from darknet_bn.export_graph import Tensor
+from darknet_bn.model import Model
+from darknet_bn.onnx_export import export_onnx
+from darknet_bn.onnx_file import BESIDE, exposed
+
+T = TypeVar("T")
+
+Runner: TypeAlias = Callable[[F32], Mapping[str, npt.NDArray[Any]]]
+"""From the input to all outputs of a file, by name."""
+
+
+class OnnxSession(NetworkSession):
+    """A session on an exported file.
+
+    A subclass says how its program opens a file.  For the outputs alone it opens one with batch
+    norm folded; for the layers, when these are asked for, one that has all their outputs.
+
+    Parameters
+    ----------
+    model : Model
+    """
+
+    any_batch: ClassVar[bool] = True  # whether it takes files for batches of any size
+
+    def __init__(self, model: Model) -> None:
+        self.network = model.network
+        self.layers = self.network.ancestors(self.network.outputs)
+        self._model = model
+        self._opened: dict[tuple[bool, int], tuple[Runner, Mapping[int, str]]] = {}
+        self._open(self.network.time_steps, inside=False)
+
+    @abstractmethod
+    def open(self, path: Path) -> Runner:
+        """Open a file, which is there during this call only."""
+
+    def run(self, x: F32, layers: Sequence[int]) -> dict[int, npt.NDArray[Any]]:
+        """Compute the outputs of layers."""
+        inside = not set(layers) <= set(self.network.outputs)
+        runner, names = self._open(len(x), inside=inside)
+        found = runner(x)
+        return {layer: found[names[layer]] for layer in layers}
+
+    def _open(self, batch: int, *, inside: bool) -> tuple[Runner, Mapping[int, str]]:
+        size: int | Literal["any"] = "any" if self.any_batch else batch
+        key = inside, 0 if self.any_batch else batch
+        if key not in self._opened:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "model.onnx"
+                made = export_onnx(self._model, path, batch=size, fold=not inside)
+                inner = {name: v for name, v in made.values.items() if name not in made.outputs}
+                runner = with_layers(path, inner, self.open) if inside else self.open(path)
+            self._opened[key] = runner, made.layers
+        return self._opened[key]
+
+
+def with_layers(path: Path, inner: Mapping[str, Tensor], use: Callable[[Path], T]) -> T:
+    """Call a function with a file like another, out of which more comes.
+
+    Parameters
+    ----------
+    path : Path
+        The other file.
+    inner : mapping from name to Tensor
+        What is to come out too.
+    use : function
+        The file that it is called with is there during the call only.
+    """
+    beside = path.with_name(path.name + BESIDE)
+    with tempfile.TemporaryDirectory() as folder:
+        changed = Path(folder) / path.name
+        changed.write_bytes(exposed(path.read_bytes(), inner))
+        if beside.exists():
+            os.symlink(beside.resolve(), changed.with_name(beside.name))
+        return use(changed)

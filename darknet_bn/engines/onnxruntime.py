@@ -1,0 +1,126 @@
+"""ONNX Runtime."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from darknet_bn.arrays import F32
+from darknet_bn.engines.base import import_package
+from darknet_bn.engines.network_session import NetworkSession
+from darknet_bn.engines.onnx_session import OnnxSession, Runner, with_layers
+from darknet_bn.errors import DarknetError, Where
+from darknet_bn.export_graph import INPUT
+from darknet_bn.model import Model
+from darknet_bn.onnx_file import read_types
+
+_ERRORS_ONLY = 3
+
+
+class OnnxRuntimeSession(OnnxSession):
+    """A model in ONNX Runtime, on its CPU."""
+
+    def __init__(self, model: Model) -> None:
+        self.engine = engine_name()
+        super().__init__(model)
+
+    def open(self, path: Path) -> Runner:
+        """Open a file."""
+        return open_file(path)
+
+
+class OnnxFile(NetworkSession):
+    """A file that was exported here, in ONNX Runtime.
+
+    Parameters
+    ----------
+    path : path
+    model : Model
+        Which it was exported from, or is to be compared with.
+
+    Raises
+    ------
+    DarknetError
+        ONNX Runtime is not installed, or the file cannot be read or is none that was exported.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], model: Model) -> None:
+        self.network = model.network
+        self.engine = f"{os.fspath(path)} in {engine_name()}"
+        try:
+            data = Path(path).read_bytes()
+        except OSError as error:
+            reason = f"cannot be read: {error.strerror or error}"
+            raise DarknetError(reason, where=Where(file=os.fspath(path))) from error
+        try:
+            inner, names = read_types(data)
+            self._runner = with_layers(Path(path), inner, open_file)
+        except DarknetError as error:
+            error.where = Where(file=os.fspath(path))
+            raise
+        count = len(self.network.nodes)
+        self._names = {layer: name for layer, name in names.items() if layer < count}
+        self.layers = tuple(sorted(self._names))
+
+    def run(self, x: F32, layers: Sequence[int]) -> dict[int, npt.NDArray[Any]]:
+        """Compute the outputs of layers."""
+        found = self._runner(x)
+        return {layer: found[self._names[layer]] for layer in layers}
+
+
+def open_session(model: Model) -> OnnxRuntimeSession:
+    """Hand a model to ONNX Runtime."""
+    return OnnxRuntimeSession(model)
+
+
+def engine_name() -> str:
+    """Return name and version.
+
+    Raises
+    ------
+    DarknetError
+        It is not installed.
+    """
+    return f"onnxruntime {import_package('onnxruntime', 'onnxruntime').__version__}"
+
+
+def open_file(path: Path) -> Runner:
+    """Open an ONNX file that has an input called ``input``.
+
+    Raises
+    ------
+    DarknetError
+        ONNX Runtime is not installed, or does not take the file.
+    """
+    ort = import_package("onnxruntime", "onnxruntime")
+    options = ort.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    failures: tuple[type[Exception], ...] = (RuntimeError, ValueError, *_failures(ort))
+    try:
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except failures as error:
+        raise DarknetError(f"onnxruntime does not take the file: {_one_line(error)}") from error
+    names = [each.name for each in session.get_outputs()]
+
+    def run(x: F32) -> dict[str, npt.NDArray[Any]]:
+        try:
+            found = session.run(None, {INPUT: x})
+        except failures as error:
+            raise DarknetError(f"onnxruntime does not run the file: {_one_line(error)}") from error
+        return dict(zip(names, found, strict=True))
+
+    return run
+
+
+def _failures(ort: Any) -> tuple[type[Exception], ...]:
+    """Return what ONNX Runtime raises: a class for each kind of failure, with none in common."""
+    state = vars(ort.capi.onnxruntime_pybind11_state).values()
+    return tuple(each for each in state if isinstance(each, type) and issubclass(each, Exception))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

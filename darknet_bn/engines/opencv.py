@@ -1,0 +1,100 @@
+"""OpenCV: version 4 with its own reader of Darknet's files, version 5 with an exported file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from darknet_bn.arrays import F32
+from darknet_bn.engines.base import Session, import_package
+from darknet_bn.engines.network_session import NetworkSession
+from darknet_bn.engines.onnx_session import OnnxSession, Runner
+from darknet_bn.errors import DarknetError
+from darknet_bn.layers.head import Head
+from darknet_bn.model import Model, save
+from darknet_bn.opencv import layer_names
+
+
+class OpenCvReader(NetworkSession):
+    """A model in OpenCV 4, which reads Darknet's files itself.
+
+    It makes boxes of detection heads at once, so that it does not show their output.
+    """
+
+    def __init__(self, model: Model, cv2: Any) -> None:
+        self.engine = f"opencv {cv2.__version__}, its reader of Darknet's files"
+        self.network = model.network
+        self._error = cv2.error
+        with tempfile.TemporaryDirectory() as folder:
+            cfg, weights = (str(Path(folder) / f"model.{suffix}") for suffix in ("cfg", "weights"))
+            save(model, cfg, weights)
+            try:
+                self._net = cv2.dnn.readNetFromDarknet(cfg, weights)
+            except cv2.error as error:
+                raise DarknetError(f"opencv does not take the model: {_reason(error)}") from error
+        self._net.enableFusion(False)  # else layers that are joined lose what they have between
+        self._net.enableWinograd(False)
+        known = set(self._net.getLayerNames())
+        needed = self.network.ancestors(self.network.outputs)
+        self._names = {index: layer_names(model, index)[-1] for index in needed}
+        self.layers = tuple(
+            index
+            for index in needed
+            if not isinstance(self.network.nodes[index].layer, Head) and self._names[index] in known
+        )
+
+    def run(self, x: F32, layers: Sequence[int]) -> dict[int, npt.ArrayLike]:
+        """Compute the outputs of layers."""
+        self._net.setInput(x)
+        try:
+            found = self._net.forward([self._names[layer] for layer in layers])
+        except self._error as error:
+            raise DarknetError(f"opencv does not run the model: {_reason(error)}") from error
+        return dict(zip(layers, map(np.array, found), strict=True))
+
+
+class OpenCvSession(OnnxSession):
+    """A model in OpenCV 5, which reads an exported file."""
+
+    any_batch = False
+
+    def __init__(self, model: Model, cv2: Any) -> None:
+        self.engine = f"opencv {cv2.__version__}"
+        self._cv2 = cv2
+        super().__init__(model)
+
+    def open(self, path: Path) -> Runner:
+        """Open a file."""
+        try:
+            net = self._cv2.dnn.readNetFromONNX(str(path))
+        except self._cv2.error as error:
+            raise DarknetError(f"opencv does not take the file: {_reason(error)}") from error
+        names = net.getUnconnectedOutLayersNames()
+
+        def run(x: F32) -> dict[str, F32]:
+            net.setInput(x)
+            try:
+                found = net.forward(names)
+            except self._cv2.error as error:
+                raise DarknetError(f"opencv does not run the file: {_reason(error)}") from error
+            return {name: np.array(blob) for name, blob in zip(names, found, strict=True)}
+
+        return run
+
+
+def open_session(model: Model) -> Session:
+    """Hand a model to OpenCV, in the way that its version has."""
+    cv2 = import_package("cv2", "opencv")
+    if hasattr(cv2.dnn, "readNetFromDarknet"):
+        return OpenCvReader(model, cv2)
+    return OpenCvSession(model, cv2)
+
+
+def _reason(error: Any) -> str:
+    """Return what OpenCV says, without the places in its code."""
+    return str(getattr(error, "err", None) or error).splitlines()[0]

@@ -1,0 +1,227 @@
+"""Write a model as an ONNX file: checked, and complete or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, TypeVar
+
+from darknet_bn.errors import ExportError
+from darknet_bn.export_graph import ExportGraph, ExportOptions, Tensor, build_graph
+from darknet_bn.export_heads import FORMS, Form
+from darknet_bn.files import Writer, write_files
+from darknet_bn.model import Model
+from darknet_bn.onnx_file import LAYERS, newest_opset, onnx_files
+from darknet_bn.verify import provenance
+
+T = TypeVar("T")
+
+DEFAULT_OPSET = 18  # that ONNX Runtime, OpenVINO, TensorRT and OpenCV 5 all read
+OLDEST_OPSET = 13
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An ONNX file that has been written.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    beside : Path or None
+        The one with the arrays, where there is one.
+    opset, head, threshold, nms : int, str, float, float
+        As they were asked for.
+    input : Tensor
+        Its type: dimensions are numbers, names for what is open, or None.
+    outputs, values : mapping from name to Tensor
+        What comes out of the file; what each layer gives.
+    layers : mapping from layer number to name
+        Where in the file the output of each layer is.
+    notes : tuple of str
+        In what the file differs from the program.
+    """
+
+    path: Path
+    beside: Path | None
+    opset: int
+    head: Form
+    threshold: float
+    nms: float
+    input: Tensor
+    outputs: Mapping[str, Tensor]
+    values: Mapping[str, Tensor]
+    layers: Mapping[int, str]
+    notes: tuple[str, ...]
+
+
+def export_onnx(
+    model: Model,
+    path: str | os.PathLike[str],
+    *,
+    opset: int = DEFAULT_OPSET,
+    fold: bool = True,
+    head: Form = "raw",
+    batch: int | Literal["any"] | None = None,
+    any_size: bool = False,
+    half: bool = False,
+    names: Sequence[str] | None = None,
+    threshold: float | None = None,
+    nms: float = 0.45,
+    check: Callable[[Exported], Mapping[str, Any]] | None = None,
+    proof: str | os.PathLike[str] | None = None,
+) -> Exported:
+    """Write a model as an ONNX file, complete or not at all.
+
+    The input is called ``input``: (n, c, h, w), RGB planes from 0 to 1 as `prepare` makes them.
+
+    Parameters
+    ----------
+    model : Model
+    path : path
+        The ``.onnx`` to write; what is there is replaced.  Where the file would have more than
+        2 GB, the arrays are in a second one beside it, whose name has ``.data`` behind.
+    opset : int
+        Of ONNX's operators, from 13 on.
+    fold : bool
+        Whether batch norm goes into the weights; else it is ``BatchNormalization``.
+    head : "raw", "decoded", "yolov5", "yolov8" or "nms"
+        What comes out.  ``raw``: ``layer_NNN``, what Darknet stores of each output layer.  Of a
+        detector also, with k boxes in Darknet's order: ``decoded``, ``boxes`` (n, k, 4), left,
+        top, right and bottom as parts of the input, and ``confs`` (n, k, classes), objectness
+        times class; ``yolov5``, ``output0`` (n, k, 5 + classes), centre, size in pixels,
+        objectness and classes; ``yolov8``, ``output0`` (n, 4 + classes, k), centre, size in
+        pixels and objectness times class; ``nms``, ``detections`` (m, 7), number of the image,
+        left, top, right, bottom, score and class of what non-maximum suppression leaves.
+    batch : int or "any", optional
+        How many images it takes; by default one, or one sequence.
+    any_size : bool
+        Whether it takes images of any size that the layers allow, not only of the cfg's.
+    half : bool
+        Whether it holds weights and computes in float16, but for detection heads; what goes in
+        and out is float32.
+    names : sequence of str, optional
+        Of the classes, to be in the file.
+    threshold, nms : float
+        Of ``nms``: what a score must exceed, by default as in the dialect's program; and how much
+        boxes may overlap.
+    check : function, optional
+        Called when the file is written but does not have its name yet: with where it is.  What it
+        raises keeps the file from appearing.
+    proof : path, optional
+        A file for what ``check`` returns, as JSON.
+
+    Returns
+    -------
+    exported : Exported
+
+    Raises
+    ------
+    ExportError
+        The package onnx is not there, or does not know the opset; or a layer cannot be expressed,
+        or not so.
+    DarknetError
+        The file cannot be written.
+    """
+    newest = newest_opset()
+    if not OLDEST_OPSET <= opset <= newest:
+        raise ExportError(
+            "there is no such opset", expected=f"{OLDEST_OPSET} to {newest}", found=f"{opset}"
+        )
+    if head not in FORMS:
+        raise ExportError("unknown form of a head", expected=", ".join(FORMS), found=f"{head!r}")
+    if isinstance(batch, int) and batch < 1:
+        raise ExportError("a batch has images", expected="1 or more", found=f"{batch}")
+    options = ExportOptions(
+        opset=opset,
+        fold=fold,
+        head=head,
+        batch=None if batch == "any" else batch or model.network.time_steps,
+        fixed_size=not any_size,
+        half=half,
+        threshold=model.dialect.detection_threshold if threshold is None else threshold,
+        nms=nms,
+    )
+    made = build_graph(model, options)
+    facts = _facts(model, made, options, names)
+    target = Path(path)
+    files = onnx_files(made, facts, target)
+    *others, _ = files
+    exported = Exported(
+        target,
+        others[0] if others else None,
+        opset,
+        head,
+        options.threshold,
+        options.nms,
+        made.input,
+        made.outputs,
+        made.values,
+        made.layers,
+        made.notes,
+    )
+    if check is not None:
+        files = _checked(files, exported, check, None if proof is None else Path(proof))
+    write_files(files)
+    return exported
+
+
+def _facts(
+    model: Model, made: ExportGraph, options: ExportOptions, names: Sequence[str] | None
+) -> dict[str, str]:
+    """Return what the file says of itself, by key."""
+    facts = {f"darknet_{key}": value for key, value in provenance(model).items()}
+    facts["darknet_head"] = options.head
+    facts[LAYERS] = json.dumps(made.layers)
+    facts["darknet_input"] = "RGB planes from 0 to 1"
+    if options.head == "nms":
+        facts["threshold"], facts["nms"] = repr(options.threshold), repr(options.nms)
+    if made.notes:
+        facts["darknet_notes"] = json.dumps(made.notes)
+    if names is not None:  # as programs for YOLO read it
+        facts["names"] = repr(dict(enumerate(names)))
+    return facts
+
+
+def _checked(
+    files: Mapping[Path, Writer],
+    exported: Exported,
+    check: Callable[[Exported], Mapping[str, Any]],
+    proof: Path | None,
+) -> dict[Path, Writer]:
+    """Return what writes the files, with a check behind the last, and a file for its result."""
+    written: dict[Path, Path] = {}
+    facts: Mapping[str, Any] = {}
+
+    def noted(name: Path, write: Writer) -> Writer:
+        def write_and_check(stream: BinaryIO) -> None:
+            nonlocal facts
+            write(stream)
+            stream.flush()
+            written[name] = Path(stream.name)
+            if len(written) == len(files):
+                facts = _under_their_names(written, exported, check)
+
+        return write_and_check
+
+    def write_proof(stream: BinaryIO) -> None:
+        stream.write(json.dumps(facts, indent=1).encode() + b"\n")
+
+    checked = {name: noted(name, write) for name, write in files.items()}
+    return checked if proof is None else checked | {proof: write_proof}
+
+
+def _under_their_names(
+    written: Mapping[Path, Path], exported: Exported, check: Callable[[Exported], T]
+) -> T:
+    """Call a function with a file that lies elsewhere still; it names the one beside it."""
+    if exported.beside is None:
+        return check(replace(exported, path=written[exported.path]))
+    with tempfile.TemporaryDirectory() as folder:
+        for name, path in written.items():
+            (Path(folder) / name.name).symlink_to(path.resolve())
+        return check(replace(exported, path=Path(folder) / exported.path.name))

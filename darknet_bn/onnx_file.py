@@ -1,0 +1,235 @@
+"""The file format of ONNX.  The one module that needs the package onnx.
+
+An ONNX file is one message of protobuf.  The arrays are written behind the rest of it, one by one,
+so that none of them is ever held twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from darknet_bn.errors import ExportError
+from darknet_bn.export_graph import INPUT, ExportGraph, Tensor
+from darknet_bn.files import Writer
+from darknet_bn.graph import FLOAT, HALF, Constant, Op
+from darknet_bn.version import __version__
+
+BESIDE = ".data"  # what the name of a file with the arrays alone has behind
+LAYERS = "darknet_layers"  # of the metadata: where the output of each layer is, as JSON
+
+_LARGEST = (1 << 31) - 1  # bytes: what a message of protobuf may have
+_ROOM = 1 << 24  # bytes of it for all that is no array
+_ALIGNED = 4096  # where arrays begin in a file of their own, so that it can be mapped
+# Wire format: the tags of ModelProto.graph, GraphProto.initializer and TensorProto.raw_data.
+_GRAPH, _INITIALIZER, _RAW_DATA = b"\x3a", b"\x2a", b"\x4a"
+_TYPES = {"float32": FLOAT, "float16": HALF, "int64": 7, "bool": 9}
+
+
+def newest_opset() -> int:
+    """Return the newest opset that the package onnx knows."""
+    newest: int = _package().defs.onnx_opset_version()
+    return newest
+
+
+def onnx_files(made: ExportGraph, facts: Mapping[str, str], target: Path) -> dict[Path, Writer]:
+    """Return what writes an ONNX file, and where it would be too large one beside it.
+
+    Parameters
+    ----------
+    made : ExportGraph
+    facts : mapping from key to value
+        What the file says of itself.
+    target : Path
+        The file.
+
+    Returns
+    -------
+    files : dict from path to function
+        The file with the arrays first, if there is one.
+    """
+    arrays = {name: _as_stored(array) for name, array in made.graph.constants.items()}
+    large = sum(array.nbytes for array in arrays.values()) > _LARGEST - _ROOM
+    beside = target.with_name(target.name + BESIDE) if large else None
+    apart = [name for name, array in arrays.items() if large and array.nbytes >= _ALIGNED]
+    places = dict(zip(apart, _places(arrays[name].nbytes for name in apart), strict=True))
+
+    def write(stream: BinaryIO) -> None:
+        tensors = [_tensor(name, array, beside, places.get(name)) for name, array in arrays.items()]
+        skeleton = _skeleton(made, target.stem)
+        size = len(skeleton) + sum(len(head) + len(data) for head, data in tensors)
+        stream.write(_model(made.graph.opset, facts) + _GRAPH + _varint(size) + skeleton)
+        for head, data in tensors:
+            stream.write(head)
+            stream.write(data)
+
+    def write_arrays(stream: BinaryIO) -> None:
+        for name in apart:
+            stream.seek(places[name])
+            stream.write(_bytes(arrays[name]))
+
+    files: dict[Path, Writer] = {} if beside is None else {beside: write_arrays}
+    return files | {target: write}
+
+
+def exposed(data: bytes, values: Mapping[str, Tensor]) -> bytes:
+    """Return an ONNX file with more outputs.
+
+    Parameters
+    ----------
+    data : bytes
+        Of the file.
+    values : mapping from name to Tensor
+        What is to come out too.
+    """
+    onnx = _package()
+    outputs = [_info(*each) for each in values.items()]
+    # What stands behind a message of protobuf adds to it.
+    more: bytes = onnx.ModelProto(graph=onnx.GraphProto(output=outputs)).SerializeToString()
+    return data + more
+
+
+def read_types(data: bytes) -> tuple[dict[str, Tensor], dict[int, str]]:
+    """Read what an exported file says of the outputs of layers.
+
+    Parameters
+    ----------
+    data : bytes
+        Of the file.
+
+    Returns
+    -------
+    inner : dict from name to Tensor
+        The outputs of layers that do not come out of the file.
+    layers : dict from layer number to name
+
+    Raises
+    ------
+    ExportError
+        It is no ONNX file, or none that has been exported here.
+    """
+    model = _package().ModelProto()
+    from google.protobuf.message import DecodeError
+
+    try:
+        model.ParseFromString(data)
+    except DecodeError as error:
+        raise ExportError("this is no ONNX file") from error
+    facts = {each.key: each.value for each in model.metadata_props}
+    try:
+        layers = {int(key): str(name) for key, name in json.loads(facts[LAYERS]).items()}
+    except (KeyError, ValueError, AttributeError) as error:
+        raise ExportError(
+            "the file does not say where the outputs of layers are",
+            expected=f"one that this program exported, with {LAYERS} in its metadata",
+        ) from error
+    inner = {
+        info.name: Tensor(
+            tuple(d.dim_value or d.dim_param or None for d in info.type.tensor_type.shape.dim),
+            half=info.type.tensor_type.elem_type == HALF,
+        )
+        for info in model.graph.value_info
+    }
+    return inner, layers
+
+
+def _package() -> Any:
+    try:
+        import onnx
+    except ImportError as error:
+        raise ExportError(
+            "the package onnx is not installed", hint="pip install 'darknet-bn[onnx]'"
+        ) from error
+    return onnx
+
+
+def _as_stored(array: Constant) -> Constant:
+    """Return an array as files have it: contiguous, the low byte first."""
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(array.shape)
+
+
+def _bytes(array: Constant) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data
+
+
+def _places(sizes: Iterable[int]) -> Iterator[int]:
+    """Yield where arrays of some sizes begin in one file."""
+    at = 0
+    for size in sizes:
+        yield at
+        at = -(-(at + size) // _ALIGNED) * _ALIGNED
+
+
+def _skeleton(made: ExportGraph, name: str) -> bytes:
+    """Return the graph without its arrays, as a message of protobuf."""
+    onnx = _package()
+    helper = onnx.helper
+
+    def node(op: Op) -> Any:
+        attributes = {
+            key: onnx.numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
+            for key, value in op.attributes.items()
+        }
+        return helper.make_node(op.kind, op.inputs, op.outputs, name=op.name, **attributes)
+
+    graph = onnx.GraphProto(
+        name=name,
+        node=[node(op) for op in made.graph.ops],
+        input=[_info(INPUT, made.input)],
+        output=[_info(*each) for each in made.outputs.items()],
+        value_info=[_info(*each) for each in made.values.items() if each[0] not in made.outputs],
+    )
+    skeleton: bytes = graph.SerializeToString()
+    return skeleton
+
+
+def _info(name: str, tensor: Tensor) -> Any:
+    kind = HALF if tensor.half else FLOAT
+    return _package().helper.make_tensor_value_info(name, kind, tensor.dims)
+
+
+def _model(opset: int, facts: Mapping[str, str]) -> bytes:
+    """Return the message that the graph is in, without it."""
+    onnx = _package()
+    imports = [onnx.helper.make_opsetid("", opset)]
+    model = onnx.ModelProto(
+        ir_version=onnx.helper.find_min_ir_version_for(imports),
+        opset_import=imports,
+        producer_name="darknet-bn",
+        producer_version=__version__,
+    )
+    onnx.helper.set_model_props(model, dict(facts))
+    head: bytes = model.SerializeToString()
+    return head
+
+
+def _tensor(
+    name: str, array: Constant, beside: Path | None, place: int | None
+) -> tuple[bytes, memoryview]:
+    """Return an array as a part of the graph: what stands in front of its bytes, and these."""
+    onnx = _package()
+    tensor = onnx.TensorProto(dims=array.shape, data_type=_TYPES[array.dtype.name], name=name)
+    data = memoryview(b"")
+    if beside is not None and place is not None:
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        facts = {"location": beside.name, "offset": str(place), "length": str(array.nbytes)}
+        for key, value in facts.items():
+            tensor.external_data.add(key=key, value=value)
+        head: bytes = tensor.SerializeToString()
+    else:
+        data = _bytes(array)
+        head = tensor.SerializeToString() + _RAW_DATA + _varint(len(data))
+    return _INITIALIZER + _varint(len(head) + len(data)) + head, data
+
+
+def _varint(number: int) -> bytes:
+    """Return a number as protobuf writes it: seven bits a byte, the lowest first."""
+    parts = bytearray()
+    while number > 0x7F:
+        parts.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*parts, number])
