@@ -86,7 +86,7 @@ class ShapeError(DarknetError):
 
 
 class WeightsError(DarknetError):
-    """A ``.weights`` file does not fit its ``.cfg``."""
+    """A file of weights is damaged, or does not fit its ``.cfg``."""
 
 
 class FoldError(DarknetError):

@@ -238,9 +238,9 @@ def save(
 
 
 def _initial_model(cfg: Cfg, wanted: str | Dialect, seed: int) -> Model:
-    dialect, reason = _choose_dialect(cfg, wanted, None)
+    dialect, reason = choose_dialect(cfg, wanted, None)
     network = build_network(cfg, dialect)
-    params = [dict(each) for each in _initial_params(cfg, network, seed, loaded=0)]
+    params = [dict(each) for each in initial_params(cfg, network, seed, loaded=0)]
     shared = tuple(params[node.owner] for node in network.nodes)
     header = Header(revision=5 if dialect.extended else 0)
     oddities = (*cfg.oddities, *network.oddities)
@@ -257,13 +257,13 @@ def _load_weights(
         else:
             data, release = map_file(weights)
         refuse_other_formats(data)
-        dialect, reason = _choose_dialect(cfg, wanted, parse_header(bytes(data[:20])))
+        dialect, reason = choose_dialect(cfg, wanted, parse_header(bytes(data[:20])))
         network = build_network(cfg, dialect)
         header, odd = choose_header(data, network)
         loaded = require_size(
             data, header, network, partial, lambda: likely_cause(cfg, dialect, len(data), header)
         )
-        initial = _initial_params(cfg, network, seed, loaded)
+        initial = initial_params(cfg, network, seed, loaded)
         params = read_arrays(data, header, network, initial)
     except WeightsError as error:
         raise _named(error, name) from error.__cause__
@@ -284,7 +284,8 @@ def _named(error: WeightsError, name: str | None) -> WeightsError:
     )
 
 
-def _choose_dialect(cfg: Cfg, wanted: str | Dialect, header: Header | None) -> tuple[Dialect, str]:
+def choose_dialect(cfg: Cfg, wanted: str | Dialect, header: Header | None) -> tuple[Dialect, str]:
+    """Return the dialect that is wanted, or that header and options tell of, and why."""
     if isinstance(wanted, Dialect):
         return wanted, "given"
     if wanted in DIALECTS:
@@ -301,7 +302,7 @@ def _choose_dialect(cfg: Cfg, wanted: str | Dialect, header: Header | None) -> t
     return dialect, reason
 
 
-def _initial_params(cfg: Cfg, network: Network, seed: int, loaded: int) -> Sequence[dict[str, F32]]:
+def initial_params(cfg: Cfg, network: Network, seed: int, loaded: int) -> Sequence[dict[str, F32]]:
     """Return Darknet's first values of every array that a file of ``loaded`` layers lacks."""
     missing = [
         [param for param in node.params if index >= loaded or param.stored_size < param.size]

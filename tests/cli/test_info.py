@@ -49,7 +49,7 @@ def test_no_weights_are_drawn_for_the_table(
         raise AssertionError("weights were drawn")
 
     os.remove(f"{tiny}.weights")
-    monkeypatch.setattr("darknet_bn.model._initial_params", draw)
+    monkeypatch.setattr("darknet_bn.model.initial_params", draw)
     assert cli("info", tiny).code == 0
 
 
