@@ -43,6 +43,8 @@ ROWS = (
     ("classification", "average_precision"),
     ("evaluation",),
     ("fold", "fixture", "summary", "opencv", "calibrate", "differences", "export_heads"),
+    ("convert.*",),
+    ("convert",),
     ("verify", "export_graph"),
     ("onnx_file",),
     ("onnx_export",),
@@ -170,7 +172,8 @@ def test_each_module_imports_alone_in_a_fresh_interpreter() -> None:
 def test_importing_the_package_imports_neither_a_command_nor_an_optional_library() -> None:
     code = (
         "import sys, darknet_bn; print([n for n in sys.modules if n.split('.')[0] in "
-        "('click', 'onnx', 'onnxruntime', 'cv2', 'PIL') or n.startswith('darknet_bn.cli')])"
+        "('click', 'onnx', 'onnxruntime', 'cv2', 'PIL', 'torch', 'safetensors') "
+        "or n.startswith('darknet_bn.cli')])"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

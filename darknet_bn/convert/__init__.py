@@ -1,0 +1,10 @@
+"""Weights to and from the files of other programs: ``.safetensors``, ``.npz``, PyTorch's ``.pt``.
+
+A file holds every array of a model under a key, and beside them what else makes up the two files
+of Darknet.  So the way back gives them to the byte, and the other programs find only arrays.
+"""
+
+from darknet_bn.convert.models import FORMATS, load_arrays, save_arrays, save_weights
+from darknet_bn.convert.names import SCHEMES
+
+__all__ = ["FORMATS", "SCHEMES", "load_arrays", "save_arrays", "save_weights"]

@@ -1,0 +1,141 @@
+"""Named arrays into the places that a network has for them: all, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from darknet_bn.arrays import F32
+from darknet_bn.cfg import Cfg
+from darknet_bn.convert.container import Entry, read_float32, shown
+from darknet_bn.convert.names import SCHEMES, Scheme, detect_scheme
+from darknet_bn.errors import WeightsError, Where
+from darknet_bn.layers.base import Param, Params
+from darknet_bn.memory import require_memory
+from darknet_bn.model import initial_params
+from darknet_bn.network import Network
+
+_PREFIX = "module."  # what torch's DataParallel puts in front of every key
+
+
+def without_prefix(entries: Mapping[str, Entry]) -> Mapping[str, Entry]:
+    """Return entries under the keys that they have where the model is not wrapped."""
+    if entries and all(key.startswith(_PREFIX) for key in entries):
+        return {key.removeprefix(_PREFIX): entry for key, entry in entries.items()}
+    return entries
+
+
+def choose_scheme(entries: Mapping[str, Entry], network: Network, names: str | None) -> Scheme:
+    """Return the scheme that a file says its keys are of, or the one that they look like.
+
+    Raises
+    ------
+    WeightsError
+        They look like none.
+    """
+    if names is not None and names in SCHEMES:
+        return SCHEMES[names]
+    scheme = detect_scheme(entries, network)
+    if scheme is None:
+        raise _unknown_names(entries, network)
+    return scheme
+
+
+def fit_arrays(
+    cfg: Cfg, entries: Mapping[str, Entry], network: Network, scheme: Scheme, file: str
+) -> tuple[Params, ...]:
+    """Read every array of a network, once all of them are known to fit.
+
+    Parameters
+    ----------
+    cfg : Cfg
+    entries : mapping from key to Entry
+    network : Network
+    scheme : Scheme
+        Of the keys.
+    file : str
+        The name to use in messages.
+
+    Returns
+    -------
+    params : tuple of mappings from name to float32 array
+        One a layer.  An array that is missing and that a ``.weights`` file would not hold either
+        has initial values.
+
+    Raises
+    ------
+    WeightsError
+        Arrays are missing, there are others too, or one has another shape or other values.
+    ShapeError
+        There is not enough memory.
+    """
+    places = scheme.places(network)
+    copied = 0
+    for key, place in places.items():
+        param = param_of(network, place.layer, place.name)
+        where = where_of(network, place.layer, key)
+        entry = entries.get(key)
+        if entry is None and param.stored:
+            raise _missing(entries, scheme, network, where, param)
+        if entry is not None and entry.shape != param.shape:
+            raise WeightsError(
+                f"the {place.name} have another shape than the cfg asks for",
+                where=where,
+                expected=f"{param.shape}",
+                found=shown(f"{entry.shape}"),
+                hint="is this the cfg that the arrays were trained with?",
+            )
+        copied += 4 * param.size
+    for key, entry in entries.items():
+        if key not in places and not scheme.passes_over(key):
+            raise WeightsError(
+                "the cfg has no place for this array",
+                where=Where(key=shown(key)),
+                expected=f"{len(places)} arrays of the scheme {scheme.name}",
+                found=f"{entry.kind} {entry.shape} beside them",
+            )
+    require_memory(copied, "the arrays")
+    initial = initial_params(cfg, network, 0, len(network.nodes))
+    params: list[dict[str, F32]] = [dict(each) for each in initial]
+    for key, place in places.items():
+        if key in entries:
+            where = Where(file=file, key=shown(key))
+            params[place.layer][place.name] = read_float32(entries[key], where)
+    return tuple(params[node.owner] for node in network.nodes)
+
+
+def param_of(network: Network, layer: int, name: str) -> Param:
+    """Return the parameter of a layer that has a name."""
+    return next(param for param in network.nodes[layer].params if param.name == name)
+
+
+def where_of(network: Network, layer: int, key: str | None = None) -> Where:
+    """Return the place of a layer, and of the key of one of its arrays."""
+    return Where(section=network.nodes[layer].layer.names[0], layer=layer, key=key)
+
+
+def _unknown_names(entries: Mapping[str, Entry], network: Network) -> WeightsError:
+    firsts = [next(iter(scheme.places(network)), "") for scheme in SCHEMES.values()]
+    return WeightsError(
+        "the arrays have names of no known scheme, or belong to another cfg",
+        expected=" or ".join(filter(None, dict.fromkeys(firsts))) or "no arrays at all",
+        found=", ".join(shown(key, 40) for key in list(entries)[:3]) or "no arrays",
+    )
+
+
+def _missing(
+    entries: Mapping[str, Entry], scheme: Scheme, network: Network, where: Where, param: Param
+) -> WeightsError:
+    places = scheme.places(network)
+    missing = sum(
+        key not in entries and param_of(network, *place).stored for key, place in places.items()
+    )
+    others = [key for key in entries if key not in places and not scheme.passes_over(key)]
+    held = f"{len(places) - missing} of {len(places)} arrays of the scheme {scheme.name}"
+    beside = f", and beside them {shown(others[0], 40)}" if others else ""
+    return WeightsError(
+        f"the {param.name} are missing",
+        where=where,
+        expected=f"an array {param.shape}",
+        found=held + beside,
+        hint="is this the cfg that the arrays were trained with?",
+    )

@@ -1,0 +1,300 @@
+"""Models to files of named arrays and back, each proven equal to the bit before it appears."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+
+from darknet_bn.cfg import Cfg, load_cfg, parse_cfg
+from darknet_bn.convert.about import About, format_about, parse_about
+from darknet_bn.convert.container import Array, Container, shown
+from darknet_bn.convert.fitting import (
+    choose_scheme,
+    fit_arrays,
+    param_of,
+    where_of,
+    without_prefix,
+)
+from darknet_bn.convert.names import SCHEMES, Scheme
+from darknet_bn.convert.numpy_archive import read_numpy_archive, write_numpy_archive
+from darknet_bn.convert.safetensors import read_safetensors, write_safetensors
+from darknet_bn.convert.state_dict import read_state_dict, write_state_dict
+from darknet_bn.dialect import Dialect
+from darknet_bn.errors import DarknetError, DarknetWarning, ShapeError, WeightsError, Where
+from darknet_bn.files import Writer, write_files
+from darknet_bn.layers.base import Params
+from darknet_bn.model import Model, PathOrBytes, choose_dialect
+from darknet_bn.network import Network, build_network
+from darknet_bn.weights import Header, map_file, read_arrays, write_weights
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of files of named arrays.
+
+    Attributes
+    ----------
+    read : function
+        ``read(path) -> Container``.
+    write : function
+        ``write(stream, arrays, metadata)``.
+    """
+
+    read: Callable[[str | os.PathLike[str]], Container]
+    write: Callable[[BinaryIO, Mapping[str, Array], Mapping[str, str]], None]
+
+
+_STATE_DICT = Format(read_state_dict, write_state_dict)
+FORMATS: Mapping[str, Format] = {
+    ".safetensors": Format(read_safetensors, write_safetensors),
+    ".npz": Format(read_numpy_archive, write_numpy_archive),
+    ".pt": _STATE_DICT,
+    ".pth": _STATE_DICT,
+}
+"""The formats, under the suffixes of their files."""
+
+
+def save_arrays(model: Model, path: str | os.PathLike[str], *, names: str = "darknet") -> None:
+    """Write a model's arrays under names, with its cfg and its header beside them.
+
+    Before the file appears it is read again, and must give the same model to the bit.
+
+    Parameters
+    ----------
+    model : Model
+    path : path
+        Its suffix says in which format: ``.safetensors``, ``.npz``, ``.pt`` or ``.pth``.  What is
+        there is replaced.
+    names : str
+        The scheme of names: ``darknet``, ``ultralytics``, ``eriklindernoren`` or ``tianxiaomo``.
+
+    Raises
+    ------
+    DarknetError
+        The suffix or the scheme is unknown, or the file cannot be written.
+    """
+    form, scheme = _format(path), _scheme(names)
+    metadata = format_about(model, scheme.name)
+    arrays = _named_arrays(model, scheme)
+
+    def write(stream: BinaryIO) -> None:
+        form.write(stream, arrays, metadata)
+        stream.flush()
+        found = _load(form, stream.name, path, None, model.dialect, "auto")
+        _require_equal(model, found, path)
+
+    write_files({Path(path): write})
+
+
+def load_arrays(
+    path: str | os.PathLike[str],
+    cfg: PathOrBytes | None = None,
+    *,
+    dialect: str | Dialect = "auto",
+    names: str = "auto",
+) -> Model:
+    """Read a model from a file of named arrays; nothing in it is ever unpickled.
+
+    Parameters
+    ----------
+    path : path
+        Its suffix says in which format: ``.safetensors``, ``.npz``, ``.pt`` or ``.pth``.  Of a
+        checkpoint that holds more, the state dict is read.
+    cfg : path or bytes, optional
+        The ``.cfg``; without it, the one that `save_arrays` put into the file.
+    dialect : str or Dialect
+        Whose arithmetic to use; ``"auto"`` takes what the file says, or decides as `load` does.
+    names : str
+        The scheme of names; ``"auto"`` takes what the file says, or the one that most keys are of.
+
+    Returns
+    -------
+    model : Model
+        Its arrays are read-only; views into the file's memory map where they can be.
+
+    Raises
+    ------
+    CfgError, ShapeError, WeightsError
+        The file is damaged or holds other than plain arrays, or they do not fit the cfg; the
+        message says which.
+
+    Warns
+    -----
+    DarknetWarning
+        Something is odd but has one clear meaning.
+    """
+    model = _load(_format(path), path, path, cfg, dialect, names)
+    for oddity in model.oddities:
+        warnings.warn(oddity, DarknetWarning, stacklevel=2)
+    return model
+
+
+def save_weights(
+    model: Model, weights: str | os.PathLike[str], cfg: str | os.PathLike[str] | None = None
+) -> None:
+    """Write a model's ``.weights``, and its ``.cfg`` where that is named: both, or neither.
+
+    Before they appear the weights are read again, and must give the same arrays to the bit.
+
+    Parameters
+    ----------
+    model : Model
+    weights, cfg : path
+        What is there is replaced.
+
+    Raises
+    ------
+    DarknetError
+        They cannot be written.
+    """
+
+    def write(stream: BinaryIO) -> None:
+        write_weights(stream, model.header, model.network, model.params)
+        stream.flush()
+        data, _ = map_file(stream.name)
+        if bytes(data[: model.header.size]) != model.header.to_bytes():
+            raise _different(weights, "the header")
+        params = read_arrays(data, model.header, model.network, model.params)
+        _require_equal_arrays(model.network, model.params, params, weights)
+
+    writers: dict[Path, Writer] = {Path(weights): write}
+    if cfg is not None:
+        writers[Path(cfg)] = lambda stream: stream.write(model.cfg.to_bytes())
+    write_files(writers)
+
+
+def _format(path: str | os.PathLike[str]) -> Format:
+    form = FORMATS.get(Path(path).suffix.lower())
+    if form is None:
+        raise DarknetError(
+            "the suffix does not tell the format of the file",
+            where=Where(file=os.fspath(path)),
+            expected=", ".join(FORMATS),
+            found=f"'{Path(path).suffix}'",
+        )
+    return form
+
+
+def _scheme(names: str) -> Scheme:
+    if names not in SCHEMES:
+        raise DarknetError(
+            "unknown scheme of names", expected=", ".join(SCHEMES), found=ascii(shown(names))
+        )
+    return SCHEMES[names]
+
+
+# -- writing -------------------------------------------------------------------------------
+
+
+def _named_arrays(model: Model, scheme: Scheme) -> dict[str, Array]:
+    """Return every array of a model under its key, those too that a .weights file lacks."""
+    arrays: dict[str, Array] = {}
+    counters = set(scheme.counters(model.network))
+    for key, place in scheme.places(model.network).items():
+        param = param_of(model.network, place.layer, place.name)
+        array = model.params[place.layer][place.name]
+        if array.shape != param.shape or array.dtype != np.float32:
+            raise ShapeError(
+                f"the {place.name} have another shape or type than the cfg asks for",
+                where=where_of(model.network, place.layer),
+                expected=f"float32 {param.shape}",
+                found=f"{array.dtype} {array.shape}",
+            )
+        arrays[key] = array
+        counter = f"{key.removesuffix('.running_var')}.num_batches_tracked"
+        if counter in counters:  # where PyTorch has it: behind the last of the batch norm
+            arrays[counter] = np.zeros((), np.int64)
+    return arrays
+
+
+def _require_equal(model: Model, found: Model, path: str | os.PathLike[str]) -> None:
+    for what, same in (
+        ("the cfg", found.cfg.to_bytes() == model.cfg.to_bytes()),
+        ("the header", found.header == model.header),
+    ):
+        if not same:
+            raise _different(path, what)
+    _require_equal_arrays(model.network, model.params, found.params, path)
+
+
+def _require_equal_arrays(
+    network: Network,
+    before: Sequence[Params],
+    after: Sequence[Params],
+    path: str | os.PathLike[str],
+) -> None:
+    for layer, node in enumerate(network.nodes):
+        for param in node.params:
+            one, other = (
+                np.ascontiguousarray(each[layer][param.name]).view(np.uint32)
+                for each in (before, after)
+            )
+            if not np.array_equal(one, other):
+                raise _different(path, f"the {param.name} of layer {layer}")
+
+
+def _different(path: str | os.PathLike[str], what: str) -> DarknetError:
+    return DarknetError(
+        f"{what} did not come back from the file as written; nothing was written",
+        where=Where(file=os.fspath(path)),
+        hint="is the disk sound?",
+    )
+
+
+# -- reading -------------------------------------------------------------------------------
+
+
+def _load(
+    form: Format,
+    real: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    cfg: PathOrBytes | None,
+    wanted: str | Dialect,
+    names: str,
+) -> Model:
+    """Read a model from the file ``real``, which messages call ``path``."""
+    file = os.fspath(path)
+    scheme = None if names == "auto" else _scheme(names)
+    try:
+        container = form.read(real)
+        about = None if container.metadata is None else parse_about(container.metadata)
+        text = _cfg(about, cfg, file)
+        dialect, reason = _dialect(text, about, wanted)
+        network = build_network(text, dialect, about.files if about and cfg is None else None)
+        entries = without_prefix(container.entries)
+        scheme = scheme or choose_scheme(entries, network, about.names if about else None)
+        params = fit_arrays(text, entries, network, scheme, file)
+    except WeightsError as error:
+        where = error.where
+        error.where = Where(file=file, section=where.section, layer=where.layer, key=where.key)
+        raise
+    header = about.header if about else Header(revision=5 if dialect.extended else 0)
+    oddities = (*text.oddities, *network.oddities)
+    return Model(
+        text, network, params, header, dialect, reason, len(params), oddities, container.release
+    )
+
+
+def _cfg(about: About | None, cfg: PathOrBytes | None, file: str) -> Cfg:
+    if cfg is None and about is None:
+        raise WeightsError(
+            "the file has no cfg in it, as those of other programs",
+            hint="give the .cfg that belongs to it too",
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DarknetWarning)  # given by `load_arrays`
+        if cfg is None:
+            return parse_cfg(cast("About", about).cfg, file=file)
+        return parse_cfg(cfg) if isinstance(cfg, bytes) else load_cfg(cfg)
+
+
+def _dialect(cfg: Cfg, about: About | None, wanted: str | Dialect) -> tuple[Dialect, str]:
+    if wanted == "auto" and about is not None and about.dialect is not None:
+        return about.dialect, "as the file says"
+    return choose_dialect(cfg, wanted, about.header if about else None)

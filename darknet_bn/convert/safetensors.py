@@ -1,0 +1,214 @@
+"""``.safetensors``: a head in JSON, then the values.
+
+====== ============= =====================================================================
+offset type          meaning
+====== ============= =====================================================================
+0      uint64        N, the bytes of the head
+8      text, JSON    one object: for every key type, shape and place of an array, and under
+                     ``__metadata__`` texts under names; blanks may follow
+8 + N  values        of all arrays, little-endian, with no byte before, between or behind them
+====== ============= =====================================================================
+
+An array is ``{"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}``, with offsets counted
+from behind the head.  The names in ``__metadata__`` that belong to this package begin with
+``darknet.``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from darknet_bn.convert.container import KINDS, Array, Container, Entry, shown
+from darknet_bn.errors import WeightsError, Where
+from darknet_bn.weights import map_file
+
+_TYPES = {
+    "F32": "float32",
+    "F64": "float64",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "BOOL": "bool",
+}
+_CODES = {kind: code for code, kind in _TYPES.items()}
+_MOST_HEAD = 16 << 20  # bytes; a net of a thousand layers has less than one MiB
+_MOST_AXES = 8
+_ALIGNMENT = 64
+_PREFIX = "darknet."
+_HINT = "is this a .safetensors file?"
+
+
+def read_safetensors(path: str | os.PathLike[str]) -> Container:
+    """Read what a file holds; its values stay where they are until they are asked for.
+
+    Raises
+    ------
+    WeightsError
+        It cannot be read, or is not as the format says.
+    """
+    data, release = map_file(path)
+    try:
+        return _read(data, Container({}, release=release))
+    except WeightsError as error:
+        error.where = Where(file=os.fspath(path), key=error.where.key)
+        raise
+
+
+def write_safetensors(
+    stream: BinaryIO, arrays: Mapping[str, Array], metadata: Mapping[str, str]
+) -> None:
+    """Write arrays to an open file, those of the widest values first, one after the other."""
+    order = sorted(arrays.items(), key=lambda each: -each[1].itemsize)  # else in their own order
+    head: dict[str, Any] = {
+        "__metadata__": {f"{_PREFIX}{name}": text for name, text in metadata.items()}
+    }
+    end = 0
+    for key, array in order:
+        begin, end = end, end + array.nbytes
+        head[key] = {
+            "dtype": _CODES[array.dtype.name],
+            "shape": list(array.shape),
+            "data_offsets": [begin, end],
+        }
+    text = json.dumps(head, separators=(",", ":")).encode()
+    text += b" " * (-(8 + len(text)) % _ALIGNMENT)
+    stream.write(len(text).to_bytes(8, "little") + text)
+    for _, array in order:
+        plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        stream.write(plain.reshape(-1).view(np.uint8).data)
+
+
+def _read(data: memoryview, empty: Container) -> Container:
+    begin = 8 + int.from_bytes(data[:8], "little")
+    if len(data) < 8 or begin > len(data):
+        raise WeightsError(
+            "the file ends inside its head",
+            expected=f"at least {max(begin, 8)} bytes",
+            found=f"{len(data)} bytes",
+            hint=_HINT,
+        )
+    if begin - 8 > _MOST_HEAD:
+        raise WeightsError(
+            "the head is too large to be meant",
+            expected=f"at most {_MOST_HEAD >> 20} MiB",
+            found=f"{begin - 8} bytes",
+        )
+    head = _parse(bytes(data[8:begin]))
+    metadata = _metadata(head.pop("__metadata__", {}))
+    entries: dict[str, Entry] = {}
+    places: list[tuple[int, int, str]] = []
+    for key, about in head.items():
+        kind, shape, first, last = _about(key, about, len(data) - begin)
+        entries[key] = _entry(kind, shape, data[begin + first : begin + last])
+        places.append((first, last, key))
+    _require_no_gaps(sorted(places), len(data) - begin)
+    return Container(entries, metadata, empty.release)
+
+
+def _parse(text: bytes) -> dict[str, Any]:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise WeightsError("the head has this key twice", where=Where(key=shown(twice)))
+        return found
+
+    try:
+        head = json.loads(text.decode(), object_pairs_hook=once)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise WeightsError(f"the head is no JSON: {reason}", hint=_HINT) from error
+    if not isinstance(head, dict):
+        raise WeightsError("the head is no JSON object", hint=_HINT)
+    return head
+
+
+def _metadata(found: Any) -> Mapping[str, str] | None:
+    if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
+        raise WeightsError("the metadata are no texts", where=Where(key="__metadata__"))
+    mine = {
+        name.removeprefix(_PREFIX): text for name, text in found.items() if name.startswith(_PREFIX)
+    }
+    return mine or None
+
+
+def _about(key: str, about: Any, size: int) -> tuple[str, tuple[int, ...], int, int]:
+    """Return type, shape, begin and end of an array, each checked against the file."""
+    where = Where(key=shown(key))
+    if not isinstance(about, dict) or about.keys() != {"dtype", "shape", "data_offsets"}:
+        raise WeightsError(
+            "the head does not describe an array",
+            where=where,
+            expected="dtype, shape, data_offsets",
+        )
+    kind = _TYPES.get(about["dtype"]) if isinstance(about["dtype"], str) else None
+    if kind is None:
+        raise WeightsError(
+            "the values are of a type that is not read",
+            where=where,
+            expected=", ".join(_TYPES),
+            found=shown(f"{about['dtype']}"),
+        )
+    shape, offsets = about["shape"], about["data_offsets"]
+    if not _are_counts(shape) or len(shape) > _MOST_AXES:
+        raise WeightsError("the shape is none", where=where, found=shown(f"{shape}"))
+    if not _are_counts(offsets) or len(offsets) != 2 or not offsets[0] <= offsets[1] <= size:
+        raise WeightsError(
+            "the values lie outside the file",
+            where=where,
+            expected=f"two offsets, the first not above the second, up to {size}",
+            found=shown(f"{offsets}"),
+        )
+    first, last = offsets
+    needed = math.prod(shape) * np.dtype(KINDS[kind]).itemsize
+    if last - first != needed:
+        raise WeightsError(
+            "the array does not have the size that its shape says",
+            where=where,
+            expected=shown(f"{needed} bytes for {about['dtype']} {tuple(shape)}"),
+            found=f"{last - first} bytes",
+        )
+    return kind, tuple(shape), first, last
+
+
+def _are_counts(value: Any) -> bool:
+    """Whether a value is a list of whole numbers that a size could be."""
+    return isinstance(value, list) and all(
+        type(each) is int and 0 <= each < 1 << 63 for each in value
+    )
+
+
+def _entry(kind: str, shape: tuple[int, ...], values: memoryview) -> Entry:
+    dtype = np.dtype(KINDS[kind]).newbyteorder("<")
+    return Entry(kind, shape, lambda: np.frombuffer(values, dtype).reshape(shape))
+
+
+def _require_no_gaps(places: list[tuple[int, int, str]], size: int) -> None:
+    """Check that the arrays lie one behind the other and fill the file."""
+    end = 0
+    for first, last, key in places:
+        if first != end:
+            raise WeightsError(
+                "the values overlap with others" if first < end else "there is a gap in front",
+                where=Where(key=shown(key)),
+                expected=f"the values from offset {end} on",
+                found=f"{first}",
+            )
+        end = last
+    if end != size:
+        raise WeightsError(
+            "the file goes on behind the last array",
+            expected=f"{end} bytes behind the head",
+            found=f"{size}",
+        )
