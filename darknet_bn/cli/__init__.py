@@ -17,6 +17,7 @@ from darknet_bn.cli import (
     check,
     classify,
     compare,
+    convert,
     detect,
     evaluate,
     export,
@@ -106,7 +107,7 @@ class Main(click.Group):
 )
 @click.version_option(__version__, prog_name="darknet-bn", message="%(prog)s %(version)s")
 def main() -> None:
-    """Read, run, train, fold and verify Darknet models.
+    """Read, run, train, fold, verify and convert Darknet models.
 
     A model is a .cfg and a .weights file, in this order; MODEL alone stands for MODEL.cfg and
     MODEL.weights.
@@ -116,6 +117,6 @@ def main() -> None:
 for _command in (
     *(info.info, check.check, fold.fold, detect.detect, classify.classify, run.run),
     *(record.record, verify.verify, train.train, evaluate.evaluate, calibrate.calibrate),
-    *(export.export, compare.compare),
+    *(export.export, compare.compare, convert.convert),
 ):
     main.add_command(_command)

@@ -30,6 +30,7 @@ COMMANDS = {
     "calibrate": (f"{PICTURE}", "-o", "{}/out"),
     "export": ("{}/out.onnx",),
     "compare": ("--with", "onnxruntime"),
+    "convert": ("{}/out.safetensors",),
 }
 OTHERS = {"train"}  # whose words are others: it has all its tests in a file of its own
 
@@ -222,8 +223,8 @@ def test_every_command_says_which_dialect_is_in_force_and_why(
     auto = cli(command, tiny, *words)
     assert auto.code == 0
     assert "dialect: pjreddie (the weights are version 0.2.0, and nothing in the cfg" in auto.out
-    writes = "-o" in words or command == "export"
-    given = cli(command, tiny, *words, "--dialect", "hank-ai", *(["--force"] * writes))
+    force = ["--force"] if "-o" in words or command in ("convert", "export") else []
+    given = cli(command, tiny, *words, "--dialect", "hank-ai", *force)
     assert "dialect: hank-ai (given)" in given.out
 
 

@@ -1,0 +1,119 @@
+"""``darknet-bn convert``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+import darknet_bn as dn
+from darknet_bn.cli import options, output
+from darknet_bn.convert import FORMATS, SCHEMES
+
+_WEIGHTS = ".weights"
+
+
+@click.command(short_help="Convert weights to and from .safetensors, .npz and PyTorch's .pt.")
+@click.argument("words", nargs=-1, required=True, metavar="CFG [WEIGHTS] OUT")
+@click.option(
+    "--names",
+    type=click.Choice(["auto", *SCHEMES]),
+    default="auto",
+    show_default=True,
+    help="How the arrays are called: as Darknet does, or as a port of it to PyTorch; auto writes "
+    "Darknet's names, and recognises those of a file.",
+)
+@options.dialect
+@options.partial
+@click.option("--force", is_flag=True, help="Replace what is there already.")
+@options.json
+def convert(
+    words: tuple[str, ...], names: str, dialect: str, partial: bool, force: bool, as_json: bool
+) -> None:
+    """Convert weights to and from .safetensors, .npz and PyTorch state dicts (.pt, .pth).
+
+    The suffix of OUT says what is written.  The cfg and the header go into the file too, so that
+    FILE alone becomes OUT.weights again, with OUT.cfg beside it, to the byte.  A file of another
+    program has no cfg in it: give CFG FILE OUT.weights.  Nothing in FILE is ever executed.  Before
+    OUT appears it is read again and compared.
+
+    Example: darknet-bn convert yolov3.cfg yolov3.weights yolov3.safetensors
+
+    Example: darknet-bn convert yolov3.safetensors yolov3.weights
+
+    Example: darknet-bn convert yolov3.cfg best.pt yolov3-best.weights
+    """
+    if len(words) < 2:
+        raise click.UsageError("the model and OUT are both needed")
+    *sources, out = words
+    suffix = Path(out).suffix.lower()
+    if suffix not in (_WEIGHTS, *FORMATS):
+        raise click.UsageError(
+            f"the suffix of OUT, '{out}', is none of {', '.join((_WEIGHTS, *FORMATS))}"
+        )
+    if len(sources) > 2:
+        raise click.UsageError("there are too many arguments: expected CFG [WEIGHTS] OUT")
+    from_file = Path(sources[-1]).suffix.lower() in FORMATS
+    if not from_file and suffix == _WEIGHTS:
+        raise click.UsageError("the model is of Darknet already: OUT is to be of another format")
+    if from_file and partial:
+        raise click.UsageError("--partial is for .weights: the arrays of a file have names")
+    # A file brings its cfg along; one that is given is there already.
+    alone = from_file and len(sources) == 1
+    cfg_out = str(Path(out).with_suffix(".cfg")) if alone and suffix == _WEIGHTS else None
+    targets = [out] if cfg_out is None else [cfg_out, out]
+    options.require_free(targets, force=force)
+    into = "darknet" if names == "auto" else names
+    if from_file:
+        scheme = names if suffix == _WEIGHTS else "auto"
+        model, cfg, weights = _load(sources, dialect, scheme)
+    else:
+        source = options.Source(*options.find_files(sources), dialect, partial)
+        model, cfg, weights = source.load(), source.cfg, source.weights
+    before = os.path.getsize(weights)
+    if suffix == _WEIGHTS:
+        dn.save_weights(model, out, cfg_out)
+    else:
+        dn.save_arrays(model, out, names=into)
+    after = os.path.getsize(out)
+    params = [each for node in model.network.nodes for each in node.params]
+    arrays, values = len(params), sum(each.size for each in params)
+    if as_json:
+        facts = output.about(model, cfg, weights)
+        output.as_json(
+            facts
+            | {
+                "names": None if suffix == _WEIGHTS else into,
+                "arrays": arrays,
+                "values": values,
+                "written": {"file": out, "cfg": cfg_out},
+                "bytes_before": before,
+                "bytes_after": after,
+            }
+        )
+        return
+    output.text(output.dialect(model))
+    output.text(output.header(model))
+    if suffix == _WEIGHTS:
+        output.text(f"converted: {arrays} arrays with {values} values")
+    else:
+        output.text(f"converted: {arrays} arrays with {values} values, under names of {into}")
+    output.text("checked: what was written reads back equal to the bit")
+    output.text(
+        f"written: {' and '.join(map(output.printable, targets))}, {before} -> {after} bytes"
+    )
+
+
+def _load(sources: Sequence[str], dialect: str, names: str) -> tuple[dn.Model, str, str]:
+    """Read a model from a file of arrays, behind its cfg where that is given."""
+    *cfgs, file = sources
+    if not cfgs:
+        return dn.load_arrays(file, dialect=dialect, names=names), file, file
+    if Path(cfgs[0]).suffix.lower() in (_WEIGHTS, *FORMATS):
+        raise click.UsageError(f"the cfg comes first, then {file}")
+    (cfg,) = cfgs
+    if not os.path.exists(cfg) and os.path.exists(f"{cfg}.cfg"):
+        cfg = f"{cfg}.cfg"
+    return dn.load_arrays(file, cfg, dialect=dialect, names=names), cfg, file

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import darknet_bn as dn
+
+from .conftest import TINY, Cli
+
+FORMATS = (".safetensors", ".npz", ".pt", ".pth")
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("names", ["auto", "darknet", "tianxiaomo"])
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_there_and_back_gives_the_same_two_files(
+    cli: Cli, out: Path, suffix: str, names: str
+) -> None:
+    answer = cli("convert", TINY, out / f"a{suffix}", "--names", names)
+    assert (answer.code, answer.err) == (0, "")
+    answer = cli("convert", out / f"a{suffix}", out / "b-1.1.weights")
+    assert (answer.code, answer.err) == (0, "")
+    assert names_in(out) == [f"a{suffix}", "b-1.1.cfg", "b-1.1.weights"]
+    for end in ("cfg", "weights"):
+        assert (out / f"b-1.1.{end}").read_bytes() == Path(f"{TINY}.{end}").read_bytes()
+
+
+def test_the_text_tells_what_was_done(cli: Cli, out: Path) -> None:
+    file = out / "a.pt"
+    answer = cli("convert", f"{TINY}.cfg", f"{TINY}.weights", file, "--names", "ultralytics")
+    dialect, header, converted, checked, written = answer.out.splitlines()
+    assert dialect.startswith("dialect: pjreddie (the weights are version 0.2.0")
+    assert header == "header: version 0.2.0, 20 bytes; 0 images seen in training"
+    assert converted == "converted: 32 arrays with 21373 values, under names of ultralytics"
+    assert checked == "checked: what was written reads back equal to the bit"
+    assert written == f"written: {file}, 85512 -> {os.path.getsize(file)} bytes"
+    answer = cli("convert", file, out / "b.weights")
+    dialect, header, converted, checked, written = answer.out.splitlines()
+    assert dialect == "dialect: pjreddie (as the file says)"
+    assert converted == "converted: 32 arrays with 21373 values"
+    size = os.path.getsize(file)
+    assert written == f"written: {out}/b.cfg and {out}/b.weights, {size} -> 85512 bytes"
+
+
+def test_json_tells_the_same(cli: Cli, out: Path) -> None:
+    file = f"{out}/a.npz"
+    facts = cli("convert", TINY, file, "--json").json
+    assert facts["names"] == "darknet"
+    assert (facts["arrays"], facts["values"]) == (32, 21373)
+    assert facts["written"] == {"file": file, "cfg": None}
+    assert (facts["bytes_before"], facts["bytes_after"]) == (85512, os.path.getsize(file))
+    facts = cli("convert", file, out / "b.weights", "--json").json
+    assert (facts["cfg"], facts["weights"], facts["names"]) == (file, file, None)
+    assert facts["written"] == {"file": f"{out}/b.weights", "cfg": f"{out}/b.cfg"}
+
+
+def test_a_file_of_another_program_needs_the_cfg(cli: Cli, out: Path) -> None:
+    model = dn.load(f"{TINY}.cfg", f"{TINY}.weights")
+    arrays = {
+        f"layer_{layer:03d}.{name}": each
+        for layer, params in enumerate(model.params)
+        for name, each in params.items()
+    }
+    np.savez(out / "a.npz", **arrays)  # type: ignore[arg-type]
+    answer = cli("convert", out / "a.npz", out / "b.weights")
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.error == (
+        f"{out}/a.npz: the file has no cfg in it, as those of other programs; give the .cfg that "
+        "belongs to it too"
+    )
+    for cfg in (f"{TINY}.cfg", TINY):
+        answer = cli("convert", cfg, out / "a.npz", out / "b.weights", "--force")
+        assert (answer.code, answer.err) == (0, "")
+        assert answer.out.splitlines()[-1].startswith(f"written: {out}/b.weights, ")
+    assert names_in(out) == ["a.npz", "b.weights"]
+    assert (out / "b.weights").read_bytes() == Path(f"{TINY}.weights").read_bytes()
+
+
+def test_from_one_format_to_another(cli: Cli, out: Path) -> None:
+    assert cli("convert", TINY, out / "a.pt", "--names", "ultralytics").code == 0
+    answer = cli("convert", out / "a.pt", out / "b.safetensors", "--names", "eriklindernoren")
+    assert "under names of eriklindernoren" in answer.out
+    assert cli("convert", out / "b.safetensors", out / "c.weights").code == 0
+    assert (out / "c.weights").read_bytes() == Path(f"{TINY}.weights").read_bytes()
+
+
+def test_what_is_there_is_replaced_with_force_only(cli: Cli, out: Path) -> None:
+    assert cli("convert", TINY, out / "a.pt").code == 0
+    for taken, words in (
+        ("a.pt", (TINY, out / "a.pt")),
+        ("b.cfg", (out / "a.pt", out / "b.weights")),
+    ):
+        (out / taken).touch()
+        before = names_in(out)
+        answer = cli("convert", *words)
+        assert (answer.code, answer.out) == (1, "")
+        assert answer.error == f"{out}/{taken}: the file exists already; --force replaces it"
+        assert names_in(out) == before
+        assert cli("convert", *words, "--force").code == 0
+
+
+def test_a_refused_file_leaves_nothing(cli: Cli, out: Path, tiny: Path) -> None:
+    (out / "a.pt").write_bytes(b"\x80\x02cposix\nsystem\n.")
+    answer = cli("convert", tiny, out / "a.pt", out / "b.weights")
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.error.startswith(f"{out}/a.pt: this is no PyTorch file")
+    answer = cli("convert", tiny, out / "nowhere" / "a.pt")
+    assert answer.error == f"{out}/nowhere: there is no such folder"
+    assert names_in(out) == ["a.pt"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["a"], "the model and OUT are both needed"),
+        (["a", "b"], "the suffix of OUT, 'b', is none of .weights, .safetensors, .npz, .pt, .pth"),
+        (["a.cfg", "a.weights"], "the model is of Darknet already: OUT is to be of another format"),
+        (["a", "b", "c", "d.pt"], "there are too many arguments"),
+        (["a.weights", "a.cfg", "b.pt"], "the cfg comes first, then the weights"),
+        (["a.weights", "a.pt", "b.weights"], "the cfg comes first, then a.pt"),
+        (["a.pt", "b.weights", "--partial"], "--partial is for .weights"),
+        (["a", "b.pt", "--names", "keras"], "'keras' is not one of 'auto', 'darknet'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_usage(cli: Cli, words: list[str], message: str) -> None:
+    answer = cli("convert", *words)
+    assert (answer.code, answer.out) == (2, "")
+    assert message in answer.err
+
+
+def test_help_has_an_example_of_each_direction(cli: Cli) -> None:
+    text = " ".join(cli("convert", "--help").out.split())
+    for words in (
+        "yolov3.cfg yolov3.weights yolov3.safetensors",
+        "yolov3.safetensors yolov3.weights",
+        "yolov3.cfg best.pt yolov3-best.weights",
+    ):
+        assert f"Example: darknet-bn convert {words}" in text
