@@ -1,4 +1,4 @@
-"""Read, run, train, fold and verify Darknet models (``.cfg`` + ``.weights``).
+"""Read, run, train, fold, verify and convert Darknet models (``.cfg`` + ``.weights``).
 
 >>> import darknet_bn as dn
 >>> model = dn.load("yolov3-tiny.cfg", "yolov3-tiny.weights")  # doctest: +SKIP
