@@ -41,7 +41,7 @@ def choose_scheme(entries: Mapping[str, Entry], network: Network, names: str | N
 
 
 def fit_arrays(
-    cfg: Cfg, entries: Mapping[str, Entry], network: Network, scheme: Scheme, file: str
+    cfg: Cfg, entries: Mapping[str, Entry], network: Network, scheme: Scheme
 ) -> tuple[Params, ...]:
     """Read every array of a network, once all of them are known to fit.
 
@@ -52,8 +52,6 @@ def fit_arrays(
     network : Network
     scheme : Scheme
         Of the keys.
-    file : str
-        The name to use in messages.
 
     Returns
     -------
@@ -64,7 +62,8 @@ def fit_arrays(
     Raises
     ------
     WeightsError
-        Arrays are missing, there are others too, or one has another shape or other values.
+        Arrays are missing, there are others too, or one has another shape or other values; the
+        name of the file is not in it.
     ShapeError
         There is not enough memory.
     """
@@ -98,7 +97,7 @@ def fit_arrays(
     params: list[dict[str, F32]] = [dict(each) for each in initial]
     for key, place in places.items():
         if key in entries:
-            where = Where(file=file, key=shown(key))
+            where = where_of(network, place.layer, key)
             params[place.layer][place.name] = read_float32(entries[key], where)
     return tuple(params[node.owner] for node in network.nodes)
 

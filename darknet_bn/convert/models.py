@@ -153,6 +153,10 @@ def save_weights(
     DarknetError
         They cannot be written.
     """
+    if cfg is not None and os.path.realpath(cfg) == os.path.realpath(weights):
+        raise DarknetError(
+            "the cfg and the weights cannot be one file", where=Where(file=os.fspath(cfg))
+        )
 
     def write(stream: BinaryIO) -> None:
         write_weights(stream, model.header, model.network, model.params)
@@ -269,7 +273,7 @@ def _load(
         network = build_network(text, dialect, about.files if about and cfg is None else None)
         entries = without_prefix(container.entries)
         scheme = scheme or choose_scheme(entries, network, about.names if about else None)
-        params = fit_arrays(text, entries, network, scheme, file)
+        params = fit_arrays(text, entries, network, scheme)
     except WeightsError as error:
         where = error.where
         error.where = Where(file=file, section=where.section, layer=where.layer, key=where.key)

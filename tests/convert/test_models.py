@@ -106,13 +106,14 @@ def without(arrays: dict[str, Any], key: str) -> dict[str, Any]:
         ),
         (
             lambda arrays: arrays | {"layer_000.scales": np.full(4, 0.1)},
-            "layer_000.scales: the values have more digits than a .weights file holds (expected "
-            "float32, found float64, of which 4 of 4 values would change); convert them",
+            "[convolutional] layer 0: layer_000.scales: the values have more digits than a "
+            ".weights file holds (expected float32, found float64, of which 4 of 4 values would "
+            "change); convert them",
         ),
         (
             lambda arrays: arrays | {"layer_000.scales": np.zeros(4, np.int8)},
-            "layer_000.scales: the values are no floats (expected float32, or float16, bfloat16 "
-            "or float64 where nothing is lost, found int8)",
+            "[convolutional] layer 0: layer_000.scales: the values are no floats (expected "
+            "float32, or float16, bfloat16 or float64 where nothing is lost, found int8)",
         ),
         (
             lambda _: {"fc.weight": np.zeros(4, np.float32)},
@@ -204,6 +205,11 @@ def test_weights_that_do_not_read_back_equal_never_appear(
     with pytest.raises(dn.DarknetError, match="the weights of layer 3 did not come back"):
         dn.save_weights(small_model(), tmp_path / "a.weights", tmp_path / "a.cfg")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_cfg_and_the_weights_are_two_files(tmp_path: Path) -> None:
+    with pytest.raises(dn.DarknetError, match="cannot be one file"):
+        dn.save_weights(small_model(), tmp_path / "a", tmp_path / "a")
 
 
 def test_a_model_whose_arrays_do_not_fit_its_cfg(tmp_path: Path) -> None:
