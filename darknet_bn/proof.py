@@ -137,10 +137,12 @@ def prove(
         rows += _output_rows(sized, exported, name, ours, run(array), tolerance)
         if look is not None:
             found = look(array)
-            makers = {value: number for number, value in reversed(exported.layers.items())}
+            makers: dict[str, int] = {}  # the first layer of those that share a value
+            for number, value in exported.layers.items():
+                makers.setdefault(value, number)
             rows += (
                 replace(_row(value, number, name, ours[number], found[value], room), is_inner=True)
-                for value, number in reversed(makers.items())
+                for value, number in makers.items()
                 if value in inner
             )
     hashes = {name: hashlib.sha256(x.data).hexdigest() for name, x in inputs.items()}
