@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -221,7 +222,18 @@ def _under_their_names(
     """Call a function with a file that lies elsewhere still; it names the one beside it."""
     if exported.beside is None:
         return check(replace(exported, path=written[exported.path]))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix=".", dir=exported.path.parent) as folder:
         for name, path in written.items():
-            (Path(folder) / name.name).symlink_to(path.resolve())
+            second_place(path, Path(folder) / name.name)
         return check(replace(exported, path=Path(folder) / exported.path.name))
+
+
+def second_place(path: Path, target: Path) -> None:
+    """Give a file a second name; a copy where the file system has no such thing.
+
+    A symbolic link will not do: ONNX Runtime follows none out of the folder of a model.
+    """
+    try:
+        os.link(path, target)
+    except OSError:
+        shutil.copyfile(path, target)

@@ -60,9 +60,9 @@ def onnx_files(made: ExportGraph, facts: Mapping[str, str], target: Path) -> dic
 
     def write(stream: BinaryIO) -> None:
         tensors = [_tensor(name, array, beside, places.get(name)) for name, array in arrays.items()]
-        skeleton = _skeleton(made, target.stem)
-        size = len(skeleton) + sum(len(head) + len(data) for head, data in tensors)
-        stream.write(_model(made.graph.opset, facts) + _GRAPH + _varint(size) + skeleton)
+        front = skeleton(made, target.stem)
+        size = len(front) + sum(len(head) + len(data) for head, data in tensors)
+        stream.write(_model(made.graph.opset, facts) + _GRAPH + _varint(size) + front)
         for head, data in tensors:
             stream.write(head)
             stream.write(data)
@@ -164,7 +164,7 @@ def _places(sizes: Iterable[int]) -> Iterator[int]:
         at = -(-(at + size) // _ALIGNED) * _ALIGNED
 
 
-def _skeleton(made: ExportGraph, name: str) -> bytes:
+def skeleton(made: ExportGraph, name: str) -> bytes:
     """Return the graph without its arrays, as a message of protobuf."""
     onnx = _package()
     helper = onnx.helper
@@ -183,8 +183,8 @@ def _skeleton(made: ExportGraph, name: str) -> bytes:
         output=[_info(*each) for each in made.outputs.items()],
         value_info=[_info(*each) for each in made.values.items() if each[0] not in made.outputs],
     )
-    skeleton: bytes = graph.SerializeToString()
-    return skeleton
+    message: bytes = graph.SerializeToString()
+    return message
 
 
 def _info(name: str, tensor: Tensor) -> Any:

@@ -38,8 +38,8 @@ class ProofRow:
         Which input it was.
     shape : tuple of int
     largest, max_error : float
-        The largest absolute value, but 1 of scores, which are parts of 1; and the largest absolute
-        difference.
+        The largest absolute value, but at least 1 of scores, which are parts of that; and the
+        largest absolute difference.
     relative : float
         The one as a part of the other.
     cosine : float
@@ -230,7 +230,7 @@ def _row(
     name: str, layer: int | None, x: str, expected: F32, found: F32, tolerance: float
 ) -> ProofRow:
     report = compare_layer(0, "", expected, found.astype(np.float32, copy=False), tolerance)
-    scale = 1.0 if name == "confs" else report.largest or 1.0
+    scale = max(1.0, report.largest) if name == "confs" else report.largest or 1.0
     error = report.max_error / scale
     return ProofRow(
         name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +14,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.engines.network_session import NetworkSession
 from darknet_bn.export_graph import Tensor
 from darknet_bn.model import Model
-from darknet_bn.onnx_export import export_onnx
+from darknet_bn.onnx_export import export_onnx, second_place
 from darknet_bn.onnx_file import BESIDE, exposed
 
 T = TypeVar("T")
@@ -81,9 +80,10 @@ def with_layers(path: Path, inner: Mapping[str, Tensor], use: Callable[[Path], T
         The file that it is called with is there during the call only.
     """
     beside = path.with_name(path.name + BESIDE)
-    with tempfile.TemporaryDirectory() as folder:
+    place = path.parent if beside.exists() else None
+    with tempfile.TemporaryDirectory(prefix=".", dir=place) as folder:
         changed = Path(folder) / path.name
         changed.write_bytes(exposed(path.read_bytes(), inner))
         if beside.exists():
-            os.symlink(beside.resolve(), changed.with_name(beside.name))
+            second_place(beside, changed.with_name(beside.name))
         return use(changed)
