@@ -59,7 +59,7 @@ def inferred(made: ExportGraph) -> dict[str, tuple[int, ...]]:
     del graph.value_info[:]
     del graph.output[:]
     for name, array in made.graph.constants.items():
-        if array.size <= 64:  # shapes and factors of size among them
+        if array.dtype == np.int64 or array.size <= 64:  # some are shapes, or factors of them
             graph.initializer.append(onnx.numpy_helper.from_array(array, name))
         else:
             kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
