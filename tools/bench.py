@@ -42,7 +42,8 @@ def main() -> None:
 def forward(cfg: Path, weights: Path | None, engines: tuple[str, ...], rounds: int) -> None:
     """Time one image through CFG and WEIGHTS (random ones where there are none).
 
-    Engines: darknet_bn, opencv (4.x), onnxruntime (a hand-made folded ONNX).
+    Engines: darknet_bn, opencv (4.x), onnxruntime (a hand-made folded ONNX), session (ONNX Runtime
+    on what this program exports), openvino (the same in OpenVINO).
 
     Example: tools/bench.py forward yolov3-tiny.cfg yolov3-tiny.weights
     """
@@ -52,7 +53,7 @@ def forward(cfg: Path, weights: Path | None, engines: tuple[str, ...], rounds: i
             _make_weights(cfg, weights)
         asked = {
             name: _Engine(__file__, "engine", name, str(cfg), str(weights), folder)
-            for name in engines or tuple(ENGINES)
+            for name in engines or DEFAULT
         }
         times: dict[str, list[float]] = {name: [] for name in asked}
         for _ in range(rounds):
@@ -97,6 +98,27 @@ def fold(cfg: Path, rounds: int) -> None:
         for key, value in seconds.items():
             click.echo(f"  {key:<6} {value:6.3f} s")
         click.echo(f"  fold / (cp + start) = {seconds['fold'] / base:.2f}")
+        click.echo(f"  peak memory {peak / 2**20:.0f} MiB = {peak / size:.2f} x the file")
+
+
+@main.command()
+@click.argument("cfg", type=click.Path(path_type=Path, exists=True))
+@click.option("--rounds", default=5, show_default=True, help="How often it is done.")
+def export(cfg: Path, rounds: int) -> None:
+    """Time `darknet-bn export` of random weights for CFG, without the proof.
+
+    Example: tools/bench.py export yolov3.cfg
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        weights = folder / "random.weights"
+        _make_weights(cfg, weights)
+        size = weights.stat().st_size
+        words = ["export", str(cfg), str(weights), str(folder / "x.onnx"), "--skip-proof"]
+        measured = [_timed([*_program(), *words, "--force"]) for _ in range(rounds)]
+        seconds = statistics.median(time for time, _ in measured)
+        peak = statistics.median(memory for _, memory in measured)
+        click.echo(f"{cfg.name}: {size} bytes, {seconds:.2f} s, median of {rounds}")
         click.echo(f"  peak memory {peak / 2**20:.0f} MiB = {peak / size:.2f} x the file")
 
 
@@ -183,8 +205,17 @@ Run = Callable[[], list[np.ndarray]]
 
 def _darknet_bn(cfg: Path, weights: Path, folder: Path, x: np.ndarray) -> Run:
     model = dn.load(cfg, weights)
-    heads = _heads(model)
-    return lambda: list(dn.forward(model, x, heads, exact=False).values())
+    return lambda: list(dn.forward(model, x).values())
+
+
+def _session(cfg: Path, weights: Path, folder: Path, x: np.ndarray) -> Run:
+    session = dn.load(cfg, weights).session("onnxruntime")
+    return lambda: list(session.forward(x).values())
+
+
+def _openvino(cfg: Path, weights: Path, folder: Path, x: np.ndarray) -> Run:
+    session = dn.load(cfg, weights).session("openvino")
+    return lambda: list(session.forward(x).values())
 
 
 def _opencv(cfg: Path, weights: Path, folder: Path, x: np.ndarray) -> Run:
@@ -213,19 +244,19 @@ def _onnxruntime(cfg: Path, weights: Path, folder: Path, x: np.ndarray) -> Run:
     return lambda: session.run(None, {"x": x})
 
 
-ENGINES = {"darknet_bn": _darknet_bn, "opencv": _opencv, "onnxruntime": _onnxruntime}
+ENGINES = {
+    "darknet_bn": _darknet_bn,
+    "opencv": _opencv,
+    "onnxruntime": _onnxruntime,
+    "session": _session,
+    "openvino": _openvino,
+}
+DEFAULT = ("darknet_bn", "opencv", "onnxruntime")
 
 
 def _outputs(path: Path) -> list[np.ndarray]:
     with np.load(path) as archive:
         return [archive[key] for key in archive.files]
-
-
-def _heads(model: dn.Model) -> list[int]:
-    """Return the layers in front of the detection heads, or the outputs where there are none."""
-    nodes = model.network.nodes
-    heads = [n.sources[0] for n in nodes if n.layer.names[0] == "yolo"]
-    return heads or list(model.network.outputs)
 
 
 def _compare(outputs: dict[str, list[np.ndarray]]) -> None:

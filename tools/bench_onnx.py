@@ -1,4 +1,7 @@
-"""A folded model as ONNX, for measuring against: only what the measured nets are made of."""
+"""A folded model as ONNX by hand, to measure against: only what the measured nets are made of.
+
+It is a second writer on purpose: what `darknet-bn export` writes is measured against it.
+"""
 
 from __future__ import annotations
 
@@ -12,34 +15,33 @@ import darknet_bn as dn
 
 
 def write_onnx(model: dn.Model, path: Path) -> None:
-    """Write the layers up to the detection heads, whose own work is small.
+    """Write the layers.
 
     Parameters
     ----------
     model : Model
-        Of convolutional (linear, leaky, mish, logistic, swish), maxpool, upsample, route and
-        shortcut layers.
+        Of convolutional (linear, leaky, mish, logistic, swish), maxpool, upsample, route,
+        shortcut and yolo layers.
     path : Path
         The ``.onnx`` to write, for a batch of one.
     """
     graph = _Graph()
     folded = dn.fold_batchnorm(model)
     shape = folded.network.input
-    outputs = []
     for index, node in enumerate(folded.network.nodes):
         xs = [graph.names[source] for source in node.sources]
         kind = node.layer.names[0]
         make = getattr(graph, kind, None)
         if node.layer.is_alias(node.xs):
             graph.names[index] = xs[0]
-        elif kind == "yolo":
-            outputs.append(helper.make_tensor_value_info(xs[0], TensorProto.FLOAT, None))
-            graph.names[index] = xs[0]
         elif make is None:
             raise dn.DarknetError(f"[{kind}] cannot be measured as ONNX")
         else:
             graph.names[index] = make(index, node, xs, folded.params[index])
-    outputs = outputs or [helper.make_tensor_value_info(xs[0], TensorProto.FLOAT, None)]
+    outputs = [
+        helper.make_tensor_value_info(graph.names[index], TensorProto.FLOAT, None)
+        for index in folded.network.outputs
+    ]
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, *shape.dims])
     made = helper.make_graph(graph.nodes, "darknet", [x], outputs, graph.weights)
     opset = helper.make_opsetid("", 18)
@@ -125,3 +127,16 @@ class _Graph:
 
     def shortcut(self, index: int, node: object, xs: list[str], p: dn.Params) -> str:
         return self.activation(index, self.add("Sum", xs, f"c{index}"), node.layer.activation)
+
+    def yolo(self, index: int, node: object, xs: list[str], p: dn.Params) -> str:
+        planes = node.xs[0].c // len(node.layer.masks)
+        at = np.arange(node.xs[0].c) % planes
+        raw = self.constant(f"r{index}", ((at == 2) | (at == 3)).reshape(-1, 1, 1))
+        y = self.add("Where", [raw, xs[0], self.add("Sigmoid", xs, f"s{index}")], f"y{index}")
+        scale = node.layer.scale_x_y
+        if scale == 1:
+            return y
+        factors = np.where(at < 2, scale, 1).astype(np.float32).reshape(-1, 1, 1)
+        shifts = np.where(at < 2, -0.5 * (scale - 1), 0).astype(np.float32).reshape(-1, 1, 1)
+        y = self.add("Mul", [y, self.constant(f"f{index}", factors)], f"z{index}")
+        return self.add("Add", [y, self.constant(f"a{index}", shifts)], f"o{index}")

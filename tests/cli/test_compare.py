@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import darknet_bn as dn
+
+from .conftest import TINY, Cli
+
+
+@pytest.fixture
+def damaged(tiny: Path) -> Path:
+    """The tiny model with a scale of layer 4 changed."""
+    model = dn.load(f"{tiny}.cfg", f"{tiny}.weights")
+    scales = model.params[4]["scales"].copy()
+    scales[2] += 1
+    model.params[4].update(scales=scales)  # type: ignore[attr-defined]
+    dn.save(model, f"{tiny}.cfg", f"{tiny}.weights")
+    return tiny
+
+
+def test_with_an_engine(cli: Cli) -> None:
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    answer = cli("compare", TINY, "--with", "onnxruntime")
+    assert (answer.code, answer.err) == (0, "")
+    dialect, x, who, heading, *rows, verdict = answer.out.splitlines()
+    assert dialect.startswith("dialect: pjreddie (")
+    assert x == "input: random, seed 0"
+    assert who.startswith("with: onnxruntime 1.")
+    assert heading.split() == [
+        *("layer", "section", "shape", "largest", "max", "error", "of", "it"),
+        *("mean", "cosine", "differ"),
+    ]
+    assert len(rows) == 12
+    assert verdict == "all 12 layers agree within 0.0001 of their largest value"
+
+
+def test_with_an_exported_file(cli: Cli, damaged: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    path = tmp_path / "x.onnx"
+    assert cli("export", damaged, path, "--skip-proof").code == 0
+    assert cli("compare", damaged, "--with", path).code == 0
+    answer = cli("compare", TINY, "--with", path)
+    assert answer.code == 1
+    assert "layer 4 [convolutional] is the first that differs" in answer.out
+    assert f"with: {path} in onnxruntime 1." in answer.out
+
+
+def test_with_an_onnx_file_of_other_origin(cli: Cli, tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    path = tmp_path / "x.onnx"
+    path.write_bytes(b"\xff\xff no such thing")
+    assert cli("compare", TINY, "--with", path).error == f"{path}: this is no ONNX file"
+    path.write_bytes(onnx.ModelProto(producer_name="another").SerializeToString())
+    answer = cli("compare", TINY, "--with", path)
+    assert answer.error.startswith(f"{path}: the file does not say where the outputs of layers are")
+    assert cli("compare", TINY, "--with", tmp_path / "no.onnx").code == 1
+
+
+@pytest.mark.parametrize("form", ["stem", "cfg", "both"])
+def test_with_another_model(cli: Cli, damaged: Path, tmp_path: Path, form: str) -> None:
+    weights = tmp_path / "elsewhere.weights"
+    words: tuple[object, ...] = {
+        "stem": ("--with", damaged),
+        "cfg": ("--with", f"{damaged}.cfg"),
+        "both": ("--with", f"{damaged}.cfg", weights),
+    }[form]
+    shutil.copy(f"{damaged}.weights", weights)
+    facts = cli("compare", f"{TINY}.cfg", f"{TINY}.weights", *words, "--json").json
+    assert (facts["ok"], facts["first_wrong"]) == (False, 4)
+    assert facts["layers"][4]["cosine"] < 1
+    assert facts["provenance"] == {"program": "darknet-bn, dialect pjreddie"}
+
+
+def test_with_a_recording(cli: Cli, damaged: Path) -> None:
+    assert cli("compare", TINY, "--with", f"{TINY}.npz").code == 0
+    answer = cli("compare", damaged, "--with", f"{TINY}.npz", "--json")
+    assert (answer.code, answer.json["first_wrong"]) == (1, 4)
+    answer = cli("compare", TINY, "--with", f"{TINY}.npz", "--seed", 3)
+    assert answer.code == 2
+    assert "a recording has an input of its own" in answer.err
+
+
+def test_on_a_given_input(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, np.zeros((2, 3, 64, 64), np.float32))
+    answer = cli("compare", TINY, path, "--with", TINY)
+    assert answer.code == 0
+    assert f"input: {path}" in answer.out
+    assert " 2 x 8 x 32 x 32 " in answer.out
+
+
+def test_what_is_missing(cli: Cli) -> None:
+    assert "Missing option '--with'" in cli("compare", TINY).err
+    assert cli("compare", TINY, "--with", "tensorrt").error.startswith("tensorrt.cfg: ")
