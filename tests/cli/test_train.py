@@ -224,6 +224,8 @@ def test_ctrl_c_saves_and_stops(folder: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell without job control has its background jobs ignore the signal, and theirs.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     log = folder / "net_log.csv"
     for _ in range(600):
