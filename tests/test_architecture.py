@@ -153,6 +153,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.exhaustive
 def test_each_module_imports_alone_in_a_fresh_interpreter() -> None:
     names = [".".join(filter(None, ("darknet_bn", name))) for name in MODULES]
     names.remove("darknet_bn.__main__")  # importing it runs the program

@@ -84,6 +84,7 @@ def test_darknet_itself_agrees_on_every_digit(
     assert np.array_equal(outputs.argmax(axis=1), recorded.argmax(axis=1))
 
 
+@pytest.mark.exhaustive
 def test_the_tool_trains(tmp_path: Path) -> None:
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     if not Path("/usr/lib/darknet/libdarknet.so").is_file() or shutil.which("cc") is None:

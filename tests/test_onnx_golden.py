@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import warnings
 from pathlib import Path
@@ -29,6 +30,19 @@ MODELS = (
     "yolo-fastest/yolo-fastest-1.1",
     "yoloface-50k/yoloface-50k",
     "mobilenetv2-yolo-fastest-voc/MobileNetV2-YOLO-Fastest-voc",
+)
+ALWAYS = ((1, False, OLDEST_OPSET), (3, True, NEWEST_OPSET))
+
+in_every_form = pytest.mark.parametrize(
+    ("batch", "fold", "opset"),
+    [
+        pytest.param(
+            *form,
+            marks=() if form in ALWAYS else pytest.mark.exhaustive,
+            id=f"{form[0]}-{'folded' if form[1] else 'kept'}-{form[2]}",
+        )
+        for form in itertools.product((1, 3), (True, False), (OLDEST_OPSET, NEWEST_OPSET))
+    ],
 )
 
 
@@ -95,9 +109,7 @@ def test_all_runs_of_small_nets(shared: Path) -> None:
     assert compared >= 500
 
 
-@pytest.mark.parametrize("opset", [OLDEST_OPSET, NEWEST_OPSET])
-@pytest.mark.parametrize("fold", [True, False], ids=["folded", "kept"])
-@pytest.mark.parametrize("batch", [1, 3])
+@in_every_form
 def test_all_small_nets_in_every_form(
     shared: Path, tmp_path: Path, batch: int, fold: bool, opset: int
 ) -> None:
@@ -124,9 +136,7 @@ def prove(model: dn.Model, folder: Path, batch: int, **options: Any) -> None:
     dn.export_onnx(model, folder / "x.onnx", batch=batch, check=check, **options)
 
 
-@pytest.mark.parametrize("opset", [OLDEST_OPSET, NEWEST_OPSET])
-@pytest.mark.parametrize("fold", [True, False], ids=["folded", "kept"])
-@pytest.mark.parametrize("batch", [1, 3])
+@in_every_form
 @pytest.mark.parametrize("name", MODELS)
 def test_trained_models_in_every_form(
     shared: Path, tmp_path: Path, name: str, batch: int, fold: bool, opset: int

@@ -58,6 +58,7 @@ def detector_test(names: Path, cfg: Path, weights: Path, picture: Path, folder: 
 
 
 @pytest.mark.skipif(shutil.which("darknet") is None, reason="Debian's darknet is not installed")
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", MODELS)
 def test_darknet_detects_the_same_with_the_folded_pair(
     shared: Path, tmp_path: Path, name: str

@@ -104,7 +104,15 @@ def test_the_table_is_the_one_that_darknet_prints() -> None:
 
 @pytest.mark.skipif(shutil.which("darknet") is None, reason="Debian's darknet is not installed")
 @pytest.mark.parametrize(
-    "name", ["yolov3-tiny", "yolov2-tiny", "darknet19", "resnext50", "densenet201", "jnet-conv"]
+    "name",
+    [
+        "yolov3-tiny",
+        "resnext50",
+        *(
+            pytest.param(name, marks=pytest.mark.exhaustive)
+            for name in ("yolov2-tiny", "darknet19", "densenet201", "jnet-conv")
+        ),
+    ],
 )
 def test_the_table_of_large_nets_is_too(shared: Path, tmp_path: Path, name: str) -> None:
     cfg = shared / "cfg" / "pjreddie" / f"{name}.cfg"

@@ -228,12 +228,15 @@ def test_ctrl_c_saves_and_stops(folder: Path) -> None:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     log = folder / "net_log.csv"
-    for _ in range(600):
-        if log.exists() and len(log.read_text().splitlines()) > 20:
-            break
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    try:
+        for _ in range(600):
+            if log.exists() and len(log.read_text().splitlines()) > 20:
+                break
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "stopped behind iteration" in errors
     assert "Traceback" not in errors

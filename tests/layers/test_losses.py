@@ -96,7 +96,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize(("text", "most", "seen"), CASES, ids=lambda each: str(each)[-40:])
 def test_pjreddies(
     driver: Path, tmp_path: Path, text: str, most: int, seen: int, seed: int

@@ -62,7 +62,13 @@ def test_tiny_is_regenerated(tmp_path: Path) -> None:
 
 
 @needs_darknet
-@pytest.mark.parametrize("case", ["conv_bn_stack", "dropout", "header_0_1"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "conv_bn_stack",
+        *(pytest.param(each, marks=pytest.mark.exhaustive) for each in ("dropout", "header_0_1")),
+    ],
+)
 def test_a_golden_case_of_pjreddie_is_reproduced(case: str, tmp_path: Path) -> None:
     folder = FIXTURES / "layers" / case
     out = tmp_path / "out.npz"

@@ -100,6 +100,7 @@ def draw_pictures(folder: Path) -> list[list[tuple[int, ...]]]:
     return pictures
 
 
+@pytest.mark.exhaustive
 def test_eight_pictures_by_heart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("PIL", reason="Pillow is not installed")
     monkeypatch.chdir(tmp_path)
