@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from darknet_bn.cfg import Cfg
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE, Dialect
@@ -68,7 +69,7 @@ class Network:
         """The shape of one input image."""
         return self.net.input_shape
 
-    @property
+    @cached_property
     def outputs(self) -> tuple[int, ...]:
         """The layers whose output nobody reads: the detection heads, or the last layer.
 
@@ -81,7 +82,7 @@ class Network:
             if index not in read and not node.layer.is_loss
         )
 
-    @property
+    @cached_property
     def recurrent(self) -> bool:
         """Whether some layer remembers the images before in a sequence."""
         return any(node.layer.recurrent for node in self.nodes)
