@@ -37,7 +37,9 @@ def main() -> None:
 @main.command()
 @click.argument("cfg", type=click.Path(path_type=Path, exists=True))
 @click.argument("weights", type=click.Path(path_type=Path, exists=True), required=False)
-@click.option("--engine", "engines", multiple=True, help="One of those below; all by default.")
+@click.option(
+    "--engine", "engines", multiple=True, help="One of those below; the first three by default."
+)
 @click.option("--rounds", default=15, show_default=True, help="How often each engine is asked.")
 def forward(cfg: Path, weights: Path | None, engines: tuple[str, ...], rounds: int) -> None:
     """Time one image through CFG and WEIGHTS (random ones where there are none).
