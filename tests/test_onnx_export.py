@@ -135,18 +135,18 @@ def test_any_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("section", "options", "reason"),
+    ("section", "reason"),
     [
-        ("[connected] output=3", {}, r"\[connected\] layer 1: a full matrix needs"),
-        ("[reorg] stride=2", {}, r"\[reorg\] layer 1: the order of \[reorg\] needs"),
-        ("[crop] crop_width=2 crop_height=2", {}, "a crop of the middle needs"),
-        ("[softmax]", {}, "a softmax over an image needs"),
-        ("[region] classes=0 num=1 coords=4", {}, r"\[region\] needs"),
+        ("[connected] output=3", r"\[connected\] layer 1: a full matrix needs"),
+        ("[reorg] stride=2", r"\[reorg\] layer 1: the order of \[reorg\] needs"),
+        ("[crop] crop_width=2 crop_height=2", "a crop of the middle needs"),
+        ("[softmax]", "a softmax over an image needs"),
+        ("[region] classes=0 num=1 coords=4", r"\[region\] needs"),
+        ("[convolutional] size=9 stride=2", "a window larger than the image needs"),
+        ("[maxpool] size=9 stride=2 padding=0", "a window larger than the image needs"),
     ],
 )
-def test_layers_that_need_their_size_refuse_any(
-    tmp_path: Path, section: str, options: dict[str, Any], reason: str
-) -> None:
+def test_layers_that_need_their_size_refuse_any(tmp_path: Path, section: str, reason: str) -> None:
     filters = 5 if "region" in section else 4
     model = random_model(cfg_text(CONV.replace("=4", f"={filters}", 1), section))
     with pytest.raises(dn.ExportError, match=reason):

@@ -128,6 +128,21 @@ def test_debian_s_darknet_agrees_layer_by_layer(
 
 
 @pytest.mark.parametrize("seed", range(COUNT))
+def test_onnx_runtime_agrees_layer_by_layer(tmp_path: Path, seed: int) -> None:
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    # Not [normalization], whose sums may come near 0, where its powers multiply all rounding.
+    makers = [make for make in DARKNET_MAKERS if make is not nets.normalization]
+    text = nets.random_cfg(seed, makers, DARKNET_ACTIVATIONS)
+    model = dn.load(*written(tmp_path, text, seed), dialect="pjreddie")
+    batch, fold, opset = 1 + seed % 3, seed % 2 == 0, (13, 15, 17, 18, 21)[seed % 5]
+    x = np.random.default_rng(seed).random((batch, *model.network.input.dims), np.float32)
+    path = tmp_path / "net.onnx"
+    exported = dn.export_onnx(model, path, batch=batch, fold=fold, opset=opset)
+    proof = dn.prove(model, exported, {"random": x}, layers=True, tolerance=TOLERANCE)
+    assert proof.ok, f"{proof.worst}\n{text.decode()}"
+
+
+@pytest.mark.parametrize("seed", range(COUNT))
 def test_opencv_agrees(tmp_path: Path, seed: int) -> None:
     cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
     if not hasattr(cv2.dnn, "readNetFromDarknet"):

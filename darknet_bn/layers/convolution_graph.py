@@ -52,7 +52,9 @@ def _end(graph: Graph, geometry: ConvGeometry, pixels: int) -> int:
 
 def _missing(graph: Graph, pixels: int, size: int) -> int:
     """Return how many pixels a window lacks that is larger than the image, but still counts."""
-    return max(0, size - pixels) if graph.fixed_size else 0
+    if size > pixels:
+        graph.require_fixed_size("a window larger than the image")
+    return max(0, size - pixels)
 
 
 def pooled_max(graph: Graph, x: str, window: Window, shape: Shape) -> str:
