@@ -85,6 +85,10 @@ class ExportGraph:
         is there, that of one in front of a section of batch norm is not.
     notes : tuple of str
         In what the file differs from the program.
+    model : Model
+        What the graph is of: with batch norm folded, if it is to be.
+    arrays : mapping from layer number and name to name
+        Where parameters of that model are, as they are.
     """
 
     graph: Graph
@@ -93,6 +97,8 @@ class ExportGraph:
     values: Mapping[str, Tensor]
     layers: Mapping[int, str]
     notes: tuple[str, ...]
+    model: Model
+    arrays: Mapping[tuple[int, str], str]
 
 
 def build_graph(model: Model, options: ExportOptions) -> ExportGraph:
@@ -165,7 +171,13 @@ def build_graph(model: Model, options: ExportOptions) -> ExportGraph:
     else:
         made = {graph.layers[index]: values[graph.layers[index]] for index in outputs}
     x = Tensor(_dims(options, network.input, names=("height", "width")))
-    return ExportGraph(graph, x, made, values, found, notes)
+    arrays = {
+        (index, name): constant
+        for index, node in enumerate(network.nodes)
+        for name, array in source.params[index].items()
+        if node.owner == index and (constant := graph.name_of(array)) is not None
+    }
+    return ExportGraph(graph, x, made, values, found, notes, source, arrays)
 
 
 def _box_outputs(

@@ -169,6 +169,10 @@ class Graph:
             self._known[id(values), half] = values, whole
         return whole
 
+    def name_of(self, array: Constant) -> str | None:
+        """Return the constant that an array is, as it is, or None."""
+        return self._known.get((id(array), False), (array, None))[1]
+
     def number(self, name: str, value: float) -> str:
         """Add a single number that computations take part in."""
         return self.constant(name, np.array(value, np.float64))

@@ -11,12 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeVar
 
+from darknet_bn.convert.about import format_about
+from darknet_bn.convert.names import SCHEMES
 from darknet_bn.errors import ExportError
 from darknet_bn.export_graph import ExportGraph, ExportOptions, Tensor, build_graph
 from darknet_bn.export_heads import FORMS, Form
 from darknet_bn.files import Writer, write_files
 from darknet_bn.model import Model
-from darknet_bn.onnx_file import LAYERS, newest_opset, onnx_files
+from darknet_bn.onnx_file import ABOUT, ARRAYS, LAYERS, newest_opset, onnx_files
 from darknet_bn.verify import provenance
 
 T = TypeVar("T")
@@ -183,9 +185,22 @@ def _facts(
         facts["threshold"], facts["nms"] = repr(options.threshold), repr(options.nms)
     if made.notes:
         facts["darknet_notes"] = json.dumps(made.notes)
+    facts |= _way_back(made)
     if names is not None:  # as programs for YOLO read it
         facts["names"] = repr(dict(enumerate(names)))
     return facts
+
+
+def _way_back(made: ExportGraph) -> dict[str, str]:
+    """Return what makes Darknet's two files of the file again; nothing where arrays are changed."""
+    network, scheme = made.model.network, SCHEMES["darknet"]
+    places = scheme.places(network)
+    if not {(layer, param.name) for layer, param in network.stored()} <= made.arrays.keys():
+        return {}
+    about = format_about(made.model, scheme.name)
+    arrays = {key: made.arrays[place] for key, place in places.items() if place in made.arrays}
+    facts = {f"{ABOUT}{key}": value for key, value in about.items()}
+    return facts | {ARRAYS: json.dumps(arrays)}
 
 
 def _checked(

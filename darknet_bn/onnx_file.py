@@ -1,4 +1,4 @@
-"""The file format of ONNX.  The one module that needs the package onnx.
+"""The file format of ONNX, as it is written.
 
 An ONNX file is one message of protobuf.  The arrays are written behind the rest of it, one by one,
 so that none of them is ever held twice.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,12 +16,15 @@ import numpy as np
 
 from darknet_bn.errors import ExportError
 from darknet_bn.export_graph import INPUT, ExportGraph, Tensor
+from darknet_bn.export_heads import Dims
 from darknet_bn.files import Writer
 from darknet_bn.graph import FLOAT, HALF, Constant, Op
 from darknet_bn.version import __version__
 
 BESIDE = ".data"  # what the name of a file with the arrays alone has behind
-LAYERS = "darknet_layers"  # of the metadata: where the output of each layer is, as JSON
+# Of the metadata: where the output of each layer is, and each array, as JSON; and in front of what
+# makes up Darknet's two files again.
+LAYERS, ARRAYS, ABOUT = "darknet_layers", "darknet_arrays", "darknet_"
 
 _LARGEST = (1 << 31) - 1  # bytes: what a message of protobuf may have
 _ROOM = 1 << 24  # bytes of it for all that is no array
@@ -32,7 +36,7 @@ _TYPES = {"float32": FLOAT, "float16": HALF, "int64": 7, "bool": 9}
 
 def newest_opset() -> int:
     """Return the newest opset that the package onnx knows."""
-    newest: int = _package().defs.onnx_opset_version()
+    newest: int = package().defs.onnx_opset_version()
     return newest
 
 
@@ -86,15 +90,34 @@ def exposed(data: bytes, values: Mapping[str, Tensor]) -> bytes:
     values : mapping from name to Tensor
         What is to come out too.
     """
-    onnx = _package()
+    onnx = package()
     outputs = [_info(*each) for each in values.items()]
     # What stands behind a message of protobuf adds to it.
     more: bytes = onnx.ModelProto(graph=onnx.GraphProto(output=outputs)).SerializeToString()
     return data + more
 
 
-def read_types(data: bytes) -> tuple[dict[str, Tensor], dict[int, str]]:
-    """Read what an exported file says of the outputs of layers.
+@dataclass(frozen=True)
+class FileTypes:
+    """What an ONNX file says of its values.
+
+    Attributes
+    ----------
+    batch : int
+        How many images it takes; 1 where that is open.
+    inner : mapping from name to Tensor
+        The outputs of layers that do not come out of the file, where it has been exported here.
+    layers : mapping from layer number to name, or None
+        Where the outputs of layers are; None where it has not been exported here.
+    """
+
+    batch: int
+    inner: Mapping[str, Tensor]
+    layers: Mapping[int, str] | None
+
+
+def read_types(data: bytes) -> FileTypes:
+    """Read what a file says of its values.
 
     Parameters
     ----------
@@ -103,16 +126,14 @@ def read_types(data: bytes) -> tuple[dict[str, Tensor], dict[int, str]]:
 
     Returns
     -------
-    inner : dict from name to Tensor
-        The outputs of layers that do not come out of the file.
-    layers : dict from layer number to name
+    types : FileTypes
 
     Raises
     ------
     ExportError
-        It is no ONNX file, or none that has been exported here.
+        It is no ONNX file, or damaged.
     """
-    model = _package().ModelProto()
+    model = package().ModelProto()
     from google.protobuf.message import DecodeError
 
     try:
@@ -120,24 +141,40 @@ def read_types(data: bytes) -> tuple[dict[str, Tensor], dict[int, str]]:
     except DecodeError as error:
         raise ExportError("this is no ONNX file") from error
     facts = {each.key: each.value for each in model.metadata_props}
+    (first, *_) = (*(dims_of(info)[:1] for info in model.graph.input), ())
+    batch = int(str(first[0])) if first and isinstance(first[0], int) else 1
+    if LAYERS not in facts:
+        return FileTypes(batch, {}, None)
     try:
         layers = {int(key): str(name) for key, name in json.loads(facts[LAYERS]).items()}
     except (KeyError, ValueError, AttributeError) as error:
         raise ExportError(
             "the file does not say where the outputs of layers are",
-            expected=f"one that this program exported, with {LAYERS} in its metadata",
+            expected=f"numbers and names under {LAYERS} in the metadata",
         ) from error
     inner = {
         info.name: Tensor(
-            tuple(d.dim_value or d.dim_param or None for d in info.type.tensor_type.shape.dim),
+            dims_of(info),
             half=info.type.tensor_type.elem_type == HALF,
         )
         for info in model.graph.value_info
     }
-    return inner, layers
+    return FileTypes(batch, inner, layers)
 
 
-def _package() -> Any:
+def dims_of(info: Any) -> Dims:
+    """Return the dimensions of a value, with names for what is open."""
+    return tuple(d.dim_value or d.dim_param or None for d in info.type.tensor_type.shape.dim)
+
+
+def package() -> Any:
+    """Return the package onnx.
+
+    Raises
+    ------
+    ExportError
+        It is not installed.
+    """
     try:
         import onnx
     except ImportError as error:
@@ -166,7 +203,7 @@ def _places(sizes: Iterable[int]) -> Iterator[int]:
 
 def skeleton(made: ExportGraph, name: str) -> bytes:
     """Return the graph without its arrays, as a message of protobuf."""
-    onnx = _package()
+    onnx = package()
     helper = onnx.helper
 
     def node(op: Op) -> Any:
@@ -189,12 +226,12 @@ def skeleton(made: ExportGraph, name: str) -> bytes:
 
 def _info(name: str, tensor: Tensor) -> Any:
     kind = HALF if tensor.half else FLOAT
-    return _package().helper.make_tensor_value_info(name, kind, tensor.dims)
+    return package().helper.make_tensor_value_info(name, kind, tensor.dims)
 
 
 def _model(opset: int, facts: Mapping[str, str]) -> bytes:
     """Return the message that the graph is in, without it."""
-    onnx = _package()
+    onnx = package()
     imports = [onnx.helper.make_opsetid("", opset)]
     model = onnx.ModelProto(
         ir_version=onnx.helper.find_min_ir_version_for(imports),
@@ -211,7 +248,7 @@ def _tensor(
     name: str, array: Constant, beside: Path | None, place: int | None
 ) -> tuple[bytes, memoryview]:
     """Return an array as a part of the graph: what stands in front of its bytes, and these."""
-    onnx = _package()
+    onnx = package()
     tensor = onnx.TensorProto(dims=array.shape, data_type=_TYPES[array.dtype.name], name=name)
     data = memoryview(b"")
     if beside is not None and place is not None:

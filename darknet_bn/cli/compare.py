@@ -17,7 +17,7 @@ from darknet_bn.engines.base import ENGINES
     "other",
     required=True,
     metavar="OTHER",
-    help=f"{', '.join(ENGINES)}; an .onnx file that was exported here; a recording (.npz); or "
+    help=f"{', '.join(ENGINES)}; an .onnx file; a recording (.npz); or "
     "another model: OTHER.cfg [OTHER.weights].",
 )
 @options.seed

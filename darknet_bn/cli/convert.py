@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import numpy as np
 
 import darknet_bn as dn
 from darknet_bn.cli import options, output
-from darknet_bn.convert import FORMATS, SCHEMES
+from darknet_bn.convert import FORMATS, READERS, SCHEMES
 
 _WEIGHTS = ".weights"
 
 
-@click.command(short_help="Convert weights to and from .safetensors, .npz and PyTorch's .pt.")
+@click.command(short_help="Convert weights to and from .safetensors, .npz, .pt; from .onnx.")
 @click.argument("words", nargs=-1, required=True, metavar="CFG [WEIGHTS] OUT")
 @click.option(
     "--names",
@@ -39,23 +41,30 @@ def convert(
     program has no cfg in it: give CFG FILE OUT.weights.  Nothing in FILE is ever executed.  Before
     OUT appears it is read again and compared.
 
+    From .onnx too: what `export` wrote comes back to the byte.  Of another graph a cfg is made, if
+    it consists of what Darknet has; ONNX Runtime runs it beside the model before OUT appears.
+
     Example: darknet-bn convert yolov3.cfg yolov3.weights yolov3.safetensors
 
     Example: darknet-bn convert yolov3.safetensors yolov3.weights
 
     Example: darknet-bn convert yolov3.cfg best.pt yolov3-best.weights
+
+    Example: darknet-bn convert classifier.onnx classifier.weights
     """
     if len(words) < 2:
         raise click.UsageError("the model and OUT are both needed")
     *sources, out = words
     suffix = Path(out).suffix.lower()
+    if _is_onnx(out):
+        raise click.UsageError(f"darknet-bn export writes {out}, and proves it")
     if suffix not in (_WEIGHTS, *FORMATS):
         raise click.UsageError(
             f"the suffix of OUT, '{out}', is none of {', '.join((_WEIGHTS, *FORMATS))}"
         )
     if len(sources) > 2:
         raise click.UsageError("there are too many arguments: expected CFG [WEIGHTS] OUT")
-    from_file = Path(sources[-1]).suffix.lower() in FORMATS
+    from_file = Path(sources[-1]).suffix.lower() in READERS
     if not from_file and suffix == _WEIGHTS:
         raise click.UsageError("the model is of Darknet already: OUT is to be of another format")
     if from_file and partial:
@@ -69,7 +78,9 @@ def convert(
     if from_file:
         scheme = names if suffix == _WEIGHTS else "auto"
         model, cfg, weights = _load(sources, dialect, scheme)
+        proof = _proof(model, weights) if _is_onnx(weights) else None
     else:
+        proof = None
         source = options.Source(*options.find_files(sources), dialect, partial)
         model, cfg, weights = source.load(), source.cfg, source.weights
     before = os.path.getsize(weights)
@@ -88,6 +99,7 @@ def convert(
                 "names": None if suffix == _WEIGHTS else into,
                 "arrays": arrays,
                 "values": values,
+                "proof": proof,
                 "written": {"file": out, "cfg": cfg_out},
                 "bytes_before": before,
                 "bytes_after": after,
@@ -100,10 +112,35 @@ def convert(
         output.text(f"converted: {arrays} arrays with {values} values")
     else:
         output.text(f"converted: {arrays} arrays with {values} values, under names of {into}")
+    if proof is not None:
+        output.text(f"proven: {output.printable(proof)}")
     output.text("checked: what was written reads back equal to the bit")
     output.text(
         f"written: {' and '.join(map(output.printable, targets))}, {before} -> {after} bytes"
     )
+
+
+def _is_onnx(file: str) -> bool:
+    return Path(file).suffix.lower() == ".onnx"
+
+
+def _proof(model: dn.Model, file: str) -> str | None:
+    """Run the ONNX file beside the model, where ONNX Runtime is there; refuse what differs."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        output.warning("nothing was proven: onnxruntime is not installed; pip install onnxruntime")
+        return None
+    session = dn.OnnxFile(file, model)
+    x = np.random.default_rng(0).random((session.batch, *model.network.input.dims), np.float32)
+    report = dn.compare(model, session, x)
+    worst = max(report.layers, key=lambda row: row.relative)
+    if not report.ok:
+        raise dn.DarknetError(
+            "the file computes something else; nothing was written",
+            where=dn.Where(file=file, layer=worst.layer),
+            expected=f"a difference of at most {report.tolerance:g} of {worst.largest:.4g}",
+            found=f"{worst.relative:.2g} of it",
+        )
+    return f"{session.engine} agrees within {worst.relative:.2g} of each layer's largest value"
 
 
 def _load(sources: Sequence[str], dialect: str, names: str) -> tuple[dn.Model, str, str]:
@@ -111,7 +148,7 @@ def _load(sources: Sequence[str], dialect: str, names: str) -> tuple[dn.Model, s
     *cfgs, file = sources
     if not cfgs:
         return dn.load_arrays(file, dialect=dialect, names=names), file, file
-    if Path(cfgs[0]).suffix.lower() in (_WEIGHTS, *FORMATS):
+    if Path(cfgs[0]).suffix.lower() in (_WEIGHTS, *READERS):
         raise click.UsageError(f"the cfg comes first, then {file}")
     (cfg,) = cfgs
     if not os.path.exists(cfg) and os.path.exists(f"{cfg}.cfg"):

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from darknet_bn.convert.fitting import (
 )
 from darknet_bn.convert.names import SCHEMES, Scheme
 from darknet_bn.convert.numpy_archive import read_numpy_archive, write_numpy_archive
+from darknet_bn.convert.onnx_model import read_onnx
 from darknet_bn.convert.safetensors import read_safetensors, write_safetensors
 from darknet_bn.convert.state_dict import read_state_dict, write_state_dict
 from darknet_bn.dialect import Dialect
@@ -32,6 +33,8 @@ from darknet_bn.layers.base import Params
 from darknet_bn.model import Model, PathOrBytes, choose_dialect
 from darknet_bn.network import Network, build_network
 from darknet_bn.weights import Header, map_file, read_arrays, write_weights
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,12 @@ FORMATS: Mapping[str, Format] = {
 }
 """The formats, under the suffixes of their files."""
 
+READERS: Mapping[str, Callable[[str | os.PathLike[str]], Container]] = {
+    **{suffix: form.read for suffix, form in FORMATS.items()},
+    ".onnx": read_onnx,
+}
+"""What reads each format; ``.onnx`` is written by `export_onnx`."""
+
 
 def save_arrays(model: Model, path: str | os.PathLike[str], *, names: str = "darknet") -> None:
     """Write a model's arrays under names, with its cfg and its header beside them.
@@ -79,14 +88,14 @@ def save_arrays(model: Model, path: str | os.PathLike[str], *, names: str = "dar
     DarknetError
         The suffix or the scheme is unknown, or the file cannot be written.
     """
-    form, scheme = _format(path), _scheme(names)
+    form, scheme = _by_suffix(FORMATS, path), _scheme(names)
     metadata = format_about(model, scheme.name)
     arrays = _named_arrays(model, scheme)
 
     def write(stream: BinaryIO) -> None:
         form.write(stream, arrays, metadata)
         stream.flush()
-        found = _load(form, stream.name, path, None, model.dialect, "auto")
+        found = _load(form.read, stream.name, path, None, model.dialect, "auto")
         _require_equal(model, found, path)
 
     write_files({Path(path): write})
@@ -104,10 +113,12 @@ def load_arrays(
     Parameters
     ----------
     path : path
-        Its suffix says in which format: ``.safetensors``, ``.npz``, ``.pt`` or ``.pth``.  Of a
-        checkpoint that holds more, the state dict is read.
+        Its suffix says in which format: ``.safetensors``, ``.npz``, ``.pt``, ``.pth`` or ``.onnx``.
+        Of a checkpoint that holds more, the state dict is read.  An ONNX file is one that
+        `export_onnx` wrote, or any graph that is made of what sections of Darknet are.
     cfg : path or bytes, optional
-        The ``.cfg``; without it, the one that `save_arrays` put into the file.
+        The ``.cfg``; without it, the one that `save_arrays` or `export_onnx` put into the file, or
+        that is made of the graph.
     dialect : str or Dialect
         Whose arithmetic to use; ``"auto"`` takes what the file says, or decides as `load` does.
     names : str
@@ -121,15 +132,17 @@ def load_arrays(
     Raises
     ------
     CfgError, ShapeError, WeightsError
-        The file is damaged or holds other than plain arrays, or they do not fit the cfg; the
-        message says which.
+        The file is damaged or holds other than plain arrays, or they do not fit the cfg, or a node
+        is nothing that Darknet has; the message says which.
+    ExportError
+        The package onnx is not installed, and the file is of ONNX.
 
     Warns
     -----
     DarknetWarning
         Something is odd but has one clear meaning.
     """
-    model = _load(_format(path), path, path, cfg, dialect, names)
+    model = _load(_by_suffix(READERS, path), path, path, cfg, dialect, names)
     for oddity in model.oddities:
         warnings.warn(oddity, DarknetWarning, stacklevel=2)
     return model
@@ -173,16 +186,16 @@ def save_weights(
     write_files(writers)
 
 
-def _format(path: str | os.PathLike[str]) -> Format:
-    form = FORMATS.get(Path(path).suffix.lower())
-    if form is None:
+def _by_suffix(known: Mapping[str, T], path: str | os.PathLike[str]) -> T:
+    found = known.get(Path(path).suffix.lower())
+    if found is None:
         raise DarknetError(
             "the suffix does not tell the format of the file",
             where=Where(file=os.fspath(path)),
-            expected=", ".join(FORMATS),
+            expected=", ".join(known),
             found=f"'{Path(path).suffix}'",
         )
-    return form
+    return found
 
 
 def _scheme(names: str) -> Scheme:
@@ -255,7 +268,7 @@ def _different(path: str | os.PathLike[str], what: str) -> DarknetError:
 
 
 def _load(
-    form: Format,
+    read: Callable[[str | os.PathLike[str]], Container],
     real: str | os.PathLike[str],
     path: str | os.PathLike[str],
     cfg: PathOrBytes | None,
@@ -266,10 +279,10 @@ def _load(
     file = os.fspath(path)
     scheme = None if names == "auto" else _scheme(names)
     try:
-        container = form.read(real)
+        container = read(real)
         about = None if container.metadata is None else parse_about(container.metadata)
         text = _cfg(about, cfg, file)
-        dialect, reason = _dialect(text, about, wanted)
+        dialect, reason = _dialect(text, about, wanted, container.reason)
         network = build_network(text, dialect, about.files if about and cfg is None else None)
         entries = without_prefix(container.entries)
         scheme = scheme or choose_scheme(entries, network, about.names if about else None)
@@ -298,7 +311,9 @@ def _cfg(about: About | None, cfg: PathOrBytes | None, file: str) -> Cfg:
         return parse_cfg(cfg) if isinstance(cfg, bytes) else load_cfg(cfg)
 
 
-def _dialect(cfg: Cfg, about: About | None, wanted: str | Dialect) -> tuple[Dialect, str]:
+def _dialect(
+    cfg: Cfg, about: About | None, wanted: str | Dialect, reason: str
+) -> tuple[Dialect, str]:
     if wanted == "auto" and about is not None and about.dialect is not None:
-        return about.dialect, "as the file says"
+        return about.dialect, reason
     return choose_dialect(cfg, wanted, about.header if about else None)

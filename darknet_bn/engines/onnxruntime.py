@@ -10,13 +10,14 @@ from typing import Any
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
+from darknet_bn.convert.onnx_operators import sections_of
 from darknet_bn.engines.base import import_package
 from darknet_bn.engines.network_session import NetworkSession
 from darknet_bn.engines.onnx_session import OnnxSession, Runner, with_layers
 from darknet_bn.errors import DarknetError, Where
-from darknet_bn.export_graph import INPUT
 from darknet_bn.model import Model
 from darknet_bn.onnx_file import read_types
+from darknet_bn.onnx_graph import read_model
 
 _ERRORS_ONLY = 3
 
@@ -34,7 +35,7 @@ class OnnxRuntimeSession(OnnxSession):
 
 
 class OnnxFile(NetworkSession):
-    """A file that was exported here, in ONNX Runtime.
+    """An ONNX file, in ONNX Runtime: one that was exported here, or one that `load_arrays` reads.
 
     Parameters
     ----------
@@ -42,10 +43,15 @@ class OnnxFile(NetworkSession):
     model : Model
         Which it was exported from, or is to be compared with.
 
+    Attributes
+    ----------
+    batch : int
+        How many images the file takes; 1 where it takes any number.
+
     Raises
     ------
     DarknetError
-        ONNX Runtime is not installed, or the file cannot be read or is none that was exported.
+        ONNX Runtime is not installed, or the file cannot be read or is no net of Darknet.
     """
 
     def __init__(self, path: str | os.PathLike[str], model: Model) -> None:
@@ -57,11 +63,15 @@ class OnnxFile(NetworkSession):
             reason = f"cannot be read: {error.strerror or error}"
             raise DarknetError(reason, where=Where(file=os.fspath(path))) from error
         try:
-            inner, names = read_types(data)
-            self._runner = with_layers(Path(path), inner, open_file)
+            types = read_types(data)
+            names = types.layers
+            if names is None:  # of another program: the outputs alone are layers
+                names = sections_of(read_model(path))[1]
+            self._runner = with_layers(Path(path), types.inner, open_file)
         except DarknetError as error:
             error.where = Where(file=os.fspath(path))
             raise
+        self.batch = types.batch
         count = len(self.network.nodes)
         self._names = {layer: name for layer, name in names.items() if layer < count}
         self.layers = tuple(sorted(self._names))
@@ -89,7 +99,7 @@ def engine_name() -> str:
 
 
 def open_file(path: Path) -> Runner:
-    """Open an ONNX file that has an input called ``input``.
+    """Open an ONNX file of one input.
 
     Raises
     ------
@@ -104,11 +114,12 @@ def open_file(path: Path) -> Runner:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except failures as error:
         raise DarknetError(f"onnxruntime does not take the file: {_one_line(error)}") from error
+    (x_name, *_) = (each.name for each in session.get_inputs())
     names = [each.name for each in session.get_outputs()]
 
     def run(x: F32) -> dict[str, npt.NDArray[Any]]:
         try:
-            found = session.run(None, {INPUT: x})
+            found = session.run(None, {x_name: x})
         except failures as error:
             raise DarknetError(f"onnxruntime does not run the file: {_one_line(error)}") from error
         return dict(zip(names, found, strict=True))

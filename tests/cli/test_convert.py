@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -150,3 +151,63 @@ def test_help_has_an_example_of_each_direction(cli: Cli) -> None:
         "yolov3.cfg best.pt yolov3-best.weights",
     ):
         assert f"Example: darknet-bn convert {words}" in text
+
+
+# -- from ONNX -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def exported(cli: Cli, out: Path) -> Path:
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    assert cli("export", TINY, out / "a.onnx").code == 0
+    return out / "a.onnx"
+
+
+def test_an_exported_file_becomes_the_folded_pair(cli: Cli, out: Path, exported: Path) -> None:
+    answer = cli("convert", exported, out / "b.weights")
+    assert (answer.code, answer.err) == (0, "")
+    dialect, _, _, proven, _, written = answer.out.splitlines()
+    assert dialect == "dialect: pjreddie (as the file says)"
+    assert proven.startswith(f"proven: {exported} in onnxruntime 1.")
+    assert proven.endswith("of each layer's largest value")
+    assert written.startswith(f"written: {out}/b.cfg and {out}/b.weights, ")
+    folded = dn.fold_batchnorm(dn.load(f"{TINY}.cfg", f"{TINY}.weights"))
+    dn.save_weights(folded, out / "c.weights", out / "c.cfg")
+    for end in ("cfg", "weights"):
+        assert (out / f"b.{end}").read_bytes() == (out / f"c.{end}").read_bytes()
+    facts = cli("convert", exported, out / "d.npz", "--json").json
+    assert facts["proof"] == proven.removeprefix("proven: ")
+
+
+def test_what_computes_something_else_is_not_written(cli: Cli, out: Path, exported: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    file = onnx.load(exported)
+    for each in file.metadata_props:
+        each.value = each.value.replace("activation=leaky", "activation=relu", 1)
+    onnx.save(file, exported)
+    answer = cli("convert", exported, out / "b.weights")
+    assert answer.code == 1
+    assert answer.error.startswith(f"{exported}: layer ")
+    assert "the file computes something else; nothing was written (expected a diff" in answer.error
+    assert names_in(out) == ["a.onnx"]
+
+
+def test_without_onnx_runtime_nothing_is_proven(
+    cli: Cli, out: Path, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "onnxruntime" else find(name)
+    )
+    answer = cli("convert", exported, out / "b.weights")
+    assert answer.code == 0
+    assert "nothing was proven: onnxruntime is not installed" in answer.err
+    assert "proven" not in answer.out
+    assert names_in(out) == ["a.onnx", "b.cfg", "b.weights"]
+
+
+def test_onnx_is_written_by_export(cli: Cli, out: Path) -> None:
+    answer = cli("convert", TINY, out / "a.onnx")
+    assert answer.code == 2
+    assert f"darknet-bn export writes {out / 'a.onnx'}, and proves it" in answer.err

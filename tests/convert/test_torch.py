@@ -219,3 +219,58 @@ def test_a_whole_module_is_refused_by_name(tmp_path: Path) -> None:
     torch.save({"model": {}, "args": argparse.Namespace(a=1)}, tmp_path / "a.pt")
     with pytest.raises(dn.WeightsError, match=r"'argparse\.Namespace' is none that tensors need"):
         dn.load_arrays(tmp_path / "a.pt", CFG)
+
+
+class Residual(torch.nn.Module):  # type: ignore[misc]
+    """What torch has for the sections of Darknet, in its own words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        nn = torch.nn
+        self.first = nn.Sequential(
+            nn.Conv2d(3, 16, 3, 2, 1), nn.BatchNorm2d(16, eps=1e-3), nn.LeakyReLU(0.1)
+        )
+        self.inner = nn.Sequential(
+            nn.Conv2d(16, 16, 3, 1, 1, groups=4, bias=False), nn.BatchNorm2d(16), nn.SiLU()
+        )
+        self.pool = nn.MaxPool2d(5, 1, 2)
+        self.down = nn.Sequential(
+            nn.Conv2d(16, 16, 3, 2, 1), nn.Mish(), nn.Upsample(scale_factor=2)
+        )
+        self.last = nn.Conv2d(64, 12, 1)
+        self.mean = nn.AdaptiveAvgPool2d(1)
+        self.factors = nn.Conv2d(12, 12, 1)
+        self.classes = nn.Linear(12, 7)
+
+    def forward(self, x: Any) -> Any:
+        x = self.first(x)
+        x = x + self.inner(x)
+        half, other = x.chunk(2, 1)
+        x = torch.relu(self.last(torch.cat([x, self.pool(x), self.down(x), half, other], 1)))
+        x = x * torch.sigmoid(self.factors(self.mean(x)))
+        return torch.softmax(self.classes(self.mean(x).flatten(1)), 1)
+
+
+@pytest.mark.parametrize("folding", [False, True])
+@pytest.mark.filterwarnings("ignore")  # of torch, about itself
+def test_what_torch_exports_is_read(tmp_path: Path, folding: bool) -> None:
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    torch.manual_seed(0)
+    net = Residual().eval()
+    for each in net.modules():
+        if isinstance(each, torch.nn.BatchNorm2d):
+            each.running_mean.normal_()
+            each.running_var.uniform_(0.5, 2)
+            torch.nn.init.normal_(each.weight)
+            torch.nn.init.normal_(each.bias)
+    x = torch.rand(2, 3, 32, 48)
+    torch.onnx.export(
+        net, (x[:1],), tmp_path / "net.onnx", opset_version=13, dynamo=False,
+        do_constant_folding=folding, training=torch.onnx.TrainingMode.PRESERVE,
+    )  # fmt: skip
+    model = dn.load_arrays(tmp_path / "net.onnx")
+    with torch.no_grad():
+        expected = net(x).numpy()
+    (found,) = dn.forward(model, x.numpy()).values()
+    # Shares of 1; sums in float32 in another order.
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)

@@ -1,0 +1,142 @@
+"""Sections of a cfg with the arrays of their layers, put together value by value of a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from darknet_bn.arrays import F32
+from darknet_bn.errors import WeightsError
+from darknet_bn.layers.base import Shape
+
+INPUT = -1  # the number of a layer that is the input of the net
+
+
+@dataclass
+class Section:
+    """A section, to which nodes behind the first may add.
+
+    Attributes
+    ----------
+    name : str
+    options : dict from key to value
+        Those that are None are not written.
+    arrays : dict from name to float32 array
+        Under Darknet's names of the parameters.
+    value : str or None
+        What in the graph is the output of the layer.
+    shape : Shape
+        Of the output, for one image.
+    """
+
+    name: str
+    options: dict[str, object]
+    arrays: dict[str, F32]
+    value: str | None
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value of the graph is.
+
+    Attributes
+    ----------
+    layer : int
+        The layer whose output it is; -1 for the input of the net.
+    shape : Shape
+        For one image; flat where a graph takes all values of an image as one row.
+    """
+
+    layer: int
+    shape: Shape
+
+
+@dataclass
+class Sections:
+    """The sections so far.
+
+    Attributes
+    ----------
+    input : Shape
+        Of one image.
+    sections : list of Section
+    places : dict from name to Place
+        Where the values of the graph are.
+    read : set of int
+        The layers that others read.
+    """
+
+    input: Shape
+    sections: list[Section] = field(default_factory=list)
+    places: dict[str, Place] = field(default_factory=dict)
+    read: set[int] = field(default_factory=set)
+
+    def add(
+        self,
+        name: str,
+        value: str,
+        source: Place,
+        shape: Shape,
+        options: Mapping[str, object],
+        arrays: Mapping[str, F32] | None = None,
+    ) -> None:
+        """Add a layer that reads another; a route goes first where that is not the last one."""
+        last = len(self.sections) - 1
+        if source.layer != last:
+            self.route([source])
+            last += 1
+        self.read |= {last, *(each for each in [options.get("from")] if isinstance(each, int))}
+        self.sections.append(Section(name, dict(options), dict(arrays or {}), value, shape))
+        self.places[value] = Place(len(self.sections) - 1, shape)
+
+    def route(
+        self, sources: Sequence[Place], value: str | None = None, groups: int = 1, group: int = 0
+    ) -> None:
+        """Add a layer that hands others on, one behind the other."""
+        if any(each.layer == INPUT for each in sources):
+            raise WeightsError(
+                "the input of the net is read behind other layers, which no section of Darknet does"
+            )
+        self.read |= {each.layer for each in sources}
+        first = sources[0].shape
+        shape = replace(first, c=sum(each.shape.c for each in sources))
+        options: dict[str, object] = {"layers": ", ".join(str(each.layer) for each in sources)}
+        if groups > 1:
+            shape = replace(shape, c=shape.c // groups)
+            options |= {"groups": groups, "group_id": group}
+        self.sections.append(Section("route", options, {}, value, shape))
+        if value is not None:
+            self.places[value] = Place(len(self.sections) - 1, shape)
+
+    def alias(self, value: str, source: Place, shape: Shape) -> None:
+        """Note that a value is another one, perhaps in another shape."""
+        self.places[value] = Place(source.layer, shape)
+
+    def owner(self, value: str) -> Section | None:
+        """Return the section whose own output a value is."""
+        at = self.places[value].layer
+        found = None if at == INPUT else self.sections[at]
+        return found if found is not None and found.value == value else None
+
+    def extend(self, section: Section, value: str) -> None:
+        """Let a section give another value instead, which a node makes of its own."""
+        at = self.places.pop(str(section.value))
+        section.value = value
+        self.places[value] = at
+
+    def text(self) -> str:
+        """Return the cfg."""
+        net: dict[str, object] = {
+            "batch": 1,
+            "subdivisions": 1,
+            "width": self.input.w,
+            "height": self.input.h,
+            "channels": self.input.c,
+        }
+        parts = [("net", net), *((each.name, each.options) for each in self.sections)]
+        return "\n".join(
+            f"[{name}]\n"
+            + "".join(f"{key}={value}\n" for key, value in options.items() if value is not None)
+            for name, options in parts
+        )
