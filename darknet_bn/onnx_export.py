@@ -81,6 +81,8 @@ def export_onnx(
     """Write a model as an ONNX file, complete or not at all.
 
     The input is called ``input``: (n, c, h, w), RGB planes from 0 to 1 as `prepare` makes them.
+    Where the arrays are in the file as Darknet has them, it holds cfg and header too, and
+    `load_arrays` makes the model of it again.
 
     Parameters
     ----------
