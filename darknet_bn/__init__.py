@@ -14,7 +14,7 @@ from darknet_bn.calibrate import Calibration, calibrate
 from darknet_bn.cfg import Cfg, load_cfg, parse_cfg
 from darknet_bn.classification import classify
 from darknet_bn.compare import compare
-from darknet_bn.convert import load_arrays, save_arrays, save_weights
+from darknet_bn.convert import load_arrays, save_arrays
 from darknet_bn.data import Dataset, load_dataset
 from darknet_bn.detection import Detection, detections, nms
 from darknet_bn.dialect import (
@@ -150,7 +150,6 @@ __all__ = [
     "save_arrays",
     "save_checkpoint",
     "save_image",
-    "save_weights",
     "summarise",
     "train",
     "train_state",

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 from darknet_bn.detection.boxes import heads_of
-from darknet_bn.errors import ExportError
+from darknet_bn.errors import ExportError, Where
 from darknet_bn.export_heads import (
     Dims,
     Form,
@@ -167,7 +167,8 @@ def build_graph(model: Model, options: ExportOptions) -> ExportGraph:
         graph.layers[index] = found[shown] = value
     notes: tuple[str, ...] = ()
     if heads:
-        made, notes = _box_outputs(graph, model, network, heads, options)
+        wheres = {index: model.cfg.where(numbers[index][0] + 1) for index in heads}
+        made, notes = _box_outputs(graph, network, heads, wheres, options)
     else:
         made = {graph.layers[index]: values[graph.layers[index]] for index in outputs}
     x = Tensor(_dims(options, network.input, names=("height", "width")))
@@ -181,7 +182,11 @@ def build_graph(model: Model, options: ExportOptions) -> ExportGraph:
 
 
 def _box_outputs(
-    graph: Graph, model: Model, network: Network, heads: Mapping[int, Head], options: ExportOptions
+    graph: Graph,
+    network: Network,
+    heads: Mapping[int, Head],
+    wheres: Mapping[int, Where],
+    options: ExportOptions,
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Add the boxes of all heads in the form that is asked for."""
     net, kinds = network.input, {head.classes for head in heads.values()}
@@ -198,7 +203,7 @@ def _box_outputs(
                     shape = network.nodes[index].y
                     parts.append(head.box_graph(graph, graph.layers[index], shape, net))
                 except ExportError as error:
-                    error.where = model.cfg.where(index + 1)
+                    error.where = wheres[index]
                     raise
         with graph.within("boxes"):
             boxes = joined_boxes(graph, parts)

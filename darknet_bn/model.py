@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from darknet_bn.cfg import Cfg, load_cfg, parse_cfg
 from darknet_bn.dialect import ALEXEYAB, DIALECTS, Dialect
 from darknet_bn.engines.base import Session, open_session
 from darknet_bn.errors import DarknetError, DarknetWarning, ShapeError, WeightsError, Where
-from darknet_bn.files import write_files
+from darknet_bn.files import Writer, write_files
 from darknet_bn.layers.base import Params
 from darknet_bn.memory import require_memory
 from darknet_bn.network import Network, Node, build_network, detect_dialect
@@ -203,38 +203,46 @@ def load(
 
 def save(
     model: Model,
-    cfg: str | os.PathLike[str],
+    cfg: str | os.PathLike[str] | None,
     weights: str | os.PathLike[str],
     *,
     check: Callable[[], object] | None = None,
+    look: Callable[[str], object] | None = None,
 ) -> None:
     """Write a model's two files: both appear complete, or neither.
 
     Parameters
     ----------
+    model : Model
     cfg, weights : path
-        What is there is replaced; it may be what the model was read from.
+        What is there is replaced; it may be what the model was read from.  Without a cfg the
+        weights alone are written.
     check : function, optional
         Called while the files are being written; what it raises keeps them from appearing.
+    look : function, optional
+        Called with where the weights are when they are written, but do not have their name yet;
+        what it raises keeps the files from appearing.
 
     Raises
     ------
     DarknetError
         They cannot be written.
     """
-    if os.path.realpath(cfg) == os.path.realpath(weights):
+    if cfg is not None and os.path.realpath(cfg) == os.path.realpath(weights):
         raise DarknetError(
             "the cfg and the weights cannot be one file", where=Where(file=os.fspath(cfg))
         )
-    write_files(
-        {
-            Path(cfg): lambda stream: stream.write(model.cfg.to_bytes()),
-            Path(weights): lambda stream: write_weights(
-                stream, model.header, model.network, model.params
-            ),
-        },
-        check,
-    )
+
+    def write(stream: BinaryIO) -> None:
+        write_weights(stream, model.header, model.network, model.params)
+        if look is not None:
+            stream.flush()
+            look(stream.name)
+
+    files: dict[Path, Writer] = {Path(weights): write}
+    if cfg is not None:
+        files = {Path(cfg): lambda stream: stream.write(model.cfg.to_bytes())} | files
+    write_files(files, check)
 
 
 def _initial_model(cfg: Cfg, wanted: str | Dialect, seed: int) -> Model:

@@ -141,22 +141,20 @@ def read_types(data: bytes) -> FileTypes:
     except DecodeError as error:
         raise ExportError("this is no ONNX file") from error
     facts = {each.key: each.value for each in model.metadata_props}
-    (first, *_) = (*(dims_of(info)[:1] for info in model.graph.input), ())
-    batch = int(str(first[0])) if first and isinstance(first[0], int) else 1
+    constants = {each.name for each in model.graph.initializer}
+    (first, *_) = *(dims_of(each) for each in model.graph.input if each.name not in constants), ()
+    batch = first[0] if first and isinstance(first[0], int) else 1
     if LAYERS not in facts:
         return FileTypes(batch, {}, None)
     try:
         layers = {int(key): str(name) for key, name in json.loads(facts[LAYERS]).items()}
-    except (KeyError, ValueError, AttributeError) as error:
+    except (ValueError, AttributeError) as error:
         raise ExportError(
             "the file does not say where the outputs of layers are",
             expected=f"numbers and names under {LAYERS} in the metadata",
         ) from error
     inner = {
-        info.name: Tensor(
-            dims_of(info),
-            half=info.type.tensor_type.elem_type == HALF,
-        )
+        info.name: Tensor(dims_of(info), half=info.type.tensor_type.elem_type == HALF)
         for info in model.graph.value_info
     }
     return FileTypes(batch, inner, layers)

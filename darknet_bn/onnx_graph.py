@@ -125,7 +125,8 @@ def _shapes(model: Any, constants: Mapping[str, Constant]) -> dict[str, tuple[in
             light.input.append(onnx.helper.make_tensor_value_info(name, kind, array.shape))
     whole = onnx.helper.make_model(light, opset_imports=model.opset_import)
     known = onnx.shape_inference.infer_shapes(whole, data_prop=True).graph
-    found = {info.name: dims_of(info) for info in (*known.input, *known.value_info)}
+    infos = (*known.input, *known.value_info)
+    found = {each.name: dims_of(each) for each in infos if each.type.tensor_type.HasField("shape")}
     return {
         name: tuple(int(str(each)) for each in dims)
         for name, dims in found.items()

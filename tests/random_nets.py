@@ -202,3 +202,17 @@ def normalization(rng: Rng, network: Network, activations: Sequence[str]) -> str
 def crop(rng: Rng, network: Network, activations: Sequence[str]) -> str:
     here = shape_of(network)
     return section("crop", crop_width=max(1, here.w - 2), crop_height=max(1, here.h - 3))
+
+
+PLAIN = (
+    convolutional,
+    convolutional,
+    convolutional,
+    maxpool,
+    avgpool,
+    route,
+    shortcut,
+    upsample,
+    dropout,
+)
+"""What every program has, convolutions more often than others."""

@@ -195,6 +195,11 @@ def test_a_suppression_that_onnx_has_not_is_told_of(tmp_path: Path) -> None:
     ("sections", "dialect", "message"),
     [
         ((f"{HEAD}6", "[region] classes=1 classfix=-1"), "alexeyab", "classfix=-1 is not"),
+        (  # behind a section that folding takes away
+            (f"{HEAD}6", "[batchnorm]", "[region] classes=1 classfix=-1"),
+            "alexeyab",
+            r"\[region\] layer 2: classfix=-1 is not",
+        ),
         (
             (f"{HEAD}6", "[yolo] classes=1", f"{HEAD}7", "[yolo] classes=2"),
             "pjreddie",

@@ -29,15 +29,7 @@ COUNT = int(os.environ.get("DARKNET_BN_RANDOM_NETS", "12"))
 TOLERANCE = 1e-5
 
 SHARED_MAKERS = (
-    nets.convolutional,
-    nets.convolutional,
-    nets.convolutional,
-    nets.maxpool,
-    nets.avgpool,
-    nets.route,
-    nets.shortcut,
-    nets.upsample,
-    nets.dropout,
+    *nets.PLAIN,
     nets.reorg,
     nets.connected,
     nets.softmax,

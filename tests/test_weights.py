@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import cfg_text, network_of, random_input, random_model, weights_bytes
+from builders import cfg_text, random_input, random_model, weights_bytes
+from numbered import load, numbered, saved
 
 import darknet_bn as dn
 from darknet_bn.weights import Header, parse_header
@@ -56,23 +57,6 @@ LAYOUT = [
     (5, "connected", "weights", (1, 2)),
 ]
 FLOATS = sum(int(np.prod(shape)) for *_, shape in LAYOUT)
-
-
-def numbered(cfg: bytes, header: Header | None = None, dialect: str = "alexeyab") -> bytes:
-    """A file whose floats are 1, 2, 3, …: every value tells where it stood."""
-    count = network_of(cfg, dialect).stored_floats
-    return (header or Header()).to_bytes() + np.arange(1, count + 1, dtype="<f4").tobytes()
-
-
-def load(cfg: bytes, weights: bytes, *, dialect: str = "alexeyab", partial: bool = False):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", dn.DarknetWarning)
-        return dn.load(cfg, weights, dialect=dialect, partial=partial)
-
-
-def saved(model: dn.Model, folder: Path) -> tuple[bytes, bytes]:
-    dn.save(model, folder / "out.cfg", folder / "out.weights")
-    return (folder / "out.cfg").read_bytes(), (folder / "out.weights").read_bytes()
 
 
 class TestHeader:
@@ -358,68 +342,6 @@ class TestViews:
         before = model.params[2]["weights"].copy()
         model.release()
         np.testing.assert_array_equal(model.params[2]["weights"], before)
-
-
-class TestOptionsOfLoading:
-    def arrays(self, section: str, dialect: str = "pjreddie") -> dict[str, np.ndarray]:
-        cfg = cfg_text(section, "[convolutional] filters=1 size=1", width=3, height=3)
-        model = load(cfg, numbered(cfg, dialect=dialect), dialect=dialect)
-        assert model.params[1]["weights"].ravel()[-1] == model.network.stored_floats
-        return dict(model.params[0])
-
-    def test_flipped_weights_are_transposed(self) -> None:
-        arrays = self.arrays("[convolutional] filters=2 size=2 flipped=1")
-        np.testing.assert_array_equal(arrays["biases"], [1, 2])
-        stored = np.arange(3, 3 + 2 * 12, dtype=np.float32).reshape(12, 2)
-        np.testing.assert_array_equal(arrays["weights"], stored.T.reshape(2, 3, 2, 2))
-
-    def test_dontload_leaves_the_first_values(self) -> None:
-        arrays = self.arrays("[convolutional] filters=2 size=1 dontload=1 batch_normalize=1")
-        np.testing.assert_array_equal(arrays["biases"], [0, 0])
-        np.testing.assert_array_equal(arrays["scales"], [1, 1])
-        assert arrays["weights"].any()
-
-    def test_dontloadscales_reads_biases_and_weights_only(self) -> None:
-        for section, shape in (
-            ("[convolutional] filters=2 size=1", (2, 3, 1, 1)),
-            ("[connected] output=2", (2, 27)),
-        ):
-            arrays = self.arrays(f"{section} batch_normalize=1 dontloadscales=1")
-            np.testing.assert_array_equal(arrays["biases"], [1, 2])
-            np.testing.assert_array_equal(arrays["scales"], [1, 1])
-            np.testing.assert_array_equal(arrays["rolling_variance"], [0, 0])
-            count = int(np.prod(shape))
-            expected = np.arange(3, 3 + count, dtype=np.float32).reshape(shape)
-            np.testing.assert_array_equal(arrays["weights"], expected)
-
-    def test_numload_reads_the_first_filters(self) -> None:
-        arrays = self.arrays("[convolutional] filters=3 size=1 numload=2 batch_normalize=1")
-        np.testing.assert_array_equal(arrays["biases"], [1, 2, 0])
-        np.testing.assert_array_equal(arrays["scales"], [3, 4, 1])
-        np.testing.assert_array_equal(arrays["rolling_mean"], [5, 6, 0])
-        np.testing.assert_array_equal(arrays["rolling_variance"], [7, 8, 0])
-        np.testing.assert_array_equal(arrays["weights"][:2].ravel(), np.arange(9, 15))
-        assert arrays["weights"][2].any()
-
-    def test_numload_with_flipped(self) -> None:
-        arrays = self.arrays("[convolutional] filters=3 size=1 numload=2 flipped=1")
-        np.testing.assert_array_equal(arrays["weights"][:2, :, 0, 0], [[3, 5, 7], [4, 6, 8]])
-
-    @pytest.mark.parametrize(
-        "options", ["flipped=1", "dontload=1", "dontloadscales=1", "numload=2", "numload=9"]
-    )
-    def test_all_of_them_come_back_byte_for_byte(self, options: str, tmp_path: Path) -> None:
-        cfg = cfg_text(f"[convolutional] filters=3 size=2 batch_normalize=1 {options}")
-        data = numbered(cfg, dialect="pjreddie")
-        assert saved(load(cfg, data, dialect="pjreddie"), tmp_path) == (cfg, data)
-
-    def test_shared_arrays_are_the_same_arrays(self) -> None:
-        section = "[convolutional] filters=3 size=1 batch_normalize=1"
-        cfg = cfg_text(section, f"{section} share_index=-1", f"{section} share_index=1")
-        model = load(cfg, numbered(cfg))
-        assert model.params[1] is model.params[0]
-        assert model.params[2] is model.params[0]
-        assert len(numbered(cfg)) == 20 + 4 * (3 * 4 + 9)
 
 
 class TestSizesThatNoMachineHas:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 
 import darknet_bn as dn
 from darknet_bn.cli import options, output
-from darknet_bn.convert import FORMATS, READERS, SCHEMES
+from darknet_bn.convert import FORMATS, READERS, SCHEMES, save_pair
 
 _WEIGHTS = ".weights"
 
@@ -85,38 +85,35 @@ def convert(
         model, cfg, weights = source.load(), source.cfg, source.weights
     before = os.path.getsize(weights)
     if suffix == _WEIGHTS:
-        dn.save_weights(model, out, cfg_out)
+        save_pair(model, cfg_out, out)
     else:
         dn.save_arrays(model, out, names=into)
-    after = os.path.getsize(out)
-    params = [each for node in model.network.nodes for each in node.params]
-    arrays, values = len(params), sum(each.size for each in params)
+    facts = {
+        "names": None if suffix == _WEIGHTS else into,
+        "arrays": sum(len(node.params) for node in model.network.nodes),
+        "values": sum(param.size for node in model.network.nodes for param in node.params),
+        "proof": proof,
+        "written": {"file": out, "cfg": cfg_out},
+        "bytes_before": before,
+        "bytes_after": os.path.getsize(out),
+    }
     if as_json:
-        facts = output.about(model, cfg, weights)
-        output.as_json(
-            facts
-            | {
-                "names": None if suffix == _WEIGHTS else into,
-                "arrays": arrays,
-                "values": values,
-                "proof": proof,
-                "written": {"file": out, "cfg": cfg_out},
-                "bytes_before": before,
-                "bytes_after": after,
-            }
-        )
-        return
+        output.as_json(output.about(model, cfg, weights) | facts)
+    else:
+        _as_text(model, facts, targets)
+
+
+def _as_text(model: dn.Model, facts: Mapping[str, Any], targets: Sequence[str]) -> None:
     output.text(output.dialect(model))
     output.text(output.header(model))
-    if suffix == _WEIGHTS:
-        output.text(f"converted: {arrays} arrays with {values} values")
-    else:
-        output.text(f"converted: {arrays} arrays with {values} values, under names of {into}")
-    if proof is not None:
-        output.text(f"proven: {output.printable(proof)}")
+    names = "" if facts["names"] is None else f", under names of {facts['names']}"
+    output.text(f"converted: {facts['arrays']} arrays with {facts['values']} values{names}")
+    if facts["proof"] is not None:
+        output.text(f"proven: {output.printable(facts['proof'])}")
     output.text("checked: what was written reads back equal to the bit")
     output.text(
-        f"written: {' and '.join(map(output.printable, targets))}, {before} -> {after} bytes"
+        f"written: {' and '.join(map(output.printable, targets))}, "
+        f"{facts['bytes_before']} -> {facts['bytes_after']} bytes"
     )
 
 
@@ -126,8 +123,7 @@ def _is_onnx(file: str) -> bool:
 
 def _proof(model: dn.Model, file: str) -> str | None:
     """Run the ONNX file beside the model, where ONNX Runtime is there; refuse what differs."""
-    if importlib.util.find_spec("onnxruntime") is None:
-        output.warning("nothing was proven: onnxruntime is not installed; pip install onnxruntime")
+    if not output.can_prove():
         return None
     session = dn.OnnxFile(file, model)
     x = np.random.default_rng(0).random((session.batch, *model.network.input.dims), np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import importlib.util
 import io
 import json
 import math
@@ -55,6 +56,14 @@ def error(message: str) -> None:
 def warning(message: str) -> None:
     """Say in one line on stderr what is odd."""
     click.echo(f"warning: {printable(message)}", err=True)
+
+
+def can_prove() -> bool:
+    """Whether ONNX Runtime is there to prove a file with; says so where it is not."""
+    if importlib.util.find_spec("onnxruntime") is not None:
+        return True
+    warning("nothing was proven: onnxruntime is not installed; pip install onnxruntime")
+    return False
 
 
 def printable(message: str) -> str:

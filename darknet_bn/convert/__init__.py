@@ -4,7 +4,7 @@ A file holds every array of a model under a key, and beside them what else makes
 of Darknet.  So the way back gives them to the byte, and the other programs find only arrays.
 """
 
-from darknet_bn.convert.models import FORMATS, READERS, load_arrays, save_arrays, save_weights
+from darknet_bn.convert.models import FORMATS, READERS, load_arrays, save_arrays, save_pair
 from darknet_bn.convert.names import SCHEMES
 
-__all__ = ["FORMATS", "READERS", "SCHEMES", "load_arrays", "save_arrays", "save_weights"]
+__all__ = ["FORMATS", "READERS", "SCHEMES", "load_arrays", "save_arrays", "save_pair"]

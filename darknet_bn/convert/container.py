@@ -29,6 +29,11 @@ KINDS: Mapping[str, str] = {
 }
 """The types of values, and as what numpy holds them: it has no bfloat16, so those are its bits."""
 
+KIND_OF: Mapping[np.dtype[Any], str] = {
+    np.dtype(code): kind for kind, code in KINDS.items() if kind != "bfloat16"
+}
+"""The type of what numpy holds."""
+
 _LOSSLESS = ("float32", "float16", "bfloat16", "float64")
 
 

@@ -28,11 +28,11 @@ from darknet_bn.convert.safetensors import read_safetensors, write_safetensors
 from darknet_bn.convert.state_dict import read_state_dict, write_state_dict
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import DarknetError, DarknetWarning, ShapeError, WeightsError, Where
-from darknet_bn.files import Writer, write_files
+from darknet_bn.files import write_files
 from darknet_bn.layers.base import Params
-from darknet_bn.model import Model, PathOrBytes, choose_dialect
+from darknet_bn.model import Model, PathOrBytes, choose_dialect, save
 from darknet_bn.network import Network, build_network
-from darknet_bn.weights import Header, map_file, read_arrays, write_weights
+from darknet_bn.weights import Header, map_file, read_arrays
 
 T = TypeVar("T")
 
@@ -148,42 +148,31 @@ def load_arrays(
     return model
 
 
-def save_weights(
-    model: Model, weights: str | os.PathLike[str], cfg: str | os.PathLike[str] | None = None
+def save_pair(
+    model: Model, cfg: str | os.PathLike[str] | None, weights: str | os.PathLike[str]
 ) -> None:
-    """Write a model's ``.weights``, and its ``.cfg`` where that is named: both, or neither.
-
-    Before they appear the weights are read again, and must give the same arrays to the bit.
+    """Write a model's two files as `save` does, once the weights read back to the bit.
 
     Parameters
     ----------
     model : Model
-    weights, cfg : path
-        What is there is replaced.
+    cfg, weights : path
+        As in `save`.
 
     Raises
     ------
     DarknetError
         They cannot be written.
     """
-    if cfg is not None and os.path.realpath(cfg) == os.path.realpath(weights):
-        raise DarknetError(
-            "the cfg and the weights cannot be one file", where=Where(file=os.fspath(cfg))
-        )
 
-    def write(stream: BinaryIO) -> None:
-        write_weights(stream, model.header, model.network, model.params)
-        stream.flush()
-        data, _ = map_file(stream.name)
+    def look(written: str) -> None:
+        data, _ = map_file(written)
         if bytes(data[: model.header.size]) != model.header.to_bytes():
             raise _different(weights, "the header")
         params = read_arrays(data, model.header, model.network, model.params)
         _require_equal_arrays(model.network, model.params, params, weights)
 
-    writers: dict[Path, Writer] = {Path(weights): write}
-    if cfg is not None:
-        writers[Path(cfg)] = lambda stream: stream.write(model.cfg.to_bytes())
-    write_files(writers)
+    save(model, cfg, weights, look=look)
 
 
 def _by_suffix(known: Mapping[str, T], path: str | os.PathLike[str]) -> T:

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from darknet_bn.convert.container import KINDS, Array, Container, Entry, shown
+from darknet_bn.convert.container import KIND_OF, Array, Container, Entry, shown
 from darknet_bn.convert.records import MappedFile
 from darknet_bn.errors import DarknetError, WeightsError, Where
 from darknet_bn.npz import UNREADABLE, Head, read_npz
@@ -28,7 +28,6 @@ from darknet_bn.weights import map_file
 
 _ABOUT = "darknet"
 _MOST_TEXT = 64 << 20  # bytes: four a character, a cfg has at most 4 MiB
-_KINDS = {np.dtype(code): kind for kind, code in KINDS.items() if kind != "bfloat16"}
 
 
 def read_numpy_archive(path: str | os.PathLike[str]) -> Container:
@@ -56,7 +55,7 @@ def read_numpy_archive(path: str | os.PathLike[str]) -> Container:
             raise WeightsError(
                 "the archive has this member twice", where=Where(file=name, key=shown(key))
             )
-        kind = _KINDS.get(head.dtype.newbyteorder("="), str(head.dtype))
+        kind = KIND_OF.get(head.dtype.newbyteorder("="), str(head.dtype))
         entries[key] = Entry(kind, head.shape, lambda: members.read(key))
         return False
 

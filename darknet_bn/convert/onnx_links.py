@@ -93,7 +93,8 @@ def _pair(node: Node, kind: str, *, same: bool) -> None:
     expected = large.shape if same else Shape(large.shape.c)
     if small.shape != expected or large.layer == INPUT:
         node.refuse("the layers do not fit each other", f"{expected}", f"{small.shape}")
-    node.made.add(kind, node.out, small, large.shape, {"from": large.layer, "activation": "linear"})
+    options = {"activation": "linear"}
+    node.made.add(kind, node.out, small, large.shape, options, other=large)
 
 
 def softmax(node: Node) -> None:

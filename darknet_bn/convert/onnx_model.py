@@ -9,10 +9,8 @@ from __future__ import annotations
 import json
 import os
 
-import numpy as np
-
 from darknet_bn.cfg import parse_cfg
-from darknet_bn.convert.container import KINDS, Container, Entry
+from darknet_bn.convert.container import KIND_OF, Container, Entry
 from darknet_bn.convert.onnx_operators import sections_of
 from darknet_bn.dialect import ALEXEYAB
 from darknet_bn.errors import DarknetError, WeightsError, Where
@@ -91,7 +89,4 @@ def _exported(graph: ReadGraph) -> Container:
 
 
 def _entry(array: Constant) -> Entry:
-    return Entry(_KINDS.get(array.dtype, f"{array.dtype}"), array.shape, lambda: array)
-
-
-_KINDS = {np.dtype(code): kind for kind, code in KINDS.items() if kind != "bfloat16"}
+    return Entry(KIND_OF.get(array.dtype, f"{array.dtype}"), array.shape, lambda: array)

@@ -106,8 +106,9 @@ class Node:
     def floats(self, number: int, count: int | None = None) -> F32:
         """Return an input that is an array of floats."""
         found = self.constant(number)
-        if found is None or found.dtype.kind != "f":
-            self.refuse(f"input {number} holds no floats")
+        if found is None or found.dtype not in (np.float32, np.float16):
+            given = "nothing" if found is None else found.dtype
+            self.refuse(f"input {number} holds other values", "float32 or float16", given)
         array: F32 = np.ascontiguousarray(found, np.float32)
         if count is not None and array.size != count:
             self.refuse(f"input {number} has another size", f"{count} values", array.shape)

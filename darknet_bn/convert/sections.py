@@ -80,14 +80,19 @@ class Sections:
         shape: Shape,
         options: Mapping[str, object],
         arrays: Mapping[str, F32] | None = None,
+        other: Place | None = None,
     ) -> None:
-        """Add a layer that reads another; a route goes first where that is not the last one."""
+        """Add a layer that reads one, with a route where that is not the last; or one more too."""
         last = len(self.sections) - 1
         if source.layer != last:
             self.route([source])
             last += 1
-        self.read |= {last, *(each for each in [options.get("from")] if isinstance(each, int))}
-        self.sections.append(Section(name, dict(options), dict(arrays or {}), value, shape))
+        self.read.add(last)
+        given = dict(options)
+        if other is not None:
+            self.read.add(other.layer)
+            given = {"from": other.layer, **given}
+        self.sections.append(Section(name, given, dict(arrays or {}), value, shape))
         self.places[value] = Place(len(self.sections) - 1, shape)
 
     def route(

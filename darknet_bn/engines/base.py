@@ -79,6 +79,11 @@ def open_session(engine: str, model: Any) -> Session:
     return session
 
 
+def one_line(error: Exception) -> str:
+    """Return what another program says, in one line."""
+    return " ".join(str(error).split())
+
+
 def import_package(name: str, engine: str) -> Any:
     """Import what an engine needs.
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from darknet_bn.arrays import F32
 from darknet_bn.convert.onnx_operators import sections_of
-from darknet_bn.engines.base import import_package
+from darknet_bn.engines.base import import_package, one_line
 from darknet_bn.engines.network_session import NetworkSession
 from darknet_bn.engines.onnx_session import OnnxSession, Runner, with_layers
 from darknet_bn.errors import DarknetError, Where
@@ -113,7 +113,7 @@ def open_file(path: Path) -> Runner:
     try:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except failures as error:
-        raise DarknetError(f"onnxruntime does not take the file: {_one_line(error)}") from error
+        raise DarknetError(f"onnxruntime does not take the file: {one_line(error)}") from error
     (x_name, *_) = (each.name for each in session.get_inputs())
     names = [each.name for each in session.get_outputs()]
 
@@ -121,7 +121,7 @@ def open_file(path: Path) -> Runner:
         try:
             found = session.run(None, {x_name: x})
         except failures as error:
-            raise DarknetError(f"onnxruntime does not run the file: {_one_line(error)}") from error
+            raise DarknetError(f"onnxruntime does not run the file: {one_line(error)}") from error
         return dict(zip(names, found, strict=True))
 
     return run
@@ -131,7 +131,3 @@ def _failures(ort: Any) -> tuple[type[Exception], ...]:
     """Return what ONNX Runtime raises: a class for each kind of failure, with none in common."""
     state = vars(ort.capi.onnxruntime_pybind11_state).values()
     return tuple(each for each in state if isinstance(each, type) and issubclass(each, Exception))
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

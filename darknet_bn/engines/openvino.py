@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from darknet_bn.arrays import F32
-from darknet_bn.engines.base import import_package
+from darknet_bn.engines.base import import_package, one_line
 from darknet_bn.engines.onnx_session import OnnxSession, Runner
 from darknet_bn.errors import DarknetError
 from darknet_bn.model import Model
@@ -27,11 +27,14 @@ class OpenVinoSession(OnnxSession):
             read = ov.Core().read_model(path)
             compiled = ov.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         except RuntimeError as error:
-            raise DarknetError(f"openvino does not take the file: {error}") from error
+            raise DarknetError(f"openvino does not take the file: {one_line(error)}") from error
         names = [each.get_any_name() for each in compiled.outputs]
 
         def run(x: F32) -> dict[str, F32]:
-            found = compiled(x)
+            try:
+                found = compiled(x)
+            except RuntimeError as error:
+                raise DarknetError(f"openvino does not run the file: {one_line(error)}") from error
             return {name: found[index] for index, name in enumerate(names)}
 
         return run

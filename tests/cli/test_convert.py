@@ -173,7 +173,7 @@ def test_an_exported_file_becomes_the_folded_pair(cli: Cli, out: Path, exported:
     assert proven.endswith("of each layer's largest value")
     assert written.startswith(f"written: {out}/b.cfg and {out}/b.weights, ")
     folded = dn.fold_batchnorm(dn.load(f"{TINY}.cfg", f"{TINY}.weights"))
-    dn.save_weights(folded, out / "c.weights", out / "c.cfg")
+    dn.save(folded, out / "c.cfg", out / "c.weights")
     for end in ("cfg", "weights"):
         assert (out / f"b.{end}").read_bytes() == (out / f"c.{end}").read_bytes()
     facts = cli("convert", exported, out / "d.npz", "--json").json

@@ -103,22 +103,12 @@ def test_metadata_that_were_changed(tmp_path: Path) -> None:
 
 # -- laws ------------------------------------------------------------------------------------
 
-MAKERS = [
-    nets.convolutional,
-    nets.convolutional,
-    nets.maxpool,
-    nets.avgpool,
-    nets.route,
-    nets.shortcut,
-    nets.upsample,
-    nets.dropout,
-    nets.connected,
-]
-
 
 @pytest.mark.parametrize("seed", range(30))
 def test_random_nets_as_plain_graphs(tmp_path: Path, seed: int) -> None:
-    text = nets.random_cfg(seed, MAKERS, ("linear", "leaky", "relu", "logistic", "tanh", "elu"))
+    text = nets.random_cfg(
+        seed, (*nets.PLAIN, nets.connected), ("linear", "leaky", "relu", "logistic", "tanh", "elu")
+    )
     network = dn.build_network(dn.parse_cfg(text), dn.ALEXEYAB)
     weights = Header(revision=5).to_bytes() + random_floats(network, seed)
     model = dn.load(text, weights, dialect="alexeyab")

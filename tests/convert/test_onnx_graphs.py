@@ -32,7 +32,7 @@ def test_a_plain_graph_becomes_a_model_that_computes_the_same(tmp_path: Path, na
     nodes, constants, sections = GRAPHS[name]
     model = assert_computes(plain(tmp_path / "x.onnx", *nodes, **constants), sections)
     assert model.dialect == dn.ALEXEYAB
-    dn.save_weights(model, tmp_path / "x.weights", tmp_path / "x.cfg")
+    dn.save(model, tmp_path / "x.cfg", tmp_path / "x.weights")
     again = dn.load(tmp_path / "x.cfg", tmp_path / "x.weights")
     assert again.dialect == model.dialect
     x = np.random.default_rng(0).random((1, 4, 8, 6), np.float32)
@@ -127,6 +127,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], dict[str, Any], str]] = {
         {**NORM, "v": np.zeros(5, np.float32)},
         "epsilon is too small",
     ),
+    "doubles": (("y = Conv(x, w)",), {"w": W.astype(np.float64)}, "float32 or float16"),
     "sizes": ((CONV, "d = Conv(c, k)", "y = Mul(c, d)"), {"w": W, "k": normal(1, 5, 1, 1)},
               "do not fit each other"),
     "reshape": (("y = Reshape(x, z)",), {"z": ints(1, 8, 4, 6)}, "only a row of all values"),

@@ -43,7 +43,7 @@ def check(pair: Path, folder: Path, suffix: str, names: str) -> None:
     assert found.header == model.header
     assert found.loaded == len(model.network.nodes)
     assert same_bits(model, found)
-    dn.save_weights(found, folder / "b.weights", folder / "b.cfg")
+    dn.save(found, folder / "b.cfg", folder / "b.weights")
     assert (folder / "b.weights").read_bytes() == pair.read_bytes()
     assert (folder / "b.cfg").read_bytes() == pair.with_suffix(".cfg").read_bytes()
 
