@@ -93,6 +93,10 @@ class FoldError(DarknetError):
     """Batch norm cannot be folded without changing what the network computes."""
 
 
+class ProofError(DarknetError):
+    """What was made computes something else than the model, or nothing is there to prove it."""
+
+
 class FixtureError(DarknetError):
     """A fixture (``.npz`` of layer outputs) cannot be read or used."""
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +15,7 @@ from darknet_bn.errors import CfgError, DarknetError, Where
 
 _MOST_BYTES = 4 << 20  # the largest file that a published cfg names, a tree, has 190 kB
 
+Name = str | os.PathLike[str]
 Writer = Callable[[BinaryIO], object]
 
 
@@ -65,7 +66,100 @@ def _printable(path: Path) -> str:
     return text if len(text) <= 200 else f"…{text[-199:]}"
 
 
-def write_files(writers: Mapping[Path, Writer], check: Callable[[], object] | None = None) -> None:
+def require_suffix(target: Name, *suffixes: str) -> None:
+    """Refuse to write a file under the suffix of another kind of file.
+
+    Parameters
+    ----------
+    target : path
+        The file to write.
+    suffixes : str
+        Those that it may have, each with its dot and in lower case.
+
+    Raises
+    ------
+    DarknetError
+        It has none of them.
+    """
+    name = os.fspath(target)
+    if not name.lower().endswith(suffixes):
+        raise DarknetError(
+            "the file to write has the suffix of another kind",
+            where=Where(file=name),
+            expected=f"a name that ends in {' or '.join(suffixes)}",
+            found=repr(Path(name).suffix),
+        )
+
+
+def require_writable(
+    targets: Iterable[Name],
+    *,
+    force: bool,
+    inputs: Iterable[Name | None] = (),
+    how: str = "force=True",
+) -> None:
+    """Refuse to write what would be lost, or lose something else, before any work is done.
+
+    Parameters
+    ----------
+    targets : iterable of path
+        The files to write.
+    force : bool
+        Whether files may be there already.
+    inputs : iterable of path or None
+        What was read, which is never written over, forced or not, through links neither.
+    how : str
+        What the user writes to force it, for the message.
+
+    Raises
+    ------
+    DarknetError
+        A folder does not exist, or is named instead of a file; two targets are one file; one is an
+        input; or it exists, and ``force`` is off.
+    """
+    read = [os.fspath(each) for each in inputs if each is not None]
+    seen: dict[str, str] = {}
+    for target in [os.fspath(each) for each in targets]:
+        where = Where(file=target)
+        if "\0" in target:
+            raise DarknetError("no file can have this name", where=where)
+        folder = Path(target).parent
+        if not folder.is_dir():
+            raise DarknetError("there is no such folder", where=Where(file=str(folder)))
+        if os.path.isdir(target) or not os.path.basename(target):
+            raise DarknetError("this is a folder", where=where, expected="the name of a file")
+        other = seen.setdefault(os.path.realpath(target), target)
+        if other is not target:
+            raise DarknetError("two files cannot be written under one name", where=where)
+        if any(is_same_file(target, each) for each in read):
+            raise DarknetError(
+                "this file is read as input, and is never written over",
+                where=where,
+                hint="choose another name for the output",
+            )
+        if not force and os.path.lexists(target):
+            raise DarknetError(
+                "the file already exists", where=where, hint=f"use {how} to overwrite it"
+            )
+
+
+def is_same_file(one: Name, other: Name) -> bool:
+    """Tell whether two names lead to one file, through links of either kind too."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:  # one of them leads nowhere
+        return os.path.realpath(one) == os.path.realpath(other)
+    except ValueError:  # a zero byte, which no name of a file has
+        return False
+
+
+def write_files(
+    writers: Mapping[Path, Writer],
+    check: Callable[[], object] | None = None,
+    *,
+    force: bool,
+    inputs: Iterable[Name | None] = (),
+) -> None:
     """Write several files so that all of them appear, or none.
 
     Each is written beside its target under another name, flushed to the disk, and renamed when
@@ -78,12 +172,15 @@ def write_files(writers: Mapping[Path, Writer], check: Callable[[], object] | No
         wrote: the stream's ``name`` is the path.
     check : function, optional
         Called while a thread writes; what it raises keeps all files from appearing.
+    force, inputs : bool, iterable of path
+        As in `require_writable`, which is asked first.
 
     Raises
     ------
     DarknetError
-        A file cannot be written; the targets are as they were.
+        A file may not or cannot be written; the targets are as they were.
     """
+    require_writable(writers, force=force, inputs=inputs)
     written: dict[Path, Path] = {}
 
     def write_all() -> None:

@@ -19,7 +19,7 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -28,7 +28,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import FixtureError, Where
-from darknet_bn.files import write_files
+from darknet_bn.files import require_suffix, write_files
 from darknet_bn.npz import UNREADABLE, read_head, read_member
 
 _LAYER = re.compile(r"layer_([0-9]{3}|[1-9][0-9]{3,5})")
@@ -133,18 +133,32 @@ def save_fixture(
     x: F32,
     outputs: Mapping[int, F32],
     provenance: Mapping[str, Any],
+    *,
+    force: bool = False,
+    inputs: Iterable[str | None] = (),
 ) -> None:
     """Write a fixture, complete or not at all.
 
     Parameters
     ----------
     path : path
+        Its suffix is ``.npz``.
     x : float32 array
         The input.
     outputs : mapping from layer number to float32 array
     provenance : mapping
         What JSON can hold.
+    force : bool
+        Whether to overwrite a file that is there.
+    inputs : iterable of path or None
+        The files that were read, which are never written over.
+
+    Raises
+    ------
+    DarknetError
+        The file exists already and ``force`` is off, or it cannot be written.
     """
+    require_suffix(path, ".npz")
     arrays: dict[str, Any] = {"input": x}
     arrays |= {_member(index): array for index, array in sorted(outputs.items())}
     arrays["provenance"] = np.array(json.dumps(dict(provenance), indent=1))
@@ -152,7 +166,7 @@ def save_fixture(
     def write(stream: BinaryIO) -> None:
         np.savez_compressed(stream, **arrays)
 
-    write_files({Path(path): write})
+    write_files({Path(path): write}, force=force, inputs=inputs)
 
 
 def _member(index: int) -> str:

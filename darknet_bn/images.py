@@ -112,7 +112,7 @@ def load_image(source: str | os.PathLike[str] | bytes, channels: int = 3) -> F32
         return _decode(stream, channels, where)
 
 
-def save_image(path: str | os.PathLike[str], im: F32) -> None:
+def save_image(path: str | os.PathLike[str], im: F32, *, force: bool = False) -> None:
     """Write a picture so that it appears whole, or not at all.
 
     Parameters
@@ -121,13 +121,15 @@ def save_image(path: str | os.PathLike[str], im: F32) -> None:
         Its suffix says what kind of file: see `image_format`.
     im : float32 array (3, h, w) or (1, h, w)
         Rounded to 8 bits; values below 0 and above 1 become 0 and 1.
+    force : bool
+        Whether to overwrite a file that is there.
 
     Raises
     ------
     ImageError
         Pillow is absent, the suffix is none of those known, or the format cannot hold the picture.
     DarknetError
-        The file cannot be written.
+        The file exists already and ``force`` is off, or it cannot be written.
     ShapeError
         ``im`` is no picture.
     """
@@ -142,7 +144,7 @@ def save_image(path: str | os.PathLike[str], im: F32) -> None:
         picture.save(encoded, kind, quality=_QUALITY)
     except (OSError, ValueError, KeyError) as error:  # KeyError: this Pillow lacks the encoder
         raise ImageError(f"cannot be written as {kind}: {error}", where=where) from error
-    write_files({Path(path): lambda stream: stream.write(encoded.getbuffer())})
+    write_files({Path(path): lambda stream: stream.write(encoded.getbuffer())}, force=force)
 
 
 def image_format(path: str | os.PathLike[str]) -> str:

@@ -17,7 +17,7 @@ from darknet_bn.cfg import Cfg, load_cfg, parse_cfg
 from darknet_bn.dialect import ALEXEYAB, DIALECTS, Dialect
 from darknet_bn.engines.base import Session, open_session
 from darknet_bn.errors import DarknetError, DarknetWarning, ShapeError, WeightsError, Where
-from darknet_bn.files import Writer, write_files
+from darknet_bn.files import Writer, require_suffix, require_writable, write_files
 from darknet_bn.layers.base import Params
 from darknet_bn.memory import require_memory
 from darknet_bn.network import Network, Node, build_network, detect_dialect
@@ -32,6 +32,8 @@ from darknet_bn.weights import (
     write_weights,
 )
 from darknet_bn.weights_diagnosis import likely_cause
+
+WEIGHTS_SUFFIXES = (".weights", ".backup")  # as Darknet names what it trains
 
 T = TypeVar("T")
 PathOrBytes = str | os.PathLike[str] | bytes
@@ -61,6 +63,8 @@ class Model:
         What was odd in the files: the text of the warnings given on loading.
     release : function
         Give memory that the file's map has taken back to the system.
+    file : str or None
+        The one that the arrays were read from; that of the cfg is ``cfg.file``.
     """
 
     cfg: Cfg
@@ -72,6 +76,7 @@ class Model:
     loaded: int
     oddities: tuple[str, ...] = ()
     release: Callable[[], None] = lambda: None
+    file: str | None = None
     _derived: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def derived(self, make: Callable[[Model], T]) -> T:
@@ -206,6 +211,7 @@ def save(
     cfg: str | os.PathLike[str] | None,
     weights: str | os.PathLike[str],
     *,
+    force: bool = False,
     check: Callable[[], object] | None = None,
     look: Callable[[str], object] | None = None,
 ) -> None:
@@ -215,8 +221,10 @@ def save(
     ----------
     model : Model
     cfg, weights : path
-        What is there is replaced; it may be what the model was read from.  Without a cfg the
-        weights alone are written.
+        Their suffixes are ``.cfg``, and ``.weights`` or ``.backup``.  Without a cfg the weights
+        alone are written.
+    force : bool
+        Whether to overwrite files that are there; they may be those that the model was read from.
     check : function, optional
         Called while the files are being written; what it raises keeps them from appearing.
     look : function, optional
@@ -226,12 +234,13 @@ def save(
     Raises
     ------
     DarknetError
-        They cannot be written.
+        They exist already and ``force`` is off, or they cannot be written.
     """
-    if cfg is not None and os.path.realpath(cfg) == os.path.realpath(weights):
-        raise DarknetError(
-            "the cfg and the weights cannot be one file", where=Where(file=os.fspath(cfg))
-        )
+    require_suffix(weights, *WEIGHTS_SUFFIXES)
+    require_writable([weights], force=force, inputs=[model.cfg.file])
+    if cfg is not None:
+        require_suffix(cfg, ".cfg")
+        require_writable([cfg], force=force, inputs=[model.file])
 
     def write(stream: BinaryIO) -> None:
         write_weights(stream, model.header, model.network, model.params)
@@ -242,7 +251,7 @@ def save(
     files: dict[Path, Writer] = {Path(weights): write}
     if cfg is not None:
         files = {Path(cfg): lambda stream: stream.write(model.cfg.to_bytes())} | files
-    write_files(files, check)
+    write_files(files, check, force=force)
 
 
 def _initial_model(cfg: Cfg, wanted: str | Dialect, seed: int) -> Model:
@@ -277,7 +286,7 @@ def _load_weights(
         raise _named(error, name) from error.__cause__
     notes = tuple(f"{name or 'weights'}: {note}" for note in odd)
     oddities = (*cfg.oddities, *network.oddities, *notes)
-    return Model(cfg, network, params, header, dialect, reason, loaded, oddities, release)
+    return Model(cfg, network, params, header, dialect, reason, loaded, oddities, release, name)
 
 
 def _shapes(node: Node) -> list[tuple[str, tuple[int, ...]]]:

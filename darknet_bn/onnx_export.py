@@ -16,7 +16,7 @@ from darknet_bn.convert.names import SCHEMES
 from darknet_bn.errors import ExportError
 from darknet_bn.export_graph import ExportGraph, ExportOptions, Tensor, build_graph
 from darknet_bn.export_heads import FORMS, Form
-from darknet_bn.files import Writer, write_files
+from darknet_bn.files import Writer, require_suffix, require_writable, write_files
 from darknet_bn.model import Model
 from darknet_bn.onnx_file import ABOUT, ARRAYS, LAYERS, newest_opset, onnx_files
 from darknet_bn.verify import provenance
@@ -77,6 +77,7 @@ def export_onnx(
     nms: float = 0.45,
     check: Callable[[Exported], Mapping[str, Any]] | None = None,
     proof: str | os.PathLike[str] | None = None,
+    force: bool = False,
 ) -> Exported:
     """Write a model as an ONNX file, complete or not at all.
 
@@ -88,8 +89,8 @@ def export_onnx(
     ----------
     model : Model
     path : path
-        The ``.onnx`` to write; what is there is replaced.  Where the file would have more than
-        2 GB, the arrays are in a second one beside it, whose name has ``.data`` behind.
+        The ``.onnx`` to write.  If the file would have more than 2 GB, the arrays are in a second
+        one beside it, whose name has ``.data`` after it.
     opset : int
         Of ONNX's operators, from 13 on.
     fold : bool
@@ -118,7 +119,9 @@ def export_onnx(
         Called when the file is written but does not have its name yet: with where it is.  What it
         raises keeps the file from appearing.
     proof : path, optional
-        A file for what ``check`` returns, as JSON.
+        A ``.json`` for what ``check`` returns.
+    force : bool
+        Whether to overwrite files that are there, though never one that the model was read from.
 
     Returns
     -------
@@ -130,8 +133,13 @@ def export_onnx(
         The package onnx is not there, or does not know the opset; or a layer cannot be expressed,
         or not so.
     DarknetError
-        The file cannot be written.
+        The file exists already and ``force`` is off, or it cannot be written.
     """
+    inputs = (model.cfg.file, model.file)
+    require_suffix(path, ".onnx")
+    if proof is not None:
+        require_suffix(proof, ".json")
+    require_writable([path, *([] if proof is None else [proof])], force=force, inputs=inputs)
     newest = newest_opset()
     if not OLDEST_OPSET <= opset <= newest:
         raise ExportError(
@@ -171,7 +179,7 @@ def export_onnx(
     )
     if check is not None:
         files = _checked(files, exported, check, None if proof is None else Path(proof))
-    write_files(files)
+    write_files(files, force=force, inputs=inputs)
     return exported
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from darknet_bn.differences import Report, compare_layer
 from darknet_bn.errors import FixtureError, Where
+from darknet_bn.files import require_suffix, require_writable
 from darknet_bn.fixture import Fixture, load_fixture, save_fixture
 from darknet_bn.model import Model
 from darknet_bn.run import Layers, as_input, forward
@@ -24,6 +25,7 @@ def record(
     x: npt.ArrayLike,
     layers: Layers = "all",
     *,
+    force: bool = False,
     after_layer: Callable[[], None] | None = None,
 ) -> None:
     """Write a fixture of what a model computes, in Darknet's order of operations.
@@ -32,15 +34,25 @@ def record(
     ----------
     model : Model
     path : path
-        The ``.npz`` to write; what is there is replaced.
+        The ``.npz`` to write.
     x : float32 array (n, c, h, w), or (n, inputs)
     layers : "all", "outputs", or layer numbers
+    force : bool
+        Whether to overwrite a file that is there, though never one that the model was read from.
     after_layer : function, optional
         As in `forward`.
+
+    Raises
+    ------
+    DarknetError
+        The file exists already and ``force`` is off, or it cannot be written.
     """
+    inputs = (model.cfg.file, model.file)
+    require_suffix(path, ".npz")
+    require_writable([path], force=force, inputs=inputs)
     array = as_input(model.network, x)
     outputs = forward(model, array, layers, exact=True, after_layer=after_layer)
-    save_fixture(path, array, outputs, provenance(model))
+    save_fixture(path, array, outputs, provenance(model), force=force, inputs=inputs)
 
 
 def provenance(model: Model) -> dict[str, str]:

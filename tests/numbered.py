@@ -25,5 +25,5 @@ def load(cfg: bytes, weights: bytes, *, dialect: str = "alexeyab", partial: bool
 
 
 def saved(model: dn.Model, folder: Path) -> tuple[bytes, bytes]:
-    dn.save(model, folder / "out.cfg", folder / "out.weights")
+    dn.save(model, folder / "out.cfg", folder / "out.weights", force=True)
     return (folder / "out.cfg").read_bytes(), (folder / "out.weights").read_bytes()

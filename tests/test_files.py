@@ -30,12 +30,12 @@ def full_disk(*_: object, **__: object) -> Any:
 
 class TestWriting:
     def test_several_files_appear(self, tmp_path: Path) -> None:
-        write_files({tmp_path / "a": writer(b"1"), tmp_path / "b": writer(b"2")})
+        write_files({tmp_path / "a": writer(b"1"), tmp_path / "b": writer(b"2")}, force=True)
         assert content(tmp_path) == {"a": b"1", "b": b"2"}
 
     def test_what_was_there_is_replaced(self, tmp_path: Path) -> None:
         (tmp_path / "a").write_bytes(b"old and longer")
-        write_files({tmp_path / "a": writer(b"1"), tmp_path / "b": writer(b"2")})
+        write_files({tmp_path / "a": writer(b"1"), tmp_path / "b": writer(b"2")}, force=True)
         assert content(tmp_path) == {"a": b"1", "b": b"2"}
 
     def test_a_check_that_fails_keeps_everything_as_it_was(self, tmp_path: Path) -> None:
@@ -45,15 +45,17 @@ class TestWriting:
             raise dn.FoldError("no")
 
         with pytest.raises(dn.FoldError):
-            write_files({tmp_path / "a": writer(b"1"), tmp_path / "b": writer(b"2")}, refuse)
+            write_files(
+                {tmp_path / "a": writer(b"1"), tmp_path / "b": writer(b"2")}, refuse, force=True
+            )
         assert content(tmp_path) == {"a": b"old"}
-        write_files({tmp_path / "a": writer(b"1")}, lambda: None)
+        write_files({tmp_path / "a": writer(b"1")}, lambda: None, force=True)
         assert content(tmp_path) == {"a": b"1"}
 
     def test_a_link_goes_on_to_lead_to_the_file(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(b"old")
         (tmp_path / "link").symlink_to("file")
-        write_files({tmp_path / "link": writer(b"1")})
+        write_files({tmp_path / "link": writer(b"1")}, force=True)
         assert (tmp_path / "link").is_symlink()
         assert content(tmp_path) == {"file": b"1", "link": b"1"}
 
@@ -64,7 +66,7 @@ class TestWriting:
         old.chmod(0o640)
         mask = os.umask(0o022)
         try:
-            write_files({old: writer(b"1"), new: writer(b"2")})
+            write_files({old: writer(b"1"), new: writer(b"2")}, force=True)
             assert os.umask(0o022) == 0o022
         finally:
             os.umask(mask)
@@ -74,7 +76,7 @@ class TestWriting:
     def test_other_names_of_the_old_file_keep_the_old_content(self, tmp_path: Path) -> None:
         (tmp_path / "a").write_bytes(b"old")
         os.link(tmp_path / "a", tmp_path / "other")
-        write_files({tmp_path / "a": writer(b"1"), tmp_path / "b": writer(b"2")})
+        write_files({tmp_path / "a": writer(b"1"), tmp_path / "b": writer(b"2")}, force=True)
         assert content(tmp_path) == {"a": b"1", "b": b"2", "other": b"old"}
 
 
@@ -92,7 +94,7 @@ class TestFailures:
         for name, data in before.items():
             (folder / name).write_bytes(data)
         with pytest.raises(error, match=match):
-            write_files({folder / name: write for name, write in writers.items()})
+            write_files({folder / name: write for name, write in writers.items()}, force=True)
         assert content(folder) == before
 
     BEFORE = ({}, {"a": b"old a"}, {"b": b"old b"}, {"a": b"old a", "b": b"old b"})
@@ -161,15 +163,17 @@ class TestFailures:
         (tmp_path / "a").write_bytes(b"old")
         for name in ("a", "b"):
             other = "b" if name == "a" else "a"
-            with pytest.raises(dn.DarknetError, match=f"{tmp_path / 'b'}: cannot be written"):
-                write_files({tmp_path / name: writer(b"1"), tmp_path / other: writer(b"2")})
+            with pytest.raises(dn.DarknetError, match=f"{tmp_path / 'b'}: this is a folder"):
+                write_files(
+                    {tmp_path / name: writer(b"1"), tmp_path / other: writer(b"2")}, force=True
+                )
             assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
             assert (tmp_path / "a").read_bytes() == b"old"
 
     def test_a_folder_that_is_missing(self, tmp_path: Path) -> None:
         target = tmp_path / "missing" / "a"
-        with pytest.raises(dn.DarknetError, match=f"{target}: cannot be written: No such file"):
-            write_files({tmp_path / "b": writer(b"1"), target: writer(b"2")})
+        with pytest.raises(dn.DarknetError, match=f"{target.parent}: there is no such folder"):
+            write_files({tmp_path / "b": writer(b"1"), target: writer(b"2")}, force=True)
         assert content(tmp_path) == {}
 
     def test_a_file_system_without_second_names(
@@ -181,7 +185,7 @@ class TestFailures:
         monkeypatch.setattr("os.link", refuse)
         for name in "ab":
             (tmp_path / name).write_bytes(b"old")
-        write_files({tmp_path / "a": writer(b"1"), tmp_path / "b": writer(b"2")})
+        write_files({tmp_path / "a": writer(b"1"), tmp_path / "b": writer(b"2")}, force=True)
         assert content(tmp_path) == {"a": b"1", "b": b"2"}
         before = content(tmp_path)
         fail_at(monkeypatch, "pathlib.Path.replace", 2)
@@ -223,10 +227,10 @@ class TestSavingModels:
         weights.write_bytes(weights_bytes(self.CFG))
         model = dn.load(cfg, weights)
         folded = dn.fold_batchnorm(model)
-        dn.save(folded, cfg, weights)
+        dn.save(folded, cfg, weights, force=True)
         assert weights.stat().st_size == 20 + 4 * (2 + 2 * 27)
         # The map still shows the old content, so the old model can be written once more.
-        dn.save(model, cfg, weights)
+        dn.save(model, cfg, weights, force=True)
         assert content(tmp_path) == {
             "net.cfg": self.CFG,
             "net.weights": weights_bytes(self.CFG),
@@ -235,16 +239,16 @@ class TestSavingModels:
     def test_the_two_files_must_be_two(self, tmp_path: Path) -> None:
         model = random_model(self.CFG)
         (tmp_path / "sub").mkdir()
-        (tmp_path / "net").write_bytes(b"old")
-        (tmp_path / "link").symlink_to(tmp_path / "net")
-        for other in ("net", "sub/../net", "link"):
-            with pytest.raises(dn.DarknetError, match="cannot be one file"):
-                dn.save(model, tmp_path / "net", tmp_path / other)
-        assert (tmp_path / "net").read_bytes() == b"old"
+        (tmp_path / "net.cfg").write_bytes(b"old")
+        (tmp_path / "link.weights").symlink_to(tmp_path / "net.cfg")
+        for other in ("link.weights", "sub/../link.weights"):
+            with pytest.raises(dn.DarknetError, match="cannot be written under one name"):
+                dn.save(model, tmp_path / "net.cfg", tmp_path / other, force=True)
+        assert (tmp_path / "net.cfg").read_bytes() == b"old"
 
     def test_a_missing_folder_is_named(self, tmp_path: Path) -> None:
         model = random_model(self.CFG)
         target = tmp_path / "missing" / "net.weights"
-        with pytest.raises(dn.DarknetError, match=f"{target}: cannot be written"):
-            dn.save(model, tmp_path / "net.cfg", target)
+        with pytest.raises(dn.DarknetError, match=f"{target.parent}: there is no such folder"):
+            dn.save(model, tmp_path / "net.cfg", target, force=True)
         assert content(tmp_path) == {}

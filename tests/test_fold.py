@@ -46,7 +46,9 @@ class TestAgainstThePrograms:
 
     def test_alexeyab_s_folded_file_has_the_same_bytes(self, case: Path, tmp_path: Path) -> None:
         model, arrays = golden(case, ALEXEYAB)
-        dn.save(dn.fold_batchnorm(model), tmp_path / "out.cfg", tmp_path / "out.weights")
+        dn.save(
+            dn.fold_batchnorm(model), tmp_path / "out.cfg", tmp_path / "out.weights", force=True
+        )
         written = (tmp_path / "out.weights").read_bytes()
         expected = (case / "alexeyab.weights").read_bytes()
         assert written[:12] == expected[:12]
@@ -136,7 +138,7 @@ class TestLaws:
     @pytest.mark.parametrize("cfg", NETS.values(), ids=NETS)
     def test_saved_and_loaded_it_is_the_same_model(self, cfg: bytes, tmp_path: Path) -> None:
         folded = dn.fold_batchnorm(random_model(cfg))
-        dn.save(folded, tmp_path / "out.cfg", tmp_path / "out.weights")
+        dn.save(folded, tmp_path / "out.cfg", tmp_path / "out.weights", force=True)
         again = dn.load(tmp_path / "out.cfg", tmp_path / "out.weights", dialect="alexeyab")
         for a, b in zip(folded.params, again.params, strict=True):
             assert a.keys() == b.keys()
@@ -226,7 +228,7 @@ class TestHeader:
         legacy = Header(0x3A83126F, 0x3F666666, 0x3A03126F, seen=99, seen_bytes=4)
         model, folded = self.fold(legacy)
         assert folded.header == Header(seen=99)
-        dn.save(folded, tmp_path / "out.cfg", tmp_path / "out.weights")
+        dn.save(folded, tmp_path / "out.cfg", tmp_path / "out.weights", force=True)
         again = dn.load(tmp_path / "out.cfg", tmp_path / "out.weights", dialect="alexeyab")
         np.testing.assert_array_equal(again.params[2]["weights"], model.params[2]["weights"])
         agree(model, again)
@@ -263,7 +265,7 @@ class TestWhatStays:
         assert folded.network.nodes[0].layer.batch_norm == "inside"
         assert folded.network.nodes[1].layer.batch_norm is None
         agree(model, folded)
-        dn.save(folded, tmp_path / "out.cfg", tmp_path / "out.weights")
+        dn.save(folded, tmp_path / "out.cfg", tmp_path / "out.weights", force=True)
         agree(folded, dn.load(tmp_path / "out.cfg", tmp_path / "out.weights", dialect=dialect))
 
     def test_numload_of_all_filters_folds(self) -> None:
@@ -273,7 +275,7 @@ class TestWhatStays:
         model = random_model(cfg_text(f"{CONV} {BN} flipped=1"))
         folded = dn.fold_batchnorm(model)
         agree(model, folded)
-        dn.save(folded, tmp_path / "out.cfg", tmp_path / "out.weights")
+        dn.save(folded, tmp_path / "out.cfg", tmp_path / "out.weights", force=True)
         agree(model, dn.load(tmp_path / "out.cfg", tmp_path / "out.weights", dialect="alexeyab"))
 
     def test_antialiasing_folds(self) -> None:
@@ -432,7 +434,7 @@ class TestRealModels:
                 # Deep nets with variances down to zero: the oracle's own folding moves outputs
                 # by 1e-5 of the largest value.
                 assert row.relative < 2e-5, (path.name, row)
-            dn.save(folded, tmp_path / "out.cfg", tmp_path / "out.weights")
+            dn.save(folded, tmp_path / "out.cfg", tmp_path / "out.weights", force=True)
             batch_norms = len(dn.fold_report(model))
             assert batch_norms > 5
             cfg = (tmp_path / "out.cfg").read_bytes()

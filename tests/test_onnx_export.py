@@ -51,7 +51,7 @@ def properties(model: onnx.ModelProto) -> dict[str, str]:
 
 def test_names_and_shapes_are_readable(tmp_path: Path) -> None:
     model = random_model(NET)
-    exported = dn.export_onnx(model, tmp_path / "net.onnx")
+    exported = dn.export_onnx(model, tmp_path / "net.onnx", force=True)
     file = onnx.load(tmp_path / "net.onnx")
     assert [node.name for node in file.graph.node] == [
         "layer_000/Conv",
@@ -82,7 +82,7 @@ def test_names_and_shapes_are_readable(tmp_path: Path) -> None:
 
 
 def test_batch_norm_is_kept_if_asked(tmp_path: Path) -> None:
-    dn.export_onnx(random_model(NET), tmp_path / "net.onnx", fold=False)
+    dn.export_onnx(random_model(NET), tmp_path / "net.onnx", fold=False, force=True)
     file = onnx.load(tmp_path / "net.onnx")
     norms = [node for node in file.graph.node if node.op_type == "BatchNormalization"]
     assert [node.name for node in norms] == [
@@ -93,7 +93,7 @@ def test_batch_norm_is_kept_if_asked(tmp_path: Path) -> None:
 
 
 def test_the_file_tells_what_it_was_made_from(tmp_path: Path, tiny: dn.Model) -> None:
-    dn.export_onnx(tiny, tmp_path / "x.onnx", names=["cat", "dog's"])
+    dn.export_onnx(tiny, tmp_path / "x.onnx", names=["cat", "dog's"], force=True)
     file = onnx.load(tmp_path / "x.onnx")
     facts = properties(file)
     assert facts["darknet_dialect"] == "pjreddie"
@@ -108,7 +108,7 @@ def test_the_file_tells_what_it_was_made_from(tmp_path: Path, tiny: dn.Model) ->
 
 @pytest.mark.parametrize("opset", range(13, onnx.defs.onnx_opset_version() + 1))
 def test_every_opset_from_13_on(tmp_path: Path, tiny: dn.Model, opset: int) -> None:
-    dn.export_onnx(tiny, tmp_path / "x.onnx", opset=opset, head="decoded", batch="any")
+    dn.export_onnx(tiny, tmp_path / "x.onnx", opset=opset, head="decoded", batch="any", force=True)
     onnx.checker.check_model(str(tmp_path / "x.onnx"), full_check=True)
 
 
@@ -117,7 +117,7 @@ def test_every_opset_from_13_on(tmp_path: Path, tiny: dn.Model, opset: int) -> N
 
 def test_any_batch(tmp_path: Path) -> None:
     model = random_model(NET)
-    dn.export_onnx(model, tmp_path / "x.onnx", batch="any")
+    dn.export_onnx(model, tmp_path / "x.onnx", batch="any", force=True)
     for batch in (1, 4):
         x = random_input(model, batch)
         (y,) = run(tmp_path / "x.onnx", x).values()
@@ -126,7 +126,7 @@ def test_any_batch(tmp_path: Path) -> None:
 
 def test_any_size(tmp_path: Path) -> None:
     model = random_model(NET)
-    dn.export_onnx(model, tmp_path / "x.onnx", any_size=True, batch=2)
+    dn.export_onnx(model, tmp_path / "x.onnx", any_size=True, batch=2, force=True)
     for h, w in ((8, 8), (6, 20)):
         sized = model.resized(h, w)
         x = random_input(sized, 2)
@@ -150,23 +150,23 @@ def test_layers_that_need_their_size_refuse_any(tmp_path: Path, section: str, re
     filters = 5 if "region" in section else 4
     model = random_model(cfg_text(CONV.replace("=4", f"={filters}", 1), section))
     with pytest.raises(dn.ExportError, match=reason):
-        dn.export_onnx(model, tmp_path / "x.onnx", any_size=True)
+        dn.export_onnx(model, tmp_path / "x.onnx", any_size=True, force=True)
 
 
 def test_a_batch_must_hold_whole_sequences(tmp_path: Path) -> None:
     text = cfg_text("[rnn] output=4 hidden=3").replace(b"[net]", b"[net]\ntime_steps=3")
     model = random_model(text)
-    exported = dn.export_onnx(model, tmp_path / "x.onnx")
+    exported = dn.export_onnx(model, tmp_path / "x.onnx", force=True)
     assert exported.input.dims == (3, 3, 8, 8)
     with pytest.raises(dn.ExportError, match=r"expected a multiple of 3, found 4"):
-        dn.export_onnx(model, tmp_path / "x.onnx", batch=4)
+        dn.export_onnx(model, tmp_path / "x.onnx", batch=4, force=True)
 
 
 # -- precision -------------------------------------------------------------------------------
 
 
 def test_half_holds_half_and_agrees_as_well_as_it_can(tmp_path: Path, tiny: dn.Model) -> None:
-    dn.export_onnx(tiny, tmp_path / "x.onnx", half=True)
+    dn.export_onnx(tiny, tmp_path / "x.onnx", half=True, force=True)
     file = onnx.load(tmp_path / "x.onnx")
     kinds = {each.name: each.data_type for each in file.graph.initializer}
     assert kinds["layer_000.weights"] == onnx.TensorProto.FLOAT16
@@ -181,7 +181,9 @@ def test_half_holds_half_and_agrees_as_well_as_it_can(tmp_path: Path, tiny: dn.M
 
 def test_half_of_what_is_no_head_comes_out_single(tmp_path: Path) -> None:
     model = random_model(NET)
-    exported = dn.export_onnx(model, tmp_path / "x.onnx", half=True, fold=False, any_size=True)
+    exported = dn.export_onnx(
+        model, tmp_path / "x.onnx", half=True, fold=False, any_size=True, force=True
+    )
     onnx.checker.check_model(str(tmp_path / "x.onnx"), full_check=True)
     x = random_input(model, 1)
     (y,) = run(tmp_path / "x.onnx", x).values()
@@ -194,7 +196,7 @@ def test_weights_that_half_cannot_hold_are_refused(tmp_path: Path) -> None:
     model = dn.load(cfg_text("[convolutional] filters=1 size=1 activation=linear"), None)
     model.params[0].update(weights=np.full((1, 3, 1, 1), 1e5, np.float32))  # type: ignore[attr-defined]
     with pytest.raises(dn.ExportError, match=r"layer 0: layer_000\.weights does not fit") as caught:
-        dn.export_onnx(model, tmp_path / "x.onnx", half=True)
+        dn.export_onnx(model, tmp_path / "x.onnx", half=True, force=True)
     assert caught.value.where.layer == 0
 
 
@@ -216,7 +218,7 @@ def test_arrays_lie_beside_a_file_that_would_be_too_large(tmp_path: Path, tiny: 
         return {"rows": len(proof.rows)}
 
     target, written = tmp_path / "x.onnx", tmp_path / "proof.json"
-    exported = dn.export_onnx(tiny, target, check=check, proof=written)
+    exported = dn.export_onnx(tiny, target, check=check, proof=written, force=True)
     assert exported.beside == tmp_path / "x.onnx.data"
     assert sorted(each.name for each in tmp_path.iterdir()) == [
         "proof.json",
@@ -226,7 +228,7 @@ def test_arrays_lie_beside_a_file_that_would_be_too_large(tmp_path: Path, tiny: 
     assert json.loads(written.read_bytes()) == {"rows": 12}
     onnx.checker.check_model(str(target), full_check=True)
     whole = onnx.load(target)
-    dn.export_onnx(tiny, tmp_path / "y.onnx")
+    dn.export_onnx(tiny, tmp_path / "y.onnx", force=True)
     assert target.stat().st_size < (tmp_path / "x.onnx.data").stat().st_size
     x = random_input(tiny, 1)
     np.testing.assert_array_equal(
@@ -249,7 +251,7 @@ def test_what_a_check_refuses_does_not_appear(tmp_path: Path, tiny: dn.Model) ->
         raise dn.ExportError("no")
 
     with pytest.raises(dn.ExportError, match=r"^no$"):
-        dn.export_onnx(tiny, target, check=refuse, proof=tmp_path / "proof.json")
+        dn.export_onnx(tiny, target, check=refuse, proof=tmp_path / "proof.json", force=True)
     assert target.read_bytes() == b"what was there"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -271,13 +273,13 @@ def test_options_that_make_no_sense(
     tmp_path: Path, tiny: dn.Model, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(dn.ExportError, match=message):
-        dn.export_onnx(tiny, tmp_path / "x.onnx", **options)
+        dn.export_onnx(tiny, tmp_path / "x.onnx", **options, force=True)
     assert not list(tmp_path.iterdir())
 
 
 def test_boxes_need_a_head(tmp_path: Path) -> None:
     with pytest.raises(dn.DarknetError, match="no detection head"):
-        dn.export_onnx(random_model(NET), tmp_path / "x.onnx", head="decoded")
+        dn.export_onnx(random_model(NET), tmp_path / "x.onnx", head="decoded", force=True)
 
 
 def test_without_the_package_the_line_that_installs_it(
@@ -287,4 +289,4 @@ def test_without_the_package_the_line_that_installs_it(
     with pytest.raises(
         dn.ExportError, match=r"onnx is not installed; pip install 'darknet-bn\[onnx"
     ):
-        dn.export_onnx(tiny, tmp_path / "x.onnx")
+        dn.export_onnx(tiny, tmp_path / "x.onnx", force=True)

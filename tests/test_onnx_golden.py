@@ -133,7 +133,7 @@ def prove(model: dn.Model, folder: Path, batch: int, **options: Any) -> None:
         assert proof.ok, proof.worst
         return {}
 
-    dn.export_onnx(model, folder / "x.onnx", batch=batch, check=check, **options)
+    dn.export_onnx(model, folder / "x.onnx", batch=batch, check=check, **options, force=True)
 
 
 @in_every_form

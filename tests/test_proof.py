@@ -69,15 +69,17 @@ def damaged(model: dn.Model, layer: int, name: str) -> dn.Model:
 def test_another_model_s_file_is_no_proof(tmp_path: Path, head: Form) -> None:
     model = detector("yolo")
     path = tmp_path / "x.onnx"
-    same = dn.export_onnx(model, path, head=head, batch=2, threshold=0.2)
+    same = dn.export_onnx(model, path, head=head, batch=2, threshold=0.2, force=True)
     assert prove(model, same).ok
-    other = dn.export_onnx(damaged(model, 0, "scales"), path, head=head, batch=2, threshold=0.2)
+    other = dn.export_onnx(
+        damaged(model, 0, "scales"), path, head=head, batch=2, threshold=0.2, force=True
+    )
     assert not prove(model, other).ok
 
 
 def test_layers_inside_are_looked_at_if_asked(tmp_path: Path) -> None:
     model = random_model(cfg_text(CONV, CONV, CONV))
-    exported = dn.export_onnx(damaged(model, 1, "rolling_mean"), tmp_path / "x.onnx")
+    exported = dn.export_onnx(damaged(model, 1, "rolling_mean"), tmp_path / "x.onnx", force=True)
     proof = prove(model, exported, layers=True)
     assert [(row.layer, row.is_inner, row.ok) for row in proof.rows] == [
         (2, False, False),
@@ -90,7 +92,7 @@ def test_layers_inside_are_looked_at_if_asked(tmp_path: Path) -> None:
 
 def test_what_was_proven_with_what(tmp_path: Path) -> None:
     model = detector("yolo")
-    exported = dn.export_onnx(model, tmp_path / "x.onnx", any_size=True)
+    exported = dn.export_onnx(model, tmp_path / "x.onnx", any_size=True, force=True)
     xs = {"one": random_input(model, 1), "larger": random_input(model.resized(10, 12), 1)}
     proof = dn.prove(model, exported, xs)
     assert proof.ok
@@ -109,7 +111,9 @@ def test_what_was_proven_with_what(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", HEADS)
 def test_heads_of_every_kind_leave_as_boxes(tmp_path: Path, name: str, head: Form) -> None:
     model = detector(name)
-    exported = dn.export_onnx(model, tmp_path / "x.onnx", head=head, batch=3, threshold=0.1)
+    exported = dn.export_onnx(
+        model, tmp_path / "x.onnx", head=head, batch=3, threshold=0.1, force=True
+    )
     proof = prove(model, exported, tolerance=2e-6)
     assert proof.ok, proof.worst
     assert max(row.shape[0] for row in proof.rows) >= 3
@@ -118,7 +122,9 @@ def test_heads_of_every_kind_leave_as_boxes(tmp_path: Path, name: str, head: For
 @pytest.mark.parametrize("head", ["decoded", "yolov5", "yolov8", "nms"])
 def test_the_first_yolo_s_head_too(tmp_path: Path, head: Form) -> None:
     model = v1_detector()
-    exported = dn.export_onnx(model, tmp_path / "x.onnx", head=head, batch=3, threshold=0.05)
+    exported = dn.export_onnx(
+        model, tmp_path / "x.onnx", head=head, batch=3, threshold=0.05, force=True
+    )
     assert prove(model, exported, tolerance=2e-6).ok
 
 
@@ -143,7 +149,7 @@ def test_rows_are_what_their_names_promise(tmp_path: Path) -> None:
     every = 8 * 8 + 4 * 4
     forms = {}
     for head in FORMS[1:]:
-        dn.export_onnx(model, tmp_path / "x.onnx", head=head, batch=2, threshold=0.3)
+        dn.export_onnx(model, tmp_path / "x.onnx", head=head, batch=2, threshold=0.3, force=True)
         forms[head] = found_by(tmp_path / "x.onnx", x)
     corners, confs = forms["decoded"]["boxes"], forms["decoded"]["confs"]
     rows, columns = forms["yolov5"]["output0"], forms["yolov8"]["output0"]
@@ -167,7 +173,7 @@ def test_what_suppression_leaves_is_what_detections_are(shared: Path, tmp_path: 
     stem = shared / "models/yolov3-tiny/yolov3-tiny"
     model = dn.load(f"{stem}.cfg", f"{stem}.weights")
     x = dn.prepare(dn.load_image(shared / "images/dog.jpg"), model)
-    dn.export_onnx(model, tmp_path / "x.onnx", head="nms", threshold=0.3)
+    dn.export_onnx(model, tmp_path / "x.onnx", head="nms", threshold=0.3, force=True)
     rows = found_by(tmp_path / "x.onnx", x)["detections"]
     (expected,) = dn.detections(model, x, threshold=0.3, letterbox=False)
     seen = sorted((kind.class_id, kind.probability) for each in expected for kind in each.classes)
@@ -185,10 +191,10 @@ def test_what_suppression_leaves_is_what_detections_are(shared: Path, tmp_path: 
 def test_a_suppression_that_onnx_has_not_is_told_of(tmp_path: Path) -> None:
     head = HEADS["yolo, scaled"][1]
     model = random_model(cfg_text(f"{HEAD}16", f"{head} nms_kind=greedynms"))
-    exported = dn.export_onnx(model, tmp_path / "x.onnx", head="nms")
+    exported = dn.export_onnx(model, tmp_path / "x.onnx", head="nms", force=True)
     (note,) = exported.notes
     assert "nms_kind=greedynms" in note
-    assert not dn.export_onnx(model, tmp_path / "x.onnx", head="decoded").notes
+    assert not dn.export_onnx(model, tmp_path / "x.onnx", head="decoded", force=True).notes
 
 
 @pytest.mark.parametrize(
@@ -217,4 +223,4 @@ def test_boxes_that_are_not_expressed(
 ) -> None:
     model = random_model(cfg_text(*sections), dialect)
     with pytest.raises(dn.ExportError, match=message):
-        dn.export_onnx(model, tmp_path / "x.onnx", head="decoded")
+        dn.export_onnx(model, tmp_path / "x.onnx", head="decoded", force=True)

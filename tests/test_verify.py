@@ -23,7 +23,7 @@ CFG = cfg_text(
 
 
 def recorded(model: dn.Model, path: Path, layers: object = "all") -> dn.Fixture:
-    dn.record(model, path, random_input(model), layers)  # type: ignore[arg-type]
+    dn.record(model, path, random_input(model), layers, force=True)  # type: ignore[arg-type]
     return dn.load_fixture(path)
 
 
@@ -55,7 +55,12 @@ class TestRecord:
 
     def test_an_input_that_does_not_fit_writes_nothing(self, tmp_path: Path) -> None:
         with pytest.raises(dn.ShapeError):
-            dn.record(random_model(CFG), tmp_path / "a.npz", np.zeros((1, 2, 2, 2), np.float32))
+            dn.record(
+                random_model(CFG),
+                tmp_path / "a.npz",
+                np.zeros((1, 2, 2, 2), np.float32),
+                force=True,
+            )
         assert not list(tmp_path.iterdir())
 
 
@@ -122,7 +127,7 @@ class TestVerify:
         model = random_model(cfg)
         x = np.array([[1000, 1, 0.5, 0]], np.float32).reshape(1, 4, 1, 1)
         off = x + np.array([0.5, 0.5, 0, 0], np.float32).reshape(1, 4, 1, 1)
-        save_fixture(tmp_path / "a.npz", x, {0: off}, {})
+        save_fixture(tmp_path / "a.npz", x, {0: off}, {}, force=True)
         for tolerance, different in ((6e-4, 0), (4e-4, 2)):
             (row,) = dn.verify(model, tmp_path / "a.npz", tolerance=tolerance).layers
             assert (row.largest, row.different) == (1000.5, different)
@@ -130,7 +135,7 @@ class TestVerify:
     def test_a_layer_of_zeros_has_an_absolute_tolerance(self, tmp_path: Path) -> None:
         model = random_model(cfg_text("[dropout]", width=1, height=1, channels=2))
         x = np.array([[1e-6, 1e-4]], np.float32).reshape(1, 2, 1, 1)
-        save_fixture(tmp_path / "a.npz", x, {0: np.zeros_like(x)}, {})
+        save_fixture(tmp_path / "a.npz", x, {0: np.zeros_like(x)}, {}, force=True)
         (row,) = dn.verify(model, tmp_path / "a.npz").layers
         assert (row.largest, row.different) == (0, 1)
 
@@ -139,7 +144,7 @@ class TestVerify:
         nan, inf = np.nan, np.inf
         x = np.array([nan, inf, -inf, nan, inf, 1], np.float32).reshape(1, 6, 1, 1)
         said = np.array([nan, inf, -inf, 1, -inf, nan], np.float32).reshape(1, 6, 1, 1)
-        save_fixture(tmp_path / "a.npz", x, {0: said}, {})
+        save_fixture(tmp_path / "a.npz", x, {0: said}, {}, force=True)
         (row,) = dn.verify(model, tmp_path / "a.npz").layers
         assert row.different == 3
         assert [each.index[1] for each in row.offenders] == [3, 4, 5]
@@ -154,20 +159,20 @@ class TestVerify:
         model = random_model(CFG)
         x = random_input(model)
         for layers, found in (({4: x}, "found layer 4"), ({}, "found no layer")):
-            save_fixture(tmp_path / "a.npz", x, layers, {})
+            save_fixture(tmp_path / "a.npz", x, layers, {}, force=True)
             with pytest.raises(dn.FixtureError, match=f"another net.*layers from 0 to 3, {found}"):
                 dn.verify(model, tmp_path / "a.npz")
-        save_fixture(tmp_path / "a.npz", x, {0: x}, {})
+        save_fixture(tmp_path / "a.npz", x, {0: x}, {}, force=True)
         with pytest.raises(dn.FixtureError, match="layer_000: the array has not the shape"):
             dn.verify(model, tmp_path / "a.npz")
-        save_fixture(tmp_path / "a.npz", x[:, :2], {3: x[:, 0, 0, :5]}, {})
+        save_fixture(tmp_path / "a.npz", x[:, :2], {3: x[:, 0, 0, :5]}, {}, force=True)
         with pytest.raises(dn.FixtureError, match="input: the array has not the shape"):
             dn.verify(model, tmp_path / "a.npz")
 
     def test_an_empty_batch_is_refused(self, tmp_path: Path) -> None:
         model = random_model(CFG)
         nothing = np.zeros((0, 3, 8, 8), np.float32)
-        save_fixture(tmp_path / "a.npz", nothing, {3: np.zeros((0, 5), np.float32)}, {})
+        save_fixture(tmp_path / "a.npz", nothing, {3: np.zeros((0, 5), np.float32)}, {}, force=True)
         with pytest.raises(dn.DarknetError, match="does not fit the net"):
             dn.verify(model, tmp_path / "a.npz")
 

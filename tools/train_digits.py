@@ -56,7 +56,7 @@ def main(output: Path, iterations: int | None) -> None:
             if progress.iteration % 100 == 0:
                 click.echo(f"{progress.iteration}: loss {progress.average:.4f}")
             state = progress.state
-        dn.save(state.model, Path(folder) / "digits.cfg", weights)
+        dn.save(state.model, Path(folder) / "digits.cfg", weights, force=True)
     right = int((_classes(dn.load(cfg, weights), x[held_out]) == y[held_out]).sum())
     click.echo(f"{right} of {HELD_OUT} digits that were held out are recognised")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 import numpy as np
@@ -16,10 +15,8 @@ from darknet_bn.calibrate import CalibratedLayer, Method
 from darknet_bn.cli import options, output, pictures, progress, tables
 from darknet_bn.data.lists import load_list
 from darknet_bn.evaluation import own_fit_for_tests
-from darknet_bn.files import write_files
 from darknet_bn.images import require_pillow
 from darknet_bn.prepare import Fit
-from darknet_bn.weights import write_weights
 
 _BATCH = 8
 _HEADINGS = ("layer", "section", "channels", "mean shift / sigma", "variance new / old")
@@ -76,8 +73,8 @@ def calibrate(
 
     Example: darknet-bn calibrate yolov3.cfg yolov3.weights photos -o yolov3-calibrated
     """
-    target = options.without_suffix(out, ".weights") + ".weights"
-    options.require_free([target], force=force)
+    target = options.stem(out, ".weights") + ".weights"
+    options.require_free([target], force=force, inputs=[*source.files, data])
     model = source.load_for_pictures()
     way = fit or own_fit_for_tests(model)
     batches = _batches(model, data, batch, images, key, way)
@@ -93,13 +90,7 @@ def calibrate(
     finally:
         for each in bars:
             each.hide()
-    write_files(
-        {
-            Path(target): lambda stream: write_weights(
-                stream, calibrated.header, calibrated.network, calibrated.params
-            )
-        }
-    )
+    dn.save(calibrated, None, target, force=force)
     if as_json:
         output.as_json(
             output.about(model, source.cfg, source.weights)

@@ -73,21 +73,22 @@ def convert(
     alone = from_file and len(sources) == 1
     cfg_out = str(Path(out).with_suffix(".cfg")) if alone and suffix == _WEIGHTS else None
     targets = [out] if cfg_out is None else [cfg_out, out]
-    options.require_free(targets, force=force)
     into = "darknet" if names == "auto" else names
     if from_file:
+        options.require_free(targets, force=force, inputs=sources)
         scheme = names if suffix == _WEIGHTS else "auto"
         model, cfg, weights = _load(sources, dialect, scheme)
         proof = _proof(model, weights) if _is_onnx(weights) else None
     else:
         proof = None
         source = options.Source(*options.find_files(sources), dialect, partial)
+        options.require_free(targets, force=force, inputs=source.files)
         model, cfg, weights = source.load(), source.cfg, source.weights
     before = os.path.getsize(weights)
     if suffix == _WEIGHTS:
-        save_pair(model, cfg_out, out)
+        save_pair(model, cfg_out, out, force=force)
     else:
-        dn.save_arrays(model, out, names=into)
+        dn.save_arrays(model, out, names=into, force=force)
     facts = {
         "names": None if suffix == _WEIGHTS else into,
         "arrays": sum(len(node.params) for node in model.network.nodes),

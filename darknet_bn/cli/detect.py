@@ -72,10 +72,11 @@ def detect(
     if font is not None:
         _require_font(font)
     found = pictures.find(words)
-    drawn = {} if out is None else targets.annotated(found, out, force=force)
+    read = (*source.files, *names.files, font)
+    drawn = {} if out is None else targets.annotated(found, out, force=force, inputs=read)
     txts = {}
     if labels is not None:
-        txts = targets.in_folder(found, labels, targets.with_txt, force=force)
+        txts = targets.in_folder(found, labels, targets.with_txt, force=force, inputs=read)
     model = source.load_for_pictures()
     picture_shape(model.network)
     classes = names.fit(next(iter(heads_of(model.network).values())).classes)
@@ -106,10 +107,10 @@ def detect(
             names=classes,
         )
         if path in drawn:
-            dn.save_image(drawn[path], dn.draw_detections(im, seen, font=font))
+            dn.save_image(drawn[path], dn.draw_detections(im, seen, font=font), force=force)
         if path in txts:
             lines = "".join(f"{line}\n" for line in label_lines(seen)).encode()
-            write_files({Path(txts[path]): lambda stream: stream.write(lines)})
+            write_files({Path(txts[path]): lambda stream: stream.write(lines)}, force=force)
         if as_csv:
             return output.as_csv(_rows(path, seen))
         if as_json:

@@ -85,7 +85,15 @@ def export(
     if skip_proof and (proof or layers or paths):
         raise click.UsageError("--skip-proof excludes --proof, --layers and --picture")
     written = f"{out}.proof.json" if proof else None
-    options.require_free([out, *([written] if written else [])], force=force)
+    if not out.lower().endswith(".onnx"):
+        raise click.UsageError(
+            f"missing argument: OUT, a name that ends in .onnx; the last is {out}"
+        )
+    options.require_free(
+        [out, *([written] if written else [])],
+        force=force,
+        inputs=[*source.files, *names.files, *paths],
+    )
     model = source.load()
     proven: list[Proof] = []
     limit = tolerance if tolerance is not None else _HALF_TOLERANCE if half else _TOLERANCE
@@ -112,6 +120,7 @@ def export(
         nms=0.45 if nms is None else nms,
         check=_runs(check, wanted=proof or layers or bool(paths), skipped=skip_proof),
         proof=written,
+        force=force,
     )
     for note in exported.notes:
         output.warning(note)

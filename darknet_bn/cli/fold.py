@@ -29,9 +29,10 @@ def fold(source: options.Source, out: str, force: bool, tolerance: float, as_jso
 
     Example: darknet-bn fold yolov3.cfg yolov3.weights -o yolov3-folded
     """
-    stem = options.without_suffix(out, ".cfg", ".weights")
+    stem = options.stem(out, ".cfg", ".weights")
     cfg, weights = f"{stem}.cfg", f"{stem}.weights"
-    options.require_free([cfg, weights], force=force)
+    options.require_free([cfg], force=force, inputs=[source.weights])
+    options.require_free([weights], force=force, inputs=[source.cfg])
     model = source.load()
     folded = dn.fold_batchnorm(model)
     before = os.path.getsize(source.weights)
@@ -43,7 +44,7 @@ def fold(source: options.Source, out: str, force: bool, tolerance: float, as_jso
             agreements.extend(dn.check_fold(model, folded, after_layer=step))
         _require_agreement(model, agreements, tolerance)
 
-    dn.save(folded, cfg, weights, check=check)
+    dn.save(folded, cfg, weights, force=force, check=check)
     after = os.path.getsize(weights)
     rows = dn.fold_report(model)
     worst = max(agreements, key=lambda each: each.relative)

@@ -14,6 +14,7 @@ import click
 
 import darknet_bn as dn
 from darknet_bn.cli import output, pictures
+from darknet_bn.files import require_writable
 from darknet_bn.names import Data, fit_names
 from darknet_bn.run import Layers
 
@@ -21,6 +22,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _CFG, _WEIGHTS = ".cfg", ".weights"
 _INPUTS = (".npy", ".npz", ".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp")  # never weights
+_KINDS = (  # of the files that commands read and write
+    *(_CFG, _WEIGHTS, ".backup", ".npy", ".npz", ".onnx", ".pt", ".pth", ".safetensors"),
+    *(".csv", ".data", ".json", ".names", ".txt", *pictures.SUFFIXES),
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,11 @@ class Source:
     weights_named: bool
     dialect: str
     partial: bool
+
+    @property
+    def files(self) -> tuple[str, str]:
+        """Both files, which no command writes over unless that is its purpose."""
+        return self.cfg, self.weights
 
     def load(self, seed: int = 0) -> dn.Model:
         """Read the model; warn where its file ends early.  The seed is of initial weights."""
@@ -251,6 +261,14 @@ class ClassNames:
     file: str | None
     data: Data | None
 
+    @property
+    def files(self) -> tuple[str | None, ...]:
+        """What the names are read from."""
+        data = self.data
+        if data is None:
+            return (self.file,)
+        return (self.file or data.names, data.file)
+
     def fit(self, classes: int) -> tuple[str, ...]:
         """Return a name for each class; warn where there are not as many as the files say."""
         file = self.file or (self.data.names if self.data is not None else None)
@@ -343,28 +361,32 @@ def _no_folder(ctx: click.Context, param: click.Parameter, value: str | None) ->
     return value
 
 
-def require_free(targets: Iterable[str], *, force: bool) -> None:
-    """Check before any work that files may be written.
+def require_free(targets: Iterable[str], *, force: bool, inputs: Iterable[str | None] = ()) -> None:
+    """Check before any work that files may be written, as `require_writable` does."""
+    require_writable(targets, force=force, inputs=inputs, how="--force")
+
+
+def stem(out: str, *suffixes: str) -> str:
+    """Return OUT without its suffix, if that is one of those given; a stem may have dots.
 
     Raises
     ------
-    DarknetError
-        The folder does not exist; or a file does, and ``force`` is off.
+    click.UsageError
+        It has the suffix of another kind of file, as if an argument were missing.
     """
-    for target in targets:
-        folder = Path(target).parent
-        if not folder.is_dir():
-            raise dn.DarknetError("there is no such folder", where=dn.Where(file=str(folder)))
-        if not force and os.path.lexists(target):
-            raise dn.DarknetError(
-                "the file exists already", where=dn.Where(file=target), hint="--force replaces it"
-            )
+    given = Path(out).suffix.lower()
+    if given in _KINDS and given not in suffixes:
+        raise click.UsageError(
+            f"OUT is the name of another kind of file: {out} (expected a name without a suffix, "
+            f"or with {' or '.join(suffixes)})"
+        )
+    return without_suffix(out, *suffixes)
 
 
-def npz(name: str, *, force: bool) -> str:
+def npz(name: str, *, force: bool, inputs: Iterable[str | None]) -> str:
     """Return the ``.npz`` to write, checked as by `require_free`."""
-    target = without_suffix(name, ".npz") + ".npz"
-    require_free([target], force=force)
+    target = stem(name, ".npz") + ".npz"
+    require_free([target], force=force, inputs=inputs)
     return target
 
 

@@ -38,12 +38,12 @@ def record(
 
     Example: darknet-bn record yolov3.cfg yolov3.weights -o yolov3.npz
     """
-    target = options.npz(out, force=force)
+    target = options.npz(out, force=force, inputs=[*source.files, input_path])
     model = source.load()
     x, origin = inputs.read_input(input_path, seed, model.network)
     numbers = layer_numbers(model.network, layers)
     with progress.bar("recording", len(model.network.nodes)) as step:
-        dn.record(model, target, x, numbers, after_layer=step)
+        dn.record(model, target, x, numbers, force=force, after_layer=step)
     size = os.path.getsize(target)
     if as_json:
         facts = output.about(model, source.cfg, source.weights)

@@ -56,13 +56,15 @@ def run(
 
     Example: darknet-bn run yolov3.cfg yolov3.weights dog.npy -o dog-outputs.npz
     """
-    target = None if out is None else options.npz(out, force=force)
+    target = (
+        None if out is None else options.npz(out, force=force, inputs=[*source.files, input_path])
+    )
     model = source.load()
     x, origin = inputs.read_input(input_path, seed, model.network)
     with progress.bar("running", len(model.network.nodes)) as step:
         outputs = dn.forward(model, x, layers, after_layer=step)
     if target is not None:
-        save_fixture(target, x, outputs, provenance(model))
+        save_fixture(target, x, outputs, provenance(model), force=force)
     rows = [_told(model, index, array) for index, array in outputs.items()]
     if as_json:
         facts = output.about(model, source.cfg, source.weights)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import darknet_bn as dn
@@ -12,7 +12,9 @@ from darknet_bn.cli.pictures import SUFFIXES, Found
 from darknet_bn.images import image_format
 
 
-def annotated(found: Found, out: str, *, force: bool) -> dict[str, str]:
+def annotated(
+    found: Found, out: str, *, force: bool, inputs: Iterable[str | None] = ()
+) -> dict[str, str]:
     """Name the file of each picture with what was found drawn into it.
 
     Parameters
@@ -22,6 +24,8 @@ def annotated(found: Found, out: str, *, force: bool) -> dict[str, str]:
         A file where there is one picture and can be no other, else a folder.
     force : bool
         Whether files may be there already.
+    inputs : iterable of path or None
+        What is read beside the pictures.
 
     Returns
     -------
@@ -37,15 +41,20 @@ def annotated(found: Found, out: str, *, force: bool) -> dict[str, str]:
     if found.single and not os.path.isdir(out) and os.path.basename(out):
         image_format(out)
         targets = {found.paths[0]: out}
-        _check(targets, force=force)
+        _check(targets, force=force, inputs=inputs)
         return targets
     if out.lower().endswith(SUFFIXES) and not os.path.isdir(out):
         raise dn.DarknetError("a folder is needed for several pictures", where=dn.Where(file=out))
-    return in_folder(found, out, _writable, force=force)
+    return in_folder(found, out, _writable, force=force, inputs=inputs)
 
 
 def in_folder(
-    found: Found, folder: str, rename: Callable[[str], str], *, force: bool
+    found: Found,
+    folder: str,
+    rename: Callable[[str], str],
+    *,
+    force: bool,
+    inputs: Iterable[str | None] = (),
 ) -> dict[str, str]:
     """Name a file in a folder for each picture.
 
@@ -58,6 +67,8 @@ def in_folder(
         From the name of a picture without its folder to that of the file.
     force : bool
         Whether files may be there already.
+    inputs : iterable of path or None
+        What is read beside the pictures.
 
     Returns
     -------
@@ -81,7 +92,7 @@ def in_folder(
                 found=f"{other} and {path}",
             )
     if os.path.isdir(folder):
-        _check(targets, force=force)
+        _check(targets, force=force, inputs=inputs)
     elif os.path.lexists(folder):
         raise dn.DarknetError("this is no folder", where=dn.Where(file=folder))
     return targets
@@ -117,12 +128,6 @@ def _writable(name: str) -> str:
     return name
 
 
-def _check(targets: dict[str, str], *, force: bool) -> None:
-    """Refuse to write over what is there, unless forced; and over pictures to read, always."""
-    read = {os.path.realpath(path) for path in targets}
-    for target in targets.values():
-        if os.path.realpath(target) in read:
-            raise dn.DarknetError(
-                "this is a picture to read, which stays as it is", where=dn.Where(file=target)
-            )
-    options.require_free(targets.values(), force=force)
+def _check(targets: dict[str, str], *, force: bool, inputs: Iterable[str | None]) -> None:
+    """Refuse to write over what is there, unless forced; and over what is read, always."""
+    options.require_free(targets.values(), force=force, inputs=[*targets, *inputs])

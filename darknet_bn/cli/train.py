@@ -48,7 +48,7 @@ _PERIOD = 0.2  # seconds between two lines of progress
     metavar="FOLDER",
     help="Where the weights, the log and the chart go; by default backup= of DATA, or here.",
 )
-@click.option("--force", is_flag=True, help="Replace the weights of a training that is over.")
+@click.option("--force", is_flag=True, help="Overwrite the weights of a finished run, WEIGHTS too.")
 @options.json
 def train(
     cfg: str,
@@ -86,14 +86,14 @@ def train(
     base = _base(cfg, data, folder)
     detects = any(isinstance(node.layer, Head) for node in model.network.nodes)
     target = base + final(model, detects=detects)
-    options.require_free([target], force=force)
+    options.require_free([target], force=force, inputs=[cfg, data])
     if not as_json:
         output.text(output.dialect(model))
         going_on = f"goes on behind iteration {state.iteration}" if state.iteration else "begins"
         output.text(f"data: {len(examples)} examples; training {going_on}")
     with open_log(f"{base}_log.csv", state.iteration) as log:
         done = _run(state, examples, base, log, iterations, epochs, detects=detects)
-        dn.save_checkpoint(done, target)
+        dn.save_checkpoint(done, target, force=True)  # asked for before it began
         _draw(base, log)
     last = log.averages[-1] if log.averages else float("nan")
     written = {"weights": target, "log": f"{base}_log.csv", "chart": f"{base}_chart.svg"}
@@ -149,11 +149,11 @@ def _run(
                 log.add(now)
                 show(now)
                 for name in due(now.iteration, ended, state.model, detects=detects):
-                    dn.save_checkpoint(state, base + name)
+                    dn.save_checkpoint(state, base + name, force=True)  # its own
                     _draw(base, log)
     except (KeyboardInterrupt, dn.TrainingError) as error:
         place = base + stopped(state.model)
-        dn.save_checkpoint(state, place)
+        dn.save_checkpoint(state, place, force=True)
         _draw(base, log)
         if isinstance(error, dn.TrainingError):
             raise
@@ -174,7 +174,8 @@ def _epoch(state: dn.TrainState, examples: dn.Dataset) -> int:
 def _draw(base: str, log: Log) -> None:
     if log.iterations:
         chart = loss_chart(Path(base).name, log.iterations, log.losses, log.averages)
-        write_files({Path(f"{base}_chart.svg"): lambda stream: stream.write(chart.encode())})
+        place = Path(f"{base}_chart.svg")
+        write_files({place: lambda stream: stream.write(chart.encode())}, force=True)
 
 
 @contextmanager

@@ -69,7 +69,9 @@ READERS: Mapping[str, Callable[[str | os.PathLike[str]], Container]] = {
 """What reads each format; ``.onnx`` is written by `export_onnx`."""
 
 
-def save_arrays(model: Model, path: str | os.PathLike[str], *, names: str = "darknet") -> None:
+def save_arrays(
+    model: Model, path: str | os.PathLike[str], *, names: str = "darknet", force: bool = False
+) -> None:
     """Write a model's arrays under names, with its cfg and its header beside them.
 
     Before the file appears it is read again, and must give the same model to the bit.
@@ -78,15 +80,17 @@ def save_arrays(model: Model, path: str | os.PathLike[str], *, names: str = "dar
     ----------
     model : Model
     path : path
-        Its suffix says in which format: ``.safetensors``, ``.npz``, ``.pt`` or ``.pth``.  What is
-        there is replaced.
+        Its suffix says in which format: ``.safetensors``, ``.npz``, ``.pt`` or ``.pth``.
     names : str
         The scheme of names: ``darknet``, ``ultralytics``, ``eriklindernoren`` or ``tianxiaomo``.
+    force : bool
+        Whether to overwrite a file that is there, though never one that the model was read from.
 
     Raises
     ------
     DarknetError
-        The suffix or the scheme is unknown, or the file cannot be written.
+        The suffix or the scheme is unknown; or the file exists already and ``force`` is off, or it
+        cannot be written.
     """
     form, scheme = _by_suffix(FORMATS, path), _scheme(names)
     metadata = format_about(model, scheme.name)
@@ -98,7 +102,7 @@ def save_arrays(model: Model, path: str | os.PathLike[str], *, names: str = "dar
         found = _load(form.read, stream.name, path, None, model.dialect, "auto")
         _require_equal(model, found, path)
 
-    write_files({Path(path): write})
+    write_files({Path(path): write}, force=force, inputs=(model.cfg.file, model.file))
 
 
 def load_arrays(
@@ -149,14 +153,18 @@ def load_arrays(
 
 
 def save_pair(
-    model: Model, cfg: str | os.PathLike[str] | None, weights: str | os.PathLike[str]
+    model: Model,
+    cfg: str | os.PathLike[str] | None,
+    weights: str | os.PathLike[str],
+    *,
+    force: bool = False,
 ) -> None:
     """Write a model's two files as `save` does, once the weights read back to the bit.
 
     Parameters
     ----------
     model : Model
-    cfg, weights : path
+    cfg, weights, force : path, path, bool
         As in `save`.
 
     Raises
@@ -172,7 +180,7 @@ def save_pair(
         params = read_arrays(data, model.header, model.network, model.params)
         _require_equal_arrays(model.network, model.params, params, weights)
 
-    save(model, cfg, weights, look=look)
+    save(model, cfg, weights, force=force, look=look)
 
 
 def _by_suffix(known: Mapping[str, T], path: str | os.PathLike[str]) -> T:
@@ -283,7 +291,9 @@ def _load(
     header = about.header if about else Header(revision=5 if dialect.extended else 0)
     oddities = (*text.oddities, *network.oddities)
     return Model(
-        text, network, params, header, dialect, reason, len(params), oddities, container.release
+        *(text, network, params, header, dialect, reason, len(params), oddities),
+        release=container.release,
+        file=file,
     )
 
 

@@ -28,9 +28,9 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import DarknetError, TrainingError, Where
-from darknet_bn.files import write_files
+from darknet_bn.files import require_suffix, write_files
 from darknet_bn.memory import require_memory
-from darknet_bn.model import Model
+from darknet_bn.model import WEIGHTS_SUFFIXES, Model
 from darknet_bn.npz import Head, read_npz
 from darknet_bn.training.state import Arrays, TrainState, train_state
 from darknet_bn.weights import write_weights
@@ -44,20 +44,25 @@ def state_path(weights: str | os.PathLike[str]) -> str:
     return f"{os.fspath(weights)}.state"
 
 
-def save_checkpoint(state: TrainState, weights: str | os.PathLike[str]) -> None:
+def save_checkpoint(
+    state: TrainState, weights: str | os.PathLike[str], *, force: bool = False
+) -> None:
     """Write the weights of a model in training, and what it takes to go on: both, or neither.
 
     Parameters
     ----------
     state : TrainState
     weights : path
-        What is there is replaced.
+        Its suffix is ``.weights`` or ``.backup``.
+    force : bool
+        Whether to overwrite files that are there.
 
     Raises
     ------
     DarknetError
-        They cannot be written.
+        They exist already and ``force`` is off, or they cannot be written.
     """
+    require_suffix(weights, *WEIGHTS_SUFFIXES)
     model = state.model
     arrays: dict[str, Any] = {
         f"{kind}/{layer}/{name}": array
@@ -82,7 +87,8 @@ def save_checkpoint(state: TrainState, weights: str | os.PathLike[str]) -> None:
                 stream, model.header, model.network, model.params
             ),
             Path(state_path(weights)): write_state,
-        }
+        },
+        force=force,
     )
 
 

@@ -129,15 +129,29 @@ def test_a_classifier_gets_its_pictures_cropped(cli: Cli, tiny: Path, tmp_path: 
 
 def test_what_is_there_stays_unless_forced(cli: Cli, tiny: Path, tmp_path: Path) -> None:
     data = box_set(tmp_path, {})
+    old = tmp_path / "old.weights"
+    old.write_bytes(b"old")
+    answer = cli("calibrate", tiny, data, "-o", old)
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.error == f"{old}: the file already exists; use --force to overwrite it"
+    assert old.read_bytes() == b"old"
+    assert cli("calibrate", tiny, data, "-o", old, "--force").code == 0
+    assert len(old.read_bytes()) == len(tiny.with_suffix(".weights").read_bytes())
+
+
+def test_the_weights_that_are_read_are_never_written_over(
+    cli: Cli, tiny: Path, tmp_path: Path
+) -> None:
+    data = box_set(tmp_path, {})
     weights = tiny.with_suffix(".weights")
     before = weights.read_bytes()
-    answer = cli("calibrate", tiny, data, "-o", tiny)
-    assert (answer.code, answer.out) == (1, "")
-    assert answer.error == f"{weights}: the file exists already; --force replaces it"
+    (tmp_path / "link.weights").symlink_to(weights)
+    (tmp_path / "twin.weights").hardlink_to(weights)
+    for out in (tiny, tmp_path / "link", tmp_path / "twin.weights"):
+        answer = cli("calibrate", tiny, data, "-o", out, "--force")
+        assert (answer.code, answer.out) == (1, "")
+        assert "this file is read as input, and is never written over" in answer.error
     assert weights.read_bytes() == before
-    assert cli("calibrate", tiny, data, "-o", tiny, "--force").code == 0
-    assert len(weights.read_bytes()) == len(before)
-    assert weights.read_bytes() != before
 
 
 def test_a_broken_picture_leaves_no_file(cli: Cli, tiny: Path, tmp_path: Path) -> None:
@@ -155,7 +169,7 @@ def test_what_keeps_its_statistics_is_told(cli: Cli, tiny: Path, tmp_path: Path)
     cfg.write_text(text)
     weights = tiny.with_suffix(".weights")
     model = dn.load(cfg, None)
-    dn.save(model, cfg, weights)
+    dn.save(model, cfg, weights, force=True)
     answer = cli("calibrate", tiny, PREPROCESS, "-o", tmp_path / "new")
     assert answer.code == 0
     told = "layer 6 [convolutional] keeps its statistics: dontloadscales: the file does not hold"

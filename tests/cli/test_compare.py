@@ -18,7 +18,7 @@ def damaged(tiny: Path) -> Path:
     scales = model.params[4]["scales"].copy()
     scales[2] += 1
     model.params[4].update(scales=scales)  # type: ignore[attr-defined]
-    dn.save(model, f"{tiny}.cfg", f"{tiny}.weights")
+    dn.save(model, f"{tiny}.cfg", f"{tiny}.weights", force=True)
     return tiny
 
 

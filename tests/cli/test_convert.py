@@ -108,7 +108,9 @@ def test_what_is_there_is_replaced_with_force_only(cli: Cli, out: Path) -> None:
         before = names_in(out)
         answer = cli("convert", *words)
         assert (answer.code, answer.out) == (1, "")
-        assert answer.error == f"{out}/{taken}: the file exists already; --force replaces it"
+        assert (
+            answer.error == f"{out}/{taken}: the file already exists; use --force to overwrite it"
+        )
         assert names_in(out) == before
         assert cli("convert", *words, "--force").code == 0
 

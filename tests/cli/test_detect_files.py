@@ -250,7 +250,7 @@ def test_nothing_is_overwritten_without_force(
     target.write_text("mine")
     answer = cli("detect", TINY, *words)
     assert (answer.code, answer.out) == (1, "")
-    assert answer.error == f"{target}: the file exists already; --force replaces it"
+    assert answer.error == f"{target}: the file already exists; use --force to overwrite it"
     assert target.read_text() == "mine"
     assert cli("detect", TINY, *words, "--force").code == 0
     assert target.read_bytes() != b"mine"
@@ -261,7 +261,7 @@ def test_the_pictures_themselves_are_never_overwritten(cli: Cli, photos: Path) -
     for words in ((photos, "-o", photos), (photos / "b.png", "-o", photos / "b.png")):
         answer = cli("detect", TINY, *words, "--force")
         assert (answer.code, answer.out) == (1, "")
-        assert "this is a picture to read, which stays as it is" in answer.error
+        assert "this file is read as input, and is never written over" in answer.error
     assert (photos / "b.png").read_bytes() == before
 
 

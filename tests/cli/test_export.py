@@ -150,5 +150,5 @@ def test_a_file_that_is_there_stays(cli: Cli, out: Path) -> None:
     out.write_bytes(b"mine")
     answer = cli("export", TINY, out)
     assert answer.code == 1
-    assert answer.error == f"{out}: the file exists already; --force replaces it"
+    assert answer.error == f"{out}: the file already exists; use --force to overwrite it"
     assert out.read_bytes() == b"mine"

@@ -119,7 +119,7 @@ def test_nothing_is_overwritten_and_no_work_is_done_for_nothing(
     there.write_text("mine")
     answer = cli("fold", TINY, "-o", out)
     assert (answer.code, answer.out) == (1, "")
-    assert answer.error == f"{there}: the file exists already; --force replaces it"
+    assert answer.error == f"{there}: the file already exists; use --force to overwrite it"
     assert files_in(out.parent) == {there.name: b"mine"}
 
 

@@ -179,7 +179,7 @@ def test_nothing_is_overwritten_without_force(cli: Cli, tmp_path: Path) -> None:
     target.write_text("mine")
     answer = cli("run", TINY, "-o", target)
     assert (answer.code, answer.out) == (1, "")
-    assert answer.error == f"{target}: the file exists already; --force replaces it"
+    assert answer.error == f"{target}: the file already exists; use --force to overwrite it"
     assert target.read_text() == "mine"
     assert cli("run", TINY, "-o", target, "--force").code == 0
     assert dn.load_fixture(target).layers == (11,)

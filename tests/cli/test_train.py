@@ -162,7 +162,7 @@ class TestRefused:
         result = run("net.cfg", "data.npz")
         assert result.exit_code == 1
         assert result.output.count("\n") == 1
-        assert "net.weights: the file exists already; --force replaces it" in result.output
+        assert "net.weights: the file already exists; use --force to overwrite it" in result.output
         assert (folder / "net.weights").read_bytes() == before
 
     def test_iterations_and_epochs(self, folder: Path) -> None:

@@ -78,7 +78,7 @@ def small_model(seed: int = 0) -> dn.Model:
 
 def weights_of(model: dn.Model, folder: Path) -> bytes:
     """The bytes of the ``.weights`` file of a model."""
-    dn.save(model, None, folder / "again.weights")
+    dn.save(model, None, folder / "again.weights", force=True)
     return (folder / "again.weights").read_bytes()
 
 

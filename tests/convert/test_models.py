@@ -190,7 +190,7 @@ def test_what_does_not_read_back_equal_never_appears(
     (tmp_path / f"a{suffix}").write_bytes(b"old")
     monkeypatch.setattr("darknet_bn.convert.models._named_arrays", spoil)
     with pytest.raises(dn.DarknetError, match="the biases of layer 3 did not come back"):
-        dn.save_arrays(model, tmp_path / f"a{suffix}")
+        dn.save_arrays(model, tmp_path / f"a{suffix}", force=True)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
 
 

@@ -30,7 +30,7 @@ MODELS = ("yolov3-tiny/yolov3-tiny", "yolo-fastest/yolo-fastest-1.1")
 def exported(model: dn.Model, folder: Path, **options: Any) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dn.DarknetWarning)
-        dn.export_onnx(model, folder / "x.onnx", **options)
+        dn.export_onnx(model, folder / "x.onnx", **options, force=True)
     return folder / "x.onnx"
 
 

@@ -37,13 +37,13 @@ MODELS = (
 def check(pair: Path, folder: Path, suffix: str, names: str) -> None:
     model = load(pair)
     path = folder / f"model{suffix}"
-    dn.save_arrays(model, path, names=names)
+    dn.save_arrays(model, path, names=names, force=True)
     found = load_arrays(path)
     assert found.dialect == model.dialect
     assert found.header == model.header
     assert found.loaded == len(model.network.nodes)
     assert same_bits(model, found)
-    dn.save(found, folder / "b.cfg", folder / "b.weights")
+    dn.save(found, folder / "b.cfg", folder / "b.weights", force=True)
     assert (folder / "b.weights").read_bytes() == pair.read_bytes()
     assert (folder / "b.cfg").read_bytes() == pair.with_suffix(".cfg").read_bytes()
 
@@ -80,7 +80,7 @@ def test_every_bit_of_a_nan_comes_back(suffix: str, names: str, tmp_path: Path) 
     weights = any_bits()
     model = dn.load(CFG, weights)
     assert np.isnan(model.params[0]["weights"]).any()
-    dn.save_arrays(model, tmp_path / f"a{suffix}", names=names)
+    dn.save_arrays(model, tmp_path / f"a{suffix}", names=names, force=True)
     found = dn.load_arrays(tmp_path / f"a{suffix}")
     assert found.header.seen == 12345678901
     assert weights_of(found, tmp_path) == weights
@@ -92,7 +92,7 @@ def test_every_bit_of_a_nan_comes_back(suffix: str, names: str, tmp_path: Path) 
 )
 def test_the_text_of_the_cfg_comes_back(note: bytes, suffix: str, tmp_path: Path) -> None:
     model = dn.load(note + CFG, any_bits())
-    dn.save_arrays(model, tmp_path / f"a{suffix}")
+    dn.save_arrays(model, tmp_path / f"a{suffix}", force=True)
     assert dn.load_arrays(tmp_path / f"a{suffix}").cfg.to_bytes() == note + CFG
 
 
@@ -111,7 +111,7 @@ def test_every_header_comes_back(header: dn.Header, tmp_path: Path) -> None:
     with pytest.warns(dn.DarknetWarning) if header.version == "0.2.0" else contextlib.nullcontext():
         model = dn.load(CFG, data, dialect="pjreddie")
     assert model.header == header
-    dn.save_arrays(model, tmp_path / "a.pt")
+    dn.save_arrays(model, tmp_path / "a.pt", force=True)
     assert weights_of(dn.load_arrays(tmp_path / "a.pt"), tmp_path) == data
 
 
@@ -121,7 +121,7 @@ def test_what_a_weights_file_does_not_hold_comes_back_too(suffix: str, tmp_path:
     model = dn.load(cfg, dn.Header().to_bytes() + bytes(4 * 9), dialect="pjreddie")
     biases = np.array([1, 2, 3], np.float32)
     changed = dataclasses.replace(model, params=({**model.params[0], "biases": biases},))
-    dn.save_arrays(changed, tmp_path / f"a{suffix}")
+    dn.save_arrays(changed, tmp_path / f"a{suffix}", force=True)
     found = dn.load_arrays(tmp_path / f"a{suffix}")
     np.testing.assert_array_equal(found.params[0]["biases"], biases)
     assert weights_of(found, tmp_path) == dn.Header().to_bytes() + bytes(4 * 9)
@@ -132,7 +132,7 @@ def test_the_first_filters_of_numload(tmp_path: Path) -> None:
     size = 20 + 4 * (2 * 4 + 2 * 2 * 9 + 3 + 3 * 4 + 5 + 5 * 27)
     weights = dn.Header().to_bytes() + np.arange((size - 20) // 4).astype("<f4").tobytes()
     model = dn.load(cfg, weights, dialect="pjreddie", seed=3)
-    dn.save_arrays(model, tmp_path / "a.npz")
+    dn.save_arrays(model, tmp_path / "a.npz", force=True)
     found = dn.load_arrays(tmp_path / "a.npz")
     assert found.params[0]["weights"].shape == (4, 2, 3, 3)
     assert same_bits(model, found)
@@ -143,14 +143,14 @@ def test_a_file_that_the_cfg_names_comes_along(tmp_path: Path) -> None:
     pair = FIXTURES / "layers/softmax_tree/model.weights"
     model = load(pair)
     assert model.network.files
-    dn.save_arrays(model, tmp_path / "a.safetensors")
+    dn.save_arrays(model, tmp_path / "a.safetensors", force=True)
     assert load_arrays(tmp_path / "a.safetensors").network.files == model.network.files
 
 
 def test_a_dialect_of_ones_own_is_left_open(tmp_path: Path) -> None:
     own = dataclasses.replace(dn.ALEXEYAB, rolling_keep=0.5)
     model = dn.load(CFG, any_bits(), dialect=own)
-    dn.save_arrays(model, tmp_path / "a.pt")
+    dn.save_arrays(model, tmp_path / "a.pt", force=True)
     assert dn.load_arrays(tmp_path / "a.pt").dialect == dn.ALEXEYAB  # by the header
     assert dn.load_arrays(tmp_path / "a.pt", dialect=own).dialect == own
     assert dn.load_arrays(tmp_path / "a.pt", dialect="opencv").dialect == dn.OPENCV
@@ -160,13 +160,13 @@ def test_equal_models_give_equal_files(tmp_path: Path) -> None:
     for suffix in SUFFIXES:
         paths = [tmp_path / f"{stem}{suffix}" for stem in ("a", "another")]
         for path in paths:
-            dn.save_arrays(small_model(), path)
+            dn.save_arrays(small_model(), path, force=True)
         assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
 def test_arrays_are_read_only_views_of_the_file_where_they_can_be(tmp_path: Path) -> None:
     for suffix in (".safetensors", ".pt"):
-        dn.save_arrays(small_model(), tmp_path / f"a{suffix}")
+        dn.save_arrays(small_model(), tmp_path / f"a{suffix}", force=True)
         model = dn.load_arrays(tmp_path / f"a{suffix}")
         for params in model.params:
             for array in params.values():

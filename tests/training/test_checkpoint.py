@@ -51,24 +51,24 @@ def test_names_at_the_end() -> None:
 def test_a_state_of_other_weights_does_not_count(tmp_path: Path) -> None:
     one, other = small_model(seed=1), small_model(seed=2)
     path = tmp_path / "net.weights"
-    dn.save_checkpoint(dn.train_state(one), path)
+    dn.save_checkpoint(dn.train_state(one), path, force=True)
     loaded = dn.load(one.cfg.to_bytes(), path)
     assert dn.load_checkpoint(loaded, path) is not None
     state = Path(state_path(path)).read_bytes()
-    dn.save_checkpoint(dn.train_state(other), path)
+    dn.save_checkpoint(dn.train_state(other), path, force=True)
     Path(state_path(path)).write_bytes(state)
     assert dn.load_checkpoint(dn.load(one.cfg.to_bytes(), path), path) is None
 
 
 def test_without_a_state_there_is_none(tmp_path: Path) -> None:
     model = small_model()
-    dn.save(model, tmp_path / "net.cfg", tmp_path / "net.weights")
+    dn.save(model, tmp_path / "net.cfg", tmp_path / "net.weights", force=True)
     assert dn.load_checkpoint(model, tmp_path / "net.weights") is None
 
 
 def test_as_coded_is_remembered(tmp_path: Path) -> None:
     state = dn.train_state(small_model(), as_coded=True)
-    dn.save_checkpoint(state, tmp_path / "net.weights")
+    dn.save_checkpoint(state, tmp_path / "net.weights", force=True)
     read = dn.load_checkpoint(
         dn.load(small_model().cfg.to_bytes(), tmp_path / "net.weights"), tmp_path / "net.weights"
     )
