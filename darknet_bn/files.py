@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import BinaryIO
 
 from darknet_bn.errors import CfgError, DarknetError, Where
 
+_MOST_NAME = 100  # bytes of a name that go into that of a file beside it; systems end at 255
 _MOST_BYTES = 4 << 20  # the largest file that a published cfg names, a tree, has 190 kB
 
 Name = str | os.PathLike[str]
@@ -114,8 +116,8 @@ def require_writable(
     Raises
     ------
     DarknetError
-        A folder does not exist, or is named instead of a file; two targets are one file; one is an
-        input; or it exists, and ``force`` is off.
+        A folder does not exist, or is named instead of a file; two targets are one file; one is no
+        regular file, or an input; or it exists, and ``force`` is off.
     """
     read = [os.fspath(each) for each in inputs if each is not None]
     seen: dict[str, str] = {}
@@ -131,6 +133,8 @@ def require_writable(
         other = seen.setdefault(os.path.realpath(target), target)
         if other is not target:
             raise DarknetError("two files cannot be written under one name", where=where)
+        if os.path.exists(target) and not os.path.isfile(target):
+            raise DarknetError("this is no regular file, and is never replaced", where=where)
         if any(is_same_file(target, each) for each in read):
             raise DarknetError(
                 "this file is read as input, and is never written over",
@@ -163,7 +167,10 @@ def write_files(
     """Write several files so that all of them appear, or none.
 
     Each is written beside its target under another name, flushed to the disk, and renamed when
-    all are complete.
+    all are complete.  The last is the one without which nobody reads the others, as the cfg is
+    of a pair: if it is there already it is taken away first, and comes back last.  So a program
+    that is killed in between leaves the old files, the new ones, or no complete set, but never
+    old with new.
 
     Parameters
     ----------
@@ -178,16 +185,22 @@ def write_files(
     Raises
     ------
     DarknetError
-        A file may not or cannot be written; the targets are as they were.
+        A file may not or cannot be written; the targets are as they were, or the message says
+        under which name the old file is kept.
     """
     require_writable(writers, force=force, inputs=inputs)
     written: dict[Path, Path] = {}
+    given_up = threading.Event()
 
     def write_all() -> None:
         for name, write in writers.items():
             target = Path(os.path.realpath(name))  # a link goes on to lead to the file
             with _named(name):
-                written[target] = _write_beside(target, write)
+                beside = _write_beside(target, write)
+                if given_up.is_set():  # nobody waits any more who would remove it
+                    beside.unlink()
+                    return
+                written[target] = beside
 
     try:
         if check is None:
@@ -197,8 +210,9 @@ def write_files(
                 writing = pool.submit(write_all)
                 check()
                 writing.result()
-        _rename_all(written)
+        _rename_all(written, force=force)
     finally:
+        given_up.set()
         for leftover in written.values():
             leftover.unlink(missing_ok=True)
 
@@ -208,15 +222,15 @@ def _named(target: Path) -> Iterator[None]:
     """Turn what the system refuses into an error that names the file."""
     try:
         yield
+    except FileExistsError as error:  # it has appeared since `require_writable` looked
+        raise DarknetError("the file already exists", where=Where(file=str(target))) from error
     except OSError as error:
         reason = f"cannot be written: {error.strerror or error}"
         raise DarknetError(reason, where=Where(file=str(target))) from error
 
 
 def _write_beside(target: Path, write: Writer) -> Path:
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    os.close(handle)
-    beside = Path(name)
+    beside = _name_beside(target, "new")
     try:
         with beside.open("wb") as stream:
             write(stream)
@@ -230,44 +244,116 @@ def _write_beside(target: Path, write: Writer) -> Path:
     return beside
 
 
-def _rename_all(written: Mapping[Path, Path]) -> None:
+def _name_beside(target: Path, what: str) -> Path:
+    """Make an empty file in the folder of another, with that one's name in its own."""
+    name = os.fsencode(target.name)[:_MOST_NAME].decode("utf-8", "ignore")
+    handle, beside = tempfile.mkstemp(prefix=f".{name}.{what}.", dir=target.parent)
+    os.close(handle)
+    return Path(beside)
+
+
+def _rename_all(written: Mapping[Path, Path], *, force: bool) -> None:
     """Rename every file to its target; on a failure put back what was there before."""
     before: dict[Path, Path | None] = {}
+    *_, key = written
     try:
-        for target, beside in written.items():
+        for target in written:
             with _named(target):
                 before[target] = _second_name(target) if len(written) > 1 else None
-                beside.replace(target)
-    except BaseException:
-        for target, old in before.items():
+        if before[key] is not None:
+            with _named(key):
+                key.unlink()
+                _flush_folder(key.parent)
+        for target, beside in written.items():
+            with _named(target):
+                _rename(beside, target, force=force)
+                _flush_folder(target.parent)
+    except BaseException as error:
+        _put_back(written, before, error)
+        raise
+    for old in before.values():
+        if old is not None:
+            old.unlink(missing_ok=True)
+
+
+def _rename(beside: Path, target: Path, *, force: bool) -> None:
+    """Rename a file; unless forced, not over another that has appeared in the meantime."""
+    if force:
+        beside.replace(target)
+        return
+    try:
+        os.link(beside, target)
+    except FileExistsError:
+        raise
+    except (OSError, AttributeError):  # a file system, or a system, where a file has one name only
+        if os.path.lexists(target):
+            raise FileExistsError from None
+        beside.replace(target)
+
+
+def _put_back(
+    written: Mapping[Path, Path], before: Mapping[Path, Path | None], error: BaseException
+) -> None:
+    """Undo what `_rename_all` did; say under which name an old file is kept if that fails too."""
+    kept = []
+    for target, old in before.items():
+        try:
             if old is not None:
                 old.replace(target)
-            elif not written[target].exists():  # it was renamed: the target is new
-                target.unlink(missing_ok=True)
-        raise
-    finally:
-        for old in before.values():
-            if old is not None:
-                old.unlink(missing_ok=True)
+                old.unlink(missing_ok=True)  # still there if both are names of one file
+            elif target.exists() and not _is_waiting(written[target], target):
+                target.unlink()
+        except OSError:
+            kept.append(f"{old} holds the old {target.name}" if old else f"{target} is new")
+    if kept and isinstance(error, DarknetError):
+        error.hint = "; ".join(filter(None, (error.hint, *kept)))
+    elif kept:
+        raise DarknetError(f"not all is as it was: {'; '.join(kept)}") from error
+
+
+def _is_waiting(beside: Path, target: Path) -> bool:
+    """Tell whether a file is still to be renamed to its target."""
+    return beside.exists() and not is_same_file(beside, target)
 
 
 def _second_name(target: Path) -> Path | None:
     """Give an existing file a second name, under which it outlives being replaced."""
     if not target.is_file():
         return None
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    os.close(handle)
-    second = Path(name)
+    second = _name_beside(target, "old")
     try:
         second.unlink()
         os.link(target, second)
-    except OSError:  # a file system where a file has one name only
+    except (OSError, AttributeError):  # as in `_rename`
         try:
             shutil.copy2(target, second)
         except BaseException:
             second.unlink(missing_ok=True)
             raise
     return second
+
+
+def rename_file(name: Name, target: Name) -> None:
+    """Give a file another name, over what has it, so that this outlives a power cut.
+
+    Raises
+    ------
+    DarknetError
+        It cannot be renamed.
+    """
+    with _named(Path(target)):
+        os.replace(name, target)
+        _flush_folder(Path(target).parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Let the names in a folder outlive a power cut, in the order in which they were given."""
+    with contextlib.suppress(OSError):  # a system or file system that cannot open a folder
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _umask() -> int:

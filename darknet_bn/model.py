@@ -250,7 +250,7 @@ def save(
 
     files: dict[Path, Writer] = {Path(weights): write}
     if cfg is not None:
-        files = {Path(cfg): lambda stream: stream.write(model.cfg.to_bytes())} | files
+        files[Path(cfg)] = lambda stream: stream.write(model.cfg.to_bytes())
     write_files(files, check, force=force)
 
 

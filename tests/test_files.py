@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
 from builders import cfg_text, random_model, weights_bytes
+from crashes import dies
 
 import darknet_bn as dn
 from darknet_bn.files import Writer, write_files
@@ -194,6 +198,180 @@ class TestFailures:
         monkeypatch.setattr("os.link", refuse)
         monkeypatch.setattr("shutil.copy2", full_disk)
         self.check(tmp_path, before, {"a": writer(b"3"), "b": writer(b"4")}, match="No space")
+
+
+class TestDeath:
+    """A program that is killed, before any of its calls, leaves no set of old and new."""
+
+    OLD, NEW = (
+        {"net.weights": b"old w", "net.cfg": b"old c"},
+        {"net.weights": b"w", "net.cfg": b"c"},
+    )
+
+    @pytest.mark.parametrize("before", [{}, {"net.weights": b"old w"}, OLD])
+    def test_a_pair_is_whole_or_has_no_cfg(self, tmp_path: Path, before: dict[str, bytes]) -> None:
+        found = []
+        for last in range(1, 100):
+            folder = tmp_path / str(last)
+            folder.mkdir()
+            for name, data in before.items():
+                (folder / name).write_bytes(data)
+
+            def save(folder: Path = folder) -> None:
+                write_files(
+                    {folder / name: writer(self.NEW[name]) for name in self.NEW}, force=True
+                )
+
+            if not dies(save, last):
+                break
+            left = {name: data for name, data in content(folder).items() if name[0] != "."}
+            found.append(left)
+            assert "net.cfg" not in left or left in (before, self.NEW)
+            if "net.cfg" in before and "net.cfg" not in left:  # the text is not lost
+                (kept,) = folder.glob(".net.cfg.old.*")
+                assert kept.read_bytes() == b"old c"
+        assert before in found
+        assert self.NEW in found
+        assert content(folder) == self.NEW
+
+    def test_contents_reach_the_disk_before_names_do(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As a power cut would have it: what a name leads to is there before the name is."""
+        calls: list[str] = []
+        opened: dict[int, str] = {}
+
+        def note(call: str, name: Callable[..., str]) -> None:
+            real = getattr(os, call)
+
+            def noting(*args: Any, **options: Any) -> Any:
+                result = real(*args, **options)
+                if call == "open":
+                    opened[result] = os.path.basename(args[0])
+                else:
+                    calls.append(f"{call} {name(*args)}")
+                return result
+
+            monkeypatch.setattr(os, call, noting)
+
+        def kind(name: object) -> str:
+            base = os.path.basename(os.fspath(name))  # type: ignore[call-overload]
+            return re.sub(r"^\.(.*?)\.(new|old)\..*", r"\2 \1", base)
+
+        def flushed(handle: int) -> str:
+            name = os.readlink(f"/proc/self/fd/{handle}")
+            assert os.path.isdir(name) or os.stat(name).st_size  # nothing is left in a buffer
+            return "folder" if os.path.isdir(name) else kind(name)
+
+        note("fsync", flushed)
+        note("replace", lambda a, b: f"{kind(a)} to {kind(b)}")
+        note("unlink", lambda a, **_: kind(a))
+        note("link", lambda a, b, **_: f"{kind(a)} as {kind(b)}")
+        for name, data in self.OLD.items():
+            (tmp_path / name).write_bytes(data)
+        write_files({tmp_path / name: writer(self.NEW[name]) for name in self.NEW}, force=True)
+        assert calls == [
+            "fsync new net.weights",
+            "fsync new net.cfg",
+            "unlink old net.weights",  # the name alone, to be a second one of what is there
+            "link net.weights as old net.weights",
+            "unlink old net.cfg",
+            "link net.cfg as old net.cfg",
+            "unlink net.cfg",
+            "fsync folder",
+            "replace new net.weights to net.weights",
+            "fsync folder",
+            "replace new net.cfg to net.cfg",
+            "fsync folder",
+            "unlink old net.weights",
+            "unlink old net.cfg",
+        ]
+
+
+class TestTargets:
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without FIFOs")
+    def test_what_is_no_regular_file_stays(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "a")
+        (tmp_path / "link").symlink_to("a")
+        for name in ("a", "link", "/dev/null"):
+            with pytest.raises(dn.DarknetError, match="no regular file, and is never replaced"):
+                write_files({tmp_path / name: writer(b"1")}, force=True)
+        assert stat.S_ISFIFO((tmp_path / "a").stat().st_mode)
+
+    def test_a_file_that_appears_meanwhile_is_not_replaced(self, tmp_path: Path) -> None:
+        def slow(stream: BinaryIO) -> None:
+            stream.write(b"1")
+            (tmp_path / "a").write_bytes(b"another program's")
+
+        with pytest.raises(dn.DarknetError, match="a: the file already exists"):
+            write_files({tmp_path / "a": slow}, force=False)
+        assert content(tmp_path) == {"a": b"another program's"}
+
+    def test_nor_on_a_file_system_without_second_names(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delattr("os.link")
+        write_files({tmp_path / "b": writer(b"1")}, force=False)
+        (tmp_path / "sub").mkdir()
+        self.test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path / "sub")
+
+    def test_a_name_as_long_as_the_system_allows(self, tmp_path: Path) -> None:
+        name = "\N{GREEK SMALL LETTER MU}" * 125 + ".cfg"  # 254 bytes
+        write_files({tmp_path / name: writer(b"1"), tmp_path / "b": writer(b"2")}, force=False)
+        write_files({tmp_path / name: writer(b"3"), tmp_path / "b": writer(b"4")}, force=True)
+        assert content(tmp_path) == {name: b"3", "b": b"4"}
+
+    def test_the_old_file_is_named_if_it_cannot_be_put_back(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in "ab":
+            (tmp_path / name).write_bytes(f"old {name}".encode())
+        replace, count = os.replace, 0
+
+        def fails(*args: Any) -> None:
+            nonlocal count
+            count += 1
+            if count > 1:
+                raise OSError(errno.EIO, "Input/output error")
+            replace(*args)
+
+        monkeypatch.setattr("os.replace", fails)
+        with pytest.raises(dn.DarknetError, match="b: cannot be written: Input/output") as caught:
+            write_files({tmp_path / "a": writer(b"1"), tmp_path / "b": writer(b"2")}, force=True)
+        kept = {name: data for name, data in content(tmp_path).items() if ".old." in name}
+        assert sorted(kept.values()) == [b"old a", b"old b"]
+        for name, data in kept.items():
+            assert f"{tmp_path / name} holds the {data.decode()}" in str(caught.value)
+
+    def test_a_work_that_is_given_up_twice_leaves_nothing(self, tmp_path: Path) -> None:
+        """The second Ctrl-C comes while the first waits for the thread that writes."""
+        begun, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+        def slow(stream: BinaryIO) -> None:
+            begun.set()
+            go_on.wait(10)
+            stream.write(b"1")
+            ended.set()
+
+        def interrupted() -> None:
+            begun.wait(10)
+            raise KeyboardInterrupt
+
+        real = ThreadPoolExecutor.shutdown
+
+        def impatient(self: ThreadPoolExecutor, wait: bool = True) -> None:
+            real(self, wait=False)
+            raise KeyboardInterrupt
+
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(ThreadPoolExecutor, "shutdown", impatient)
+            write_files({tmp_path / "a": slow}, interrupted, force=False)
+        go_on.set()
+        assert ended.wait(10)
+        for thread in threading.enumerate():
+            if thread.name.startswith("writing"):
+                thread.join(10)
+        assert content(tmp_path) == {}
 
 
 def fail_at(

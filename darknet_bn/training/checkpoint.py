@@ -1,6 +1,6 @@
 """Checkpoints: the weights as Darknet names and writes them, and beside them what is to go on with.
 
-Beside ``net.weights`` lies ``net.weights.state``, an ``.npz``:
+Beside ``net.weights`` lies ``net.weights.state``, an ``.npz`` that names its weights by their hash:
 
 ======================= ====================================================================
 member                  meaning
@@ -10,6 +10,9 @@ updates/LAYER/NAME      what momentum has left of the updates of an array of par
 squares/LAYER/M.NAME    with Adam, its moments: M is m or v
 memory/LAYER/NAME       what a recurrent layer remembers
 ======================= ====================================================================
+
+Where both are replaced, the new state is there first, as ``net.weights.state.next``; then the new
+weights; then it gets its name.  So each file of weights has its state, whenever the program dies.
 """
 
 from __future__ import annotations
@@ -19,16 +22,18 @@ import json
 import math
 import os
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from os.path import isfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.errors import DarknetError, TrainingError, Where
-from darknet_bn.files import require_suffix, write_files
+from darknet_bn.errors import DarknetError, DarknetWarning, TrainingError, Where
+from darknet_bn.files import rename_file, require_suffix, require_writable, write_files
 from darknet_bn.memory import require_memory
 from darknet_bn.model import WEIGHTS_SUFFIXES, Model
 from darknet_bn.npz import Head, read_npz
@@ -42,6 +47,11 @@ _MOST_TEXT = 1 << 16  # floats of text: far more than there are
 def state_path(weights: str | os.PathLike[str]) -> str:
     """Return where the state lies that belongs to a file of weights."""
     return f"{os.fspath(weights)}.state"
+
+
+def _next_state_path(weights: str | os.PathLike[str]) -> str:
+    """Return where it lies while the weights are being replaced."""
+    return f"{state_path(weights)}.next"
 
 
 def save_checkpoint(
@@ -81,15 +91,18 @@ def save_checkpoint(
     def write_state(stream: BinaryIO) -> None:
         np.savez(stream, **arrays)
 
-    write_files(
-        {
-            Path(weights): lambda stream: write_weights(
-                stream, model.header, model.network, model.params
-            ),
-            Path(state_path(weights)): write_state,
-        },
-        force=force,
-    )
+    def write(stream: BinaryIO) -> None:
+        write_weights(stream, model.header, model.network, model.params)
+
+    place, waiting = state_path(weights), _next_state_path(weights)
+    require_writable([weights, place], force=force)
+    write_files({Path(waiting): write_state}, force=True)  # a leftover of a save that was killed
+    try:
+        write_files({Path(weights): write}, force=force)
+    except BaseException:
+        Path(waiting).unlink(missing_ok=True)
+        raise
+    rename_file(waiting, place)
 
 
 def load_checkpoint(model: Model, weights: str | os.PathLike[str]) -> TrainState | None:
@@ -104,17 +117,37 @@ def load_checkpoint(model: Model, weights: str | os.PathLike[str]) -> TrainState
     Returns
     -------
     state : TrainState or None
-        Training goes on from it as if it had never stopped.  None where there is none, or it
-        belongs to other weights.
+        Training goes on from it as if it had never stopped.  None if there is none, or it belongs
+        to other weights.
 
     Raises
     ------
     DarknetError
         It is damaged, or does not fit the model.
+
+    Warns
+    -----
+    DarknetWarning
+        It belongs to other weights.
     """
-    path = state_path(weights)
-    if not os.path.isfile(path):
-        return None
+    paths = [path for path in (state_path(weights), _next_state_path(weights)) if isfile(path)]
+    mine = fingerprint(model) if paths else ""
+    for path in paths:
+        state = _read_state(model, path, mine)
+        if state is not None:
+            return state
+    if paths:
+        warnings.warn(
+            f"{paths[0]}: this is the state of other weights than {os.fspath(weights)}; training "
+            "goes on without the momentum of earlier updates",
+            DarknetWarning,
+            stacklevel=2,
+        )
+    return None
+
+
+def _read_state(model: Model, path: str, weights: str) -> TrainState | None:
+    """Read a state; None if it belongs to weights with another fingerprint."""
     texts: list[Head] = []
 
     def wants(name: str, head: Head) -> bool:
@@ -126,7 +159,7 @@ def load_checkpoint(model: Model, weights: str | os.PathLike[str]) -> TrainState
 
     arrays = dict(read_npz(path, wants))
     about = _about(arrays.pop("about", None), path)
-    if about["weights"] != fingerprint(model):
+    if about["weights"] != weights:
         return None
     kinds: dict[str, list[dict[str, F32]]] = {
         kind: [{} for _ in model.network.nodes] for kind in ("updates", "squares", "memory")

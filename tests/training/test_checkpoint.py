@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from crashes import dies
 from train_builders import small_model
 
 import darknet_bn as dn
-from darknet_bn.training.checkpoint import due, final, state_path, stopped
+from darknet_bn.training.checkpoint import due, final, fingerprint, state_path, stopped
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,32 @@ def test_a_state_of_other_weights_does_not_count(tmp_path: Path) -> None:
     state = Path(state_path(path)).read_bytes()
     dn.save_checkpoint(dn.train_state(other), path, force=True)
     Path(state_path(path)).write_bytes(state)
-    assert dn.load_checkpoint(dn.load(one.cfg.to_bytes(), path), path) is None
+    with pytest.warns(dn.DarknetWarning, match=r"net.weights.state: this is the state of other"):
+        assert dn.load_checkpoint(dn.load(one.cfg.to_bytes(), path), path) is None
+
+
+def test_a_save_that_dies_at_any_point_leaves_weights_with_their_state(tmp_path: Path) -> None:
+    """Every call that names, renames or removes a file is the last once."""
+    old, new = (dn.train_state(small_model(seed=seed)) for seed in (1, 2))
+    states = {fingerprint(each.model): each.seed for each in (old, new)}
+    died = 0
+    for last in range(1, 100):
+        folder = tmp_path / str(last)
+        folder.mkdir()
+        path = folder / "net.backup"
+        dn.save_checkpoint(old, path)
+        if not dies(lambda path=path: dn.save_checkpoint(new, path, force=True), last):
+            break
+        died += 1
+        model = dn.load(old.model.cfg.to_bytes(), path)
+        assert fingerprint(model) in states
+        assert dn.load_checkpoint(model, path) is not None
+        dn.save_checkpoint(new, path, force=True)  # what was left behind is in no one's way
+        assert sorted(each.name for each in folder.iterdir() if each.name[0] != ".") == [
+            "net.backup",
+            "net.backup.state",
+        ]
+    assert died >= 6
 
 
 def test_without_a_state_there_is_none(tmp_path: Path) -> None:
