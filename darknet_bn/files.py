@@ -214,7 +214,7 @@ def write_files(
     finally:
         given_up.set()
         for leftover in written.values():
-            leftover.unlink(missing_ok=True)
+            _remove(leftover)
 
 
 @contextlib.contextmanager
@@ -239,7 +239,7 @@ def _write_beside(target: Path, write: Writer) -> Path:
         with contextlib.suppress(OSError):  # mkstemp keeps others out; a new file would not
             beside.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
     except BaseException:
-        beside.unlink(missing_ok=True)
+        _remove(beside)
         raise
     return beside
 
@@ -273,7 +273,13 @@ def _rename_all(written: Mapping[Path, Path], *, force: bool) -> None:
         raise
     for old in before.values():
         if old is not None:
-            old.unlink(missing_ok=True)
+            _remove(old)
+
+
+def _remove(beside: Path) -> None:
+    """Remove what is needed no more; if that fails, the files that count are as they must be."""
+    with contextlib.suppress(OSError):
+        beside.unlink(missing_ok=True)
 
 
 def _rename(beside: Path, target: Path, *, force: bool) -> None:
@@ -328,7 +334,7 @@ def _second_name(target: Path) -> Path | None:
         try:
             shutil.copy2(target, second)
         except BaseException:
-            second.unlink(missing_ok=True)
+            _remove(second)
             raise
     return second
 
