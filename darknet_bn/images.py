@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ImageError, ShapeError, Where
+from darknet_bn.extras import load_extra
 from darknet_bn.files import write_files
 from darknet_bn.kernels.image import (
     as_picture,
@@ -174,13 +175,14 @@ def require_pillow(where: Where | None = None) -> types.ModuleType:
     ImageError
         Pillow is absent; the message tells how to install it.
     """
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImageError(
-            "Pillow is needed for pictures", where=where, hint="pip install 'darknet-bn[image]'"
-        ) from error
-    return Image
+    image: types.ModuleType = load_extra(
+        "PIL.Image",
+        "Pillow is needed for pictures",
+        hint="pip install 'darknet-bn[image]'",
+        error=ImageError,
+        where=where,
+    )
+    return image
 
 
 def _decode(stream: BinaryIO, channels: int, where: Where) -> F32:

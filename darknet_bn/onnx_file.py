@@ -17,6 +17,7 @@ import numpy as np
 from darknet_bn.errors import ExportError
 from darknet_bn.export_graph import INPUT, ExportGraph, Tensor
 from darknet_bn.export_heads import Dims
+from darknet_bn.extras import load_extra
 from darknet_bn.files import Writer
 from darknet_bn.graph import FLOAT, HALF, Constant, Op
 from darknet_bn.version import __version__
@@ -173,13 +174,12 @@ def package() -> Any:
     ExportError
         It is not installed.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise ExportError(
-            "the package onnx is not installed", hint="pip install 'darknet-bn[onnx]'"
-        ) from error
-    return onnx
+    return load_extra(
+        "onnx",
+        "the package onnx is not installed",
+        hint="pip install 'darknet-bn[onnx]'",
+        error=ExportError,
+    )
 
 
 def _as_stored(array: Constant) -> Constant:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import DarknetError
+from darknet_bn.extras import load_extra
 
 ENGINES = ("onnxruntime", "openvino", "opencv")
 _PACKAGES = {"opencv": "opencv-python-headless"}
@@ -92,10 +93,7 @@ def import_package(name: str, engine: str) -> Any:
     DarknetError
         It is not installed; the message has the line that does it.
     """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        package = _PACKAGES.get(engine, engine)
-        raise DarknetError(
-            f"the package {package} is not installed", hint=f"pip install {package}"
-        ) from error
+    package = _PACKAGES.get(engine, engine)
+    return load_extra(
+        name, f"the package {package} is not installed", hint=f"pip install {package}"
+    )
