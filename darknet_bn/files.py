@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
-import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from darknet_bn.errors import CfgError, DarknetError, Where
 
-_MOST_NAME = 100  # bytes of a name that go into that of a file beside it; systems end at 255
+_MOST_NAME = 40  # letters of a name that go into that of a file beside it: below 255 bytes
 _MOST_BYTES = 4 << 20  # the largest file that a published cfg names, a tree, has 190 kB
 
 Name = str | os.PathLike[str]
@@ -189,18 +190,17 @@ def write_files(
         under which name the old file is kept.
     """
     require_writable(writers, force=force, inputs=inputs)
-    written: dict[Path, Path] = {}
+    moves: list[_Move] = []  # each is here before its files are, so that none is left behind
     given_up = threading.Event()
 
     def write_all() -> None:
         for name, write in writers.items():
-            target = Path(os.path.realpath(name))  # a link goes on to lead to the file
+            moves.append(move := _move(name))  # a link goes on to lead to the file
             with _named(name):
-                beside = _write_beside(target, write)
-                if given_up.is_set():  # nobody waits any more who would remove it
-                    beside.unlink()
-                    return
-                written[target] = beside
+                _write(move, write)
+            if given_up.is_set():  # nobody waits any more who would remove it
+                _remove(move.beside)
+                return
 
     try:
         if check is None:
@@ -210,11 +210,28 @@ def write_files(
                 writing = pool.submit(write_all)
                 check()
                 writing.result()
-        _rename_all(written, force=force)
+        _rename_all(moves, force=force)
     finally:
         given_up.set()
-        for leftover in written.values():
-            _remove(leftover)
+        for move in moves:
+            _remove(move.beside)
+
+
+@dataclass(frozen=True)
+class _Move:
+    """A file on its way: its target, the name it has until then, and one for what was there."""
+
+    target: Path
+    beside: Path
+    old: Path
+    replaces: bool
+
+
+def _move(name: Path) -> _Move:
+    target = Path(os.path.realpath(name))
+    start, token = target.name[:_MOST_NAME], secrets.token_hex(4)
+    beside, old = (target.with_name(f".{start}.{what}.{token}") for what in ("new", "old"))
+    return _Move(target, beside, old, target.exists())
 
 
 @contextlib.contextmanager
@@ -229,51 +246,38 @@ def _named(target: Path) -> Iterator[None]:
         raise DarknetError(reason, where=Where(file=str(target))) from error
 
 
-def _write_beside(target: Path, write: Writer) -> Path:
-    beside = _name_beside(target, "new")
-    try:
-        with beside.open("wb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        with contextlib.suppress(OSError):  # mkstemp keeps others out; a new file would not
-            beside.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
-    except BaseException:
-        _remove(beside)
-        raise
-    return beside
+def _write(move: _Move, write: Writer) -> None:
+    with move.beside.open("xb") as stream:
+        write(stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    if move.replaces:
+        with contextlib.suppress(OSError):
+            move.beside.chmod(move.target.stat().st_mode & 0o777)
 
 
-def _name_beside(target: Path, what: str) -> Path:
-    """Make an empty file in the folder of another, with that one's name in its own."""
-    name = os.fsencode(target.name)[:_MOST_NAME].decode("utf-8", "ignore")
-    handle, beside = tempfile.mkstemp(prefix=f".{name}.{what}.", dir=target.parent)
-    os.close(handle)
-    return Path(beside)
-
-
-def _rename_all(written: Mapping[Path, Path], *, force: bool) -> None:
+def _rename_all(moves: Sequence[_Move], *, force: bool) -> None:
     """Rename every file to its target; on a failure put back what was there before."""
-    before: dict[Path, Path | None] = {}
-    *_, key = written
+    *_, key = moves
+    together = len(moves) > 1
     try:
-        for target in written:
-            with _named(target):
-                before[target] = _second_name(target) if len(written) > 1 else None
-        if before[key] is not None:
-            with _named(key):
-                key.unlink()
-                _flush_folder(key.parent)
-        for target, beside in written.items():
-            with _named(target):
-                _rename(beside, target, force=force)
-                _flush_folder(target.parent)
+        for move in moves:
+            if move.replaces and together:
+                with _named(move.target):
+                    _second_name(move)
+        if key.replaces and together:
+            with _named(key.target):
+                key.target.unlink()
+                _flush_folder(key.target.parent)
+        for move in moves:
+            with _named(move.target):
+                _rename(move, force=force)
+                _flush_folder(move.target.parent)
     except BaseException as error:
-        _put_back(written, before, error)
+        _put_back(moves, error)
         raise
-    for old in before.values():
-        if old is not None:
-            _remove(old)
+    for move in moves:
+        _remove(move.old)
 
 
 def _remove(beside: Path) -> None:
@@ -282,61 +286,55 @@ def _remove(beside: Path) -> None:
         beside.unlink(missing_ok=True)
 
 
-def _rename(beside: Path, target: Path, *, force: bool) -> None:
+def _rename(move: _Move, *, force: bool) -> None:
     """Rename a file; unless forced, not over another that has appeared in the meantime."""
     if force:
-        beside.replace(target)
+        move.beside.replace(move.target)
         return
     try:
-        os.link(beside, target)
+        os.link(move.beside, move.target)
     except FileExistsError:
         raise
     except (OSError, AttributeError):  # a file system, or a system, where a file has one name only
-        if os.path.lexists(target):
+        if os.path.lexists(move.target):
             raise FileExistsError from None
-        beside.replace(target)
+        move.beside.replace(move.target)
 
 
-def _put_back(
-    written: Mapping[Path, Path], before: Mapping[Path, Path | None], error: BaseException
-) -> None:
+def _put_back(moves: Sequence[_Move], error: BaseException) -> None:
     """Undo what `_rename_all` did; say under which name an old file is kept if that fails too."""
     kept = []
-    for target, old in before.items():
+    for move in moves:
         try:
-            if old is not None:
-                old.replace(target)
-                old.unlink(missing_ok=True)  # still there if both are names of one file
-            elif target.exists() and not _is_waiting(written[target], target):
-                target.unlink()
+            if move.old.exists():
+                move.old.replace(move.target)
+                move.old.unlink(missing_ok=True)  # still there if both are names of one file
+            elif not move.replaces and move.target.exists() and not _waits(move):
+                move.target.unlink()
         except OSError:
-            kept.append(f"{old} holds the old {target.name}" if old else f"{target} is new")
+            name = move.target.name
+            kept.append(f"{move.old} holds the old {name}" if move.replaces else f"{name} is new")
     if kept and isinstance(error, DarknetError):
         error.hint = "; ".join(filter(None, (error.hint, *kept)))
     elif kept:
         raise DarknetError(f"not all is as it was: {'; '.join(kept)}") from error
 
 
-def _is_waiting(beside: Path, target: Path) -> bool:
-    """Tell whether a file is still to be renamed to its target."""
-    return beside.exists() and not is_same_file(beside, target)
+def _waits(move: _Move) -> bool:
+    """Tell whether a file is still to be renamed to its target, where another one may be."""
+    return move.beside.exists() and not is_same_file(move.beside, move.target)
 
 
-def _second_name(target: Path) -> Path | None:
+def _second_name(move: _Move) -> None:
     """Give an existing file a second name, under which it outlives being replaced."""
-    if not target.is_file():
-        return None
-    second = _name_beside(target, "old")
     try:
-        second.unlink()
-        os.link(target, second)
+        os.link(move.target, move.old)
     except (OSError, AttributeError):  # as in `_rename`
         try:
-            shutil.copy2(target, second)
+            shutil.copy2(move.target, move.old)
         except BaseException:
-            _remove(second)
+            _remove(move.old)  # it may be half of it
             raise
-    return second
 
 
 def rename_file(name: Name, target: Name) -> None:
@@ -360,9 +358,3 @@ def _flush_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

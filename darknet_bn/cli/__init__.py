@@ -26,6 +26,7 @@ from darknet_bn.cli import (
     output,
     record,
     run,
+    signals,
     train,
     verify,
 )
@@ -61,7 +62,7 @@ class Main(click.Group):
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, False, **extra)
         output.escape_what_cannot_be_encoded()
-        with output.short_warnings():
+        with output.short_warnings(), signals.terminated_as_interrupted():
             code = self._run(args, prog_name, complete_var, **extra)
         output.close_if_broken()
         sys.exit(code)
@@ -81,8 +82,8 @@ class Main(click.Group):
                 path = error.ctx.command_path
                 click.echo(f"{error.ctx.get_usage()}; {path} -h tells more", err=True)
             return 2
-        except click.Abort:  # click's name for an interrupt by the keyboard
-            return 130
+        except click.Abort as error:  # click's name for an interrupt
+            return signals.exit_code(error)
         except DarknetError as error:
             output.error(str(error))
         except MemoryError as error:

@@ -1,0 +1,100 @@
+"""SIGTERM ends a command as Ctrl-C does, and its exit code says which it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from darknet_bn.cli import main
+from darknet_bn.cli.signals import Terminated, exit_code, terminated_as_interrupted
+
+# A command that writes, and is hit while it does; what is raised in it must remove what it began.
+HIT = """
+import os, signal, sys
+import darknet_bn.model as model
+from darknet_bn.cli import main
+
+real, number = model.write_weights, getattr(signal, sys.argv.pop(1))
+
+def hit(stream, *rest):
+    stream.write(b"half")
+    os.kill(os.getpid(), number)
+    real(stream, *rest)
+
+model.write_weights = hit
+main()
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_command_that_writes_leaves_nothing(
+    name: str, code: int, tiny: Path, tmp_path: Path
+) -> None:
+    before = sorted(os.listdir(tmp_path))
+    words = [name, "convert", f"{tiny}.pt", "out.weights"]
+    made = CliRunner().invoke(main, ["convert", str(tiny), f"{tiny}.pt"])
+    assert made.exit_code == 0
+    done = subprocess.run(
+        [sys.executable, "-c", HIT, *words], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (code, "", "")
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_the_handler_is_there_within_only() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        with pytest.raises(Terminated), terminated_as_interrupted():
+            signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with terminated_as_interrupted():
+            signal.raise_signal(signal.SIGTERM)  # ignored, as whoever started it wants
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_second_signal_does_not_cut_what_the_first_leads_to() -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    cleaned = False
+    try:
+        with pytest.raises(Terminated), terminated_as_interrupted():
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            finally:
+                signal.raise_signal(signal.SIGTERM)
+                cleaned = True
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert cleaned
+
+
+def test_systems_and_threads_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[bool] = []
+
+    def within() -> None:
+        with terminated_as_interrupted():
+            done.append(True)
+
+    thread = threading.Thread(target=within)
+    thread.start()
+    thread.join()
+    monkeypatch.delattr(signal, "SIGTERM")
+    within()
+    assert done == [True, True]
+
+
+def test_the_exit_code_is_that_of_the_cause() -> None:
+    aborted = click.Abort()
+    aborted.__cause__ = Terminated()
+    assert exit_code(aborted) == 143
+    assert exit_code(click.Abort()) == 130
