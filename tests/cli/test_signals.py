@@ -49,33 +49,48 @@ def test_a_command_that_writes_leaves_nothing(
     assert sorted(os.listdir(tmp_path)) == before
 
 
-def test_the_handler_is_there_within_only() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        with pytest.raises(Terminated), terminated_as_interrupted():
+# These run in a process of their own: a signal's frame may find no room on the stack that pytest
+# has set up, once an engine was loaded in another test.
+PROGRAMS = {
+    "the handler is there within only": """
+try:
+    with terminated_as_interrupted():
+        signal.raise_signal(signal.SIGTERM)
+except Terminated:
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+else:
+    raise SystemExit("nothing was raised")
+""",
+    "what is ignored on purpose stays ignored": """
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+with terminated_as_interrupted():
+    signal.raise_signal(signal.SIGTERM)
+""",
+    "a second signal does not cut what the first leads to": """
+cleaned = False
+try:
+    with terminated_as_interrupted():
+        try:
             signal.raise_signal(signal.SIGTERM)
-        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        with terminated_as_interrupted():
-            signal.raise_signal(signal.SIGTERM)  # ignored, as whoever started it wants
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+            cleaned = True
+except Terminated:
+    pass
+assert cleaned
+""",
+}
 
 
-def test_a_second_signal_does_not_cut_what_the_first_leads_to() -> None:
-    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    cleaned = False
-    try:
-        with pytest.raises(Terminated), terminated_as_interrupted():
-            try:
-                signal.raise_signal(signal.SIGTERM)
-            finally:
-                signal.raise_signal(signal.SIGTERM)
-                cleaned = True
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert cleaned
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_handling(name: str) -> None:
+    start = (
+        "import signal\nfrom darknet_bn.cli.signals import Terminated, terminated_as_interrupted\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", start + PROGRAMS[name]], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_systems_and_threads_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
