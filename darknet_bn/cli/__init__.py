@@ -85,6 +85,7 @@ class Main(click.Group):
             return 130
         except DarknetError as error:
             output.error(str(error))
+            output.problems(error.problems)
         except MemoryError as error:
             output.error(f"there is not enough memory: {error}" if str(error) else "out of memory")
         except OSError as error:

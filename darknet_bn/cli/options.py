@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import click
 
 import darknet_bn as dn
 from darknet_bn.cli import output, pictures
+from darknet_bn.data.base import many
 from darknet_bn.files import require_writable
 from darknet_bn.names import Data, fit_names
 from darknet_bn.run import Layers
@@ -273,10 +275,9 @@ class ClassNames:
         """Return a name for each class; warn where there are not as many as the files say."""
         file = self.file or (self.data.names if self.data is not None else None)
         if self.data is not None and self.data.classes not in (None, classes):
-            output.warning(
-                f"{self.data.file}: classes: the network has {classes} classes, not "
-                f"{self.data.classes}"
-            )
+            place = dn.Where(file=self.data.file, key="classes")
+            text = f"{place}: the network has {many(classes, 'class')}, not {self.data.classes}"
+            warnings.warn(text, dn.DarknetWarning, stacklevel=2)
         return fit_names(None if file is None else dn.load_names(file), classes, file=file)
 
 

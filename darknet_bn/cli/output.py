@@ -19,6 +19,8 @@ import click
 import darknet_bn as dn
 from darknet_bn.prepare import Fit
 
+_MOST_PROBLEMS = 20  # lines under an error or a warning
+
 
 def text(line: str) -> None:
     """Print a result."""
@@ -56,6 +58,61 @@ def error(message: str) -> None:
 def warning(message: str) -> None:
     """Say in one line on stderr what is odd."""
     click.echo(f"warning: {printable(message)}", err=True)
+
+
+def problems(found: Sequence[dn.DarknetError]) -> None:
+    """Name on stderr, one a line, the places after the first, which stands in the line above."""
+    for each in found[1:_MOST_PROBLEMS]:
+        aside(f"  {printable(str(each))}")
+    if len(found) > _MOST_PROBLEMS:
+        aside(f"  and {len(found) - _MOST_PROBLEMS} more; --json names all")
+
+
+def problems_for_json(found: Iterable[dn.DarknetError]) -> list[dict[str, Any]]:
+    """Return what is wrong at several places, one object each."""
+    return [
+        {"file": each.where.file, "line": each.where.line, "message": each.problem}
+        | {"expected": each.expected, "found": each.found}
+        for each in found
+    ]
+
+
+def about_labels(dataset: dn.Dataset) -> dict[str, Any]:
+    """Return what the JSON of a command tells about label files."""
+    return {
+        "bad_labels": problems_for_json(dataset.left_out),
+        "without_labels": list(dataset.without_labels),
+    }
+
+
+def took(seconds: float, count: int, what: str) -> None:
+    """Say on stderr how long some work took, and if it had several pieces, how long each.
+
+    Parameters
+    ----------
+    seconds : float
+        For all pieces.
+    count : int
+        How many there were.
+    what : str
+        What a piece is called, in the singular.
+    """
+    line = f"took: {_duration(seconds)}"
+    if count > 1:
+        line += f", {_duration(seconds / count)} {'an' if what[0] in 'aeiou' else 'a'} {what}"
+    aside(line)
+
+
+def _duration(seconds: float) -> str:
+    """Return a time in words, with three digits or so."""
+    if seconds < 1:
+        return f"{1000 * seconds:#.2g} ms" if seconds < 0.0095 else f"{1000 * seconds:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds) // 60
+    if minutes < 60:
+        return f"{minutes} min {round(seconds) % 60} s"
+    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def can_prove() -> bool:
@@ -113,10 +170,16 @@ def about(model: dn.Model, cfg: str, weights: str | None) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def short_warnings() -> Iterator[None]:
-    """Within, show every warning in one line, without the place in the code."""
+    """Within, show every warning once and in one line, without the place in the code."""
+    said: set[str] = set()
 
     def show(message: Warning | str, *args: object, **extra: object) -> None:
+        if str(message) in said:
+            return
+        said.add(str(message))
         warning(str(message))
+        if isinstance(message, dn.DataWarning):
+            problems(message.problems)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", dn.DarknetWarning)
