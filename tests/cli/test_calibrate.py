@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from labelled import NAMES, box_set
 from pictures import PREPROCESS
 
 import darknet_bn as dn
+from darknet_bn.cli import main
 
-from .conftest import Cli, as_classifier
+from .conftest import TINY, Cli, as_classifier
 
 STATISTICS = ("rolling_mean", "rolling_variance")
 
@@ -89,6 +93,8 @@ def test_json(cli: Cli, tiny: Path, tmp_path: Path) -> None:
     out = tmp_path / "new.weights"
     answer = cli("calibrate", tiny, data, "-o", out, "--json", "--batch", 2, "--method", "one-pass")
     facts = answer.json
+    assert answer.err == ""
+    assert facts["seconds"] > 0
     assert (facts["method"], facts["images"], facts["batch"], facts["work"]) == (
         "one-pass",
         3,
@@ -184,6 +190,20 @@ def test_what_keeps_its_statistics_is_told(cli: Cli, tiny: Path, tmp_path: Path)
         (("missing.data",), 1, "missing.data: cannot be read"),
         (("missing.npz",), 1, "missing.npz: "),
         (("missing.png",), 1, "missing.png: "),
+        (("missing",), 1, "missing: there is no such file (expected a picture, a folder, a .data "),
+        (
+            ("coco.json",),
+            1,
+            "error: coco.json: expected a picture, a folder, a .data or an .npz file; "
+            "name the pictures alone, such as 'photos/*.jpg'\n",
+        ),
+        (("list.txt",), 1, "write a .data file with the lines classes=N, train=list.txt"),
+        (
+            ("clip.mp4",),
+            1,
+            "extract frames first: mkdir frames; ffmpeg -i clip.mp4 frames/%05d.jpg",
+        ),
+        (("https://a/b.jpg",), 1, "URLs, cameras and video streams are not supported"),
     ],
 )
 def test_what_cannot_be_used_is_refused(
@@ -193,3 +213,33 @@ def test_what_cannot_be_used_is_refused(
     assert (answer.code, answer.out) == (code, "")
     assert message in answer.err
     assert not (tmp_path / "new.weights").exists()
+
+
+def test_labels_do_not_matter(cli: Cli, tiny: Path, tmp_path: Path) -> None:
+    data = box_set(tmp_path, {})
+    (tmp_path / f"{NAMES[0]}.txt").write_text("no box\n")
+    (tmp_path / f"{NAMES[1]}.txt").unlink()
+    answer = cli("calibrate", tiny, data, "-o", tmp_path / "new")
+    assert (answer.code, answer.err) == (0, "")
+
+
+def test_all_pictures_that_are_missing_are_named(cli: Cli, tiny: Path, tmp_path: Path) -> None:
+    data = box_set(tmp_path, {})
+    for name in NAMES[1:]:
+        (tmp_path / f"{name}.png").unlink()
+    answer = cli("calibrate", tiny, data, "-o", tmp_path / "new")
+    assert (answer.code, answer.out) == (1, "")
+    first, second = answer.err.splitlines()
+    assert first.startswith(f"error: {tmp_path / 'valid.txt'}: 2 of 3 pictures are not there; ")
+    assert second.startswith(f"  {tmp_path / 'valid.txt'}:3: the picture is not there (expected ")
+
+
+def test_how_long_it_took_is_told_to_people(tmp_path: Path) -> None:
+    data = box_set(tmp_path, {})
+    words = [str(word) for word in ("calibrate", TINY, data, "-o", tmp_path / "new")]
+    result = CliRunner().invoke(main, words)
+    assert re.fullmatch(r"took: [\d.]+ m?s, [\d.]+ m?s a picture\n", result.stderr)
+    assert "took:" not in result.stdout
+    result = CliRunner().invoke(main, [*words, "--json", "--force"])
+    assert result.stderr == ""
+    assert json.loads(result.stdout)["seconds"] > 0
