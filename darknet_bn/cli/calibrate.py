@@ -12,7 +12,7 @@ import darknet_bn as dn
 from darknet_bn.arrays import F32
 from darknet_bn.batches import Batches, picture_batches
 from darknet_bn.calibrate import CalibratedLayer, Method
-from darknet_bn.cli import options, output, pictures, progress, tables
+from darknet_bn.cli import models, options, output, pictures, progress, tables
 from darknet_bn.data.lists import load_list
 from darknet_bn.evaluation import own_fit_for_tests
 from darknet_bn.images import require_pillow
@@ -24,7 +24,7 @@ _WORDS = {"layerwise": "layer by layer", "one-pass": "in one pass"}
 
 
 @click.command(short_help="Compute the statistics of batch norm anew from pictures.")
-@options.model_and_data
+@models.model_and_data
 @options.out("Where the weights go: OUT.weights.  The cfg stays as it is.")
 @click.option(
     "--method",
@@ -53,7 +53,7 @@ _WORDS = {"layerwise": "layer by layer", "one-pass": "in one pass"}
 @options.fit("letterbox", "stretch", "crop")
 @options.json
 def calibrate(
-    source: options.Source,
+    source: models.Source,
     data: str,
     out: str,
     force: bool,

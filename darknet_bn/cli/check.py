@@ -7,15 +7,15 @@ from collections.abc import Iterable
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import options, output
+from darknet_bn.cli import models, options, output
 from darknet_bn.summary import Finding
 
 
 @click.command()
-@options.model
+@models.model
 @options.json
 @click.pass_context
-def check(ctx: click.Context, source: options.Source, as_json: bool) -> None:
+def check(ctx: click.Context, source: models.Source, as_json: bool) -> None:
     """Check that the files fit each other, and all values.
 
     Exits with 1 where they do not fit, or where the outputs cannot be right: a value is NaN or

@@ -9,7 +9,7 @@ import click
 
 import darknet_bn as dn
 from darknet_bn.classification import class_layer, classification_lines
-from darknet_bn.cli import options, output, pictures
+from darknet_bn.cli import class_names, models, options, output, pictures
 from darknet_bn.images import require_pillow
 from darknet_bn.prepare import Fit, own_fit, picture_shape
 
@@ -18,8 +18,8 @@ _COLUMNS = ("file", "class", "name", "probability")
 
 
 @click.command()
-@options.model_and_pictures
-@options.class_names
+@models.model_and_pictures
+@class_names.names_and_data
 @click.option(
     "--top",
     type=click.IntRange(min=1),
@@ -30,9 +30,9 @@ _COLUMNS = ("file", "class", "name", "probability")
 @click.pass_context
 def classify(
     ctx: click.Context,
-    source: options.Source,
+    source: models.Source,
     words: Sequence[str],
-    names: options.ClassNames,
+    names: class_names.ClassNames,
     top: int | None,
     fit: Fit | None,
     as_json: bool,

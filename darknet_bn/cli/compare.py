@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import options, output, progress
+from darknet_bn.cli import models, options, output, progress
 from darknet_bn.cli.inputs import read_input
 from darknet_bn.engines.base import ENGINES
 
 
 @click.command()
-@options.model_other_and_input
+@models.model_other_and_input
 @click.option(
     "--with",
     "other",
@@ -26,7 +26,7 @@ from darknet_bn.engines.base import ENGINES
 @click.pass_context
 def compare(
     ctx: click.Context,
-    source: options.Source,
+    source: models.Source,
     other: str,
     other_weights: str | None,
     input_path: str | None,
@@ -74,11 +74,11 @@ def compare(
 
 
 def _other(
-    name: str, weights: str | None, model: dn.Model, source: options.Source
+    name: str, weights: str | None, model: dn.Model, source: models.Source
 ) -> dn.Model | dn.Session:
     if weights is None and name in ENGINES:
         return model.session(name)
     if weights is None and name.endswith(".onnx"):
         return dn.OnnxFile(name, model)
-    found = options.find_files([name] if weights is None else [name, weights])
-    return options.Source(*found, source.dialect, source.partial).load()
+    found = models.find_files([name] if weights is None else [name, weights])
+    return models.Source(*found, source.dialect, source.partial).load()

@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 import darknet_bn as dn
-from darknet_bn.cli import options, output
+from darknet_bn.cli import models, options, output
 from darknet_bn.convert import FORMATS, READERS, SCHEMES, save_pair
 
 _WEIGHTS = ".weights"
@@ -27,8 +27,8 @@ _WEIGHTS = ".weights"
     help="How the arrays are called: as Darknet does, or as a port of it to PyTorch; auto writes "
     "Darknet's names, and recognises those of a file.",
 )
-@options.dialect
-@options.partial
+@models.dialect
+@models.partial
 @click.option("--force", is_flag=True, help="Replace what is there already.")
 @options.json
 def convert(
@@ -81,7 +81,7 @@ def convert(
         proof = _proof(model, weights) if _is_onnx(weights) else None
     else:
         proof = None
-        source = options.Source(*options.find_files(sources), dialect, partial)
+        source = models.Source(*models.find_files(sources), dialect, partial)
         options.require_free(targets, force=force, inputs=source.files)
         model, cfg, weights = source.load(), source.cfg, source.weights
     before = os.path.getsize(weights)

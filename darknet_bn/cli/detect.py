@@ -10,7 +10,7 @@ import click
 import numpy as np
 
 import darknet_bn as dn
-from darknet_bn.cli import options, output, pictures, targets
+from darknet_bn.cli import class_names, models, options, output, pictures, targets
 from darknet_bn.detection import ClassScore, detection_lines, detection_objects, label_lines
 from darknet_bn.detection.boxes import heads_of
 from darknet_bn.files import write_files
@@ -22,8 +22,8 @@ _COLUMNS = ("file", "class", "name", "probability", "left", "top", "width", "hei
 
 
 @click.command()
-@options.model_and_pictures
-@options.class_names
+@models.model_and_pictures
+@class_names.names_and_data
 @options.part("--thresh", "the dialect's, 0.5 or 0.25", "Print what is more probable than this.")
 @options.part("--nms", f"{_NMS}", "How much boxes of a class may overlap; 0 keeps all.")
 @options.fit("letterbox", "stretch")
@@ -47,9 +47,9 @@ _COLUMNS = ("file", "class", "name", "probability", "left", "top", "width", "hei
 @click.pass_context
 def detect(
     ctx: click.Context,
-    source: options.Source,
+    source: models.Source,
     words: Sequence[str],
-    names: options.ClassNames,
+    names: class_names.ClassNames,
     thresh: float | None,
     nms: float | None,
     fit: Fit | None,

@@ -10,7 +10,7 @@ import click
 
 import darknet_bn as dn
 from darknet_bn.classification import class_layer
-from darknet_bn.cli import options, output, progress, tables
+from darknet_bn.cli import class_names, models, options, output, progress, tables
 from darknet_bn.detection.boxes import heads_of
 from darknet_bn.evaluation import own_fit_for_tests
 from darknet_bn.images import require_pillow
@@ -22,7 +22,7 @@ _IOU, _THRESHOLD, _NMS = 0.5, 0.25, 0.45
 
 
 @click.command(short_help="Measure a model on labelled pictures: mAP, or accuracy.")
-@options.model_and_data
+@models.model_and_data
 @click.option(
     "--names",
     "names_file",
@@ -59,7 +59,7 @@ _IOU, _THRESHOLD, _NMS = 0.5, 0.25, 0.45
 @options.fit("letterbox", "stretch", "crop")
 @options.json
 def evaluate(
-    source: options.Source,
+    source: models.Source,
     data: str,
     names_file: str | None,
     top: int | None,
@@ -85,7 +85,7 @@ def evaluate(
         require_pillow()
     model = source.load_for_pictures()
     dataset = dn.load_dataset(data, model, train=False)
-    names = options.ClassNames(names_file, None if is_array else dn.load_data(data))
+    names = class_names.ClassNames(names_file, None if is_array else dn.load_data(data))
     classes = names.fit(_classes(model))
     way = fit or own_fit_for_tests(model)
     with progress.bar("evaluating", -(-len(dataset) // batch)) as step:

@@ -12,7 +12,7 @@ import numpy as np
 
 import darknet_bn as dn
 from darknet_bn.arrays import F32
-from darknet_bn.cli import options, output, pictures
+from darknet_bn.cli import class_names, models, options, output, pictures
 from darknet_bn.cli.tables import aligned
 from darknet_bn.export_heads import FORMS, Form
 from darknet_bn.onnx_export import DEFAULT_OPSET, Exported
@@ -24,7 +24,7 @@ _OTHER_SIZE = 32  # pixels: by what another size is proven that a file of any si
 
 
 @click.command()
-@options.model_and_out
+@models.model_and_out
 @click.option("--force", is_flag=True, help="Replace what is there already.")
 @click.option("--opset", type=int, default=DEFAULT_OPSET, show_default=True, help="Of ONNX.")
 @click.option(
@@ -39,7 +39,7 @@ _OTHER_SIZE = 32  # pixels: by what another size is proven that a file of any si
 @click.option("--batch", metavar="N|any", callback=lambda *a: _batch(a[2]), help="How many images.")
 @click.option("--any-size", is_flag=True, help="Take images of any size that the layers allow.")
 @click.option("--half", is_flag=True, help="Hold weights and compute in float16.")
-@options.class_names
+@class_names.names_and_data
 @options.part("--thresh", "the dialect's, 0.5 or 0.25", "What a score must exceed, with nms.")
 @options.part("--nms", "0.45", "How much boxes of a class may overlap, with nms.")
 @click.option(
@@ -56,7 +56,7 @@ _OTHER_SIZE = 32  # pixels: by what another size is proven that a file of any si
 )
 @options.json
 def export(
-    source: options.Source,
+    source: models.Source,
     out: str,
     force: bool,
     opset: int,
@@ -65,7 +65,7 @@ def export(
     batch: int | Literal["any"] | None,
     any_size: bool,
     half: bool,
-    names: options.ClassNames,
+    names: class_names.ClassNames,
     thresh: float | None,
     nms: float | None,
     paths: tuple[str, ...],
@@ -139,7 +139,7 @@ def _batch(value: str | None) -> int | Literal["any"] | None:
         raise click.BadParameter(f"'{value}' is neither a number nor any") from error
 
 
-def _names(names: options.ClassNames, model: dn.Model) -> tuple[str, ...] | None:
+def _names(names: class_names.ClassNames, model: dn.Model) -> tuple[str, ...] | None:
     if names.file is None and names.data is None:
         return None
     outputs = model.network.outputs
@@ -190,7 +190,7 @@ def _require_proof(proof: Proof, model: dn.Model) -> None:
 
 def _as_json(
     model: dn.Model,
-    source: options.Source,
+    source: models.Source,
     exported: Exported,
     proven: list[Proof],
     written: str | None,

@@ -9,18 +9,18 @@ from collections.abc import Sequence
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import options, output, progress
+from darknet_bn.cli import models, options, output, progress
 from darknet_bn.fold import Agreement
 
 
 @click.command(
     short_help="Fold batch norm into the weights in front of it (also: fuse, denormalize)."
 )
-@options.model
+@models.model
 @options.out("Where the folded pair goes: OUT.cfg and OUT.weights.")
 @options.tolerance(1e-4)
 @options.json
-def fold(source: options.Source, out: str, force: bool, tolerance: float, as_json: bool) -> None:
+def fold(source: models.Source, out: str, force: bool, tolerance: float, as_json: bool) -> None:
     """Fold batch norm into the weights in front of it.
 
     Before anything is written, the model and its folded form run on the same random image; where a

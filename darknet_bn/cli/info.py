@@ -7,15 +7,15 @@ import os
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import options, output
+from darknet_bn.cli import models, options, output
 from darknet_bn.network import build_network, detect_dialect
 from darknet_bn.summary import summary_text
 
 
 @click.command()
-@options.model
+@models.model
 @options.json
-def info(source: options.Source, as_json: bool) -> None:
+def info(source: models.Source, as_json: bool) -> None:
     """Print the table of layers, and what the header says.
 
     The columns are those that Darknet prints when it loads a net, and the parameters of every
@@ -43,7 +43,7 @@ def info(source: options.Source, as_json: bool) -> None:
     output.text(output.dialect(model))
 
 
-def _without_weights(source: options.Source) -> dn.Model:
+def _without_weights(source: models.Source) -> dn.Model:
     """Read what the cfg alone tells; to draw initial parameters would take long for a large net."""
     cfg = dn.load_cfg(source.cfg)
     if source.dialect == "auto":

@@ -7,12 +7,12 @@ import os
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import inputs, options, output, progress
+from darknet_bn.cli import inputs, models, options, output, progress
 from darknet_bn.run import Layers, layer_numbers
 
 
 @click.command()
-@options.model
+@models.model
 @options.out("The fixture to write: OUT.npz.")
 @click.option(
     "--input",
@@ -24,7 +24,7 @@ from darknet_bn.run import Layers, layer_numbers
 @options.seed
 @options.json
 def record(
-    source: options.Source,
+    source: models.Source,
     out: str,
     force: bool,
     input_path: str | None,

@@ -9,7 +9,7 @@ import numpy as np
 
 import darknet_bn as dn
 from darknet_bn.arrays import F32
-from darknet_bn.cli import inputs, options, output, progress
+from darknet_bn.cli import inputs, models, options, output, progress
 from darknet_bn.fixture import save_fixture
 from darknet_bn.run import Layers
 from darknet_bn.verify import provenance
@@ -31,13 +31,13 @@ class _Output:
 
 
 @click.command()
-@options.model_and_input
+@models.model_and_input
 @options.out("Write input and outputs to OUT.npz, in the form of a fixture.", required=False)
 @options.layers("outputs")
 @options.seed
 @options.json
 def run(
-    source: options.Source,
+    source: models.Source,
     input_path: str | None,
     out: str | None,
     force: bool,

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import options, output
+from darknet_bn.cli import models, options, output
 from darknet_bn.files import write_files
 from darknet_bn.layers.head import Head
 from darknet_bn.training.chart import loss_chart
@@ -39,8 +39,8 @@ _PERIOD = 0.2  # seconds between two lines of progress
     help="Of all that is random: first weights, order and changes of pictures, dropout.",
 )
 @click.option("--clear", is_flag=True, help="Begin to count anew with the weights given.")
-@options.dialect
-@options.partial
+@models.dialect
+@models.partial
 @click.option(
     "-o",
     "--output",
@@ -79,7 +79,7 @@ def train(
     if weights is None:
         model = dn.load(cfg, None, dialect=dialect, seed=seed)
     else:
-        model = options.Source(cfg, weights, True, dialect, partial).load(seed)
+        model = models.Source(cfg, weights, True, dialect, partial).load(seed)
     model = model if batch is None else model.with_batch(batch)
     state = _begin(model, weights, seed, clear=clear)
     examples = dn.load_dataset(data, state.model, train=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import options, output, progress
+from darknet_bn.cli import models, options, output, progress
 
 
 @click.command()
-@options.model_and_fixture
+@models.model_and_fixture
 @options.tolerance(1e-5)
 @click.option(
     "--fast",
@@ -20,7 +20,7 @@ from darknet_bn.cli import options, output, progress
 @click.pass_context
 def verify(
     ctx: click.Context,
-    source: options.Source,
+    source: models.Source,
     fixture: str,
     tolerance: float,
     fast: bool,

@@ -1,0 +1,71 @@
+"""The names of classes that a command line gives."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+import darknet_bn as dn
+from darknet_bn.cli import output
+from darknet_bn.cli.options import Command
+from darknet_bn.names import Data, fit_names
+
+
+@dataclass(frozen=True)
+class ClassNames:
+    """Where the names of classes are.
+
+    Attributes
+    ----------
+    file : str or None
+        A ``.names`` file; it counts more than that of ``data``.
+    data : Data or None
+        A ``.data`` file that has been read.
+    """
+
+    file: str | None
+    data: Data | None
+
+    @property
+    def files(self) -> tuple[str | None, ...]:
+        """What the names are read from."""
+        data = self.data
+        if data is None:
+            return (self.file,)
+        return (self.file or data.names, data.file)
+
+    def fit(self, classes: int) -> tuple[str, ...]:
+        """Return a name for each class; warn where there are not as many as the files say."""
+        file = self.file or (self.data.names if self.data is not None else None)
+        if self.data is not None and self.data.classes not in (None, classes):
+            output.warning(
+                f"{self.data.file}: classes: the network has {classes} classes, not "
+                f"{self.data.classes}"
+            )
+        return fit_names(None if file is None else dn.load_names(file), classes, file=file)
+
+
+def names_and_data(command: Command) -> Command:
+    """Hand ``names`` to a command: ``--names`` and ``--data``."""
+
+    @click.option(
+        "--names",
+        "names_file",
+        metavar="FILE",
+        help="The names of the classes, one a line; else they are called class 0 and up.",
+    )
+    @click.option(
+        "--data",
+        "data_file",
+        metavar="FILE",
+        help="A .data file of Darknet, whose names= leads to the names.",
+    )
+    @functools.wraps(command)
+    def wrapped(names_file: str | None, data_file: str | None, **rest: Any) -> Any:
+        data = None if data_file is None else dn.load_data(data_file)
+        return command(names=ClassNames(names_file, data), **rest)
+
+    return wrapped  # type: ignore[return-value]  # click calls it with the two files
