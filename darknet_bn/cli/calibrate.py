@@ -52,6 +52,7 @@ _WORDS = {"layerwise": "layer by layer", "one-pass": "in one pass"}
 )
 @options.fit("letterbox", "stretch", "crop")
 @options.json
+@options.quiet("the layers that keep their statistics")
 def calibrate(
     source: models.Source,
     data: str,
@@ -99,21 +100,21 @@ def calibrate(
             | {"written": {"weights": target}}
         )
         return
-    output.text(output.dialect(model))
+    output.note(output.dialect(model))
     if not _is_array(data):
-        output.text(output.fit(model, way, given=fit is not None))
+        output.note(output.fit(model, way, given=fit is not None))
     moved = [row for row in report.layers if row.reason is None]
     for line in tables.aligned([_HEADINGS, *map(_cells, moved)], "><>>>"):
-        output.text(line)
+        output.note(line)
     for row in report.layers:
         if row.reason is not None:
             output.text(f"layer {row.layer} [{row.section}] keeps its statistics: {row.reason}")
     many = f"{report.images} image{'s' * (report.images != 1)}"
-    output.text(
+    output.note(
         f"calibrated: {len(moved)} of {len(report.layers)} batch norms, {_WORDS[report.method]}, "
         f"with {many} in batches of {batch}"
     )
-    output.text(f"written: {output.printable(target)}; the cfg stays as it is")
+    output.note(f"written: {output.printable(target)}; the cfg stays as it is")
 
 
 def _cells(row: CalibratedLayer) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ def names_and_data(command: Command) -> Command:
         "--names",
         "names_file",
         metavar="FILE",
-        help="The names of the classes, one a line; else they are called class 0 and up.",
+        help="Class names, one per line (default: class 0, class 1, …).",
     )
     @click.option(
         "--data",

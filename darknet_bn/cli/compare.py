@@ -23,6 +23,7 @@ from darknet_bn.engines.base import ENGINES
 @options.seed
 @options.tolerance(1e-4)
 @options.json
+@options.quiet("the layers that differ")
 @click.pass_context
 def compare(
     ctx: click.Context,
@@ -34,10 +35,11 @@ def compare(
     tolerance: float,
     as_json: bool,
 ) -> None:
-    """Find the layer where two programs, or two models, part.
+    """Find the first layer where two models or engines disagree.
 
-    The model runs here, in Darknet's order of operations, and there, on the same input; every
-    layer that both show is compared.  Exits with 1 where one differs, and names the first.
+    The model runs here, in Darknet's order of operations, and in the other program on the same
+    input.  Every layer that both show is compared.  Exits with 1 if one differs, and names the
+    first that does.
 
     Example: darknet-bn compare yolov3.cfg yolov3.weights --with onnxruntime
     """
@@ -66,10 +68,10 @@ def compare(
         facts |= {"first_wrong": wrong.layer if wrong else None, "layers": report.layers}
         output.as_json(facts)
     else:
-        output.text(output.dialect(model))
-        output.text(f"input: {output.printable(given)}")
-        output.text(f"with: {output.printable(who)}")
-        output.text(str(report))
+        output.note(output.dialect(model))
+        output.note(f"input: {output.printable(given)}")
+        output.note(f"with: {output.printable(who)}")
+        output.report(report)
     ctx.exit(0 if report.ok else 1)
 
 

@@ -31,6 +31,7 @@ _WEIGHTS = ".weights"
 @models.partial
 @click.option("--force", is_flag=True, help="Replace what is there already.")
 @options.json
+@options.quiet("warnings and errors")
 def convert(
     words: tuple[str, ...], names: str, dialect: str, partial: bool, force: bool, as_json: bool
 ) -> None:
@@ -105,14 +106,14 @@ def convert(
 
 
 def _as_text(model: dn.Model, facts: Mapping[str, Any], targets: Sequence[str]) -> None:
-    output.text(output.dialect(model))
-    output.text(output.header(model))
+    output.note(output.dialect(model))
+    output.note(output.header(model))
     names = "" if facts["names"] is None else f", under names of {facts['names']}"
-    output.text(f"converted: {facts['arrays']} arrays with {facts['values']} values{names}")
+    output.note(f"converted: {facts['arrays']} arrays with {facts['values']} values{names}")
     if facts["proof"] is not None:
-        output.text(f"proven: {output.printable(facts['proof'])}")
-    output.text("checked: what was written reads back equal to the bit")
-    output.text(
+        output.note(f"proven: {output.printable(facts['proof'])}")
+    output.note("checked: what was written reads back equal to the bit")
+    output.note(
         f"written: {' and '.join(map(output.printable, targets))}, "
         f"{facts['bytes_before']} -> {facts['bytes_after']} bytes"
     )
@@ -131,7 +132,7 @@ def _proof(model: dn.Model, file: str) -> str | None:
     report = dn.compare(model, session, x)
     worst = max(report.layers, key=lambda row: row.relative)
     if not report.ok:
-        raise dn.DarknetError(
+        raise dn.ProofError(
             "the file computes something else; nothing was written",
             where=dn.Where(file=file, layer=worst.layer),
             expected=f"a difference of at most {report.tolerance:g} of {worst.largest:.4g}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ _COLUMNS = ("file", "class", "name", "probability", "left", "top", "width", "hei
     help="A TrueType or OpenType font for -o, for names with letters beyond ASCII.",
 )
 @options.json_or_csv
+@options.quiet("what is found")
 @click.pass_context
 def detect(
     ctx: click.Context,
@@ -64,7 +66,7 @@ def detect(
     """Find things in pictures, and print what Darknet prints.
 
     PICTURE is a file, a folder, or a pattern such as 'photos/*.jpg'.  A picture that cannot be
-    read is reported, and the others go on; the exit code is then 1.
+    read is reported, and the others go on; the exit code is then 1, or 2 if none could be read.
 
     Example: darknet-bn detect yolov3.cfg yolov3.weights dog.jpg --names coco.names -o found.jpg
     """
@@ -84,7 +86,7 @@ def detect(
     threshold = model.dialect.detection_threshold if thresh is None else thresh
     overlap = _NMS if nms is None else nms
     told: list[dict[str, Any]] = []
-    tell = output.aside if as_csv else output.text
+    tell = output.aside if as_csv else output.note
     if not as_json:
         tell(output.dialect(model))
         tell(output.fit(model, way, given=fit is not None))
@@ -116,16 +118,23 @@ def detect(
         if as_json:
             told.append({"file": path, "width": width, "height": height, "objects": _objects(seen)})
             return ()
+        shown = detection_lines(seen, positions=ext_output)
+        if not shown:
+            if output.is_quiet():
+                return ()
+            shown = ["nothing over the threshold"]
         heading = () if found.single else (f"{path}:",)
-        shown = detection_lines(seen, positions=ext_output) or ["nothing over the threshold"]
         return (output.columns(line) for line in (*heading, *shown))
 
+    began = time.monotonic()
     failures = pictures.for_each(found, "detecting", work)
+    seconds = time.monotonic() - began
     failed = {failure.file for failure in failures}
     if as_json:
         facts = output.about(model, source.cfg, source.weights)
         facts |= {"letterbox": way == "letterbox", "threshold": threshold, "nms": overlap}
-        facts |= {"pictures": told, "failed": failures, "written": out, "labels": labels}
+        facts |= {"pictures": told, "failed": [failure.facts for failure in failures]}
+        facts |= {"written": out, "labels": labels, "seconds": seconds}
         output.as_json(facts)
     else:
         for what, files, place in (("picture", drawn, out), ("label file", txts, labels)):
@@ -133,7 +142,9 @@ def detect(
             if place is not None:
                 many = f"{count} {what}{'s' * (count != 1)} to {output.printable(place)}"
                 tell(f"written: {many}")
-    ctx.exit(1 if failures else 0)
+        if len(found.paths) > 1 or seconds > output.LONG:
+            output.took(seconds, len(found.paths), "picture")
+    ctx.exit(pictures.exit_code(found, failures))
 
 
 def _require_font(font: str) -> None:

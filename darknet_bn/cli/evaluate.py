@@ -58,6 +58,7 @@ _IOU, _THRESHOLD, _NMS = 0.5, 0.25, 0.45
 )
 @options.fit("letterbox", "stretch", "crop")
 @options.json
+@options.quiet("the measurements")
 def evaluate(
     source: models.Source,
     data: str,
@@ -106,10 +107,10 @@ def evaluate(
         facts |= {} if is_array else {"fit": way}
         output.as_json(facts | _facts(report, classes))
         return
-    output.text(output.dialect(model))
+    output.note(output.dialect(model))
     if not is_array:
-        output.text(output.fit(model, way, given=fit is not None))
-    output.text(f"data: {output.printable(dataset.describe())}")
+        output.note(output.fit(model, way, given=fit is not None))
+    output.note(f"data: {output.printable(dataset.describe())}")
     if isinstance(report, dn.Accuracy):
         lines = _accuracy_lines(report, classes)
     else:

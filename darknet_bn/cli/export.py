@@ -55,6 +55,7 @@ _OTHER_SIZE = 32  # pixels: by what another size is proven that a file of any si
     f"[default: {_TOLERANCE:g}; {_HALF_TOLERANCE:g} with --half]",
 )
 @options.json
+@options.quiet("warnings and errors")
 def export(
     source: models.Source,
     out: str,
@@ -179,7 +180,7 @@ def _require_proof(proof: Proof, model: dn.Model) -> None:
         if not row.ok:
             where = dn.Where(key=row.name) if row.layer is None else model.cfg.where(row.layer + 1)
             room = proof.tolerance * (LAYER_ROOM if row.is_inner else 1)
-            raise dn.ExportError(
+            raise dn.ProofError(
                 f"{row.name} of the exported file does not agree; nothing was written",
                 where=where,
                 expected=f"a difference of at most {room:g} of {row.largest:.4g}",
@@ -215,22 +216,22 @@ def _as_json(
 def _as_text(
     model: dn.Model, exported: Exported, proven: list[Proof], written: str | None, *, folded: bool
 ) -> None:
-    output.text(output.dialect(model))
+    output.note(output.dialect(model))
     for what, tensors in (("input", {"input": exported.input}), ("output", exported.outputs)):
         for name, tensor in tensors.items():
             dims = " x ".join("any" if each is None else str(each) for each in tensor.dims)
-            output.text(f"{what}: {name}, {dims}")
+            output.note(f"{what}: {name}, {dims}")
     for proof in proven:
         rows = [("output", "on", "largest", "max error", "of it", "cosine")]
         for line in aligned([*rows, *map(_cells, proof.rows)], "<<>>>>"):
-            output.text(line)
-        output.text(
+            output.note(line)
+        output.note(
             f"proven: {proof.engine} agrees within {proof.worst.relative:.2g} of each output's "
             f"largest value (allowed {proof.tolerance:g}; worst is {proof.worst.name})"
         )
     kept = "batch norm folded" if folded else "batch norm kept"
     places = [str(path) for path in (exported.path, exported.beside, written) if path]
-    output.text(
+    output.note(
         f"written: {output.printable(' and '.join(places))}, {_bytes(exported)} bytes, "
         f"opset {exported.opset}, {kept}"
     )

@@ -13,17 +13,16 @@ from darknet_bn.cli import models, options, output, progress
 from darknet_bn.fold import Agreement
 
 
-@click.command(
-    short_help="Fold batch norm into the weights in front of it (also: fuse, denormalize)."
-)
+@click.command(short_help="Fold batch norm into the weights before it (also: fuse, denormalize).")
 @models.model
-@options.out("Where the folded pair goes: OUT.cfg and OUT.weights.")
+@options.out("Write OUT.cfg and OUT.weights.")
 @options.tolerance(1e-4)
 @options.json
+@options.quiet("the layers that keep their batch norm")
 def fold(source: models.Source, out: str, force: bool, tolerance: float, as_json: bool) -> None:
-    """Fold batch norm into the weights in front of it.
+    """Fold batch norm into the weights before it.
 
-    Before anything is written, the model and its folded form run on the same random image; where a
+    Before anything is written, the model and its folded form run on the same random image.  If a
     layer differs by more than the tolerance, nothing is written and the exit code is 1.  With
     --force, OUT may be the model itself.  The command is also known as fuse and denormalize.
 
@@ -61,21 +60,21 @@ def fold(source: models.Source, out: str, force: bool, tolerance: float, as_json
             }
         )
         return
-    output.text(output.dialect(model))
+    output.note(output.dialect(model))
     for row in rows:
         if row.into is None:
             output.text(f"layer {row.layer} [{row.section}] keeps its batch norm: {row.reason}")
     count = sum(row.into is not None for row in rows)
-    output.text(
+    output.note(
         f"folded: the batch norm of {count} of {len(rows)} layers"
         if rows
         else "folded: nothing; there is no batch norm, and the model is written as it is"
     )
-    output.text(
-        f"checked: the folded model agrees within {worst.relative:.2g} of each layer's largest "
-        f"value (allowed {tolerance:g}; worst is layer {worst.layer})"
+    output.note(
+        f"checked: relative difference at most {worst.relative:.2g} (allowed {tolerance:g}; "
+        f"worst is layer {worst.layer})"
     )
-    output.text(
+    output.note(
         f"written: {output.printable(cfg)} and {output.printable(weights)}, "
         f"{before} -> {after} bytes"
     )
@@ -85,7 +84,7 @@ def _require_agreement(model: dn.Model, agreements: Sequence[Agreement], toleran
     """Refuse to go on where the folded model computes something else."""
     for each in agreements:
         if not each.relative <= tolerance:
-            raise dn.FoldError(
+            raise dn.ProofError(
                 "the folded model does not agree; nothing was written",
                 where=model.cfg.where(each.layer + 1),
                 expected=f"a difference of at most {tolerance:g} of the largest value, "

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import click
 
 import darknet_bn as dn
 from darknet_bn.cli import models, options, output
+from darknet_bn.cli.terminal import width
 from darknet_bn.network import build_network, detect_dialect
 from darknet_bn.summary import summary_text
 
@@ -15,11 +17,12 @@ from darknet_bn.summary import summary_text
 @click.command()
 @models.model
 @options.json
+@options.quiet("the table")
 def info(source: models.Source, as_json: bool) -> None:
-    """Print the table of layers, and what the header says.
+    """Show the layer table and the weights header.
 
-    The columns are those that Darknet prints when it loads a net, and the parameters of every
-    layer with the bytes that they take.  The cfg alone will do.
+    The columns are those that Darknet prints when it loads a net, and the parameters and bytes of
+    every layer.  The cfg alone will do.  On a narrow terminal some columns are left out.
 
     Example: darknet-bn info yolov3.cfg yolov3.weights
     """
@@ -34,13 +37,13 @@ def info(source: models.Source, as_json: bool) -> None:
         output.as_json(facts | {"layers": rows})
         return
     normalised = sum(node.layer.batch_norm is not None for node in model.network.nodes)
-    output.text(summary_text(model.network, model.header))
-    output.text(f"batch norm: {normalised} layers" if normalised else "batch norm: none")
+    output.text(summary_text(model.network, model.header, width(sys.stdout)))
+    output.note(f"batch norm: {normalised} layers" if normalised else "batch norm: none")
     if with_weights:
-        output.text(output.header(model))
+        output.note(output.header(model))
     else:
-        output.text(f"weights: none; there is no file {output.printable(source.weights)}")
-    output.text(output.dialect(model))
+        output.note(f"weights: none; there is no file {output.printable(source.weights)}")
+    output.note(output.dialect(model))
 
 
 def _without_weights(source: models.Source) -> dn.Model:

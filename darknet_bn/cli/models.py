@@ -53,8 +53,8 @@ class Source:
         count = len(model.network.nodes)
         if model.loaded < count:
             output.warning(
-                f"the file ends behind layer {model.loaded - 1} of {count - 1}; the layers behind "
-                "have initial values"
+                f"the file ends after layer {model.loaded - 1} of {count - 1}; later layers keep "
+                "their initial values"
             )
         return model
 
@@ -105,13 +105,14 @@ dialect = click.option(
     type=click.Choice(["auto", *dn.DIALECTS]),
     default="auto",
     show_default=True,
-    help="Whose arithmetic to use; auto decides from the header and from options that only "
-    "AlexeyAB's fork knows.",
+    help="Which Darknet's arithmetic to follow; auto detects it from the weights header and cfg "
+    "options.",
 )
 partial = click.option(
     "--partial",
     is_flag=True,
-    help="Accept a backbone file such as darknet53.conv.74; the other layers get initial weights.",
+    help="Accept weights for the first layers only (e.g. darknet53.conv.74) and initialise the "
+    "rest.",
 )
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from darknet_bn.cli import pictures
+from darknet_bn.cli import output, pictures
 from darknet_bn.files import require_writable
 from darknet_bn.run import Layers
 
@@ -36,8 +36,7 @@ def json_or_csv(command: Command) -> Command:
         "--csv",
         "as_csv",
         is_flag=True,
-        help="Print comma-separated values instead of text, and what is not of the table on "
-        "stderr.",
+        help="Print CSV; other messages go to stderr.",
     )
     @functools.wraps(command)
     def wrapped(as_json: bool, as_csv: bool, **rest: Any) -> Any:
@@ -48,14 +47,26 @@ def json_or_csv(command: Command) -> Command:
     return wrapped  # type: ignore[return-value]  # click calls it with both flags
 
 
+def quiet(what: str) -> Callable[[Command], Command]:
+    """Add ``--quiet``; ``what`` says what is still printed."""
+    return click.option(
+        "-q",
+        "--quiet",
+        is_flag=True,
+        expose_value=False,
+        callback=output.be_quiet,
+        help=f"Print only {what}.",
+    )
+
+
 def fit(*ways: str) -> Callable[[Command], Command]:
     """Add ``fit``, how pictures are made the input: an option for each of the ways, or None."""
     texts = {
-        "letterbox": "Fit pictures into the input between bars of grey.",
-        "stretch": "Stretch pictures to the input.",
-        "crop": "Scale the shorter side of pictures to the input, and take the middle.",
+        "letterbox": "Keep the aspect ratio and pad with grey.",
+        "stretch": "Stretch pictures to the input size.",
+        "crop": "Scale the shorter side of pictures to the input and take the middle.",
     }
-    default = "  Without these options, what the dialect does."
+    default = "  Without these options: as the dialect does."
 
     def decorate(command: Command) -> Command:
         for way in reversed(ways):
@@ -85,7 +96,7 @@ def out(
     """Add ``-o`` and ``--force``; with ``folder``, OUT may be one."""
 
     def decorate(command: Command) -> Command:
-        force = click.option("--force", is_flag=True, help="Replace what is there already.")
+        force = click.option("--force", is_flag=True, help="Overwrite existing files.")
         place = click.option(
             "-o",
             "--output",
@@ -151,7 +162,7 @@ def tolerance(default: float) -> Callable[[Command], Command]:
         default=default,
         show_default=True,
         callback=_finite,
-        help="The difference to allow, as a part of each layer's largest value.",
+        help="Largest allowed difference, relative to each layer's largest value.",
     )
 
 
@@ -169,8 +180,8 @@ def layers(default: str) -> Callable[[Command], Command]:
         callback=_layers,
         show_default=True,
         metavar="outputs|all|3,5",
-        help="Of which layers: those that no other reads, all, or the numbers given; a negative "
-        "one counts from the last.",
+        help="Layers to write: outputs (those that no other layer reads), all, or numbers such as "
+        "3,5,-1 (negative: counted from the last).",
     )
 
 
@@ -190,5 +201,5 @@ def _layers(ctx: click.Context, param: click.Parameter, value: str) -> Layers:
 seed = click.option(
     "--seed",
     type=click.IntRange(min=0),
-    help="Where no input is given, it is random with this seed.  [default: 0]",
+    help="Seed for the random input used when none is given.  [default: 0]",
 )

@@ -50,6 +50,7 @@ _PERIOD = 0.2  # seconds between two lines of progress
 )
 @click.option("--force", is_flag=True, help="Overwrite the weights of a finished run, WEIGHTS too.")
 @options.json
+@options.quiet("warnings and errors")
 def train(
     cfg: str,
     data: str,
@@ -88,9 +89,9 @@ def train(
     target = base + final(model, detects=detects)
     options.require_free([target], force=force, inputs=[cfg, data])
     if not as_json:
-        output.text(output.dialect(model))
+        output.note(output.dialect(model))
         going_on = f"goes on behind iteration {state.iteration}" if state.iteration else "begins"
-        output.text(f"data: {len(examples)} examples; training {going_on}")
+        output.note(f"data: {len(examples)} examples; training {going_on}")
     with open_log(f"{base}_log.csv", state.iteration) as log:
         done = _run(state, examples, base, log, iterations, epochs, detects=detects)
         dn.save_checkpoint(done, target, force=True)  # asked for before it began
@@ -103,8 +104,8 @@ def train(
             | {"iteration": done.iteration, "loss": last, "written": written}
         )
         return
-    output.text(f"trained: {done.iteration} iterations, {done.seen} images; loss {last:.4g}")
-    output.text(f"written: {', '.join(output.printable(each) for each in written.values())}")
+    output.note(f"trained: {done.iteration} iterations, {done.seen} images; loss {last:.4g}")
+    output.note(f"written: {', '.join(output.printable(each) for each in written.values())}")
 
 
 def _begin(model: dn.Model, weights: str | None, seed: int, *, clear: bool) -> dn.TrainState:

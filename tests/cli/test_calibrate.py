@@ -132,7 +132,7 @@ def test_what_is_there_stays_unless_forced(cli: Cli, tiny: Path, tmp_path: Path)
     old = tmp_path / "old.weights"
     old.write_bytes(b"old")
     answer = cli("calibrate", tiny, data, "-o", old)
-    assert (answer.code, answer.out) == (1, "")
+    assert (answer.code, answer.out) == (2, "")
     assert answer.error == f"{old}: the file already exists; use --force to overwrite it"
     assert old.read_bytes() == b"old"
     assert cli("calibrate", tiny, data, "-o", old, "--force").code == 0
@@ -149,7 +149,7 @@ def test_the_weights_that_are_read_are_never_written_over(
     (tmp_path / "twin.weights").hardlink_to(weights)
     for out in (tiny, tmp_path / "link", tmp_path / "twin.weights"):
         answer = cli("calibrate", tiny, data, "-o", out, "--force")
-        assert (answer.code, answer.out) == (1, "")
+        assert (answer.code, answer.out) == (2, "")
         assert "this file is read as input, and is never written over" in answer.error
     assert weights.read_bytes() == before
 
@@ -158,7 +158,7 @@ def test_a_broken_picture_leaves_no_file(cli: Cli, tiny: Path, tmp_path: Path) -
     data = box_set(tmp_path, {})
     (tmp_path / f"{NAMES[1]}.png").write_bytes(b"nothing")
     answer = cli("calibrate", tiny, data, "-o", tmp_path / "new")
-    assert (answer.code, answer.out) == (1, "")
+    assert (answer.code, answer.out) == (2, "")
     assert f"{NAMES[1]}.png: " in answer.error
     assert not [name for name in os.listdir(tmp_path) if "new" in name]
 
@@ -181,9 +181,9 @@ def test_what_keeps_its_statistics_is_told(cli: Cli, tiny: Path, tmp_path: Path)
     ("words", "code", "message"),
     [
         ((), 2, "the model and the data are both needed"),
-        (("missing.data",), 1, "missing.data: cannot be read"),
-        (("missing.npz",), 1, "missing.npz: "),
-        (("missing.png",), 1, "missing.png: "),
+        (("missing.data",), 2, "missing.data: cannot be read"),
+        (("missing.npz",), 2, "missing.npz: "),
+        (("missing.png",), 2, "missing.png: "),
     ],
 )
 def test_what_cannot_be_used_is_refused(

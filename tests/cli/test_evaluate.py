@@ -125,8 +125,8 @@ def test_arrays(cli: Cli, tmp_path: Path) -> None:
     ("words", "code", "message"),
     [
         ((), 2, "the model and the data are both needed"),
-        (("missing.data",), 1, "missing.data: cannot be read"),
-        (("set.data", "--points", 1), 1, "needs more points"),
+        (("missing.data",), 2, "missing.data: cannot be read"),
+        (("set.data", "--points", 1), 2, "needs more points"),
         (("set.data", "--iou-thresh", 2), 2, "it must be from 0 to 1"),
     ],
 )

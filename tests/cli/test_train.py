@@ -136,13 +136,13 @@ def test_a_backbone_begins(folder: Path) -> None:
     whole = (folder / "net.weights").read_bytes()
     (folder / "net.conv.1").write_bytes(whole[: 20 + 4 * (8 + 48 + 24)])
     result = run("net.cfg", "data.npz", "net.conv.1", "--clear", "--force", "--iterations", 1)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "'partial'" in result.output
     result = run(
         "net.cfg", "data.npz", "net.conv.1", "--partial", "--clear", "--force", "--iterations", 1
     )
     assert result.exit_code == 0, result.output
-    assert "warning: the file ends behind layer 0 of 2" in result.output
+    assert "warning: the file ends after layer 0 of 2" in result.output
     assert "trained: 1 iterations, 4 images" in result.output
 
 
@@ -151,7 +151,7 @@ class TestRefused:
         run("net.cfg", "data.npz")
         before = (folder / "net.weights").read_bytes()
         result = run("net.cfg", "data.npz", "net.weights", "--force")
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert "training is over already" in result.output
         assert "--clear" in result.output
         assert (folder / "net.weights").read_bytes() == before
@@ -160,7 +160,7 @@ class TestRefused:
         run("net.cfg", "data.npz")
         before = (folder / "net.weights").read_bytes()
         result = run("net.cfg", "data.npz")
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert result.output.count("\n") == 1
         assert "net.weights: the file already exists; use --force to overwrite it" in result.output
         assert (folder / "net.weights").read_bytes() == before
@@ -172,13 +172,13 @@ class TestRefused:
 
     def test_a_folder_that_is_not_there(self, folder: Path) -> None:
         result = run("net.cfg", "data.npz", "-o", "nowhere")
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert "nowhere: there is no such folder" in result.output
 
     def test_no_end(self, folder: Path) -> None:
         (folder / "net.cfg").write_text(CFG.replace("max_batches=12\n", ""))
         result = run("net.cfg", "data.npz")
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert "nothing says when training ends" in result.output
 
     def test_a_state_of_another_model(self, folder: Path) -> None:
@@ -186,7 +186,7 @@ class TestRefused:
         np.savez(folder / "net.weights.state", about="no JSON")
         os.rename("net.weights.state.npz", "net.weights.state")
         result = run("net.cfg", "data.npz", "net.weights", "--force")
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert "net.weights.state: this is no state of training" in result.output
 
     def test_a_hostile_state(self, folder: Path) -> None:
@@ -202,7 +202,7 @@ class TestRefused:
             with open("net.weights.state", "wb") as stream:
                 np.savez(stream, **{**arrays, name: array})
             result = run("net.cfg", "data.npz", "net.weights", "--force")
-            assert result.exit_code == 1, name
+            assert result.exit_code == 2, name
             assert result.output.count("\n") == 1
             assert "net.weights.state" in result.output
 
@@ -210,7 +210,7 @@ class TestRefused:
 def test_a_loss_that_is_no_number_saves_what_was_before(folder: Path) -> None:
     (folder / "net.cfg").write_text(CFG.replace("0.1", "1e25"))
     result = run("net.cfg", "data.npz")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "the loss is no finite number" in result.output
     assert (folder / "net.backup").exists()
     assert not (folder / "net.weights").exists()
