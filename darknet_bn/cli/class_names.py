@@ -10,7 +10,7 @@ import click
 
 import darknet_bn as dn
 from darknet_bn.cli import output
-from darknet_bn.cli.options import Command
+from darknet_bn.cli.options import FILE, Command
 from darknet_bn.names import Data, fit_names
 
 
@@ -54,12 +54,14 @@ def names_and_data(command: Command) -> Command:
     @click.option(
         "--names",
         "names_file",
+        type=FILE,
         metavar="FILE",
         help="Class names, one per line (default: class 0, class 1, …).",
     )
     @click.option(
         "--data",
         "data_file",
+        type=FILE,
         metavar="FILE",
         help="A .data file of Darknet, whose names= leads to the names.",
     )

@@ -89,6 +89,6 @@ def classify(
         facts |= {"fit": way, "top": count, "pictures": told}
         facts |= {"failed": [failure.facts for failure in failures], "seconds": seconds}
         output.as_json(facts)
-    elif len(found.paths) > 1 or seconds > output.LONG:
+    else:
         output.took(seconds, len(found.paths), "picture")
     ctx.exit(pictures.exit_code(found, failures))

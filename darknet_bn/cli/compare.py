@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import click
+from click.shell_completion import CompletionItem
 
 import darknet_bn as dn
 from darknet_bn.cli import models, options, output, progress
 from darknet_bn.cli.inputs import read_input
 from darknet_bn.engines.base import ENGINES
+
+
+class _Other(options.Name):
+    """An engine or a file, both of which shells complete."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return that it may be a file, and the engines that begin so."""
+        engines = [CompletionItem(name) for name in ENGINES if name.startswith(incomplete)]
+        return [*super().shell_complete(ctx, param, incomplete), *engines]
 
 
 @click.command()
@@ -16,6 +28,7 @@ from darknet_bn.engines.base import ENGINES
     "--with",
     "other",
     required=True,
+    type=_Other(),
     metavar="OTHER",
     help=f"{', '.join(ENGINES)}; an .onnx file; a recording (.npz); or "
     "another model: OTHER.cfg [OTHER.weights].",

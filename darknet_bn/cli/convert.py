@@ -18,7 +18,7 @@ _WEIGHTS = ".weights"
 
 
 @click.command(short_help="Convert weights to and from .safetensors, .npz, .pt; from .onnx.")
-@click.argument("words", nargs=-1, required=True, metavar="CFG [WEIGHTS] OUT")
+@click.argument("words", nargs=-1, required=True, type=options.FILE, metavar="CFG [WEIGHTS] OUT")
 @click.option(
     "--names",
     type=click.Choice(["auto", *SCHEMES]),

@@ -36,11 +36,13 @@ _COLUMNS = ("file", "class", "name", "probability", "left", "top", "width", "hei
 )
 @click.option(
     "--labels",
+    type=options.FOLDER,
     metavar="FOLDER",
     help="Write for each picture a file of lines 'class x y width height' to train with.",
 )
 @click.option(
     "--font",
+    type=options.FILE,
     metavar="FILE",
     help="A TrueType or OpenType font for -o, for names with letters beyond ASCII.",
 )
@@ -142,8 +144,7 @@ def detect(
             if place is not None:
                 many = f"{count} {what}{'s' * (count != 1)} to {output.printable(place)}"
                 tell(f"written: {many}")
-        if len(found.paths) > 1 or seconds > output.LONG:
-            output.took(seconds, len(found.paths), "picture")
+        output.took(seconds, len(found.paths), "picture")
     ctx.exit(pictures.exit_code(found, failures))
 
 

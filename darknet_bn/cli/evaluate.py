@@ -26,6 +26,7 @@ _IOU, _THRESHOLD, _NMS = 0.5, 0.25, 0.45
 @click.option(
     "--names",
     "names_file",
+    type=options.FILE,
     metavar="FILE",
     help="The names of the classes, one a line, if not those that DATA names.",
 )

@@ -43,7 +43,12 @@ _OTHER_SIZE = 32  # pixels: by what another size is proven that a file of any si
 @options.part("--thresh", "the dialect's, 0.5 or 0.25", "What a score must exceed, with nms.")
 @options.part("--nms", "0.45", "How much boxes of a class may overlap, with nms.")
 @click.option(
-    "--picture", "paths", multiple=True, metavar="FILE", help="Prove it with this picture too."
+    "--picture",
+    "paths",
+    multiple=True,
+    type=options.FILE,
+    metavar="FILE",
+    help="Prove it with this picture too.",
 )
 @click.option("--layers", is_flag=True, help="Prove the output of every layer too.")
 @click.option("--proof", is_flag=True, help="Write the proof beside the file: OUT.proof.json.")
@@ -222,7 +227,7 @@ def _as_text(
             dims = " x ".join("any" if each is None else str(each) for each in tensor.dims)
             output.note(f"{what}: {name}, {dims}")
     for proof in proven:
-        rows = [("output", "on", "largest", "max error", "of it", "cosine")]
+        rows = [("output", "on", "largest", "max error", "relative", "cosine")]
         for line in aligned([*rows, *map(_cells, proof.rows)], "<<>>>>"):
             output.note(line)
         output.note(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Sequence
 
 import click
@@ -28,6 +29,7 @@ def fold(source: models.Source, out: str, force: bool, tolerance: float, as_json
 
     Example: darknet-bn fold yolov3.cfg yolov3.weights -o yolov3-folded
     """
+    began = time.monotonic()
     stem = options.stem(out, ".cfg", ".weights")
     cfg, weights = f"{stem}.cfg", f"{stem}.weights"
     options.require_free([cfg], force=force, inputs=[source.weights])
@@ -44,6 +46,7 @@ def fold(source: models.Source, out: str, force: bool, tolerance: float, as_json
         _require_agreement(model, agreements, tolerance)
 
     dn.save(folded, cfg, weights, force=force, check=check)
+    seconds = time.monotonic() - began
     after = os.path.getsize(weights)
     rows = dn.fold_report(model)
     worst = max(agreements, key=lambda each: each.relative)
@@ -57,6 +60,7 @@ def fold(source: models.Source, out: str, force: bool, tolerance: float, as_json
                 "written": {"cfg": cfg, "weights": weights},
                 "bytes_before": before,
                 "bytes_after": after,
+                "seconds": seconds,
             }
         )
         return
@@ -78,6 +82,7 @@ def fold(source: models.Source, out: str, force: bool, tolerance: float, as_json
         f"written: {output.printable(cfg)} and {output.printable(weights)}, "
         f"{before} -> {after} bytes"
     )
+    output.took_long(seconds)
 
 
 def _require_agreement(model: dn.Model, agreements: Sequence[Agreement], tolerance: float) -> None:

@@ -12,7 +12,7 @@ import click
 
 import darknet_bn as dn
 from darknet_bn.cli import output, pictures
-from darknet_bn.cli.options import Command, without_suffix
+from darknet_bn.cli.options import FILE, Command, without_suffix
 
 _CFG, _WEIGHTS = ".cfg", ".weights"
 _INPUTS = (".npy", ".npz", ".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp")  # never weights
@@ -190,7 +190,7 @@ def _model(
     metavar: str,
     split: Callable[[Sequence[str]], tuple[Sequence[str], dict[str, Any]]],
 ) -> Command:
-    @click.argument("names", nargs=-1, required=True, metavar=metavar)
+    @click.argument("names", nargs=-1, required=True, type=FILE, metavar=metavar)
     @dialect
     @partial
     @functools.wraps(command)

@@ -23,6 +23,19 @@ _KINDS = (  # of the files that commands read and write
 )
 
 
+class Name(click.Path):
+    """The name of a file or folder, which shells complete.
+
+    Whether it is there is asked where it is read or written, and answered with our own errors.
+    """
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the name as it is."""
+        return value
+
+
+FILE, FOLDER = Name(), Name(file_okay=False)
+
 json = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object instead of text."
 )
@@ -101,6 +114,7 @@ def out(
             "-o",
             "--output",
             "out",
+            type=FILE,
             metavar="OUT",
             required=required,
             help=help_text,

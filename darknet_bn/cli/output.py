@@ -24,7 +24,7 @@ import darknet_bn as dn
 from darknet_bn.cli.terminal import ODD, RIGHT, WRONG, coloured, width
 from darknet_bn.prepare import Fit
 
-LONG = 2.0  # seconds after which a command says how long it took
+_LONG = 2.0  # seconds after which a command says how long it took
 _SCHEMA = 1  # of all JSON: another number where what stood there means something else
 _QUIET = "darknet_bn.quiet"  # where a command line keeps it
 
@@ -62,6 +62,12 @@ def took(seconds: float, count: int, what: str) -> None:
     if count > 1:
         line += f", {_duration(seconds / count)} {'an' if what[0] in 'aeiou' else 'a'} {what}"
     aside(line)
+
+
+def took_long(seconds: float) -> None:
+    """Say on stderr how long some work took, if it was longer than anybody likes to wait."""
+    if seconds > _LONG:
+        took(seconds, 1, "")
 
 
 def _duration(seconds: float) -> str:

@@ -17,6 +17,7 @@ from darknet_bn.run import Layers, layer_numbers
 @click.option(
     "--input",
     "input_path",
+    type=options.FILE,
     metavar="FILE",
     help="Input file, as for the command run (default: random).",
 )

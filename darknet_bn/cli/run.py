@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import click
@@ -68,6 +69,7 @@ def run(
 
     Example: darknet-bn run yolov3.cfg yolov3.weights dog.npy -o dog-outputs.npz
     """
+    began = time.monotonic()
     target = (
         None if out is None else options.npz(out, force=force, inputs=[*source.files, input_path])
     )
@@ -78,9 +80,11 @@ def run(
     if target is not None:
         save_fixture(target, x, outputs, provenance(model), force=force)
     rows = [_told(model, index, array) for index, array in outputs.items()]
+    seconds = time.monotonic() - began
     if as_json:
         facts = output.about(model, source.cfg, source.weights)
-        output.as_json(facts | {"input": origin, "outputs": rows, "written": target})
+        facts |= {"input": origin, "outputs": rows, "written": target, "seconds": seconds}
+        output.as_json(facts)
         return
     output.note(output.dialect(model))
     output.note(f"input: {output.printable(origin)}, {_times(x.shape)}")
@@ -88,6 +92,7 @@ def run(
         output.text(line)
     if target is not None:
         output.note(f"written: {output.printable(target)}")
+    output.took_long(seconds)
 
 
 def _cells(row: _Output) -> tuple[str, ...]:

@@ -23,9 +23,9 @@ _PERIOD = 0.2  # seconds between two lines of progress
 
 
 @click.command(short_help="Train a model with pictures and labels, or with arrays.")
-@click.argument("cfg")
-@click.argument("data")
-@click.argument("weights", required=False)
+@click.argument("cfg", type=options.FILE)
+@click.argument("data", type=options.FILE)
+@click.argument("weights", type=options.FILE, required=False)
 @click.option("--iterations", type=click.IntRange(min=1), help="Updates to make in all.")
 @click.option(
     "--epochs", type=click.FloatRange(min=0, min_open=True), help="Passes through the data."
@@ -45,6 +45,7 @@ _PERIOD = 0.2  # seconds between two lines of progress
     "-o",
     "--output",
     "folder",
+    type=options.FOLDER,
     metavar="FOLDER",
     help="Where the weights, the log and the chart go; by default backup= of DATA, or here.",
 )
