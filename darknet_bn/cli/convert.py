@@ -82,6 +82,8 @@ def convert(
         proof = _proof(model, weights) if _is_onnx(weights) else None
     else:
         proof = None
+        if len(sources) == 1:
+            _require_no_source(out)
         source = models.Source(*models.find_files(sources), dialect, partial)
         options.require_free(targets, force=force, inputs=source.files)
         model, cfg, weights = source.load(), source.cfg, source.weights
@@ -117,6 +119,25 @@ def _as_text(model: dn.Model, facts: Mapping[str, Any], targets: Sequence[str]) 
         f"written: {' and '.join(map(output.printable, targets))}, "
         f"{facts['bytes_before']} -> {facts['bytes_after']} bytes"
     )
+
+
+def _require_no_source(out: str) -> None:
+    """Refuse to write over arrays of another program: they may be the source, and OUT forgotten.
+
+    Raises
+    ------
+    click.UsageError
+        They stand in the place of OUT, and no weights do that could be written there.
+    """
+    try:
+        foreign = READERS[Path(out).suffix.lower()](out).metadata is None
+    except dn.DarknetError:  # there is no file, or none with arrays
+        return
+    if foreign:
+        raise click.UsageError(
+            f"missing argument: OUT, a name that ends in .weights, if {out} is to be converted; to "
+            "write over it, give CFG and WEIGHTS too"
+        )
 
 
 def _is_onnx(file: str) -> bool:

@@ -30,7 +30,12 @@ class Name(click.Path):
     """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the name as it is."""
+        """Return the name as it is, unless an option stands in its place."""
+        if ctx is not None and isinstance(param, click.Option):
+            options = {name for each in ctx.command.params for name in each.opts}
+            if value in options:
+                name = param.opts[0]
+                raise click.BadOptionUsage(name, f"{name} lacks its value: {value} follows", ctx)
         return value
 
 
