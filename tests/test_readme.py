@@ -23,7 +23,7 @@ TRAINED = "digits.weights"  # what the README's training writes
 PERCENT = re.compile(r"\d+\.\d\d\b")
 # The last digits of errors depend on the order in which a processor's BLAS adds up.
 NOISE = re.compile(
-    r"\d(\.\d+)?e-0\d|worst is layer_?\d+|loss [\d.]+|onnxruntime [\d.]+|[01]\.\d{7}"
+    r"\d(\.\d+)?e-0\d|worst is layer_?\d+|loss [\d.]+|onnxruntime [\d.]+|[01]\.\d{7}|took: .*"
 )
 
 

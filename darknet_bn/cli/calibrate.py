@@ -14,7 +14,7 @@ import darknet_bn as dn
 from darknet_bn.arrays import F32
 from darknet_bn.batches import Batches, picture_batches
 from darknet_bn.calibrate import CalibratedLayer, Method
-from darknet_bn.cli import options, output, pictures, progress, tables
+from darknet_bn.cli import models, options, output, pictures, progress, tables
 from darknet_bn.data.kinds import KINDS, VIDEOS, is_url, what_to_do
 from darknet_bn.data.lists import load_list
 from darknet_bn.evaluation import own_fit_for_tests
@@ -27,7 +27,7 @@ _WORDS = {"layerwise": "layer by layer", "one-pass": "in one pass"}
 
 
 @click.command(short_help="Recompute batch-norm statistics from pictures.")
-@options.model_and_data
+@models.model_and_data
 @options.out("Write OUT.weights; the cfg stays as it is.")
 @click.option(
     "--method",
@@ -57,8 +57,9 @@ _WORDS = {"layerwise": "layer by layer", "one-pass": "in one pass"}
 )
 @options.fit("letterbox", "stretch", "crop")
 @options.json
+@options.quiet("the layers that keep their statistics")
 def calibrate(
-    source: options.Source,
+    source: models.Source,
     data: str,
     out: str,
     force: bool,
@@ -107,21 +108,21 @@ def calibrate(
             | {"seconds": seconds, "written": {"weights": target}}
         )
         return
-    output.text(output.dialect(model))
+    output.note(output.dialect(model))
     if not _is_array(data):
-        output.text(output.fit(model, way, given=fit is not None))
+        output.note(output.fit(model, way, given=fit is not None))
     moved = [row for row in report.layers if row.reason is None]
     for line in tables.aligned([_HEADINGS, *map(_cells, moved)], "><>>>"):
-        output.text(line)
+        output.note(line)
     for row in report.layers:
         if row.reason is not None:
             output.text(f"layer {row.layer} [{row.section}] keeps its statistics: {row.reason}")
     many = f"{report.images} image{'s' * (report.images != 1)}"
-    output.text(
+    output.note(
         f"calibrated: {len(moved)} of {len(report.layers)} batch norms, {_WORDS[report.method]}, "
         f"with {many} in batches of {batch}"
     )
-    output.text(f"written: {output.printable(target)}; the cfg stays as it is")
+    output.note(f"written: {output.printable(target)}; the cfg stays as it is")
     output.took(seconds, report.images, "example" if _is_array(data) else "picture")
 
 

@@ -11,7 +11,7 @@ import click
 
 import darknet_bn as dn
 from darknet_bn.classification import class_layer
-from darknet_bn.cli import options, output, progress, tables
+from darknet_bn.cli import class_names, models, options, output, progress, tables
 from darknet_bn.data.kinds import require_kind
 from darknet_bn.detection.boxes import heads_of
 from darknet_bn.evaluation import own_fit_for_tests
@@ -24,10 +24,11 @@ _IOU, _THRESHOLD, _NMS = 0.5, 0.25, 0.45
 
 
 @click.command(short_help="Measure a model on labelled pictures: mAP, or accuracy.")
-@options.model_and_data
+@models.model_and_data
 @click.option(
     "--names",
     "names_file",
+    type=options.FILE,
     metavar="FILE",
     help="Class names, one per line.  [default: names= of DATA]",
 )
@@ -60,8 +61,9 @@ _IOU, _THRESHOLD, _NMS = 0.5, 0.25, 0.45
 )
 @options.fit("letterbox", "stretch", "crop")
 @options.json
+@options.quiet("the measurements")
 def evaluate(
-    source: options.Source,
+    source: models.Source,
     data: str,
     names_file: str | None,
     top: int | None,
@@ -88,7 +90,7 @@ def evaluate(
         require_pillow()
     model = source.load_for_pictures()
     dataset = dn.load_dataset(data, model, train=False)
-    names = options.ClassNames(names_file, None if is_array else dn.load_data(data))
+    names = class_names.ClassNames(names_file, None if is_array else dn.load_data(data))
     classes = names.fit(_classes(model))
     way = fit or own_fit_for_tests(model)
     started = time.monotonic()
@@ -112,10 +114,10 @@ def evaluate(
         facts |= {"seconds": seconds}
         output.as_json(facts | _facts(report, classes))
         return
-    output.text(output.dialect(model))
+    output.note(output.dialect(model))
     if not is_array:
-        output.text(output.fit(model, way, given=fit is not None))
-    output.text(f"data: {output.printable(dataset.describe())}")
+        output.note(output.fit(model, way, given=fit is not None))
+    output.note(f"data: {output.printable(dataset.describe())}")
     if isinstance(report, dn.Accuracy):
         lines = _accuracy_lines(report, classes)
     else:

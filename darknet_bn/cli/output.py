@@ -1,4 +1,8 @@
-"""How commands answer: text or JSON on stdout, one line each for errors and warnings on stderr."""
+"""How commands answer: text or JSON on stdout, one line each for errors and warnings on stderr.
+
+What was found is a ``text``.  What only accompanies it is a ``note`` or, on stderr, an ``aside``,
+and stays away with ``--quiet``.
+"""
 
 from __future__ import annotations
 
@@ -17,72 +21,30 @@ from typing import Any
 import click
 
 import darknet_bn as dn
+from darknet_bn.cli.terminal import ODD, RIGHT, WRONG, coloured, width
 from darknet_bn.prepare import Fit
 
 _MOST_PROBLEMS = 20  # lines under an error or a warning
+_LONG = 2.0  # seconds after which a command says how long it took
+_SCHEMA = 1  # of all JSON: another number where what stood there means something else
+_QUIET = "darknet_bn.quiet"  # where a command line keeps it
 
 
-def text(line: str) -> None:
-    """Print a result."""
-    click.echo(line)
+def text(line: str, colour: str | None = None) -> None:
+    """Print a result; on a terminal in a colour, if one is given."""
+    click.echo(coloured(line, colour, sys.stdout))
+
+
+def note(line: str, colour: str | None = None) -> None:
+    """Print what accompanies a result, unless ``--quiet`` was given."""
+    if not is_quiet():
+        text(line, colour)
 
 
 def aside(line: str) -> None:
-    """Print on stderr what belongs to no table."""
-    click.echo(line, err=True)
-
-
-def columns(line: str) -> str:
-    """Return text in one line as `printable`, with its tabs as they are."""
-    return "\t".join(printable(part) for part in line.split("\t"))
-
-
-def as_csv(rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """Yield the lines of a table, without their ends; what is no Unicode in names is escaped."""
-    for row in rows:
-        line = io.StringIO()
-        csv.writer(line, lineterminator="").writerow(row)
-        yield line.getvalue().encode("utf-8", "backslashreplace").decode()
-
-
-def as_json(value: Mapping[str, Any]) -> None:
-    """Print a result as one JSON object; what is not finite becomes "nan", "inf" or "-inf"."""
-    click.echo(json.dumps(_plain(value), indent=1, allow_nan=False))
-
-
-def error(message: str) -> None:
-    """Say in one line on stderr what is wrong."""
-    click.echo(f"error: {printable(message)}", err=True)
-
-
-def warning(message: str) -> None:
-    """Say in one line on stderr what is odd."""
-    click.echo(f"warning: {printable(message)}", err=True)
-
-
-def problems(found: Sequence[dn.DarknetError]) -> None:
-    """Name on stderr, one a line, the places after the first, which stands in the line above."""
-    for each in found[1:_MOST_PROBLEMS]:
-        aside(f"  {printable(str(each))}")
-    if len(found) > _MOST_PROBLEMS:
-        aside(f"  and {len(found) - _MOST_PROBLEMS} more; --json names all")
-
-
-def problems_for_json(found: Iterable[dn.DarknetError]) -> list[dict[str, Any]]:
-    """Return what is wrong at several places, one object each."""
-    return [
-        {"file": each.where.file, "line": each.where.line, "message": each.problem}
-        | {"expected": each.expected, "found": each.found}
-        for each in found
-    ]
-
-
-def about_labels(dataset: dn.Dataset) -> dict[str, Any]:
-    """Return what the JSON of a command tells about label files."""
-    return {
-        "bad_labels": problems_for_json(dataset.left_out),
-        "without_labels": list(dataset.without_labels),
-    }
+    """Print on stderr what belongs to no table, unless ``--quiet`` was given."""
+    if not is_quiet():
+        click.echo(line, err=True)
 
 
 def took(seconds: float, count: int, what: str) -> None:
@@ -103,6 +65,12 @@ def took(seconds: float, count: int, what: str) -> None:
     aside(line)
 
 
+def took_long(seconds: float) -> None:
+    """Say on stderr how long some work took, if it was longer than anybody likes to wait."""
+    if seconds > _LONG:
+        took(seconds, 1, "")
+
+
 def _duration(seconds: float) -> str:
     """Return a time in words, with three digits or so."""
     if seconds < 1:
@@ -113,6 +81,104 @@ def _duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {round(seconds) % 60} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def be_quiet(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    """Take the option ``--quiet``."""
+    ctx.meta[_QUIET] = value
+
+
+def is_quiet() -> bool:
+    """Tell whether only what was found is to be said."""
+    ctx = click.get_current_context(silent=True)
+    return ctx is not None and bool(ctx.meta.get(_QUIET))
+
+
+def report(found: dn.Report) -> None:
+    """Print how two models compare; quietly, only the layers that differ."""
+    heading, *lines = found.table(width(sys.stdout))
+    verdict, *offenders = found.verdict()
+    say = note if found.ok else text
+    say(heading)
+    for line, layer in zip(lines, found.layers, strict=True):
+        if layer.ok:
+            note(line)
+        else:
+            text(line, WRONG)
+    say(verdict, RIGHT if found.ok else WRONG)
+    for line in offenders:
+        text(line)
+
+
+def columns(line: str) -> str:
+    """Return text in one line as `printable`, with its tabs as they are."""
+    return "\t".join(printable(part) for part in line.split("\t"))
+
+
+def as_csv(rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Yield the lines of a table, without their ends; what is no Unicode in names is escaped."""
+    for row in rows:
+        line = io.StringIO()
+        csv.writer(line, lineterminator="").writerow(row)
+        yield line.getvalue().encode("utf-8", "backslashreplace").decode()
+
+
+def as_json(value: Mapping[str, Any]) -> None:
+    """Print a result as one JSON object; what is not finite becomes "nan", "inf" or "-inf"."""
+    click.echo(json.dumps({"schema": _SCHEMA} | _plain(value), indent=1, allow_nan=False))
+
+
+def error(message: str) -> None:
+    """Say in one line on stderr what is wrong."""
+    click.echo(f"{coloured('error:', WRONG, sys.stderr)} {printable(message)}", err=True)
+
+
+def warning(message: str) -> None:
+    """Say in one line on stderr what is odd."""
+    click.echo(f"{coloured('warning:', ODD, sys.stderr)} {printable(message)}", err=True)
+
+
+def usage(ctx: click.Context) -> None:
+    """Say on stderr how a command is used, and where more is said."""
+    click.echo(f"{ctx.get_usage()}\n{help_line(ctx)}", err=True)
+
+
+def help_line(ctx: click.Context) -> str:
+    """Return the command line that shows the help of a command."""
+    return f"For help: {ctx.command_path} -h"
+
+
+def facts(problem: dn.DarknetError) -> dict[str, Any]:
+    """Return what JSON tells about an error."""
+    where = problem.where
+    told = {
+        "file": where.file,
+        "line": where.line,
+        "section": where.section,
+        "layer": where.layer,
+        "message": f"{where.key}: {problem.problem}" if where.key else problem.problem,
+        "expected": problem.expected,
+        "found": problem.found,
+        "hint": problem.hint,
+    }
+    several = [facts(each) for each in problem.problems]
+    return told | {"problems": several} if several else told
+
+
+def problems(found: Sequence[dn.DarknetError]) -> None:
+    """Name on stderr, one a line, the places after the first, which stands in the line above."""
+    for each in found[1:_MOST_PROBLEMS]:
+        click.echo(f"  {printable(str(each))}", err=True)
+    if len(found) > _MOST_PROBLEMS:
+        click.echo(f"  and {len(found) - _MOST_PROBLEMS} more; --json names all", err=True)
+
+
+def about_labels(dataset: dn.Dataset) -> dict[str, Any]:
+    """Return what the JSON of a command tells about label files."""
+    return {
+        "bad_labels": [facts(each) for each in dataset.left_out],
+        "without_labels": list(dataset.without_labels),
+    }
 
 
 def can_prove() -> bool:

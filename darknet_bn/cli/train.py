@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import options, output
+from darknet_bn.cli import models, options, output
 from darknet_bn.cli.training_run import TrainingRun
 from darknet_bn.data.base import many
 from darknet_bn.data.kinds import require_kind
@@ -19,9 +19,9 @@ from darknet_bn.training.loop import last_iteration
 
 
 @click.command(short_help="Train a model with pictures and labels, or with arrays.")
-@click.argument("cfg")
-@click.argument("data")
-@click.argument("weights", required=False)
+@click.argument("cfg", type=options.FILE)
+@click.argument("data", type=options.FILE)
+@click.argument("weights", type=options.FILE, required=False)
 @click.option(
     "--iterations",
     type=click.IntRange(min=1),
@@ -45,12 +45,13 @@ from darknet_bn.training.loop import last_iteration
     help="Random seed (initial weights, shuffling, augmentation, dropout).",
 )
 @click.option("--clear", is_flag=True, help="Reset the iteration counter of WEIGHTS.")
-@options.dialect
-@options.partial
+@models.dialect
+@models.partial
 @click.option(
     "-o",
     "--output",
     "folder",
+    type=options.FOLDER,
     metavar="FOLDER",
     help="Folder for the weights, the log and the chart.  [default: backup= of DATA, or .]",
 )
@@ -58,6 +59,7 @@ from darknet_bn.training.loop import last_iteration
     "--force", is_flag=True, help="Overwrite the weights of a finished or interrupted run."
 )
 @options.json
+@options.quiet("warnings and errors")
 def train(
     cfg: str,
     data: str,
@@ -88,7 +90,7 @@ def train(
     if weights is None:
         model = dn.load(cfg, None, dialect=dialect, seed=seed)
     else:
-        model = options.Source(cfg, weights, True, dialect, partial).load(seed)
+        model = models.Source(cfg, weights, True, dialect, partial).load(seed)
     model = model if batch is None else model.with_batch(batch)
     state = _begin(model, weights, seed, clear=clear)
     examples = dn.load_dataset(data, state.model, train=True)
@@ -96,9 +98,9 @@ def train(
     run = TrainingRun(_base(cfg, data, folder), model, weights, force=force)
     run.require_free([cfg, data])
     if not as_json:
-        output.text(output.dialect(model))
+        output.note(output.dialect(model))
         start = f"resumes after iteration {state.iteration}" if state.iteration else "begins"
-        output.text(f"data: {many(len(examples), 'example')}; training {start}")
+        output.note(f"data: {many(len(examples), 'example')}; training {start}")
     started, first = time.monotonic(), state.iteration
     try:
         done = run.train(state, examples, iterations, epochs)
@@ -124,8 +126,8 @@ def train(
         )
         return
     made, seen = many(done.iteration, "iteration"), many(done.seen, "image")
-    output.text(f"trained: {made}, {seen}; loss {loss:.4g}")
-    output.text(run.written_line())
+    output.note(f"trained: {made}, {seen}; loss {loss:.4g}")
+    output.note(run.written_line())
     output.took(seconds, done.iteration - first, "iteration")
 
 

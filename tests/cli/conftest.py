@@ -20,6 +20,7 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 TINY = FIXTURES / "tiny" / "tiny"
 PICTURE = FIXTURES / "preprocess" / "rgba_10x15.png"
 TOOK = re.compile(r"^took: .*\n", re.MULTILINE)  # said or not, as fast as the machine is
+ERROR_FIELDS = ["file", "line", "section", "layer", "message", "expected", "found", "hint"]
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ def test_what_is_there_stays_unless_forced(cli: Cli, tiny: Path, tmp_path: Path)
     old = tmp_path / "old.weights"
     old.write_bytes(b"old")
     answer = cli("calibrate", tiny, data, "-o", old)
-    assert (answer.code, answer.out) == (1, "")
+    assert (answer.code, answer.out) == (2, "")
     assert answer.error == f"{old}: the file already exists; use --force to overwrite it"
     assert old.read_bytes() == b"old"
     assert cli("calibrate", tiny, data, "-o", old, "--force").code == 0
@@ -155,7 +155,7 @@ def test_the_weights_that_are_read_are_never_written_over(
     (tmp_path / "twin.weights").hardlink_to(weights)
     for out in (tiny, tmp_path / "link", tmp_path / "twin.weights"):
         answer = cli("calibrate", tiny, data, "-o", out, "--force")
-        assert (answer.code, answer.out) == (1, "")
+        assert (answer.code, answer.out) == (2, "")
         assert "this file is read as input, and is never written over" in answer.error
     assert weights.read_bytes() == before
 
@@ -164,7 +164,7 @@ def test_a_broken_picture_leaves_no_file(cli: Cli, tiny: Path, tmp_path: Path) -
     data = box_set(tmp_path, {})
     (tmp_path / f"{NAMES[1]}.png").write_bytes(b"nothing")
     answer = cli("calibrate", tiny, data, "-o", tmp_path / "new")
-    assert (answer.code, answer.out) == (1, "")
+    assert (answer.code, answer.out) == (2, "")
     assert f"{NAMES[1]}.png: " in answer.error
     assert not [name for name in os.listdir(tmp_path) if "new" in name]
 
@@ -187,23 +187,23 @@ def test_what_keeps_its_statistics_is_told(cli: Cli, tiny: Path, tmp_path: Path)
     ("words", "code", "message"),
     [
         ((), 2, "the model and the data are both needed"),
-        (("missing.data",), 1, "missing.data: cannot be read"),
-        (("missing.npz",), 1, "missing.npz: "),
-        (("missing.png",), 1, "missing.png: "),
-        (("missing",), 1, "missing: there is no such file (expected a picture, a folder, a .data "),
+        (("missing.data",), 2, "missing.data: cannot be read"),
+        (("missing.npz",), 2, "missing.npz: "),
+        (("missing.png",), 2, "missing.png: "),
+        (("missing",), 2, "missing: there is no such file (expected a picture, a folder, a .data "),
         (
             ("coco.json",),
-            1,
+            2,
             "error: coco.json: expected a picture, a folder, a .data or an .npz file; "
             "name the pictures alone, such as 'photos/*.jpg'\n",
         ),
-        (("list.txt",), 1, "write a .data file with the lines classes=N, train=list.txt"),
+        (("list.txt",), 2, "write a .data file with the lines classes=N, train=list.txt"),
         (
             ("clip.mp4",),
-            1,
+            2,
             "extract frames first: mkdir frames; ffmpeg -i clip.mp4 frames/%05d.jpg",
         ),
-        (("https://a/b.jpg",), 1, "URLs, cameras and video streams are not supported"),
+        (("https://a/b.jpg",), 2, "URLs, cameras and video streams are not supported"),
     ],
 )
 def test_what_cannot_be_used_is_refused(
@@ -228,7 +228,7 @@ def test_all_pictures_that_are_missing_are_named(cli: Cli, tiny: Path, tmp_path:
     for name in NAMES[1:]:
         (tmp_path / f"{name}.png").unlink()
     answer = cli("calibrate", tiny, data, "-o", tmp_path / "new")
-    assert (answer.code, answer.out) == (1, "")
+    assert (answer.code, answer.out) == (2, "")
     first, second = answer.err.splitlines()
     assert first.startswith(f"error: {tmp_path / 'valid.txt'}: 2 of 3 pictures are not there; ")
     assert second.startswith(f"  {tmp_path / 'valid.txt'}:3: the picture is not there (expected ")

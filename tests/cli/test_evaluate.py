@@ -133,12 +133,12 @@ def test_arrays(cli: Cli, tmp_path: Path) -> None:
     ("words", "code", "message"),
     [
         ((), 2, "the model and the data are both needed"),
-        (("missing.data",), 1, "missing.data: cannot be read"),
-        (("coco.json",), 1, "coco.json: unsupported data set type .json (expected .data or .npz)"),
-        (("clip.mp4",), 1, "clip.mp4: unsupported data set type .mp4"),
-        (("tiny.weights",), 1, "tiny.weights: unsupported data set type .weights"),
-        ((".",), 1, ".: a folder is not a data set (expected .data or .npz); list the pictures: "),
-        (("set.data", "--points", 1), 1, "needs more points"),
+        (("missing.data",), 2, "missing.data: cannot be read"),
+        (("coco.json",), 2, "coco.json: unsupported data set type .json (expected .data or .npz)"),
+        (("clip.mp4",), 2, "clip.mp4: unsupported data set type .mp4"),
+        (("tiny.weights",), 2, "tiny.weights: unsupported data set type .weights"),
+        ((".",), 2, ".: a folder is not a data set (expected .data or .npz); list the pictures: "),
+        (("set.data", "--points", 1), 2, "needs more points"),
         (("set.data", "--iou-thresh", 2), 2, "it must be from 0 to 1"),
     ],
 )
@@ -183,29 +183,14 @@ def test_all_boxes_that_do_not_count_are_named(
     ]
     facts = cli(*words, "--json").json
     assert facts["without_labels"] == []
-    assert facts["bad_labels"] == [
-        {
-            "file": str(second),
-            "line": 1,
-            "message": "there is no class 7",
-            "expected": "0 to 1",
-            "found": None,
-        },
-        {
-            "file": str(second),
-            "line": 2,
-            "message": "the box is at 0 0",
-            "expected": None,
-            "found": None,
-        },
-        {
-            "file": str(third),
-            "line": 1,
-            "message": "the box is outside the picture",
-            "expected": "x y w h as shares of the picture, 0 to 1",
-            "found": "320 240 50 60",
-        },
+    told = [(each["file"], each["line"], each["message"]) for each in facts["bad_labels"]]
+    assert told == [
+        (str(second), 1, "there is no class 7"),
+        (str(second), 2, "the box is at 0 0"),
+        (str(third), 1, "the box is outside the picture"),
     ]
+    assert facts["bad_labels"][0]["expected"] == "0 to 1"
+    assert facts["bad_labels"][2]["found"] == "320 240 50 60"
 
 
 @pytest.mark.parametrize("dialect", ["pjreddie", "alexeyab"])
@@ -215,7 +200,7 @@ def test_all_lines_that_are_not_boxes_are_named(
     first, second, third = odd(boxes)
     first.write_text("0, 0.5, 0.5, 0.2, 0.3\n")
     answer = cli("evaluate", tiny, boxes, "--dialect", dialect)
-    assert (answer.code, answer.out) == (1, "")
+    assert (answer.code, answer.out) == (2, "")
     assert answer.err.splitlines() == [
         f"error: {boxes.with_name('valid.txt')}: 4 lines of label files cannot be used; the "
         f"first: {first}:1: not a box (expected class x y w h, found '0, 0.5, 0.5, 0.2, 0.3')",
@@ -224,6 +209,16 @@ def test_all_lines_that_are_not_boxes_are_named(
         f"  {third}:1: the box is outside the picture (expected x y w h as shares of the picture, "
         "0 to 1, found 320 240 50 60)",
     ]
+
+
+def test_all_lines_that_are_not_boxes_are_in_the_json(cli: Cli, tiny: Path, boxes: Path) -> None:
+    first, second, third = odd(boxes)
+    first.write_text("0, 0.5, 0.5, 0.2, 0.3\n")
+    answer = cli("evaluate", tiny, boxes, "--json")
+    assert answer.code == 2
+    told = answer.json["error"]["problems"]
+    places = [(first, 1), (second, 1), (second, 2), (third, 1)]
+    assert [(each["file"], each["line"]) for each in told] == [(str(a), b) for a, b in places]
 
 
 @pytest.mark.parametrize("dialect", ["pjreddie", "alexeyab", "hank-ai"])
@@ -247,7 +242,7 @@ def test_no_labels_at_all_are_an_error(cli: Cli, tiny: Path, boxes: Path, dialec
     for name in NAMES:
         boxes.with_name(f"{name}.txt").unlink()
     answer = cli("evaluate", tiny, boxes, "--dialect", dialect)
-    assert (answer.code, answer.out) == (1, "")
+    assert (answer.code, answer.out) == (2, "")
     assert "valid.txt:1: no picture has a label file (expected " in answer.error
     assert str(boxes.with_name(f"{NAMES[0]}.txt")) in answer.error
 

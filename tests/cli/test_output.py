@@ -52,4 +52,8 @@ def test_of_many_places_the_first_are_named(capsys: pytest.CaptureFixture[str]) 
     assert len(lines) == 19
     assert lines[-1] == "  a b.txt:20: not a box"
     assert last == "  and 212 more; --json names all"
-    assert len(output.problems_for_json(problems(232))) == 232
+    error = dn.DataError("232 lines are wrong", problems(232), where=dn.Where(file="list"))
+    told = output.facts(error)
+    assert told["message"] == "232 lines are wrong"
+    assert [each["line"] for each in told["problems"]] == list(range(1, 233))
+    assert "problems" not in told["problems"][0]

@@ -65,5 +65,5 @@ def test_all_lines_that_cannot_be_read_are_named(cli: Cli, report: str, dialect:
         "  img/5.txt:1: not a box (expected class x y w h, found '0, 0.5, 0.5, 0.2, 0.3')",
     ]
     answer = cli("train", "net.cfg", "all.data", "--dialect", dialect, "-o", "out")
-    assert (answer.code, answer.out, answer.err.splitlines()) == (1, "", expected)
+    assert (answer.code, answer.out, answer.err.splitlines()) == (2, "", expected)
     assert not Path("out").exists()

@@ -183,13 +183,13 @@ def test_a_backbone_begins(folder: Path) -> None:
     whole = (folder / "net.weights").read_bytes()
     (folder / "net.conv.1").write_bytes(whole[: 20 + 4 * (8 + 48 + 24)])
     result = run("net.cfg", "data.npz", "net.conv.1", "--clear", "--force", "--iterations", 1)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "'partial'" in result.output
     result = run(
         "net.cfg", "data.npz", "net.conv.1", "--partial", "--clear", "--force", "--iterations", 1
     )
     assert result.exit_code == 0, result.output
-    assert "warning: the file ends behind layer 0 of 2" in result.output
+    assert "warning: the file ends after layer 0 of 2" in result.output
     assert "trained: 1 iteration, 4 images" in result.output
 
 
@@ -198,7 +198,7 @@ class TestRefused:
         run("net.cfg", "data.npz")
         before = (folder / "net.weights").read_bytes()
         result = run("net.cfg", "data.npz", "net.weights", "--force")
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         (line,) = result.output.splitlines()
         assert line == (
             "error: net.cfg:5: [net]: max_batches: training is over: the weights have had 12 "
@@ -213,7 +213,7 @@ class TestRefused:
         run("net.cfg", "data.npz")
         before = (folder / "net.weights").read_bytes()
         result = run("net.cfg", "data.npz")
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert result.output.count("\n") == 1
         assert "net.weights: the file already exists; use --force to overwrite it" in result.output
         assert (folder / "net.weights").read_bytes() == before
@@ -233,7 +233,7 @@ class TestRefused:
         cfg = CFG.replace("inputs=6", "width=2\nheight=2\nchannels=3")
         (folder / "net.cfg").write_text(cfg)
         result = run("net.cfg", "set.data")
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert result.output == (
             "error: set.data: backup: there is no such folder (found nowhere); make it, or name "
             "another one with -o\n"
@@ -242,13 +242,13 @@ class TestRefused:
     def test_a_file_in_the_place_of_the_folder(self, folder: Path) -> None:
         (folder / "out").write_text("")
         result = run("net.cfg", "data.npz", "-o", "out")
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert "out: cannot be made: " in result.output
 
     def test_weights_that_another_run_left(self, folder: Path) -> None:
         (folder / "net.backup").write_text("precious")
         result = run("net.cfg", "data.npz")
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert result.output == (
             "error: net.backup: another run left these weights; give them as WEIGHTS to resume it, "
             "or use --force to overwrite them\n"
@@ -259,7 +259,7 @@ class TestRefused:
 
     def test_what_is_not_a_data_set(self, folder: Path) -> None:
         result = run("net.cfg", "net.weights", "data.npz")
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert result.output.count("\n") == 1
         assert "net.weights: unsupported data set type .weights" in result.output
         assert "train takes CFG DATA [WEIGHTS]" in result.output
@@ -267,7 +267,7 @@ class TestRefused:
     def test_no_end(self, folder: Path) -> None:
         (folder / "net.cfg").write_text(CFG.replace("max_batches=12\n", ""))
         result = run("net.cfg", "data.npz")
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert "nothing says when training ends" in result.output
 
     def test_a_state_of_another_model(self, folder: Path) -> None:
@@ -275,7 +275,7 @@ class TestRefused:
         np.savez(folder / "net.weights.state", about="no JSON")
         os.rename("net.weights.state.npz", "net.weights.state")
         result = run("net.cfg", "data.npz", "net.weights", "--force")
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert "net.weights.state: this is no state of training" in result.output
 
     def test_a_hostile_state(self, folder: Path) -> None:
@@ -291,7 +291,7 @@ class TestRefused:
             with open("net.weights.state", "wb") as stream:
                 np.savez(stream, **{**arrays, name: array})
             result = run("net.cfg", "data.npz", "net.weights", "--force")
-            assert result.exit_code == 1, name
+            assert result.exit_code == 2, name
             assert result.output.count("\n") == 1
             assert "net.weights.state" in result.output
 
@@ -299,7 +299,7 @@ class TestRefused:
 def test_a_loss_that_is_no_number_saves_what_was_before(folder: Path) -> None:
     (folder / "net.cfg").write_text(CFG.replace("0.1", "1e25"))
     result = run("net.cfg", "data.npz")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "the loss is no finite number" in result.output
     assert (folder / "net.backup").exists()
     assert not (folder / "net.weights").exists()
