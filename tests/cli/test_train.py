@@ -224,7 +224,6 @@ class TestRefused:
         assert "exclude each other" in result.output
 
     def test_a_folder_that_is_not_there(self, folder: Path) -> None:
-        (folder / "set.data").write_text("train=list.txt\nbackup=nowhere\n")
         (folder / "list.txt").write_text("ant/1.png\n")
         (folder / "set.data").write_text("train=list.txt\nlabels=x.names\nbackup=nowhere\n")
         (folder / "x.names").write_text("ant\nbee\ncat\n")
