@@ -88,9 +88,9 @@ class Dialect:
         Whether a classifier with a tree of classes answers with classes without children only.
     label_folders : tuple of pairs of str
         Parts of a picture's path, and what stands in their place in the path of its labels.
-    strict_labels : bool
-        Whether each picture must have a file of labels, of known classes; else it may have no
-        boxes, and boxes of unknown classes do not count.
+    label_suffixes : tuple of str
+        What the program replaces by ``.txt`` wherever it stands in the path; where there are none,
+        it replaces any suffix at the end.
     smallest_box, smallest_grid_box : float
         Shares of the picture: boxes that are narrower or lower are not trained with; in the grid
         of ``[detection]``.
@@ -129,7 +129,7 @@ class Dialect:
     prints_class_percent: bool
     classifies_leaves: bool
     label_folders: tuple[tuple[str, str], ...]
-    strict_labels: bool
+    label_suffixes: tuple[str, ...]
     smallest_box: float
     smallest_grid_box: float
     drops_subpixel_boxes: bool
@@ -245,7 +245,7 @@ PJREDDIE = Dialect(
     prints_class_percent=True,
     classifies_leaves=True,
     label_folders=(("images", "labels"), ("JPEGImages", "labels"), ("raw", "labels")),
-    strict_labels=True,
+    label_suffixes=(".jpg", ".png", ".JPG", ".JPEG"),
     smallest_box=0.001,
     smallest_grid_box=0.005,
     drops_subpixel_boxes=False,
@@ -293,7 +293,7 @@ ALEXEYAB = Dialect(
         ("/images/val2014/", "/labels/val2014/"),
         ("/JPEGImages/", "/labels/"),
     ),
-    strict_labels=False,
+    label_suffixes=(),
     smallest_box=0.0,
     smallest_grid_box=0.001,
     drops_subpixel_boxes=True,

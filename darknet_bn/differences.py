@@ -9,8 +9,14 @@ from typing import Any
 import numpy as np
 
 from darknet_bn.arrays import F32
+from darknet_bn.columns import aligned
 
 _OFFENDERS = 3  # of each layer: enough to see a pattern
+_HEADINGS = (
+    *("layer", "section", "shape", "largest", "max error", "relative", "mean", "cosine"),
+    "mismatches",
+)
+_SPARE = (6, 7, 2, 3)  # which of them a narrow terminal does without: the rest says what is wrong
 
 
 @dataclass(frozen=True)
@@ -90,37 +96,46 @@ class Report:
         """The first layer that does not agree: where the cause lies."""
         return next((layer for layer in self.layers if not layer.ok), None)
 
-    def __str__(self) -> str:
-        """Return a table with a line for each layer, and a verdict."""
-        lines = [
-            f"{'layer':>5} {'section':<16} {'shape':<20} {'largest':>9} {'max error':>9} "
-            f"{'of it':>8} {'mean':>8} {'cosine':>9} {'differ':>7}"
-        ]
-        for row in self.layers:
-            shape = " x ".join(str(each) for each in row.shape)
-            lines.append(
-                f"{row.layer:>5} {row.section:<16} {shape:<20} {row.largest:>9.4g} "
-                f"{row.max_error:>9.2g} {row.relative:>8.2g} {row.mean_error:>8.2g} "
-                f"{row.cosine:>9.7f} {row.different:>7}"
-            )
+    def table(self, width: int | None = None) -> list[str]:
+        """Return the headings and a line for each layer, of at most ``width`` characters."""
+        return aligned(
+            [_HEADINGS, *map(_cells, self.layers)], "><<>>>>>>", width=width, spare=_SPARE
+        )
+
+    def verdict(self) -> list[str]:
+        """Return the lines that say whether the layers agree, and where not."""
         wrong = self.first_wrong
         if wrong is None:
             count = len(self.layers)
-            lines.append(
-                f"all {count} layers agree within {self.tolerance:g} of their largest value"
-            )
-        else:
-            lines.append(
-                f"layer {wrong.layer} [{wrong.section}] is the first that differs: "
-                f"{wrong.different} values by more than {self.tolerance:g} of the largest, "
-                f"{wrong.largest:.4g}"
-            )
-            lines += [
+            return [f"all {count} layers agree within {self.tolerance:g} of their largest value"]
+        return [
+            f"layer {wrong.layer} [{wrong.section}] is the first that differs: "
+            f"{wrong.different} value{'s' * (wrong.different != 1)}",
+            f"  by more than {self.tolerance:g} of the largest value, {wrong.largest:.4g}",
+            *(
                 f"  at {', '.join(str(i) for i in each.index)}: "
                 f"expected {each.expected:.9g}, found {each.found:.9g}"
                 for each in wrong.offenders
-            ]
-        return "\n".join(lines)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        """Return a table with a line for each layer, and a verdict."""
+        return "\n".join([*self.table(), *self.verdict()])
+
+
+def _cells(row: LayerReport) -> tuple[str, ...]:
+    return (
+        f"{row.layer}",
+        row.section,
+        " x ".join(str(each) for each in row.shape),
+        f"{row.largest:.4g}",
+        f"{row.max_error:.2g}",
+        f"{row.relative:.2g}",
+        f"{row.mean_error:.2g}",
+        f"{row.cosine:.7f}",
+        f"{row.different}",
+    )
 
 
 def compare_layer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -46,7 +47,14 @@ class DarknetError(Exception):
         The place in the user's input.
     expected, found, hint : str, optional
         What would have been right, what is there, what may help.
+
+    Attributes
+    ----------
+    problems : tuple of DarknetError
+        One for each place, if it is about several.
     """
+
+    problems: tuple[DarknetError, ...] = ()
 
     def __init__(
         self,
@@ -113,5 +121,52 @@ class TrainingError(DarknetError):
     """A model cannot be trained so."""
 
 
+class DataError(DarknetError):
+    """Files of a data set are not what they must be; it holds every place at once.
+
+    Parameters
+    ----------
+    problem : str
+        What is wrong with all of them, in one clause.
+    problems : sequence of DarknetError
+        One for each place; where there is only one, it is the message.
+    where : Where, optional
+        The file that leads to them.
+    """
+
+    def __init__(
+        self, problem: str, problems: Sequence[DarknetError], *, where: Where | None = None
+    ) -> None:
+        if len(problems) == 1:
+            (one,) = problems
+            super().__init__(
+                one.problem, where=one.where, expected=one.expected, found=one.found, hint=one.hint
+            )
+        else:
+            super().__init__(problem, where=where, hint=f"the first: {problems[0]}")
+        self.problems = tuple(problems)
+        self.args = (problem, self.problems)
+
+
 class DarknetWarning(UserWarning):
     """Something is odd, but has one clear meaning, which was taken."""
+
+
+class DataWarning(DarknetWarning):
+    """Parts of a data set do not count; it holds every place at once.
+
+    Parameters
+    ----------
+    text : str
+        All of them in one line.
+    problems : sequence of DarknetError
+        One for each place.
+    """
+
+    def __init__(self, text: str, problems: Sequence[DarknetError]) -> None:
+        super().__init__(text, tuple(problems))
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        """Return the one line."""
+        return str(self.args[0])

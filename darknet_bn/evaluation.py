@@ -21,13 +21,13 @@ from darknet_bn.model import Model
 from darknet_bn.prepare import Fit, own_fit
 from darknet_bn.run import forward
 
-_THRESHOLD = 0.005  # what boxes are made of, however improbable, so that the curve goes on
+_THRESHOLD = 0.005  # what boxes are made of, however improbable, so that the curve continues
 _BATCH = 8
 
 
 @dataclass(frozen=True)
 class ClassAccuracy:
-    """How well one class is told.
+    """How well one class is recognised.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class ClassAccuracy:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How well a classifier tells what there is.
+    """How well a classifier recognises classes.
 
     Attributes
     ----------
@@ -89,11 +89,11 @@ def evaluate(
     overlap : float or None
         Of detectors: how much boxes may overlap, as ``nms`` in `detections`.
     fit : "letterbox", "stretch" or "crop", optional
-        How pictures in files are made the input; by default what `own_fit_for_tests` tells.
+        How pictures in files are made the input; by default as `own_fit_for_tests` says.
     batch : int
         How many images to compute at once.
     after_batch : function, optional
-        Called behind every batch; to show progress.
+        Called after every batch; to show progress.
 
     Returns
     -------
@@ -128,12 +128,12 @@ def evaluate(
 
 
 def own_fit_for_tests(model: Model) -> Fit:
-    """Tell how the program fits pictures into the input where it tests a network.
+    """Return how the program fits pictures into the input when it tests a network.
 
     Returns
     -------
     fit : "letterbox", "stretch" or "crop"
-        Of a classifier ``"crop"``.  Of a detector what `own_fit` tells, but ``"stretch"`` if its
+        For a classifier ``"crop"``.  For a detector as `own_fit` says, but ``"stretch"`` if its
         boxes are never taken out of a letterbox.
 
     Notes
@@ -240,7 +240,7 @@ def _kinds(dataset: Dataset, classes: int) -> list[int]:
     one_hot = y.shape == (len(dataset), classes) and np.isin(y, (0, 1)).all()
     if not one_hot or (y.sum(axis=1) != 1).any():
         raise DarknetError(
-            "the data do not tell classes, but the network is a classifier",
+            "the data have no classes, but the network is a classifier",
             expected=f"whole numbers, or a 1 among {classes} zeros",
         )
     return [int(number) for number in y.argmax(axis=1)]

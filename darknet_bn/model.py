@@ -312,10 +312,10 @@ def choose_dialect(cfg: Cfg, wanted: str | Dialect, header: Header | None) -> tu
             "unknown dialect", expected=f"auto, {', '.join(DIALECTS)}", found=f"{wanted!r}"
         )
     if header is not None and header.revision == 5 and not header.legacy:
-        return ALEXEYAB, "the weights have revision 5, which AlexeyAB's and hank-ai's forks write"
+        return ALEXEYAB, "weights revision 5, as AlexeyAB's and hank-ai's write"
     dialect, reason = detect_dialect(cfg)
     if header is not None and not dialect.extended:
-        reason = f"the weights are version {header.version}, and {reason}"
+        reason = f"weights version {header.version}, {reason}"
     return dialect, reason
 
 

@@ -74,13 +74,14 @@ class Data:
         if name is None:
             return None
         folders = folders_around(self.file or "")
-        folder = find_folder(name, folders)
-        if folder is None:
+        found = find_file(name, folders)
+        if found is None:
             raise DarknetError(
                 "it names a file that is not there",
                 where=Where(file=self.file, key=key),
                 expected=" or ".join(os.path.normpath(each / name) for each in folders),
             )
+        folder, name = found
         return os.path.normpath(folder / name)
 
     def _number(self, key: str) -> int | None:
@@ -123,7 +124,7 @@ def load_data(path: str | os.PathLike[str]) -> Data:
         if not equals:
             place = Where(file=file, line=number)
             warnings.warn(
-                f"{place}: there is no '='; the line does not count", DarknetWarning, stacklevel=2
+                f"{place}: line ignored: expected key=value", DarknetWarning, stacklevel=2
             )
         elif value:
             options.setdefault(key, value)
@@ -241,6 +242,22 @@ def folders_around(file: str) -> list[Path]:
     return list(dict.fromkeys((Path(), beside, Path(os.path.normpath(beside / "..")))))
 
 
-def find_folder(name: str, folders: Iterable[Path]) -> Path | None:
-    """Return the first of some folders from which a path leads to a file; None if none does."""
-    return next((each for each in folders if os.path.isfile(each / name)), None)
+def find_file(name: str, folders: Iterable[Path]) -> tuple[Path, str] | None:
+    """Find a file that another one names.
+
+    Parameters
+    ----------
+    name : str
+        A path; one that was written on Windows may have backslashes.
+    folders : iterable of Path
+        Where it may start.
+
+    Returns
+    -------
+    folder, name : Path, str
+        The first folder from which it leads to a file, and the path as it does; None if none does.
+    """
+    names = dict.fromkeys((name, name.replace("\\", "/")))
+    return next(
+        ((each, one) for one in names for each in folders if os.path.isfile(each / one)), None
+    )

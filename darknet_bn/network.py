@@ -185,16 +185,16 @@ def detect_dialect(cfg: Cfg) -> tuple[Dialect, str]:
         if kind is None:
             continue
         if number and LAYERS[section.name].original:
-            return PJREDDIE, f"[{section.name}] in line {section.line} is known to no other"
+            return PJREDDIE, f"[{section.name}] in line {section.line} is pjreddie-only"
         if number and LAYERS[section.name].extended:
-            return ALEXEYAB, f"[{section.name}] in line {section.line} is known to no other"
+            return ALEXEYAB, f"[{section.name}] in line {section.line} is fork-only"
         words = kind.extended_words()
         for each in section.options:
             if each.key in kind.extended_keys():
-                return ALEXEYAB, f"{each.key}= in line {each.line} is known to no other"
+                return ALEXEYAB, f"{each.key}= in line {each.line} is fork-only"
             if each.value in words.get(each.key, ()):
-                return ALEXEYAB, f"{each.key}={each.value} in line {each.line} is known to no other"
-    return PJREDDIE, "nothing in the cfg is known to another fork only"
+                return ALEXEYAB, f"{each.key}={each.value} in line {each.line} is fork-only"
+    return PJREDDIE, "no fork-only options"
 
 
 def _kind(cfg: Cfg, number: int, dialect: Dialect) -> type[Layer]:

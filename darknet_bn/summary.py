@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from darknet_bn.arrays import F32
+from darknet_bn.columns import aligned
 from darknet_bn.dialect import Dialect
 from darknet_bn.model import Model
 from darknet_bn.network import Network, Node
 from darknet_bn.weights import Header
 
-_COLUMNS = {
-    "layer": str.rjust,
-    "section": str.ljust,
-    "filters": str.rjust,
-    "size/stride": str.ljust,
-    "input": str.rjust,
-    "": str.rjust,  # the arrow
-    "output": str.rjust,
-    "BFLOPs": str.rjust,
-    "parameters": str.rjust,
-    "bytes": str.rjust,
-}
+_HEADINGS = (
+    *("layer", "section", "filters", "size/stride", "input", "", "output"),
+    *("BFLOPs", "parameters", "bytes"),
+)
+_SIDES = "><><>>>>>>"
+_SPARE = (9, 2, 5, 4)  # which of them a narrow terminal does without: other columns tell as much
 _TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -85,7 +79,7 @@ def _input_text(node: Node) -> str:
     return str(node.xs[-1]) if len(node.xs) == 1 or node.y in node.xs else ""
 
 
-def summary_text(network: Network, header: Header | None = None) -> str:
+def summary_text(network: Network, header: Header | None = None, width: int | None = None) -> str:
     """Return the table as text, with a line of totals.
 
     Parameters
@@ -93,6 +87,8 @@ def summary_text(network: Network, header: Header | None = None) -> str:
     network : Network
     header : Header, optional
         Of the weights file, whose size counts in the total.
+    width : int, optional
+        How many characters a line may have; columns are left out where it has more.
     """
     rows = summarise(network)
     cells = [
@@ -111,24 +107,13 @@ def summary_text(network: Network, header: Header | None = None) -> str:
         for row in rows
     ]
     total = network.stored_floats
-    return (
-        f"{_aligned([tuple(_COLUMNS), *cells])}\n"
-        f"total: {len(rows)} layers, {sum(row.bflops for row in rows):.3f} BFLOPs, "
-        f"{total} parameters, {(header or Header()).size + 4 * total} bytes with the header"
+    return "\n".join(
+        [
+            *aligned([_HEADINGS, *cells], _SIDES, width=width, spare=_SPARE),
+            f"total: {len(rows)} layers, {sum(row.bflops for row in rows):.3f} BFLOPs, "
+            f"{total} parameters, {(header or Header()).size + 4 * total} bytes",
+        ]
     )
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Set text in the columns of the table."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            align(cell, width)
-            for align, cell, width in zip(_COLUMNS.values(), row, widths, strict=True)
-        )
-        for row in rows
-    ]
-    return "\n".join(line.rstrip() for line in lines)
 
 
 @dataclass(frozen=True)
@@ -176,7 +161,7 @@ def _variances(name: str, variance: F32, mean: F32, dialect: Dialect) -> list[tu
     if undefined:
         return [(f"{undefined} {part}rolling variances are negative: the outputs are NaN", True)]
     if not variance.any() and not mean.any():
-        return [(f"all {part}rolling statistics are zero: the layer was never trained", False)]
+        return [(f"all {part}rolling statistics are zero, never trained", False)]
     subnormal = int(np.count_nonzero((variance != 0) & (np.abs(variance) < _TINY)))
     if subnormal:
         return [(f"{subnormal} {part}rolling variances are subnormal and count as zero", False)]

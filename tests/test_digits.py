@@ -94,9 +94,20 @@ def test_the_tool_trains(tmp_path: Path) -> None:
     found = re.search(r"(\d+) of 360 digits that were held out are recognised", done.stdout)
     assert found is not None
     assert int(found[1]) > 324  # after an eighth of the training
-    with np.load(tmp_path / "test.npz") as new, np.load(DIGITS / "test.npz") as committed:
-        assert np.array_equal(new["x"], committed["x"])
-        assert np.array_equal(new["y"], committed["y"])
+    for name in ("train.npz", "test.npz"):
+        with np.load(tmp_path / name) as new, np.load(DIGITS / name) as committed:
+            assert np.array_equal(new["x"], committed["x"])
+            assert np.array_equal(new["y"], committed["y"])
     model = dn.load(DIGITS / "digits.cfg", tmp_path / "digits.weights")
     report = dn.verify(model, tmp_path / "digits.npz")
     assert report.ok
+
+
+def test_no_digit_is_trained_and_tested_with(test_set: tuple[np.ndarray, np.ndarray]) -> None:
+    with np.load(DIGITS / "train.npz") as archive:
+        x, kinds = archive["x"], archive["y"]
+    assert x.shape == (1437, 1, 8, 8)
+    assert np.array_equal(x * 16, np.round(x * 16))  # float16 holds the 17 shades exactly
+    assert np.bincount(kinds).min() > 100
+    trained = {each.astype(np.float32).tobytes() for each in x}
+    assert not trained & {each.tobytes() for each in test_set[0]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,38 @@ class TestErrors:
             assert str(kind("x")) == "x"
         assert not issubclass(dn.DarknetWarning, dn.DarknetError)
         assert issubclass(dn.DarknetWarning, UserWarning)
+
+
+class TestSeveral:
+    PROBLEMS = (
+        dn.DarknetError("not a box", where=Where(file="a.txt", line=3), found="'x'"),
+        dn.DarknetError("the box is at 0 0", where=Where(file="b.txt", line=1)),
+    )
+
+    def test_an_error_holds_all_places(self) -> None:
+        error = dn.DataError("2 lines are wrong", self.PROBLEMS, where=Where(file="list"))
+        assert isinstance(error, dn.DarknetError)
+        assert error.problems == self.PROBLEMS
+        assert str(error) == "list: 2 lines are wrong; the first: a.txt:3: not a box (found 'x')"
+        assert dn.DarknetError("x").problems == ()
+
+    def test_one_place_is_the_message(self) -> None:
+        error = dn.DataError("1 line is wrong", self.PROBLEMS[:1], where=Where(file="list"))
+        assert str(error) == "a.txt:3: not a box (found 'x')"
+        assert error.where == Where(file="a.txt", line=3)
+        assert len(error.problems) == 1
+
+    def test_a_warning_holds_all_places(self) -> None:
+        warning = dn.DataWarning("2 lines are odd", self.PROBLEMS)
+        assert isinstance(warning, dn.DarknetWarning)
+        assert str(warning) == "2 lines are odd"
+        assert warning.problems == self.PROBLEMS
+
+    def test_they_can_be_sent_to_other_processes(self) -> None:
+        for count in (1, 2):
+            error = dn.DataError("wrong", self.PROBLEMS[:count], where=Where(file="list"))
+            again = pickle.loads(pickle.dumps(error))
+            assert str(again) == str(error)
+            assert [str(each) for each in again.problems] == [str(each) for each in error.problems]
+        warning = pickle.loads(pickle.dumps(dn.DataWarning("odd", self.PROBLEMS)))
+        assert (str(warning), len(warning.problems)) == ("odd", 2)

@@ -201,7 +201,7 @@ def test_arrays_that_tell_no_classes_are_refused(tmp_path: Path) -> None:
     x = np.zeros((2, *model.network.input.dims), np.float32)
     np.savez(tmp_path / "set.npz", x=x, y=np.full((2, 5), 0.2, np.float32))
     data = dn.load_dataset(tmp_path / "set.npz", model, train=False)
-    with pytest.raises(dn.DarknetError, match="do not tell classes"):
+    with pytest.raises(dn.DarknetError, match="the data have no classes"):
         evaluate(model, data)
 
 

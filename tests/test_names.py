@@ -104,7 +104,7 @@ def test_what_a_data_file_does_not_say(tmp_path: Path) -> None:
 
 
 def test_a_line_without_equals_sign_is_a_warning(tmp_path: Path) -> None:
-    with pytest.warns(dn.DarknetWarning, match=r"x\.data:2: there is no '='; the line does not"):
+    with pytest.warns(dn.DarknetWarning, match=r"x\.data:2: line ignored: expected key=value"):
         assert data_of(tmp_path, "top=1\nclasses 80\n").options == {"top": "1"}
 
 

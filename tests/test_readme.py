@@ -19,9 +19,11 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 DOG = "images/dog.jpg"
+TRAINED = "digits.weights"  # what the README's training writes
+PERCENT = re.compile(r"\d+\.\d\d\b")
 # The last digits of errors depend on the order in which a processor's BLAS adds up.
 NOISE = re.compile(
-    r"\d(\.\d+)?e-0\d|worst is layer_?\d+|loss [\d.]+|onnxruntime [\d.]+|[01]\.\d{7}"
+    r"\d(\.\d+)?e-0\d|worst is layer_?\d+|loss [\d.]+|onnxruntime [\d.]+|[01]\.\d{7}|took: .*"
 )
 
 
@@ -46,7 +48,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def normal(text: str) -> str:
-    return re.sub(r" +", " ", NOISE.sub("~", text))
+    """Return output without what depends on the machine: its noise, and how long it took."""
+    return re.sub(r" +", " ", NOISE.sub("~", re.sub(r"^took: .*\n", "", text, flags=re.MULTILINE)))
 
 
 @pytest.fixture
@@ -67,7 +70,14 @@ def check(command: str, expected: str) -> None:
     program, *arguments = command.split()
     assert program == "darknet-bn"
     result = CliRunner().invoke(main, arguments)
-    assert normal(result.output) == normal(expected), command
+    found, expected = normal(result.output), normal(expected)
+    if TRAINED in arguments:
+        # Training adds up in another order elsewhere: by its end, some digits are told otherwise,
+        # up to 3 of some 36 of a class, so 9 points.
+        shares, shown = PERCENT.findall(found), PERCENT.findall(expected)
+        np.testing.assert_allclose(np.array(shares, float), np.array(shown, float), atol=9)
+        found, expected = PERCENT.sub("~", found), PERCENT.sub("~", expected)
+    assert found == expected, command
 
 
 def test_commands_print_what_is_shown(checkout: Path) -> None:
@@ -95,7 +105,7 @@ def test_the_first_line_folds_and_verifies(checkout: Path) -> None:
     for _ in range(2):  # the line works a second time too
         answers = [CliRunner().invoke(main, call.split()) for call in calls]
         assert [answer.exit_code for answer in answers] == [0] * 4
-        before, after = (answer.output.splitlines()[-1] for answer in answers[2:])
+        before, after = (answer.stdout.splitlines()[-1] for answer in answers[2:])
         assert before == after
         assert "top 1 98.61 %" in after
 
@@ -132,9 +142,13 @@ def test_python_that_trains_runs(checkout: Path, capsys: pytest.CaptureFixture[s
     _, _, _, code = BLOCKS
     names: dict[str, object] = {}
     exec(code, names)
-    losses = [float(line.split()[1][:-1]) for line in capsys.readouterr().out.splitlines()]
-    assert len(losses) == 10
-    assert losses[-1] < losses[0]
+    *lines, last = capsys.readouterr().out.splitlines()
+    losses = [float(line.split()[2][:-1]) for line in lines]
+    assert len(losses) == 135
+    assert losses[-1] < losses[0] / 4
+    share = re.fullmatch(r"(\d+)% of digits that it has never seen", last)
+    assert share is not None
+    assert int(share[1]) > 85
     assert isinstance(names["trained"], dn.Model)
 
 

@@ -167,9 +167,7 @@ def test_the_text_has_aligned_columns_and_totals() -> None:
     end = heading.index("output") + len("output")
     assert {row[end - 2 : end].strip()[-1].isdigit() for row in rows} == {True}
     assert {len(row[:end].rstrip()) for row in rows} == {end}
-    assert totals == (
-        "total: 12 layers, 0.009 BFLOPs, 21373 parameters, 85512 bytes with the header"
-    )
+    assert totals == ("total: 12 layers, 0.009 BFLOPs, 21373 parameters, 85512 bytes")
     assert rows[0].split()[-3:] == ["0.000", "248", "992"]
 
 

@@ -1,7 +1,18 @@
 """The command line: ``darknet-bn COMMAND``.
 
-Exit codes: 0 fine, 1 a difference or a refused file, 2 wrong usage, 130 interrupted.  Results go to
-stdout; errors, warnings and progress to stderr, each error in one line.
+Exit codes are as those of diff, grep and cmp::
+
+    0     fine
+    1     a difference or a finding: ``verify`` or ``compare`` found a layer that differs; ``check``
+          found values that cannot be right; a fold or an exported file did not prove right; some
+          pictures of several could not be used
+    2     trouble: wrong usage; a file that cannot be read, does not fit or cannot be written; no
+          picture that could be used; too little memory; a mistake of this program
+    130   interrupted by Ctrl-C
+    143   interrupted by SIGTERM
+
+Results go to stdout; errors, warnings and progress to stderr, each error in one line.  With
+``--json`` stdout holds one JSON object in every case, that of an error too.
 """
 
 from __future__ import annotations
@@ -21,7 +32,9 @@ from darknet_bn.cli import (
     detect,
     evaluate,
     export,
+    failures,
     fold,
+    hints,
     info,
     output,
     record,
@@ -30,25 +43,44 @@ from darknet_bn.cli import (
     train,
     verify,
 )
-from darknet_bn.errors import DarknetError
 from darknet_bn.version import __version__
 
+_CODES = "Exit codes: 0 fine, 1 a difference or a finding, 2 trouble, 130 interrupted."
 _ALIASES = {"fuse": "fold", "denormalize": "fold"}  # what AlexeyAB's and pjreddie's call it
 
 
 class Main(click.Group):
-    """A group that answers every error with one line and the exit code that it has."""
+    """A group that answers every error in one line, and with its exit code."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Find a command by its name or another one that it is known by."""
         return super().get_command(ctx, _ALIASES.get(cmd_name, cmd_name))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Show the help where nothing is asked for."""
+        """Show the help if nothing is asked for."""
         if not args and not ctx.resilient_parsing:
             click.echo(ctx.get_help(), err=True)
             ctx.exit(2)
         return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the first word names."""
+        if not ctx.resilient_parsing:
+            command = self.get_command(ctx, args[0])
+            if command is None and not args[0].startswith("-"):
+                ctx.fail(hints.unknown_command(args[0], (*self.commands, *_ALIASES)))
+            if command is not None:
+                hints.refuse_glued(args[1:], click.Context(command, ctx, args[0]))
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; go without a word where nobody reads on."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            ctx.exit(failures.TROUBLE)
 
     def main(
         self,
@@ -61,50 +93,23 @@ class Main(click.Group):
         """Run a command line and leave the program with its exit code."""
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, False, **extra)
+        words = list(sys.argv[1:] if args is None else args)
         output.escape_what_cannot_be_encoded()
         with output.short_warnings(), signals.terminated_as_interrupted():
-            code = self._run(args, prog_name, complete_var, **extra)
+            try:
+                code = super().main(words, prog_name, complete_var, False, **extra) or 0
+            except (Exception, KeyboardInterrupt) as error:
+                code = failures.answer(error, words)
         output.close_if_broken()
         sys.exit(code)
-
-    def _run(
-        self,
-        args: Sequence[str] | None,
-        prog_name: str | None,
-        complete_var: str | None,
-        **extra: Any,
-    ) -> int:
-        try:
-            return super().main(args, prog_name, complete_var, False, **extra) or 0
-        except click.UsageError as error:
-            output.error(error.format_message())
-            if error.ctx is not None:
-                path = error.ctx.command_path
-                click.echo(f"{error.ctx.get_usage()}; {path} -h tells more", err=True)
-            return 2
-        except click.Abort as error:  # click's name for an interrupt
-            return signals.exit_code(error)
-        except DarknetError as error:
-            output.error(str(error))
-        except MemoryError as error:
-            output.error(f"there is not enough memory: {error}" if str(error) else "out of memory")
-        except OSError as error:
-            place = f"{error.filename}: " if error.filename else ""
-            output.error(f"{place}{error.strerror or error}")
-        except Exception as error:
-            if sys.flags.dev_mode:
-                raise
-            output.error(
-                f"this is a mistake in darknet-bn: {type(error).__name__}: {error}; "
-                "'python -X dev -m darknet_bn …' shows where"
-            )
-        return 1
 
 
 @click.group(
     cls=Main,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 fine, 1 a difference or a refused file, 2 wrong usage.",
+    epilog="Exit codes: 0 fine; 1 a difference or a finding (verify, compare, check, a proof that "
+    "fails, some bad pictures of several); 2 trouble (wrong usage, or a file that cannot be read, "
+    "does not fit or cannot be written); 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="darknet-bn", message="%(prog)s %(version)s")
 def main() -> None:
@@ -120,4 +125,5 @@ for _command in (
     *(record.record, verify.verify, train.train, evaluate.evaluate, calibrate.calibrate),
     *(export.export, compare.compare, convert.convert),
 ):
+    _command.epilog = _CODES
     main.add_command(_command)

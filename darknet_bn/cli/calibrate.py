@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 import numpy as np
@@ -12,7 +14,8 @@ import darknet_bn as dn
 from darknet_bn.arrays import F32
 from darknet_bn.batches import Batches, picture_batches
 from darknet_bn.calibrate import CalibratedLayer, Method
-from darknet_bn.cli import options, output, pictures, progress, tables
+from darknet_bn.cli import models, options, output, pictures, progress, tables
+from darknet_bn.data.kinds import KINDS, VIDEOS, is_url, what_to_do
 from darknet_bn.data.lists import load_list
 from darknet_bn.evaluation import own_fit_for_tests
 from darknet_bn.images import require_pillow
@@ -23,24 +26,26 @@ _HEADINGS = ("layer", "section", "channels", "mean shift / sigma", "variance new
 _WORDS = {"layerwise": "layer by layer", "one-pass": "in one pass"}
 
 
-@click.command(short_help="Compute the statistics of batch norm anew from pictures.")
-@options.model_and_data
-@options.out("Where the weights go: OUT.weights.  The cfg stays as it is.")
+@click.command(short_help="Recompute batch-norm statistics from pictures.")
+@models.model_and_data
+@options.out("Write OUT.weights; the cfg stays as it is.")
 @click.option(
     "--method",
     type=click.Choice(list(_WORDS)),
-    help="Give each layer what it sees in inference, one after the other; or let all use the "
-    "statistics of each batch as in training.  [default: layerwise, unless that is too much work]",
+    help="layerwise: one layer at a time, as in inference; one-pass: batch statistics, as in "
+    "training.  [default: layerwise, unless it takes too long]",
 )
 @click.option(
     "--batch",
     type=click.IntRange(min=1),
     default=_BATCH,
     show_default=True,
-    help="How many pictures to compute at once.",
+    help="Number of pictures to compute at once.",
 )
 @click.option(
-    "--images", type=click.IntRange(min=1), help="Use so many, evenly spaced.  [default: all]"
+    "--images",
+    type=click.IntRange(min=1),
+    help="Use at most N pictures, evenly spaced.  [default: all]",
 )
 @click.option(
     "--list",
@@ -48,12 +53,13 @@ _WORDS = {"layerwise": "layer by layer", "one-pass": "in one pass"}
     type=click.Choice(["train", "valid"]),
     default="train",
     show_default=True,
-    help="Which list of a .data file to use.",
+    help="The list of a .data file to use.",
 )
 @options.fit("letterbox", "stretch", "crop")
 @options.json
+@options.quiet("the layers that keep their statistics")
 def calibrate(
-    source: options.Source,
+    source: models.Source,
     data: str,
     out: str,
     force: bool,
@@ -64,20 +70,22 @@ def calibrate(
     fit: Fit | None,
     as_json: bool,
 ) -> None:
-    """Compute the statistics of batch norm anew from pictures.
+    """Recompute batch-norm statistics from pictures.
 
-    For weights whose rolling statistics do not fit any more: those were averaged, pruned or
+    For models whose rolling statistics no longer fit: the weights were averaged, pruned or
     quantised, or the pictures are of another kind now.  DATA is a picture, a folder, a pattern
-    such as 'photos/*.jpg', a .data file of Darknet, or an .npz with arrays x and y.  The weights
-    themselves stay.
+    such as 'photos/*.jpg', a .data file of Darknet, or an .npz file with arrays x and y.  Labels
+    are not read.  The weights themselves do not change.
 
     Example: darknet-bn calibrate yolov3.cfg yolov3.weights photos -o yolov3-calibrated
     """
+    _require_kind(data)
     target = options.stem(out, ".weights") + ".weights"
     options.require_free([target], force=force, inputs=[*source.files, data])
     model = source.load_for_pictures()
     way = fit or own_fit_for_tests(model)
     batches = _batches(model, data, batch, images, key, way)
+    started = time.monotonic()
     bars: list[progress.Bar] = []
 
     def tell(done: int, of: int) -> None:
@@ -90,30 +98,32 @@ def calibrate(
     finally:
         for each in bars:
             each.hide()
+    seconds = time.monotonic() - started
     dn.save(calibrated, None, target, force=force)
     if as_json:
         output.as_json(
             output.about(model, source.cfg, source.weights)
             | {"data": data, "fit": way, "method": report.method, "images": report.images}
             | {"batch": batch, "work": report.work, "layers": report.layers}
-            | {"written": {"weights": target}}
+            | {"seconds": seconds, "written": {"weights": target}}
         )
         return
-    output.text(output.dialect(model))
+    output.note(output.dialect(model))
     if not _is_array(data):
-        output.text(output.fit(model, way, given=fit is not None))
+        output.note(output.fit(model, way, given=fit is not None))
     moved = [row for row in report.layers if row.reason is None]
     for line in tables.aligned([_HEADINGS, *map(_cells, moved)], "><>>>"):
-        output.text(line)
+        output.note(line)
     for row in report.layers:
         if row.reason is not None:
             output.text(f"layer {row.layer} [{row.section}] keeps its statistics: {row.reason}")
     many = f"{report.images} image{'s' * (report.images != 1)}"
-    output.text(
+    output.note(
         f"calibrated: {len(moved)} of {len(report.layers)} batch norms, {_WORDS[report.method]}, "
         f"with {many} in batches of {batch}"
     )
-    output.text(f"written: {output.printable(target)}; the cfg stays as it is")
+    output.note(f"written: {output.printable(target)}; the cfg stays as it is")
+    output.took(seconds, report.images, "example" if _is_array(data) else "picture")
 
 
 def _cells(row: CalibratedLayer) -> tuple[str, ...]:
@@ -123,6 +133,20 @@ def _cells(row: CalibratedLayer) -> tuple[str, ...]:
 
 def _is_array(data: str) -> bool:
     return data.lower().endswith(".npz")
+
+
+def _require_kind(data: str) -> None:
+    """Check that a word names pictures or a data set."""
+    where, expected = dn.Where(file=data), "a picture, a folder, a .data or an .npz file"
+    suffix = Path(data).suffix.lower()
+    if not is_url(data):
+        if pictures.may_be(data) or suffix in KINDS:
+            return
+        if not suffix and not os.path.exists(data):
+            raise dn.DarknetError("there is no such file", where=where, expected=expected)
+    known = is_url(data) or suffix in (".txt", ".npy", *VIDEOS)
+    hint = what_to_do(data) if known else "name the pictures alone, such as 'photos/*.jpg'"
+    raise dn.DarknetError(f"expected {expected}", where=where, hint=hint)
 
 
 def _batches(
@@ -142,7 +166,7 @@ def _batches(
 
         return Batches(len(chosen), batch, load)
     require_pillow()
-    if os.path.isfile(data) and not pictures.may_be(data):
+    if data.lower().endswith(".data"):
         paths: Sequence[str] = [entry.path for entry in load_list(dn.load_data(data), key)]
     else:
         paths = pictures.find([data]).paths

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import options, output
+from darknet_bn.cli import models, options, output
+from darknet_bn.cli.terminal import ODD, WRONG
 from darknet_bn.summary import Finding
 
 
 @click.command()
-@options.model
+@models.model
 @options.json
+@options.quiet("what is wrong or odd")
 @click.pass_context
-def check(ctx: click.Context, source: options.Source, as_json: bool) -> None:
-    """Check that the files fit each other, and all values.
+def check(ctx: click.Context, source: models.Source, as_json: bool) -> None:
+    """Check that the cfg and weights match and all values are finite.
 
-    Exits with 1 where they do not fit, or where the outputs cannot be right: a value is NaN or
-    infinite, or a variance is negative.
+    Exits with 1 if the outputs cannot be right: a value is NaN or infinite, or a variance is
+    negative; with 2 if the weights do not fit the cfg.
 
     Example: darknet-bn check yolov3.cfg yolov3.weights
     """
@@ -31,28 +33,28 @@ def check(ctx: click.Context, source: options.Source, as_json: bool) -> None:
         facts["parameters"] = model.network.stored_floats
         output.as_json(facts | {"ok": not bad, "findings": findings})
     else:
-        output.text(output.header(model))
-        output.text(output.dialect(model))
+        output.note(output.header(model))
+        output.note(output.dialect(model))
         count = len(model.network.nodes)
         if model.loaded == count:
             floats = model.network.stored_floats
-            output.text(f"size: fits to the byte, {count} layers with {floats} parameters")
+            output.note(f"size: fits to the byte, {count} layers with {floats} parameters")
         else:
-            output.text(f"size: fits the layers 0 to {model.loaded - 1} of {count} to the byte")
-        for line in _grouped(findings) or ["values: all are finite, no variance is negative"]:
-            output.text(line)
+            output.note(f"size: fits layers 0 to {model.loaded - 1} of {count} to the byte")
+        for line, colour in _grouped(findings):
+            output.text(line, colour)
+        if not findings:
+            output.note("values: all are finite, no variance is negative")
     ctx.exit(1 if bad else 0)
 
 
-def _grouped(findings: Iterable[Finding]) -> list[str]:
-    """Put findings into words; of what many layers have in common, once."""
+def _grouped(findings: Iterable[Finding]) -> Iterator[tuple[str, str]]:
+    """Yield findings in words, and their colour; what many layers have in common, once."""
     groups: dict[tuple[bool, str], list[Finding]] = {}
     for finding in findings:
         groups.setdefault((finding.fatal, finding.what), []).append(finding)
-    lines = []
     for (fatal, what), (first, *others) in groups.items():
         place = f"layer {first.layer} [{first.section}]"
         if others:
             place = f"{1 + len(others)} layers from {first.layer} to {others[-1].layer}"
-        lines.append(f"{'wrong' if fatal else 'odd'}: {place}: {what}")
-    return lines
+        yield f"{'wrong' if fatal else 'note'}: {place}: {what}", WRONG if fatal else ODD

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import click
 
 import darknet_bn as dn
 from darknet_bn.classification import class_layer, classification_lines
-from darknet_bn.cli import options, output, pictures
+from darknet_bn.cli import class_names, models, options, output, pictures
 from darknet_bn.images import require_pillow
 from darknet_bn.prepare import Fit, own_fit, picture_shape
 
@@ -18,8 +19,8 @@ _COLUMNS = ("file", "class", "name", "probability")
 
 
 @click.command()
-@options.model_and_pictures
-@options.class_names
+@models.model_and_pictures
+@class_names.names_and_data
 @click.option(
     "--top",
     type=click.IntRange(min=1),
@@ -27,12 +28,13 @@ _COLUMNS = ("file", "class", "name", "probability")
 )
 @options.fit("letterbox", "stretch", "crop")
 @options.json_or_csv
+@options.quiet("the classes")
 @click.pass_context
 def classify(
     ctx: click.Context,
-    source: options.Source,
+    source: models.Source,
     words: Sequence[str],
-    names: options.ClassNames,
+    names: class_names.ClassNames,
     top: int | None,
     fit: Fit | None,
     as_json: bool,
@@ -41,7 +43,7 @@ def classify(
     """Tell what pictures show, and print what Darknet prints.
 
     PICTURE is a file, a folder, or a pattern such as 'photos/*.jpg'.  A picture that cannot be
-    read is reported, and the others go on; the exit code is then 1.
+    read is reported, and the others go on; the exit code is then 1, or 2 if none could be read.
 
     Example: darknet-bn classify darknet19.cfg darknet19.weights dog.jpg --data imagenet1k.data
     """
@@ -53,7 +55,7 @@ def classify(
     way = fit or own_fit(model)
     count = top or (names.data.top if names.data is not None else None) or _TOP
     told: list[dict[str, Any]] = []
-    tell = output.aside if as_csv else output.text
+    tell = output.aside if as_csv else output.note
     if not as_json:
         tell(output.dialect(model))
         tell(output.fit(model, way, given=fit is not None))
@@ -79,8 +81,14 @@ def classify(
         lines = (*heading, *classification_lines(scores, model.dialect))
         return (output.columns(line) for line in lines)
 
+    began = time.monotonic()
     failures = pictures.for_each(found, "classifying", work)
+    seconds = time.monotonic() - began
     if as_json:
         facts = output.about(model, source.cfg, source.weights)
-        output.as_json(facts | {"fit": way, "top": count, "pictures": told, "failed": failures})
-    ctx.exit(1 if failures else 0)
+        facts |= {"fit": way, "top": count, "pictures": told}
+        facts |= {"failed": [failure.facts for failure in failures], "seconds": seconds}
+        output.as_json(facts)
+    else:
+        output.took(seconds, len(found.paths), "picture")
+    ctx.exit(pictures.exit_code(found, failures))

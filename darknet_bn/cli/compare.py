@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import click
+from click.shell_completion import CompletionItem
 
 import darknet_bn as dn
-from darknet_bn.cli import options, output, progress
+from darknet_bn.cli import models, options, output, progress
 from darknet_bn.cli.inputs import read_input
 from darknet_bn.engines.base import ENGINES
 
 
+class _Other(options.Name):
+    """An engine or a file, both of which shells complete."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return that it may be a file, and the engines that begin so."""
+        engines = [CompletionItem(name) for name in ENGINES if name.startswith(incomplete)]
+        return [*super().shell_complete(ctx, param, incomplete), *engines]
+
+
 @click.command()
-@options.model_other_and_input
+@models.model_other_and_input
 @click.option(
     "--with",
     "other",
     required=True,
+    type=_Other(),
     metavar="OTHER",
     help=f"{', '.join(ENGINES)}; an .onnx file; a recording (.npz); or "
     "another model: OTHER.cfg [OTHER.weights].",
@@ -23,10 +36,11 @@ from darknet_bn.engines.base import ENGINES
 @options.seed
 @options.tolerance(1e-4)
 @options.json
+@options.quiet("the layers that differ")
 @click.pass_context
 def compare(
     ctx: click.Context,
-    source: options.Source,
+    source: models.Source,
     other: str,
     other_weights: str | None,
     input_path: str | None,
@@ -34,10 +48,11 @@ def compare(
     tolerance: float,
     as_json: bool,
 ) -> None:
-    """Find the layer where two programs, or two models, part.
+    """Find the first layer where two models or engines disagree.
 
-    The model runs here, in Darknet's order of operations, and there, on the same input; every
-    layer that both show is compared.  Exits with 1 where one differs, and names the first.
+    The model runs here, in Darknet's order of operations, and in the other program on the same
+    input.  Every layer that both show is compared.  Exits with 1 if one differs, and names the
+    first that does.
 
     Example: darknet-bn compare yolov3.cfg yolov3.weights --with onnxruntime
     """
@@ -66,19 +81,19 @@ def compare(
         facts |= {"first_wrong": wrong.layer if wrong else None, "layers": report.layers}
         output.as_json(facts)
     else:
-        output.text(output.dialect(model))
-        output.text(f"input: {output.printable(given)}")
-        output.text(f"with: {output.printable(who)}")
-        output.text(str(report))
+        output.note(output.dialect(model))
+        output.note(f"input: {output.printable(given)}")
+        output.note(f"with: {output.printable(who)}")
+        output.report(report)
     ctx.exit(0 if report.ok else 1)
 
 
 def _other(
-    name: str, weights: str | None, model: dn.Model, source: options.Source
+    name: str, weights: str | None, model: dn.Model, source: models.Source
 ) -> dn.Model | dn.Session:
     if weights is None and name in ENGINES:
         return model.session(name)
     if weights is None and name.endswith(".onnx"):
         return dn.OnnxFile(name, model)
-    found = options.find_files([name] if weights is None else [name, weights])
-    return options.Source(*found, source.dialect, source.partial).load()
+    found = models.find_files([name] if weights is None else [name, weights])
+    return models.Source(*found, source.dialect, source.partial).load()

@@ -11,14 +11,14 @@ import click
 import numpy as np
 
 import darknet_bn as dn
-from darknet_bn.cli import options, output
+from darknet_bn.cli import models, options, output
 from darknet_bn.convert import FORMATS, READERS, SCHEMES, save_pair
 
 _WEIGHTS = ".weights"
 
 
 @click.command(short_help="Convert weights to and from .safetensors, .npz, .pt; from .onnx.")
-@click.argument("words", nargs=-1, required=True, metavar="CFG [WEIGHTS] OUT")
+@click.argument("words", nargs=-1, required=True, type=options.FILE, metavar="CFG [WEIGHTS] OUT")
 @click.option(
     "--names",
     type=click.Choice(["auto", *SCHEMES]),
@@ -27,10 +27,11 @@ _WEIGHTS = ".weights"
     help="How the arrays are called: as Darknet does, or as a port of it to PyTorch; auto writes "
     "Darknet's names, and recognises those of a file.",
 )
-@options.dialect
-@options.partial
+@models.dialect
+@models.partial
 @click.option("--force", is_flag=True, help="Replace what is there already.")
 @options.json
+@options.quiet("warnings and errors")
 def convert(
     words: tuple[str, ...], names: str, dialect: str, partial: bool, force: bool, as_json: bool
 ) -> None:
@@ -81,7 +82,9 @@ def convert(
         proof = _proof(model, weights) if _is_onnx(weights) else None
     else:
         proof = None
-        source = options.Source(*options.find_files(sources), dialect, partial)
+        if len(sources) == 1:
+            _require_no_source(out)
+        source = models.Source(*models.find_files(sources), dialect, partial)
         options.require_free(targets, force=force, inputs=source.files)
         model, cfg, weights = source.load(), source.cfg, source.weights
     before = os.path.getsize(weights)
@@ -105,17 +108,36 @@ def convert(
 
 
 def _as_text(model: dn.Model, facts: Mapping[str, Any], targets: Sequence[str]) -> None:
-    output.text(output.dialect(model))
-    output.text(output.header(model))
+    output.note(output.dialect(model))
+    output.note(output.header(model))
     names = "" if facts["names"] is None else f", under names of {facts['names']}"
-    output.text(f"converted: {facts['arrays']} arrays with {facts['values']} values{names}")
+    output.note(f"converted: {facts['arrays']} arrays with {facts['values']} values{names}")
     if facts["proof"] is not None:
-        output.text(f"proven: {output.printable(facts['proof'])}")
-    output.text("checked: what was written reads back equal to the bit")
-    output.text(
+        output.note(f"proven: {output.printable(facts['proof'])}")
+    output.note("checked: what was written reads back equal to the bit")
+    output.note(
         f"written: {' and '.join(map(output.printable, targets))}, "
         f"{facts['bytes_before']} -> {facts['bytes_after']} bytes"
     )
+
+
+def _require_no_source(out: str) -> None:
+    """Refuse to write over arrays of another program: they may be the source, and OUT forgotten.
+
+    Raises
+    ------
+    click.UsageError
+        They stand in the place of OUT, and no weights do that could be written there.
+    """
+    try:
+        foreign = READERS[Path(out).suffix.lower()](out).metadata is None
+    except dn.DarknetError:  # there is no file, or none with arrays
+        return
+    if foreign:
+        raise click.UsageError(
+            f"missing argument: OUT, a name that ends in .weights, if {out} is to be converted; to "
+            "write over it, give CFG and WEIGHTS too"
+        )
 
 
 def _is_onnx(file: str) -> bool:
@@ -131,7 +153,7 @@ def _proof(model: dn.Model, file: str) -> str | None:
     report = dn.compare(model, session, x)
     worst = max(report.layers, key=lambda row: row.relative)
     if not report.ok:
-        raise dn.DarknetError(
+        raise dn.ProofError(
             "the file computes something else; nothing was written",
             where=dn.Where(file=file, layer=worst.layer),
             expected=f"a difference of at most {report.tolerance:g} of {worst.largest:.4g}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import click
 import numpy as np
 
 import darknet_bn as dn
-from darknet_bn.cli import options, output, pictures, targets
+from darknet_bn.cli import class_names, models, options, output, pictures, targets
 from darknet_bn.detection import ClassScore, detection_lines, detection_objects, label_lines
 from darknet_bn.detection.boxes import heads_of
 from darknet_bn.files import write_files
@@ -22,8 +23,8 @@ _COLUMNS = ("file", "class", "name", "probability", "left", "top", "width", "hei
 
 
 @click.command()
-@options.model_and_pictures
-@options.class_names
+@models.model_and_pictures
+@class_names.names_and_data
 @options.part("--thresh", "the dialect's, 0.5 or 0.25", "Print what is more probable than this.")
 @options.part("--nms", f"{_NMS}", "How much boxes of a class may overlap; 0 keeps all.")
 @options.fit("letterbox", "stretch")
@@ -35,21 +36,24 @@ _COLUMNS = ("file", "class", "name", "probability", "left", "top", "width", "hei
 )
 @click.option(
     "--labels",
+    type=options.FOLDER,
     metavar="FOLDER",
     help="Write for each picture a file of lines 'class x y width height' to train with.",
 )
 @click.option(
     "--font",
+    type=options.FILE,
     metavar="FILE",
     help="A TrueType or OpenType font for -o, for names with letters beyond ASCII.",
 )
 @options.json_or_csv
+@options.quiet("what is found")
 @click.pass_context
 def detect(
     ctx: click.Context,
-    source: options.Source,
+    source: models.Source,
     words: Sequence[str],
-    names: options.ClassNames,
+    names: class_names.ClassNames,
     thresh: float | None,
     nms: float | None,
     fit: Fit | None,
@@ -64,7 +68,7 @@ def detect(
     """Find things in pictures, and print what Darknet prints.
 
     PICTURE is a file, a folder, or a pattern such as 'photos/*.jpg'.  A picture that cannot be
-    read is reported, and the others go on; the exit code is then 1.
+    read is reported, and the others go on; the exit code is then 1, or 2 if none could be read.
 
     Example: darknet-bn detect yolov3.cfg yolov3.weights dog.jpg --names coco.names -o found.jpg
     """
@@ -84,7 +88,7 @@ def detect(
     threshold = model.dialect.detection_threshold if thresh is None else thresh
     overlap = _NMS if nms is None else nms
     told: list[dict[str, Any]] = []
-    tell = output.aside if as_csv else output.text
+    tell = output.aside if as_csv else output.note
     if not as_json:
         tell(output.dialect(model))
         tell(output.fit(model, way, given=fit is not None))
@@ -116,16 +120,23 @@ def detect(
         if as_json:
             told.append({"file": path, "width": width, "height": height, "objects": _objects(seen)})
             return ()
+        shown = detection_lines(seen, positions=ext_output)
+        if not shown:
+            if output.is_quiet():
+                return ()
+            shown = ["nothing over the threshold"]
         heading = () if found.single else (f"{path}:",)
-        shown = detection_lines(seen, positions=ext_output) or ["nothing over the threshold"]
         return (output.columns(line) for line in (*heading, *shown))
 
+    began = time.monotonic()
     failures = pictures.for_each(found, "detecting", work)
+    seconds = time.monotonic() - began
     failed = {failure.file for failure in failures}
     if as_json:
         facts = output.about(model, source.cfg, source.weights)
         facts |= {"letterbox": way == "letterbox", "threshold": threshold, "nms": overlap}
-        facts |= {"pictures": told, "failed": failures, "written": out, "labels": labels}
+        facts |= {"pictures": told, "failed": [failure.facts for failure in failures]}
+        facts |= {"written": out, "labels": labels, "seconds": seconds}
         output.as_json(facts)
     else:
         for what, files, place in (("picture", drawn, out), ("label file", txts, labels)):
@@ -133,7 +144,8 @@ def detect(
             if place is not None:
                 many = f"{count} {what}{'s' * (count != 1)} to {output.printable(place)}"
                 tell(f"written: {many}")
-    ctx.exit(1 if failures else 0)
+        output.took(seconds, len(found.paths), "picture")
+    ctx.exit(pictures.exit_code(found, failures))
 
 
 def _require_font(font: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -10,7 +11,8 @@ import click
 
 import darknet_bn as dn
 from darknet_bn.classification import class_layer
-from darknet_bn.cli import options, output, progress, tables
+from darknet_bn.cli import class_names, models, options, output, progress, tables
+from darknet_bn.data.kinds import require_kind
 from darknet_bn.detection.boxes import heads_of
 from darknet_bn.evaluation import own_fit_for_tests
 from darknet_bn.images import require_pillow
@@ -22,44 +24,46 @@ _IOU, _THRESHOLD, _NMS = 0.5, 0.25, 0.45
 
 
 @click.command(short_help="Measure a model on labelled pictures: mAP, or accuracy.")
-@options.model_and_data
+@models.model_and_data
 @click.option(
     "--names",
     "names_file",
+    type=options.FILE,
     metavar="FILE",
-    help="The names of the classes, one a line, if not those that DATA names.",
+    help="Class names, one per line.  [default: names= of DATA]",
 )
 @click.option(
     "--top",
     type=click.IntRange(min=1),
-    help="Of classifiers: among how many classes the true one may be.  "
-    f"[default: top= of DATA, else {_TOP}]",
+    help="Classifiers: count how often the right class is among this many.  "
+    f"[default: top= of DATA, or {_TOP}]",
 )
 @click.option(
     "--points",
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Of detectors: 0 for the area under the curve, 11 for PASCAL VOC 2007, 101 for COCO.",
+    help="Detectors: 0 for the area under the curve, 11 for PASCAL VOC 2007, 101 for COCO.",
 )
+@options.part("--iou-thresh", f"{_IOU}", "Detectors: IoU above which a box is right.")
+@options.part("--thresh", f"{_THRESHOLD}", "Detectors: probability threshold for the counts.")
 @options.part(
-    "--iou-thresh", f"{_IOU}", "Of detectors: a box is right if it overlaps more than this."
-)
-@options.part("--thresh", f"{_THRESHOLD}", "Of detectors: count what is more probable than this.")
-@options.part(
-    "--nms", f"{_NMS}", "Of detectors: how much boxes of a class may overlap; 0 keeps all."
+    "--nms",
+    f"{_NMS}",
+    "Detectors: IoU threshold for non-maximum suppression; 0 disables it.",
 )
 @click.option(
     "--batch",
     type=click.IntRange(min=1),
     default=_BATCH,
     show_default=True,
-    help="How many pictures to compute at once.",
+    help="Number of pictures to compute at once.",
 )
 @options.fit("letterbox", "stretch", "crop")
 @options.json
+@options.quiet("the measurements")
 def evaluate(
-    source: options.Source,
+    source: models.Source,
     data: str,
     names_file: str | None,
     top: int | None,
@@ -73,21 +77,23 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled pictures.
 
-    DATA is a .data file of Darknet, whose list of pictures in valid= is taken, or an .npz with
-    arrays x and y.  Of a detector, prints the average precision of each class as 'detector map' of
-    AlexeyAB's computes it, and their mean, mAP; of a classifier, how often the class is the most
-    probable one, and among the first.
+    DATA is a .data file of Darknet, which names a list of pictures in valid=, or an .npz file with
+    arrays x and y.  For a detector, prints the average precision of each class as in 'detector map'
+    of AlexeyAB's Darknet, and their mean, mAP; for a classifier, how often the right class is the
+    most probable one, and how often it is among the most probable ones.
 
     Example: darknet-bn evaluate yolov3-tiny.cfg yolov3-tiny.weights coco.data --points 101
     """
+    require_kind(data)
     is_array = data.lower().endswith(".npz")
     if not is_array:
         require_pillow()
     model = source.load_for_pictures()
     dataset = dn.load_dataset(data, model, train=False)
-    names = options.ClassNames(names_file, None if is_array else dn.load_data(data))
+    names = class_names.ClassNames(names_file, None if is_array else dn.load_data(data))
     classes = names.fit(_classes(model))
     way = fit or own_fit_for_tests(model)
+    started = time.monotonic()
     with progress.bar("evaluating", -(-len(dataset) // batch)) as step:
         report = dn.evaluate(
             model,
@@ -101,25 +107,28 @@ def evaluate(
             batch=batch,
             after_batch=step,
         )
+    seconds = time.monotonic() - started
     if as_json:
         facts = output.about(model, source.cfg, source.weights) | {"data": data}
-        facts |= {} if is_array else {"fit": way}
+        facts |= {} if is_array else {"fit": way} | output.about_labels(dataset)
+        facts |= {"seconds": seconds}
         output.as_json(facts | _facts(report, classes))
         return
-    output.text(output.dialect(model))
+    output.note(output.dialect(model))
     if not is_array:
-        output.text(output.fit(model, way, given=fit is not None))
-    output.text(f"data: {output.printable(dataset.describe())}")
+        output.note(output.fit(model, way, given=fit is not None))
+    output.note(f"data: {output.printable(dataset.describe())}")
     if isinstance(report, dn.Accuracy):
         lines = _accuracy_lines(report, classes)
     else:
         lines = _precision_lines(report, classes)
     for line in lines:
         output.text(line)
+    output.took(seconds, len(dataset), "example" if is_array else "picture")
 
 
 def _classes(model: dn.Model) -> int:
-    """Return how many classes a network tells."""
+    """Return how many classes a network has."""
     if any(isinstance(node.layer, Head) for node in model.network.nodes):
         return next(iter(heads_of(model.network).values())).classes
     return model.network.nodes[class_layer(model.network)].y.size

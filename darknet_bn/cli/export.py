@@ -12,7 +12,7 @@ import numpy as np
 
 import darknet_bn as dn
 from darknet_bn.arrays import F32
-from darknet_bn.cli import options, output, pictures
+from darknet_bn.cli import class_names, models, options, output, pictures
 from darknet_bn.cli.tables import aligned
 from darknet_bn.export_heads import FORMS, Form
 from darknet_bn.onnx_export import DEFAULT_OPSET, Exported
@@ -24,7 +24,7 @@ _OTHER_SIZE = 32  # pixels: by what another size is proven that a file of any si
 
 
 @click.command()
-@options.model_and_out
+@models.model_and_out
 @click.option("--force", is_flag=True, help="Replace what is there already.")
 @click.option("--opset", type=int, default=DEFAULT_OPSET, show_default=True, help="Of ONNX.")
 @click.option(
@@ -39,11 +39,16 @@ _OTHER_SIZE = 32  # pixels: by what another size is proven that a file of any si
 @click.option("--batch", metavar="N|any", callback=lambda *a: _batch(a[2]), help="How many images.")
 @click.option("--any-size", is_flag=True, help="Take images of any size that the layers allow.")
 @click.option("--half", is_flag=True, help="Hold weights and compute in float16.")
-@options.class_names
+@class_names.names_and_data
 @options.part("--thresh", "the dialect's, 0.5 or 0.25", "What a score must exceed, with nms.")
 @options.part("--nms", "0.45", "How much boxes of a class may overlap, with nms.")
 @click.option(
-    "--picture", "paths", multiple=True, metavar="FILE", help="Prove it with this picture too."
+    "--picture",
+    "paths",
+    multiple=True,
+    type=options.FILE,
+    metavar="FILE",
+    help="Prove it with this picture too.",
 )
 @click.option("--layers", is_flag=True, help="Prove the output of every layer too.")
 @click.option("--proof", is_flag=True, help="Write the proof beside the file: OUT.proof.json.")
@@ -55,8 +60,9 @@ _OTHER_SIZE = 32  # pixels: by what another size is proven that a file of any si
     f"[default: {_TOLERANCE:g}; {_HALF_TOLERANCE:g} with --half]",
 )
 @options.json
+@options.quiet("warnings and errors")
 def export(
-    source: options.Source,
+    source: models.Source,
     out: str,
     force: bool,
     opset: int,
@@ -65,7 +71,7 @@ def export(
     batch: int | Literal["any"] | None,
     any_size: bool,
     half: bool,
-    names: options.ClassNames,
+    names: class_names.ClassNames,
     thresh: float | None,
     nms: float | None,
     paths: tuple[str, ...],
@@ -139,7 +145,7 @@ def _batch(value: str | None) -> int | Literal["any"] | None:
         raise click.BadParameter(f"'{value}' is neither a number nor any") from error
 
 
-def _names(names: options.ClassNames, model: dn.Model) -> tuple[str, ...] | None:
+def _names(names: class_names.ClassNames, model: dn.Model) -> tuple[str, ...] | None:
     if names.file is None and names.data is None:
         return None
     outputs = model.network.outputs
@@ -179,7 +185,7 @@ def _require_proof(proof: Proof, model: dn.Model) -> None:
         if not row.ok:
             where = dn.Where(key=row.name) if row.layer is None else model.cfg.where(row.layer + 1)
             room = proof.tolerance * (LAYER_ROOM if row.is_inner else 1)
-            raise dn.ExportError(
+            raise dn.ProofError(
                 f"{row.name} of the exported file does not agree; nothing was written",
                 where=where,
                 expected=f"a difference of at most {room:g} of {row.largest:.4g}",
@@ -190,7 +196,7 @@ def _require_proof(proof: Proof, model: dn.Model) -> None:
 
 def _as_json(
     model: dn.Model,
-    source: options.Source,
+    source: models.Source,
     exported: Exported,
     proven: list[Proof],
     written: str | None,
@@ -215,22 +221,22 @@ def _as_json(
 def _as_text(
     model: dn.Model, exported: Exported, proven: list[Proof], written: str | None, *, folded: bool
 ) -> None:
-    output.text(output.dialect(model))
+    output.note(output.dialect(model))
     for what, tensors in (("input", {"input": exported.input}), ("output", exported.outputs)):
         for name, tensor in tensors.items():
             dims = " x ".join("any" if each is None else str(each) for each in tensor.dims)
-            output.text(f"{what}: {name}, {dims}")
+            output.note(f"{what}: {name}, {dims}")
     for proof in proven:
-        rows = [("output", "on", "largest", "max error", "of it", "cosine")]
+        rows = [("output", "on", "largest", "max error", "relative", "cosine")]
         for line in aligned([*rows, *map(_cells, proof.rows)], "<<>>>>"):
-            output.text(line)
-        output.text(
+            output.note(line)
+        output.note(
             f"proven: {proof.engine} agrees within {proof.worst.relative:.2g} of each output's "
             f"largest value (allowed {proof.tolerance:g}; worst is {proof.worst.name})"
         )
     kept = "batch norm folded" if folded else "batch norm kept"
     places = [str(path) for path in (exported.path, exported.beside, written) if path]
-    output.text(
+    output.note(
         f"written: {output.printable(' and '.join(places))}, {_bytes(exported)} bytes, "
         f"opset {exported.opset}, {kept}"
     )

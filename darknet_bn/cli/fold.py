@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Sequence
 
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import options, output, progress
+from darknet_bn.cli import models, options, output, progress
 from darknet_bn.fold import Agreement
 
 
-@click.command(
-    short_help="Fold batch norm into the weights in front of it (also: fuse, denormalize)."
-)
-@options.model
-@options.out("Where the folded pair goes: OUT.cfg and OUT.weights.")
+@click.command(short_help="Fold batch norm into the weights before it (also: fuse, denormalize).")
+@models.model
+@options.out("Write OUT.cfg and OUT.weights.")
 @options.tolerance(1e-4)
 @options.json
-def fold(source: options.Source, out: str, force: bool, tolerance: float, as_json: bool) -> None:
-    """Fold batch norm into the weights in front of it.
+@options.quiet("the layers that keep their batch norm")
+def fold(source: models.Source, out: str, force: bool, tolerance: float, as_json: bool) -> None:
+    """Fold batch norm into the weights before it.
 
-    Before anything is written, the model and its folded form run on the same random image; where a
+    Before anything is written, the model and its folded form run on the same random image.  If a
     layer differs by more than the tolerance, nothing is written and the exit code is 1.  With
     --force, OUT may be the model itself.  The command is also known as fuse and denormalize.
 
     Example: darknet-bn fold yolov3.cfg yolov3.weights -o yolov3-folded
     """
+    began = time.monotonic()
     stem = options.stem(out, ".cfg", ".weights")
     cfg, weights = f"{stem}.cfg", f"{stem}.weights"
     options.require_free([cfg], force=force, inputs=[source.weights])
@@ -45,6 +46,7 @@ def fold(source: options.Source, out: str, force: bool, tolerance: float, as_jso
         _require_agreement(model, agreements, tolerance)
 
     dn.save(folded, cfg, weights, force=force, check=check)
+    seconds = time.monotonic() - began
     after = os.path.getsize(weights)
     rows = dn.fold_report(model)
     worst = max(agreements, key=lambda each: each.relative)
@@ -58,34 +60,36 @@ def fold(source: options.Source, out: str, force: bool, tolerance: float, as_jso
                 "written": {"cfg": cfg, "weights": weights},
                 "bytes_before": before,
                 "bytes_after": after,
+                "seconds": seconds,
             }
         )
         return
-    output.text(output.dialect(model))
+    output.note(output.dialect(model))
     for row in rows:
         if row.into is None:
             output.text(f"layer {row.layer} [{row.section}] keeps its batch norm: {row.reason}")
     count = sum(row.into is not None for row in rows)
-    output.text(
+    output.note(
         f"folded: the batch norm of {count} of {len(rows)} layers"
         if rows
         else "folded: nothing; there is no batch norm, and the model is written as it is"
     )
-    output.text(
-        f"checked: the folded model agrees within {worst.relative:.2g} of each layer's largest "
-        f"value (allowed {tolerance:g}; worst is layer {worst.layer})"
+    output.note(
+        f"checked: relative difference at most {worst.relative:.2g} (allowed {tolerance:g}; "
+        f"worst is layer {worst.layer})"
     )
-    output.text(
+    output.note(
         f"written: {output.printable(cfg)} and {output.printable(weights)}, "
         f"{before} -> {after} bytes"
     )
+    output.took_long(seconds)
 
 
 def _require_agreement(model: dn.Model, agreements: Sequence[Agreement], tolerance: float) -> None:
     """Refuse to go on where the folded model computes something else."""
     for each in agreements:
         if not each.relative <= tolerance:
-            raise dn.FoldError(
+            raise dn.ProofError(
                 "the folded model does not agree; nothing was written",
                 where=model.cfg.where(each.layer + 1),
                 expected=f"a difference of at most {tolerance:g} of the largest value, "

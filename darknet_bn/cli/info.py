@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import options, output
+from darknet_bn.cli import models, options, output
+from darknet_bn.cli.terminal import width
 from darknet_bn.network import build_network, detect_dialect
 from darknet_bn.summary import summary_text
 
 
 @click.command()
-@options.model
+@models.model
 @options.json
-def info(source: options.Source, as_json: bool) -> None:
-    """Print the table of layers, and what the header says.
+@options.quiet("the table")
+def info(source: models.Source, as_json: bool) -> None:
+    """Show the layer table and the weights header.
 
-    The columns are those that Darknet prints when it loads a net, and the parameters of every
-    layer with the bytes that they take.  The cfg alone will do.
+    The columns are those that Darknet prints when it loads a net, and the parameters and bytes of
+    every layer.  The cfg alone will do.  On a narrow terminal some columns are left out.
 
     Example: darknet-bn info yolov3.cfg yolov3.weights
     """
@@ -34,16 +37,16 @@ def info(source: options.Source, as_json: bool) -> None:
         output.as_json(facts | {"layers": rows})
         return
     normalised = sum(node.layer.batch_norm is not None for node in model.network.nodes)
-    output.text(summary_text(model.network, model.header))
-    output.text(f"batch norm: {normalised} layers" if normalised else "batch norm: none")
+    output.text(summary_text(model.network, model.header, width(sys.stdout)))
+    output.note(f"batch norm: {normalised} layers" if normalised else "batch norm: none")
     if with_weights:
-        output.text(output.header(model))
+        output.note(output.header(model))
     else:
-        output.text(f"weights: none; there is no file {output.printable(source.weights)}")
-    output.text(output.dialect(model))
+        output.note(f"weights: none; there is no file {output.printable(source.weights)}")
+    output.note(output.dialect(model))
 
 
-def _without_weights(source: options.Source) -> dn.Model:
+def _without_weights(source: models.Source) -> dn.Model:
     """Read what the cfg alone tells; to draw initial parameters would take long for a large net."""
     cfg = dn.load_cfg(source.cfg)
     if source.dialect == "auto":

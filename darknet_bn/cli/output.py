@@ -1,4 +1,8 @@
-"""How commands answer: text or JSON on stdout, one line each for errors and warnings on stderr."""
+"""How commands answer: text or JSON on stdout, one line each for errors and warnings on stderr.
+
+What was found is a ``text``.  What only accompanies it is a ``note`` or, on stderr, an ``aside``,
+and stays away with ``--quiet``.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +21,93 @@ from typing import Any
 import click
 
 import darknet_bn as dn
+from darknet_bn.cli.terminal import ODD, RIGHT, WRONG, coloured, width
 from darknet_bn.prepare import Fit
 
+_MOST_PROBLEMS = 20  # lines under an error or a warning
+_LONG = 2.0  # seconds after which a command says how long it took
+_SCHEMA = 1  # of all JSON: another number where what stood there means something else
+_QUIET = "darknet_bn.quiet"  # where a command line keeps it
 
-def text(line: str) -> None:
-    """Print a result."""
-    click.echo(line)
+
+def text(line: str, colour: str | None = None) -> None:
+    """Print a result; on a terminal in a colour, if one is given."""
+    click.echo(coloured(line, colour, sys.stdout))
+
+
+def note(line: str, colour: str | None = None) -> None:
+    """Print what accompanies a result, unless ``--quiet`` was given."""
+    if not is_quiet():
+        text(line, colour)
 
 
 def aside(line: str) -> None:
-    """Print on stderr what belongs to no table."""
-    click.echo(line, err=True)
+    """Print on stderr what belongs to no table, unless ``--quiet`` was given."""
+    if not is_quiet():
+        click.echo(line, err=True)
+
+
+def took(seconds: float, count: int, what: str) -> None:
+    """Say on stderr how long some work took, and if it had several pieces, how long each.
+
+    Parameters
+    ----------
+    seconds : float
+        For all pieces.
+    count : int
+        How many there were.
+    what : str
+        What a piece is called, in the singular.
+    """
+    line = f"took: {_duration(seconds)}"
+    if count > 1:
+        line += f", {_duration(seconds / count)} {'an' if what[0] in 'aeiou' else 'a'} {what}"
+    aside(line)
+
+
+def took_long(seconds: float) -> None:
+    """Say on stderr how long some work took, if it was longer than anybody likes to wait."""
+    if seconds > _LONG:
+        took(seconds, 1, "")
+
+
+def _duration(seconds: float) -> str:
+    """Return a time in words, with three digits or so."""
+    if seconds < 1:
+        return f"{1000 * seconds:#.2g} ms" if seconds < 0.0095 else f"{1000 * seconds:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds) // 60
+    if minutes < 60:
+        return f"{minutes} min {round(seconds) % 60} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def be_quiet(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    """Take the option ``--quiet``."""
+    ctx.meta[_QUIET] = value
+
+
+def is_quiet() -> bool:
+    """Tell whether only what was found is to be said."""
+    ctx = click.get_current_context(silent=True)
+    return ctx is not None and bool(ctx.meta.get(_QUIET))
+
+
+def report(found: dn.Report) -> None:
+    """Print how two models compare; quietly, only the layers that differ."""
+    heading, *lines = found.table(width(sys.stdout))
+    verdict, *offenders = found.verdict()
+    say = note if found.ok else text
+    say(heading)
+    for line, layer in zip(lines, found.layers, strict=True):
+        if layer.ok:
+            note(line)
+        else:
+            text(line, WRONG)
+    say(verdict, RIGHT if found.ok else WRONG)
+    for line in offenders:
+        text(line)
 
 
 def columns(line: str) -> str:
@@ -45,17 +125,60 @@ def as_csv(rows: Iterable[Sequence[object]]) -> Iterator[str]:
 
 def as_json(value: Mapping[str, Any]) -> None:
     """Print a result as one JSON object; what is not finite becomes "nan", "inf" or "-inf"."""
-    click.echo(json.dumps(_plain(value), indent=1, allow_nan=False))
+    click.echo(json.dumps({"schema": _SCHEMA} | _plain(value), indent=1, allow_nan=False))
 
 
 def error(message: str) -> None:
     """Say in one line on stderr what is wrong."""
-    click.echo(f"error: {printable(message)}", err=True)
+    click.echo(f"{coloured('error:', WRONG, sys.stderr)} {printable(message)}", err=True)
 
 
 def warning(message: str) -> None:
     """Say in one line on stderr what is odd."""
-    click.echo(f"warning: {printable(message)}", err=True)
+    click.echo(f"{coloured('warning:', ODD, sys.stderr)} {printable(message)}", err=True)
+
+
+def usage(ctx: click.Context) -> None:
+    """Say on stderr how a command is used, and where more is said."""
+    click.echo(f"{ctx.get_usage()}\n{help_line(ctx)}", err=True)
+
+
+def help_line(ctx: click.Context) -> str:
+    """Return the command line that shows the help of a command."""
+    return f"For help: {ctx.command_path} -h"
+
+
+def facts(problem: dn.DarknetError) -> dict[str, Any]:
+    """Return what JSON tells about an error."""
+    where = problem.where
+    told = {
+        "file": where.file,
+        "line": where.line,
+        "section": where.section,
+        "layer": where.layer,
+        "message": f"{where.key}: {problem.problem}" if where.key else problem.problem,
+        "expected": problem.expected,
+        "found": problem.found,
+        "hint": problem.hint,
+    }
+    several = [facts(each) for each in problem.problems]
+    return told | {"problems": several} if several else told
+
+
+def problems(found: Sequence[dn.DarknetError]) -> None:
+    """Name on stderr, one a line, the places after the first, which stands in the line above."""
+    for each in found[1:_MOST_PROBLEMS]:
+        click.echo(f"  {printable(str(each))}", err=True)
+    if len(found) > _MOST_PROBLEMS:
+        click.echo(f"  and {len(found) - _MOST_PROBLEMS} more; --json names all", err=True)
+
+
+def about_labels(dataset: dn.Dataset) -> dict[str, Any]:
+    """Return what the JSON of a command tells about label files."""
+    return {
+        "bad_labels": [facts(each) for each in dataset.left_out],
+        "without_labels": list(dataset.without_labels),
+    }
 
 
 def can_prove() -> bool:
@@ -113,10 +236,16 @@ def about(model: dn.Model, cfg: str, weights: str | None) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def short_warnings() -> Iterator[None]:
-    """Within, show every warning in one line, without the place in the code."""
+    """Within, show every warning once and in one line, without the place in the code."""
+    said: set[str] = set()
 
     def show(message: Warning | str, *args: object, **extra: object) -> None:
+        if str(message) in said:
+            return
+        said.add(str(message))
         warning(str(message))
+        if isinstance(message, dn.DataWarning):
+            problems(message.problems)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", dn.DarknetWarning)

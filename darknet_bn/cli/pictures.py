@@ -6,10 +6,12 @@ import glob
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import darknet_bn as dn
 from darknet_bn.arrays import F32
 from darknet_bn.cli import output, progress
+from darknet_bn.cli.failures import FINDING, TROUBLE, out_of_memory
 from darknet_bn.prepare import Fit
 
 SUFFIXES = (
@@ -42,7 +44,15 @@ class Failure:
     """A picture that could not be used, and why."""
 
     file: str | None
-    error: str
+    problem: dn.DarknetError
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What JSON tells: as of any error, and always which picture."""
+        facts = output.facts(self.problem)
+        if facts["file"] != self.file:  # such as one that could not be written
+            facts |= {"file": self.file, "message": f"{facts['file']}: {facts['message']}"}
+        return facts
 
 
 def may_be(word: str) -> bool:
@@ -132,23 +142,21 @@ def for_each(found: Found, label: str, work: Callable[[str], Iterable[str]]) -> 
     failures: list[Failure] = []
     shown = progress.Bar(label, len(found.paths))
 
-    def fail(file: str | None, message: str) -> None:
+    def fail(file: str | None, problem: dn.DarknetError) -> None:
         shown.hide()
-        output.error(message)
-        failures.append(Failure(file, message))
+        output.error(str(problem))
+        failures.append(Failure(file, problem))
 
     try:
         for problem in found.problems:
-            fail(problem.where.file, str(problem))
+            fail(problem.where.file, problem)
         for path in found.paths:
             try:
                 lines = work(path)
             except dn.ImageError as error:
-                fail(path, str(error))
+                fail(path, error)
             except MemoryError as error:
-                fail(
-                    path, f"{path}: there is not enough memory{f': {error}' if str(error) else ''}"
-                )
+                fail(path, out_of_memory(error, path))
             else:
                 shown.hide()
                 for line in lines:
@@ -157,3 +165,10 @@ def for_each(found: Found, label: str, work: Callable[[str], Iterable[str]]) -> 
     finally:
         shown.hide()
     return failures
+
+
+def exit_code(found: Found, failures: Sequence[Failure]) -> int:
+    """Return the exit code after work on pictures: whether none, some or all of them failed."""
+    if not failures:
+        return 0
+    return FINDING if len(failures) < len(found.paths) + len(found.problems) else TROUBLE

@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator
 
 import click
 
+from darknet_bn.cli import output
+from darknet_bn.cli.terminal import is_terminal, width
+
 _DELAY = 0.5  # seconds of work before the bar appears
 _PERIOD = 0.1  # seconds between two drawings
 _WIDTH = 30
@@ -23,10 +26,10 @@ class Bar:
         self._done = 0
         self._drawn = ""
         self._due = time.monotonic() + _DELAY
-        self._on = sys.stderr is not None and sys.stderr.isatty()
+        self._on = is_terminal(sys.stderr) and not output.is_quiet()
 
     def __bool__(self) -> bool:
-        """Tell whether stderr is a terminal, where the bar may appear."""
+        """Tell whether the bar may appear: on a terminal, and not quietly."""
         return self._on
 
     def step(self) -> None:
@@ -36,7 +39,8 @@ class Bar:
             self._due = time.monotonic() + _PERIOD
             full = min(_WIDTH, _WIDTH * self._done // self._steps)
             field = f"{'#' * full}{'-' * (_WIDTH - full)}"
-            self._drawn = f"{self._label} [{field}] {self._done}/{self._steps}"
+            line = f"{self._label} [{field}] {self._done}/{self._steps}"
+            self._drawn = line[: (width(sys.stderr) or len(line) + 1) - 1]
             click.echo(f"\r{self._drawn}", nl=False, err=True)
 
     def hide(self) -> None:
@@ -60,7 +64,7 @@ def bar(label: str, steps: int) -> Iterator[Callable[[], None] | None]:
     Yields
     ------
     step : function or None
-        To be called behind every step; None where stderr is no terminal.
+        To be called after every step; None where no bar may appear.
     """
     shown = Bar(label, steps)
     try:

@@ -7,24 +7,26 @@ import os
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import inputs, options, output, progress
+from darknet_bn.cli import inputs, models, options, output, progress
 from darknet_bn.run import Layers, layer_numbers
 
 
 @click.command()
-@options.model
-@options.out("The fixture to write: OUT.npz.")
+@models.model
+@options.out("Write the fixture OUT.npz.")
 @click.option(
     "--input",
     "input_path",
+    type=options.FILE,
     metavar="FILE",
-    help="What to run on, as INPUT of the command run; else it is random.",
+    help="Input file, as for the command run (default: random).",
 )
 @options.layers("all")
 @options.seed
 @options.json
+@options.quiet("warnings and errors")
 def record(
-    source: options.Source,
+    source: models.Source,
     out: str,
     force: bool,
     input_path: str | None,
@@ -32,9 +34,10 @@ def record(
     seed: int | None,
     as_json: bool,
 ) -> None:
-    """Record what the layers compute, in Darknet's order of operations.
+    """Record layer outputs as a test fixture.
 
-    The fixture holds the input and the outputs, and is what the command verify compares with.
+    The fixture holds the input and the outputs, computed in Darknet's order of operations.  The
+    command verify compares a model with it.
 
     Example: darknet-bn record yolov3.cfg yolov3.weights -o yolov3.npz
     """
@@ -51,6 +54,6 @@ def record(
             facts | {"input": origin, "layers": numbers, "written": target, "bytes": size}
         )
         return
-    output.text(output.dialect(model))
-    output.text(f"input: {output.printable(origin)}")
-    output.text(f"written: {output.printable(target)}, {len(numbers)} layers in {size} bytes")
+    output.note(output.dialect(model))
+    output.note(f"input: {output.printable(origin)}")
+    output.note(f"written: {output.printable(target)}, {len(numbers)} layers in {size} bytes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import click
@@ -9,12 +10,23 @@ import numpy as np
 
 import darknet_bn as dn
 from darknet_bn.arrays import F32
-from darknet_bn.cli import inputs, options, output, progress
+from darknet_bn.cli import inputs, models, options, output, progress, tables
 from darknet_bn.fixture import save_fixture
 from darknet_bn.run import Layers
 from darknet_bn.verify import provenance
 
 _FIRST = 4  # values of each layer to print
+_HEADINGS = (
+    "layer",
+    "section",
+    "shape",
+    "min",
+    "mean",
+    "max",
+    "first values",
+    *[""] * (_FIRST - 1),
+)
+_SPARE = (9, 8, 7, 6)  # columns that a narrow terminal does without: the first values
 
 
 @dataclass(frozen=True)
@@ -31,13 +43,14 @@ class _Output:
 
 
 @click.command()
-@options.model_and_input
+@models.model_and_input
 @options.out("Write input and outputs to OUT.npz, in the form of a fixture.", required=False)
 @options.layers("outputs")
 @options.seed
 @options.json
+@options.quiet("the table of outputs")
 def run(
-    source: options.Source,
+    source: models.Source,
     input_path: str | None,
     out: str | None,
     force: bool,
@@ -56,6 +69,7 @@ def run(
 
     Example: darknet-bn run yolov3.cfg yolov3.weights dog.npy -o dog-outputs.npz
     """
+    began = time.monotonic()
     target = (
         None if out is None else options.npz(out, force=force, inputs=[*source.files, input_path])
     )
@@ -66,24 +80,26 @@ def run(
     if target is not None:
         save_fixture(target, x, outputs, provenance(model), force=force)
     rows = [_told(model, index, array) for index, array in outputs.items()]
+    seconds = time.monotonic() - began
     if as_json:
         facts = output.about(model, source.cfg, source.weights)
-        output.as_json(facts | {"input": origin, "outputs": rows, "written": target})
+        facts |= {"input": origin, "outputs": rows, "written": target, "seconds": seconds}
+        output.as_json(facts)
         return
-    output.text(output.dialect(model))
-    output.text(f"input: {output.printable(origin)}, {_times(x.shape)}")
-    output.text(
-        f"{'layer':>5} {'section':<15} {'shape':<20} {'min':>10} {'mean':>10} {'max':>10}  "
-        "first values"
-    )
-    for row in rows:
-        first = " ".join(f"{value:.6g}" for value in row.first)
-        output.text(
-            f"{row.layer:>5} {row.section:<15} {_times(row.shape):<20} {row.min:>10.4g} "
-            f"{row.mean:>10.4g} {row.max:>10.4g}  {first}"
-        )
+    output.note(output.dialect(model))
+    output.note(f"input: {output.printable(origin)}, {_times(x.shape)}")
+    for line in tables.aligned([_HEADINGS, *map(_cells, rows)], "><<>>>>>>>", spare=_SPARE):
+        output.text(line)
     if target is not None:
-        output.text(f"written: {output.printable(target)}")
+        output.note(f"written: {output.printable(target)}")
+    output.took_long(seconds)
+
+
+def _cells(row: _Output) -> tuple[str, ...]:
+    first = [f"{value:.6g}" for value in row.first]
+    numbers = [f"{value:.4g}" for value in (row.min, row.mean, row.max)]
+    rest = [""] * (_FIRST - len(first))
+    return (f"{row.layer}", row.section, _times(row.shape), *numbers, *first, *rest)
 
 
 def _told(model: dn.Model, index: int, array: F32) -> _Output:

@@ -2,54 +2,64 @@
 
 from __future__ import annotations
 
-import sys
+import shlex
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import options, output
-from darknet_bn.files import write_files
-from darknet_bn.layers.head import Head
-from darknet_bn.training.chart import loss_chart
-from darknet_bn.training.checkpoint import due, final, stopped
-from darknet_bn.training.log import Log, open_log
-
-_PERIOD = 0.2  # seconds between two lines of progress
+from darknet_bn.cli import models, options, output
+from darknet_bn.cli.training_run import TrainingRun
+from darknet_bn.data.base import many
+from darknet_bn.data.kinds import require_kind
+from darknet_bn.training.loop import last_iteration
 
 
 @click.command(short_help="Train a model with pictures and labels, or with arrays.")
-@click.argument("cfg")
-@click.argument("data")
-@click.argument("weights", required=False)
-@click.option("--iterations", type=click.IntRange(min=1), help="Updates to make in all.")
+@click.argument("cfg", type=options.FILE)
+@click.argument("data", type=options.FILE)
+@click.argument("weights", type=options.FILE, required=False)
 @click.option(
-    "--epochs", type=click.FloatRange(min=0, min_open=True), help="Passes through the data."
+    "--iterations",
+    type=click.IntRange(min=1),
+    help="Number of updates, those of WEIGHTS included.  [default: max_batches of CFG]",
 )
-@click.option("--batch", type=click.IntRange(min=1), help="Examples in a batch, not those of CFG.")
+@click.option(
+    "--epochs",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Number of epochs, instead of --iterations.",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    help="Examples in a batch.  [default: batch= of CFG]",
+)
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Of all that is random: first weights, order and changes of pictures, dropout.",
+    help="Random seed (initial weights, shuffling, augmentation, dropout).",
 )
-@click.option("--clear", is_flag=True, help="Begin to count anew with the weights given.")
-@options.dialect
-@options.partial
+@click.option("--clear", is_flag=True, help="Reset the iteration counter of WEIGHTS.")
+@models.dialect
+@models.partial
 @click.option(
     "-o",
     "--output",
     "folder",
+    type=options.FOLDER,
     metavar="FOLDER",
-    help="Where the weights, the log and the chart go; by default backup= of DATA, or here.",
+    help="Folder for the weights, the log and the chart.  [default: backup= of DATA, or .]",
 )
-@click.option("--force", is_flag=True, help="Overwrite the weights of a finished run, WEIGHTS too.")
+@click.option(
+    "--force", is_flag=True, help="Overwrite the weights of a finished or interrupted run."
+)
 @options.json
+@options.quiet("warnings and errors")
 def train(
     cfg: str,
     data: str,
@@ -67,44 +77,64 @@ def train(
 ) -> None:
     """Train a model with pictures and labels, or with arrays.
 
-    DATA is a .data file of Darknet, with a list of pictures in train=, or an .npz with arrays x and
-    y.  Without WEIGHTS, training begins with random ones; with the weights of a training that was
-    broken off, it goes on as if it had not been: their state lies beside them.  Ctrl-C saves, and
-    stops.  Weights are saved under the names that Darknet gives them.
+    DATA is a .data file of Darknet, which names a list of pictures in train=, or an .npz file with
+    arrays x and y.  Without WEIGHTS, training starts with random weights; give a .backup file to
+    resume an interrupted run exactly.  Ctrl-C saves and stops.  Weights are saved under the names
+    that Darknet uses.
 
     Example: darknet-bn train cfg/yolov3-tiny.cfg voc.data yolov3-tiny.conv.15 --partial
     """
     if iterations is not None and epochs is not None:
         raise click.UsageError("--iterations and --epochs exclude each other")
+    require_kind(data)
     if weights is None:
         model = dn.load(cfg, None, dialect=dialect, seed=seed)
     else:
-        model = options.Source(cfg, weights, True, dialect, partial).load(seed)
+        model = models.Source(cfg, weights, True, dialect, partial).load(seed)
     model = model if batch is None else model.with_batch(batch)
     state = _begin(model, weights, seed, clear=clear)
     examples = dn.load_dataset(data, state.model, train=True)
-    base = _base(cfg, data, folder)
-    detects = any(isinstance(node.layer, Head) for node in model.network.nodes)
-    target = base + final(model, detects=detects)
-    options.require_free([target], force=force, inputs=[cfg, data])
+    last_iteration(state, len(examples), iterations=iterations, epochs=epochs)
+    run = TrainingRun(_base(cfg, data, folder), model, weights, force=force)
+    run.require_free([cfg, data])
     if not as_json:
-        output.text(output.dialect(model))
-        going_on = f"goes on behind iteration {state.iteration}" if state.iteration else "begins"
-        output.text(f"data: {len(examples)} examples; training {going_on}")
-    with open_log(f"{base}_log.csv", state.iteration) as log:
-        done = _run(state, examples, base, log, iterations, epochs, detects=detects)
-        dn.save_checkpoint(done, target, force=True)  # asked for before it began
-        _draw(base, log)
-    last = log.averages[-1] if log.averages else float("nan")
-    written = {"weights": target, "log": f"{base}_log.csv", "chart": f"{base}_chart.svg"}
+        output.note(output.dialect(model))
+        start = f"resumes after iteration {state.iteration}" if state.iteration else "begins"
+        output.note(f"data: {many(len(examples), 'example')}; training {start}")
+    started, first = time.monotonic(), state.iteration
+    try:
+        done = run.train(state, examples, iterations, epochs)
+    except KeyboardInterrupt as error:
+        run.tell_written()
+        given = {"--iterations": iterations, "--batch": batch, "-o": folder}
+        given["--epochs"] = None if epochs is None else f"{epochs:g}"
+        given["--dialect"] = None if dialect == "auto" else dialect
+        command = ["darknet-bn", "train", cfg, data, run.interrupted, *_words(given)]
+        command += ["--force"] * force + ["--json"] * as_json
+        output.aside(run.stopped_line(shlex.join(command)))
+        raise click.Abort from error
+    except dn.TrainingError:
+        run.tell_written()
+        raise
+    seconds, loss = time.monotonic() - started, run.loss
     if as_json:
         output.as_json(
             output.about(done.model, cfg, weights)
-            | {"iteration": done.iteration, "loss": last, "written": written}
+            | {"iteration": done.iteration, "loss": loss, "seconds": seconds}
+            | output.about_labels(examples)
+            | {"written": run.written()}
         )
         return
-    output.text(f"trained: {done.iteration} iterations, {done.seen} images; loss {last:.4g}")
-    output.text(f"written: {', '.join(output.printable(each) for each in written.values())}")
+    made, seen = many(done.iteration, "iteration"), many(done.seen, "image")
+    output.note(f"trained: {made}, {seen}; loss {loss:.4g}")
+    output.note(run.written_line())
+    output.took(seconds, done.iteration - first, "iteration")
+
+
+def _words(options: Mapping[str, object]) -> list[str]:
+    """Return the options that were given as they are typed."""
+    given = {name: str(value) for name, value in options.items() if value is not None}
+    return [word for pair in given.items() for word in pair]
 
 
 def _begin(model: dn.Model, weights: str | None, seed: int, *, clear: bool) -> dn.TrainState:
@@ -119,91 +149,14 @@ def _begin(model: dn.Model, weights: str | None, seed: int, *, clear: bool) -> d
 
 def _base(cfg: str, data: str, folder: str | None) -> str:
     """Return what the names of all files begin with, as Darknet's: folder and name of the cfg."""
-    if folder is None and not data.lower().endswith(".npz"):
-        folder = dn.load_data(data).options.get("backup")
     place = Path(folder or ".")
-    if not place.is_dir():
-        raise dn.DarknetError("there is no such folder", where=dn.Where(file=str(place)))
+    if folder is None and not data.lower().endswith(".npz"):
+        place = Path(dn.load_data(data).options.get("backup", "."))
+        if not place.is_dir():
+            raise dn.DarknetError(
+                "there is no such folder",
+                where=dn.Where(file=data, key="backup"),
+                found=str(place),
+                hint="make it, or name another one with -o",
+            )
     return str(place / Path(cfg).name.partition(".")[0])
-
-
-def _run(
-    state: dn.TrainState,
-    examples: dn.Dataset,
-    base: str,
-    log: Log,
-    iterations: int | None,
-    epochs: float | None,
-    *,
-    detects: bool,
-) -> dn.TrainState:
-    """Train to the end, and save on the way; save too where it is broken off."""
-    try:
-        with _line() as show:
-            before = log.averages[-1] if log.averages else None
-            for now in dn.train(
-                state, examples, iterations=iterations, epochs=epochs, average=before
-            ):
-                ended = int(now.epoch) if int(now.epoch) > _epoch(state, examples) else None
-                state = now.state
-                log.add(now)
-                show(now)
-                for name in due(now.iteration, ended, state.model, detects=detects):
-                    dn.save_checkpoint(state, base + name, force=True)  # its own
-                    _draw(base, log)
-    except (KeyboardInterrupt, dn.TrainingError) as error:
-        place = base + stopped(state.model)
-        dn.save_checkpoint(state, place, force=True)
-        _draw(base, log)
-        if isinstance(error, dn.TrainingError):
-            raise
-        output.aside(
-            f"stopped behind iteration {state.iteration}; {output.printable(place)} as the weights "
-            "goes on from there"
-        )
-        raise click.Abort from error
-    return state
-
-
-def _epoch(state: dn.TrainState, examples: dn.Dataset) -> int:
-    """Return how many epochs are over."""
-    images = state.model.network.net.batch * state.model.network.time_steps
-    return state.iteration * images // len(examples)
-
-
-def _draw(base: str, log: Log) -> None:
-    if log.iterations:
-        chart = loss_chart(Path(base).name, log.iterations, log.losses, log.averages)
-        place = Path(f"{base}_chart.svg")
-        write_files({place: lambda stream: stream.write(chart.encode())}, force=True)
-
-
-@contextmanager
-def _line() -> Iterator[Callable[[dn.Progress], None]]:
-    """Show how far training is, in one line of a terminal that goes away at the end."""
-    shown, due_at = "", 0.0
-    on = sys.stderr is not None and sys.stderr.isatty()
-
-    def show(now: dn.Progress) -> None:
-        nonlocal shown, due_at
-        if on and (time.monotonic() >= due_at or now.done):
-            due_at = time.monotonic() + _PERIOD
-            text = progress_text(now)
-            click.echo(f"\r{text:<{len(shown)}}", nl=False, err=True)
-            shown = text
-
-    try:
-        yield show
-    finally:
-        if shown:
-            click.echo(f"\r{' ' * len(shown)}\r", nl=False, err=True)
-
-
-def progress_text(now: dn.Progress) -> str:
-    """Return a line that tells how far training is."""
-    left = round(now.seconds_left)
-    clock = f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02}"
-    return (
-        f"{now.iteration}: loss {now.loss:.4f}, average {now.average:.4f}, rate {now.rate:.3g}, "
-        f"{now.images_per_second:.1f} images/s, epoch {now.epoch:.2f}, {clock} left"
-    )

@@ -5,22 +5,23 @@ from __future__ import annotations
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import options, output, progress
+from darknet_bn.cli import models, options, output, progress
 
 
 @click.command()
-@options.model_and_fixture
+@models.model_and_fixture
 @options.tolerance(1e-5)
 @click.option(
     "--fast",
     is_flag=True,
-    help="Check the fast algorithms that the command run uses, not Darknet's order of operations.",
+    help="Check the fast algorithms of the command run instead of Darknet's order of operations.",
 )
 @options.json
+@options.quiet("the layers that differ")
 @click.pass_context
 def verify(
     ctx: click.Context,
-    source: options.Source,
+    source: models.Source,
     fixture: str,
     tolerance: float,
     fast: bool,
@@ -29,7 +30,7 @@ def verify(
     """Compare every layer of a model with a recording.
 
     FIXTURE is an .npz with the input and the outputs of layers, from the command record or from
-    Darknet itself.  Exits with 1 where a layer differs, and names the first that does.
+    Darknet itself.  Exits with 1 if a layer differs, and names the first that does.
 
     Example: darknet-bn verify yolov3.cfg yolov3.weights yolov3.npz
     """
@@ -46,9 +47,11 @@ def verify(
         facts |= {"first_wrong": wrong.layer if wrong else None, "layers": report.layers}
         output.as_json(facts)
     else:
-        output.text(output.dialect(model))
-        output.text(f"fixture: {output.printable(fixture)}, {_maker(recording)}")
-        output.text(str(report))
+        output.note(output.dialect(model))
+        output.note(f"fixture: {output.printable(fixture)}")
+        for line in _maker(recording):
+            output.note(line)
+        output.report(report)
     ctx.exit(0 if report.ok else 1)
 
 
@@ -60,12 +63,13 @@ def _warn_of_dialect(model: dn.Model, recording: dn.Fixture) -> None:
         )
 
 
-def _maker(recording: dn.Fixture) -> str:
+def _maker(recording: dn.Fixture) -> list[str]:
     """Tell who made a fixture, as far as it says."""
     program, version, dialect = (
         output.printable(str(recording.provenance.get(key, "")))
         for key in ("program", "version", "dialect")
     )
     if not program:
-        return "which does not say who made it"
-    return f"made by {program} {version}" + (f", dialect {dialect}" if dialect else "")
+        return ["made by: unknown; the fixture does not say"]
+    lines = [f"made by: {program}, dialect {dialect}" if dialect else f"made by: {program}"]
+    return [*lines, f"version: {version}"] if version else lines

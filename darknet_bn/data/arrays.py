@@ -8,7 +8,7 @@ x      floats (n, c, h, w) or      the inputs of a network, as they are; or byte
 y      whole numbers (n,)          the class of each input
        numbers (n, outputs)        what the outputs should be, in any shape of as many values
        numbers (n, boxes, 5)       for a detector: x, y, w, h and class of each box, relative to
-                                   the picture; zeros behind the last
+                                   the picture; zeros after the last
 ====== =========================== ===============================================================
 
 Other members are passed over.
@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
-from darknet_bn.data.base import Dataset
+from darknet_bn.data.base import Dataset, many
 from darknet_bn.data.truth import BoxTruth, ClassTruth
 from darknet_bn.errors import DarknetError, ShapeError, Where
 from darknet_bn.kernels.image import resize_image
@@ -85,7 +85,7 @@ class ArrayDataset(Dataset):
     def describe(self) -> str:
         """Return a line about the data set."""
         dims = " x ".join(map(str, self.x.shape[1:]))
-        return f"{Path(self.name).name}: {len(self)} examples of {dims}"
+        return f"{Path(self.name).name}: {many(len(self), 'example')} of {dims}"
 
 
 def load_arrays(path: str | os.PathLike[str], model: Model, *, train: bool) -> ArrayDataset:
@@ -222,7 +222,7 @@ def _check_classes(numbers: npt.NDArray[Any], classes: int, where: Where) -> Non
 
 
 def _boxes(rows: npt.NDArray[Any]) -> F32:
-    """Return the rows (boxes, 5) in front of the first whose x is 0."""
+    """Return the rows (boxes, 5) before the first whose x is 0."""
     ends = np.flatnonzero(rows[:, 0] == 0)
     return rows[: ends[0] if len(ends) else len(rows)].astype(np.float32)
 

@@ -315,7 +315,7 @@ def mosaic(examples: list[Example], shape: Shape, rng: np.random.Generator) -> t
 def _window(last: bool, cut: int, size: int, before: int, behind: int) -> tuple[slice, int]:
     """Return where a part goes along an axis, and where it begins in its own input.
 
-    Of the picture in front of the cut it is the end, of the one behind it the beginning, without
+    Of the picture before the cut it is the end, of the one after it the beginning, without
     the padding there.
     """
     if last:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from darknet_bn.arrays import F32
+from darknet_bn.errors import DarknetError
 from darknet_bn.layers.base import Shape
 
 
@@ -49,7 +50,7 @@ class Dataset(ABC):
             Each from 0 to below the length.
         rng : Generator
             Each example gets one of its own from it, so that an example does not depend on those
-            behind it.
+            after it.
         shape : Shape
             Of the network's input.
 
@@ -73,3 +74,19 @@ class Dataset(ABC):
     def pictures(self) -> Sequence[Picture]:
         """The pictures in files; none where the examples are arrays."""
         return ()
+
+    @property
+    def left_out(self) -> Sequence[DarknetError]:
+        """One for each box in a label file that cannot be meant and does not count."""
+        return ()
+
+    @property
+    def without_labels(self) -> Sequence[str]:
+        """The pictures that have no label file, and so no boxes."""
+        return ()
+
+
+def many(count: int, what: str) -> str:
+    """Return a number of things: ``1 box``, ``2 boxes``."""
+    end = "es" if what.endswith(("s", "x")) else "s"
+    return f"{count} {what}{end * (count != 1)}"

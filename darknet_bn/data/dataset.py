@@ -7,8 +7,8 @@ from pathlib import Path
 
 from darknet_bn.data.arrays import load_arrays
 from darknet_bn.data.base import Dataset
+from darknet_bn.data.kinds import require_kind
 from darknet_bn.data.pictures import load_pictures
-from darknet_bn.errors import DarknetError, Where
 from darknet_bn.model import Model
 from darknet_bn.names import load_data
 
@@ -35,20 +35,17 @@ def load_dataset(path: str | os.PathLike[str], model: Model, *, train: bool) -> 
     ------
     DarknetError
         A file is not there, or not what it must be, or does not fit the model.
+    DataError
+        Several are so: pictures of a list, or lines of label files; it holds all of them.
 
     Warns
     -----
+    DataWarning
+        Boxes in label files cannot be meant and do not count; it holds all of them.
     DarknetWarning
-        Something is odd, or not done.
+        Something else is odd, or not done.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix == ".npz":
+    require_kind(path)
+    if Path(path).suffix.lower() == ".npz":
         return load_arrays(path, model, train=train)
-    if suffix == ".data":
-        return load_pictures(load_data(path), model, train=train)
-    raise DarknetError(
-        "the name does not say what kind of data set it is",
-        where=Where(file=os.fspath(path)),
-        expected=".npz, .data",
-        found=suffix or "no suffix",
-    )
+    return load_pictures(load_data(path), model, train=train)

@@ -1,7 +1,13 @@
-"""Label files: the boxes of a picture, one a line, ``class x y w h``.
+"""Label files: where they are, and what they say.
 
-The class is a number from 0; the centre x y and the size w h are shares of the picture's width and
-height.
+The label file of a picture has one box a line, ``class x y w h``.  The class is a number from 0;
+the centre x y and the size w h are shares of the picture's width and height.
+
+Each program makes the path of the label file from that of the picture: it replaces a folder, such
+as ``images`` by ``labels``, and the suffix by ``.txt``.  pjreddie's replaces these texts wherever
+they stand, and looks for ``stlabelsberry.txt`` beside ``strawberry.jpg``.  Here only whole folders
+are replaced, and the suffix at the end.  If that leads to no file, the one is read that the program
+itself would read, or that another program would.
 """
 
 from __future__ import annotations
@@ -9,18 +15,20 @@ from __future__ import annotations
 import math
 import os
 import re
-from pathlib import PurePath
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.dialect import Dialect
+from darknet_bn.dialect import ALEXEYAB, PJREDDIE, Dialect
 from darknet_bn.errors import DarknetError, Where
 from darknet_bn.names import read_lines
 
 _LINE = "class x y w h"
 _CLASS = re.compile(r"[0-9]{1,9}")
+_SEPARATOR = re.compile(r"([/\\])")
+_SUFFIX = re.compile(r"\.[^./\\]*$")
 
 
 class Labels(NamedTuple):
@@ -29,17 +37,20 @@ class Labels(NamedTuple):
     Attributes
     ----------
     boxes : float32 array (boxes, 5)
-        x, y, w, h and class of each.
-    oddities : tuple of str
-        What is wrong with each of the boxes that were left out, and where it stands.
+        x, y, w, h and class of each that counts.
+    impossible : tuple of DarknetError
+        One for each box that cannot be meant, such as one outside the picture.
+    malformed : tuple of DarknetError
+        One for each line that is not a box.
     """
 
     boxes: F32
-    oddities: tuple[str, ...] = ()
+    impossible: tuple[DarknetError, ...] = ()
+    malformed: tuple[DarknetError, ...] = ()
 
 
 def label_path(picture: str, dialect: Dialect) -> str:
-    """Return the path of the label file of a picture.
+    """Return the path of the label file of a picture, by the rule of a dialect.
 
     Parameters
     ----------
@@ -47,22 +58,70 @@ def label_path(picture: str, dialect: Dialect) -> str:
         Its path, as a list of pictures has it.
     dialect : Dialect
         pjreddie's Darknet has labels in a folder ``labels`` instead of ``images``, ``JPEGImages``
-        or ``raw``; AlexeyAB's has that for the folders of VOC and COCO, and else has labels beside
-        their pictures, as hank-ai's always.
+        or ``raw``; AlexeyAB's does so for the folders of VOC and COCO and otherwise has labels
+        beside the pictures, as hank-ai's always does.
 
     Notes
     -----
     C: ``fill_truth_detection`` in pjreddie's ``src/data.c``, ``replace_image_to_label`` in
-    AlexeyAB's ``src/utils.c``.  Any suffix becomes ``.txt``, in C a few only.
+    AlexeyAB's ``src/utils.c``.  Only whole folders are replaced here, and any suffix at the end.
     """
+    return _with_txt(_moved(picture, dialect.label_folders))
+
+
+def program_label_path(picture: str, dialect: Dialect) -> str:
+    """Return the path that the program itself makes, which replaces parts of words too."""
     for folder, instead in dialect.label_folders:
         picture = picture.replace(folder, instead, 1)
-    return os.fspath(PurePath(picture).with_suffix(".txt"))
+    for suffix in dialect.label_suffixes:
+        picture = picture.replace(suffix, ".txt", 1)
+    return picture if dialect.label_suffixes else _with_txt(picture)
 
 
-def read_labels(
-    path: str | os.PathLike[str], classes: int, *, strict: bool = True, class_only: bool = False
-) -> Labels:
+def other_label_paths(picture: str, dialect: Dialect) -> tuple[str, ...]:
+    """Return where else the label file of a picture may be.
+
+    These are, in this order: beside the picture; where other programs look; where only the last of
+    the folders ``images``, ``JPEGImages`` and ``raw`` is replaced, for data sets below a folder of
+    such a name; and each of the first two with the whole name before ``.txt``, as ``a.png.txt``.
+    """
+    last = _last_moved(picture, {folder for folder, _ in PJREDDIE.label_folders})
+    whole = [_moved(picture, each.label_folders) for each in (dialect, PJREDDIE, ALEXEYAB)]
+    paths = [*map(_with_txt, (picture, *whole[1:], last)), *(f"{each}.txt" for each in whole)]
+    known = {picture, label_path(picture, dialect), program_label_path(picture, dialect)}
+    return tuple(path for path in dict.fromkeys([*paths, f"{picture}.txt"]) if path not in known)
+
+
+def _moved(picture: str, folders: Iterable[tuple[str, str]]) -> str:
+    """Return a path with folders replaced, each by another one where it stands first.
+
+    One that begins with a slash must lie in another folder.
+    """
+    parts = _SEPARATOR.split(picture)  # every second one is a separator, the last a file
+    for folder, instead in folders:
+        old, new = (re.findall(r"[^/\\]+", each) for each in (folder, instead))
+        names = parts[:-1:2]
+        for at in range(folder.startswith("/"), len(names) - len(old) + 1):
+            if names[at : at + len(old)] == old:
+                parts[2 * at : 2 * (at + len(old)) - 1 : 2] = new
+                break
+    return "".join(parts)
+
+
+def _last_moved(picture: str, folders: Iterable[str]) -> str:
+    parts = _SEPARATOR.split(picture)
+    for at in range(len(parts) - 3, -1, -2):
+        if parts[at] in folders:
+            parts[at] = "labels"
+            break
+    return "".join(parts)
+
+
+def _with_txt(path: str) -> str:
+    return f"{_SUFFIX.sub('', path)}.txt"
+
+
+def read_labels(path: str | os.PathLike[str], classes: int, *, class_only: bool = False) -> Labels:
     """Read the boxes of a picture.
 
     Parameters
@@ -70,66 +129,76 @@ def read_labels(
     path : path
     classes : int
         How many classes there are.
-    strict : bool
-        Whether a class that there is not is an error, or an oddity.
     class_only : bool
         Whether a box at 0 0 says that the class is somewhere in the picture.
 
     Returns
     -------
     labels : Labels
-        Without boxes that have no size, or lie outside of the picture altogether.
+        With every line that is not a box, or not one that can be meant.
 
     Raises
     ------
     DarknetError
-        The file cannot be read, or a line is not what it must be.
+        The file cannot be read.
 
     Notes
     -----
-    C: ``read_boxes`` in ``src/data.c``, which stops at what is no number.
+    C: ``read_boxes`` in ``src/data.c``, which stops without a word at the first line that is not a
+    box.  A class that does not exist is an index outside the array in pjreddie's, and a message in
+    AlexeyAB's, which goes on without the box.
     """
     boxes: list[tuple[float, ...]] = []
-    oddities: list[str] = []
+    impossible: list[DarknetError] = []
+    malformed: list[DarknetError] = []
     for number, line in enumerate(read_lines(path), start=1):
         if not line:
             continue
         where = Where(file=os.fspath(path), line=number)
-        box = _box(line, where)
-        problem = None
-        if box[4] >= classes:
-            problem = f"there is no class {box[4]:.0f}"
-            if strict:
-                raise DarknetError(problem, where=where, expected=f"0 to {classes - 1}")
-        elif box[:2] != (0, 0):
-            problem = _misplaced(*box[:4])
-        elif not class_only:
-            problem = "the box is at 0 0"
+        box = _box(line)
+        if box is None:
+            malformed.append(
+                DarknetError("not a box", where=where, expected=_LINE, found=repr(line[:60]))
+            )
+            continue
+        problem = _problem(box, classes, where, class_only=class_only)
         if problem is None:
             boxes.append(box)
         else:
-            oddities.append(f"{where}: {problem}")
-    return Labels(np.array(boxes, np.float32).reshape(-1, 5), tuple(oddities))
+            impossible.append(problem)
+    rows = np.array(boxes, np.float32).reshape(-1, 5)
+    return Labels(rows, tuple(impossible), tuple(malformed))
 
 
-def _box(line: str, where: Where) -> tuple[float, float, float, float, float]:
+def _box(line: str) -> tuple[float, float, float, float, float] | None:
+    """Return x, y, w, h and class; None where the line is not a box."""
     words = line.split()
+    if len(words) != 5 or not _CLASS.fullmatch(words[0]) or "_" in line:
+        return None
     try:
-        if len(words) != 5 or not _CLASS.fullmatch(words[0]) or "_" in line:
-            raise ValueError
         x, y, w, h = map(float, words[1:])
-        if not math.isfinite(x + y + w + h):
-            raise ValueError
     except ValueError:
-        raise DarknetError(
-            "this is no box", where=where, expected=_LINE, found=repr(line[:60])
-        ) from None
-    return x, y, w, h, float(words[0])
+        return None
+    return (x, y, w, h, float(words[0])) if math.isfinite(x + y + w + h) else None
 
 
-def _misplaced(x: float, y: float, w: float, h: float) -> str | None:
+def _problem(
+    box: tuple[float, float, float, float, float], classes: int, where: Where, *, class_only: bool
+) -> DarknetError | None:
+    """Tell why a box cannot be meant; None where it can."""
+    x, y, w, h, kind = box
+    if kind >= classes:
+        expected = f"0 to {classes - 1}" if classes > 1 else "0, the only one"
+        return DarknetError(f"there is no class {kind:.0f}", where=where, expected=expected)
+    if (x, y) == (0, 0):
+        return None if class_only else DarknetError("the box is at 0 0", where=where)
     if w <= 0 or h <= 0:
-        return "the box has no size"
+        return DarknetError("the box has no size", where=where, found=f"{w:g} x {h:g}")
     if x + w / 2 <= 0 or y + h / 2 <= 0 or x - w / 2 >= 1 or y - h / 2 >= 1:
-        return f"the box at {x:g} {y:g} of size {w:g} {h:g} is outside of the picture"
+        return DarknetError(
+            "the box is outside the picture",
+            where=where,
+            expected="x y w h as shares of the picture, 0 to 1",
+            found=f"{x:g} {y:g} {w:g} {h:g}",
+        )
     return None

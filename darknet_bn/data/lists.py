@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from darknet_bn.errors import DarknetError, Where
-from darknet_bn.names import Data, find_folder, folders_around, read_lines
+from darknet_bn.errors import DarknetError, DataError, Where
+from darknet_bn.names import Data, find_file, folders_around, read_lines
 
 _MAX_BYTES = 1 << 30  # a list of the 14 million pictures of ImageNet has about this
 
@@ -20,7 +20,7 @@ class Entry:
     Attributes
     ----------
     text : str
-        The path as it stands there.
+        The path as it stands there, with slashes where it leads nowhere with backslashes.
     folder : Path
         Where it starts.
     where : Where
@@ -58,7 +58,9 @@ def load_list(data: Data, key: str) -> tuple[Entry, ...]:
     Raises
     ------
     DarknetError
-        There is no such list, or it is empty; or a picture is not there.
+        There is no such list, or it is empty.
+    DataError
+        Pictures are not there; it holds all of them.
 
     Notes
     -----
@@ -73,11 +75,19 @@ def load_list(data: Data, key: str) -> tuple[Entry, ...]:
             expected=f"{key}=, the path of a file with the path of a picture in each line",
         )
     folders = list(dict.fromkeys((*folders_around(file), *folders_around(data.file or ""))))
-    entries = [
-        _entry(text, Where(file=file, line=number), folders)
-        for number, text in enumerate(read_lines(file, _MAX_BYTES), start=1)
-        if text
-    ]
+    entries: list[Entry] = []
+    missing: list[DarknetError] = []
+    for number, text in enumerate(read_lines(file, _MAX_BYTES), start=1):
+        where = Where(file=file, line=number)
+        found = find_file(text, folders) if text else None
+        if found is not None:
+            folder, name = found
+            entries.append(Entry(name, folder, where))
+        elif text:
+            missing.append(_missing(text, where, folders))
+    if missing:
+        what = f"{len(missing)} of {len(entries) + len(missing)} pictures are not there"
+        raise DataError(what, missing, where=Where(file=file))
     if not entries:
         raise DarknetError(
             "the list is empty", where=Where(file=file), expected="paths of pictures"
@@ -85,9 +95,6 @@ def load_list(data: Data, key: str) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def _entry(text: str, where: Where, folders: Sequence[Path]) -> Entry:
-    folder = find_folder(text, folders)
-    if folder is None:
-        tried = dict.fromkeys(os.path.normpath(each / text) for each in folders)
-        raise DarknetError("the picture is not there", where=where, expected=" or ".join(tried))
-    return Entry(text, folder, where)
+def _missing(text: str, where: Where, folders: Sequence[Path]) -> DarknetError:
+    tried = dict.fromkeys(os.path.normpath(each / text) for each in folders)
+    return DarknetError("the picture is not there", where=where, expected=" or ".join(tried))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
@@ -14,11 +13,11 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.data.augment import random_augment_image
 from darknet_bn.data.augment_boxes import augment_boxes
-from darknet_bn.data.base import Dataset, Picture
-from darknet_bn.data.labels import Labels, label_path, read_labels
-from darknet_bn.data.lists import Entry, load_list
-from darknet_bn.data.truth import BoxTruth, ClassTruth, Move, class_of_path, correct_boxes
-from darknet_bn.dialect import ALEXEYAB, HANK_AI, PJREDDIE, Dialect
+from darknet_bn.data.base import Dataset, Picture, many
+from darknet_bn.data.lists import load_list
+from darknet_bn.data.path_classes import load_classes
+from darknet_bn.data.picture_labels import NO_BOXES, load_labels
+from darknet_bn.data.truth import BoxTruth, ClassTruth, Move, correct_boxes
 from darknet_bn.errors import DarknetError, DarknetWarning, Where
 from darknet_bn.images import load_image
 from darknet_bn.layers.base import Shape
@@ -28,8 +27,6 @@ from darknet_bn.names import Data, load_names
 from darknet_bn.prepare import fit_image, own_fit, picture_shape
 from darknet_bn.workers import workers
 
-_NO_BOXES = np.zeros((0, 5), np.float32)
-_NO_BOXES.flags.writeable = False
 # Options of [net] that change pictures in ways not done here: of classifiers, and of detectors,
 # where the programs do not do it either.
 _NOT_DONE = ("mixup", "cutmix", "mosaic", "blur", "gaussian_noise")
@@ -81,7 +78,7 @@ class PictureDataset(Dataset):
         """Return some examples, which all threads prepare."""
         rngs = rng.spawn(len(indices))
         x = np.empty((len(indices), *shape.dims), np.float32)
-        truths: list[F32] = [_NO_BOXES] * len(indices)
+        truths: list[F32] = [NO_BOXES] * len(indices)
 
         def fill(place: int) -> None:
             x[place], truths[place] = self._example(int(indices[place]), shape, rngs[place])
@@ -107,7 +104,8 @@ class PictureClasses(PictureDataset):
 
     def describe(self) -> str:
         """Return a line about the data set."""
-        return f"{Path(self.name).name}: {len(self)} pictures of {self.truth.classes} classes"
+        pictures, classes = many(len(self), "picture"), many(self.truth.classes, "class")
+        return f"{Path(self.name).name}: {pictures} of {classes}"
 
     def _example(self, index: int, shape: Shape, rng: np.random.Generator) -> tuple[F32, F32]:
         im = self.load(index)
@@ -125,16 +123,23 @@ class PictureBoxes(PictureDataset):
     Attributes
     ----------
     truth : BoxTruth
+    left_out : tuple of DarknetError
+        One for each box in a label file that cannot be meant and does not count.
+    without_labels : tuple of str
+        The pictures that have no label file, and so no boxes.
     """
 
     truth: BoxTruth
+    left_out: tuple[DarknetError, ...] = ()
+    without_labels: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """Return a line about the data set."""
         boxes = [len(picture.boxes) for picture in self.items]
+        pictures, classes = many(len(self), "picture"), many(self.truth.head.classes, "class")
         return (
-            f"{Path(self.name).name}: {len(self)} pictures, {boxes.count(0)} of them without boxes;"
-            f" {sum(boxes)} boxes of {self.truth.head.classes} classes"
+            f"{Path(self.name).name}: {pictures}, {boxes.count(0)} of them without boxes; "
+            f"{many(sum(boxes), 'box')} of {classes}"
         )
 
     def _example(self, index: int, shape: Shape, rng: np.random.Generator) -> tuple[F32, F32]:
@@ -157,22 +162,26 @@ def load_pictures(data: Data, model: Model, *, train: bool) -> PictureDataset:
     ----------
     data : Data
     model : Model
-        If its last layer is a detection head, boxes are read from files of labels; else the class
-        of a picture is the one whose label is part of its path.
+        If its last layer is a detection head, boxes are read from label files; else the class of a
+        picture is the one whose label is part of its path.
     train : bool
         Whether to take the list ``train`` and change pictures at random, or the list ``valid``.
 
     Raises
     ------
     DarknetError
-        A list, picture or label is not there, or not what it must be.
+        A list is not there or empty, or no picture has labels.
+    DataError
+        Pictures are not there, or labels not what they must be; it holds all of them.
     ShapeError
         The network takes no pictures.
 
     Warns
     -----
+    DataWarning
+        Boxes cannot be meant and do not count; it holds all of them.
     DarknetWarning
-        Labels do not count, or options of ``[net]``.
+        Pictures have no labels, or options of ``[net]`` do not count.
     """
     picture_shape(model.network)
     key = "train" if train else "valid"
@@ -183,22 +192,24 @@ def load_pictures(data: Data, model: Model, *, train: bool) -> PictureDataset:
         if train:
             _warn_of_not_done(model, _NOT_FOR_BOXES)
         truth = BoxTruth(head, model.dialect)
-        boxes = _PictureLabels(truth, data).read(entries)
-        items = tuple(Picture(entry.path, each) for entry, each in zip(entries, boxes, strict=True))
-        return PictureBoxes(name, model, train, items, truth)
+        labels = load_labels(entries, truth, data)
+        items = tuple(
+            Picture(entry.path, each) for entry, each in zip(entries, labels.boxes, strict=True)
+        )
+        return PictureBoxes(name, model, train, items, truth, labels.left_out, labels.without)
     if train:
         _warn_of_not_done(model, _NOT_DONE)
     classes = ClassTruth.of(model.network, train=train)
-    labels = _class_labels(data, classes.classes)
+    numbers = load_classes(entries, _class_labels(data, classes.classes))
     items = tuple(
-        Picture(entry.path, _NO_BOXES, class_of_path(entry.text, labels, entry.where))
-        for entry in entries
+        Picture(entry.path, NO_BOXES, number)
+        for entry, number in zip(entries, numbers, strict=True)
     )
     return PictureClasses(name, model, train, items, classes)
 
 
 def _class_labels(data: Data, classes: int) -> tuple[str, ...]:
-    """Return the texts that tell the class of a path; lists of more classes than needed exist."""
+    """Return the texts that say the class of a path; lists of more classes than needed exist."""
     file = data.path("labels" if "labels" in data.options else "names")
     if file is None:
         raise DarknetError(
@@ -223,58 +234,5 @@ def _warn_of_not_done(model: Model, options: Iterable[str]) -> None:
             _warn(f"[net]: {option}: pictures are not changed so here; the option does not count")
 
 
-@dataclass(frozen=True)
-class _PictureLabels:
-    """The labels of a list of pictures: reads them, and warns once of each kind of oddity."""
-
-    truth: BoxTruth
-    data: Data
-
-    def read(self, entries: Sequence[Entry]) -> list[F32]:
-        """Return the boxes (boxes, 5) of each picture."""
-        found = [self._labels(entry) for entry in entries]
-        without = [entry for entry, each in zip(entries, found, strict=True) if each is None]
-        file = entries[0].where.file
-        if len(without) == len(entries):
-            raise self._missing(entries[0], "no picture has a file of labels; the first has none")
-        if without:
-            one = str(self._missing(without[0], "the picture has no file of labels"))
-            _warn(f"{one}; {len(without)} of {len(entries)} pictures have none, and no boxes")
-        labels = [each or Labels(_NO_BOXES) for each in found]
-        odd = [oddity for each in labels for oddity in each.oddities]
-        if odd:
-            _warn(f"{odd[0]}; the box does not count ({len(odd)} such boxes in {file})")
-        room, full = self.truth.room, max(len(each.boxes) for each in labels)
-        if room is not None and full > room:
-            _warn(f"{file}: a picture has {full} boxes; only max={room} of them count at a time")
-        classes = self.data.classes
-        if classes is not None and classes != self.truth.head.classes:
-            place = Where(file=self.data.file, key="classes")
-            _warn(f"{place}: the network has {self.truth.head.classes} classes, not {classes}")
-        return [each.boxes for each in labels]
-
-    def _labels(self, entry: Entry) -> Labels | None:
-        dialect = self.truth.dialect
-        path = entry.beside(label_path(entry.text, dialect))
-        if not os.path.isfile(path):
-            if dialect.strict_labels:
-                raise self._missing(entry, "the picture has no file of labels")
-            return None
-        class_only = dialect.places_pictures and getattr(self.truth.head, "tree", None) is not None
-        return read_labels(
-            path, self.truth.head.classes, strict=dialect.strict_labels, class_only=class_only
-        )
-
-    def _missing(self, entry: Entry, problem: str) -> DarknetError:
-        def path(dialect: Dialect) -> str:
-            return entry.beside(label_path(entry.text, dialect))
-
-        others = [other for other in (PJREDDIE, ALEXEYAB, HANK_AI) if os.path.isfile(path(other))]
-        hint = f"the dialect {others[0].name} has {path(others[0])}" if others else None
-        return DarknetError(
-            problem, where=entry.where, expected=path(self.truth.dialect), hint=hint
-        )
-
-
 def _warn(text: str) -> None:
-    warnings.warn(text, DarknetWarning, stacklevel=5)
+    warnings.warn(text, DarknetWarning, stacklevel=4)

@@ -9,7 +9,6 @@ import numpy as np
 
 from darknet_bn.arrays import F32, F64
 from darknet_bn.dialect import Dialect
-from darknet_bn.errors import DarknetError, Where
 from darknet_bn.layers.base import Shape
 from darknet_bn.layers.detection import Detection
 from darknet_bn.layers.head import Head
@@ -168,7 +167,7 @@ def fill_truth_detection(boxes: F32, room: int) -> F32:
     Returns
     -------
     truth : float32 array (room, 5)
-        x, y, w, h and class of each box; zeros behind the last.
+        x, y, w, h and class of each box; zeros after the last.
 
     Notes
     -----
@@ -212,44 +211,6 @@ def fill_truth_region(boxes: F32, side: int, classes: int) -> F32:
         cell[-4:-2] = place - (column, row)
         cell[-2:] = box[2:4]
     return truth.ravel()
-
-
-def class_of_path(path: str, labels: Sequence[str], where: Where) -> int | None:
-    """Return the class whose label is part of a path.
-
-    Parameters
-    ----------
-    path : str
-    labels : sequence of str
-    where : Where
-        The place of the path, for errors.
-
-    Returns
-    -------
-    number : int or None
-        None where there is one class only, and this is not it.
-
-    Raises
-    ------
-    DarknetError
-        No label is part of the path, or several are.
-
-    Notes
-    -----
-    C: ``fill_truth`` in ``src/data.c``, which takes any number of classes.
-    """
-    found = [number for number, label in enumerate(labels) if label and label in path]
-    if len(found) == 1:
-        return found[0]
-    if not found and len(labels) == 1:
-        return None
-    several = ", ".join(repr(labels[number]) for number in found[:4])
-    raise DarknetError(
-        "the path says " + ("several classes" if found else "no class"),
-        where=where,
-        expected="the label of one class as a part of the path",
-        found=f"{several} in {path!r}" if found else repr(path),
-    )
 
 
 def fill_truth(

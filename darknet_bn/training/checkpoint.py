@@ -1,4 +1,4 @@
-"""Checkpoints: the weights as Darknet names and writes them, and beside them what is to go on with.
+"""Checkpoints: the weights as Darknet names and writes them, and what it takes to resume.
 
 Beside ``net.weights`` lies ``net.weights.state``, an ``.npz`` that names its weights by their hash:
 
@@ -57,7 +57,7 @@ def _next_state_path(weights: str | os.PathLike[str]) -> str:
 def save_checkpoint(
     state: TrainState, weights: str | os.PathLike[str], *, force: bool = False
 ) -> None:
-    """Write the weights of a model in training, and what it takes to go on: both, or neither.
+    """Write the weights of a model in training, and what it takes to resume: both, or neither.
 
     Parameters
     ----------
@@ -223,7 +223,7 @@ def _about(text: Any, path: str) -> dict[str, Any]:
 
 
 def due(iteration: int, epoch_ended: int | None, model: Model, *, detects: bool) -> list[str]:
-    """Return which checkpoints Darknet writes behind an update: what follows the cfg's name.
+    """Return which checkpoints Darknet writes after an update: what follows the cfg's name.
 
     Parameters
     ----------

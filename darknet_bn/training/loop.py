@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.errors import TrainingError, Where
+from darknet_bn.errors import TrainingError
 from darknet_bn.layers.base import Shape
 from darknet_bn.training.sizes import training_size
 from darknet_bn.training.state import TrainState
@@ -33,7 +33,7 @@ class Examples(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Progress:
-    """How far training is, behind a step.
+    """How far training is, after a step.
 
     Attributes
     ----------
@@ -82,19 +82,19 @@ def train(
     ----------
     state : TrainState
     examples : Examples
-        A data set.  For sequences, the time steps of each lie one behind the other.
+        A data set.  For sequences, the time steps of each lie one after the other.
     iterations : int, optional
-        Until there were so many updates, those counted that the state comes with; by default,
+        Until there were so many updates, those included that the state comes with; by default,
         ``max_batches`` of ``[net]``.
     epochs : float, optional
         Instead, until the data set has been taken so often.
     average : float, optional
-        The running average of the loss to go on from.
+        The running average of the loss to resume from.
 
     Yields
     ------
     Progress
-        Behind every step.  What it takes to go on is in its state: training that is broken off and
+        After every step.  What it takes to resume is in its state: training that is broken off and
         continued gives the same bits as unbroken training.
 
     Raises
@@ -104,16 +104,7 @@ def train(
     """
     net, steps = state.model.network.net, state.model.network.time_steps
     images = net.batch * steps
-    if len(examples) < steps:
-        raise TrainingError("there is nothing to train with", found=f"{len(examples)} examples")
-    last = _last(state, len(examples), images, iterations, epochs)
-    if state.iteration >= last:
-        raise TrainingError(
-            "training is over already",
-            expected=f"fewer than {last} iterations",
-            found=f"{state.iteration}, by the images that the weights have seen",
-            hint="with seen=0 in the header (--clear) it begins anew",
-        )
+    last = last_iteration(state, len(examples), iterations=iterations, epochs=epochs)
     begun, first = time.monotonic(), state.iteration
     while state.iteration < last:
         size = training_size(state.model, state.iteration, last, state.seed)
@@ -138,19 +129,56 @@ def train(
         )
 
 
-def _last(
-    state: TrainState, examples: int, images: int, iterations: int | None, epochs: float | None
+def last_iteration(
+    state: TrainState,
+    examples: int,
+    *,
+    iterations: int | None = None,
+    epochs: float | None = None,
 ) -> int:
+    """Return the number of the last update of a training that is about to start.
+
+    Parameters
+    ----------
+    state : TrainState
+    examples : int
+        How many the data set has.
+    iterations, epochs : int, float, optional
+        As in `train`.
+
+    Raises
+    ------
+    TrainingError
+        There is no end, or it has been reached, or nothing to train with.
+    """
+    net, steps = state.model.network.net, state.model.network.time_steps
+    images = net.batch * steps
+    if examples < steps:
+        raise TrainingError("there is nothing to train with", found=f"{examples} examples")
+    option = state.model.cfg.where(0, "max_batches")
     if epochs is not None:
-        return math.ceil(epochs * examples / images)
-    last = state.model.network.net.max_batches if iterations is None else iterations
+        last = math.ceil(epochs * examples / images)
+    else:
+        last = net.max_batches if iterations is None else iterations
     if last < 1:
         raise TrainingError(
             "nothing says when training ends",
-            where=Where(section="net", key="max_batches"),
-            expected="max_batches=, or a number of iterations or epochs",
+            where=option,
+            expected="max_batches=N in [net], or --iterations N, or --epochs N",
         )
-    return last
+    if state.iteration < last:
+        return last
+    done = f"{state.iteration} iterations ({state.seen} images seen, {images} an iteration)"
+    if epochs is not None:
+        end, more = f"{epochs:g} epochs are {last} iterations", "--epochs N with a larger N"
+    else:
+        end = f"max_batches={last}" if iterations is None else f"--iterations is {last}"
+        more = f"--iterations N with N above {state.iteration}"
+    raise TrainingError(
+        f"training is over: the weights have had {done}, and {end}",
+        where=option if iterations is None and epochs is None else None,
+        hint=f"{more} trains on, --clear counts from 0 again",
+    )
 
 
 def _batch(state: TrainState, examples: Examples, batch: int, steps: int) -> tuple[F32, F32]:

@@ -33,7 +33,7 @@ class Step:
         The learning rate.
     outputs, deltas : mapping from layer number to float32 array (n, *shape)
         Deltas are minus the gradient of the loss, summed over the images, as Darknet leaves them:
-        behind the activation and batch norm of a layer with weights, in front of its weights.
+        after the activation and batch norm of a layer with weights, before its weights.
     updates : tuple of mappings from name to float32 array
         What each layer was updated with: the sum over all images, and what momentum had left.
     """
@@ -62,7 +62,7 @@ def train_step(
         norm takes the statistics of each part by itself.
     truth : float32 array (n, ...)
         What the last layer should give, (n, outputs); for detectors (n, boxes, 5): x, y, w, h and
-        class of each box, relative to the image, and zeros behind the last.
+        class of each box, relative to the image, and zeros after the last.
     keep : bool
         Whether the step shows all outputs and deltas, which takes memory.
 

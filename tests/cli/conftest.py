@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from darknet_bn.cli import main
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 TINY = FIXTURES / "tiny" / "tiny"
 PICTURE = FIXTURES / "preprocess" / "rgba_10x15.png"
+TOOK = re.compile(r"^took: .*\n", re.MULTILINE)  # said or not, as fast as the machine is
+ERROR_FIELDS = ["file", "line", "section", "layer", "message", "expected", "found", "hint"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def cli() -> Cli:
     def call(*words: object) -> Answer:
         result = CliRunner().invoke(main, [str(word) for word in words])
         assert result.exception is None or isinstance(result.exception, SystemExit)
-        return Answer(result.exit_code, result.stdout, result.stderr)
+        return Answer(result.exit_code, result.stdout, TOOK.sub("", result.stderr))
 
     return call
 

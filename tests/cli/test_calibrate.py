@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from labelled import NAMES, box_set
 from pictures import PREPROCESS
 
 import darknet_bn as dn
+from darknet_bn.cli import main
 
-from .conftest import Cli, as_classifier
+from .conftest import TINY, Cli, as_classifier
 
 STATISTICS = ("rolling_mean", "rolling_variance")
 
@@ -89,6 +93,8 @@ def test_json(cli: Cli, tiny: Path, tmp_path: Path) -> None:
     out = tmp_path / "new.weights"
     answer = cli("calibrate", tiny, data, "-o", out, "--json", "--batch", 2, "--method", "one-pass")
     facts = answer.json
+    assert answer.err == ""
+    assert facts["seconds"] > 0
     assert (facts["method"], facts["images"], facts["batch"], facts["work"]) == (
         "one-pass",
         3,
@@ -132,7 +138,7 @@ def test_what_is_there_stays_unless_forced(cli: Cli, tiny: Path, tmp_path: Path)
     old = tmp_path / "old.weights"
     old.write_bytes(b"old")
     answer = cli("calibrate", tiny, data, "-o", old)
-    assert (answer.code, answer.out) == (1, "")
+    assert (answer.code, answer.out) == (2, "")
     assert answer.error == f"{old}: the file already exists; use --force to overwrite it"
     assert old.read_bytes() == b"old"
     assert cli("calibrate", tiny, data, "-o", old, "--force").code == 0
@@ -149,7 +155,7 @@ def test_the_weights_that_are_read_are_never_written_over(
     (tmp_path / "twin.weights").hardlink_to(weights)
     for out in (tiny, tmp_path / "link", tmp_path / "twin.weights"):
         answer = cli("calibrate", tiny, data, "-o", out, "--force")
-        assert (answer.code, answer.out) == (1, "")
+        assert (answer.code, answer.out) == (2, "")
         assert "this file is read as input, and is never written over" in answer.error
     assert weights.read_bytes() == before
 
@@ -158,7 +164,7 @@ def test_a_broken_picture_leaves_no_file(cli: Cli, tiny: Path, tmp_path: Path) -
     data = box_set(tmp_path, {})
     (tmp_path / f"{NAMES[1]}.png").write_bytes(b"nothing")
     answer = cli("calibrate", tiny, data, "-o", tmp_path / "new")
-    assert (answer.code, answer.out) == (1, "")
+    assert (answer.code, answer.out) == (2, "")
     assert f"{NAMES[1]}.png: " in answer.error
     assert not [name for name in os.listdir(tmp_path) if "new" in name]
 
@@ -181,9 +187,23 @@ def test_what_keeps_its_statistics_is_told(cli: Cli, tiny: Path, tmp_path: Path)
     ("words", "code", "message"),
     [
         ((), 2, "the model and the data are both needed"),
-        (("missing.data",), 1, "missing.data: cannot be read"),
-        (("missing.npz",), 1, "missing.npz: "),
-        (("missing.png",), 1, "missing.png: "),
+        (("missing.data",), 2, "missing.data: cannot be read"),
+        (("missing.npz",), 2, "missing.npz: "),
+        (("missing.png",), 2, "missing.png: "),
+        (("missing",), 2, "missing: there is no such file (expected a picture, a folder, a .data "),
+        (
+            ("coco.json",),
+            2,
+            "error: coco.json: expected a picture, a folder, a .data or an .npz file; "
+            "name the pictures alone, such as 'photos/*.jpg'\n",
+        ),
+        (("list.txt",), 2, "write a .data file with the lines classes=N, train=list.txt"),
+        (
+            ("clip.mp4",),
+            2,
+            "extract frames first: mkdir frames; ffmpeg -i clip.mp4 frames/%05d.jpg",
+        ),
+        (("https://a/b.jpg",), 2, "URLs, cameras and video streams are not supported"),
     ],
 )
 def test_what_cannot_be_used_is_refused(
@@ -193,3 +213,33 @@ def test_what_cannot_be_used_is_refused(
     assert (answer.code, answer.out) == (code, "")
     assert message in answer.err
     assert not (tmp_path / "new.weights").exists()
+
+
+def test_labels_do_not_matter(cli: Cli, tiny: Path, tmp_path: Path) -> None:
+    data = box_set(tmp_path, {})
+    (tmp_path / f"{NAMES[0]}.txt").write_text("no box\n")
+    (tmp_path / f"{NAMES[1]}.txt").unlink()
+    answer = cli("calibrate", tiny, data, "-o", tmp_path / "new")
+    assert (answer.code, answer.err) == (0, "")
+
+
+def test_all_pictures_that_are_missing_are_named(cli: Cli, tiny: Path, tmp_path: Path) -> None:
+    data = box_set(tmp_path, {})
+    for name in NAMES[1:]:
+        (tmp_path / f"{name}.png").unlink()
+    answer = cli("calibrate", tiny, data, "-o", tmp_path / "new")
+    assert (answer.code, answer.out) == (2, "")
+    first, second = answer.err.splitlines()
+    assert first.startswith(f"error: {tmp_path / 'valid.txt'}: 2 of 3 pictures are not there; ")
+    assert second.startswith(f"  {tmp_path / 'valid.txt'}:3: the picture is not there (expected ")
+
+
+def test_how_long_it_took_is_told_to_people(tmp_path: Path) -> None:
+    data = box_set(tmp_path, {})
+    words = [str(word) for word in ("calibrate", TINY, data, "-o", tmp_path / "new")]
+    result = CliRunner().invoke(main, words)
+    assert re.fullmatch(r"took: [\d.]+ m?s, [\d.]+ m?s a picture\n", result.stderr)
+    assert "took:" not in result.stdout
+    result = CliRunner().invoke(main, [*words, "--json", "--force"])
+    assert result.stderr == ""
+    assert json.loads(result.stdout)["seconds"] > 0

@@ -59,7 +59,7 @@ def test_what_is_odd_but_works_is_no_failure(cli: Cli, tiny: Path) -> None:
     set_floats(tiny, MEANS, [0.0] * 16)
     answer = cli("check", tiny)
     assert answer.code == 0
-    line = "odd: layer 0 [convolutional]: all rolling statistics are zero"
+    line = "note: layer 0 [convolutional]: all rolling statistics are zero"
     assert line in answer.out
 
 
@@ -67,10 +67,8 @@ def test_what_many_layers_have_in_common_is_said_once(cli: Cli, tiny: Path) -> N
     set_floats(tiny, 0, [0.0] * 21373)
     answer = cli("check", tiny)
     assert answer.code == 0
-    lines = [line for line in answer.out.splitlines() if line.startswith("odd: ")]
-    assert lines == [
-        "odd: 6 layers from 0 to 9: all rolling statistics are zero: the layer was never trained"
-    ]
+    lines = [line for line in answer.out.splitlines() if line.startswith("note: ")]
+    assert lines == ["note: 6 layers from 0 to 9: all rolling statistics are zero, never trained"]
     assert len(cli("check", tiny, "--json").json["findings"]) == 6
 
 
@@ -84,13 +82,13 @@ def test_what_many_layers_have_in_common_is_said_once(cli: Cli, tiny: Path) -> N
         (b"\0\0\0\0\2\0\0\0" + b"\0" * 12 + b"\0" * 4 * 21374, "goes on behind the last layer"),
     ],
 )
-def test_a_refused_file_is_1_and_says_why(
+def test_a_refused_file_is_2_and_says_why(
     cli: Cli, tiny: Path, content: bytes, message: str
 ) -> None:
     weights = tiny.with_name("tiny.weights")
     weights.write_bytes(content)
     answer = cli("check", tiny)
-    assert (answer.code, answer.out) == (1, "")
+    assert (answer.code, answer.out) == (2, "")
     assert answer.error.startswith(f"{weights}: ")
     assert message in answer.error
 
@@ -100,4 +98,4 @@ def test_a_backbone_file_says_how_far_it_goes(cli: Cli, tiny: Path) -> None:
     weights.write_bytes(weights.read_bytes()[: 20 + 4 * (248 + 1216)])
     answer = cli("check", tiny, "--partial")
     assert answer.code == 0
-    assert "size: fits the layers 0 to 2 of 12 to the byte" in answer.out.splitlines()
+    assert "size: fits layers 0 to 2 of 12 to the byte" in answer.out.splitlines()

@@ -168,7 +168,7 @@ def test_a_bad_picture_is_reported_and_the_others_go_on(
 
 def test_a_detector_is_refused_once(cli: Cli) -> None:
     answer = cli("classify", FIXTURES / "tiny/tiny", PREPROCESS)
-    assert answer.code == 1
+    assert answer.code == 2
     assert "the network is a detector, no classifier; the command detect" in answer.error
 
 

@@ -43,7 +43,7 @@ def test_the_text_tells_what_was_done(cli: Cli, out: Path) -> None:
     file = out / "a.pt"
     answer = cli("convert", f"{TINY}.cfg", f"{TINY}.weights", file, "--names", "ultralytics")
     dialect, header, converted, checked, written = answer.out.splitlines()
-    assert dialect.startswith("dialect: pjreddie (the weights are version 0.2.0")
+    assert dialect.startswith("dialect: pjreddie (weights version 0.2.0")
     assert header == "header: version 0.2.0, 20 bytes; 0 images seen in training"
     assert converted == "converted: 32 arrays with 21373 values, under names of ultralytics"
     assert checked == "checked: what was written reads back equal to the bit"
@@ -77,7 +77,7 @@ def test_a_file_of_another_program_needs_the_cfg(cli: Cli, out: Path) -> None:
     }
     np.savez(out / "a.npz", **arrays)  # type: ignore[arg-type]
     answer = cli("convert", out / "a.npz", out / "b.weights")
-    assert (answer.code, answer.out) == (1, "")
+    assert (answer.code, answer.out) == (2, "")
     assert answer.error == (
         f"{out}/a.npz: the file has no cfg in it, as those of other programs; give the .cfg that "
         "belongs to it too"
@@ -107,7 +107,7 @@ def test_what_is_there_is_replaced_with_force_only(cli: Cli, out: Path) -> None:
         (out / taken).touch()
         before = names_in(out)
         answer = cli("convert", *words)
-        assert (answer.code, answer.out) == (1, "")
+        assert (answer.code, answer.out) == (2, "")
         assert (
             answer.error == f"{out}/{taken}: the file already exists; use --force to overwrite it"
         )
@@ -118,7 +118,7 @@ def test_what_is_there_is_replaced_with_force_only(cli: Cli, out: Path) -> None:
 def test_a_refused_file_leaves_nothing(cli: Cli, out: Path, tiny: Path) -> None:
     (out / "a.pt").write_bytes(b"\x80\x02cposix\nsystem\n.")
     answer = cli("convert", tiny, out / "a.pt", out / "b.weights")
-    assert (answer.code, answer.out) == (1, "")
+    assert (answer.code, answer.out) == (2, "")
     assert answer.error.startswith(f"{out}/a.pt: this is no PyTorch file")
     answer = cli("convert", tiny, out / "nowhere" / "a.pt")
     assert answer.error == f"{out}/nowhere: there is no such folder"

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from labelled import NAMES, box_set, class_set
 
 import darknet_bn as dn
+from darknet_bn.cli import main
 
-from .conftest import FIXTURES, Cli
+from .conftest import FIXTURES, TINY, Cli
 
 CLASSIFIER = FIXTURES / "layers" / "avgpool_softmax" / "model"
 FIVE = ("ant", "bee", "crab", "dog", "elk")
@@ -111,11 +115,15 @@ def test_arrays(cli: Cli, tmp_path: Path) -> None:
     np.savez(tmp_path / "set.npz", x=x, y=np.array([0, 1, 2, 4]))
     (tmp_path / "five.names").write_text("\n".join(FIVE))
     answer = cli("evaluate", CLASSIFIER, tmp_path / "set.npz", "--names", tmp_path / "five.names")
-    assert answer.code == 0
+    assert (answer.code, answer.err) == (0, "")
     assert "input:" not in answer.out
     assert "crab" in answer.out
-    facts = cli("evaluate", CLASSIFIER, tmp_path / "set.npz", "--json").json
+    answer = cli("evaluate", CLASSIFIER, tmp_path / "set.npz", "--json")
+    facts = answer.json
     assert "fit" not in facts
+    assert "bad_labels" not in facts
+    assert facts["seconds"] > 0
+    assert answer.err == ""
     assert [each["name"] for each in facts["classes"]][:2] == ["class 0", "class 1"]
     report = report_of(CLASSIFIER, tmp_path / "set.npz")
     assert (facts["top_1"], facts["top_k"]) == (report.top_1, report.top_k)
@@ -125,8 +133,12 @@ def test_arrays(cli: Cli, tmp_path: Path) -> None:
     ("words", "code", "message"),
     [
         ((), 2, "the model and the data are both needed"),
-        (("missing.data",), 1, "missing.data: cannot be read"),
-        (("set.data", "--points", 1), 1, "needs more points"),
+        (("missing.data",), 2, "missing.data: cannot be read"),
+        (("coco.json",), 2, "coco.json: unsupported data set type .json (expected .data or .npz)"),
+        (("clip.mp4",), 2, "clip.mp4: unsupported data set type .mp4"),
+        (("tiny.weights",), 2, "tiny.weights: unsupported data set type .weights"),
+        ((".",), 2, ".: a folder is not a data set (expected .data or .npz); list the pictures: "),
+        (("set.data", "--points", 1), 2, "needs more points"),
         (("set.data", "--iou-thresh", 2), 2, "it must be from 0 to 1"),
     ],
 )
@@ -144,3 +156,103 @@ def test_what_cannot_be_used_is_refused(
     answer = cli("evaluate", tiny, *words)
     assert (answer.code, answer.out) == (code, "")
     assert message in answer.err
+
+
+def odd(boxes: Path) -> list[Path]:
+    """Spoil labels of pictures in a set; return the label files."""
+    files = [boxes.with_name(f"{name}.txt") for name in NAMES]
+    files[1].write_text("7 .5 .5 .1 .1\n0 0 0 .1 .1\n")
+    files[2].write_text("0 320 240 50 60\n1 .5 .5 .1 .1\n")
+    return files
+
+
+@pytest.mark.parametrize("dialect", ["pjreddie", "alexeyab"])
+def test_all_boxes_that_do_not_count_are_named(
+    cli: Cli, tiny: Path, boxes: Path, dialect: str
+) -> None:
+    _, second, third = odd(boxes)
+    words = ("evaluate", tiny, boxes, "--dialect", dialect)
+    answer = cli(*words)
+    assert answer.code == 0
+    assert answer.err.splitlines() == [
+        f"warning: {boxes.with_name('valid.txt')}: 3 boxes do not count; the first: {second}:1: "
+        "there is no class 7 (expected 0 to 1)",
+        f"  {second}:2: the box is at 0 0",
+        f"  {third}:1: the box is outside the picture (expected x y w h as shares of the picture, "
+        "0 to 1, found 320 240 50 60)",
+    ]
+    facts = cli(*words, "--json").json
+    assert facts["without_labels"] == []
+    told = [(each["file"], each["line"], each["message"]) for each in facts["bad_labels"]]
+    assert told == [
+        (str(second), 1, "there is no class 7"),
+        (str(second), 2, "the box is at 0 0"),
+        (str(third), 1, "the box is outside the picture"),
+    ]
+    assert facts["bad_labels"][0]["expected"] == "0 to 1"
+    assert facts["bad_labels"][2]["found"] == "320 240 50 60"
+
+
+@pytest.mark.parametrize("dialect", ["pjreddie", "alexeyab"])
+def test_all_lines_that_are_not_boxes_are_named(
+    cli: Cli, tiny: Path, boxes: Path, dialect: str
+) -> None:
+    first, second, third = odd(boxes)
+    first.write_text("0, 0.5, 0.5, 0.2, 0.3\n")
+    answer = cli("evaluate", tiny, boxes, "--dialect", dialect)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.splitlines() == [
+        f"error: {boxes.with_name('valid.txt')}: 4 lines of label files cannot be used; the "
+        f"first: {first}:1: not a box (expected class x y w h, found '0, 0.5, 0.5, 0.2, 0.3')",
+        f"  {second}:1: there is no class 7 (expected 0 to 1)",
+        f"  {second}:2: the box is at 0 0",
+        f"  {third}:1: the box is outside the picture (expected x y w h as shares of the picture, "
+        "0 to 1, found 320 240 50 60)",
+    ]
+
+
+def test_all_lines_that_are_not_boxes_are_in_the_json(cli: Cli, tiny: Path, boxes: Path) -> None:
+    first, second, third = odd(boxes)
+    first.write_text("0, 0.5, 0.5, 0.2, 0.3\n")
+    answer = cli("evaluate", tiny, boxes, "--json")
+    assert answer.code == 2
+    told = answer.json["error"]["problems"]
+    places = [(first, 1), (second, 1), (second, 2), (third, 1)]
+    assert [(each["file"], each["line"]) for each in told] == [(str(a), b) for a, b in places]
+
+
+@pytest.mark.parametrize("dialect", ["pjreddie", "alexeyab", "hank-ai"])
+def test_a_picture_without_labels_has_no_objects(
+    cli: Cli, tiny: Path, boxes: Path, dialect: str
+) -> None:
+    whole = cli("evaluate", tiny, boxes, "--dialect", dialect)
+    boxes.with_name(f"{NAMES[1]}.txt").unlink()  # it was empty
+    answer = cli("evaluate", tiny, boxes, "--dialect", dialect)
+    assert (answer.code, answer.out) == (0, whole.out)
+    (warning,) = answer.err.splitlines()
+    assert f"1 of 3 pictures has no label file and counts as having no objects: {boxes.parent}" in (
+        warning
+    )
+    facts = cli("evaluate", tiny, boxes, "--dialect", dialect, "--json").json
+    assert facts["without_labels"] == [str(boxes.with_name(f"{NAMES[1]}.png"))]
+
+
+@pytest.mark.parametrize("dialect", ["pjreddie", "alexeyab", "hank-ai"])
+def test_no_labels_at_all_are_an_error(cli: Cli, tiny: Path, boxes: Path, dialect: str) -> None:
+    for name in NAMES:
+        boxes.with_name(f"{name}.txt").unlink()
+    answer = cli("evaluate", tiny, boxes, "--dialect", dialect)
+    assert (answer.code, answer.out) == (2, "")
+    assert "valid.txt:1: no picture has a label file (expected " in answer.error
+    assert str(boxes.with_name(f"{NAMES[0]}.txt")) in answer.error
+
+
+def test_how_long_it_took_is_told_to_people(tmp_path: Path) -> None:
+    data = box_set(tmp_path, {})
+    words = [str(word) for word in ("evaluate", TINY, data)]
+    result = CliRunner().invoke(main, words)
+    assert re.fullmatch(r"took: [\d.]+ m?s, [\d.]+ m?s a picture\n", result.stderr)
+    assert "took:" not in result.stdout
+    result = CliRunner().invoke(main, [*words, "--json"])
+    assert result.stderr == ""
+    assert json.loads(result.stdout)["seconds"] > 0

@@ -108,7 +108,7 @@ def test_without_onnx_runtime_nothing_is_proven(
     assert "proven" not in answer.out
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     answer = cli("export", TINY, out, "--proof", "--force")
-    assert answer.code == 1
+    assert answer.code == 2
     assert answer.error == "the package onnxruntime is not installed; pip install onnxruntime"
 
 
@@ -131,10 +131,10 @@ def test_what_onnx_cannot_suppress_is_warned_of(cli: Cli, tiny: Path, out: Path)
     ("words", "code", "message"),
     [
         (("--batch", "many"), 2, "'many' is neither a number nor any"),
-        (("--opset", "12"), 1, "there is no such opset"),
+        (("--opset", "12"), 2, "there is no such opset"),
         (("--head", "yolov9"), 2, "'yolov9' is not one of"),
         (("--thresh", "2"), 2, "it must be from 0 to 1"),
-        (("--picture", "no.jpg"), 1, "no.jpg"),
+        (("--picture", "no.jpg"), 2, "no.jpg"),
     ],
 )
 def test_words_that_make_no_sense(
@@ -149,6 +149,6 @@ def test_words_that_make_no_sense(
 def test_a_file_that_is_there_stays(cli: Cli, out: Path) -> None:
     out.write_bytes(b"mine")
     answer = cli("export", TINY, out)
-    assert answer.code == 1
+    assert answer.code == 2
     assert answer.error == f"{out}: the file already exists; use --force to overwrite it"
     assert out.read_bytes() == b"mine"

@@ -32,13 +32,13 @@ def test_the_cfg_alone_will_do(cli: Cli, tiny: Path) -> None:
     *table, weights, dialect = answer.out.splitlines()
     assert table == with_weights[:-2]
     assert weights == f"weights: none; there is no file {tiny}.weights"
-    assert dialect == "dialect: pjreddie (nothing in the cfg is known to another fork only)"
+    assert dialect == "dialect: pjreddie (no fork-only options)"
 
 
 def test_weights_that_are_named_must_exist(cli: Cli, tiny: Path) -> None:
     for words in ([f"{tiny}.cfg", f"{tiny}-2.weights"], [f"{tiny}-2.weights"]):
         answer = cli("info", *words)
-        assert (answer.code, answer.out) == (1, "")
+        assert (answer.code, answer.out) == (2, "")
         assert "No such file" in answer.error
 
 

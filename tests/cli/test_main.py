@@ -15,7 +15,7 @@ import pytest
 import darknet_bn as dn
 from darknet_bn.cli import main
 
-from .conftest import PICTURE, TINY, Cli, as_classifier
+from .conftest import ERROR_FIELDS, PICTURE, TINY, Cli, as_classifier
 
 COMMANDS = {
     "info": (),
@@ -92,7 +92,7 @@ def test_help_is_shown_on_stdout(cli: Cli, command: str, option: str) -> None:
 
 def test_the_main_help_names_every_command_the_aliases_and_the_exit_codes(cli: Cli) -> None:
     text = " ".join(cli("--help").out.split())
-    for word in [*COMMANDS, "fuse", "denormalize", "0 fine, 1 a difference", "2 wrong usage"]:
+    for word in [*COMMANDS, "fuse", "denormalize", "0 fine; 1 a difference", "2 trouble", "130"]:
         assert word in text
 
 
@@ -146,11 +146,17 @@ def test_version(cli: Cli) -> None:
 )
 def test_wrong_usage_is_told_in_one_line_with_the_right_one(cli: Cli, words: list[str]) -> None:
     answer = cli(*words)
-    assert (answer.code, answer.out) == (2, "")
-    error, usage = answer.err.splitlines()
+    assert answer.code == 2
+    error, usage, more = answer.err.splitlines()
     assert error.startswith("error: ")
     assert usage.startswith("Usage: ")
-    assert usage.endswith("-h tells more")
+    path = [word for word in ("main", words[0]) if word in ("main", *main.commands)]
+    assert more == f"For help: {' '.join(path)} -h"
+    if "--json" not in words:
+        assert answer.out == ""
+    else:
+        told = answer.json["error"]
+        assert (told["message"], told["hint"]) == (error.removeprefix("error: "), more)
 
 
 def test_the_weights_in_front_of_the_cfg_are_recognised(cli: Cli) -> None:
@@ -191,19 +197,19 @@ def test_a_model_is_found_by_its_files_or_stem(
 
 
 @every_command
-def test_a_missing_model_is_one_line_and_1(cli: Cli, tmp_path: Path, command: str) -> None:
+def test_a_missing_model_is_one_line_and_2(cli: Cli, tmp_path: Path, command: str) -> None:
     answer = cli(command, tmp_path / "nothing", *words_of(command, tmp_path))
-    assert (answer.code, answer.out) == (1, "")
+    assert (answer.code, answer.out) == (2, "")
     assert answer.error == f"{tmp_path}/nothing.cfg: cannot be read: No such file or directory"
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "info"])
-def test_missing_weights_are_one_line_and_1(
+def test_missing_weights_are_one_line_and_2(
     cli: Cli, tiny: Path, tmp_path: Path, command: str
 ) -> None:
     os.remove(f"{tiny}.weights")
     answer = cli(command, f"{tiny}.cfg", *words_of(command, tmp_path))
-    assert (answer.code, answer.out) == (1, "")
+    assert (answer.code, answer.out) == (2, "")
     assert answer.error == f"{tiny}.weights: cannot be read: No such file or directory"
 
 
@@ -222,7 +228,7 @@ def test_every_command_says_which_dialect_is_in_force_and_why(
     words = words_of(command, tmp_path)
     auto = cli(command, tiny, *words)
     assert auto.code == 0
-    assert "dialect: pjreddie (the weights are version 0.2.0, and nothing in the cfg" in auto.out
+    assert "dialect: pjreddie (weights version 0.2.0, no fork-only options)" in auto.out
     force = ["--force"] if "-o" in words or command in ("convert", "export") else []
     given = cli(command, tiny, *words, "--dialect", "hank-ai", *force)
     assert "dialect: hank-ai (given)" in given.out
@@ -239,7 +245,7 @@ def test_json_is_one_object_that_tells_about_the_model(
     assert facts["weights"] == f"{tiny}.weights"
     assert facts["header"] == {"version": "0.2.0", "bytes": 20, "seen": 0}
     assert facts["dialect"] == "pjreddie"
-    assert facts["reason"].startswith("the weights are version 0.2.0")
+    assert facts["reason"] == "weights version 0.2.0, no fork-only options"
     assert facts["layers_loaded"] == 12
     assert facts["oddities"] == []
 
@@ -279,7 +285,7 @@ def test_a_backbone_file_loads_with_partial_only(
     weights.write_bytes(weights.read_bytes()[: 20 + 4 * (248 + 1216)])  # layers 0 to 2
     words = words_of(command, tmp_path)
     answer = cli(command, tiny, *words)
-    assert answer.code == 1
+    assert answer.code == 2
     assert answer.error.startswith(f"{weights}: [convolutional] layer 3: the file ends in front of")
     assert "'partial'" in answer.error
     answer = cli(command, tiny, *words, "--partial", "--json")
@@ -287,19 +293,27 @@ def test_a_backbone_file_loads_with_partial_only(
     assert answer.code == (1 if command == "verify" else 0)
     assert answer.json["layers_loaded"] == 3
     assert answer.err.splitlines() == [
-        "warning: the file ends behind layer 2 of 11; the layers behind have initial values"
+        "warning: the file ends after layer 2 of 11; later layers keep their initial values"
     ]
 
 
 @every_command
-def test_a_refused_file_leaves_stdout_empty_even_with_json(
+def test_a_refused_file_is_told_in_json_too(
     cli: Cli, tiny: Path, tmp_path: Path, command: str
 ) -> None:
     weights = tiny.with_name("tiny.weights")
     weights.write_bytes(weights.read_bytes()[:-1000])
     answer = cli(command, tiny, *words_of(command, tmp_path), "--json")
-    assert (answer.code, answer.out) == (1, "")
+    assert answer.code == 2
     assert f"{weights}: [convolutional] layer 10: the file ends inside the weights" in answer.error
+    assert list(answer.json) == ["schema", "error"]
+    told = answer.json["error"]
+    assert list(told) == ERROR_FIELDS
+    assert [told[field] for field in ERROR_FIELDS[:4]] == [f"{weights}", None, "convolutional", 10]
+    assert told["message"] == "the file ends inside the weights"
+    assert told["expected"].startswith("85512 bytes")
+    assert told["found"].startswith("84512 bytes")
+    assert told["hint"] == "is this the cfg that the weights were trained with?"
 
 
 # -- whatever happens, one line ------------------------------------------------------------
@@ -308,11 +322,11 @@ def test_a_refused_file_leaves_stdout_empty_even_with_json(
 @pytest.mark.parametrize(
     ("error", "code", "text"),
     [
-        (dn.DarknetError("the problem"), 1, "error: the problem\n"),
-        (OSError(28, "No space left on device"), 1, "error: No space left on device\n"),
-        (OSError(5, "Broken disk", "a.cfg"), 1, "error: a.cfg: Broken disk\n"),
-        (MemoryError(), 1, "error: out of memory\n"),
-        (MemoryError("1 TiB"), 1, "error: there is not enough memory: 1 TiB\n"),
+        (dn.DarknetError("the problem"), 2, "error: the problem\n"),
+        (OSError(28, "No space left on device"), 2, "error: No space left on device\n"),
+        (OSError(5, "Broken disk", "a.cfg"), 2, "error: a.cfg: Broken disk\n"),
+        (MemoryError(), 2, "error: out of memory\n"),
+        (MemoryError("1 TiB"), 2, "error: there is not enough memory: 1 TiB\n"),
         (KeyboardInterrupt(), 130, "\n"),  # behind the ^C that the terminal shows
     ],
     ids=lambda value: type(value).__name__,
@@ -335,7 +349,7 @@ BROKEN = (
 
 def test_a_mistake_of_our_own_is_one_line_too(tmp_path: Path) -> None:
     result = python("-c", f"{BROKEN}main(['check', 'model'])", cwd=tmp_path)
-    assert result.returncode == 1
+    assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: this is a mistake in darknet-bn: ZeroDivisionError: division")
     result = python("-X", "dev", "-c", f"{BROKEN}main(['check', 'model'])", cwd=tmp_path)
@@ -376,7 +390,7 @@ def test_a_full_disk_behind_stdout_is_one_line() -> None:
             "-m", "darknet_bn", "info", str(TINY),
             capture_output=False, stdout=full, stderr=subprocess.PIPE,
         )  # fmt: skip
-    assert (result.returncode, result.stderr) == (1, "error: No space left on device\n")
+    assert (result.returncode, result.stderr) == (2, "error: No space left on device\n")
 
 
 def test_names_that_no_locale_can_spell(tmp_path: Path) -> None:
@@ -393,5 +407,5 @@ def test_names_that_no_locale_can_spell(tmp_path: Path) -> None:
     assert "\\udcff" in result.stdout
     assert os.path.exists(f"{folded}.weights")
     result = python("-m", "darknet_bn", "info", f"{stem}?", env=plain)
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert "\\udcff" in result.stderr

@@ -48,7 +48,7 @@ def test_nothing_is_overwritten_without_force(cli: Cli, tmp_path: Path) -> None:
     target = tmp_path / "out.npz"
     target.write_text("mine")
     answer = cli("record", TINY, "-o", target)
-    assert (answer.code, answer.out) == (1, "")
+    assert (answer.code, answer.out) == (2, "")
     assert target.read_text() == "mine"
     assert cli("record", TINY, "-o", target, "--force").code == 0
     assert cli("verify", TINY, target).code == 0
@@ -63,7 +63,7 @@ def test_a_full_disk_leaves_nothing(
 
     monkeypatch.setattr(np, "savez_compressed", write)
     answer = cli("record", TINY, "-o", tmp_path / "out")
-    assert answer.code == 1
+    assert answer.code == 2
     assert answer.error == f"{tmp_path}/out.npz: cannot be written: No space left on device"
     assert list(tmp_path.iterdir()) == []
 
@@ -71,6 +71,6 @@ def test_a_full_disk_leaves_nothing(
 def test_an_input_that_does_not_fit(cli: Cli, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros((1, 3, 5, 5), np.float32))
     answer = cli("record", TINY, "-o", tmp_path / "out", "--input", tmp_path / "x.npy")
-    assert (answer.code, answer.out) == (1, "")
+    assert (answer.code, answer.out) == (2, "")
     assert "does not fit the net" in answer.error
     assert not (tmp_path / "out.npz").exists()

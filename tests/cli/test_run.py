@@ -123,7 +123,7 @@ def test_an_array_that_does_not_fit_is_refused(
     path = tmp_path / "x.npy"
     np.save(path, array)
     answer = cli("run", TINY, path)
-    assert (answer.code, answer.out) == (1, "")
+    assert (answer.code, answer.out) == (2, "")
     assert answer.error.startswith(f"{path}: ")
     assert message in answer.error
 
@@ -132,7 +132,7 @@ def test_a_head_that_promises_too_much_takes_no_memory(cli: Cli, tmp_path: Path)
     path = tmp_path / "x.npy"
     np.save(path, np.zeros((1, 3, 64, 64), np.float32))
     path.write_bytes(path.read_bytes().replace(b"(1, 3, 64, 64)", b"(1<<40, 3, 64)".ljust(14)))
-    assert cli("run", TINY, path).code == 1
+    assert cli("run", TINY, path).code == 2
     path.write_bytes(path.read_bytes().replace(b"(1<<40, 3, 64)", b"(99999999, 64)"))
     assert "this is no array" in cli("run", TINY, path).error
 
@@ -150,7 +150,7 @@ def test_another_kind_of_file_is_answered_with_what_is_accepted(
 ) -> None:
     (tmp_path / name).write_bytes(b"\xff\xd8\xff\xe0 a picture")
     answer = cli("run", TINY, tmp_path / name)
-    assert (answer.code, answer.out) == (1, "")
+    assert (answer.code, answer.out) == (2, "")
     assert ".npy or .npz" in answer.error
 
 
@@ -178,7 +178,7 @@ def test_nothing_is_overwritten_without_force(cli: Cli, tmp_path: Path) -> None:
     target = tmp_path / "out.npz"
     target.write_text("mine")
     answer = cli("run", TINY, "-o", target)
-    assert (answer.code, answer.out) == (1, "")
+    assert (answer.code, answer.out) == (2, "")
     assert answer.error == f"{target}: the file already exists; use --force to overwrite it"
     assert target.read_text() == "mine"
     assert cli("run", TINY, "-o", target, "--force").code == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,8 +21,6 @@ from click.testing import CliRunner, Result
 
 import darknet_bn as dn
 from darknet_bn.cli import main
-from darknet_bn.cli.train import progress_text
-from darknet_bn.training import Progress
 
 CFG = """[net]
 batch=4
@@ -63,7 +62,10 @@ def test_it_writes_weights_log_and_chart(folder: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "data: 10 examples; training begins" in result.output
     assert "trained: 12 iterations, 48 images; loss " in result.output
-    assert "written: net.weights, net_log.csv, net_chart.svg" in result.output
+    assert (
+        "written: net.weights, net_log.csv, net_chart.svg, 4 checkpoints in ./; each weights file "
+        "has its .state"
+    ) in result.output
     assert dn.load("net.cfg", "net.weights").header.seen == 48
     log = rows(folder / "net_log.csv")
     assert [int(row["iteration"]) for row in log] == list(range(1, 13))
@@ -93,7 +95,7 @@ def test_the_weights_of_a_broken_off_training_go_on(folder: Path) -> None:
     os.rename("net.weights", "half.weights")
     os.rename("net.weights.state", "half.weights.state")
     result = run("net.cfg", "data.npz", "half.weights")
-    assert "training goes on behind iteration 5" in result.output
+    assert "training resumes after iteration 5" in result.output
     assert (folder / "net.weights").read_bytes() == whole
     log = rows(folder / "net_log.csv")
     assert [int(row["iteration"]) for row in log] == list(range(1, 13))
@@ -103,7 +105,7 @@ def test_the_weights_of_a_broken_off_training_go_on(folder: Path) -> None:
 def test_clear_counts_anew(folder: Path) -> None:
     run("net.cfg", "data.npz", "--iterations", 5)
     result = run("net.cfg", "data.npz", "net.weights", "--clear", "--force", "--iterations", 3)
-    assert "training begins" in result.output
+    assert "data: 10 examples; training begins" in result.output
     assert dn.load("net.cfg", "net.weights").header.seen == 12
 
 
@@ -131,19 +133,64 @@ def test_another_folder(folder: Path) -> None:
     assert not list(folder.glob("net*.weights"))
 
 
+def test_what_was_written_is_listed_for_programs(folder: Path) -> None:
+    answer = json.loads(run("net.cfg", "data.npz", "-o", "new/out", "--json").output)
+    names = [f"net_{epoch}.weights" for epoch in (1, 2, 3, 4)]
+    listed = answer["written"]
+    assert listed == {
+        "weights": "new/out/net.weights",
+        "log": "new/out/net_log.csv",
+        "chart": "new/out/net_chart.svg",
+        "checkpoints": [f"new/out/{name}" for name in names],
+        "states": [f"new/out/{name}.state" for name in (*names, "net.weights")],
+    }
+    there = {str(path) for path in Path("new/out").iterdir()}
+    assert there == {*listed.pop("checkpoints"), *listed.pop("states"), *listed.values()}
+    assert answer["seconds"] > 0
+    assert answer["bad_labels"] == answer["without_labels"] == []
+
+
+def test_one_checkpoint_is_named(folder: Path) -> None:
+    result = run("net.cfg", "data.npz", "--iterations", 3, "-o", "out")
+    assert (
+        "written: out/net.weights, out/net_1.weights, out/net_log.csv, out/net_chart.svg; "
+    ) in result.output
+
+
+def test_how_long_it_took_is_told_to_people(folder: Path) -> None:
+    result = run("net.cfg", "data.npz")
+    assert re.fullmatch(r"took: [\d.]+ m?s, [\d.]+ m?s an iteration\n", result.stderr)
+    assert "took:" not in result.stdout
+    assert run("net.cfg", "data.npz", "--force", "--json").stderr == ""
+
+
+def test_a_checkpoint_that_was_read_is_not_overwritten(folder: Path) -> None:
+    run("net.cfg", "data.npz", "--iterations", 3, "-o", "out")
+    before = (folder / "out/net_1.weights").read_bytes()
+    os.remove("out/net.weights")
+    words = ("net.cfg", "data.npz", "out/net_1.weights", "--clear", "--batch", 5, "-o", "out")
+    result = run(*words)
+    assert result.exit_code == 0
+    assert "warning: out/net_1.weights: this checkpoint is read as input, and not" in result.stderr
+    assert (folder / "out/net_1.weights").read_bytes() == before
+    assert "5 checkpoints in out/" in result.output
+    assert run(*words, "--force").exit_code == 0
+    assert (folder / "out/net_1.weights").read_bytes() != before
+
+
 def test_a_backbone_begins(folder: Path) -> None:
     run("net.cfg", "data.npz", "--iterations", 2)
     whole = (folder / "net.weights").read_bytes()
     (folder / "net.conv.1").write_bytes(whole[: 20 + 4 * (8 + 48 + 24)])
     result = run("net.cfg", "data.npz", "net.conv.1", "--clear", "--force", "--iterations", 1)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "'partial'" in result.output
     result = run(
         "net.cfg", "data.npz", "net.conv.1", "--partial", "--clear", "--force", "--iterations", 1
     )
     assert result.exit_code == 0, result.output
-    assert "warning: the file ends behind layer 0 of 2" in result.output
-    assert "trained: 1 iterations, 4 images" in result.output
+    assert "warning: the file ends after layer 0 of 2" in result.output
+    assert "trained: 1 iteration, 4 images" in result.output
 
 
 class TestRefused:
@@ -151,16 +198,22 @@ class TestRefused:
         run("net.cfg", "data.npz")
         before = (folder / "net.weights").read_bytes()
         result = run("net.cfg", "data.npz", "net.weights", "--force")
-        assert result.exit_code == 1
-        assert "training is over already" in result.output
-        assert "--clear" in result.output
+        assert result.exit_code == 2
+        (line,) = result.output.splitlines()
+        assert line == (
+            "error: net.cfg:5: [net]: max_batches: training is over: the weights have had 12 "
+            "iterations (48 images seen, 4 an iteration), and max_batches=12; "
+            "--iterations N with N above 12 trains on, --clear counts from 0 again"
+        )
+        assert not (folder / "net.backup").exists()
+        assert len(rows(folder / "net_log.csv")) == 12
         assert (folder / "net.weights").read_bytes() == before
 
     def test_weights_that_are_there(self, folder: Path) -> None:
         run("net.cfg", "data.npz")
         before = (folder / "net.weights").read_bytes()
         result = run("net.cfg", "data.npz")
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert result.output.count("\n") == 1
         assert "net.weights: the file already exists; use --force to overwrite it" in result.output
         assert (folder / "net.weights").read_bytes() == before
@@ -171,14 +224,49 @@ class TestRefused:
         assert "exclude each other" in result.output
 
     def test_a_folder_that_is_not_there(self, folder: Path) -> None:
-        result = run("net.cfg", "data.npz", "-o", "nowhere")
-        assert result.exit_code == 1
-        assert "nowhere: there is no such folder" in result.output
+        (folder / "list.txt").write_text("ant/1.png\n")
+        (folder / "set.data").write_text("train=list.txt\nlabels=x.names\nbackup=nowhere\n")
+        (folder / "x.names").write_text("ant\nbee\ncat\n")
+        (folder / "ant").mkdir()
+        (folder / "ant/1.png").write_bytes(b"")
+        cfg = CFG.replace("inputs=6", "width=2\nheight=2\nchannels=3")
+        (folder / "net.cfg").write_text(cfg)
+        result = run("net.cfg", "set.data")
+        assert result.exit_code == 2
+        assert result.output == (
+            "error: set.data: backup: there is no such folder (found nowhere); make it, or name "
+            "another one with -o\n"
+        )
+
+    def test_a_file_in_the_place_of_the_folder(self, folder: Path) -> None:
+        (folder / "out").write_text("")
+        result = run("net.cfg", "data.npz", "-o", "out")
+        assert result.exit_code == 2
+        assert "out: cannot be made: " in result.output
+
+    def test_weights_that_another_run_left(self, folder: Path) -> None:
+        (folder / "net.backup").write_text("precious")
+        result = run("net.cfg", "data.npz")
+        assert result.exit_code == 2
+        assert result.output == (
+            "error: net.backup: another run left these weights; give them as WEIGHTS to resume it, "
+            "or use --force to overwrite them\n"
+        )
+        assert (folder / "net.backup").read_text() == "precious"
+        assert not (folder / "net_log.csv").exists()
+        assert run("net.cfg", "data.npz", "--force").exit_code == 0
+
+    def test_what_is_not_a_data_set(self, folder: Path) -> None:
+        result = run("net.cfg", "net.weights", "data.npz")
+        assert result.exit_code == 2
+        assert result.output.count("\n") == 1
+        assert "net.weights: unsupported data set type .weights" in result.output
+        assert "train takes CFG DATA [WEIGHTS]" in result.output
 
     def test_no_end(self, folder: Path) -> None:
         (folder / "net.cfg").write_text(CFG.replace("max_batches=12\n", ""))
         result = run("net.cfg", "data.npz")
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert "nothing says when training ends" in result.output
 
     def test_a_state_of_another_model(self, folder: Path) -> None:
@@ -186,7 +274,7 @@ class TestRefused:
         np.savez(folder / "net.weights.state", about="no JSON")
         os.rename("net.weights.state.npz", "net.weights.state")
         result = run("net.cfg", "data.npz", "net.weights", "--force")
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert "net.weights.state: this is no state of training" in result.output
 
     def test_a_hostile_state(self, folder: Path) -> None:
@@ -202,7 +290,7 @@ class TestRefused:
             with open("net.weights.state", "wb") as stream:
                 np.savez(stream, **{**arrays, name: array})
             result = run("net.cfg", "data.npz", "net.weights", "--force")
-            assert result.exit_code == 1, name
+            assert result.exit_code == 2, name
             assert result.output.count("\n") == 1
             assert "net.weights.state" in result.output
 
@@ -210,17 +298,21 @@ class TestRefused:
 def test_a_loss_that_is_no_number_saves_what_was_before(folder: Path) -> None:
     (folder / "net.cfg").write_text(CFG.replace("0.1", "1e25"))
     result = run("net.cfg", "data.npz")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "the loss is no finite number" in result.output
     assert (folder / "net.backup").exists()
     assert not (folder / "net.weights").exists()
+    assert "written: net.backup, net_log.csv, net_chart.svg; each weights file" in result.output
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent as on POSIX systems")
 def test_ctrl_c_saves_and_stops(folder: Path) -> None:
     (folder / "net.cfg").write_text(CFG.replace("max_batches=12", "max_batches=1000000"))
     process = subprocess.Popen(
-        [sys.executable, "-m", "darknet_bn", "train", "net.cfg", "data.npz"],
+        [
+            *(sys.executable, "-m", "darknet_bn", "train", "net.cfg", "data.npz"),
+            *("--batch", "5", "--dialect", "pjreddie"),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -238,20 +330,23 @@ def test_ctrl_c_saves_and_stops(folder: Path) -> None:
     finally:
         process.kill()
     assert process.returncode == 130
-    assert "stopped behind iteration" in errors
     assert "Traceback" not in errors
+    written, stopped_line = errors.splitlines()
+    assert re.fullmatch(r"written: net_log.csv, net_chart.svg, \d+ checkpoints in ./; .*", written)
+    assert re.fullmatch(
+        r"stopped after iteration \d+; resume with: darknet-bn train net.cfg data.npz net.backup "
+        r"--batch 5 --dialect pjreddie",
+        stopped_line,
+    )
     model = dn.load("net.cfg", "net.backup")
     state = dn.load_checkpoint(model, "net.backup")
     assert state is not None
     assert state.iteration == int(rows(log)[-1]["iteration"])
-
-
-def test_the_line_of_progress() -> None:
-    state = dn.train_state(dn.load(CFG.encode(), None))
-    now = Progress(state, 7, 1.25, 0.5, 0.75, 0.1, 123.4, 3725.0, False)
-    assert progress_text(now) == (
-        "7: loss 0.5000, average 0.7500, rate 0.1, 123.4 images/s, epoch 1.25, 1:02:05 left"
-    )
+    # The command that is shown resumes.
+    words = stopped_line.partition("darknet-bn train ")[2].split()
+    result = run(*words, "--iterations", state.iteration + 1)
+    assert f"training resumes after iteration {state.iteration}" in result.output
+    assert result.exit_code == 0
 
 
 def test_help_names_the_command() -> None:
@@ -260,4 +355,4 @@ def test_help_names_the_command() -> None:
     assert "Example: darknet-bn train " in (command.help or "")
     for param in command.params:
         assert isinstance(param, click.Argument) or param.help, param.name
-    assert "Ctrl-C saves, and stops" in " ".join(result.output.split())
+    assert "Ctrl-C saves and stops" in " ".join(result.output.split())

@@ -71,3 +71,23 @@ def test_what_is_missing_is_named_in_a_line(
     with pytest.raises(dn.DarknetError, match=message) as caught:
         load_list(dn.load_data(write(tmp_path, "x.data", data)), "train")
     assert "\n" not in str(caught.value)
+
+
+def test_all_pictures_that_are_missing_are_named(tmp_path: Path) -> None:
+    write(tmp_path, "a.jpg")
+    write(tmp_path, "list.txt", "b.jpg\na.jpg\n\nc.jpg\n")
+    data = dn.load_data(write(tmp_path, "x.data", "train=list.txt"))
+    with pytest.raises(dn.DataError) as caught:
+        load_list(data, "train")
+    assert [each.where.line for each in caught.value.problems] == [1, 4]
+    assert str(caught.value).startswith(
+        f"{tmp_path}/list.txt: 2 of 3 pictures are not there; the first: {tmp_path}/list.txt:1: "
+    )
+
+
+def test_backslashes_of_windows(tmp_path: Path) -> None:
+    write(tmp_path, "img/a.jpg")
+    write(tmp_path, "lists/train.txt", "img\\a.jpg\n")
+    data = dn.load_data(write(tmp_path, "x.data", "train=lists\\train.txt"))
+    (entry,) = load_list(data, "train")
+    assert (entry.text, entry.path) == ("img/a.jpg", f"{tmp_path}/img/a.jpg")

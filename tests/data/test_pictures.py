@@ -164,53 +164,6 @@ def test_which_boxes_count_where_there_are_too_many(boxes: Path) -> None:
 # -- labels that are not as they should be -------------------------------------------------------
 
 
-def test_pjreddies_needs_all_labels(boxes: Path) -> None:
-    (boxes.parent / "labels/1.txt").unlink()
-    message = (
-        r"train\.txt:2: the picture has no file of labels \(expected .*/labels/1\.txt\); "
-        r"the dialect alexeyab has .*/JPEGImages/1\.txt"
-    )
-    with pytest.raises(dn.DarknetError, match=message):
-        load_dataset(boxes, detector("pjreddie"), train=True)
-
-
-def test_alexeyabs_does_without_but_says_so(boxes: Path) -> None:
-    (boxes.parent / "JPEGImages/1.txt").unlink()
-    with pytest.warns(dn.DarknetWarning) as caught:
-        data = load_dataset(boxes, detector(), train=True)
-    message = str(caught[0].message)
-    assert "train.txt:2: the picture has no file of labels" in message
-    assert "; the dialect pjreddie has" in message
-    assert message.endswith("; 1 of 2 pictures have none, and no boxes")
-    assert len(caught) == 1
-    assert [len(picture.boxes) for picture in data.pictures] == [1, 0]
-    (boxes.parent / "JPEGImages/0.txt").unlink()
-    with pytest.raises(dn.DarknetError, match=r"train\.txt:1: no picture has a file of labels"):
-        load_dataset(boxes, detector(), train=True)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("3 .5 .5 .1 .1\n1 .5 .5 .1 .1\n", r"there is no class 3; the box does not count \(1 such"),
-        ("1 9 9 .1 .1\n1 .5 .5 .1 .1\n" * 2, r":1: the box at 9 9 .*does not count \(2 such box"),
-        ("1 .5 .5 .1 .1\n" * 5, r"train\.txt: a picture has 5 boxes; only max=4 of them count"),
-    ],
-)
-def test_odd_boxes_are_told_of_once(boxes: Path, text: str, message: str) -> None:
-    write(boxes.parent, {"JPEGImages/0.txt": text})
-    with pytest.warns(dn.DarknetWarning, match=message) as caught:
-        data = load_dataset(boxes, detector(), train=True)
-    assert len(caught) == 1
-    assert len(data.pictures[0].boxes) in (1, 2, 5)
-
-
-def test_unknown_classes_end_pjreddies(boxes: Path) -> None:
-    write(boxes.parent, {"labels/0.txt": "3 .5 .5 .1 .1\n"})
-    with pytest.raises(dn.DarknetError, match=r"labels/0\.txt:1: there is no class 3"):
-        load_dataset(boxes, detector("pjreddie"), train=True)
-
-
 def test_another_number_of_classes_is_told_of(boxes: Path) -> None:
     text = boxes.read_text().replace("classes=3", "classes=80")
     boxes.write_text(text)

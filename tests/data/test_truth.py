@@ -8,17 +8,14 @@ import numpy.typing as npt
 import pytest
 from debian import floats, program
 
-import darknet_bn as dn
 from darknet_bn.data.truth import (
     BoxTruth,
     ClassTruth,
     Move,
-    class_of_path,
     correct_boxes,
     fill_truth,
     fill_truth_region,
 )
-from darknet_bn.errors import Where
 from darknet_bn.kernels.image import letterbox_image
 from darknet_bn.layers.base import Shape
 from darknet_bn.tree import parse_tree
@@ -146,37 +143,6 @@ def test_a_letterbox_moves_boxes_as_the_picture(size: tuple[int, int]) -> None:
 
 
 # -- classes -------------------------------------------------------------------------------------
-
-
-def test_the_class_is_the_label_in_the_path() -> None:
-    where = Where(file="list", line=3)
-    assert class_of_path("train/dog/1.jpg", ("cat", "dog"), where) == 1
-    assert class_of_path("train/1.jpg", ("cat",), where) is None
-    with pytest.raises(dn.DarknetError, match=r"^list:3: the path says no class .*'1\.jpg'"):
-        class_of_path("1.jpg", ("cat", "dog"), where)
-    with pytest.raises(dn.DarknetError, match=r"several classes .*'man', 'woman' in 'woman/1\.jpg"):
-        class_of_path("woman/1.jpg", ("man", "", "woman"), where)
-
-
-@pytest.mark.parametrize("path", ["x/dog/1.jpg", "x/cat.jpg"])
-def test_the_truth_is_that_of_the_program(path: str) -> None:
-    fill = program(
-        "fill_truth",
-        ctypes.c_char_p,
-        ctypes.POINTER(ctypes.c_char_p),
-        ctypes.c_int,
-        ctypes.c_void_p,
-    )
-    labels = ("cat", "dog", "bird")
-    expected = np.ones(3, np.float32)
-    fill(
-        path.encode(),
-        (ctypes.c_char_p * 3)(*(each.encode() for each in labels)),
-        3,
-        floats(expected),
-    )
-    found = fill_truth(class_of_path(path, labels, Where()), 3)
-    assert np.array_equal(found, expected)
 
 
 def test_smoothing() -> None:

@@ -81,6 +81,25 @@ def test_the_end_is_max_batches() -> None:
         next(train(dn.train_state(model), Squares()))
 
 
+def test_a_training_that_is_over_says_by_what_and_what_to_type() -> None:
+    state = last(dn.train_state(small_model()))
+    assert (state.iteration, state.seen) == (20, 120)
+    had = r"the weights have had 20 iterations \(120 images seen, 6 an iteration\)"
+    with pytest.raises(dn.TrainingError, match=f"training is over: {had}") as caught:
+        next(train(state, Squares()))
+    assert caught.value.where.key == "max_batches"
+    assert caught.value.where.line is not None
+    assert str(caught.value).endswith(
+        ", and max_batches=20; --iterations N with N above 20 trains on, "
+        "--clear counts from 0 again"
+    )
+    with pytest.raises(dn.TrainingError, match=f"{had}, and --iterations is 7; --iterations N"):
+        next(train(state, Squares(), iterations=7))
+    with pytest.raises(dn.TrainingError, match=r"2 epochs are 7 iterations; --epochs N with a l"):
+        next(train(state, Squares(20), epochs=2))
+    assert last(state, iterations=21).iteration == 21
+
+
 @pytest.mark.parametrize("more", ["", "adam=1", "burn_in=4", "policy=random"])
 @pytest.mark.parametrize("dialect", ["pjreddie", "alexeyab"])
 def test_a_run_that_goes_on_equals_an_unbroken_one(tmp_path: Path, more: str, dialect: str) -> None:

@@ -1,0 +1,91 @@
+"""What ends a command early: one line on stderr, JSON where that is asked for, an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+import darknet_bn as dn
+from darknet_bn.cli import hints, output, signals
+
+FINDING, TROUBLE = 1, 2  # exit codes, as of diff, grep and cmp
+
+_INTERRUPTS = (click.Abort, KeyboardInterrupt)  # the first is click's name for it
+
+
+def answer(error: BaseException, words: Sequence[str]) -> int:
+    """Say what went wrong.
+
+    Parameters
+    ----------
+    error : exception
+        What ended the command.
+    words : sequence of str
+        The command line.
+
+    Returns
+    -------
+    code : int
+        To exit with.
+    """
+    problem = _problem(error, words)
+    if isinstance(error, click.UsageError):
+        output.error(problem.problem)
+        if error.ctx is not None:
+            output.usage(error.ctx)
+    elif not isinstance(error, _INTERRUPTS):  # the terminal shows ^C
+        output.error(str(problem))
+        output.problems(problem.problems)
+    if _wants_json(words):
+        with contextlib.suppress(OSError):  # stdout may be what went wrong
+            output.as_json({"error": output.facts(problem)})
+    return _code(error)
+
+
+def _code(error: BaseException) -> int:
+    if isinstance(error, _INTERRUPTS):
+        return signals.exit_code(error)
+    return FINDING if isinstance(error, dn.ProofError) else TROUBLE
+
+
+def _problem(error: BaseException, words: Sequence[str]) -> dn.DarknetError:
+    """Put whatever ended a command into the form of our own errors."""
+    if isinstance(error, dn.DarknetError):
+        return error
+    if isinstance(error, _INTERRUPTS):
+        return dn.DarknetError("interrupted")
+    if isinstance(error, click.UsageError):
+        message = error.format_message()
+        if isinstance(error, click.NoSuchOption):
+            message = hints.unknown_option(error, words)
+        help_line = output.help_line(error.ctx) if error.ctx is not None else None
+        return dn.DarknetError(message, hint=help_line)
+    if isinstance(error, MemoryError):
+        return out_of_memory(error)
+    if isinstance(error, OSError):
+        return dn.DarknetError(
+            error.strerror or str(error),
+            where=dn.Where(file=None if error.filename is None else str(error.filename)),
+        )
+    if sys.flags.dev_mode:
+        traceback.print_exception(error)
+    return dn.DarknetError(
+        f"this is a mistake in darknet-bn: {type(error).__name__}: {error}",
+        hint="'python -X dev -m darknet_bn …' shows where",
+    )
+
+
+def out_of_memory(error: MemoryError, file: str | None = None) -> dn.DarknetError:
+    """Put a lack of memory into the form of our own errors."""
+    problem = f"there is not enough memory: {error}" if str(error) else "out of memory"
+    return dn.DarknetError(problem, where=dn.Where(file=file))
+
+
+def _wants_json(words: Sequence[str]) -> bool:
+    """Tell whether JSON is asked for, even by words that cannot be parsed."""
+    options = words[: words.index("--")] if "--" in words else words
+    return "--json" in options

@@ -1,0 +1,126 @@
+"""What other programs call our commands and options: a wrong word is answered by the right one."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+
+import click
+
+_COMMANDS = {
+    "classifier": "classify, train or evaluate",
+    "detector": "detect, train or evaluate",
+    "map": "evaluate",
+    "predict": "detect or classify",
+    "test": "detect or classify",
+    "val": "evaluate",
+    "valid": "evaluate",
+}
+# Of each option, or argument in capitals, what Ultralytics, YOLOv5 and the Darknets call it.
+_OURS = {
+    "--any-size": "--dynamic",
+    "--batch": "--batch-size",
+    "--clear": "-clear",
+    "--csv": "--save-csv",
+    "--data": "-data",
+    "--ext-output": "--ext_output -ext_output",
+    "--force": "--exist-ok --overwrite -f -y",
+    "--half": "--fp16",
+    "--iou-thresh": "--iou --iou-thres -iou_thresh",
+    "--iterations": "--iters --max-batches --steps",
+    "--json": "-out",
+    "--labels": "--save-labels --save-txt -save_labels",
+    "--letterbox": "--letter-box --letter_box -letter_box",
+    "--nms": "--iou --iou-thres --nms-thres --nms-thresh --nms-threshold -nms",
+    "--output": "--name --out --project --save-dir -out -prefix",
+    "--points": "-points",
+    "--skip-proof": "--no-proof --no-check",
+    "--thresh": "--conf --conf-thres --conf-thresh --confidence --threshold -thresh",
+    "--tolerance": "--atol --rtol",
+    "--top": "--topk --top-k -top",
+    "--with": "--backend --engine",
+    "CFG": "--cfg --config --model",
+    "DATA": "--data -data",
+    "FIXTURE": "--fixture",
+    "INPUT": "--image --images --img --input --source",
+    "OUT": "--out --output -o -out",
+    "PICTURE": "--image --images --img --input --source",
+    "WEIGHTS": "--weights --weight --checkpoint --pretrained --resume",
+}
+_NEEDLESS = {
+    "the input has the size that width= and height= of the cfg say": "--imgsz --img-size --size",
+    "everything is computed on the CPU": "--device --gpu --gpus -gpus -i -nogpu",
+    "no window is shown": "--dont-show --dont_show --nosave --show --view-img -dont_show",
+    "darknet-bn evaluate computes the mAP": "--map -map",
+}
+
+
+def unknown_command(name: str, commands: Iterable[str]) -> str:
+    """Return what to say of a command that there is not."""
+    if name in _COMMANDS:
+        return f"no such command: {name}; it is {_COMMANDS[name]} here"
+    return f"no such command: {name}{_near(name, commands)}"
+
+
+def unknown_option(error: click.NoSuchOption, words: Sequence[str]) -> str:
+    """Return what to say of an option that a command does not have.
+
+    Parameters
+    ----------
+    error : click.NoSuchOption
+        It names one letter where the user gave a word behind a single dash.
+    words : sequence of str
+        The command line.
+    """
+    name = error.option_name
+    if len(name) == 2:
+        longer = (word.partition("=")[0] for word in words if re.match(r"-\w\w", word))
+        name = next((word for word in longer if name[1] in word), name)
+    return f"no such option: {name}{_hint(name, error.ctx)}"
+
+
+def refuse_glued(words: Iterable[str], ctx: click.Context) -> None:
+    """Refuse ``-out`` of Darknet, which would be ``-o`` with the value ``ut``.
+
+    Raises
+    ------
+    click.UsageError
+        One of the words is such an option.
+    """
+    shorts = tuple(
+        name
+        for param in ctx.command.params
+        for name in param.opts
+        if len(name) == 2 and isinstance(param, click.Option) and not param.is_flag
+    )
+    for word in words:
+        name = word.partition("=")[0]
+        if name.startswith(shorts) and len(name) > 2 and _hint(name, ctx):
+            raise click.UsageError(f"no such option: {name}{_hint(name, ctx)}", ctx)
+
+
+def _hint(name: str, ctx: click.Context | None) -> str:
+    """Return what follows the name of an option that there is not."""
+    params = ctx.command.params if ctx is not None else []
+    options = {option for param in params for option in param.opts if option.startswith("-")}
+    arguments = {
+        word
+        for param in params
+        if isinstance(param, click.Argument)
+        for word in re.findall("[A-Z]+", param.metavar or str(param.name).upper())
+    }
+    for ours, theirs in _OURS.items():
+        if name in theirs.split() and ours in options:
+            return f"; it is {ours} here"
+        if name in theirs.split() and ours in arguments:
+            return f"; give {ours} without it"
+    for reason, theirs in _NEEDLESS.items():
+        if name in theirs.split():
+            return f"; {reason}"
+    return _near(name, options)
+
+
+def _near(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, sorted(names))
+    return f"; did you mean {' or '.join(near)}?" if near else ""

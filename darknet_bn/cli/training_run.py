@@ -1,0 +1,157 @@
+"""A training from the command line: what it writes, when, and what is said about it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import darknet_bn as dn
+from darknet_bn.cli import options, output
+from darknet_bn.cli.status import status_line
+from darknet_bn.cli.targets import make_folder
+from darknet_bn.data.base import many
+from darknet_bn.files import is_same_file, write_files
+from darknet_bn.layers.head import Head
+from darknet_bn.training.chart import loss_chart
+from darknet_bn.training.checkpoint import due, final, state_path, stopped
+from darknet_bn.training.log import Log, open_log
+
+
+class TrainingRun:
+    """A training, and the files that it writes.
+
+    Parameters
+    ----------
+    base : str
+        What the names of all files begin with.
+    model : Model
+    weights : str or None
+        What it starts with.
+    force : bool
+        Whether weights of other runs, and those that it starts with, are overwritten.
+
+    Attributes
+    ----------
+    target : str
+        The weights at the end.
+    interrupted : str
+        The weights of a run that is broken off.
+    iteration : int
+        The number of the last update.
+    loss : float
+        The running average of the loss.
+    """
+
+    def __init__(self, base: str, model: dn.Model, weights: str | None, *, force: bool) -> None:
+        self._base, self._start, self._force = base, weights, force
+        self._detects = any(isinstance(node.layer, Head) for node in model.network.nodes)
+        self.target = base + final(model, detects=self._detects)
+        self.interrupted = base + stopped(model)
+        self.iteration, self.loss = 0, float("nan")
+        self._weights: list[str] = []
+        self._others = {"log": f"{base}_log.csv", "chart": f"{base}_chart.svg"}
+
+    def require_free(self, inputs: Iterable[str]) -> None:
+        """Make the folder, and check that nothing is lost.
+
+        Parameters
+        ----------
+        inputs : iterable of str
+            Files that were read.
+
+        Raises
+        ------
+        DarknetError
+            The folder cannot be made, or this run would overwrite an input or another run.
+        """
+        make_folder(Path(self._base).parent)
+        options.require_free([self.target], force=self._force, inputs=inputs)
+        left = os.path.lexists(self.interrupted) and not self._is_start(self.interrupted)
+        if left and not self._force:
+            raise dn.DarknetError(
+                "another run left these weights",
+                where=dn.Where(file=self.interrupted),
+                hint="give them as WEIGHTS to resume it, or use --force to overwrite them",
+            )
+
+    def _is_start(self, weights: str) -> bool:
+        return self._start is not None and is_same_file(weights, self._start)
+
+    def train(
+        self,
+        state: dn.TrainState,
+        examples: dn.Dataset,
+        iterations: int | None,
+        epochs: float | None,
+    ) -> dn.TrainState:
+        """Train to the end, and save on the way; save too where it is broken off."""
+        first = state.iteration
+        with open_log(self._others["log"], first) as log:
+            before = log.averages[-1] if log.averages else None
+            try:
+                with status_line() as show:
+                    for now in dn.train(
+                        state, examples, iterations=iterations, epochs=epochs, average=before
+                    ):
+                        ended = int(now.epoch) if int(now.epoch) > _epoch(state, examples) else None
+                        state, self.iteration, self.loss = now.state, now.iteration, now.average
+                        log.add(now)
+                        show(now)
+                        for name in due(now.iteration, ended, state.model, detects=self._detects):
+                            self._save(state, self._base + name, log)
+            except (KeyboardInterrupt, dn.TrainingError):
+                if state.iteration > first:
+                    self._save(state, self.interrupted, log)
+                raise
+            self._save(state, self.target, log)
+        return state
+
+    def _save(self, state: dn.TrainState, weights: str, log: Log) -> None:
+        if self._is_start(weights) and weights != self.interrupted and not self._force:
+            output.warning(f"{weights}: this checkpoint is read as input, and not overwritten")
+            return
+        dn.save_checkpoint(state, weights, force=True)  # asked for before the run began
+        if weights not in self._weights:
+            self._weights.append(weights)
+        chart = loss_chart(Path(self._base).name, log.iterations, log.losses, log.averages)
+        place = Path(self._others["chart"])
+        write_files({place: lambda stream: stream.write(chart.encode())}, force=True)
+
+    def written(self) -> dict[str, Any]:
+        """Return every file that was written."""
+        checkpoints = [each for each in self._weights if each != self.target]
+        final = {"weights": self.target} if self.target in self._weights else {}
+        states = [state_path(each) for each in self._weights]
+        return final | self._others | {"checkpoints": checkpoints, "states": states}
+
+    def written_line(self) -> str:
+        """Return a line about every file that was written."""
+        files = self.written()
+        names = [files[kind] for kind in ("weights", "log", "chart") if kind in files]
+        count = len(files["checkpoints"])
+        if count == 1:
+            names[-2:-2] = files["checkpoints"]
+        elif count:
+            folder = os.path.join(os.path.dirname(self._base) or ".", "")
+            names.append(f"{many(count, 'checkpoint')} in {folder}")
+        listed = ", ".join(output.printable(each) for each in names)
+        return f"written: {listed}; each weights file has its .state"
+
+    def stopped_line(self, resume: str) -> str:
+        """Return a line about a run that was interrupted, with the command that resumes it."""
+        if not self._weights:
+            return "stopped before the first iteration; no weights were written"
+        return f"stopped after iteration {self.iteration}; resume with: {resume}"
+
+    def tell_written(self) -> None:
+        """Say on stderr what was written before the run ended early."""
+        if self._weights:
+            output.aside(self.written_line())
+
+
+def _epoch(state: dn.TrainState, examples: dn.Dataset) -> int:
+    """Return how many epochs are over."""
+    images = state.model.network.net.batch * state.model.network.time_steps
+    return state.iteration * images // len(examples)

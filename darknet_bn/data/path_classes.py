@@ -1,0 +1,141 @@
+"""The class of a picture whose path holds the label of the class."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from darknet_bn.data.lists import Entry
+from darknet_bn.errors import DarknetError, DarknetWarning, DataError, Where
+
+
+class PathClass(NamedTuple):
+    """What a path says about the class.
+
+    Attributes
+    ----------
+    number : int or None
+        The class; None where there is one class only, and this is not it.
+    doubt : str or None
+        What the programs would take differently, or only by chance the same.
+    """
+
+    number: int | None
+    doubt: str | None = None
+
+
+def load_classes(entries: Sequence[Entry], labels: Sequence[str]) -> list[int | None]:
+    """Return the class of each picture of a list.
+
+    Raises
+    ------
+    DataError
+        Paths hold no label, or several; it holds all of them.
+
+    Warns
+    -----
+    DarknetWarning
+        Paths hold a label in the middle of a word, or another label beside that of the class.
+    """
+    numbers: list[int | None] = []
+    doubts: list[str] = []
+    problems: list[DarknetError] = []
+    for entry in entries:
+        try:
+            found = class_of_path(entry.text, labels, entry.where)
+        except DarknetError as error:
+            problems.append(error)
+            continue
+        numbers.append(found.number)
+        if found.doubt is not None:
+            doubts.append(f"{entry.where}: {found.doubt}")
+    file = entries[0].where.file
+    if problems:
+        what = f"{len(problems)} of {len(entries)} paths do not say one class"
+        raise DataError(what, problems, where=Where(file=file))
+    if doubts:
+        rest = f" (and {len(doubts) - 1} more such paths)" if len(doubts) > 1 else ""
+        warnings.warn(f"{doubts[0]}{rest}", DarknetWarning, stacklevel=5)
+    return numbers
+
+
+def class_of_path(path: str, labels: Sequence[str], where: Where) -> PathClass:
+    """Return the class whose label is part of a path.
+
+    Parameters
+    ----------
+    path : str
+    labels : sequence of str
+    where : Where
+        The place of the path, for errors.
+
+    Returns
+    -------
+    found : PathClass
+        Of several labels in the path, the one that stands there as a word; or the one that the
+        others are parts of.
+
+    Raises
+    ------
+    DarknetError
+        No label is part of the path, or several are, none of which is the one.
+
+    Notes
+    -----
+    C: ``fill_truth`` in ``src/data.c``, where every label that is part of the path is true:
+    ``carpet/1.jpg`` is ``car`` and ``carpet``, and ``cooked/strawberry.jpg`` is also ``raw``.
+    """
+    found = [number for number, label in enumerate(labels) if label and label in path]
+    if not found and len(labels) == 1:
+        return PathClass(None)
+    words = [number for number in found if _is_word(labels[number], path)]
+    best = _without_parts(words or found, labels, path)
+    if len(best) != 1:
+        several = ", ".join(repr(labels[number]) for number in best[:4])
+        raise DarknetError(
+            "the path says " + ("several classes" if best else "no class"),
+            where=where,
+            expected="the label of one class as a part of the path",
+            found=f"{several} in {path!r}" if best else repr(path),
+        )
+    (number,) = best
+    others = [labels[each] for each in found if each != number]
+    if others:
+        told = ", ".join(map(repr, others[:4]))
+        return PathClass(number, f"{told} in {path!r} does not count; {labels[number]!r} does")
+    if not words:
+        return PathClass(
+            number, f"the label {labels[number]!r} is only a part of a word in {path!r}"
+        )
+    return PathClass(number)
+
+
+def _without_parts(numbers: Sequence[int], labels: Sequence[str], path: str) -> list[int]:
+    """Return the labels that do not only stand inside of longer ones."""
+    left = []
+    for number in sorted(numbers, key=lambda each: -len(labels[each])):
+        if labels[number] in path:
+            left.append(number)
+            path = path.replace(labels[number], "\0")
+    return sorted(left)
+
+
+def _is_word(label: str, path: str) -> bool:
+    """Tell whether a label stands in a path without a letter or digit that goes on with it."""
+    return any(
+        not _goes_on(path[start - 1 : start], label[0])
+        and not _goes_on(label[-1], path[start + len(label) : start + len(label) + 1])
+        for start in _places(label, path)
+    )
+
+
+def _places(label: str, path: str) -> Iterator[int]:
+    start = path.find(label)
+    while start >= 0:
+        yield start
+        start = path.find(label, start + 1)
+
+
+def _goes_on(one: str, other: str) -> bool:
+    return (one.isalpha() and other.isalpha()) or (one.isdigit() and other.isdigit())

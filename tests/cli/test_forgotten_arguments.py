@@ -1,0 +1,124 @@
+"""Whatever is forgotten of a command line, nothing is lost: no file that was read is written over.
+
+Of every complete line each word is left out in turn, and each option with its value; also where the
+options come first, so that the name of the model takes the place of a forgotten OUT.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from darknet_bn.cli import main
+
+from .complete import LINES, materials
+from .conftest import Cli
+
+
+def files_in(folder: Path) -> dict[str, tuple[int, int, bytes]]:
+    """Every file, with what tells that it was written again: its inode, time and content."""
+    return {
+        str(path.relative_to(folder)): (
+            path.stat().st_ino,
+            path.stat().st_mtime_ns,
+            path.read_bytes(),
+        )
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def forgotten(words: Sequence[str]) -> Iterator[list[str]]:
+    """Every line that lacks a word, or an option with its value."""
+    for at in range(1, len(words)):
+        yield [*words[:at], *words[at + 1 :]]
+        if words[at].startswith("-") and not words[min(at + 1, len(words) - 1)].startswith("-"):
+            yield [*words[:at], *words[at + 2 :]]
+
+
+def options_first(words: Sequence[str]) -> list[str]:
+    """The same line with the arguments at its end, and in front of them the option ``-o``."""
+    command, *rest = words
+    first = next((at for at, word in enumerate(rest) if word.startswith("-")), len(rest))
+    arguments, options = rest[:first], rest[first:]
+    if "-o" in options:
+        at = options.index("-o")
+        options = [*options[:at], *options[at + 2 :], *options[at : at + 2]]
+    return [command, *options, *arguments]
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("filled")
+    materials(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with all that the lines need."""
+    folder = tmp_path / "work"
+    shutil.copytree(filled, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_every_command_has_a_complete_line() -> None:
+    assert {each.words[0] for each in LINES.values()} == set(main.commands)
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_complete_line_writes_what_it_says(cli: Cli, folder: Path, name: str) -> None:
+    line = LINES[name]
+    orders = [line.words, options_first(line.words)] if "-o" in line.words else [line.words]
+    for words in orders:
+        code, changed = run(cli, folder, words)
+        assert (code, changed) == (0, set(line.writes)), words
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_what_is_forgotten_costs_nothing(cli: Cli, folder: Path, name: str) -> None:
+    line = LINES[name]
+    for words in forgotten(line.words):
+        allowed = set(line.writes)
+        for word, places in line.elsewhere.items():
+            allowed |= set() if word in words else set(places)
+        there = files_in(folder).keys()
+        code, changed = run(cli, folder, words)
+        assert code in (0, 1, 2), words
+        assert changed <= allowed, words
+        assert "--force" in words or not changed & there, words
+
+
+@pytest.mark.parametrize("cfg", ["net.cfg", "net"])
+@pytest.mark.parametrize("name", [name for name, each in LINES.items() if "-o" in each.words])
+def test_nothing_is_lost_where_the_model_takes_the_place_of_out(
+    cli: Cli, folder: Path, name: str, cfg: str
+) -> None:
+    line = LINES[name]
+    words = options_first([cfg if word == "net.cfg" else word for word in line.words])
+    inputs = {"net.cfg", "net.weights", *line.words}
+    inputs -= {*line.writes, *line.elsewhere.get("out", ())}
+    kinds = {suffix for each in line.writes for suffix in Path(each).suffixes}
+    for at in range(words.index("-o") + 1, len(words)):
+        code, changed = run(cli, folder, [*words[:at], *words[at + 1 :]])
+        assert code in (0, 1, 2), words[at]
+        assert not changed & inputs, words[at]
+        assert kinds.issuperset(suffix for each in changed for suffix in Path(each).suffixes)
+
+
+def run(cli: Cli, folder: Path, words: Sequence[str]) -> tuple[int, set[str]]:
+    """Run a line; return its exit code and the files that it wrote, and put them back."""
+    before = files_in(folder)
+    code = cli(*words).code
+    after = files_in(folder)
+    changed = {each for each in after if after[each] != before.get(each)}
+    changed |= before.keys() - after.keys()
+    for each in changed:
+        (folder / each).unlink(missing_ok=True)
+        if each in before:
+            (folder / each).write_bytes(before[each][-1])
+    return code, changed
