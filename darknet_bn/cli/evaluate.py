@@ -162,16 +162,19 @@ def _precision_lines(report: dn.AveragePrecision, names: Sequence[str]) -> Itera
         yield f"{rest} other class{'es' * (rest != 1)} with no truth, and nothing found"
     yield (
         f"over {report.threshold:g}: precision {report.precision:.2f}, recall {report.recall:.2f}, "
-        f"F1 {report.f1:.2f}; {report.true_positives} right, {report.false_positives} wrong, "
-        f"{report.false_negatives} missed; average IoU {_percent(report.average_iou)} %"
+        f"F1 {report.f1:.2f}, average IoU {_percent(report.average_iou)} %"
+    )
+    yield (
+        f"over {report.threshold:g}: {report.true_positives} right, "
+        f"{report.false_positives} wrong, {report.false_negatives} missed"
     )
     curve = f"{report.points} points" if report.points else "area under the curve"
     present = sum(each.truths > 0 for each in report.classes)
     over = f"{len(report.classes)} class{'es' * (len(report.classes) != 1)}"
-    line = f"mAP@{report.iou_threshold:.2f}: {_percent(report.mean)} % over {over} ({curve})"
+    name = f"mAP@{report.iou_threshold:.2f}"
     if present < len(report.classes):
-        line += f"; {_percent(report.mean_of_present)} % over the {present} with a truth"
-    yield line
+        yield f"{name}: {_percent(report.mean_of_present)} % over the {present} with a truth"
+    yield f"{name}: {_percent(report.mean)} % over {over} ({curve})"
 
 
 def _accuracy_lines(report: dn.Accuracy, names: Sequence[str]) -> Iterator[str]:

@@ -122,5 +122,7 @@ def _hint(name: str, ctx: click.Context | None) -> str:
 
 
 def _near(name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, sorted(names))
+    """Return a question for a word that was meant; the dashes of options say nothing."""
+    words = {each.lstrip("-"): each for each in sorted(names)}
+    near = [words[each] for each in difflib.get_close_matches(name.lstrip("-"), words)]
     return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -53,6 +54,17 @@ class Answer:
 Cli = Callable[..., Answer]
 
 
+class Terminal(io.StringIO):
+    """What is shown where somebody looks."""
+
+    def __init__(self, *, terminal: bool = True) -> None:
+        super().__init__()
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+
 @pytest.fixture
 def cli() -> Cli:
     """Call ``darknet-bn`` with some words."""
@@ -102,6 +114,25 @@ def photos(tmp_path: Path) -> Path:
     shutil.copy(PICTURE.with_name("gray_21x12.png"), folder / "a.PNG")
     (folder / "._a.png").write_bytes(b"what macOS leaves")
     (folder / "notes.txt").write_text("notes")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all that complete command lines read."""
+    from .complete import materials
+
+    folder = tmp_path_factory.mktemp("stock")
+    materials(folder)
+    return folder
+
+
+@pytest.fixture
+def stocked(stock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that folder, which is the working directory."""
+    folder = tmp_path / "stocked"
+    shutil.copytree(stock, folder)
+    monkeypatch.chdir(folder)
     return folder
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import os
 import shutil
 import subprocess
@@ -17,7 +16,7 @@ import pytest
 import darknet_bn as dn
 from darknet_bn.cli import main, progress
 
-from .conftest import ERROR_FIELDS, FIXTURES, PICTURE, TINY, Cli, detections, lines_of
+from .conftest import ERROR_FIELDS, FIXTURES, PICTURE, TINY, Cli, Terminal, detections, lines_of
 
 PREPROCESS = FIXTURES / "preprocess"
 
@@ -325,11 +324,6 @@ def test_names_that_no_locale_can_spell(tmp_path: Path) -> None:
         assert result.returncode == 0, result.stderr
         assert b"\\udcff" in result.stdout
     assert len(os.listdir(tmp_path / "out")) == 2
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def test_the_bar_makes_way_for_lines(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:

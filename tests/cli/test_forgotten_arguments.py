@@ -6,7 +6,6 @@ options come first, so that the name of the model takes the place of a forgotten
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 
 from darknet_bn.cli import main
 
-from .complete import LINES, materials
+from .complete import LINES
 from .conftest import Cli
 
 
@@ -50,44 +49,28 @@ def options_first(words: Sequence[str]) -> list[str]:
     return [command, *options, *arguments]
 
 
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("filled")
-    materials(folder)
-    return folder
-
-
-@pytest.fixture
-def folder(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, with all that the lines need."""
-    folder = tmp_path / "work"
-    shutil.copytree(filled, folder)
-    monkeypatch.chdir(folder)
-    return folder
-
-
 def test_every_command_has_a_complete_line() -> None:
     assert {each.words[0] for each in LINES.values()} == set(main.commands)
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_a_complete_line_writes_what_it_says(cli: Cli, folder: Path, name: str) -> None:
+def test_a_complete_line_writes_what_it_says(cli: Cli, stocked: Path, name: str) -> None:
     line = LINES[name]
     orders = [line.words, options_first(line.words)] if "-o" in line.words else [line.words]
     for words in orders:
-        code, changed = run(cli, folder, words)
+        code, changed = run(cli, stocked, words)
         assert (code, changed) == (0, set(line.writes)), words
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_what_is_forgotten_costs_nothing(cli: Cli, folder: Path, name: str) -> None:
+def test_what_is_forgotten_costs_nothing(cli: Cli, stocked: Path, name: str) -> None:
     line = LINES[name]
     for words in forgotten(line.words):
         allowed = set(line.writes)
         for word, places in line.elsewhere.items():
             allowed |= set() if word in words else set(places)
-        there = files_in(folder).keys()
-        code, changed = run(cli, folder, words)
+        there = files_in(stocked).keys()
+        code, changed = run(cli, stocked, words)
         assert code in (0, 1, 2), words
         assert changed <= allowed, words
         assert "--force" in words or not changed & there, words
@@ -96,7 +79,7 @@ def test_what_is_forgotten_costs_nothing(cli: Cli, folder: Path, name: str) -> N
 @pytest.mark.parametrize("cfg", ["net.cfg", "net"])
 @pytest.mark.parametrize("name", [name for name, each in LINES.items() if "-o" in each.words])
 def test_nothing_is_lost_where_the_model_takes_the_place_of_out(
-    cli: Cli, folder: Path, name: str, cfg: str
+    cli: Cli, stocked: Path, name: str, cfg: str
 ) -> None:
     line = LINES[name]
     words = options_first([cfg if word == "net.cfg" else word for word in line.words])
@@ -104,7 +87,7 @@ def test_nothing_is_lost_where_the_model_takes_the_place_of_out(
     inputs -= {*line.writes, *line.elsewhere.get("out", ())}
     kinds = {suffix for each in line.writes for suffix in Path(each).suffixes}
     for at in range(words.index("-o") + 1, len(words)):
-        code, changed = run(cli, folder, [*words[:at], *words[at + 1 :]])
+        code, changed = run(cli, stocked, [*words[:at], *words[at + 1 :]])
         assert code in (0, 1, 2), words[at]
         assert not changed & inputs, words[at]
         assert kinds.issuperset(suffix for each in changed for suffix in Path(each).suffixes)

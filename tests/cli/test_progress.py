@@ -1,15 +1,10 @@
 from __future__ import annotations
 
-import io
-
 import pytest
 
 from darknet_bn.cli import progress
 
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
+from .conftest import Terminal
 
 
 def test_there_is_no_bar_where_stderr_is_no_terminal(

@@ -175,7 +175,7 @@ class TestFindings:
             Finding(0, "lstm", "5 wg.rolling variances are negative: the outputs are NaN", True)
         ]
         assert self.found("uo.rolling_variance", 1e-40) == [
-            Finding(0, "lstm", "5 uo.rolling variances are subnormal and count as zero", False)
+            Finding(0, "lstm", "5 uo.rolling variances are subnormal, thus zero", False)
         ]
         assert self.found("uo.weights", np.nan) == [
             Finding(0, "lstm", "300 of 300 uo.weights are NaN or infinite", True)
