@@ -40,12 +40,12 @@ def fold(source: models.Source, out: str, force: bool, tolerance: float, as_json
     agreements: list[Agreement] = []
 
     def check() -> None:
-        layers = len(model.network.nodes) + len(folded.network.nodes)
-        with progress.bar("checking", layers) as step:
-            agreements.extend(dn.check_fold(model, folded, after_layer=step))
+        agreements.extend(dn.check_fold(model, folded, after_layer=step))
         _require_agreement(model, agreements, tolerance)
 
-    dn.save(folded, cfg, weights, force=force, check=check)
+    layers = len(model.network.nodes) + len(folded.network.nodes)
+    with progress.bar("folding", layers + 1) as step:  # the last is to write
+        dn.save(folded, cfg, weights, force=force, check=check)
     seconds = time.monotonic() - began
     after = os.path.getsize(weights)
     rows = dn.fold_report(model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -18,7 +19,10 @@ _WIDTH = 30
 
 
 class Bar:
-    """A bar that can be taken away while something else is printed."""
+    """A bar that can be taken away while something else is printed.
+
+    It appears after half a second, even if the first step takes longer.
+    """
 
     def __init__(self, label: str, steps: int) -> None:
         self._label = label
@@ -27,6 +31,11 @@ class Bar:
         self._drawn = ""
         self._due = time.monotonic() + _DELAY
         self._on = is_terminal(sys.stderr) and not output.is_quiet()
+        self._drawing = threading.Lock()
+        self._timer = threading.Timer(_DELAY, self._appear)
+        self._timer.daemon = True
+        if self._on:
+            self._timer.start()
 
     def __bool__(self) -> bool:
         """Tell whether the bar may appear: on a terminal, and not quietly."""
@@ -34,20 +43,33 @@ class Bar:
 
     def step(self) -> None:
         """Count a step that is done."""
-        self._done += 1
-        if self._on and time.monotonic() >= self._due:
-            self._due = time.monotonic() + _PERIOD
-            full = min(_WIDTH, _WIDTH * self._done // self._steps)
-            field = f"{'#' * full}{'-' * (_WIDTH - full)}"
-            line = f"{self._label} [{field}] {self._done}/{self._steps}"
-            self._drawn = line[: (width(sys.stderr) or len(line) + 1) - 1]
-            click.echo(f"\r{self._drawn}", nl=False, err=True)
+        with self._drawing:
+            self._timer.cancel()
+            self._done += 1
+            if self._on and time.monotonic() >= self._due:
+                self._due = time.monotonic() + _PERIOD
+                self._draw()
 
     def hide(self) -> None:
         """Take the bar away, until the next step."""
-        if self._drawn:
-            click.echo(f"\r{' ' * len(self._drawn)}\r", nl=False, err=True)
-            self._drawn = ""
+        with self._drawing:
+            self._timer.cancel()
+            if self._drawn:
+                click.echo(f"\r{' ' * len(self._drawn)}\r", nl=False, err=True)
+                self._drawn = ""
+
+    def _appear(self) -> None:
+        """Show that the first step is not done yet, unless it is, or the bar has to stay away."""
+        with self._drawing:
+            if not self._timer.finished.is_set():
+                self._draw()
+
+    def _draw(self) -> None:
+        full = min(_WIDTH, _WIDTH * self._done // self._steps)
+        field = f"{'#' * full}{'-' * (_WIDTH - full)}"
+        line = f"{self._label} [{field}] {self._done}/{self._steps}"
+        self._drawn = line[: (width(sys.stderr) or len(line) + 1) - 1]
+        click.echo(f"\r{self._drawn}", nl=False, err=True)
 
 
 @contextlib.contextmanager

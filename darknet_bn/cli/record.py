@@ -45,7 +45,7 @@ def record(
     model = source.load()
     x, origin = inputs.read_input(input_path, seed, model.network)
     numbers = layer_numbers(model.network, layers)
-    with progress.bar("recording", len(model.network.nodes)) as step:
+    with progress.bar("recording", len(model.network.nodes) + 1) as step:  # the last is to write
         dn.record(model, target, x, numbers, force=force, after_layer=step)
     size = os.path.getsize(target)
     if as_json:

@@ -75,10 +75,11 @@ def run(
     )
     model = source.load()
     x, origin = inputs.read_input(input_path, seed, model.network)
-    with progress.bar("running", len(model.network.nodes)) as step:
+    writes = target is not None  # which is one step more
+    with progress.bar("running", len(model.network.nodes) + writes) as step:
         outputs = dn.forward(model, x, layers, after_layer=step)
-    if target is not None:
-        save_fixture(target, x, outputs, provenance(model), force=force)
+        if target is not None:
+            save_fixture(target, x, outputs, provenance(model), force=force)
     rows = [_told(model, index, array) for index, array in outputs.items()]
     seconds = time.monotonic() - began
     if as_json:

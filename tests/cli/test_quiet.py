@@ -67,7 +67,7 @@ def test_layers_that_differ_are_said(cli: Cli, stocked: Path) -> None:
         heading, ten, eleven, verdict, allowed, *offenders = answer.out.splitlines()
         assert heading.startswith("layer  section")
         assert (ten.split()[0], eleven.split()[0]) == ("10", "11")
-        assert verdict.startswith("layer 10 [convolutional] is the first that differs: 255 values")
+        assert verdict.startswith("layer 10 [convolutional] is the first that differs: ")
         assert allowed.startswith("  by more than ")
         assert len(offenders) == 3
 
