@@ -8,8 +8,7 @@ Exit codes are as those of diff, grep and cmp::
           pictures of several could not be used
     2     trouble: wrong usage; a file that cannot be read, does not fit or cannot be written; no
           picture that could be used; too little memory; a mistake of this program
-    130   interrupted by Ctrl-C
-    143   interrupted by SIGTERM
+    130   interrupted (Ctrl-C; 143 after SIGTERM)
 
 Results go to stdout; errors, warnings and progress to stderr, each error in one line.  With
 ``--json`` stdout holds one JSON object in every case, that of an error too.

@@ -159,7 +159,7 @@ def _proof(model: dn.Model, file: str) -> str | None:
             expected=f"a difference of at most {report.tolerance:g} of {worst.largest:.4g}",
             found=f"{worst.relative:.2g} of it",
         )
-    return f"{session.engine} agrees within {worst.relative:.2g} of each layer's largest value"
+    return f"{session.engine}, relative difference at most {worst.relative:.2g}"
 
 
 def _load(sources: Sequence[str], dialect: str, names: str) -> tuple[dn.Model, str, str]:

