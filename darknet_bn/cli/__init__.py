@@ -94,11 +94,12 @@ class Main(click.Group):
             return super().main(args, prog_name, complete_var, False, **extra)
         words = list(sys.argv[1:] if args is None else args)
         output.escape_what_cannot_be_encoded()
+        state = output.State()
         with output.short_warnings(), signals.terminated_as_interrupted():
             try:
-                code = super().main(words, prog_name, complete_var, False, **extra) or 0
+                code = super().main(words, prog_name, complete_var, False, obj=state, **extra) or 0
             except (Exception, KeyboardInterrupt) as error:
-                code = failures.answer(error, words)
+                code = failures.answer(error, words, state)
         output.close_if_broken()
         sys.exit(code)
 

@@ -17,7 +17,7 @@ FINDING, TROUBLE = 1, 2  # exit codes, as of diff, grep and cmp
 _INTERRUPTS = (click.Abort, KeyboardInterrupt)  # the first is click's name for it
 
 
-def answer(error: BaseException, words: Sequence[str]) -> int:
+def answer(error: BaseException, words: Sequence[str], state: output.State) -> int:
     """Say what went wrong.
 
     Parameters
@@ -26,6 +26,8 @@ def answer(error: BaseException, words: Sequence[str]) -> int:
         What ended the command.
     words : sequence of str
         The command line.
+    state : State
+        What it has said before.
 
     Returns
     -------
@@ -40,7 +42,7 @@ def answer(error: BaseException, words: Sequence[str]) -> int:
     elif not isinstance(error, _INTERRUPTS):  # the terminal shows ^C
         output.error(str(problem))
         output.problems(problem.problems)
-    if _wants_json(words):
+    if _wants_json(words) and not state.answered:
         with contextlib.suppress(OSError):  # stdout may be what went wrong
             output.as_json({"error": output.facts(problem)})
     return _code(error)

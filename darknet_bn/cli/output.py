@@ -27,7 +27,22 @@ from darknet_bn.prepare import Fit
 _MOST_PROBLEMS = 20  # lines under an error or a warning
 _LONG = 2.0  # seconds after which a command says how long it took
 _SCHEMA = 1  # of all JSON: another number where what stood there means something else
-_QUIET = "darknet_bn.quiet"  # where a command line keeps it
+
+
+@dataclasses.dataclass
+class State:
+    """What is so for one command line: it is the ``obj`` of its context.
+
+    Attributes
+    ----------
+    quiet : bool
+        Whether only what was found is to be said.
+    answered : bool
+        Whether the one JSON object has been printed.
+    """
+
+    quiet: bool = False
+    answered: bool = False
 
 
 def text(line: str, colour: str | None = None) -> None:
@@ -85,13 +100,19 @@ def _duration(seconds: float) -> str:
 
 def be_quiet(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     """Take the option ``--quiet``."""
-    ctx.meta[_QUIET] = value
+    ctx.ensure_object(State).quiet = value
 
 
 def is_quiet() -> bool:
     """Tell whether only what was found is to be said."""
+    state = _state()
+    return state is not None and state.quiet
+
+
+def _state() -> State | None:
+    """Return the state of the command that runs, if one does."""
     ctx = click.get_current_context(silent=True)
-    return ctx is not None and bool(ctx.meta.get(_QUIET))
+    return ctx.find_object(State) if ctx is not None else None
 
 
 def report(found: dn.Report) -> None:
@@ -126,6 +147,9 @@ def as_csv(rows: Iterable[Sequence[object]]) -> Iterator[str]:
 def as_json(value: Mapping[str, Any]) -> None:
     """Print a result as one JSON object; what is not finite becomes "nan", "inf" or "-inf"."""
     click.echo(json.dumps({"schema": _SCHEMA} | _plain(value), indent=1, allow_nan=False))
+    state = _state()
+    if state is not None:
+        state.answered = True
 
 
 def error(message: str) -> None:

@@ -34,7 +34,7 @@ class Bar:
         self._drawing = threading.Lock()
         self._timer = threading.Timer(_DELAY, self._appear)
         self._timer.daemon = True
-        if self._on:
+        if self._on and steps:
             self._timer.start()
 
     def __bool__(self) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.cli import main
+from darknet_bn.cli import main, output
 
 from .complete import LINES
 from .conftest import ERROR_FIELDS, Answer, Cli
@@ -275,3 +275,18 @@ def test_json_is_printed_once_at_the_end(cli: Cli, name: str = "detect into fold
     value, end = decoder.raw_decode(out)
     assert value["schema"] == 1
     assert out[end:] == "\n"
+
+
+def test_an_error_after_the_json_adds_no_second_object(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_json = output.as_json
+
+    def interrupted(value: dict[str, object]) -> None:
+        as_json(value)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("darknet_bn.cli.output.as_json", interrupted)
+    answer = cli("info", "net", "--json")
+    assert answer.code == 130
+    assert "error" not in answer.json

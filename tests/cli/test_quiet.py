@@ -97,14 +97,18 @@ def test_a_picture_without_anything_is_not_named(cli: Cli, stocked: Path) -> Non
 def test_no_bar_is_drawn(stocked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "_DELAY", 0)
     monkeypatch.setattr(progress, "_PERIOD", 0)
-    for words, drawn in (((), True), (("-q",), False)):
-        terminal = Terminal()
-        with monkeypatch.context() as shown:
-            shown.setattr("sys.stderr", terminal)
-            shown.setattr("sys.stdout", Terminal())
-            with pytest.raises(SystemExit):
-                main(["verify", "net", "net.npz", *words])
-        assert ("verifying [" in terminal.getvalue()) == drawn
+    for line, bar in (
+        (["verify", "net", "net.npz"], "verifying ["),
+        (["train", "net.cfg", "set.npz", "--iterations", "1", "--force"], "1: loss "),
+    ):
+        for words, drawn in (([], True), (["-q"], False)):
+            terminal = Terminal()
+            with monkeypatch.context() as shown:
+                shown.setattr("sys.stderr", terminal)
+                shown.setattr("sys.stdout", Terminal())
+                with pytest.raises(SystemExit):
+                    main([*line, *words])
+            assert (bar in terminal.getvalue()) == drawn
 
 
 def test_quietness_ends_with_the_command(cli: Cli, stocked: Path) -> None:
