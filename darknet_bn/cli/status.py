@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +10,8 @@ from collections.abc import Callable, Iterator
 import click
 
 import darknet_bn as dn
+from darknet_bn.cli import output
+from darknet_bn.cli.terminal import is_terminal, width
 
 _PERIOD = 0.2  # seconds between two drawings
 _WIDTH = 80  # columns of a terminal that does not say
@@ -23,34 +24,34 @@ def status_line() -> Iterator[Callable[[dn.Progress], None]]:
     Yields
     ------
     show : function
-        To be called after every step.  It does nothing unless stderr is a terminal.
+        To be called after every step.  It does nothing unless stderr is a terminal, or quietly.
     """
     shown, due_at = "", 0.0
-    on = sys.stderr is not None and sys.stderr.isatty()
+    on = is_terminal(sys.stderr) and not output.is_quiet()
+    columns = (width(sys.stderr) or _WIDTH) - 1  # the last column would begin a new line
 
     def show(now: dn.Progress) -> None:
         nonlocal shown, due_at
         if on and (time.monotonic() >= due_at or now.done):
             due_at = time.monotonic() + _PERIOD
-            width = _width() - 1  # the last column would begin a new line
-            text = progress_text(now, width)
-            click.echo(f"\r{text:<{min(len(shown), width)}}", nl=False, err=True)
+            text = progress_text(now, columns)
+            click.echo(f"\r{text:<{min(len(shown), columns)}}", nl=False, err=True)
             shown = text
 
     try:
         yield show
     finally:
         if shown:
-            click.echo(f"\r{' ' * min(len(shown), _width() - 1)}\r", nl=False, err=True)
+            click.echo(f"\r{' ' * len(shown)}\r", nl=False, err=True)
 
 
-def progress_text(now: dn.Progress, width: int) -> str:
+def progress_text(now: dn.Progress, columns: int) -> str:
     """Return a line about how far training is, without the fields for which there is no room.
 
     Parameters
     ----------
     now : Progress
-    width : int
+    columns : int
         How many columns there are.
     """
     left = round(now.seconds_left)
@@ -64,14 +65,7 @@ def progress_text(now: dn.Progress, width: int) -> str:
     }
     start = f"{now.iteration}: "
     for name in ("rate", "epoch", "speed", "loss", "left", "average"):
-        if len(start) + len(", ".join(fields.values())) <= width:
+        if len(start) + len(", ".join(fields.values())) <= columns:
             break
         del fields[name]
     return (start + ", ".join(fields.values())).rstrip(": ")
-
-
-def _width() -> int:
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or _WIDTH
-    except (OSError, ValueError):  # of a stream that is no terminal, or has no number
-        return _WIDTH
