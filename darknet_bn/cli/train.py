@@ -96,7 +96,7 @@ def train(
     examples = dn.load_dataset(data, state.model, train=True)
     last_iteration(state, len(examples), iterations=iterations, epochs=epochs)
     run = TrainingRun(_base(cfg, data, folder), model, weights, force=force)
-    run.require_free([cfg, data])
+    run.require_free([cfg, data], begins=state.iteration == 0)
     if not as_json:
         output.note(output.dialect(model))
         start = f"resumes after iteration {state.iteration}" if state.iteration else "begins"

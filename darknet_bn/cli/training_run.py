@@ -53,13 +53,15 @@ class TrainingRun:
         self._weights: list[str] = []
         self._others = {"log": f"{base}_log.csv", "chart": f"{base}_chart.svg"}
 
-    def require_free(self, inputs: Iterable[str]) -> None:
+    def require_free(self, inputs: Iterable[str], *, begins: bool) -> None:
         """Make the folder, and check that nothing is lost.
 
         Parameters
         ----------
         inputs : iterable of str
             Files that were read.
+        begins : bool
+            Whether no iteration is done yet, so that a log and a chart are of another run.
 
         Raises
         ------
@@ -67,7 +69,7 @@ class TrainingRun:
             The folder cannot be made, or this run would overwrite an input or another run.
         """
         make_folder(Path(self._base).parent)
-        options.require_free([self.target], force=self._force, inputs=inputs)
+        others = self._others.values() if begins else ()
         left = os.path.lexists(self.interrupted) and not self._is_start(self.interrupted)
         if left and not self._force:
             raise dn.DarknetError(
@@ -75,6 +77,7 @@ class TrainingRun:
                 where=dn.Where(file=self.interrupted),
                 hint="give them as WEIGHTS to resume it, or use --force to overwrite them",
             )
+        options.require_free([self.target, *others], force=self._force, inputs=inputs)
 
     def _is_start(self, weights: str) -> bool:
         return self._start is not None and is_same_file(weights, self._start)
@@ -87,7 +90,7 @@ class TrainingRun:
         epochs: float | None,
     ) -> dn.TrainState:
         """Train to the end, and save on the way; save too where it is broken off."""
-        first = state.iteration
+        first, place = state.iteration, self.interrupted
         with open_log(self._others["log"], first) as log:
             before = log.averages[-1] if log.averages else None
             try:
@@ -101,11 +104,12 @@ class TrainingRun:
                         show(now)
                         for name in due(now.iteration, ended, state.model, detects=self._detects):
                             self._save(state, self._base + name, log)
+                place = self.target
+                self._save(state, place, log)
             except (KeyboardInterrupt, dn.TrainingError):
                 if state.iteration > first:
-                    self._save(state, self.interrupted, log)
+                    self._save(state, place, log)  # once more, if it was the last that was cut
                 raise
-            self._save(state, self.target, log)
         return state
 
     def _save(self, state: dn.TrainState, weights: str, log: Log) -> None:
@@ -143,6 +147,8 @@ class TrainingRun:
         """Return a line about a run that was interrupted, with the command that resumes it."""
         if not self._weights:
             return "stopped before the first iteration; no weights were written"
+        if self.target in self._weights:
+            return f"stopped after the last iteration; {output.printable(self.target)} is complete"
         return f"stopped after iteration {self.iteration}; resume with: {resume}"
 
     def tell_written(self) -> None:

@@ -74,6 +74,40 @@ def test_it_writes_weights_log_and_chart(folder: Path) -> None:
     ET.parse(folder / "net_chart.svg")
 
 
+@pytest.mark.parametrize("name", ["net_log.csv", "net_chart.svg", "net.weights", "net.backup"])
+def test_work_of_another_run_stays_unless_forced(folder: Path, name: str) -> None:
+    (folder / name).write_bytes(b"two days of training")
+    before = sorted(os.listdir(folder))
+    result = run("net.cfg", "data.npz")
+    assert result.exit_code == 2
+    assert result.output.startswith(f"error: {name}: ")
+    assert "--force" in result.output
+    assert (folder / name).read_bytes() == b"two days of training"
+    assert sorted(os.listdir(folder)) == before
+    assert run("net.cfg", "data.npz", "--force").exit_code == 0
+
+
+def test_an_interrupt_in_the_last_save_loses_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("net.cfg", "data.npz", "-o", "whole").exit_code == 0
+    real, hit = dn.save_checkpoint, []
+
+    def interrupted(state: dn.TrainState, weights: str, **options: bool) -> None:
+        if weights.endswith("net.weights") and not hit:
+            hit.append(weights)
+            raise KeyboardInterrupt
+        real(state, weights, **options)
+
+    monkeypatch.setattr(dn, "save_checkpoint", interrupted)
+    result = run("net.cfg", "data.npz", "-o", "cut")
+    assert (result.exit_code, hit) == (130, [os.path.join("cut", "net.weights")])
+    line = f"stopped after the last iteration; {hit[0]} is complete"
+    assert line in result.output.splitlines()
+    whole = folder / "whole" / "net.weights"
+    assert (folder / hit[0]).read_bytes() == whole.read_bytes()
+
+
 def test_checkpoints_of_every_epoch(folder: Path) -> None:
     run("net.cfg", "data.npz")
     names = {path.name for path in folder.glob("net_*.weights")}
@@ -89,8 +123,7 @@ def test_alexeyabs_names(folder: Path) -> None:
 def test_the_weights_of_a_broken_off_training_go_on(folder: Path) -> None:
     run("net.cfg", "data.npz", "--iterations", 12)
     whole = (folder / "net.weights").read_bytes()
-    os.remove(folder / "net.weights")
-    run("net.cfg", "data.npz", "--iterations", 5)
+    run("net.cfg", "data.npz", "--iterations", 5, "--force")
     first = rows(folder / "net_log.csv")
     os.rename("net.weights", "half.weights")
     os.rename("net.weights.state", "half.weights.state")
@@ -167,7 +200,8 @@ def test_how_long_it_took_is_told_to_people(folder: Path) -> None:
 def test_a_checkpoint_that_was_read_is_not_overwritten(folder: Path) -> None:
     run("net.cfg", "data.npz", "--iterations", 3, "-o", "out")
     before = (folder / "out/net_1.weights").read_bytes()
-    os.remove("out/net.weights")
+    for name in ("net.weights", "net_log.csv", "net_chart.svg"):
+        os.remove(f"out/{name}")
     words = ("net.cfg", "data.npz", "out/net_1.weights", "--clear", "--batch", 5, "-o", "out")
     result = run(*words)
     assert result.exit_code == 0
