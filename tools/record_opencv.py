@@ -69,7 +69,7 @@ def _save_weights() -> None:
             drawn["weights"] = weights.reshape(drawn["weights"].shape)
             drawn["biases"] = rng.normal(0, 1, 21) + np.tile([0, 0, 0, 0, -2, 0, 0], 3)
         params.append({name: array.astype(np.float32) for name, array in drawn.items()})
-    dn.save(replace(model, params=tuple(params)), None, FOLDER / "shapes.weights")
+    dn.save(replace(model, params=tuple(params)), None, FOLDER / "shapes.weights", force=True)
 
 
 def _scene() -> np.ndarray:

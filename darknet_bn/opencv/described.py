@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
-from darknet_bn.errors import DarknetError, Where
+from darknet_bn.errors import DarknetError
+from darknet_bn.files import write_files
 from darknet_bn.model import Model
 from darknet_bn.opencv.costs import Cost, costs_of
 from darknet_bn.opencv.dump import dot
@@ -48,7 +50,7 @@ class Layer:
 
 
 class Described:
-    """A network that tells of its layers.
+    """A network that can be asked about its layers.
 
     Parameters
     ----------
@@ -198,19 +200,16 @@ class Described:
         return dot(self._model.network, self._parts)
 
     def dumpToFile(self, path: str | os.PathLike[str]) -> None:
-        """Write what `dump` returns.
+        """Write what `dump` returns; as in OpenCV, a file that is there is replaced.
 
         Raises
         ------
         DarknetError
-            The file cannot be written.
+            The file cannot be written, or the net was read from it.
         """
-        try:
-            with open(path, "w", encoding="utf-8") as stream:
-                stream.write(self.dump())
-        except OSError as error:
-            where = Where(file=os.fspath(path))
-            raise DarknetError(f"cannot be written: {error.strerror}", where=where) from error
+        model, text = self._model, self.dump().encode()
+        inputs = (model.cfg.file, model.file)
+        write_files({Path(path): lambda stream: stream.write(text)}, force=True, inputs=inputs)
 
     def _sized(self, shape: Sequence[int]) -> Model:
         """Return the model for images of the shape's height and width."""

@@ -107,10 +107,10 @@ def parts_of(network: Network) -> tuple[Part, ...]:
                 inputs = (len(parts) - 1,)
             if not isinstance(layer, Region):
                 inputs = (*inputs, -1)  # for the size of the net's input
-        behind = tuple(_behind(layer, kind, number))
-        role: Role = "whole" if not behind else "cut" if kind == "crop" else "weights"
+        after = tuple(_after(layer, kind, number))
+        role: Role = "whole" if not after else "cut" if kind == "crop" else "weights"
         parts.append(Part(pattern.format(number), type_, index, role, inputs, sources))
-        for name, its_type, its_role in behind:
+        for name, its_type, its_role in after:
             parts.append(Part(name, its_type, index, its_role, (len(parts) - 1,), sources))
         last[index] = len(parts) - 1
         number += 2 if role == "cut" else 1
@@ -143,7 +143,7 @@ def _route(layer: Route) -> tuple[str, str]:
     return ("slice_{}", "Slice") if layer.groups > 1 else ("identity_{}", "Identity")
 
 
-def _behind(layer: Layer, kind: str, number: int) -> Iterator[tuple[str, str, Role]]:
+def _after(layer: Layer, kind: str, number: int) -> Iterator[tuple[str, str, Role]]:
     """Yield name, type and role of what OpenCV makes of a section after its layer."""
     if kind not in _KINDS:
         return

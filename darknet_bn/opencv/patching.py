@@ -25,8 +25,8 @@ def patch() -> None:
     ``DetectionModel``, ``ClassificationModel`` and ``Model``, with their other names
     ``cv2.dnn_DetectionModel`` and so on, take Darknet's files and what was read from them; all else
     they hand to OpenCV as before.  What is returned counts as a ``cv2.dnn.Net`` and so on for
-    ``isinstance``, and what is raised as a ``cv2.error``.  Constants are back too that programs for
-    OpenCV 4 name.  On OpenCV 4, and the second time, nothing happens.
+    ``isinstance``, and what is raised as a ``cv2.error``.  Constants that OpenCV 5 dropped or moved
+    are back too.  On OpenCV 4, and the second time, nothing happens.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def _restore_constants(cv2: ModuleType) -> None:
 
 
 def _net_class(cv2: Any) -> type[Net]:
-    """Return the class of our nets that count as OpenCV's and raise its errors."""
+    """Return a class of nets that count as OpenCV's and raise its errors."""
     theirs = cv2.dnn.Net
 
     class DarknetNet(Net):
@@ -157,13 +157,8 @@ def _as_theirs(error: DarknetError, cv2: Any) -> DarknetError:
     text = str(error)
     attributes = {"code": _ERROR, "err": text, "msg": text, "file": "", "func": "", "line": 0}
     both: Any = type(kind.__name__, (kind, cv2.error), attributes)
-    told: DarknetError = both(
-        error.problem,
-        where=error.where,
-        expected=error.expected,
-        found=error.found,
-        hint=error.hint,
-    )
+    told: DarknetError = both.__new__(both, *error.args)
+    vars(told).update(vars(error))
     return told
 
 

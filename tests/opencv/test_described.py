@@ -180,7 +180,7 @@ def our_detector() -> Any:
         (lambda net: net.getFLOPS((4, 8, 8)), "the shape does not fit the net"),
         (lambda net: net.getFLOPS((1, 4, 0, 8)), "the shape does not fit the net"),
         (lambda net: net.getFLOPS("conv_0"), "the shape does not fit the net"),
-        (lambda net: net.dumpToFile("/nowhere/net.dot"), "/nowhere/net.dot: cannot be written"),
+        (lambda net: net.dumpToFile("/nowhere/net.dot"), "/nowhere: there is no such folder"),
     ],
 )
 def test_what_is_not_there_is_said(ask: Any, message: str) -> None:
@@ -211,9 +211,21 @@ def test_the_graph(tmp_path: Path) -> None:
     ):
         assert f"\t{line}\n" in text
     net.dumpToFile(tmp_path / "net.dot")
+    net.dumpToFile(str(tmp_path / "net.dot"))
     assert (tmp_path / "net.dot").read_text() == text
     if shutil.which("dot"):
         subprocess.run(["dot", "-Tsvg", tmp_path / "net.dot"], check=True, capture_output=True)
+
+
+def test_the_graph_is_never_written_over_the_net(tmp_path: Path) -> None:
+    cfg, weights = files(*NETS["yolo"])
+    (tmp_path / "net.cfg").write_bytes(cfg)
+    (tmp_path / "net.weights").write_bytes(weights)
+    net = dn.readNetFromDarknet(tmp_path / "net.cfg", tmp_path / "net.weights")
+    for name in ("net.cfg", "net.weights"):
+        with pytest.raises(dn.DarknetError, match=f"{name}: this file is read as input"):
+            net.dumpToFile(tmp_path / name)
+    assert (tmp_path / "net.cfg").read_bytes() == cfg
 
 
 def test_a_trained_model_costs_what_opencv_says(cv2: Any, shared: Path) -> None:
