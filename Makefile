@@ -2,7 +2,7 @@
 PYTHON ?= .venv/bin/python
 SHARED ?= ../shared
 
-.PHONY: check test golden digits bench
+.PHONY: check test golden digits programs bench
 
 check:
 	$(PYTHON) -m ruff format .
@@ -19,6 +19,9 @@ golden:
 
 digits:
 	$(PYTHON) tools/train_digits.py
+
+programs:
+	$(PYTHON) tools/record_opencv.py
 
 bench:
 	$(PYTHON) tools/bench.py forward $(SHARED)/models/yolov3-tiny/yolov3-tiny.cfg $(SHARED)/models/yolov3-tiny/yolov3-tiny.weights

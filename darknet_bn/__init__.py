@@ -7,6 +7,8 @@
 >>> dn.save(folded, "folded.cfg", "folded.weights")  # doctest: +SKIP
 """
 
+from typing import TYPE_CHECKING, Any
+
 from darknet_bn import kernels
 from darknet_bn.average_precision import AveragePrecision, average_precision
 from darknet_bn.batches import Batches, picture_batches
@@ -55,7 +57,6 @@ from darknet_bn.model import Model, load, save
 from darknet_bn.names import load_data, load_names
 from darknet_bn.network import Network, build_network, detect_dialect
 from darknet_bn.onnx_export import Exported, export_onnx
-from darknet_bn.opencv import readNetFromDarknet
 from darknet_bn.prepare import prepare
 from darknet_bn.proof import Proof, prove
 from darknet_bn.run import forward, reset_state
@@ -74,6 +75,16 @@ from darknet_bn.verify import record, verify
 from darknet_bn.version import __version__
 from darknet_bn.weights import Header
 
+if TYPE_CHECKING:
+    from darknet_bn.opencv import (
+        ClassificationModel,
+        DetectionModel,
+        dnn_ClassificationModel,
+        dnn_DetectionModel,
+        readNet,
+        readNetFromDarknet,
+    )
+
 __all__ = [
     "ALEXEYAB",
     "DIALECTS",
@@ -87,12 +98,14 @@ __all__ = [
     "Calibration",
     "Cfg",
     "CfgError",
+    "ClassificationModel",
     "DarknetError",
     "DarknetWarning",
     "DataError",
     "DataWarning",
     "Dataset",
     "Detection",
+    "DetectionModel",
     "Dialect",
     "ExportError",
     "Exported",
@@ -125,6 +138,8 @@ __all__ = [
     "compare",
     "detect_dialect",
     "detections",
+    "dnn_ClassificationModel",
+    "dnn_DetectionModel",
     "draw_detections",
     "evaluate",
     "export_onnx",
@@ -148,6 +163,7 @@ __all__ = [
     "picture_batches",
     "prepare",
     "prove",
+    "readNet",
     "readNetFromDarknet",
     "record",
     "reset_state",
@@ -162,3 +178,25 @@ __all__ = [
     "train_step",
     "verify",
 ]
+
+_OF_OPENCV = (
+    "ClassificationModel",
+    "DetectionModel",
+    "dnn_ClassificationModel",
+    "dnn_DetectionModel",
+    "readNet",
+    "readNetFromDarknet",
+)
+
+
+def __getattr__(name: str) -> Any:
+    """Import the names of OpenCV when they are asked for: most programs do not need them."""
+    if name != "opencv" and name not in _OF_OPENCV:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import darknet_bn.opencv as opencv
+
+    return opencv if name == "opencv" else getattr(opencv, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -57,6 +57,10 @@ class Section:
         """Return the option that counts for ``key``: the first, or None."""
         return self._firsts.get(key)
 
+    def last(self, key: str) -> Option | None:
+        """Return the last option with the key, which is the one that counts for OpenCV; or None."""
+        return next((option for option in reversed(self.options) if option.key == key), None)
+
     @cached_property
     def _firsts(self) -> dict[str, Option]:
         return {option.key: option for option in reversed(self.options)}

@@ -72,6 +72,9 @@ class Dialect:
         Whether the way back gives the derivative of what the way forward computes, and what layers
         give back adds up; else it is as the programs have it: near the derivative in batch norm,
         rougher elsewhere.
+    opencv : bool
+        Whether options are read as OpenCV does: with its defaults and the keys that only it knows,
+        and the last of several lines with the same key counts, not the first.
     detection_threshold : float
         The default of ``-thresh``.
     letterboxes : bool
@@ -136,6 +139,7 @@ class Dialect:
     places_pictures: bool
     normalization_misses_one: bool = True
     exact_gradients: bool = False
+    opencv: bool = False
 
     @property
     def sound(self) -> Dialect:
@@ -312,6 +316,7 @@ OPENCV = replace(
     program="OpenCV 4, cv2.dnn.readNetFromDarknet",
     eps=1e-6,
     region_by_cell=False,
+    opencv=True,
 )
 
 DIALECTS = {

@@ -42,7 +42,9 @@ ROWS = (
     ("detection",),
     ("classification", "average_precision"),
     ("evaluation",),
-    ("fold", "fixture", "summary", "opencv", "calibrate", "differences", "export_heads"),
+    ("opencv.*",),
+    ("opencv",),
+    ("fold", "fixture", "summary", "calibrate", "differences", "export_heads"),
     ("verify", "export_graph"),
     ("onnx_file",),
     ("onnx_graph",),
@@ -54,7 +56,7 @@ ROWS = (
     ("",),  # what users import, and the commands too
     ("cli.*",),
     ("cli",),
-    ("__main__",),
+    ("__main__", "opencv.__main__"),
 )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import cfg_text, random_floats, weights_bytes
+from builders import cfg_text, random_floats, random_model, weights_bytes
 
 import darknet_bn as dn
 from darknet_bn.cfg import load_cfg, parse_cfg
@@ -164,6 +164,78 @@ class TestWhatOneForkOnlyKnows:
             "hank-ai": convolution + 20,
             "opencv": convolution + 20,
         }
+
+
+class TestWhatOpencvReads:
+    YOLO = "[yolo] mask=0,1 anchors=10,20,30,40 num=2 classes=2 thresh=0.5 nms_threshold=0.3"
+
+    def test_its_keys_are_not_used_elsewhere_and_a_warning_says_so(self) -> None:
+        cfg = parse_cfg(cfg_text(self.YOLO, channels=14))
+        network = build_network(cfg, dn.OPENCV)
+        assert network.oddities == ()
+        assert (network.nodes[0].layer.thresh, network.nodes[0].layer.nms_threshold) == (0.5, 0.3)
+        for dialect in (PJREDDIE, ALEXEYAB):
+            network = build_network(cfg, dialect)
+            told = f"thresh: unknown to {dialect.name}, not used (opencv knows it)"
+            assert told in network.oddities[0]
+            assert network.nodes[0].layer.thresh == 0.2
+
+    @pytest.mark.parametrize("dialect", [PJREDDIE, ALEXEYAB, dn.OPENCV])
+    def test_its_defaults_are_its_own(self, dialect: dn.Dialect) -> None:
+        kinds = ("[convolutional]", "[connected]", "[maxpool]", "[reorg]", "[upsample]")
+        theirs = dialect == dn.OPENCV
+        found = [
+            build_network(parse_cfg(cfg_text(kind, channels=4)), dialect).nodes[0].layer
+            for kind in kinds
+        ]
+        word = "linear" if theirs else "logistic"
+        assert [each.activation for each in found[:2]] == [word, word]
+        assert (found[2].size, found[2].stride) == ((2, 2) if theirs else (None, 1))
+        assert [each.stride for each in found[3:]] == ([2, 1] if theirs else [1, 2])
+
+    def test_a_net_needs_no_size(self) -> None:
+        cfg = parse_cfg(b"[net]\n[maxpool]\n")
+        assert build_network(cfg, dn.OPENCV).input.dims == (3, 416, 416)
+        with pytest.raises(dn.CfgError, match="the size of the input is missing"):
+            build_network(cfg, ALEXEYAB)
+
+    def test_the_last_of_two_lines_counts(self) -> None:
+        text = cfg_text("[convolutional] activation=leaky activation=mish filters=2")
+        with pytest.warns(dn.DarknetWarning, match="stands twice; the first, in line 7, counts"):
+            cfg = parse_cfg(text)
+        ab, opencv = (build_network(cfg, dialect) for dialect in (ALEXEYAB, dn.OPENCV))
+        assert [each.nodes[0].layer.activation for each in (ab, opencv)] == ["leaky", "mish"]
+        (told,) = opencv.oddities
+        assert told.endswith("activation: for opencv the last counts, in line 8")
+        assert ab.oddities == ()
+
+    def test_alpha_of_a_shortcut_counts(self) -> None:
+        conv = "[convolutional] filters=3 activation=linear"
+        cfg = cfg_text(conv, conv, "[shortcut] from=-2 activation=linear alpha=0.5")
+        weights = weights_bytes(cfg, "opencv")
+        x = np.random.default_rng(0).random((1, 3, 8, 8), np.float32)
+        for dialect, alpha in (("opencv", 0.5), ("pjreddie", 0.5)):
+            y = dn.forward(dn.load(cfg, weights, dialect=dialect), x, "all")
+            np.testing.assert_allclose(y[2], alpha * y[1] + y[0], rtol=1e-5, atol=1e-6)
+
+    def test_a_softmax_is_of_each_pixel_and_does_not_learn(self) -> None:
+        cfg = cfg_text("[convolutional] filters=4", "[softmax]")
+        model = random_model(cfg, "opencv")
+        x = np.random.default_rng(0).random((2, 3, 8, 8), np.float32)
+        shares = dn.forward(model, x)[1]
+        assert shares.shape == (2, 4, 8, 8)
+        np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)
+        with pytest.raises(dn.TrainingError, match="as OpenCV has it, does not learn"):
+            dn.train_step(dn.train_state(model), x, np.zeros((2, 256), np.float32))
+        assert dn.forward(random_model(cfg, "alexeyab"), x)[1].shape == (2, 256)
+
+    def test_a_softmax_of_each_pixel_is_expressed_in_onnx(self, tmp_path: Path) -> None:
+        pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+        model = random_model(cfg_text("[convolutional]", "[softmax] temperature=2"), "opencv")
+        exported = dn.export_onnx(model, tmp_path / "net.onnx")
+        x = np.random.default_rng(0).random((1, 3, 8, 8), np.float32)
+        proof = dn.prove(model, exported, {"random": x})
+        assert proof.ok, str(proof.worst)
 
 
 class TestSigma:

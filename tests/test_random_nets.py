@@ -157,5 +157,9 @@ def test_opencv_agrees(tmp_path: Path, seed: int) -> None:
     ours = dn.readNetFromDarknet(cfg, weights)
     ours.setInput(x)
     assert ours.getLayerNames() == theirs.getLayerNames()
+    for number in range(1 + len(ours.getLayerNames())):
+        for ask in ("getFLOPS", "getMemoryConsumption"):
+            found, expected = (getattr(net, ask)(number, x.shape) for net in (ours, theirs))
+            assert found == expected, f"{ask}({number})\n{text.decode()}"
     for name, a, b in zip(names, ours.forward(names), truth, strict=True):
         assert_close(a, b, f"{name}\n{text.decode()}")

@@ -17,7 +17,7 @@ from darknet_bn.engines.onnx_session import OnnxSession, Runner
 from darknet_bn.errors import DarknetError
 from darknet_bn.layers.head import Head
 from darknet_bn.model import Model, save
-from darknet_bn.opencv import layer_names
+from darknet_bn.opencv.parts import output_names
 
 
 class OpenCvReader(NetworkSession):
@@ -41,7 +41,7 @@ class OpenCvReader(NetworkSession):
         self._net.enableWinograd(False)
         known = set(self._net.getLayerNames())
         needed = self.network.ancestors(self.network.outputs)
-        self._names = {index: layer_names(model, index)[-1] for index in needed}
+        self._names = output_names(self.network)
         self.layers = tuple(
             index
             for index in needed

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from darknet_bn.arrays import F32
+from darknet_bn.dialect import Dialect
 from darknet_bn.graph import Graph
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_array
 from darknet_bn.kernels.gradients import activate_training
@@ -21,12 +22,14 @@ _OF_CONVOLUTIONS = frozenset(
 _UNKNOWN = {"few": _OF_CONVOLUTIONS | {"swish", "mish"}, "most": _OF_CONVOLUTIONS, "all": ()}
 
 
-def activation_option(default: str, knows: Literal["few", "most", "all"] = "few") -> Any:
+def activation_option(
+    default: str | Callable[[Dialect], str], knows: Literal["few", "most", "all"] = "few"
+) -> Any:
     """Declare an option that names an activation.
 
     Parameters
     ----------
-    default : str
+    default : str, or a function of the dialect
     knows : str
         Which functions the section has: ``most`` includes ``swish`` and ``mish``; only
         ``[convolutional]`` has ``all``.
@@ -34,6 +37,11 @@ def activation_option(default: str, knows: Literal["few", "most", "all"] = "few"
     names = frozenset(ACTIVATIONS).difference(_UNKNOWN[knows])
     extended = frozenset(name for name in names if ACTIVATIONS[name].extended)
     return option(default, choices=names, extended_choices=extended, fallback="relu")
+
+
+def of_weights(dialect: Dialect) -> str:
+    """Return the activation of a layer with weights that names none."""
+    return "linear" if dialect.opencv else "logistic"
 
 
 @dataclass(frozen=True, kw_only=True)

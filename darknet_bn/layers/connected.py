@@ -15,7 +15,7 @@ from darknet_bn.graph import Graph
 from darknet_bn.kernels.activations import activate_array
 from darknet_bn.kernels.batchnorm_layer import forward_batchnorm_layer
 from darknet_bn.kernels.gradients import activate_training
-from darknet_bn.layers.activation import activation_option
+from darknet_bn.layers.activation import activation_option, of_weights
 from darknet_bn.layers.activation_graph import activated
 from darknet_bn.layers.base import (
     Affine,
@@ -52,7 +52,7 @@ class Connected(Layer):
     names: ClassVar[tuple[str, ...]] = ("connected", "conn")
 
     output: int = option(1, at_least=1)
-    activation: str = activation_option("logistic")
+    activation: str = activation_option(of_weights)
     batch_normalize: int = option(0)
 
     def out_shape(self, xs: Shapes) -> Shape:

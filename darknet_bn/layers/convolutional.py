@@ -20,7 +20,7 @@ from darknet_bn.kernels.channels import by_filter, channel_sum
 from darknet_bn.kernels.convolution import ConvGeometry, Convolution
 from darknet_bn.kernels.convolution_gradient import input_delta, weight_updates
 from darknet_bn.kernels.gradients import activate_training
-from darknet_bn.layers.activation import activation_option
+from darknet_bn.layers.activation import activation_option, of_weights
 from darknet_bn.layers.activation_graph import activated
 from darknet_bn.layers.base import (
     Affine,
@@ -64,7 +64,7 @@ class Convolutional(Layer):
     padding: int = option(0, at_least=0)
     dilation: int = option(1, at_least=1, extended=True)
     groups: int = option(1)
-    activation: str = activation_option("logistic", "all")
+    activation: str = activation_option(of_weights, "all")
     batch_normalize: int = option(0)
     cbn: int = option(0, extended=True)
     share_index: int | None = option(None, extended=True, reference=True)

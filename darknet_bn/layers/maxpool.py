@@ -45,8 +45,8 @@ class MaxPool(Layer):
 
     names: ClassVar[tuple[str, ...]] = ("maxpool", "max")
 
-    stride: int = option(1, at_least=1)
-    size: int | None = option(None, at_least=1)
+    stride: int = option(lambda dialect: 2 if dialect.opencv else 1, at_least=1)
+    size: int | None = option(lambda dialect: 2 if dialect.opencv else None, at_least=1)
     padding: int | None = option(None, at_least=0)
     stride_x: int | None = option(None, at_least=1, extended=True)
     stride_y: int | None = option(None, at_least=1, extended=True)

@@ -17,9 +17,9 @@ class Net(Options):
     batch: int = option(1, at_least=1)
     subdivisions: int = option(1, at_least=1)
     time_steps: int = option(1, at_least=1)
-    height: int = option(0, at_least=0)
-    width: int = option(0, at_least=0)
-    channels: int = option(0, at_least=0)
+    height: int = option(lambda dialect: 416 if dialect.opencv else 0, at_least=0)
+    width: int = option(lambda dialect: 416 if dialect.opencv else 0, at_least=0)
+    channels: int = option(lambda dialect: 3 if dialect.opencv else 0, at_least=0)
     inputs: int | None = option(None, at_least=1)
 
     learning_rate: float = option(0.001)

@@ -50,6 +50,8 @@ class Rule:
         Whether only AlexeyAB's fork and its descendants know the key.
     original : bool
         Whether only pjreddie's Darknet knows the key.
+    opencv : bool
+        Whether OpenCV knows the key: beside who else does, or alone.
     stray : bool
         Whether an ``extended`` key stands, without effect, in published cfgs of the others too.
     extended_choices : collection of str
@@ -66,12 +68,23 @@ class Rule:
     choices: frozenset[str] | None = None
     extended: bool = False
     original: bool = False
+    opencv: bool = False
     stray: bool = False
     extended_choices: frozenset[str] = frozenset()
     fallback: str | None = None
     reference: bool = False
     required: bool = False
     content: Callable[[bytes], Any] | None = None
+
+    def unknown_to(self, dialect: Dialect) -> str | None:
+        """Return the dialect that knows the key, if the one given does not; else None."""
+        if self.opencv and dialect.opencv:
+            return None
+        if self.original:
+            return "pjreddie" if dialect.extended else None
+        if self.extended:
+            return None if dialect.extended else "alexeyab"
+        return "opencv" if self.opencv else None
 
 
 def option(default: Any, *, choices: Iterable[str] | None = None, **rule: Any) -> Any:
@@ -126,9 +139,12 @@ class Options:
             if "fact" in each.metadata
         }
         for key, (name, kind, rule, default) in cls.declared().items():
-            found = section.find(key)
-            known = not (rule.original if dialect.extended else rule.extended)
-            if found is None or found.value is None or not known:
+            found, last = section.find(key), section.last(key)
+            if dialect.opencv and last is not None and last is not found:
+                where = cfg.where(number, key)
+                odd(f"{where}: for {dialect.name} the last counts, in line {last.line}")
+                found = last
+            if found is None or found.value is None or rule.unknown_to(dialect):
                 if rule.required:
                     raise CfgError(
                         f"the option {key!r} is missing",
@@ -207,10 +223,8 @@ def _say_unknown(
             near = difflib.get_close_matches(key, declared, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             odd(f"{where}: unknown option, not used{hint}")
-        elif declared[key].rule.extended and not dialect.extended:
-            odd(f"{where}: unknown to {dialect.name}, not used (alexeyab knows it)")
-        elif declared[key].rule.original and dialect.extended:
-            odd(f"{where}: unknown to {dialect.name}, not used (pjreddie knows it)")
+        elif knows := declared[key].rule.unknown_to(dialect):
+            odd(f"{where}: unknown to {dialect.name}, not used ({knows} knows it)")
 
 
 def _convert(

@@ -49,7 +49,7 @@ class Region(Head):
     max: int = option(lambda dialect: 200 if dialect.extended else 30)
     tree: Tree | None = option(None, content=parse_tree)
     map: str | None = option(None)
-    thresh: float = option(0.5)
+    thresh: float = option(lambda dialect: 0.001 if dialect.opencv else 0.5)
     absolute: bool = option(False)
     log: bool = option(False)
     sqrt: bool = option(False)

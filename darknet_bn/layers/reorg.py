@@ -37,7 +37,7 @@ class Reorg(Layer):
 
     names: ClassVar[tuple[str, ...]] = ("reorg",)
 
-    stride: int = option(1, at_least=1)
+    stride: int = option(lambda dialect: 2 if dialect.opencv else 1, at_least=1)
     reverse: bool = option(False)
     flatten: bool = option(False, original=True)
     extra: int = option(0, at_least=0, original=True)

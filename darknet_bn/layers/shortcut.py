@@ -60,7 +60,7 @@ class Shortcut(Layer):
 
     from_: tuple[int, ...] = option((), reference=True, required=True)
     activation: str = activation_option("linear", "most")
-    alpha: float = option(1.0, original=True)
+    alpha: float = option(1.0, original=True, opencv=True)
     beta: float = option(1.0, original=True)
     weights_type: str = option("none", choices=_FACTORS, extended=True)
     weights_normalization: str = option(
@@ -95,7 +95,8 @@ class Shortcut(Layer):
 
     def _adds_one(self, x: Shape, add: Shape, dialect: Dialect) -> bool:
         """Whether only one layer is added, as pjreddie's Darknet does."""
-        return not dialect.extended or (add.h, add.w) != (x.h, x.w)
+        heeds_alpha = dialect.opencv and self.alpha != 1
+        return not dialect.extended or heeds_alpha or (add.h, add.w) != (x.h, x.w)
 
     def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
         """Add, and activate."""

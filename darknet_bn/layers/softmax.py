@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.errors import ShapeError, Where
+from darknet_bn.errors import ShapeError, TrainingError, Where
 from darknet_bn.graph import Graph
 from darknet_bn.kernels.softmax import softmax_cpu, softmax_tree
 from darknet_bn.layers.base import (
@@ -24,7 +24,7 @@ from darknet_bn.layers.base import (
     Training,
 )
 from darknet_bn.layers.convolution_graph import shares_of_tree
-from darknet_bn.layers.options import option
+from darknet_bn.layers.options import fact, option
 from darknet_bn.layers.shapes import truth_like
 from darknet_bn.tree import Tree, parse_tree
 
@@ -33,7 +33,8 @@ from darknet_bn.tree import Tree, parse_tree
 class Softmax(Layer):
     """Softmax over all values of an image, each of ``groups`` equal parts of them, or of a tree.
 
-    C: ``src/softmax_layer.c``.  ``spatial`` counts on the GPU only, so it does not here.
+    C: ``src/softmax_layer.c``.  ``spatial`` counts on the GPU only, so it does not here; but OpenCV
+    always takes the channels of each pixel.
     """
 
     names: ClassVar[tuple[str, ...]] = ("softmax", "soft")
@@ -43,9 +44,12 @@ class Softmax(Layer):
     tree: Tree | None = option(None, content=parse_tree)
     spatial: bool = option(False)
     noloss: bool = option(False)
+    by_pixel: bool = fact(lambda dialect: dialect.opencv)
 
     def out_shape(self, xs: Shapes) -> Shape:
-        """Give as many values as come in, without image shape."""
+        """Give as many values as come in, without image shape unless pixels stay apart."""
+        if self._keeps_pixels(xs[0]):
+            return xs[0]
         size = xs[0].size
         check_tree(self.tree, size)
         if size % self.groups:
@@ -57,8 +61,13 @@ class Softmax(Layer):
             )
         return Shape(size, flat=True)
 
+    def _keeps_pixels(self, x: Shape) -> bool:
+        return self.by_pixel and self.groups == 1 and self.tree is None and x.h * x.w > 1
+
     def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
         """Softmax of each group."""
+        if self._keeps_pixels(xs[0]):
+            return lambda xs, y: softmax_cpu(xs[0], self.temperature, y, axis=1)
         tree, temperature = self.tree, self.temperature
         parts = (self.groups if tree is None else 1, -1)
 
@@ -73,6 +82,8 @@ class Softmax(Layer):
 
     def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
         """``Softmax`` of each group."""
+        if self._keeps_pixels(xs[0]):
+            return graph.add("Softmax", graph.scaled(values[0], 1 / self.temperature), axis=1)
         if xs[0].h * xs[0].w != 1:
             graph.require_fixed_size("a softmax over an image")
         count = self.groups if self.tree is None else 1
@@ -92,6 +103,8 @@ class Softmax(Layer):
         C: ``forward_softmax_layer`` and ``backward_softmax_layer``, which lets the delta of what
         reads the shares pass unchanged, and counts every class with a truth as wholly true.
         """
+        if xs[0].ndim == 4 and self._keeps_pixels(Shape(*xs[0].shape[1:])):
+            raise TrainingError("a softmax of each pixel, as OpenCV has it, does not learn")
         y = self.infer(xs, p, training)
         truth = None if self.noloss else truth_like(y, training)
         exact = training.dialect.exact_gradients

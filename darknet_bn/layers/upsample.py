@@ -37,7 +37,7 @@ class Upsample(Layer):
 
     names: ClassVar[tuple[str, ...]] = ("upsample",)
 
-    stride: int = option(2)
+    stride: int = option(lambda dialect: 1 if dialect.opencv else 2)
     scale: float = option(1.0)
 
     def out_shape(self, xs: Shapes) -> Shape:

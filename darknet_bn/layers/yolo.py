@@ -31,6 +31,8 @@ class Yolo(AnchorHead):
     stretched: ClassVar[tuple[slice, ...]] = (slice(0, 2),)
 
     new_coords: bool = option(False, extended=True)
+    thresh: float = option(0.2, at_least=0, opencv=True)
+    nms_threshold: float = option(0.0, at_least=0, opencv=True)
     focal_loss: bool = option(False, extended=True)
     show_details: int = option(1, extended=True)
     embedding_layer: int | None = option(None, extended=True, reference=True)

@@ -1,0 +1,111 @@
+"""What OpenCV's layers of a network cost: shapes, operations and memory, counted as it does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from darknet_bn.layers.convolutional import Convolutional
+from darknet_bn.layers.head import Head
+from darknet_bn.layers.maxpool import MaxPool
+from darknet_bn.layers.route import Route
+from darknet_bn.network import Network
+from darknet_bn.opencv.parts import Dims, Part, output_dims
+
+_EACH = {  # operations for each value of the output
+    "BatchNorm": 3,
+    "ReLU": 1,
+    "TanH": 1,
+    "Swish": 3,
+    "Mish": 3,
+    "Sigmoid": 3,
+    "Softmax": 4,
+    "Reorg": 21,
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one part takes for a batch.
+
+    Attributes
+    ----------
+    inputs, outputs : tuples of shapes
+        A maxpool that no layer reads has two outputs in OpenCV: where the largest values are, too.
+    flops : int
+        Operations, as OpenCV counts them.
+    """
+
+    inputs: tuple[Dims, ...]
+    outputs: tuple[Dims, ...]
+    flops: int
+
+    @property
+    def output_bytes(self) -> int:
+        """The memory of the outputs."""
+        return 4 * sum(map(math.prod, self.outputs))
+
+
+def costs_of(network: Network, parts: Sequence[Part], batch: int) -> tuple[Cost, ...]:
+    """Return what the network's input takes, and each of its parts, in order.
+
+    Parameters
+    ----------
+    network : Network
+    parts : sequence of Part
+        `parts_of` the network.
+    batch : int
+        The number of images.
+    """
+    image = (batch, *network.input.dims)
+    costs = [Cost((image,), (image,), 0)]
+    read = {each for part in parts for each in part.inputs}
+    for part in parts:
+        inputs = tuple(costs[1 + each].outputs[0] for each in part.inputs)
+        output = _output(network, part, inputs, batch)
+        maximum = isinstance(network.nodes[part.layer].layer, MaxPool)
+        outputs = (output, output) if maximum and len(costs) - 1 not in read else (output,)
+        costs.append(Cost(inputs, outputs, _flops(network, part, inputs, output)))
+    return tuple(costs)
+
+
+def _output(network: Network, part: Part, inputs: tuple[Dims, ...], batch: int) -> Dims:
+    node = network.nodes[part.layer]
+    layer = node.layer
+    if part.role == "planes":
+        n, c, h, w = inputs[0]
+        return n, h, w, c
+    if part.role == "slice" and isinstance(layer, Route):
+        n, c, *pixels = inputs[0]
+        return (n, c // layer.groups, *pixels)
+    if isinstance(layer, Head):
+        row = 5 + layer.classes
+        boxes = _boxes(layer, node.y.h * node.y.w)
+        return (boxes, row) if batch == 1 else (batch, boxes, row)
+    return (batch, *output_dims(network, part.layer))
+
+
+def _boxes(head: Head, cells: int) -> int:
+    """Return how many boxes a head makes of an image."""
+    masks, side = getattr(head, "masks", None), getattr(head, "side", None)
+    each = len(masks) if masks is not None else int(getattr(head, "num", 1))
+    return each * (cells if side is None else side * side)
+
+
+def _flops(network: Network, part: Part, inputs: tuple[Dims, ...], output: Dims) -> int:
+    layer, size = network.nodes[part.layer].layer, math.prod(output)
+    if part.type == "Convolution" and isinstance(layer, Convolutional):
+        return size * (2 * layer.size**2 * inputs[0][1] + 1)
+    if part.type == "InnerProduct":
+        return 3 * math.prod(inputs[0][1:]) * size
+    if part.type == "Pooling":
+        window = layer.window.size**2 if isinstance(layer, MaxPool) else None
+        return size * (window or math.prod(inputs[0][2:]) + 1)
+    if part.type == "Eltwise":
+        return len(inputs) * size
+    if part.type == "Scale":
+        return 2 * sum(map(math.prod, inputs))
+    if part.type == "Region":
+        return 60 * sum(map(math.prod, inputs))
+    return _EACH.get(part.type, 0) * size

@@ -1,0 +1,238 @@
+"""A network under the names of ``cv2.dnn.Net``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, NoReturn, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from darknet_bn.arrays import F32, F64
+from darknet_bn.errors import DarknetError
+from darknet_bn.layers.head import Head
+from darknet_bn.model import Model
+from darknet_bn.opencv.arguments import Scalar, filled, forward_arguments, scalar
+from darknet_bn.opencv.boxes import overlap_of, rows_of
+from darknet_bn.opencv.described import Described
+from darknet_bn.opencv.parts import Part, inner_output, output_dims
+from darknet_bn.run import forward
+
+
+class Net(Described):
+    """A network under the names of ``cv2.dnn.Net``.
+
+    Options that OpenCV leaves out although they change what Darknet computes, such as
+    ``dilation``, count here.
+
+    Parameters
+    ----------
+    model : Model
+        Loaded with the dialect ``opencv`` for OpenCV's numbers.
+    """
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self._overlaps = {
+            index: overlap_of(node.layer)
+            for index, node in enumerate(model.network.nodes)
+            if isinstance(node.layer, Head)
+        }
+        self._input: F32 | None = None
+        self._seconds: F64 | None = None  # that each part took in the last pass
+
+    def setPreferableBackend(self, backendId: int) -> None:
+        """Take any backend; it makes no difference here."""
+
+    def setPreferableTarget(self, targetId: int) -> None:
+        """Take any target; it makes no difference here."""
+
+    def enableFusion(self, fusion: bool) -> None:
+        """Take either; batch norm is folded in any case, and every output can be had."""
+
+    def enableWinograd(self, useWinograd: bool) -> None:
+        """Take either; the fastest way is chosen for each layer."""
+
+    def setInput(
+        self,
+        blob: npt.ArrayLike,
+        name: str | None = "",
+        scalefactor: float | None = 1.0,
+        mean: Scalar = (),
+    ) -> None:
+        """Set the input: an array (n, c, h, w) as ``cv2.dnn.blobFromImage`` makes it.
+
+        Parameters
+        ----------
+        blob : array (n, c, h, w)
+            Of floats or integers; it is copied.  Height and width may be others than the cfg says.
+        name : str
+            Of the input: ``data``, or empty.
+        scalefactor, mean : float; up to four floats, one for each channel
+            The network gets ``scalefactor * (blob - mean)``.  A single number is the mean of the
+            first channel, as in OpenCV.
+
+        Raises
+        ------
+        DarknetError
+            There is no such input, or an argument is not what it must be.
+        """
+        if name not in ("", "data", None):
+            raise DarknetError("there is no such input", expected="'data'", found=f"{name!r}")
+        try:
+            x: npt.NDArray[Any] = np.array(blob, np.float32, order="C")
+        except (TypeError, ValueError) as error:
+            raise DarknetError("the blob is no array of numbers") from error
+        scale, means = 1.0 if scalefactor is None else float(scalefactor), scalar(mean, "mean")
+        if means.any() and (x.ndim < 2 or x.shape[1] > len(means)):
+            raise DarknetError("a mean is for up to four channels", found=f"a blob {x.shape}")
+        if means.any() or scale != 1:
+            # OpenCV rounds factor and summand to float32, and then what they give.
+            x = np.float64(np.float32(scale)) * x
+            if means.any():
+                shifts = (-means[: x.shape[1]] * scale).astype(np.float32)
+                x += shifts.reshape(-1, *(1,) * (x.ndim - 2))
+            x = x.astype(np.float32)
+        self._input = x
+
+    @overload
+    def forward(self, outputName: str | None = None, /) -> F32: ...
+    @overload
+    def forward(self, *args: Any, **kwargs: Any) -> Any: ...
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute outputs, asked for in any of OpenCV's ways.
+
+        ``forward()`` and ``forward(outputName)`` return one array, of the last output by default.
+        ``forward(outBlobNames)``, with a list of names, returns a tuple of arrays; so does
+        ``forward(outputBlobs=..., outputName=...)``.  Arrays that are given after a list of names
+        are filled, where they fit.
+
+        Returns
+        -------
+        outputs : float32 array, or a tuple of arrays
+            Of a detection head, a row for each box: centre x and y, width and height as parts of
+            the image, objectness, and the probability of each class; (boxes, 5 + classes) for one
+            image, (n, boxes, 5 + classes) for several.
+
+        Raises
+        ------
+        DarknetError
+            There is no input, no such name, or the net was read without weights.
+        ShapeError
+            The input does not fit the net, or its layers do not fit each other at that size.
+        """
+        names, single, blobs = forward_arguments(args, kwargs)
+        found = self._computed(names or [self.getUnconnectedOutLayersNames()[-1]])
+        return found[0] if single else tuple(filled(blobs, found))
+
+    def forwardAndRetrieve(self, outBlobNames: Sequence[str]) -> tuple[tuple[F32, ...], ...]:
+        """Compute several outputs, each in a tuple of its own: a layer has one output."""
+        return tuple((each,) for each in self._computed(list(outBlobNames)))
+
+    def forwardAsync(self, outputName: str = "") -> NoReturn:
+        """Refuse: OpenCV has this for OpenVINO only.
+
+        Raises
+        ------
+        DarknetError
+            Always.
+        """
+        raise DarknetError(
+            "forwardAsync is not there; OpenCV itself has it with OpenVINO only",
+            hint="call forward, in a thread of your own if the program must go on meanwhile",
+        )
+
+    def getPerfProfile(self) -> tuple[int, F64]:
+        """Return how long the last pass took, in all and each layer, in ticks.
+
+        Returns
+        -------
+        ticks : int
+            Divided by ``cv2.getTickFrequency()`` it gives seconds; without OpenCV a tick is a
+            nanosecond.
+        timings : float64 array (layers,)
+            Where several of OpenCV's layers are one of Darknet's, the first has the time of all,
+            as where OpenCV joins them.
+
+        Raises
+        ------
+        DarknetError
+            There was no pass yet.
+        """
+        if self._seconds is None:
+            raise DarknetError("there was no pass yet", hint="call forward first")
+        timings = np.round(self._seconds * _ticks_per_second())
+        return int(timings.sum()), timings
+
+    def _computed(self, names: Sequence[str]) -> list[F32]:
+        """Compute the outputs with these names, and note the times."""
+        asked = [self._output_part(name) for name in names]
+        x, model = self._ready()
+        needed: dict[int, None] = {}
+        for part in asked:
+            needed.update(dict.fromkeys(layer for layer in self._needs(part) if layer >= 0))
+        stamps = [time.perf_counter()]
+        outputs = forward(
+            model, x, needed, exact=False, after_layer=lambda: stamps.append(time.perf_counter())
+        )
+        seconds = np.zeros(len(self._parts))
+        firsts = {part.layer: place for place, part in reversed([*enumerate(self._parts)])}
+        for index, taken in zip(model.network.ancestors(needed), np.diff(stamps), strict=True):
+            seconds[firsts[index]] += taken
+        outputs[-1] = x
+        found = []
+        for part in asked:
+            started = time.perf_counter()
+            xs = [outputs[layer] for layer in self._needs(part)]
+            final = part is self._finals[part.layer]
+            found.append(self._blob(model, part, xs[0]) if final else inner_output(model, part, xs))
+            seconds[self._ids[part.name] - 1] += time.perf_counter() - started
+        self._seconds = seconds
+        return found
+
+    def _output_part(self, name: str) -> Part:
+        part = self._part(str(name))
+        if part is None:
+            raise DarknetError(f"{name!r} is no output", expected="a name of getLayerNames()")
+        return part
+
+    def _needs(self, part: Part) -> tuple[int, ...]:
+        """Return the layers that a part is made of; OpenCV passes on what a loss reads."""
+        if part is not self._finals[part.layer]:
+            return part.sources
+        loss = self._model.network.nodes[part.layer].layer.is_loss
+        return self._needs(self._finals[part.sources[0]]) if loss else (part.layer,)
+
+    def _ready(self) -> tuple[F32, Model]:
+        """Return the input, and the model for images of its size."""
+        if self._input is None:
+            raise DarknetError("there is no input", hint="call setInput first")
+        for node, params in zip(self._model.network.nodes, self._model.params, strict=True):
+            if node.params and not params:
+                raise DarknetError(
+                    "the net was read without weights", hint="readNetFromDarknet(cfg, weights)"
+                )
+        shape = self._input.shape
+        return self._input, self._sized(shape) if len(shape) == 4 else self._model
+
+    def _blob(self, model: Model, part: Part, y: F32) -> F32:
+        """Return the output of a layer as OpenCV shapes it."""
+        network = model.network
+        layer = network.nodes[part.layer].layer
+        if not isinstance(layer, Head):
+            return y.reshape(len(y), *output_dims(network, part.layer))
+        overlap = self._overlaps[part.layer]
+        rows = [rows_of(layer, each, network.input, model.dialect, overlap) for each in y]
+        return rows[0] if len(rows) == 1 else np.stack(rows)
+
+    def _keep_overlaps(self) -> None:
+        """Let no head suppress boxes, as ``cv2.dnn.DetectionModel`` asks of its net."""
+        self._overlaps = dict.fromkeys(self._overlaps, 0.0)
+
+
+def _ticks_per_second() -> float:
+    """Return the frequency that programs divide by: OpenCV's, where it is imported."""
+    cv2: Any = sys.modules.get("cv2")
+    return float(cv2.getTickFrequency()) if cv2 is not None else 1e9

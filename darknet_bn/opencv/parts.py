@@ -1,0 +1,213 @@
+"""A network in OpenCV's layers: their names and types, their inputs, what they hold and cost.
+
+OpenCV makes several layers of one section: a convolution, its batch norm and its activation, each
+with a name that programs may ask for.  Here such a layer is a part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.layers.base import Layer, Params, Setting
+from darknet_bn.layers.crop import Crop
+from darknet_bn.layers.detection import Detection
+from darknet_bn.layers.head import Head
+from darknet_bn.layers.region import Region
+from darknet_bn.layers.route import Route
+from darknet_bn.model import Model
+from darknet_bn.network import Network
+
+Dims = tuple[int, ...]
+Role = Literal["whole", "weights", "norm", "activation", "planes", "slice", "cut"]
+
+# What OpenCV calls the layer of each section, and its type; `{}` is a number.  A section that it
+# does not have has the section's own name for both.
+_KINDS = {
+    "convolutional": ("conv_{}", "Convolution"),
+    "connected": ("fullyConnected_{}", "InnerProduct"),
+    "maxpool": ("pool_{}", "Pooling"),
+    "avgpool": ("avgpool_{}", "Pooling"),
+    "softmax": ("softmax_{}", "Softmax"),
+    "dropout": ("identity_{}", "Identity"),
+    "cost": ("identity_{}", "Identity"),
+    "crop": ("crop_{}", "Slice"),
+    "reorg": ("reorg_{}", "Reorg"),
+    "upsample": ("upsample_{}", "Resize"),
+    "shortcut": ("shortcut_{}", "Eltwise"),
+    "sam": ("sam_{}", "Eltwise"),
+    "scale_channels": ("scale_channels_{}", "Scale"),
+    "region": ("detection_out", "Region"),
+}
+_ACTIVATIONS = {
+    "leaky": "ReLU",
+    "relu": "ReLU",
+    "swish": "Swish",
+    "mish": "Mish",
+    "logistic": "Sigmoid",
+    "tanh": "TanH",
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of OpenCV's layers.
+
+    Attributes
+    ----------
+    name, type : str
+        As OpenCV has them.
+    layer : int
+        The layer of Darknet that it is a part of.
+    role : str
+        What of the layer it is: ``whole``; ``weights``, ``norm`` and ``activation``; the ``planes``
+        of a head in OpenCV's order; a ``slice`` of one source of several; the ``cut`` of a crop.
+    inputs : tuple of int
+        The parts that it reads, by their place; -1 is the network's input.
+    sources : tuple of int
+        The layers whose outputs it is computed from; -1 is the network's input.
+    """
+
+    name: str
+    type: str
+    layer: int
+    role: Role
+    inputs: tuple[int, ...]
+    sources: tuple[int, ...]
+
+
+def parts_of(network: Network) -> tuple[Part, ...]:
+    """Return OpenCV's layers of a network, in their order; the last of each layer is its output."""
+    parts: list[Part] = []
+    last = {-1: -1}  # of each layer, the part that gives its output
+    number = 0  # OpenCV counts sections, and some of the layers that it makes of one
+    for index, node in enumerate(network.nodes):
+        layer, sources = node.layer, node.sources
+        kind = layer.names[0]
+        pattern, type_ = _KINDS.get(kind, (f"{kind}_{{}}", kind))
+        inputs = tuple(last[source] for source in sources)
+        if kind == "scale_channels":
+            inputs = inputs[::-1]
+        if isinstance(layer, Route):
+            pattern, type_ = _route(layer)
+            if len(sources) > 1 and layer.groups > 1:
+                for source in sources:
+                    name = f"slice_{number}"
+                    parts.append(Part(name, "Slice", index, "slice", (last[source],), (source,)))
+                    number += 1
+                inputs = tuple(range(len(parts) - len(sources), len(parts)))
+        elif isinstance(layer, Head):
+            type_ = "Region"
+            if not isinstance(layer, Detection):
+                parts.append(Part(f"permute_{number}", "Permute", index, "planes", inputs, sources))
+                inputs = (len(parts) - 1,)
+            if not isinstance(layer, Region):
+                inputs = (*inputs, -1)  # for the size of the net's input
+        after = tuple(_after(layer, kind, number))
+        role: Role = "whole" if not after else "cut" if kind == "crop" else "weights"
+        parts.append(Part(pattern.format(number), type_, index, role, inputs, sources))
+        for name, its_type, its_role in after:
+            parts.append(Part(name, its_type, index, its_role, (len(parts) - 1,), sources))
+        last[index] = len(parts) - 1
+        number += 2 if role == "cut" else 1
+    return tuple(parts)
+
+
+def output_names(network: Network) -> tuple[str, ...]:
+    """Return for each layer what OpenCV calls its output."""
+    names = {part.layer: part.name for part in parts_of(network)}
+    return tuple(names.values())
+
+
+def output_dims(network: Network, index: int) -> Dims:
+    """Return the shape that OpenCV gives one image's output of a layer that makes no boxes.
+
+    It is flat after ``[connected]`` only.
+    """
+    node = network.nodes[index]
+    if node.layer.names[0] == "connected":
+        return (node.y.size,)
+    keeps = node.layer.is_alias(node.xs) or node.y.flat
+    if keeps and len(node.sources) == 1 and node.sources[0] >= 0:
+        return output_dims(network, node.sources[0])
+    return node.y.dims
+
+
+def _route(layer: Route) -> tuple[str, str]:
+    if len(layer.layers) > 1:
+        return "concat_{}", "Concat"
+    return ("slice_{}", "Slice") if layer.groups > 1 else ("identity_{}", "Identity")
+
+
+def _after(layer: Layer, kind: str, number: int) -> Iterator[tuple[str, str, Role]]:
+    """Yield name, type and role of what OpenCV makes of a section after its layer."""
+    if kind not in _KINDS:
+        return
+    if layer.batch_norm == "inside":
+        yield f"bn_{number}", "BatchNorm", "norm"
+    if isinstance(layer, Crop) and not layer.noadjust:
+        yield f"adjust_crop_{number + 1}", "Scale", "activation"  # OpenCV has counted on
+    activation = getattr(layer, "activation", "linear")
+    if activation != "linear":
+        yield f"{activation}_{number + 1}", _ACTIVATIONS.get(activation, activation), "activation"
+
+
+def blobs_of(model: Model, part: Part) -> tuple[F32, ...]:
+    """Return the parameters of a part in OpenCV's order and shapes; none without weights."""
+    layer, p = model.network.nodes[part.layer].layer, model.params[part.layer]
+    if part.type == "Region":
+        anchors = getattr(layer, "anchor_sizes", ())
+        return (np.array(anchors, np.float32).reshape(1, -1),)
+    if isinstance(layer, Crop) and part.role == "activation":
+        return np.full((1, 1), 2, np.float32), np.full((1, 1), -1, np.float32)
+    names: tuple[str, ...] = ()
+    if part.role == "norm":
+        names = ("rolling_mean", "rolling_variance", "scales", "biases")
+    elif part.type in ("Convolution", "InnerProduct"):
+        names = ("weights",) if layer.batch_norm else ("weights", "biases")
+    arrays = (p[name] for name in names if name in p)
+    return tuple(array if array.ndim > 1 else array.reshape(1, -1) for array in arrays)
+
+
+def inner_output(model: Model, part: Part, xs: Sequence[F32]) -> F32:
+    """Compute what a part gives that is not the output of its layer.
+
+    Parameters
+    ----------
+    model : Model
+    part : Part
+    xs : sequence of float32 arrays (n, c, h, w) or (n, values)
+        The outputs of its ``sources``.
+
+    Returns
+    -------
+    y : float32 array (n, ...)
+    """
+    node = model.network.nodes[part.layer]
+    if part.role == "planes":
+        return np.ascontiguousarray(xs[0].transpose(0, 2, 3, 1))
+    if isinstance(node.layer, Route):
+        size = xs[0].shape[1] // node.layer.groups
+        start = size * node.layer.group_id
+        return np.ascontiguousarray(xs[0][:, start : start + size])
+    layer, params = _bare(node.layer, part.role, model.params[part.layer])
+    y = np.empty((len(xs[0]), *node.y.dims), np.float32)
+    with np.errstate(all="ignore"):
+        layer.step(node.xs, params, Setting(model.dialect, exact=True))(xs, y)
+    return y.reshape(len(y), *output_dims(model.network, part.layer))
+
+
+def _bare(layer: Layer, role: Role, p: Params) -> tuple[Layer, Params]:
+    """Return a layer without what follows one of its parts, and its parameters."""
+    if role == "cut":
+        return replace(layer, **{"noadjust": True}), p
+    changes: dict[str, Any] = {"activation": "linear"}
+    if role == "weights" and layer.batch_norm:
+        p = {"weights": p["weights"], "biases": np.zeros_like(p["biases"])}
+        options = ("batch_normalize", "cbn")
+        changes.update({name: 0 for name in options if hasattr(layer, name)})
+    return replace(layer, **changes), p

@@ -1,0 +1,64 @@
+"""Programs as people write them print the same with OpenCV 4, and with 5 and the patch.
+
+What OpenCV 4.14 printed is recorded (``tools/record_opencv.py``).  The programs print at most four
+digits after the point and whole pixels: the numbers differ by float32's rounding, 1e-6 of the
+largest or so, and none of those that are printed lies so near to where a digit changes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from opencv_nets import FIXTURES
+
+PROGRAMS = Path(__file__).parent / "programs"
+ARGUMENTS = json.loads((PROGRAMS / "arguments.json").read_text())
+MODULE = ("-m", "darknet_bn.opencv")
+# OpenCV 4 in the place of 5: without its reader, so that ours is used.
+WITHOUT = (
+    "import sys, cv2; vars(cv2.dnn).pop('readNetFromDarknet', None); "
+    "from darknet_bn.opencv.__main__ import main; sys.exit(main(sys.argv[1:]))"
+)
+
+
+def opencv_reads_darknet() -> bool:
+    cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
+    return hasattr(cv2.dnn, "readNetFromDarknet")
+
+
+def test_there_are_ten() -> None:
+    assert sorted(ARGUMENTS) == sorted(path.stem for path in PROGRAMS.glob("*.py"))
+    assert sorted(ARGUMENTS) == sorted(path.stem for path in PROGRAMS.glob("*.txt"))
+    assert len(ARGUMENTS) == 10
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_a_program_prints_what_is_recorded(name: str) -> None:
+    ways: list[tuple[str, ...]] = [MODULE]
+    if opencv_reads_darknet():
+        ways += [(), ("-c", WITHOUT)]
+    command = [str(PROGRAMS / f"{name}.py"), *ARGUMENTS[name]]
+    running = [
+        subprocess.Popen(
+            [sys.executable, *way, *command],
+            cwd=FIXTURES,
+            env={**os.environ, "OPENCV_LOG_LEVEL": "OFF"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for way in ways
+    ]
+    expected = (PROGRAMS / f"{name}.txt").read_text().splitlines()
+    for way, program in zip(ways, running, strict=True):
+        printed, errors = program.communicate()
+        assert program.returncode == 0, f"{way}: {errors}"
+        lines = difflib.unified_diff(expected, printed.splitlines(), "recorded", str(way), n=1)
+        difference = "\n".join(lines)
+        assert not difference, difference
