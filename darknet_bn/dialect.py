@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from darknet_bn.arrays import F32, F64
+from darknet_bn.errors import DarknetError
 
 Floats = TypeVar("Floats", F32, F64)
 
@@ -317,3 +318,18 @@ OPENCV = replace(
 DIALECTS = {
     dialect.name: dialect for dialect in (PJREDDIE, PJREDDIE_GPU, ALEXEYAB, HANK_AI, OPENCV)
 }
+
+
+def dialect_named(wanted: str | Dialect) -> Dialect:
+    """Return the dialect of a name; a dialect itself is returned as it is.
+
+    Raises
+    ------
+    DarknetError
+        There is none of this name.
+    """
+    if isinstance(wanted, Dialect):
+        return wanted
+    if not isinstance(wanted, str) or wanted not in DIALECTS:
+        raise DarknetError("unknown dialect", expected=", ".join(DIALECTS), found=f"{wanted!r}")
+    return DIALECTS[wanted]

@@ -14,7 +14,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.cfg import Cfg, load_cfg, parse_cfg
-from darknet_bn.dialect import ALEXEYAB, DIALECTS, Dialect
+from darknet_bn.dialect import ALEXEYAB, Dialect, dialect_named
 from darknet_bn.engines.base import Session, open_session
 from darknet_bn.errors import DarknetError, DarknetWarning, ShapeError, WeightsError, Where
 from darknet_bn.files import Writer, require_suffix, require_writable, write_files
@@ -303,14 +303,8 @@ def _named(error: WeightsError, name: str | None) -> WeightsError:
 
 def choose_dialect(cfg: Cfg, wanted: str | Dialect, header: Header | None) -> tuple[Dialect, str]:
     """Return the dialect that is wanted, or that header and options tell of, and why."""
-    if isinstance(wanted, Dialect):
-        return wanted, "given"
-    if wanted in DIALECTS:
-        return DIALECTS[wanted], "given"
     if wanted != "auto":
-        raise DarknetError(
-            "unknown dialect", expected=f"auto, {', '.join(DIALECTS)}", found=f"{wanted!r}"
-        )
+        return dialect_named(wanted), "given"
     if header is not None and header.revision == 5 and not header.legacy:
         return ALEXEYAB, "the weights have revision 5, which AlexeyAB's and hank-ai's forks write"
     dialect, reason = detect_dialect(cfg)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from darknet_bn.cfg import Cfg
-from darknet_bn.dialect import ALEXEYAB, PJREDDIE, Dialect
+from darknet_bn.dialect import ALEXEYAB, PJREDDIE, Dialect, dialect_named
 from darknet_bn.errors import CfgError, ShapeError
 from darknet_bn.files import read_beside
 from darknet_bn.layers import LAYERS
@@ -117,13 +117,15 @@ class Network:
         return sum(param.stored_size for _, param in self.stored())
 
 
-def build_network(cfg: Cfg, dialect: Dialect, files: Mapping[str, bytes] | None = None) -> Network:
+def build_network(
+    cfg: Cfg, dialect: Dialect | str, files: Mapping[str, bytes] | None = None
+) -> Network:
     """Turn the sections of a cfg into layers that know their sources and shapes.
 
     Parameters
     ----------
     cfg : Cfg
-    dialect : Dialect
+    dialect : Dialect or str
     files : mapping from name to bytes, optional
         What is known already of the files that options name; others are read.
 
@@ -135,6 +137,7 @@ def build_network(cfg: Cfg, dialect: Dialect, files: Mapping[str, bytes] | None 
     ShapeError
         Layers do not fit each other.
     """
+    dialect = dialect_named(dialect)
     oddities: list[str] = []
     net = Net.read(cfg, 0, dialect, oddities.append)
     if net.input_shape.size < 1:
