@@ -62,6 +62,10 @@ class Dialect:
     normalization_misses_one : bool
         Whether the sums of ``[normalization]`` lack the square of channel ``size//2``: a bug of all
         programs, that models are trained with.
+    activation_aliases : tuple of pairs of str
+        Other names of activation functions that the program knows, and their names.
+    comments_end_words : bool
+        Whether a ``#`` ends a word such as that of an activation, or belongs to it.
     overwrites_deltas : {"never", "1x1", "always"}
         Whether the delta that a convolution gives back replaces what other readers of the same
         layer gave; pjreddie's does in 1x1 convolutions only.
@@ -136,6 +140,8 @@ class Dialect:
     drops_subpixel_boxes: bool
     places_pictures: bool
     normalization_misses_one: bool = True
+    activation_aliases: tuple[tuple[str, str], ...] = ()
+    comments_end_words: bool = False
     exact_gradients: bool = False
 
     @property
@@ -306,6 +312,7 @@ HANK_AI = replace(
     program="hank-ai/darknet",
     boxes_by_anchor=True,
     label_folders=(),
+    comments_end_words=True,
 )
 OPENCV = replace(
     ALEXEYAB,
@@ -313,6 +320,7 @@ OPENCV = replace(
     program="OpenCV 4, cv2.dnn.readNetFromDarknet",
     eps=1e-6,
     region_by_cell=False,
+    activation_aliases=(("silu", "swish"),),
 )
 
 DIALECTS = {

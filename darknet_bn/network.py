@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,6 +13,7 @@ from darknet_bn.files import read_beside
 from darknet_bn.layers import LAYERS
 from darknet_bn.layers.base import Layer, Param, Shape, Shapes, resolve
 from darknet_bn.layers.net import Net
+from darknet_bn.synonyms import SECTIONS, hint
 
 _MAX_VALUES = 1 << 40  # floats in one layer's output; beyond, an option is a typing mistake
 
@@ -204,11 +204,10 @@ def _kind(cfg: Cfg, number: int, dialect: Dialect) -> type[Layer]:
     name = cfg.sections[number].name
     kind = LAYERS.get(name)
     if kind is None:
-        near = difflib.get_close_matches(name, LAYERS, n=1)
         raise CfgError(
             "the section is unknown",
             where=cfg.where(number),
-            hint=f"did you mean [{near[0]}]?" if near else None,
+            hint=hint(name, LAYERS, SECTIONS, "[{}]"),
         )
     if kind.original if dialect.extended else kind.extended:
         raise CfgError(

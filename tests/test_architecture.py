@@ -19,7 +19,7 @@ PACKAGE = Path(darknet_bn.__file__).parent
 ROWS = (
     ("arrays", "errors", "version"),
     ("dialect", "extras"),
-    ("workers", "memory", "files", "cfg", "tree", "names", "npz", "graph"),
+    ("workers", "memory", "files", "cfg", "tree", "names", "npz", "graph", "synonyms"),
     ("kernels.*",),
     ("kernels",),
     ("layers.options", "images"),
