@@ -26,7 +26,7 @@ ROWS = (
     ("drawing",),
     ("layers.base",),
     ("layers.*",),
-    ("layers",),
+    ("layers", "sizes"),
     ("network",),
     ("weights",),
     ("weights_diagnosis", "engines.base", "engines"),

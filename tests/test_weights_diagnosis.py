@@ -11,14 +11,15 @@ from builders import cfg_text, network_of, weights_bytes
 import darknet_bn as dn
 from darknet_bn.weights import Header
 
+ANCHORS = "anchors=1,2,3,4,5,6,7,8,9,10,11,12"
 HEADS = (
     "[convolutional] filters=8 size=3 pad=1 batch_normalize=1",
-    "[convolutional] filters={filters} size=1",
-    "[yolo] classes={classes} num=6 mask=3,4,5",
+    "[convolutional] filters={filters} size=1 activation=linear",
+    f"[yolo] classes={{classes}} num=6 mask=3,4,5 {ANCHORS}",
     "[route] layers=0",
     "[convolutional] filters=4 size=1 batch_normalize=1",
-    "[convolutional] filters={filters} size=1",
-    "[yolo] classes={classes} num=6 mask=0,1,2",
+    "[convolutional] filters={filters} size=1 activation=linear",
+    f"[yolo] classes={{classes}} num=6 mask=0,1,2 {ANCHORS}",
 )
 
 

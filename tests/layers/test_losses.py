@@ -180,7 +180,7 @@ class TestTruth:
 
     def test_counters_of_other_classes(self) -> None:
         text = "\n\n".join((_NET, _CONV, _LAST, f"{_YOLO} counters_per_class=1,2,3"))
-        with pytest.raises(dn.TrainingError, match="expected 4 numbers, found 3"):
+        with pytest.raises(dn.CfgError, match="expected 4, since classes=4, found 3"):
             self.step(text, np.zeros((2, 5)))
 
     def test_no_cells(self) -> None:
