@@ -246,6 +246,8 @@ class Region(Head):
             shares = graph.slice(rows, 2, self.coords, self.coords + self.classes)
             ones = graph.add("Add", graph.zeros_like(objectness), graph.number("one", 1))
             objectness, classes = ones, shares
+        if not self.classes:
+            classes = graph.slice(rows, 2, 0, 0)
         wh = cells.sizes(graph, graph.add("Exp", wh), self.anchor_sizes, shape)
         xywh = graph.add("Concat", cells.centres(graph, xy), wh, axis=2)
         return GraphBoxes(xywh, objectness, classes, cells.boxes)

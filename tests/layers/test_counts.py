@@ -8,11 +8,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from builders import cfg_text
+from builders import cfg_text, random_input, random_model
 
 import darknet_bn as dn
 from darknet_bn.errors import CfgError, ShapeError
 from darknet_bn.network import Network
+from darknet_bn.onnx_export import Form
 
 
 def with_net(net: str, *sections: str) -> str:
@@ -169,3 +170,27 @@ class TestWhatAHeadSquashes:
         assert network(LAST, *between).oddities == ()
         text = cfg_text("[yolo] classes=0 anchors=1,2 new_coords=1", channels=5)
         assert dn.build_network(dn.parse_cfg(text), "alexeyab").oddities == ()
+
+
+WITHOUT_CLASSES = {
+    "yolo": (LAST.replace("6", "5"), "[yolo] classes=0 anchors=3,3"),
+    "region": (LAST.replace("6", "5"), "[region] classes=0 anchors=1,1 softmax=1"),
+    "detection": (
+        "[connected] output=90 activation=linear",
+        "[detection] classes=0 coords=4 num=2 side=3 softmax=1",
+    ),
+}
+
+
+@pytest.mark.parametrize("head", ["raw", "decoded", "nms"])
+@pytest.mark.parametrize("dialect", ["pjreddie", "alexeyab"])
+@pytest.mark.parametrize("name", WITHOUT_CLASSES)
+def test_heads_without_classes_leave_as_onnx(
+    tmp_path: Path, name: str, dialect: str, head: Form
+) -> None:
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    model = random_model(cfg_text(*WITHOUT_CLASSES[name]), dialect)
+    x = random_input(model)
+    exported = dn.export_onnx(model, tmp_path / "x.onnx", head=head, batch=2)
+    assert dn.prove(model, exported, {"x": x}).ok
+    assert dn.detections(model, x) == [[], []]
