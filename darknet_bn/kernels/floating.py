@@ -16,10 +16,11 @@ R = TypeVar("R")
 
 _CHARS = "fd"  # numpy's letters of float32 and float64
 _NO_POSITION = 1 << 16  # of a parameter that is given by name only
-_PICTURE = (
+PICTURE_HINT = (
     "darknet_bn.images.from_bytes makes a picture of bytes (h, w, c) in the order RGB; "
     "OpenCV's order is BGR: from_bytes({name}[:, :, ::-1])"
 )
+"""What to do with an array of OpenCV or Pillow."""
 
 
 class _Argument(NamedTuple):
@@ -98,7 +99,7 @@ def require_floats(place: str, name: str, array: Any) -> None:
     else:
         found, hint = f"{array.dtype} {array.shape}", f"{name}.astype(np.float32) makes one"
         if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] in (1, 3, 4):
-            hint = _PICTURE.format(name=name)
+            hint = PICTURE_HINT.format(name=name)
         elif np.issubdtype(array.dtype, np.complexfloating):
             hint = f"{name}.real is the real part"
     if name == "out":
