@@ -27,11 +27,11 @@ from darknet_bn.weights import (
     map_file,
     parse_header,
     read_arrays,
-    refuse_other_formats,
     require_size,
     write_weights,
 )
-from darknet_bn.weights_diagnosis import likely_cause
+from darknet_bn.weights_diagnosis import Content, likely_cause, refuse_other_order
+from darknet_bn.weights_formats import START, refuse_other_formats
 
 WEIGHTS_SUFFIXES = (".weights", ".backup")  # as Darknet names what it trains
 
@@ -273,12 +273,14 @@ def _load_weights(
             data, release = memoryview(weights), lambda: None
         else:
             data, release = map_file(weights)
-        refuse_other_formats(data)
+        refuse_other_formats(bytes(data[:START]))
         dialect, reason = choose_dialect(cfg, wanted, parse_header(bytes(data[:20])))
         network = build_network(cfg, dialect)
+        content = Content(len(data), lambda start, stop: bytes(data[start:stop]))
+        refuse_other_order(content)
         header, odd = choose_header(data, network)
         loaded = require_size(
-            data, header, network, partial, lambda: likely_cause(cfg, dialect, len(data), header)
+            data, header, network, partial, lambda: likely_cause(cfg, dialect, content, header)
         )
         initial = initial_params(cfg, network, seed, loaded)
         params = read_arrays(data, header, network, initial)
