@@ -221,8 +221,8 @@ def _parse(data: bytes, file: str | None) -> Cfg:
                 text, comment = head.groups()
                 where = Where(file=file, line=number, section=_short(text[1:-1]))
                 oddities.append(
-                    f"{where}: {_short(comment)!r} is passed over; pjreddie's and AlexeyAB's "
-                    "Darknet take it for a part of the name: put it on a line of its own"
+                    f"{where}: the comment {_short(comment)!r} is ignored; pjreddie's and "
+                    "AlexeyAB's Darknet take it for a part of the name: put it on a line of its own"
                 )
             if not text.endswith("]"):
                 raise CfgError(

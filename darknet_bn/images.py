@@ -114,7 +114,7 @@ def load_image(source: str | os.PathLike[str] | bytes, channels: int = 3) -> F32
         raise ImageError("a picture is read with 1, 3 or 4 channels", found=f"{channels}")
     if isinstance(source, np.ndarray):
         raise ImageError(
-            "an array is no file",
+            "an array is not a file",
             expected="a path, or the bytes of a file",
             found=f"{source.dtype} {source.shape}",
             hint=PICTURE_HINT.format(name="im"),
@@ -342,7 +342,7 @@ def from_bytes(pixels: U8) -> F32:
     if not (isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 3):
         array = isinstance(pixels, np.ndarray)
         raise ShapeError(
-            "these are no bytes of a picture",
+            "these are not the bytes of a picture",
             expected="uint8 (h, w, c)",
             found=f"{pixels.dtype} {pixels.shape}" if array else type(pixels).__name__,
         )

@@ -245,7 +245,7 @@ def _link(
 def _explained(
     error: ShapeError, cfg: Cfg, layer: Layer, first: Shape, nodes: list[Node]
 ) -> ShapeError:
-    """Give an error of the layer behind ``nodes`` its place, or that of the layer at fault."""
+    """Give an error of the layer after ``nodes`` its place, or that of the layer at fault."""
     index = len(nodes)
     sources = layer.sources(index)
     where, hint = cfg.where(index + 1, error.where.key), error.hint

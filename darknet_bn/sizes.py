@@ -46,7 +46,7 @@ def equal_sizes(nodes: Sequence[Linked], net: Shape, pair: tuple[int, int]) -> s
     Returns
     -------
     hint : str or None
-        None where no multiple helps, or the input is no image.
+        None if no multiple helps, or the input is not an image.
     """
     return _hint(nodes, net, pair, lambda sides: sides[pair[0]] == sides[pair[1]])
 

@@ -87,7 +87,7 @@ def refuse_other_order(content: Content) -> None:
     sample = sample[: len(sample) // 4 * 4]
     if _usual(sample, "<f4") < 0.5 and _usual(sample, ">f4") > 0.95:
         raise WeightsError(
-            "the bytes of the floats behind the header are in reverse order (big-endian)",
+            "the bytes of the floats after the header are in reverse order (big-endian)",
             hint="data = numpy.fromfile(FILE, '<u4'); data[5:].byteswap(True); data.tofile(OUT)",
         )
 
@@ -114,11 +114,11 @@ def _damages(content: Content, header: Header, floats: int) -> Iterator[str]:
     for width in (20, 16):
         twice = size - header.size - width == 4 * floats
         if twice and content.read(header.size, header.size + 12) == content.read(0, 12):
-            yield f"the header stands twice; without the first {header.size} bytes the file fits"
+            yield f"the header is there twice; without the first {header.size} bytes the file fits"
     for width, kind, code in ((2, "float16", "<f2"), (8, "float64", "<f8")):
         for start in (20, 16, 0):
             if size == start + width * floats:
-                where = f"behind a header of {start} bytes" if start else "and no header"
+                where = f"after a header of {start} bytes" if start else "and no header"
                 yield (
                     f"these are {floats} numbers of {kind} {where}; "
                     f"numpy.frombuffer(data, '{code}', offset={start}).astype('<f4') converts them"
@@ -138,7 +138,7 @@ def _as_text(content: Content, expected: int) -> Iterator[str]:
         replaced += part.count(b"\xef\xbf\xbd")
     if replaced > max(2, content.size >> 8):
         yield (
-            "the file was taken for text in UTF-8, and what is no text in it is lost; "
+            "the file was taken for text in UTF-8, and what is not text in it is lost; "
             "fetch it again as binary"
         )
     elif content.size > 64 and _is_utf8(content.read(0, _LEAST_CUT)):

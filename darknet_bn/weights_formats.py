@@ -1,4 +1,4 @@
-"""What a file is that is given as ``.weights`` and is none: known by how it begins."""
+"""What a file is that is given as ``.weights`` and is not: known by how it begins."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class TestGrammar:
     @pytest.mark.parametrize("comment", ["# input", " ; input", "//input", "#", "# [1]", "#]"])
     def test_a_comment_after_the_name_of_a_section_is_passed_over(self, comment: str) -> None:
         with pytest.warns(
-            DarknetWarning, match=r"x\.cfg:3: \[conv\]: '.*' is passed over"
+            DarknetWarning, match=r"x\.cfg:3: \[conv\]: the comment '.*' is ignored"
         ) as caught:
             cfg = parse_cfg(f"[net]\na=1\n[conv]{comment}\nb=2\n", file="x.cfg")
         assert [section.name for section in cfg.sections] == ["net", "conv"]

@@ -163,7 +163,9 @@ def test_an_array_of_opencv_is_refused_with_what_makes_a_picture_of_it(channels:
     "pixels", [np.zeros((2, 2, 3), np.float32), np.zeros((2, 2), np.uint8), [[[1, 2, 3]]], None]
 )
 def test_bytes_are_bytes(pixels: Any) -> None:
-    with pytest.raises(dn.ShapeError, match=r"no bytes of a picture \(expected uint8 \(h, w, c\)"):
+    with pytest.raises(
+        dn.ShapeError, match=r"not the bytes of a picture \(expected uint8 \(h, w, c\)"
+    ):
         from_bytes(pixels)
 
 

@@ -204,9 +204,9 @@ class TestDamages:
 
     def test_a_header_that_stands_twice(self) -> None:
         hint = refusal(WHOLE[:20] + WHOLE).hint
-        assert hint == "the header stands twice; without the first 20 bytes the file fits"
+        assert hint == "the header is there twice; without the first 20 bytes the file fits"
         other = Header(revision=5, seen=7).to_bytes()
-        assert "the header stands twice" in str(refusal(other + WHOLE))
+        assert "the header is there twice" in str(refusal(other + WHOLE))
 
     @pytest.mark.parametrize("start", [20, 16, 0])
     @pytest.mark.parametrize(("kind", "code"), [("float16", "<f2"), ("float64", "<f8")])
@@ -215,7 +215,7 @@ class TestDamages:
         header = Header(minor=1, seen_bytes=4).to_bytes() if start == 16 else WHOLE[:start]
         data = header + numbers.tobytes()
         hint = refusal(data).hint or ""
-        where = f"behind a header of {start} bytes" if start else "and no header"
+        where = f"after a header of {start} bytes" if start else "and no header"
         assert hint.startswith(f"these are {numbers.size} numbers of {kind} {where}; ")
         converted = np.frombuffer(data, code, offset=start).astype("<f4")
         assert f"numpy.frombuffer(data, '{code}', offset={start}).astype('<f4')" in hint
@@ -245,7 +245,7 @@ class TestDamages:
 
     def test_text_in_utf_8(self) -> None:
         lost = WHOLE.decode("utf-8", "replace").encode()
-        assert "what is no text in it is lost" in str(refusal(lost))
+        assert "what is not text in it is lost" in str(refusal(lost))
         turned = WHOLE.decode("latin-1").encode("utf-8")
         assert "the file was turned into text in UTF-8; fetch it again" in str(refusal(turned))
 
@@ -275,7 +275,7 @@ class TestOrderOfBytes:
         words = np.frombuffer(WHOLE, "<u4").copy()
         words[5:].byteswap(True)
         assert refusal(words.tobytes()).problem == (
-            "the bytes of the floats behind the header are in reverse order (big-endian)"
+            "the bytes of the floats after the header are in reverse order (big-endian)"
         )
 
     @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ class Boxes:
     Raises
     ------
     ShapeError
-        The arrays do not fit each other, or are none of floating-point numbers.
+        The arrays do not fit each other, or do not hold floating-point numbers.
     """
 
     xywh: F32

@@ -41,7 +41,7 @@ class AnchorHead(Head):
     num: int = option(1, at_least=1)
     mask: tuple[int, ...] | None = option(None, at_least=0)
     anchors: tuple[float, ...] = option(())
-    max: int = option(lambda dialect: 200 if dialect.extended else 90)
+    max: int = option(lambda dialect: 200 if dialect.extended else 90, at_least=0)
     jitter: float = option(0.2)
     random: float = option(0.0)
     ignore_thresh: float = option(0.5)

@@ -36,7 +36,7 @@ def check_anchors(
     Raises
     ------
     CfgError
-        The head has not got its anchors.
+        The list ends before the anchors that the head uses.
     """
     for mask, count in Counter(masks).items():
         if count > 1:
@@ -49,7 +49,7 @@ def check_anchors(
     if not anchors:
         yield (
             "anchors",
-            f"the head needs {_counted(needed, 'pair')} and there are none; "
+            f"the head needs {_counted(needed, 'pair')}, and the list is missing; "
             f"each is taken as 0.5 x 0.5 {unit}, as Darknet does",
         )
     elif numbers < 2 * needed - 1:

@@ -96,7 +96,7 @@ class Net(Options):
     show_receptive_field: bool = option(False, extended=True)
 
     def check(self, dialect: Dialect) -> Iterator[tuple[str, str]]:
-        """Hold ``scales`` against ``steps``; the programs stop, or read on behind the list."""
+        """Hold ``scales`` against ``steps``; the programs stop, or read past the end of a list."""
         if self.policy != "steps":
             return
         for key in ("steps", "scales"):

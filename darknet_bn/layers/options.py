@@ -293,8 +293,8 @@ def _list(
     body, comment = _parted(text)
     if "," in comment:
         odd(
-            f"{where}: the comment {_shown(comment)} is passed over, but Darknet may count what "
-            "stands between its commas; put it on a line of its own"
+            f"{where}: the comment {_shown(comment)} is ignored, but Darknet may read numbers "
+            "between its commas; put it on a line of its own"
         )
     items = body.split(",")
     if len(items) > 1 and not items[-1]:

@@ -47,7 +47,7 @@ class Region(Head):
     softmax: bool = option(False)
     background: bool = option(False, original=True)
     anchors: tuple[float, ...] = option(())
-    max: int = option(lambda dialect: 200 if dialect.extended else 30)
+    max: int = option(lambda dialect: 200 if dialect.extended else 30, at_least=0)
     tree: Tree | None = option(None, content=parse_tree)
     map: str | None = option(None)
     thresh: float = option(0.5)

@@ -35,7 +35,7 @@ class UnequalImagesError(ShapeError):
 
 
 class UnevenImageError(ShapeError):
-    """The sides of an image are no multiples of ``divisor``."""
+    """The sides of an image are not multiples of ``divisor``."""
 
     def __init__(self, problem: str, divisor: int, *, where: Where, found: str) -> None:
         self.divisor = divisor

@@ -34,8 +34,8 @@ SAID = {
     ),
     "no-anchors": (
         False,
-        "21: [yolo] layer 2: anchors: the head needs 6 pairs and there are none; each is taken as "
-        "0.5 x 0.5 pixels, as Darknet does",
+        "21: [yolo] layer 2: anchors: the head needs 6 pairs, and the list is missing; each is "
+        "taken as 0.5 x 0.5 pixels, as Darknet does",
     ),
     "num3-of-six": (
         False,

@@ -220,8 +220,8 @@ class TestLists:
         sample, odd = read(f"numbers=1,2{comment}")
         assert sample.numbers == (1, 2)
         assert odd == [
-            f"x.cfg:2: [net]: numbers: the comment '{comment}' is passed over, but Darknet may "
-            "count what stands between its commas; put it on a line of its own"
+            f"x.cfg:2: [net]: numbers: the comment '{comment}' is ignored, but Darknet may read "
+            "numbers between its commas; put it on a line of its own"
         ]
 
     def test_a_comma_at_the_end_is_odd(self) -> None:
