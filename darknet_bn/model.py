@@ -16,7 +16,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.cfg import Cfg, load_cfg, parse_cfg
 from darknet_bn.dialect import ALEXEYAB, Dialect, dialect_named
 from darknet_bn.engines.base import Session, open_session
-from darknet_bn.errors import DarknetError, DarknetWarning, ShapeError, WeightsError, Where
+from darknet_bn.errors import DarknetWarning, ShapeError, WeightsError, Where
 from darknet_bn.files import Writer, require_suffix, require_writable, write_files
 from darknet_bn.layers.base import Params
 from darknet_bn.memory import require_memory

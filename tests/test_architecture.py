@@ -19,7 +19,8 @@ PACKAGE = Path(darknet_bn.__file__).parent
 ROWS = (
     ("arrays", "errors", "version"),
     ("dialect", "extras"),
-    ("workers", "memory", "files", "cfg", "tree", "names", "npz", "graph", "synonyms"),
+    ("workers", "memory", "files", "cfg", "tree", "names", "npz", "graph"),
+    ("synonyms", "weights_formats"),
     ("kernels.*",),
     ("kernels",),
     ("layers.options", "images"),
