@@ -36,7 +36,6 @@ _BLANKS = b" \t\r\n"
 # A section with a comment after it, without blanks.
 _HEAD = re.compile(r"(\[[^\[\]]*\])((?:[#;]|//).*)")
 _NUMBERS = re.compile(r"[-+0-9.,eE \t\r\n]*")
-_JOINED = re.compile(r"[-+]?[0-9.]+(?:[ \t]+[-+]?[0-9.]+)+")
 # The largest published cfg has 70 kB; a weights file given by mistake has more than this.
 _MAX_BYTES = 4 << 20
 
@@ -284,11 +283,14 @@ def _strip(raw: bytes) -> str:
 
 def _joined(raw: bytes) -> str | None:
     value = raw.decode("utf-8", "replace").partition("=")[2].partition("#")[0].partition(";")[0]
-    match = _JOINED.search(value) if _NUMBERS.fullmatch(value) else None
-    if match is None:
+    if not _NUMBERS.fullmatch(value):
         return None
-    parts = match.group().split()
-    return f"blanks do not separate numbers: {' '.join(parts)!r} is read as {''.join(parts)!r}"
+    for item in value.split(","):
+        parts = item.split()
+        if len(parts) > 1:
+            before, after = _short(" ".join(parts)), _short("".join(parts))
+            return f"blanks do not separate numbers: {before!r} is read as {after!r}"
+    return None
 
 
 def _with_value(raw: bytes, value: str) -> bytes:

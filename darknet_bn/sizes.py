@@ -16,7 +16,7 @@ from darknet_bn.layers.base import Layer, Shape
 
 _LARGE = 2**10 * 3**2 * 5 * 7  # pixels, which usual strides divide
 _NEAR = 0.01  # windows without padding leave a little less than a stride's part
-_MOST = 4096  # the largest stride that is looked for
+_MOST = 1024  # the largest stride that is looked for
 
 
 class Linked(Protocol):

@@ -10,6 +10,7 @@ import difflib
 import re
 from collections.abc import Collection, Mapping
 
+_LONGEST = 40  # characters; the longest name that Darknet has is shorter
 _DEPTHWISE = "a depthwise convolution is [convolutional] with as many groups= as channels"
 _YOLOR = "a section of YOLOR's cfgs for PyTorch, which no Darknet has"
 
@@ -185,6 +186,8 @@ def hint(
     hint : str or None
         None where nothing comes near.
     """
+    if len(word) > _LONGEST:
+        return None
     near = difflib.get_close_matches(word, known, n=1)
     plain = {_plain(each): each for each in known}
     meant = table.get(_plain(word))

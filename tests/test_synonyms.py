@@ -178,3 +178,7 @@ def test_silu_is_swish_in_opencv(tmp_path: Path) -> None:
     model = dn.load(tmp_path / "net.cfg", weights, dialect="opencv")
     # two float32 computations of 27 products each
     np.testing.assert_allclose(dn.forward(model, x)[0], net.forward(), rtol=1e-5, atol=1e-5)
+
+
+def test_a_very_long_word_costs_no_time() -> None:
+    assert hint("a" * 1_000_000, WORDS["activation"], {}) is None

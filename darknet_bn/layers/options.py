@@ -214,14 +214,28 @@ class Options:
 
 @contextlib.contextmanager
 def _placed(cfg: Cfg, number: int) -> Iterator[None]:
-    """Within, give errors their place, and say where blanks have joined numbers."""
+    """Within, give errors their place, and say what may have made the value another one."""
     try:
         yield
     except CfgError as error:
         key = error.where.key
         error.where = cfg.where(number, key)
-        error.hint = (key and cfg.joined_numbers(number, key)) or error.hint
+        error.hint = error.hint if key is None else _suspect(cfg, number, key) or error.hint
         raise
+
+
+def _suspect(cfg: Cfg, number: int, key: str) -> str | None:
+    """Say that blanks have joined numbers of an option or of another, or that a comment is read."""
+    section = cfg.sections[number]
+    for each in (key, *(option.key for option in section.options if option.key != key)):
+        joined = cfg.joined_numbers(number, each)
+        if joined:
+            return joined if each == key else f"in {each}=, {joined}"
+    option = section.find(key)
+    comment = _parted(option.value or "")[1] if option else ""
+    if "," in comment:
+        return f"what follows from {_shown(comment)} on is taken for a comment"
+    return None
 
 
 @functools.cache
@@ -279,11 +293,13 @@ def _content(
             raise CfgError("files cannot be named here")
         return parse(open_file(name))
     except CfgError as error:
+        comment = _parted(name)[1]
         raise CfgError(
             f"{_shown(name)}: {error.problem}",
             where=where,
             expected=error.expected,
             found=error.found,
+            hint=f"Darknet takes {_shown(comment)} for a part of the name" if comment else None,
         ) from error
 
 
@@ -296,6 +312,8 @@ def _list(
             f"{where}: the comment {_shown(comment)} is ignored, but Darknet may read numbers "
             "between its commas; put it on a line of its own"
         )
+    elif re.match(";[-+.]?[0-9]", comment):
+        odd(f"{where}: {_shown(comment)} is taken for a comment: commas separate numbers")
     items = body.split(",")
     if len(items) > 1 and not items[-1]:
         items.pop()  # a comma at the end; Darknet would add a 0 here

@@ -105,6 +105,22 @@ def test_an_anchor_that_is_named_twice_is_odd() -> None:
     assert said(6, 3, (0, 2, 2)) == ["it names anchor 2 2 times; each time counts"]
 
 
+@pytest.mark.filterwarnings("ignore::darknet_bn.DarknetWarning")
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        ("mask=3 4 5\nanchors=1,2", "in mask=, blanks do not separate numbers: '3 4 5' is read as"),
+        ("mask=2\nanchors=1,2; 3,4; 5,6", "what follows from ';3,4;5,6' on is taken for a comment"),
+        ("mask=2\nanchors=1,2 3,4 5,6", "blanks do not separate numbers: '2 3' is read as '23'"),
+    ],
+)
+def test_what_may_have_lost_them_is_told(options: str, hint: str) -> None:
+    text = f"[net]\nwidth=8\nheight=8\nchannels=18\n[yolo]\nclasses=1\nnum=3\n{options}\n"
+    with pytest.raises(CfgError, match="there are not enough anchors") as caught:
+        dn.build_network(dn.parse_cfg(text), "alexeyab")
+    assert (caught.value.hint or "").startswith(hint)
+
+
 @pytest.mark.parametrize("kind", ["yolo", "Gaussian_yolo", "region"])
 def test_every_head_with_anchors_counts_them(kind: str) -> None:
     box = 9 if kind == "Gaussian_yolo" else 5

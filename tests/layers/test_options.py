@@ -210,7 +210,14 @@ class TestLists:
         assert all(isinstance(each, int) for each in sample.steps)
         assert odd == []
 
-    @pytest.mark.parametrize("comment", ["#", "#3", ";3", "//3"])
+    def test_a_semicolon_does_not_separate_them(self) -> None:
+        sample, odd = read("numbers=1;2;3")
+        assert sample.numbers == (1,)
+        assert odd == [
+            "x.cfg:2: [net]: numbers: ';2;3' is taken for a comment: commas separate numbers"
+        ]
+
+    @pytest.mark.parametrize("comment", ["#", "#3", ";a3", "//3"])
     def test_a_comment_ends_them(self, comment: str) -> None:
         sample, odd = read(f"numbers=1,2{comment}")
         assert (sample.numbers, odd) == ((1, 2), [])
