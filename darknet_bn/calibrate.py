@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
@@ -11,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
-from darknet_bn.errors import DarknetError
+from darknet_bn.errors import DarknetError, DarknetWarning
 from darknet_bn.kernels.moments import Moments, moments
 from darknet_bn.layers.base import Params, Setting, Step
 from darknet_bn.memory import require_memory
 from darknet_bn.model import Model
 from darknet_bn.network import Network
-from darknet_bn.run import as_input
+from darknet_bn.run import LEVELS, as_input, looks_like_levels
 from darknet_bn.workers import workers
 
 Method = Literal["layerwise", "one-pass"]
@@ -125,6 +126,11 @@ def calibrate(
     ShapeError
         An input does not fit the net.
 
+    Warns
+    -----
+    DarknetWarning
+        The first image looks like levels from 0 to 255, as in `forward`.
+
     Notes
     -----
     Moments are added up in float64; the variance has the divisor of Darknet's ``variance_cpu``, the
@@ -141,6 +147,8 @@ def calibrate(
     if not len(batches):
         raise DarknetError("there is no image to calibrate with")
     first = as_input(model.network, batches[0])
+    if looks_like_levels(model, first[0]):
+        warnings.warn(LEVELS, DarknetWarning, stacklevel=2)
     walk = _Walk(model, targets)
     starts = walk.starts(len(first) * len(batches), cache)
     work = walk.work(starts)

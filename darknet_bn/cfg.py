@@ -7,19 +7,21 @@ The format, as Darknet's ``read_cfg`` (``src/parser.c``) reads it:
 - A line that is then empty, or starts with ``#`` or ``;``, is a comment.  A comment character
   further on belongs to the value: ``filters=40#32`` is the text ``40#32``, whose number is 40.
 - A line that starts with ``[`` opens a section.  Its name is the whole line, so ``[net]#1`` is
-  not ``[net]``.
+  not ``[net]`` there; hank-ai's fork and OpenCV leave the comment out, and so does this.
 - Any other line is an option of the section above, split at its first ``=``.  Without ``=`` it
   is an option without a value, which counts as absent and hides later ones of the same name.
   With nothing behind ``=`` it is dropped.
 - Where a key stands twice in a section, the first counts.
 - Names are case-sensitive bytes; comments may be in any encoding.
 
+Two numbers with only blanks between them become one number, ``45 61`` is 4561: there is a warning.
 Beyond Darknet, a UTF-8 byte-order mark at the start is passed over, and Windows line ends are
 understood in every dialect.
 """
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,6 +33,9 @@ from darknet_bn.errors import CfgError, DarknetWarning, Where
 
 _BOM = b"\xef\xbb\xbf"
 _BLANKS = b" \t\r\n"
+# A section with a comment after it, without blanks.
+_HEAD = re.compile(r"(\[[^\[\]]*\])((?:[#;]|//).*)")
+_NUMBERS = re.compile(r"[-+0-9.,eE \t\r\n]*")
 # The largest published cfg has 70 kB; a weights file given by mistake has more than this.
 _MAX_BYTES = 4 << 20
 
@@ -102,6 +107,11 @@ class Cfg:
             layer=section - 1 if section else None,
             key=None if key is None else _short(key),
         )
+
+    def joined_numbers(self, section: int, key: str) -> str | None:
+        """Say which numbers of a value became one for want of a comma; None if there are none."""
+        option = self.sections[section].find(key)
+        return None if option is None else _joined(self.lines[option.line - 1])
 
     def edited(self, edits: Mapping[tuple[int, str], str | None]) -> Cfg:
         """Return a copy with some options set, and all other lines as they are.
@@ -210,6 +220,13 @@ def _parse(data: bytes, file: str | None) -> Cfg:
         if not text or text[0] in "#;":
             continue
         if text[0] == "[":
+            if head := _HEAD.fullmatch(text):
+                text, comment = head.groups()
+                where = Where(file=file, line=number, section=_short(text[1:-1]))
+                oddities.append(
+                    f"{where}: the comment {_short(comment)!r} is ignored; pjreddie's and "
+                    "AlexeyAB's Darknet take it for a part of the name: put it on a line of its own"
+                )
             if not text.endswith("]"):
                 raise CfgError(
                     "a section line must end with its bracket",
@@ -237,6 +254,8 @@ def _parse(data: bytes, file: str | None) -> Cfg:
             continue
         if not equals:
             oddities.append(f"{where}: there is no '='; the option counts as absent")
+        if joined := _joined(raw):
+            oddities.append(f"{where}: {joined}")
         if key in seen:
             oddities.append(f"{where}: stands twice; the first, in line {seen[key]}, counts")
         seen.setdefault(key, number)
@@ -264,6 +283,18 @@ def _split(data: bytes) -> tuple[bytes, ...]:
 
 def _strip(raw: bytes) -> str:
     return raw.translate(None, _BLANKS).decode("utf-8", "surrogateescape")
+
+
+def _joined(raw: bytes) -> str | None:
+    value = raw.decode("utf-8", "replace").partition("=")[2].partition("#")[0].partition(";")[0]
+    if not _NUMBERS.fullmatch(value):
+        return None
+    for item in value.split(","):
+        parts = item.split()
+        if len(parts) > 1:
+            before, after = _short(" ".join(parts)), _short("".join(parts))
+            return f"blanks do not separate numbers: {before!r} is read as {after!r}"
+    return None
 
 
 def _with_value(raw: bytes, value: str) -> bytes:

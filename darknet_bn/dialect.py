@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from darknet_bn.arrays import F32, F64
+from darknet_bn.errors import DarknetError
 
 Floats = TypeVar("Floats", F32, F64)
 
@@ -61,6 +62,10 @@ class Dialect:
     normalization_misses_one : bool
         Whether the sums of ``[normalization]`` lack the square of channel ``size//2``: a bug of all
         programs, that models are trained with.
+    activation_aliases : tuple of pairs of str
+        Other names of activation functions that the program knows, and their names.
+    comments_end_words : bool
+        Whether a ``#`` ends a word such as that of an activation, or belongs to it.
     overwrites_deltas : {"never", "1x1", "always"}
         Whether the delta that a convolution gives back replaces what other readers of the same
         layer gave; pjreddie's does in 1x1 convolutions only.
@@ -138,6 +143,8 @@ class Dialect:
     drops_subpixel_boxes: bool
     places_pictures: bool
     normalization_misses_one: bool = True
+    activation_aliases: tuple[tuple[str, str], ...] = ()
+    comments_end_words: bool = False
     exact_gradients: bool = False
     opencv: bool = False
 
@@ -309,6 +316,7 @@ HANK_AI = replace(
     program="hank-ai/darknet",
     boxes_by_anchor=True,
     label_folders=(),
+    comments_end_words=True,
 )
 OPENCV = replace(
     ALEXEYAB,
@@ -317,8 +325,24 @@ OPENCV = replace(
     eps=1e-6,
     region_by_cell=False,
     opencv=True,
+    activation_aliases=(("silu", "swish"),),
 )
 
 DIALECTS = {
     dialect.name: dialect for dialect in (PJREDDIE, PJREDDIE_GPU, ALEXEYAB, HANK_AI, OPENCV)
 }
+
+
+def dialect_named(wanted: str | Dialect) -> Dialect:
+    """Return the dialect of a name; a dialect itself is returned as it is.
+
+    Raises
+    ------
+    DarknetError
+        There is none of this name.
+    """
+    if isinstance(wanted, Dialect):
+        return wanted
+    if not isinstance(wanted, str) or wanted not in DIALECTS:
+        raise DarknetError("unknown dialect", expected=", ".join(DIALECTS), found=f"{wanted!r}")
+    return DIALECTS[wanted]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ImageError, ShapeError, Where
-from darknet_bn.images import from_bytes, require_pillow, to_bytes
+from darknet_bn.images import CHANNELS, from_bytes, require_pillow, to_bytes
 from darknet_bn.kernels.image import as_picture
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def draw_detections(
     Returns
     -------
     drawn : float32 array (3, h, w)
-        In colour, also where the picture is grey; rounded to 8 bits.
+        In colour, also where the picture is grey, and without alpha; rounded to 8 bits.
 
     Raises
     ------
@@ -95,9 +95,9 @@ def draw_detections(
         ``im`` is no picture.
     """
     channels, height, width = as_picture(im).shape
-    if channels not in (1, 3):
-        raise ShapeError("a picture has 1 or 3 channels", found=f"{channels}")
-    canvas = require_pillow().fromarray(to_bytes(np.broadcast_to(im, (3, height, width))))
+    if channels not in CHANNELS:
+        raise ShapeError("a picture has 1, 3 or 4 channels", found=f"{channels}")
+    canvas = require_pillow().fromarray(to_bytes(np.broadcast_to(im[:3], (3, height, width))))
     from PIL import ImageDraw
 
     draw = ImageDraw.Draw(canvas)

@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
-from darknet_bn.errors import ImageError, ShapeError, Where
+from darknet_bn.errors import DarknetWarning, ImageError, ShapeError, Where
 from darknet_bn.extras import load_extra
 from darknet_bn.files import write_files
+from darknet_bn.kernels.floating import PICTURE_HINT
 from darknet_bn.kernels.image import (
     as_picture,
     center_crop_image,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 __all__ = [
+    "CHANNELS",
     "center_crop_image",
     "crop_image",
     "from_bytes",
@@ -66,6 +68,9 @@ _WRITTEN = {
     ".tiff": "TIFF",
     ".webp": "WEBP",
 }
+CHANNELS = (1, 3, 4)
+"""How many a picture may have: grey, colour, or colour and alpha."""
+
 _QUALITY = 95  # of JPEG and WebP; Pillow's own 75 smears thin lines
 _ORIENTATION = 0x0112  # the EXIF tag
 
@@ -77,30 +82,43 @@ def load_image(source: str | os.PathLike[str] | bytes, channels: int = 3) -> F32
     ----------
     source : path, or bytes
         A file, or what one holds.
-    channels : 3 or 1
-        Colour, or grey.
+    channels : 3, 1 or 4
+        Colour, grey, or colour and alpha.
 
     Returns
     -------
     im : float32 array (channels, h, w)
-        Red, green and blue, or grey, from 0 to 1.
+        Red, green and blue, or grey, from 0 to 1; alpha is 1 where the picture is opaque.
 
     Raises
     ------
     ImageError
         Pillow is absent; the file cannot be read, is cut off or damaged or no picture; it is
-        larger than Pillow's limit of 89 million pixels; its values have no known white.
+        larger than Pillow's limit of 89 million pixels; its values have no known white; or
+        ``source`` is an array, as OpenCV reads pictures.
+
+    Warns
+    -----
+    DarknetWarning
+        Alpha is asked for, and the picture has none: it is taken as opaque.
 
     Notes
     -----
-    C: ``load_image`` in ``src/image.c``.  Transparency is dropped, and what lies under it shows, as
-    in Darknet; so is all but the first picture of an animation, and the low byte of 16-bit values.
-    Grey is ``(77 r + 150 g + 29 b) // 256``, as in ``stb_image.h``.  The orientation in EXIF data
-    is heeded, as in builds of Darknet with OpenCV.  Decoders of JPEG may differ by a few levels of
-    255; Pillow's is the one of OpenCV.
+    C: ``load_image`` in ``src/image.c``.  With 1 or 3 channels transparency is dropped, and what
+    lies under it shows, as in Darknet; so is all but the first picture of an animation, and the low
+    byte of 16-bit values.  Grey is ``(77 r + 150 g + 29 b) // 256``, as in ``stb_image.h``.  The
+    orientation in EXIF data is heeded, as in builds of Darknet with OpenCV.  Decoders of JPEG may
+    differ by a few levels of 255; Pillow's is the one of OpenCV.
     """
-    if channels not in (1, 3):
-        raise ImageError("a picture is read with 1 or 3 channels", found=f"{channels}")
+    if channels not in CHANNELS:
+        raise ImageError("a picture is read with 1, 3 or 4 channels", found=f"{channels}")
+    if isinstance(source, np.ndarray):
+        raise ImageError(
+            "an array is not a file",
+            expected="a path, or the bytes of a file",
+            found=f"{source.dtype} {source.shape}",
+            hint=PICTURE_HINT.format(name="im"),
+        )
     if isinstance(source, bytes):
         return _decode(io.BytesIO(source), channels, Where())
     where = Where(file=os.fspath(source))
@@ -120,7 +138,7 @@ def save_image(path: str | os.PathLike[str], im: F32, *, force: bool = False) ->
     ----------
     path : path
         Its suffix says what kind of file: see `image_format`.
-    im : float32 array (3, h, w) or (1, h, w)
+    im : float32 array (3, h, w), (1, h, w) or, with alpha, (4, h, w)
         Rounded to 8 bits; values below 0 and above 1 become 0 and 1.
     force : bool
         Whether to overwrite a file that is there.
@@ -137,9 +155,10 @@ def save_image(path: str | os.PathLike[str], im: F32, *, force: bool = False) ->
     where = Where(file=os.fspath(path))
     kind = image_format(path)
     pixels = to_bytes(im)
-    if pixels.shape[2] not in (1, 3):
-        raise ShapeError("a picture has 1 or 3 channels", where=where, found=f"{pixels.shape[2]}")
-    picture = require_pillow(where).fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
+    channels = pixels.shape[2]
+    if channels not in CHANNELS:
+        raise ShapeError("a picture has 1, 3 or 4 channels", where=where, found=f"{channels}")
+    picture = require_pillow(where).fromarray(pixels if channels > 1 else pixels[:, :, 0])
     encoded = io.BytesIO()
     try:
         picture.save(encoded, kind, quality=_QUALITY)
@@ -193,7 +212,17 @@ def _decode(stream: BinaryIO, channels: int, where: Where) -> F32:
         known = [kind for kind in _READ if kind in pillow.OPEN]
         with pillow.open(stream, formats=known) as picture:
             picture.load()
-            planes = _upright(_planes(picture, channels, where), picture)
+            planes = _planes(picture, min(channels, 3), where)
+            alpha = None
+            if channels == 4:
+                alpha = _alpha(picture)
+                opaque = np.ones((1, *planes.shape[1:]), np.float32)
+                planes = np.concatenate((planes, opaque if alpha is None else alpha))
+            planes = _upright(planes, picture)
+    if channels == 4 and alpha is None:
+        place = f"{where}: " if where.file else ""
+        text = f"{place}the picture has no alpha channel; it is taken as opaque: alpha 1"
+        warnings.warn(text, DarknetWarning, stacklevel=3)  # at the caller of `load_image`
     return np.ascontiguousarray(planes)
 
 
@@ -245,6 +274,13 @@ def _planes(picture: Image, channels: int, where: Where) -> F32:
     return planes
 
 
+def _alpha(picture: Image) -> F32 | None:
+    """Return (1, h, w) of the transparency in a decoded picture, or None."""
+    if not (picture.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in picture.info):
+        return None
+    return _unit(np.asarray(picture.convert("RGBA").getchannel("A")))[None]
+
+
 def _within(values: npt.NDArray[Any], white: int, where: Where) -> npt.NDArray[Any]:
     """Return values of 32 bits if they lie between black and the white that is usual."""
     low, high = values.min(), values.max()
@@ -290,5 +326,24 @@ def to_bytes(im: F32) -> U8:
 
 
 def from_bytes(pixels: U8) -> F32:
-    """Return uint8 (h, w, c) as a picture (c, h, w)."""
+    """Return uint8 (h, w, c) as a picture (c, h, w).
+
+    Parameters
+    ----------
+    pixels : uint8 array (h, w, c)
+        In the order red, green, blue, as Pillow has it.  OpenCV's arrays are blue, green, red:
+        hand over ``pixels[:, :, ::-1]``.
+
+    Raises
+    ------
+    ShapeError
+        It is another array.
+    """
+    if not (isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 3):
+        array = isinstance(pixels, np.ndarray)
+        raise ShapeError(
+            "these are not the bytes of a picture",
+            expected="uint8 (h, w, c)",
+            found=f"{pixels.dtype} {pixels.shape}" if array else type(pixels).__name__,
+        )
     return _unit(pixels.transpose(2, 0, 1))

@@ -14,9 +14,9 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.cfg import Cfg, load_cfg, parse_cfg
-from darknet_bn.dialect import ALEXEYAB, DIALECTS, Dialect
+from darknet_bn.dialect import ALEXEYAB, Dialect, dialect_named
 from darknet_bn.engines.base import Session, open_session
-from darknet_bn.errors import DarknetError, DarknetWarning, ShapeError, WeightsError, Where
+from darknet_bn.errors import DarknetWarning, ShapeError, WeightsError, Where
 from darknet_bn.files import Writer, require_suffix, require_writable, write_files
 from darknet_bn.layers.base import Params
 from darknet_bn.memory import require_memory
@@ -27,11 +27,11 @@ from darknet_bn.weights import (
     map_file,
     parse_header,
     read_arrays,
-    refuse_other_formats,
     require_size,
     write_weights,
 )
-from darknet_bn.weights_diagnosis import likely_cause
+from darknet_bn.weights_diagnosis import Content, likely_cause, refuse_other_order
+from darknet_bn.weights_formats import START, refuse_other_formats
 
 WEIGHTS_SUFFIXES = (".weights", ".backup")  # as Darknet names what it trains
 
@@ -273,12 +273,14 @@ def _load_weights(
             data, release = memoryview(weights), lambda: None
         else:
             data, release = map_file(weights)
-        refuse_other_formats(data)
+        refuse_other_formats(bytes(data[:START]))
         dialect, reason = choose_dialect(cfg, wanted, parse_header(bytes(data[:20])))
         network = build_network(cfg, dialect)
+        content = Content(len(data), lambda start, stop: bytes(data[start:stop]))
+        refuse_other_order(content)
         header, odd = choose_header(data, network)
         loaded = require_size(
-            data, header, network, partial, lambda: likely_cause(cfg, dialect, len(data), header)
+            data, header, network, partial, lambda: likely_cause(cfg, dialect, content, header)
         )
         initial = initial_params(cfg, network, seed, loaded)
         params = read_arrays(data, header, network, initial)
@@ -303,14 +305,8 @@ def _named(error: WeightsError, name: str | None) -> WeightsError:
 
 def choose_dialect(cfg: Cfg, wanted: str | Dialect, header: Header | None) -> tuple[Dialect, str]:
     """Return the dialect that is wanted, or that header and options tell of, and why."""
-    if isinstance(wanted, Dialect):
-        return wanted, "given"
-    if wanted in DIALECTS:
-        return DIALECTS[wanted], "given"
     if wanted != "auto":
-        raise DarknetError(
-            "unknown dialect", expected=f"auto, {', '.join(DIALECTS)}", found=f"{wanted!r}"
-        )
+        return dialect_named(wanted), "given"
     if header is not None and header.revision == 5 and not header.legacy:
         return ALEXEYAB, "weights revision 5, as AlexeyAB's and hank-ai's write"
     dialect, reason = detect_dialect(cfg)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from darknet_bn.cfg import Cfg
-from darknet_bn.dialect import ALEXEYAB, PJREDDIE, Dialect
-from darknet_bn.errors import CfgError, ShapeError
+from darknet_bn.dialect import ALEXEYAB, PJREDDIE, Dialect, dialect_named
+from darknet_bn.errors import CfgError, ShapeError, Where
 from darknet_bn.files import read_beside
 from darknet_bn.layers import LAYERS
 from darknet_bn.layers.base import Layer, Param, Shape, Shapes, resolve
 from darknet_bn.layers.net import Net
+from darknet_bn.layers.shapes import NoImageError, UnequalImagesError, UnevenImageError
+from darknet_bn.sizes import divisible_sizes, equal_sizes
+from darknet_bn.synonyms import SECTIONS, hint
 
 _MAX_VALUES = 1 << 40  # floats in one layer's output; beyond, an option is a typing mistake
 
@@ -117,13 +119,15 @@ class Network:
         return sum(param.stored_size for _, param in self.stored())
 
 
-def build_network(cfg: Cfg, dialect: Dialect, files: Mapping[str, bytes] | None = None) -> Network:
+def build_network(
+    cfg: Cfg, dialect: Dialect | str, files: Mapping[str, bytes] | None = None
+) -> Network:
     """Turn the sections of a cfg into layers that know their sources and shapes.
 
     Parameters
     ----------
     cfg : Cfg
-    dialect : Dialect
+    dialect : Dialect or str
     files : mapping from name to bytes, optional
         What is known already of the files that options name; others are read.
 
@@ -135,6 +139,7 @@ def build_network(cfg: Cfg, dialect: Dialect, files: Mapping[str, bytes] | None 
     ShapeError
         Layers do not fit each other.
     """
+    dialect = dialect_named(dialect)
     oddities: list[str] = []
     net = Net.read(cfg, 0, dialect, oddities.append)
     if net.input_shape.size < 1:
@@ -164,10 +169,13 @@ def build_network(cfg: Cfg, dialect: Dialect, files: Mapping[str, bytes] | None 
         kind = _kind(cfg, number, dialect)
         layer = kind.read(cfg, number, dialect, oddities.append, open_file)
         try:
-            nodes.append(_link(cfg, layer, number - 1, net.input_shape, nodes, dialect))
+            node = _link(cfg, layer, number - 1, net.input_shape, nodes, dialect)
         except ShapeError as error:
-            error.where = cfg.where(number, error.where.key)
-            raise
+            raise _explained(error, cfg, layer, net.input_shape, nodes) from error.__cause__
+        makers = [_maker(source, nodes) for source in node.sources]
+        for key, text in layer.check_inputs(makers, node.xs, dialect):
+            oddities.append(f"{cfg.where(number, key)}: {text}")
+        nodes.append(node)
     return Network(net, tuple(nodes), tuple(oddities), known)
 
 
@@ -201,11 +209,10 @@ def _kind(cfg: Cfg, number: int, dialect: Dialect) -> type[Layer]:
     name = cfg.sections[number].name
     kind = LAYERS.get(name)
     if kind is None:
-        near = difflib.get_close_matches(name, LAYERS, n=1)
         raise CfgError(
             "the section is unknown",
             where=cfg.where(number),
-            hint=f"did you mean [{near[0]}]?" if near else None,
+            hint=hint(name, LAYERS, SECTIONS, "[{}]"),
         )
     if kind.original if dialect.extended else kind.extended:
         raise CfgError(
@@ -233,6 +240,70 @@ def _link(
     if layer.dontload:
         params = tuple(replace(param, stored=False) for param in params)
     return Node(layer, sources, xs, y, params, _owner(cfg, layer, index, params, nodes))
+
+
+def _explained(
+    error: ShapeError, cfg: Cfg, layer: Layer, first: Shape, nodes: list[Node]
+) -> ShapeError:
+    """Give an error of the layer after ``nodes`` its place, or that of the layer at fault."""
+    index = len(nodes)
+    sources = layer.sources(index)
+    where, hint = cfg.where(index + 1, error.where.key), error.hint
+    if isinstance(error, UnequalImagesError):
+        pair = (sources[error.pair[0]], sources[error.pair[1]])
+        return _unequal(error.problem, where, error.expected, pair, first, nodes)
+    if isinstance(error, UnevenImageError):
+        hint = divisible_sizes(nodes, first, sources[0], error.divisor)
+    if isinstance(error, NoImageError):
+        route = _unequal_route(next(iter(sources), -1), nodes)
+        if route is not None:
+            at, pair = route
+            return _unequal(
+                "its layers differ in size", cfg.where(at + 1), None, pair, first, nodes
+            )
+    return ShapeError(
+        error.problem, where=where, expected=error.expected, found=error.found, hint=hint
+    )
+
+
+def _unequal_route(at: int, nodes: list[Node]) -> tuple[int, tuple[int, int]] | None:
+    """Find the layer that made a flat count of images, and two of these that differ in size."""
+    while at >= 0 and nodes[at].y.flat:
+        node = nodes[at]
+        pair = node.layer.unequal_images(node.xs)
+        if pair is not None and not any(node.xs[number].flat for number in pair):
+            return at, (node.sources[pair[0]], node.sources[pair[1]])
+        if not node.layer.is_alias(node.xs):
+            return None
+        at = node.sources[0]
+    return None
+
+
+def _unequal(
+    problem: str,
+    where: Where,
+    expected: str | None,
+    pair: tuple[int, int],
+    first: Shape,
+    nodes: list[Node],
+) -> ShapeError:
+    """Say which layers do not fit each other, and what size of the input would help."""
+    shapes = [first if number < 0 else nodes[number].y for number in pair]
+    same = (shapes[0].h, shapes[0].w) == (shapes[1].h, shapes[1].w)
+    said = [
+        f"{f'layer {number}' if number >= 0 else 'the input'} is "
+        + (f"{shape}" if same else f"{shape.w} x {shape.h}")
+        for number, shape in zip(pair, shapes, strict=True)
+    ]
+    hint = None if same else equal_sizes(nodes, first, pair)
+    return ShapeError(f"{problem}: {' and '.join(said)}", where=where, expected=expected, hint=hint)
+
+
+def _maker(source: int, nodes: list[Node]) -> Layer | None:
+    """Return the layer that makes what a source gives; None for the network's input."""
+    while source >= 0 and nodes[source].layer.is_alias(nodes[source].xs):
+        source = nodes[source].sources[0]
+    return nodes[source].layer if source >= 0 else None
 
 
 def _check_references(cfg: Cfg, layer: Layer, index: int) -> None:

@@ -6,6 +6,8 @@ from typing import Literal
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError
+from darknet_bn.images import CHANNELS
+from darknet_bn.kernels.floating import require_floats
 from darknet_bn.kernels.image import (
     as_picture,
     crop_image,
@@ -65,12 +67,17 @@ def prepare(im: F32, model: Model, fit: Fit | None = None) -> F32:
         narrow that there is not enough memory to scale it.
     """
     size = picture_shape(model.network)
+    require_floats("prepare", "im", im)
     c = len(as_picture(im))
     if c != size.c:
+        hint = f"load_image(path, {size.c}) reads it with these"
+        if im.shape[2] == size.c:
+            hint = "the channels come first: im.transpose(2, 0, 1)"
         raise ShapeError(
             "the picture has not the channels of the net's input",
             expected=f"{size.c}",
             found=f"{c}",
+            hint=hint,
         )
     return fit_image(im, fit or own_fit(model), size)[None]
 
@@ -112,13 +119,13 @@ def picture_shape(network: Network) -> Shape:
     Raises
     ------
     ShapeError
-        The input has no image shape, or neither 1 nor 3 channels.
+        The input has no image shape, or not 1, 3 or 4 channels.
     """
     shape = network.input
-    if shape.flat or shape.c not in (1, 3):
+    if shape.flat or shape.c not in CHANNELS:
         raise ShapeError(
             "the network does not take pictures",
-            expected="an input of w x h x 3, or x 1",
+            expected="an input of w x h x 3, x 1 or x 4",
             found=f"{shape}",
         )
     return shape

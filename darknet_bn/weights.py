@@ -26,6 +26,8 @@ Oddities that exist in the wild:
   taken only where it alone fits the size to the byte, and where the word at byte 16 is what it
   must be then: a float, or the upper half of a counter.  A file cut by 4 bytes stays refused.
 - A backbone file such as ``darknet53.conv.74`` holds the first layers only.
+
+What is damaged, or in another order of bytes, is refused: see ``weights_diagnosis.py``.
 """
 
 from __future__ import annotations
@@ -83,6 +85,14 @@ class Header:
     def version(self) -> str:
         """``0.2.5``, or ``legacy``."""
         return "legacy" if self.legacy else f"{self.major}.{self.minor}.{self.revision}"
+
+    @property
+    def plausible(self) -> bool:
+        """Whether some Darknet may have written it: a version, or rates of training."""
+        if not self.legacy:
+            return min(self.major, self.minor, self.revision) >= 0
+        rates = struct.unpack("<3f", struct.pack("<3i", self.major, self.minor, self.revision))
+        return all(0 <= rate <= 1 for rate in rates) and rates[0] > 0
 
     def modern(self) -> Header:
         """Return it as today's Darknet writes it: version 0.2 or above, a counter of 64 bits."""
@@ -157,40 +167,18 @@ def choose_header(data: memoryview, network: Network) -> tuple[Header, tuple[str
         What to warn of.
     """
     header = parse_header(bytes(data[:20]))
+    unknown = f"no Darknet writes version {header.major}.{header.minor}.{header.revision}"
+    oddities = () if header.plausible else (unknown,)
     width = 12 - header.seen_bytes
     is_counter = int.from_bytes(data[16:20], "little") < _SMALLEST_FLOAT
     if len(data) != 12 + width + 4 * network.stored_floats or is_counter != (width == 8):
-        return header, ()
+        return header, oddities
     seen = int.from_bytes(data[12 : 12 + width], "little")
     return replace(header, seen=seen, seen_bytes=width), (
+        *oddities,
         f"under version {header.version} the counter has {8 * header.seen_bytes} bits, but the "
         f"size fits one of {8 * width} bits, as some builds of Darknet write it; read as such",
     )
-
-
-def refuse_other_formats(data: memoryview) -> None:
-    """Refuse what is plainly something else.
-
-    Raises
-    ------
-    WeightsError
-        It says what the file is instead.
-    """
-    start = bytes(data[:64])
-    text = b"" if b"\0" in start else start.lstrip().lower()
-    problem = None
-    if not start:
-        problem = "the file is empty"
-    elif text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        problem = "this is an HTML page, not weights: was the download refused?"
-    elif start.startswith(b"version https://git-lfs"):
-        problem = "this is a Git-LFS pointer; fetch the real file with 'git lfs pull'"
-    elif start.startswith((b"PK\x03\x04", b"\x1f\x8b", b"7z\xbc\xaf")):
-        problem = "this is a packed archive (or a PyTorch file), not Darknet weights"
-    elif text.startswith((b"[net", b"#", b"[conv")):
-        problem = "this is text such as a cfg, not weights; the cfg comes first"
-    if problem:
-        raise WeightsError(problem)
 
 
 def require_size(

@@ -71,6 +71,44 @@ class TestGrammar:
             cfg = parse_cfg(b"[net]\n" + line + b"\nb=2\n")
         assert [(each.key, each.value) for each in cfg.sections[0].options] == [("b", "2")]
 
+    @pytest.mark.parametrize("comment", ["# input", " ; input", "//input", "#", "# [1]", "#]"])
+    def test_a_comment_after_the_name_of_a_section_is_passed_over(self, comment: str) -> None:
+        with pytest.warns(
+            DarknetWarning, match=r"x\.cfg:3: \[conv\]: the comment '.*' is ignored"
+        ) as caught:
+            cfg = parse_cfg(f"[net]\na=1\n[conv]{comment}\nb=2\n", file="x.cfg")
+        assert [section.name for section in cfg.sections] == ["net", "conv"]
+        assert cfg.to_bytes() == f"[net]\na=1\n[conv]{comment}\nb=2\n".encode()
+        assert len(caught) == 1
+
+    @pytest.mark.parametrize(
+        ("value", "joined", "read"),
+        [
+            ("10 14  23 27", "10 14 23 27", "10142327"),
+            ("61,45    61,45", "45 61", "4561"),
+            ("3 4 5", "3 4 5", "345"),
+            ("-1 -2", "-1 -2", "-1-2"),
+            ("400000\t450000", "400000 450000", "400000450000"),
+            (".1 .1 # two", ".1 .1", ".1.1"),
+        ],
+    )
+    def test_numbers_that_only_blanks_separate_are_odd(
+        self, value: str, joined: str, read: str
+    ) -> None:
+        with pytest.warns(DarknetWarning) as caught:
+            cfg = parse_cfg(f"[net]\na = {value}\n", file="x.cfg")
+        text = f"blanks do not separate numbers: '{joined}' is read as '{read}'"
+        assert [str(each.message) for each in caught] == [f"x.cfg:2: [net]: a: {text}"]
+        assert cfg.joined_numbers(0, "a") == text
+
+    @pytest.mark.parametrize(
+        "line", ["a = 1, 2, 3", "a=1 ,2", "a = 5 # 6 7", "a = data/2 3.tree", "# 1 2", "a = x 1 2"]
+    )
+    def test_other_blanks_are_not(self, line: str) -> None:
+        cfg = parse_cfg(f"[net]\n{line}\nb=1\n")
+        assert cfg.oddities == ()
+        assert cfg.joined_numbers(0, "a") is None
+
     def test_an_option_without_an_equals_sign_is_absent_and_hides_later_ones(self) -> None:
         with pytest.warns(DarknetWarning) as caught:
             cfg = parse_cfg(b"[net]\nbatch\nbatch=4\n")
@@ -142,8 +180,8 @@ class TestRefusals:
             (b"[Net]\n", r"found \[Net\]"),
             (b"a=1\n[net]\n", r"line 1: an option stands in front of the first section.*found a=1"),
             (b"[net\nwidth=8\n", r"line 1: a section line must end with its bracket.*found \[net"),
-            (b"[net]#1\n", "must end with its bracket"),
-            (b"[net]#[1]\n", r"found \[net\]#\[1\]"),
+            (b"[net]1\n", "must end with its bracket"),
+            (b"[net][1]\n", r"found \[net\]\[1\]"),
             (b"[net]\n[\n", "line 2: a section line must end with its bracket"),
             (b"[net]\rwidth=8\rheight=8\r", "must end with its bracket"),
             ("[net]\n".encode("utf-16"), "the text is in UTF-16"),

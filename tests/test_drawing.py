@@ -315,10 +315,16 @@ def test_letters_stand_out_from_their_field(class_id: int) -> None:
     assert (high + 0.05) / (low + 0.05) >= 4.5  # what WCAG asks of text of any size
 
 
+def test_of_a_picture_with_alpha_the_colours_are_drawn_on() -> None:
+    im = ground()
+    drawn = draw_detections(np.concatenate((im, np.full_like(im[:1], 0.25))), [MIDDLE])
+    np.testing.assert_array_equal(drawn, draw_detections(im, [MIDDLE]))
+
+
 # -- refusals ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [(2, 4, 4), (4, 4, 4), (4, 4), (3, 0, 4)])
+@pytest.mark.parametrize("shape", [(2, 4, 4), (5, 4, 4), (4, 4), (3, 0, 4)])
 def test_what_is_no_picture_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError):
         draw_detections(np.zeros(shape, np.float32), [MIDDLE])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
@@ -11,11 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from pictures import COLOURS, PNGS, U8, encoded, planes, png
+from debian import Image as DarknetImage
+from debian import program
+from pictures import COLOURS, PNGS, PREPROCESS, U8, encoded, planes, png
 from PIL import Image
 
 from darknet_bn import DarknetError, ShapeError
-from darknet_bn.errors import ImageError
+from darknet_bn.errors import DarknetWarning, ImageError
 from darknet_bn.images import image_format, letterbox_image, load_image, save_image
 
 GREY: U8 = COLOURS[:, :, 0].copy()
@@ -134,6 +137,63 @@ KINDS = {
 def test_every_kind_of_picture_gives_its_colours(kind: str) -> None:
     data, expected = KINDS[kind]
     np.testing.assert_array_equal(load_image(data), expected)
+
+
+ALPHAS = {
+    "grey with alpha": ALPHA,
+    "colour with alpha": ALPHA,
+    "palette with alpha": np.array([0, 128, 255], np.uint8)[INDICES],
+}
+
+
+@pytest.mark.parametrize("kind", ALPHAS)
+def test_with_four_channels_the_last_is_alpha(kind: str) -> None:
+    data, expected = KINDS[kind]
+    im = load_image(data, 4)
+    np.testing.assert_array_equal(im[:3], expected)
+    np.testing.assert_array_equal(im[3], (ALPHAS[kind] / 255).astype(np.float32))
+
+
+@pytest.mark.parametrize("kind", KINDS.keys() - ALPHAS.keys())
+def test_a_picture_without_alpha_is_opaque_with_a_warning(kind: str) -> None:
+    data, expected = KINDS[kind]
+    with pytest.warns(DarknetWarning) as caught:
+        im = load_image(data, 4)
+    np.testing.assert_array_equal(im, [*expected, np.ones_like(expected[0])])
+    text = "the picture has no alpha channel; it is taken as opaque: alpha 1"
+    assert [str(each.message) for each in caught] == [text]
+    assert caught[0].filename == __file__
+
+
+def test_the_warning_names_the_file() -> None:
+    path = PREPROCESS / "gradient_31x17.png"
+    with pytest.warns(DarknetWarning, match=rf"^{path}: the picture has no alpha channel"):
+        load_image(path, 4)
+
+
+def test_alpha_is_turned_with_the_colours() -> None:
+    picture = with_alpha(COLOURS)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    im = load_image(encoded(picture, "PNG", exif=exif), 4)
+    np.testing.assert_array_equal(im, np.rot90(load_image(encoded(picture, "PNG"), 4), -1, (1, 2)))
+
+
+def test_darknet_reads_the_same_four_channels() -> None:
+    kinds = (ctypes.c_char_p, ctypes.c_int, ctypes.c_int, ctypes.c_int)
+    read = program("load_image", *kinds, returns=DarknetImage)
+    path = PREPROCESS / "rgba_10x15.png"
+    theirs = read(str(path).encode(), 0, 0, 4)
+    planes_of = np.ctypeslib.as_array(theirs.data, (theirs.c, theirs.h, theirs.w))
+    np.testing.assert_array_equal(load_image(path, 4), planes_of)
+
+
+def test_four_channels_are_written_and_read(tmp_path: Path) -> None:
+    im = load_image(KINDS["colour with alpha"][0], 4)
+    save_image(tmp_path / "out.png", im)
+    np.testing.assert_array_equal(load_image(tmp_path / "out.png", 4), im)
+    with pytest.raises(ImageError, match="cannot be written as JPEG"):
+        save_image(tmp_path / "out.jpg", im)
 
 
 def test_floats_from_0_to_1_are_taken_as_they_are() -> None:
@@ -315,7 +375,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         save_image(tmp_path / "no" / "out.png", planes(COLOURS), force=True)
 
 
-@pytest.mark.parametrize("channels", [2, 4])
+@pytest.mark.parametrize("channels", [2, 5])
 def test_only_grey_and_colour_are_written(channels: int, tmp_path: Path) -> None:
-    with pytest.raises(ShapeError, match="1 or 3 channels"):
+    with pytest.raises(ShapeError, match="1, 3 or 4 channels"):
         save_image(tmp_path / "out.png", np.zeros((channels, 2, 2), np.float32), force=True)

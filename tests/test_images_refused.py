@@ -15,9 +15,10 @@ import pytest
 from pictures import COLOURS, NOISE, PNGS, encoded, png
 from PIL import Image
 
+import darknet_bn as dn
 from darknet_bn.drawing import draw_detections
 from darknet_bn.errors import ImageError
-from darknet_bn.images import load_image, save_image
+from darknet_bn.images import from_bytes, load_image, save_image
 
 KINDS = ["JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "TGA"]
 
@@ -134,10 +135,38 @@ def test_values_without_a_known_white_are_refused(values: npt.NDArray[Any]) -> N
     assert "which of its 32-bit values is white" in message
 
 
-@pytest.mark.parametrize("channels", [0, 2, 4])
+@pytest.mark.parametrize("channels", [0, 2, 5])
 def test_odd_numbers_of_channels_are_refused(channels: int) -> None:
-    with pytest.raises(ImageError, match="1 or 3 channels"):
+    with pytest.raises(ImageError, match="1, 3 or 4 channels"):
         load_image(PNGS[0], channels)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_an_array_of_opencv_is_refused_with_what_makes_a_picture_of_it(channels: int) -> None:
+    array: Any = np.zeros((5, 6, channels), np.uint8)
+    for read in (
+        load_image,
+        lambda im: dn.resize_image(im, 3, 3),
+        lambda im: dn.letterbox(im, 3, 3),
+    ):
+        with pytest.raises(dn.DarknetError) as caught:
+            read(array)
+        message = str(caught.value)
+        assert f"found uint8 (5, 6, {channels})" in message
+        assert message.endswith(
+            "; darknet_bn.images.from_bytes makes a picture of bytes (h, w, c) in the order RGB; "
+            "OpenCV's order is BGR: from_bytes(im[:, :, ::-1])"
+        )
+
+
+@pytest.mark.parametrize(
+    "pixels", [np.zeros((2, 2, 3), np.float32), np.zeros((2, 2), np.uint8), [[[1, 2, 3]]], None]
+)
+def test_bytes_are_bytes(pixels: Any) -> None:
+    with pytest.raises(
+        dn.ShapeError, match=r"not the bytes of a picture \(expected uint8 \(h, w, c\)"
+    ):
+        from_bytes(pixels)
 
 
 def test_without_pillow_the_error_tells_how_to_get_it(

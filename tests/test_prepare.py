@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,7 +87,30 @@ def test_it_is_what_darknet_feeds(shared: Path) -> None:
     np.testing.assert_allclose(x[0], expected, rtol=0, atol=0.0121)
 
 
-@pytest.mark.parametrize(("net", "im"), [(3, 1), (1, 3)])
+def test_alpha_is_a_fourth_channel() -> None:
+    model, im = random_model(cfg_text(CONV, YOLO, channels=4, width=12, height=8)), picture(9, 9, 4)
+    boxed = dn.prepare(im, model, "letterbox")
+    np.testing.assert_array_equal(boxed[0], dn.letterbox(im, 12, 8))
+    assert (boxed[0, 3, :, 0] == 0.5).all()  # Darknet fills all channels with its grey
+    assert dn.forward(model, boxed)[1].shape == (1, 21, 8, 12)
+
+
+@pytest.mark.parametrize(
+    ("im", "message"),
+    [
+        (np.zeros((4, 5, 3), np.uint8), r"^prepare: im is not .*from_bytes\(im\[:, :, ::-1\]\)$"),
+        (np.zeros((4, 5, 3), np.float32), r"found 4\); the channels come first: im\.transpose"),
+        (np.zeros((1, 5, 3), np.float32), r"found 1\); the channels come first: im\.transpose"),
+        (np.zeros((1, 4, 5), np.float32), r"found 1\); load_image\(path, 3\) reads it with these"),
+        ([[1.0]], r"^prepare: im is not an array"),
+    ],
+)
+def test_what_is_no_picture_is_refused_with_what_makes_one(im: Any, message: str) -> None:
+    with pytest.raises(dn.ShapeError, match=message):
+        dn.prepare(im, random_model(DETECTOR))
+
+
+@pytest.mark.parametrize(("net", "im"), [(3, 1), (1, 3), (4, 3), (3, 4)])
 def test_other_channels_are_refused(net: int, im: int) -> None:
     model = random_model(cfg_text(CONV, channels=net))
     with pytest.raises(dn.ShapeError, match=rf"has not the channels.*expected {net}, found {im}"):
@@ -95,7 +119,7 @@ def test_other_channels_are_refused(net: int, im: int) -> None:
 
 def test_a_network_may_take_no_pictures() -> None:
     with pytest.raises(dn.ShapeError, match="the network does not take pictures"):
-        picture_shape(random_model(cfg_text(CONV, channels=4)).network)
+        picture_shape(random_model(cfg_text(CONV, channels=5)).network)
     flat = random_model(b"[net]\ninputs=5\n[connected]\noutput=2\nactivation=linear\n")
     with pytest.raises(dn.ShapeError, match="the network does not take pictures"):
         dn.prepare(picture(4, 4), flat)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from builders import LONG_RANGE as CFG
 from builders import cfg_text, random_input, random_model
 
 import darknet_bn as dn
+from darknet_bn.run import looks_like_levels
 
 FLAT = b"[net]\ninputs=12\n[connected]\noutput=5\nactivation=leaky\nbatch_normalize=1\n"
 
@@ -154,9 +157,9 @@ class TestRefusals:
         model = random_model(CFG, "pjreddie")
         with pytest.raises(dn.ShapeError) as caught:
             dn.forward(model, np.zeros(shape, np.float32))
-        assert str(caught.value) == (
-            f"the input does not fit the net (expected (n, 3, 8, 8), found {shape})"
-        )
+        message, _, hint = str(caught.value).partition("; ")
+        assert message == f"the input does not fit the net (expected (n, 3, 8, 8), found {shape})"
+        assert bool(hint) == (shape in ((3, 8, 8), (1, 8, 8, 3)))
 
     @pytest.mark.parametrize("kind", [np.uint8, np.int64, bool, complex, object, "U1"])
     def test_inputs_of_other_types(self, kind: type) -> None:
@@ -198,3 +201,103 @@ class TestChoiceOfLayers:
         assert list(dn.forward(model, x, np.array([2, -1]))) == [2, 18]
         assert list(dn.forward(model, x, iter([0]))) == [0]
         assert list(dn.forward(model, x, [-19])) == [0]
+
+
+BN = "[convolutional] filters=5 size=3 pad=1 stride=2 batch_normalize=1 activation=leaky"
+PLAIN = "[convolutional] filters=5 size=3 pad=1 stride=2 activation=leaky"
+
+
+def levels(channels: int = 3, batch: int = 1) -> np.ndarray:
+    """Pictures of whole levels from 0 to 255, as float32."""
+    rng = np.random.default_rng(5)
+    smooth = np.cumsum(rng.normal(0, 9, (batch, channels, 12, 12)), axis=3) + 120
+    return np.clip(np.rint(smooth), 0, 255).astype(np.float32)
+
+
+def trained_on(x: np.ndarray, channels: int = 3) -> dn.Model:
+    """A net whose batch norm has the statistics of an input."""
+    model = random_model(cfg_text(BN, channels=channels, width=12, height=12), "pjreddie")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dn.DarknetWarning)
+        return dn.calibrate(model, [x])[0]
+
+
+class TestLevels:
+    MATCH = r"^the input looks like levels from 0 to 255, .*: divide it by 255$"
+
+    @pytest.mark.parametrize("channels", [1, 3, 4])
+    @pytest.mark.parametrize("section", [BN, PLAIN])
+    def test_are_told_where_the_caller_is(self, section: str, channels: int) -> None:
+        model = random_model(cfg_text(section, channels=channels, width=12, height=12))
+        if section is BN:
+            model = trained_on(levels(channels, 4) / 255, channels)
+        x = levels(channels)
+        for each in (x, x * np.float32(0.99), np.minimum(x, 2), x.astype(np.float64)):
+            with pytest.warns(dn.DarknetWarning, match=self.MATCH) as caught:
+                dn.forward(model, each)
+            assert [warning.filename for warning in caught] == [__file__]
+        dn.forward(model, x / 255)
+
+    def test_are_none_for_a_net_that_was_trained_on_them(self) -> None:
+        x = levels(batch=4)
+        dn.forward(trained_on(x), x)
+        with pytest.warns(dn.DarknetWarning, match=self.MATCH):
+            dn.forward(trained_on(x / 255), x)
+
+    @pytest.mark.parametrize(
+        "x",
+        [
+            levels() / 255,
+            (levels() > 100).astype(np.float32),  # 0 and 1 only
+            levels() - 128,
+            levels() * 2,
+            levels() / 255 * 30 + 0.5,  # neither whole nor far above 1
+            np.full_like(levels(), np.nan),
+            np.zeros_like(levels()),
+            np.random.default_rng(0).standard_normal(levels().shape, np.float32) * 60,
+        ],
+    )
+    def test_other_values_are_not_told(self, x: np.ndarray) -> None:
+        dn.forward(random_model(cfg_text(PLAIN, width=12, height=12)), x)
+
+    def test_inputs_that_are_no_pictures_are_not_told(self) -> None:
+        x = levels(5)
+        dn.forward(random_model(cfg_text(PLAIN, channels=5, width=12, height=12)), x)
+        dn.forward(random_model(FLAT), np.arange(12, dtype=np.float32)[None])
+
+    def test_calibration_tells_them_too(self) -> None:
+        with pytest.warns(dn.DarknetWarning, match=self.MATCH):
+            dn.calibrate(trained_on(levels(batch=4) / 255), [levels(batch=2)])
+
+    def test_all_trained_nets_tell_them(self, shared: Path) -> None:
+        im = dn.load_image(shared / "images/dog.jpg")
+        for path in sorted((shared / "models").glob("*/*.weights")):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", dn.DarknetWarning)
+                model = dn.load(path.with_suffix(".cfg"), path)
+            x = dn.prepare(im, model)[0]
+            for net in (model, dn.fold_batchnorm(model)):
+                assert not looks_like_levels(net, x)
+                assert looks_like_levels(net, x * 255)
+
+
+@pytest.mark.parametrize(
+    ("shape", "hint"),
+    [
+        ((3, 12, 16), r"x\[None\] is a batch of one"),
+        ((12, 16, 3), r"the channels come first: x\.transpose\(2, 0, 1\)\[None\]"),
+        ((2, 12, 16, 3), r"the channels come first: x\.transpose\(0, 3, 1, 2\)"),
+    ],
+)
+def test_a_shape_that_is_nearly_right_has_a_hint(shape: tuple[int, ...], hint: str) -> None:
+    model = random_model(cfg_text(PLAIN, width=16, height=12))
+    with pytest.raises(dn.ShapeError, match=rf"found \({shape[0]}, .*; {hint}$"):
+        dn.forward(model, np.zeros(shape, np.float32))
+
+
+def test_bytes_have_a_hint() -> None:
+    model = random_model(cfg_text(PLAIN, width=16, height=12))
+    with pytest.raises(dn.ShapeError, match=r"found uint8\); numpy\.float32\(x\) / 255 goes from"):
+        dn.forward(model, np.zeros((1, 3, 12, 16), np.uint8))
+    with pytest.raises(dn.ShapeError, match=r"BGR: from_bytes\(x\[:, :, ::-1\]\)$"):
+        dn.forward(model, np.zeros((12, 16, 3), np.uint8))

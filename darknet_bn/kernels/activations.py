@@ -14,6 +14,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32, F64
 from darknet_bn.errors import CfgError
+from darknet_bn.kernels.floating import floating
 from darknet_bn.workers import workers
 
 _BLOCK = 1 << 16  # floats; a block and its scratch stay in the cache of one core
@@ -78,6 +79,7 @@ class Epilogue:
             activate_tile(y, self.activation)
 
 
+@floating
 def activate_array(x: F32, name: str, *, out: F32 | None = None) -> F32:
     """Apply an activation to every element.
 
@@ -118,6 +120,7 @@ def activate_array(x: F32, name: str, *, out: F32 | None = None) -> F32:
     return out
 
 
+@floating
 def activate_tile(y: F32, activation: Activation) -> None:
     """Apply an activation in place in the calling thread, in blocks that stay in cache.
 

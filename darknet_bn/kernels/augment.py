@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32, F64
+from darknet_bn.kernels.floating import floating
 from darknet_bn.kernels.image import as_picture
 
 Numbers = npt.NDArray[np.intp]
@@ -38,6 +39,7 @@ class _Taps(NamedTuple):
     share: F32
 
 
+@floating
 def rotate_crop_image(
     im: F32, rad: float, s: float, w: int, h: int, dx: float, dy: float, aspect: float
 ) -> F32:
@@ -87,6 +89,7 @@ def rotate_crop_image(
     return part
 
 
+@floating
 def place_image(im: F32, w: int, h: int, dx: int, dy: int, canvas: F32) -> None:
     """Stretch a picture to a size, and put it onto another.
 
@@ -116,6 +119,7 @@ def place_image(im: F32, w: int, h: int, dx: int, dy: int, canvas: F32) -> None:
     canvas[:, top:bottom, left:right] = _sample(im, _taps(y), _taps(x), _BLACK)
 
 
+@floating
 def crop_resize_image(
     im: F32, dx: int, dy: int, width: int, height: int, w: int, h: int, *, outside: F32
 ) -> F32:
@@ -144,11 +148,13 @@ def crop_resize_image(
     return _sample(im, _centred(dy, height, h), _centred(dx, width, w), outside)
 
 
+@floating
 def flip_image(im: F32) -> F32:
     """Mirror a picture (c, h, w): what was left is right.  C: ``flip_image`` in ``src/image.c``."""
     return np.ascontiguousarray(im[:, :, ::-1])
 
 
+@floating
 def rgb_to_hsv(im: F32) -> F32:
     """Return hue, saturation and value of the colours of a picture.
 
@@ -179,6 +185,7 @@ def rgb_to_hsv(im: F32) -> F32:
     return np.stack((hue, saturation, value))
 
 
+@floating
 def hsv_to_rgb(im: F32) -> F32:
     """Return the colours of hue, saturation and value.
 
@@ -209,6 +216,7 @@ def hsv_to_rgb(im: F32) -> F32:
     return rgb
 
 
+@floating
 def distort_image(im: F32, hue: float, saturation: float, exposure: float) -> F32:
     """Shift the hue of a picture, and scale its saturation and brightness.
 
@@ -248,6 +256,7 @@ def distort_image(im: F32, hue: float, saturation: float, exposure: float) -> F3
     return np.clip(result, 0, 1, out=result)
 
 
+@floating
 def gaussian_blur(im: F32, size: int) -> F32:
     """Blur a picture.
 

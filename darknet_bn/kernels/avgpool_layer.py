@@ -6,8 +6,10 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.blocks import Block, run_blocks
+from darknet_bn.kernels.floating import floating
 
 
+@floating
 def forward_avgpool_layer(x: F32, out: F32) -> None:
     """Average each channel over its pixels.
 

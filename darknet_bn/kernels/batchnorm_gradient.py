@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from darknet_bn.arrays import F32, F64
-from darknet_bn.dialect import Dialect
+from darknet_bn.dialect import Dialect, dialect_named
 from darknet_bn.kernels.channels import (
     along_filters,
     channel_dot,
@@ -16,6 +16,7 @@ from darknet_bn.kernels.channels import (
     scratch_like,
     sizes,
 )
+from darknet_bn.kernels.floating import floating
 
 _NEAR = 4.0  # deviations from zero, up to which the mean need not be subtracted from each value
 
@@ -29,8 +30,9 @@ class Sums(NamedTuple):
     variance_delta: F64
 
 
+@floating
 def exact_batchnorm_delta(
-    x: F32, mean: F32, delta: F32, scales: F32, variance: F32, dialect: Dialect, out: F32
+    x: F32, mean: F32, delta: F32, scales: F32, variance: F32, dialect: Dialect | str, out: F32
 ) -> Sums:
     """Derive the forward pass as it is computed: its eps, and its divisor of the variance.
 
@@ -41,7 +43,7 @@ def exact_batchnorm_delta(
     delta : float32 array (n, f, s)
         Of the output.
     scales, variance : float32 arrays (f,)
-    dialect : Dialect
+    dialect : Dialect or str
     out : float32 array (n, f, s)
         Where the delta of the input goes; may be ``delta``.
 
@@ -50,6 +52,7 @@ def exact_batchnorm_delta(
     Sums
     """
     n, _, s = sizes(x)
+    dialect = dialect_named(dialect)
     centre, v = mean.astype(np.float64), variance.astype(np.float64)
     d, terms = x, scratch_like(out, "terms")
     with in_c():

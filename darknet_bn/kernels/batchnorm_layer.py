@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.dialect import Dialect
+from darknet_bn.dialect import Dialect, dialect_named
 from darknet_bn.errors import DarknetError
 from darknet_bn.kernels.batchnorm_gradient import exact_batchnorm_delta
 from darknet_bn.kernels.batchnorm_results import (
@@ -36,10 +36,12 @@ from darknet_bn.kernels.channels import (
     sizes,
 )
 from darknet_bn.kernels.convolutional_layer import add_bias, backward_bias, scale_bias
+from darknet_bn.kernels.floating import floating
 
 _DELTA_EPS = np.float32(1e-5)  # of mean_delta_cpu and variance_delta_cpu, in every Darknet
 
 
+@floating
 def backward_scale_cpu(x_norm: F32, delta: F32, scale_updates: F32, out: F32 | None = None) -> F32:
     """Add the sum of each filter's delta times x_norm to its scale update.
 
@@ -72,6 +74,7 @@ def backward_scale_cpu(x_norm: F32, delta: F32, scale_updates: F32, out: F32 | N
         return np.add(scale_updates, total.astype(delta.dtype), out=out)
 
 
+@floating
 def mean_delta_cpu(delta: F32, variance: F32) -> F32:
     """Delta of each filter's mean.
 
@@ -101,6 +104,7 @@ def mean_delta_cpu(delta: F32, variance: F32) -> F32:
         return (channel_sum(delta) * slope).astype(delta.dtype)
 
 
+@floating
 def variance_delta_cpu(x: F32, delta: F32, mean: F32 | None, variance: F32) -> F32:
     """Delta of each filter's variance.
 
@@ -136,6 +140,7 @@ def variance_delta_cpu(x: F32, delta: F32, mean: F32 | None, variance: F32) -> F
         return (total * slope).astype(x.dtype)
 
 
+@floating
 def normalize_delta_cpu(
     x: F32,
     mean: F32 | None,
@@ -143,7 +148,7 @@ def normalize_delta_cpu(
     mean_delta: F32,
     variance_delta: F32,
     delta: F32,
-    dialect: Dialect,
+    dialect: Dialect | str,
     out: F32 | None = None,
 ) -> F32:
     """Delta of the input of `normalize_cpu`.
@@ -155,7 +160,7 @@ def normalize_delta_cpu(
         The mean may be None where it has been subtracted from ``x`` already.
     delta : float32 array (n, f, s)
         In front of the scales, that is multiplied by them.
-    dialect : Dialect
+    dialect : Dialect or str
         Says where eps enters the divisor of ``delta``.
     out : float32 array (n, f, s), optional
         Where the result goes; may be ``delta``.
@@ -176,6 +181,7 @@ def normalize_delta_cpu(
     divided by n*s, while the variance itself has the divisor n*s - 1, and the eps differ.
     """
     n, f, s = sizes(x)
+    dialect = dialect_named(dialect)
     expect("delta", delta, x.shape)
     for name, values in (("variance", variance), ("mean_delta", mean_delta)):
         expect(name, values, (f,))
@@ -216,12 +222,13 @@ def make_batchnorm_layer(f: int) -> dict[str, F32]:
     return {"scales": np.ones(f, np.float32), **p}
 
 
+@floating
 def forward_batchnorm_layer(
     x: F32,
     p: Mapping[str, F32],
     *,
     train: bool,
-    dialect: Dialect,
+    dialect: Dialect | str,
     rolling_keep: float | None = None,
     out: F32 | None = None,
 ) -> BatchNormForward:
@@ -236,7 +243,7 @@ def forward_batchnorm_layer(
         `make_batchnorm_layer` gives them.
     train : bool
         Whether to normalise with the statistics of this batch, or with the rolling ones.
-    dialect : Dialect
+    dialect : Dialect or str
         Says where eps enters, and how fast the rolling statistics follow.
     rolling_keep : float, optional
         Share of the old rolling statistics that is kept; ``dialect.rolling_keep`` if None.
@@ -260,7 +267,7 @@ def forward_batchnorm_layer(
     C: ``forward_batchnorm_layer`` in ``src/batchnorm_layer.c``; AlexeyAB's ``[connected]`` has
     the same steps in ``src/connected_layer.c``.
     """
-    xs = by_filter(x)
+    xs, dialect = by_filter(x), dialect_named(dialect)
     f = xs.shape[1]
     for name in ("scales", "biases", "rolling_mean", "rolling_variance"):
         expect(name, p[name], (f,))
@@ -302,6 +309,7 @@ def forward_batchnorm_layer(
     )
 
 
+@floating
 def backward_batchnorm_layer(
     delta_y: F32,
     p: Mapping[str, F32],
@@ -309,7 +317,7 @@ def backward_batchnorm_layer(
     *,
     train: bool = True,
     x: F32 | None = None,
-    dialect: Dialect,
+    dialect: Dialect | str,
     bias_updates: F32 | None = None,
     scale_updates: F32 | None = None,
     out: F32 | None = None,
@@ -328,7 +336,7 @@ def backward_batchnorm_layer(
         an inference pass, with the rolling ones.
     x : float32 array like ``delta_y``, optional
         The input of the inference pass; ``saved.x`` if None.
-    dialect : Dialect
+    dialect : Dialect or str
         Says where eps enters, whether the biases are trained here, and whether the gradient is to
             be exact.
     bias_updates, scale_updates : float32 arrays (f,), optional
@@ -358,6 +366,7 @@ def backward_batchnorm_layer(
         raise DarknetError(
             "backward needs what a training pass saved", hint="run forward with train=True first"
         )
+    dialect = dialect_named(dialect)
     deltas, trained = by_filter(delta_y), by_filter(saved.x)
     expect("saved.x", trained, deltas.shape)
     f = deltas.shape[1]

@@ -8,6 +8,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.kernels.blas import normalize_cpu
 from darknet_bn.kernels.channels import by_filter
+from darknet_bn.kernels.floating import require_floats
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,11 @@ class BatchNormSaved:
     mean: F32
     variance: F32
     dialect: Dialect
+
+    def __post_init__(self) -> None:
+        """Refuse what holds no floating-point numbers."""
+        for name in ("x", "mean", "variance"):
+            require_floats("BatchNormSaved", name, getattr(self, name))
 
     @property
     def x_norm(self) -> F32:

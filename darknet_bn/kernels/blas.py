@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.dialect import Dialect
+from darknet_bn.dialect import Dialect, dialect_named
 from darknet_bn.errors import ShapeError
 from darknet_bn.kernels.channels import (
     along_filters,
@@ -19,8 +19,10 @@ from darknet_bn.kernels.channels import (
     in_c,
     sizes,
 )
+from darknet_bn.kernels.floating import floating
 
 
+@floating
 def mean_cpu(x: F32) -> F32:
     """Mean of each filter over the batch and all pixels.
 
@@ -48,6 +50,7 @@ def mean_cpu(x: F32) -> F32:
         return channel_sum(x).astype(x.dtype) * _reciprocal(n * s, x)
 
 
+@floating
 def variance_cpu(x: F32, mean: F32 | None) -> F32:
     """Variance of each filter over the batch and all pixels, with the divisor n*s - 1.
 
@@ -80,8 +83,9 @@ def variance_cpu(x: F32, mean: F32 | None) -> F32:
         return total.astype(x.dtype) * _reciprocal(n * s - 1, x)
 
 
+@floating
 def normalize_cpu(
-    x: F32, mean: F32 | None, variance: F32, dialect: Dialect, out: F32 | None = None
+    x: F32, mean: F32 | None, variance: F32, dialect: Dialect | str, out: F32 | None = None
 ) -> F32:
     """Shift and scale each filter to zero mean and unit variance.
 
@@ -90,7 +94,7 @@ def normalize_cpu(
     x : float32 array (n, f, s)
     mean, variance : float32 arrays (f,)
         Of the batch in training, rolling in inference; the mean may be None.
-    dialect : Dialect
+    dialect : Dialect or str
         Says where eps enters the divisor.
     out : float32 array (n, f, s), optional
         Where the result goes; may be ``x``.
@@ -109,6 +113,7 @@ def normalize_cpu(
     C: ``normalize_cpu`` in ``src/blas.c``.  The divisor is ``sqrt(v) + 1e-6`` in pjreddie on the
     CPU and ``sqrt(v + 1e-5)`` in AlexeyAB and hank-ai.  C overwrites ``x``.
     """
+    dialect = dialect_named(dialect)
     with in_c():
         gain = 1 / dialect.sigma(variance.astype(np.float64))
         if mean is not None:
@@ -116,6 +121,7 @@ def normalize_cpu(
         return along_filters(np.multiply, x, "variance", gain, out=out)
 
 
+@floating
 def copy_cpu(x: F32, incx: int, y: F32, incy: int, out: F32 | None = None) -> F32:
     """Copy every ``incx``-th element of ``x`` to every ``incy``-th of ``y``.
 
@@ -147,6 +153,7 @@ def copy_cpu(x: F32, incx: int, y: F32, incy: int, out: F32 | None = None) -> F3
     return out
 
 
+@floating
 def axpy_cpu(alpha: float, x: F32, incx: int, y: F32, incy: int, out: F32 | None = None) -> F32:
     """Add ``alpha`` times every ``incx``-th element of ``x`` to every ``incy``-th of ``y``.
 
@@ -178,6 +185,7 @@ def axpy_cpu(alpha: float, x: F32, incx: int, y: F32, incy: int, out: F32 | None
     return out
 
 
+@floating
 def scal_cpu(alpha: float, x: F32, incx: int, out: F32 | None = None) -> F32:
     """Multiply every ``incx``-th element of ``x`` by ``alpha``.
 
@@ -211,6 +219,7 @@ def scal_cpu(alpha: float, x: F32, incx: int, out: F32 | None = None) -> F32:
     return out
 
 
+@floating
 def fill_cpu(alpha: float, x: F32, incx: int, out: F32 | None = None) -> F32:
     """Set every ``incx``-th element of ``x`` to ``alpha``.
 

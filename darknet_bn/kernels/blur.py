@@ -13,6 +13,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.blocks import Block, run_blocks
+from darknet_bn.kernels.floating import floating
 from darknet_bn.workers import workers
 
 
@@ -27,6 +28,7 @@ def blurred_size(size: int, mode: int, stride: int) -> int:
     return (size - 2 if mode == 2 else size - 1) // stride + 1
 
 
+@floating
 def blur(x: F32, mode: int, stride_x: int, stride_y: int, out: F32) -> None:
     """Blur every channel, and keep one pixel of every stride.
 
@@ -56,6 +58,7 @@ def _blur_block(x: F32, mode: int, stride_x: int, stride_y: int, out: F32) -> No
     _blur_axis(tall, 3, mode, stride_x, out)
 
 
+@floating
 def backward_blur(
     delta: F32, mode: int, stride_x: int, stride_y: int, in_hw: tuple[int, int]
 ) -> F32:
@@ -87,6 +90,7 @@ def backward_blur(
     return delta_x
 
 
+@floating
 def backward_blur_as_coded(delta: F32, in_hw: tuple[int, int]) -> F32:
     """Lay the delta of a batch, as it is, where that of the larger images in front of a blur goes.
 

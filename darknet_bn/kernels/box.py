@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from darknet_bn.arrays import F32, F64
 from darknet_bn.errors import ShapeError
+from darknet_bn.kernels.floating import floating, require_floats
 
 Size = tuple[int, int]
 """Height and width."""
@@ -32,7 +33,7 @@ class Boxes:
     Raises
     ------
     ShapeError
-        The arrays do not fit each other.
+        The arrays do not fit each other, or do not hold floating-point numbers.
     """
 
     xywh: F32
@@ -40,7 +41,9 @@ class Boxes:
     probabilities: F32
 
     def __post_init__(self) -> None:
-        """Refuse arrays that do not fit each other."""
+        """Refuse arrays that do not fit each other, or hold no floating-point numbers."""
+        for name in ("xywh", "objectness", "probabilities"):
+            require_floats("Boxes", name, getattr(self, name))
         shapes = (self.xywh.shape, self.objectness.shape, self.probabilities.shape)
         k = len(self.xywh) if self.xywh.ndim else -1
         if shapes[:2] != ((k, 4), (k,)) or len(shapes[2]) != 2 or shapes[2][0] != k:
@@ -88,6 +91,7 @@ def join_boxes(parts: Sequence[Boxes]) -> Boxes:
 # -- overlap -------------------------------------------------------------------------------------
 
 
+@floating
 def box_iou(a: F32, b: F32) -> F32:
     """Return the part that two boxes have in common, of all that they cover.
 
@@ -112,6 +116,7 @@ def box_iou(a: F32, b: F32) -> F32:
     return iou
 
 
+@floating
 def box_diou(a: F32, b: F32) -> F32:
     """Return `box_diounms` with the exponent 0.6, which ``nms_kind=greedynms`` uses.
 
@@ -130,6 +135,7 @@ def box_diou(a: F32, b: F32) -> F32:
     return box_diounms(a, b, 0.6)
 
 
+@floating
 def box_diounms(a: F32, b: F32, beta1: float) -> F32:
     """Return the IoU, less for boxes whose centres lie far from each other.
 
@@ -158,6 +164,7 @@ def box_diounms(a: F32, b: F32, beta1: float) -> F32:
         return np.where(c == 0, iou, iou - away)
 
 
+@floating
 def box_giou(a: F32, b: F32) -> F32:
     """Return the IoU, less by the empty part of the smallest box around both.
 
@@ -181,6 +188,7 @@ def box_giou(a: F32, b: F32) -> F32:
         return np.where(c == 0, iou, iou - (c - union) / c)
 
 
+@floating
 def box_ciou(a: F32, b: F32) -> F32:
     """Return the IoU, less for centres far apart and for another ratio of the sides.
 
@@ -250,6 +258,7 @@ def letterbox_size(size: Size, net: Size) -> Size:
     return net_h, w * net_h // h
 
 
+@floating
 def correct_yolo_boxes(xywh: F32, size: Size, net: Size) -> F32:
     """Turn boxes that are relative to a letterbox into boxes relative to the picture inside.
 

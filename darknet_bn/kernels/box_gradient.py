@@ -8,11 +8,13 @@ from typing import Literal
 import numpy as np
 
 from darknet_bn.arrays import F64
+from darknet_bn.kernels.floating import floating
 
 IouKind = Literal["iou", "giou", "diou", "ciou"]
 _EPS = 1e-6  # in the weight of the aspect ratio
 
 
+@floating
 def dx_box_iou(pred: F64, truth: F64, kind: IouKind) -> F64:
     """Return the slopes of the overlap of boxes with others.
 

@@ -10,6 +10,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError
 from darknet_bn.kernels.activations import ACTIVATIONS, Epilogue, activate_array
 from darknet_bn.kernels.depthwise import Depthwise
+from darknet_bn.kernels.floating import floating
 from darknet_bn.kernels.gemm import Im2col, Pointwise
 from darknet_bn.kernels.im2col import ConvGeometry
 from darknet_bn.kernels.winograd import F2, F4, Scheme, Winograd
@@ -59,6 +60,7 @@ class Convolution:
     pjreddie's CPU code reads a 1x1 convolution with a stride as if it had none; this does not.
     """
 
+    @floating
     def __init__(
         self,
         weights: F32,
@@ -78,6 +80,7 @@ class Convolution:
         in_tiles = None if chosen.over_channels or chosen.name == "linear" else chosen
         self.strategy = _choose(weights, Epilogue(biases, in_tiles), geometry, in_shape, exact)
 
+    @floating
     def __call__(self, x: F32, out: F32) -> None:
         """Convolve a batch.
 

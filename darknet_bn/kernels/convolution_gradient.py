@@ -12,6 +12,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.convolution import Convolution
+from darknet_bn.kernels.floating import floating
 from darknet_bn.kernels.im2col import ConvGeometry, windows
 from darknet_bn.kernels.tiles import pieces, strips, worth_sharing
 from darknet_bn.workers import workers
@@ -21,6 +22,7 @@ _PARTS = 8  # sums of weight updates at most; a fixed number, so that threads do
 _SUMS = 1 << 21  # floats in all of them at most
 
 
+@floating
 def weight_updates(x: F32, delta: F32, geometry: ConvGeometry) -> F32:
     """Sum up what the weights of a convolution are to change by, over all windows.
 
@@ -82,6 +84,7 @@ def _rows(x: F32, rows: int, slot: str) -> F32:
     return buffer.reshape(rows, -1)
 
 
+@floating
 def input_delta(delta: F32, weights: F32, geometry: ConvGeometry, out: F32) -> None:
     """Carry the delta of the sums back to the input of a convolution.
 
@@ -124,6 +127,7 @@ def input_delta(delta: F32, weights: F32, geometry: ConvGeometry, out: F32) -> N
     workers().run(task, pieces(n, images))
 
 
+@floating
 def col2im_cpu(columns: F32, geometry: ConvGeometry, out: F32) -> None:
     """Add up for each pixel what all windows have at its place, in this thread.
 

@@ -9,8 +9,10 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.channels import along_filters, channel_sum, expect, in_c
+from darknet_bn.kernels.floating import floating
 
 
+@floating
 def scale_bias(x: F32, scales: F32, out: F32 | None = None) -> F32:
     """Multiply each filter by its scale.
 
@@ -39,6 +41,7 @@ def scale_bias(x: F32, scales: F32, out: F32 | None = None) -> F32:
         return along_filters(np.multiply, x, "scales", scales, out=out)
 
 
+@floating
 def add_bias(x: F32, biases: F32, out: F32 | None = None) -> F32:
     """Add its bias to each filter.
 
@@ -66,6 +69,7 @@ def add_bias(x: F32, biases: F32, out: F32 | None = None) -> F32:
         return along_filters(np.add, x, "biases", biases, out=out)
 
 
+@floating
 def backward_bias(bias_updates: F32, delta: F32, out: F32 | None = None) -> F32:
     """Add the sum of each filter's delta to its bias update.
 

@@ -9,9 +9,11 @@ from darknet_bn.arrays import F32
 from darknet_bn.kernels.activations import Epilogue
 from darknet_bn.kernels.blocks import Block, run_blocks
 from darknet_bn.kernels.convolution_gradient import input_delta
+from darknet_bn.kernels.floating import floating
 from darknet_bn.kernels.im2col import ConvGeometry
 
 
+@floating
 def forward_deconvolutional_layer(
     x: F32, weights: F32, geometry: ConvGeometry, epilogue: Epilogue, out: F32
 ) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32, F64
 from darknet_bn.kernels.box import box_iou
+from darknet_bn.kernels.floating import floating
 
 _RANDOM = 64_000  # images, in which ``random`` lets any box of a cell be the one that learns
 _FAR = 20.0  # the largest distance of boxes at which one of them still is the nearest
@@ -33,6 +34,7 @@ class DetectionLoss:
     forced: bool = False
     random: bool = False
 
+    @floating
     def __call__(
         self, y: F32, truth: F32, seen: int, rng: np.random.Generator
     ) -> tuple[F32, float]:

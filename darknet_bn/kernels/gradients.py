@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32, F64
-from darknet_bn.dialect import Dialect
+from darknet_bn.dialect import Dialect, dialect_named
 from darknet_bn.kernels.activations import (
     GELU_X,
     GELU_X3,
@@ -27,6 +27,7 @@ from darknet_bn.kernels.activations import (
     activate_array,
 )
 from darknet_bn.kernels.channels import by_filter, scratch_like
+from darknet_bn.kernels.floating import floating
 from darknet_bn.workers import workers
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -56,7 +57,10 @@ class Gradient:
     over_channels: bool = False
 
 
-def activate_training(z: F32, name: str, dialect: Dialect) -> tuple[F32, Callable[[F32], F32]]:
+@floating
+def activate_training(
+    z: F32, name: str, dialect: Dialect | str
+) -> tuple[F32, Callable[[F32], F32]]:
     """Activate, and prepare the way back.
 
     Parameters
@@ -66,7 +70,7 @@ def activate_training(z: F32, name: str, dialect: Dialect) -> tuple[F32, Callabl
         only.  Or float64, as then all arrays are.
     name : str
         A key of ``ACTIVATIONS``.
-    dialect : Dialect
+    dialect : Dialect or str
         Where its gradients are not exact, some are as the programs have them: that of ``gelu``
         at the output, and those over channels without a part of their Jacobian.
 
@@ -76,6 +80,7 @@ def activate_training(z: F32, name: str, dialect: Dialect) -> tuple[F32, Callabl
     back : function
         ``back(delta)`` multiplies the delta of ``y`` in place, and returns it.
     """
+    dialect = dialect_named(dialect)
     if name == "linear":
         return z, lambda delta: delta
     gradient = (_GRADIENTS if dialect.exact_gradients else _GRADIENTS | _AS_CODED)[name]

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from darknet_bn.arrays import F32, F64
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
 from darknet_bn.kernels.box import Boxes, Size
+from darknet_bn.kernels.floating import floating
 from darknet_bn.kernels.tree import hierarchy_predictions, hierarchy_top_prediction
 from darknet_bn.tree import Tree
 
@@ -24,6 +25,7 @@ Point = Literal["center", "left_top", "right_bottom"]
 HIER = 0.5  # of a class in a tree, as far down as it is looked for: the programs' default
 
 
+@floating
 def get_yolo_detections(
     y: F32,
     anchors: Anchors,
@@ -67,6 +69,7 @@ def get_yolo_detections(
     return Boxes(xywh, values[:, 4].copy(), _products(values[:, 4], values[:, 5:], thresh))
 
 
+@floating
 def get_gaussian_yolo_detections(
     y: F32,
     anchors: Anchors,
@@ -110,6 +113,7 @@ def get_gaussian_yolo_detections(
     return Boxes(xywh, values[:, 8].copy(), _products(values[:, 8], classes, thresh))
 
 
+@floating
 def get_region_detections(
     y: F32,
     anchors: Anchors,
@@ -164,6 +168,7 @@ def get_region_detections(
     return Boxes(xywh, objectness, probabilities)
 
 
+@floating
 def get_region_boxes(
     y: F32,
     anchors: Anchors,
@@ -219,6 +224,7 @@ def get_region_boxes(
     return Boxes(xywh, np.ones_like(scale), probabilities)
 
 
+@floating
 def get_detection_detections(
     y: F32,
     side: int,

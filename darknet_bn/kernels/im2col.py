@@ -9,6 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from darknet_bn.arrays import F32
+from darknet_bn.kernels.floating import floating
 from darknet_bn.workers import workers
 
 
@@ -96,6 +97,7 @@ def windows(x: F32, geometry: ConvGeometry, first: int, rows: int) -> F32:
     return as_strided(seen, (c, k, k, *images, rows, ow), strides, writeable=False)
 
 
+@floating
 def im2col_cpu(x: F32, geometry: ConvGeometry, *, out: F32 | None = None) -> F32:
     """Lay out what each tap sees of each window, one row a tap.
 

@@ -10,8 +10,10 @@ import numpy.typing as npt
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError
+from darknet_bn.kernels.floating import floating
 
 
+@floating
 def resize_image(im: F32, w: int, h: int, *, mend_last_row: bool = False) -> F32:
     """Stretch a picture: bilinear, corner pixels on corner pixels.
 
@@ -81,6 +83,7 @@ def _places(old: int, new: int) -> tuple[npt.NDArray[np.intp], F32]:
     return before, place - before.astype(np.float32)
 
 
+@floating
 def letterbox_image(im: F32, w: int, h: int, *, mend_last_row: bool = False) -> F32:
     """Fit a picture into a size without distorting it, between bars of grey 0.5.
 
@@ -120,6 +123,7 @@ def letterbox_image(im: F32, w: int, h: int, *, mend_last_row: bool = False) -> 
     return boxed
 
 
+@floating
 def crop_image(im: F32, dx: int, dy: int, w: int, h: int) -> F32:
     """Cut out a part of a picture; outside of it, the nearest pixel at its border is repeated.
 
@@ -151,6 +155,7 @@ def crop_image(im: F32, dx: int, dy: int, w: int, h: int) -> F32:
     return im[:, rows[:, None], columns]
 
 
+@floating
 def center_crop_image(im: F32, w: int, h: int, *, mend_last_row: bool = False) -> F32:
     """Cut out the largest square in the middle, and stretch it to a size.
 
@@ -181,6 +186,7 @@ def center_crop_image(im: F32, w: int, h: int, *, mend_last_row: bool = False) -
     return resize_image(square, w, h, mend_last_row=mend_last_row)
 
 
+@floating
 def resize_min(im: F32, m: int, *, mend_last_row: bool = False) -> F32:
     """Scale a picture so that its shorter side becomes ``m`` pixels.
 
@@ -212,6 +218,7 @@ def resize_min(im: F32, m: int, *, mend_last_row: bool = False) -> F32:
     return resize_image(im, width * m // height, m, mend_last_row=mend_last_row)
 
 
+@floating
 def as_picture(im: F32) -> F32:
     """Return the array if it can be a picture.
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import numpy as np
 
 from darknet_bn.arrays import F32
+from darknet_bn.kernels.floating import floating
 
 _SMALL = 0.1  # how much of an embedding is drawn to zero
 _PULL = 0.1  # what draws it to its own instance, and pushes it away from others
 _EMBEDDINGS = 0.01  # the weight of all that, beside the classes
 
 
+@floating
 def compare_instances(y: F32, truth: F32, classes: int) -> tuple[F32, float]:
     """Compare the output with instances.
 

@@ -7,6 +7,7 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.activations import Activation, activate_tile
 from darknet_bn.kernels.convolution_gradient import col2im_cpu
+from darknet_bn.kernels.floating import floating
 from darknet_bn.kernels.im2col import ConvGeometry, windows
 from darknet_bn.kernels.tiles import pieces, sharers
 from darknet_bn.workers import workers
@@ -14,6 +15,7 @@ from darknet_bn.workers import workers
 _WINDOWS = 1 << 18  # floats of windows in a tile: half the cache of a core
 
 
+@floating
 def forward_local_layer(
     x: F32, weights: F32, biases: F32, geometry: ConvGeometry, activation: Activation, out: F32
 ) -> None:
@@ -64,6 +66,7 @@ def forward_local_layer(
     workers().run(tile, pieces(oh, rows))
 
 
+@floating
 def backward_local_layer(
     x: F32, weights: F32, delta: F32, geometry: ConvGeometry
 ) -> tuple[F32, F32]:

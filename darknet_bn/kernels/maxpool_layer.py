@@ -15,6 +15,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.blocks import Block, run_blocks
+from darknet_bn.kernels.floating import floating
 from darknet_bn.workers import workers
 
 LOWEST = float(np.finfo(np.float32).min)  # -FLT_MAX: what C finds in a window without any number
@@ -46,6 +47,7 @@ class Window:
         return int((h + room) / self.stride_y) + 1, int((w + room) / self.stride_x) + 1
 
 
+@floating
 def forward_maxpool_layer(x: F32, window: Window, out: F32) -> None:
     """Take the largest value of every window.
 
@@ -73,6 +75,7 @@ def forward_maxpool_layer(x: F32, window: Window, out: F32) -> None:
     run_blocks(block, n, c, h * w)
 
 
+@floating
 def forward_maxpool_depth(x: F32, out: F32) -> None:
     """Take the largest value of every f-th channel of each pixel.
 
@@ -94,6 +97,7 @@ def forward_maxpool_depth(x: F32, out: F32) -> None:
             np.fmax(out[:, : part.shape[1]], part, out=out[:, : part.shape[1]])
 
 
+@floating
 def forward_local_avgpool_layer(x: F32, window: Window, out: F32) -> None:
     """Average every window over what lies inside the image.
 
@@ -127,6 +131,7 @@ def forward_local_avgpool_layer(x: F32, window: Window, out: F32) -> None:
     run_blocks(block, n, c, h * w)
 
 
+@floating
 def backward_maxpool_layer(x: F32, y: F32, delta: F32, window: Window) -> F32:
     """Give the delta of every window to its largest value, the first of several.
 
@@ -163,6 +168,7 @@ def backward_maxpool_layer(x: F32, y: F32, delta: F32, window: Window) -> F32:
     return _spread(along_comparisons if dense else place_by_place, x, window, delta)
 
 
+@floating
 def backward_maxpool_depth(x: F32, y: F32, delta: F32) -> F32:
     """Give the delta of every output to the largest of its channels, the first of several.
 
@@ -188,6 +194,7 @@ def backward_maxpool_depth(x: F32, y: F32, delta: F32) -> F32:
     return delta_x
 
 
+@floating
 def backward_local_avgpool_layer(x: F32, delta: F32, window: Window, *, over_inside: bool) -> F32:
     """Give every pixel of a window its share of the delta.
 

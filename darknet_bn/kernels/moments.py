@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from darknet_bn.arrays import F32, F64
 from darknet_bn.kernels.channels import by_filter, channel_dot, channel_sum, in_c, share_filters
+from darknet_bn.kernels.floating import floating
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Moments:
             return Moments(count, mean, self.spread + other.spread + between)
 
 
+@floating
 def moments(x: F32) -> Moments:
     """Return the moments of each filter over the batch and all pixels.
 

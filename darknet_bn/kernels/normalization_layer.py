@@ -6,8 +6,10 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.blocks import Block, run_blocks
+from darknet_bn.kernels.floating import floating
 
 
+@floating
 def forward_normalization_layer(
     x: F32,
     size: int,
@@ -51,6 +53,7 @@ def forward_normalization_layer(
     run_blocks(block, n, s, c)
 
 
+@floating
 def backward_normalization_layer(
     x: F32,
     delta: F32,
@@ -119,6 +122,7 @@ def _divisors(x: F32, size: int, alpha: float, kappa: float, out: F32, misses_on
         np.add(square, kappa, out=out[:, k], casting="same_kind")
 
 
+@floating
 def l2normalize_cpu(x: F32, out: F32) -> None:
     """Scale the channels of every pixel so that their squares add up to one.
 

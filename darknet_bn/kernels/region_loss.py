@@ -12,6 +12,7 @@ import numpy as np
 from darknet_bn.arrays import F32, F64
 from darknet_bn.dialect import Floats
 from darknet_bn.kernels.box import box_iou
+from darknet_bn.kernels.floating import floating
 from darknet_bn.kernels.head_loss import (
     Rows,
     TrueBoxes,
@@ -61,6 +62,7 @@ class RegionLoss:
     focal_loss: bool = False
     tree: Tree | None = None
 
+    @floating
     def __call__(self, values: F32, truth: F32, seen: int) -> tuple[F32, float]:
         """Compare.
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from darknet_bn.arrays import F32
+from darknet_bn.kernels.floating import floating
 
 
+@floating
 def reorg_cpu(
     x: F32, dims: tuple[int, int, int], stride: int, out: F32, *, forward: bool = False
 ) -> None:
@@ -41,6 +43,7 @@ def reorg_cpu(
         np.copyto(out.reshape(small), x.reshape(large).transpose(0, 3, 5, 1, 2, 4))
 
 
+@floating
 def flatten(x: F32, size: int, layers: int, out: F32, *, forward: bool = True) -> None:
     """Turn planes into pixels: all values of a pixel behind each other; or back.
 

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from darknet_bn.arrays import F32
+from darknet_bn.kernels.floating import floating
 from darknet_bn.workers import workers
 
 _EPS = np.float32(1e-4)
 
 
+@floating
 def shortcut_cpu(x: F32, add: F32, s1: float, s2: float, out: F32) -> None:
     """Add images of any size: where one is larger, every so-manieth of its pixels takes part.
 
@@ -53,6 +55,7 @@ def overlap(size: int, add: int) -> tuple[slice, slice]:
     )
 
 
+@floating
 def shortcut_multilayer_cpu(
     x: F32, adds: Sequence[F32], out: F32, weights: F32 | None = None
 ) -> None:
@@ -90,6 +93,7 @@ def shortcut_multilayer_cpu(
         np.add(out[:, :c], part, out=out[:, :c])
 
 
+@floating
 def normalized_weights(weights: F32, normalization: str) -> F32:
     """Make the weights of one channel add up to one, nearly.
 
@@ -119,6 +123,7 @@ def normalized_weights(weights: F32, normalization: str) -> F32:
     return shares
 
 
+@floating
 def normalized_weights_delta(weights: F32, normalization: str, delta: F32) -> F32:
     """Carry the delta of what `normalized_weights` gives back to what it got.
 

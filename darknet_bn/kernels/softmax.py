@@ -6,11 +6,13 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.blocks import Block, run_blocks
+from darknet_bn.kernels.floating import floating
 from darknet_bn.tree import Tree
 
 _LOWEST = np.finfo(np.float32).min
 
 
+@floating
 def softmax_cpu(x: F32, temp: float, out: F32, *, axis: int = -1) -> None:
     """Turn values into shares of one: ``e^(x/temp)`` over its sum along an axis.
 
@@ -36,6 +38,7 @@ def softmax_cpu(x: F32, temp: float, out: F32, *, axis: int = -1) -> None:
         np.divide(out, np.add.reduce(out, axis=axis, keepdims=True), out=out)
 
 
+@floating
 def softmax_tree(x: F32, tree: Tree, temp: float, out: F32, *, axis: int = 2) -> None:
     """Turn the classes of each group of a tree into shares of one.
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from darknet_bn.arrays import F32
+from darknet_bn.kernels.floating import floating
 from darknet_bn.tree import Tree
 
 
+@floating
 def hierarchy_predictions(
     predictions: F32, tree: Tree, out: F32, *, only_leaves: bool = False
 ) -> None:
@@ -36,6 +38,7 @@ def hierarchy_predictions(
         out[..., parents[parents >= 0]] = 0
 
 
+@floating
 def hierarchy_top_prediction(predictions: F32, tree: Tree, thresh: float) -> int:
     """Go down from the root by the likeliest class, as long as that is likely enough.
 

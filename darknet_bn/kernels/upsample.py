@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from darknet_bn.arrays import F32
+from darknet_bn.kernels.floating import floating
 
 
+@floating
 def upsample_cpu(x: F32, stride: int, scale: float, out: F32) -> None:
     """Repeat every pixel in ``stride`` rows and columns.
 
@@ -33,6 +35,7 @@ def upsample_cpu(x: F32, stride: int, scale: float, out: F32) -> None:
         np.copyto(tall[:, :, :, row], tall[:, :, :, 0])
 
 
+@floating
 def downsample_cpu(x: F32, stride: int, scale: float, out: F32) -> None:
     """Add up the pixels of every square of side ``stride``.
 

@@ -15,6 +15,7 @@ from darknet_bn.arrays import F32, F64
 from darknet_bn.dialect import Floats
 from darknet_bn.kernels.box import OVERLAPS, Size, box_iou
 from darknet_bn.kernels.box_gradient import IouKind, dx_box_iou
+from darknet_bn.kernels.floating import floating
 from darknet_bn.kernels.head_loss import (
     MOST,
     Flags,
@@ -102,6 +103,7 @@ class YoloLoss:
     new_coords: bool = False
     counters_per_class: tuple[int, ...] | None = None
 
+    @floating
     def __call__(self, y: F32, truth: F32) -> tuple[F32, float]:
         """Compare.
 

@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
-from darknet_bn.errors import TrainingError
+from darknet_bn.dialect import Dialect
+from darknet_bn.errors import CfgError, Where
 from darknet_bn.graph import Graph
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
 from darknet_bn.kernels.blocks import Block, run_blocks
 from darknet_bn.kernels.yolo_loss import YoloLoss
+from darknet_bn.layers.anchors import check_anchors
 from darknet_bn.layers.base import Params, Setting, Shape, Shapes, Step, Training
 from darknet_bn.layers.head import Head, Suppression
 from darknet_bn.layers.options import option
@@ -39,7 +41,7 @@ class AnchorHead(Head):
     num: int = option(1, at_least=1)
     mask: tuple[int, ...] | None = option(None, at_least=0)
     anchors: tuple[float, ...] = option(())
-    max: int = option(lambda dialect: 200 if dialect.extended else 90)
+    max: int = option(lambda dialect: 200 if dialect.extended else 90, at_least=0)
     jitter: float = option(0.2)
     random: float = option(0.0)
     ignore_thresh: float = option(0.5)
@@ -68,6 +70,18 @@ class AnchorHead(Head):
     max_delta: float = option(_FLT_MAX, extended=True)
     counters_per_class: tuple[int, ...] | None = option(None, extended=True)
 
+    def check(self, dialect: Dialect) -> Iterator[tuple[str, str]]:
+        """Count the anchors, and the numbers of ``counters_per_class``."""
+        counters = self.counters_per_class
+        if counters is not None and len(counters) != self.classes:
+            raise CfgError(
+                "there is not one number for each class",
+                where=Where(key="counters_per_class"),
+                expected=f"{self.classes}, since classes={self.classes}",
+                found=f"{len(counters)}",
+            )
+        yield from check_anchors(self.anchors, self.num, self.masks, "pixels")
+
     @property
     def masks(self) -> Sequence[int]:
         """The anchors that this head uses, by number."""
@@ -91,7 +105,7 @@ class AnchorHead(Head):
         return x
 
     @property
-    def is_squashed(self) -> bool:
+    def squashes(self) -> bool:
         """Whether the planes are squashed at all."""
         return True
 
@@ -108,7 +122,7 @@ class AnchorHead(Head):
 
             def block(at: Block) -> None:
                 np.copyto(y[at], x[at])
-                if self.is_squashed:
+                if self.squashes:
                     activate_tile(y[at], logistic)
                     for part in _parts(at, self.raw, planes, count):
                         np.copyto(y[part], x[part])
@@ -124,7 +138,7 @@ class AnchorHead(Head):
     def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
         """``Sigmoid``, and a choice by plane; ``scale_x_y`` by plane."""
         y = values[0]
-        if self.is_squashed:
+        if self.squashes:
             raw = graph.constant("raw", self._by_plane(self.raw, x=xs[0], yes=True, no=False))
             y = graph.add("Where", raw, y, graph.add("Sigmoid", y))
         if self.scale_x_y == 1:
@@ -150,20 +164,7 @@ class AnchorHead(Head):
         return self.random
 
     def loss(self, training: Training) -> YoloLoss:
-        """Return how the output is compared with boxes that are true.
-
-        Raises
-        ------
-        TrainingError
-            ``counters_per_class`` is not of as many classes.
-        """
-        counters = self.counters_per_class
-        if counters is not None and len(counters) != self.classes:
-            raise TrainingError(
-                "counters_per_class does not count each class",
-                expected=f"{self.classes} numbers",
-                found=f"{len(counters)}",
-            )
+        """Return how the output is compared with boxes that are true."""
         count = max(self.num, 1 + max(self.masks, default=0))
         values = (*self.anchors, *(0.5,) * (2 * count))[: 2 * count]
         ab = training.dialect.extended
@@ -184,7 +185,7 @@ class AnchorHead(Head):
             max_delta=self.max_delta,
             label_smooth_eps=self.label_smooth_eps,
             objectness_smooth=self.objectness_smooth,
-            counters_per_class=counters,
+            counters_per_class=self.counters_per_class,
         )
 
     def compare(self, y: F32, training: Training) -> tuple[F32, float] | None:

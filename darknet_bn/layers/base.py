@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
@@ -285,6 +285,29 @@ class Layer(Options, ABC):
             The inputs do not fit; network.py adds the place.
         """
         return xs[0]
+
+    def unequal_images(self, xs: Shapes) -> tuple[int, int] | None:
+        """Return two of the inputs that have to be alike for the output to be an image, or None."""
+        return None
+
+    def check_inputs(
+        self, makers: Sequence[Layer | None], xs: Shapes, dialect: Dialect
+    ) -> Iterator[tuple[str | None, str]]:
+        """Hold the options against what the layer reads, as ``check`` does among themselves.
+
+        Parameters
+        ----------
+        makers : sequence of Layer or None
+            What made each input: the source, or what it passes on unchanged; None is the network's
+            input.
+        xs : tuple of Shape
+        dialect : Dialect
+
+        Yields
+        ------
+        key, text : str or None, str
+        """
+        return iter(())
 
     def params(self, xs: Shapes, dialect: Dialect) -> tuple[Param, ...]:
         """Return the parameters, in the order of the file."""

@@ -10,7 +10,6 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
-from darknet_bn.errors import ShapeError
 from darknet_bn.graph import Graph
 from darknet_bn.kernels.batchnorm_layer import forward_batchnorm_layer
 from darknet_bn.layers.base import (
@@ -28,6 +27,7 @@ from darknet_bn.layers.base import (
 )
 from darknet_bn.layers.convolution_graph import normalised
 from darknet_bn.layers.normalised import batch_norm_params, normalise_training, rolling_affine
+from darknet_bn.layers.shapes import NoImageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class BatchNorm(Layer):
     def out_shape(self, xs: Shapes) -> Shape:
         """Keep the shape, which must have channels."""
         if xs[0].flat:
-            raise ShapeError(
+            raise NoImageError(
                 "the layer before has no channels", expected="w x h x c", found=f"{xs[0]} values"
             )
         return xs[0]

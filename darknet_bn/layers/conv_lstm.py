@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.layers.activation import activation_option
 from darknet_bn.layers.base import Layer, Setting, Shape, Shapes
-from darknet_bn.layers.convolutional import Convolutional
+from darknet_bn.layers.convolutional import Convolutional, check_groups
 from darknet_bn.layers.lstm import LongShortTerm
 from darknet_bn.layers.options import option
 from darknet_bn.layers.recurrent import Part, require_same_image
@@ -40,6 +42,10 @@ class ConvLstm(LongShortTerm):
     shortcut: bool = option(False)
     lstm_activation: str = activation_option("tanh")
     time_normalizer: float = option(1.0)
+
+    def check(self, dialect: Dialect) -> Iterator[tuple[str, str]]:
+        """Look at ``groups``."""
+        return check_groups(self.groups, dialect)
 
     def part(self) -> Layer:
         """Return a convolution."""

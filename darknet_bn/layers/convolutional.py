@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
-from darknet_bn.errors import ShapeError, TrainingError
+from darknet_bn.errors import CfgError, ShapeError, TrainingError, Where
 from darknet_bn.graph import Graph
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_array
 from darknet_bn.kernels.batchnorm_layer import forward_batchnorm_layer
@@ -47,6 +47,7 @@ from darknet_bn.layers.normalised import (
     rolling_affine,
 )
 from darknet_bn.layers.options import option
+from darknet_bn.layers.shapes import image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,10 @@ class Convolutional(Layer):
     coordconv: int = option(0, extended=True)
     stream: int = option(-1, extended=True)
     wait_stream: int = option(-1, extended=True)
+
+    def check(self, dialect: Dialect) -> Iterator[tuple[str, str]]:
+        """Look at ``groups``."""
+        return check_groups(self.groups, dialect)
 
     @property
     def normalised(self) -> bool:
@@ -127,10 +132,7 @@ class Convolutional(Layer):
         return Shape(self.filters, h, w)
 
     def _before_blur(self, x: Shape) -> Shape:
-        if x.flat:
-            raise ShapeError(
-                "the layer before has no image shape", expected="w x h x c", found=f"{x} values"
-            )
+        image(x)
         for what, count in (("filters", self.filters), ("input channels", x.c)):
             if count % self._groups:
                 raise ShapeError(
@@ -314,6 +316,22 @@ class Convolutional(Layer):
         stride = f"{stride_x}" if stride_x == stride_y else f"{stride_x}x{stride_y}"
         dilation = f"({self.dilation})" if self.geometry.dilation > 1 else ""
         return f"{self.size} x {self.size}{dilation} / {stride}"
+
+
+def check_groups(groups: int, dialect: Dialect) -> Iterator[tuple[str, str]]:
+    """Say that a number of groups below 1 is 1 in AlexeyAB's, and refuse it elsewhere.
+
+    pjreddie's divides by it: 0 ends the program, and below there is nothing that it computes.
+    """
+    if groups < 1 and not dialect.extended:
+        raise CfgError(
+            "the value is too small",
+            where=Where(key="groups"),
+            expected="at least 1",
+            found=f"{groups}",
+        )
+    if groups < 1:
+        yield "groups", f"{groups} is taken as 1, as AlexeyAB's Darknet does"
 
 
 def binarised(weights: F32) -> F32:

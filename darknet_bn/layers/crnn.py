@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from darknet_bn.dialect import Dialect
 from darknet_bn.layers.activation import activation_option
 from darknet_bn.layers.base import Layer, Shape, Shapes
-from darknet_bn.layers.convolutional import Convolutional
+from darknet_bn.layers.convolutional import Convolutional, check_groups
 from darknet_bn.layers.options import fact, option
 from darknet_bn.layers.recurrent import require_same_image
 from darknet_bn.layers.rnn import Elman
@@ -38,6 +40,10 @@ class Crnn(Elman):
     xnor: bool = option(False, extended=True)
     activation: str = activation_option("logistic", "all")
     swaps_sides: bool = fact(lambda dialect: dialect.crnn_swaps_sides)
+
+    def check(self, dialect: Dialect) -> Iterator[tuple[str, str]]:
+        """Look at ``groups``."""
+        return check_groups(self.groups, dialect)
 
     def part(self, name: str, *, hidden: bool) -> Layer:
         """Return a convolution; each program has its own keys for the filters."""

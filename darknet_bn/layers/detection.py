@@ -35,13 +35,13 @@ class Detection(Head):
     leaves_letterbox: ClassVar[bool] = False
 
     coords: int = option(1, at_least=1)
-    classes: int = option(1, at_least=1)
+    classes: int = option(1, at_least=0)
     num: int = option(1, at_least=1)
     side: int = option(7, at_least=1)
     softmax: bool = option(False)
     sqrt: bool = option(False)
     rescore: bool = option(False)
-    max: int = option(lambda dialect: 200 if dialect.extended else 90)
+    max: int = option(lambda dialect: 200 if dialect.extended else 90, at_least=0)
     coord_scale: float = option(1.0)
     object_scale: float = option(1.0)
     noobject_scale: float = option(1.0)
@@ -80,7 +80,7 @@ class Detection(Head):
         """``Flatten``; ``Softmax`` of the classes of each cell if asked."""
         flat_x = graph.reshape(values[0], xs[0].size)
         cells, classes = self.side**2, self.classes
-        if not self.softmax:
+        if not self.softmax or not classes:
             return flat_x
         of_cells, rest = graph.split(flat_x, 1, [cells * classes, xs[0].size - cells * classes])
         shares = graph.add("Softmax", graph.reshape(of_cells, cells, classes), axis=2)
@@ -121,18 +121,17 @@ class Detection(Head):
         cells = Cells(self.side, self.side, num)
         sizes = [count * self.classes, count * num, count * num * 4]
         classes, objectness, rest = graph.split(y, 1, sizes)
-        shares = graph.reshape(classes, count, 1, self.classes)
-        shares = graph.add("Concat", *[shares] * num, axis=2) if num > 1 else shares
         xy, wh = graph.split(graph.reshape(rest, count * num, 4), 2, [2, 2])
         if self.sqrt:
             wh = graph.add("Mul", wh, wh)
         xywh = graph.add("Concat", cells.centres(graph, xy), wh, axis=2)
-        return GraphBoxes(
-            xywh,
-            graph.reshape(objectness, count * num, 1),
-            graph.reshape(shares, count * num, self.classes),
-            cells.boxes,
-        )
+        if not self.classes:
+            shares = graph.slice(xywh, 2, 0, 0)  # what is empty cannot be reshaped
+        else:
+            shares = graph.reshape(classes, count, 1, self.classes)
+            shares = graph.add("Concat", *[shares] * num, axis=2) if num > 1 else shares
+            shares = graph.reshape(shares, count * num, self.classes)
+        return GraphBoxes(xywh, graph.reshape(objectness, count * num, 1), shares, cells.boxes)
 
     def boxes(self, y: F32, net: Shape, threshold: float, dialect: Dialect) -> Boxes:
         """Return all boxes."""

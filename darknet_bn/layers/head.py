@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -14,7 +14,7 @@ from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ExportError, TrainingError
 from darknet_bn.graph import Graph
 from darknet_bn.kernels.box import Boxes
-from darknet_bn.layers.base import Backward, Forward, Layer, Params, Shape, Training
+from darknet_bn.layers.base import Backward, Forward, Layer, Params, Shape, Shapes, Training
 from darknet_bn.layers.box_graph import GraphBoxes
 from darknet_bn.layers.options import option
 
@@ -96,6 +96,25 @@ class Head(Layer):
             return Backward((self.in_order(delta, xs[0], training),), delta=delta)
 
         return Forward(y, back, None if compared is None else compared[1])
+
+    def check_inputs(
+        self, makers: Sequence[Layer | None], xs: Shapes, dialect: Dialect
+    ) -> Iterator[tuple[str | None, str]]:
+        """Say where the values are squashed twice, or not at all."""
+        activation = getattr(makers[0], "activation", None)
+        if self.squashes and activation == "logistic":
+            yield None, "the layer before has activation=logistic, and this one squashes once more"
+        if self.squashes is False and activation not in (None, "logistic"):
+            yield (
+                "new_coords",
+                f"the layer before has activation={activation}, not logistic; new_coords=1 takes "
+                "its values as they are, so boxes and scores are wrong unless it was trained so",
+            )
+
+    @property
+    def squashes(self) -> bool | None:
+        """Whether the values are squashed here, or have to be before; None where neither is."""
+        return None
 
     def in_order(self, delta: F32, x: F32, training: Training) -> F32:
         """Return a delta of the output in the order and shape of the input."""

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.errors import ExportError, ShapeError
+from darknet_bn.errors import ExportError, ShapeError, Where
 from darknet_bn.graph import Graph
 from darknet_bn.kernels.blur import backward_blur, backward_blur_as_coded, blur, blurred_size
 from darknet_bn.kernels.maxpool_layer import (
@@ -72,6 +72,13 @@ class MaxPool(Layer):
         """Count the windows, or keep the pixels with ``maxpool_depth``."""
         x = image(xs[0])
         if self.maxpool_depth:
+            if self.out_channels > x.c:
+                raise ShapeError(
+                    "there are fewer channels to choose from than are to come out",
+                    where=Where(key="out_channels"),
+                    expected=f"at most {x.c}",
+                    found=f"{self.out_channels}",
+                )
             return Shape(self.out_channels, x.h, x.w)
         before = pooled(x, self.window)
         if not self.antialiasing:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from darknet_bn.dialect import Dialect
+from darknet_bn.errors import CfgError, Where
 from darknet_bn.layers.base import Shape
 from darknet_bn.layers.options import Options, option
 
@@ -91,6 +94,30 @@ class Net(Options):
     adversarial_lr: float = option(0.0, extended=True)
     max_chart_loss: float = option(20.0, extended=True)
     show_receptive_field: bool = option(False, extended=True)
+
+    def check(self, dialect: Dialect) -> Iterator[tuple[str, str]]:
+        """Hold ``scales`` against ``steps``; the programs stop, or read past the end of a list."""
+        if self.policy != "steps":
+            return
+        for key in ("steps", "scales"):
+            if getattr(self, key) is None:
+                raise CfgError(
+                    "policy=steps needs steps= and scales=",
+                    where=Where(key="policy"),
+                    found=f"no {key}=",
+                )
+        steps = len(self.steps or ())
+        for key in ("scales", "seq_scales"):
+            numbers = getattr(self, key)
+            if numbers is not None and len(numbers) < steps:
+                raise CfgError(
+                    "there is not one number for each of the steps",
+                    where=Where(key=key),
+                    expected=f"{steps}, as steps= has",
+                    found=f"{len(numbers)}",
+                )
+            if numbers is not None and len(numbers) > steps:
+                yield key, f"{len(numbers)} numbers for {steps} steps; the last do not count"
 
     @property
     def input_shape(self) -> Shape:

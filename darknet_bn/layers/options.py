@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import difflib
 import functools
 import math
 import re
 import typing
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from darknet_bn.cfg import Cfg, Section
 from darknet_bn.dialect import PJREDDIE, Dialect
 from darknet_bn.errors import CfgError, Where
+from darknet_bn.synonyms import OPTIONS, WORDS, hint
 
 _INT = re.compile(r"[+-]?[0-9]+")
 _FLOAT = re.compile(
@@ -22,6 +23,7 @@ _FLOAT = re.compile(
     r"|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)",
     re.IGNORECASE | re.ASCII,
 )
+_COMMENT = re.compile("[#;]|//")
 _INT_LIMIT = 2**31
 
 O = TypeVar("O", bound="Options")  # noqa: E741  # the class that reads itself
@@ -130,8 +132,23 @@ class Options:
         Raises
         ------
         CfgError
-            A value cannot be what its type and rule ask for.
+            A value cannot be what its type and rule ask for, or two contradict each other.
         """
+        with _placed(cfg, number):
+            options = cls._read(cfg, number, dialect, odd, open_file)
+            for key, text in options.check(dialect):
+                odd(f"{cfg.where(number, key)}: {text}")
+        return options
+
+    @classmethod
+    def _read(
+        cls: type[O],
+        cfg: Cfg,
+        number: int,
+        dialect: Dialect,
+        odd: Callable[[str], None],
+        open_file: Callable[[str], bytes] | None,
+    ) -> O:
         section = cfg.sections[number]
         values: dict[str, Any] = {
             each.name: each.metadata["fact"](dialect)
@@ -161,6 +178,21 @@ class Options:
             values[name] = _convert(found.value, kind, rule, dialect, where, odd)
         _say_unknown(cls, section, cfg, number, dialect, odd)
         return cls(**values)
+
+    def check(self, dialect: Dialect) -> Iterator[tuple[str, str]]:
+        """Hold the options against each other, where one counts or indexes what another says.
+
+        Yields
+        ------
+        key, text : str, str
+            The option that is odd but has one clear meaning, and what is taken.
+
+        Raises
+        ------
+        CfgError
+            No program can mean this; the place has the key of the option.
+        """
+        return iter(())
 
     @classmethod
     def declared(cls) -> dict[str, Declared]:
@@ -196,6 +228,32 @@ class Options:
         return () if value is None else value if isinstance(value, tuple) else (value,)
 
 
+@contextlib.contextmanager
+def _placed(cfg: Cfg, number: int) -> Iterator[None]:
+    """Within, give errors their place, and say what may have made the value another one."""
+    try:
+        yield
+    except CfgError as error:
+        key = error.where.key
+        error.where = cfg.where(number, key)
+        error.hint = error.hint if key is None else _suspect(cfg, number, key) or error.hint
+        raise
+
+
+def _suspect(cfg: Cfg, number: int, key: str) -> str | None:
+    """Say that blanks have joined numbers of an option or of another, or that a comment is read."""
+    section = cfg.sections[number]
+    for each in (key, *(option.key for option in section.options if option.key != key)):
+        joined = cfg.joined_numbers(number, each)
+        if joined:
+            return joined if each == key else f"in {each}=, {joined}"
+    option = section.find(key)
+    comment = _parted(option.value or "")[1] if option else ""
+    if "," in comment:
+        return f"what follows from {_shown(comment)} on is taken for a comment"
+    return None
+
+
 @functools.cache
 def _declared(cls: Any) -> dict[str, Declared]:
     hints = typing.get_type_hints(cls)
@@ -220,9 +278,8 @@ def _say_unknown(
     for key in dict.fromkeys(each.key for each in section.options):
         where = cfg.where(number, key)
         if key not in declared:
-            near = difflib.get_close_matches(key, declared, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            odd(f"{where}: unknown option, not used{hint}")
+            more = hint(key, declared, OPTIONS)
+            odd(f"{where}: unknown option, not used{f'; {more}' if more else ''}")
         elif knows := declared[key].rule.unknown_to(dialect):
             odd(f"{where}: unknown to {dialect.name}, not used ({knows} knows it)")
 
@@ -250,18 +307,27 @@ def _content(
             raise CfgError("files cannot be named here")
         return parse(open_file(name))
     except CfgError as error:
+        comment = _parted(name)[1]
         raise CfgError(
             f"{_shown(name)}: {error.problem}",
             where=where,
             expected=error.expected,
             found=error.found,
+            hint=f"Darknet takes {_shown(comment)} for a part of the name" if comment else None,
         ) from error
 
 
 def _list(
     text: str, kind: type, rule: Rule, where: Where, odd: Callable[[str], None]
 ) -> tuple[int | float, ...]:
-    body = text.partition("#")[0]
+    body, comment = _parted(text)
+    if "," in comment:
+        odd(
+            f"{where}: the comment {_shown(comment)} is ignored, but Darknet may read numbers "
+            "between its commas; put it on a line of its own"
+        )
+    elif re.match(";[-+.]?[0-9]", comment):
+        odd(f"{where}: {_shown(comment)} is taken for a comment: commas separate numbers")
     items = body.split(",")
     if len(items) > 1 and not items[-1]:
         items.pop()  # a comma at the end; Darknet would add a 0 here
@@ -290,7 +356,7 @@ def _number(
     else:
         value = _float(digits)
     rest = text[match.end() :]
-    if rest and rest[0] not in "#;":
+    if rest and not _COMMENT.match(rest):
         odd(f"{where}: {_shown(text)} is read as {value}, as Darknet does")
     if rule.at_least is not None and not value >= rule.at_least:
         raise CfgError(
@@ -314,19 +380,37 @@ def _float(digits: str) -> float:
 def _word(text: str, rule: Rule, dialect: Dialect, where: Where, odd: Callable[[str], None]) -> str:
     if rule.choices is None:
         return text
+    if dialect.comments_end_words:
+        text = text.partition("#")[0]
+    if where.key == "activation" and text not in rule.choices:
+        text = dict(dialect.activation_aliases).get(text, text)
     if text not in rule.choices:
-        near = difflib.get_close_matches(text, rule.choices, n=1)
+        word, comment = _parted(text)
+        if comment and word in rule.choices:
+            raise CfgError(
+                "Darknet takes the comment for a part of the word",
+                where=where,
+                expected=f"{word!r} alone",
+                found=_shown(text),
+                hint="put the comment on a line of its own",
+            )
         raise CfgError(
             "unknown word",
             where=where,
             expected=f"one of {', '.join(sorted(rule.choices))}",
             found=_shown(text),
-            hint=f"did you mean {near[0]!r}?" if near else None,
+            hint=hint(text, rule.choices, WORDS.get(where.key or "", {})),
         )
     if text in rule.extended_choices and not dialect.extended:
         odd(f"{where}: {text!r} is unknown to {dialect.name}, which takes {rule.fallback!r}")
         return rule.fallback or text
     return text
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """Cut a value into what is meant and a comment after it."""
+    match = _COMMENT.search(text)
+    return (text[: match.start()], text[match.start() :]) if match else (text, "")
 
 
 def _shown(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,6 +18,7 @@ from darknet_bn.kernels.heads import get_region_boxes, get_region_detections
 from darknet_bn.kernels.region_loss import RegionLoss
 from darknet_bn.kernels.reorg import flatten
 from darknet_bn.kernels.softmax import softmax_cpu, softmax_tree
+from darknet_bn.layers.anchors import check_anchors
 from darknet_bn.layers.base import Params, Setting, Shape, Shapes, Step, Training
 from darknet_bn.layers.box_graph import Cells, GraphBoxes
 from darknet_bn.layers.convolution_graph import shares_of_tree
@@ -46,7 +47,7 @@ class Region(Head):
     softmax: bool = option(False)
     background: bool = option(False, original=True)
     anchors: tuple[float, ...] = option(())
-    max: int = option(lambda dialect: 200 if dialect.extended else 30)
+    max: int = option(lambda dialect: 200 if dialect.extended else 30, at_least=0)
     tree: Tree | None = option(None, content=parse_tree)
     map: str | None = option(None)
     thresh: float = option(lambda dialect: 0.001 if dialect.opencv else 0.5)
@@ -65,6 +66,15 @@ class Region(Head):
     mask_scale: float = option(1.0)
     focal_loss: bool = option(False, extended=True)
     resize: float = option(1.0, extended=True)
+
+    def check(self, dialect: Dialect) -> Iterator[tuple[str, str]]:
+        """Count the anchors."""
+        return check_anchors(self.anchors, self.num, range(self.num), "cells")
+
+    @property
+    def squashes(self) -> bool:
+        """Always."""
+        return True
 
     @property
     def anchor_sizes(self) -> tuple[tuple[float, float], ...]:
@@ -236,6 +246,8 @@ class Region(Head):
             shares = graph.slice(rows, 2, self.coords, self.coords + self.classes)
             ones = graph.add("Add", graph.zeros_like(objectness), graph.number("one", 1))
             objectness, classes = ones, shares
+        if not self.classes:
+            classes = graph.slice(rows, 2, 0, 0)
         wh = cells.sizes(graph, graph.add("Exp", wh), self.anchor_sizes, shape)
         xywh = graph.add("Concat", cells.centres(graph, xy), wh, axis=2)
         return GraphBoxes(xywh, objectness, classes, cells.boxes)

@@ -24,7 +24,7 @@ from darknet_bn.layers.base import (
     Training,
 )
 from darknet_bn.layers.options import option
-from darknet_bn.layers.shapes import flat, image
+from darknet_bn.layers.shapes import UnevenImageError, flat, image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,10 +140,10 @@ def reorged(x: Shape, stride: int, *, reverse: bool) -> Shape:
             )
         return Shape(x.c // square, x.h * stride, x.w * stride)
     if x.h % stride or x.w % stride:
-        raise ShapeError(
+        raise UnevenImageError(
             f"stride={stride} does not fit the image",
+            stride,
             where=Where(key="stride"),
-            expected=f"w and h divisible by {stride}",
             found=f"{x}",
         )
     return Shape(x.c * square, x.h // stride, x.w // stride)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from darknet_bn.arrays import F32
-from darknet_bn.errors import ShapeError, Where
+from darknet_bn.errors import Where
 from darknet_bn.graph import Graph
 from darknet_bn.kernels.activations import ACTIVATIONS
 from darknet_bn.kernels.gradients import activate_training
@@ -27,7 +27,7 @@ from darknet_bn.layers.base import (
 )
 from darknet_bn.layers.options import option
 from darknet_bn.layers.scale_channels import multiply
-from darknet_bn.layers.shapes import image
+from darknet_bn.layers.shapes import UnequalImagesError, image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +51,9 @@ class Sam(Layer):
         """Keep the shape, which is that of both."""
         x, other = image(xs[0]), image(xs[1], "the layer of from=")
         if x != other:
-            raise ShapeError(
+            raise UnequalImagesError(
                 "the layer of from= has another shape than the layer before",
+                (0, 1),
                 where=Where(key="from"),
                 expected=f"{x}",
                 found=f"{other}",

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.errors import ShapeError, Where
+from darknet_bn.errors import Where
 from darknet_bn.graph import Graph
 from darknet_bn.kernels.activations import ACTIVATIONS, Activation, activate_tile
 from darknet_bn.kernels.blocks import Block, run_blocks
@@ -29,7 +29,7 @@ from darknet_bn.layers.base import (
     resolve,
 )
 from darknet_bn.layers.options import option
-from darknet_bn.layers.shapes import image
+from darknet_bn.layers.shapes import UnequalImagesError, image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +55,9 @@ class ScaleChannels(Layer):
         factors, x = image(xs[0]), image(xs[1], "the layer of from=")
         expected = Shape(1, x.h, x.w) if self.scale_wh else Shape(x.c)
         if factors != expected:
-            raise ShapeError(
+            raise UnequalImagesError(
                 f"the layer before has not one value for each {self._what} of the layer of from=",
+                (0, 1),
                 where=Where(key="from"),
                 expected=f"{expected}",
                 found=f"{factors}",

@@ -3,9 +3,45 @@
 from __future__ import annotations
 
 from darknet_bn.arrays import F32
-from darknet_bn.errors import ShapeError, TrainingError
+from darknet_bn.errors import ShapeError, TrainingError, Where
 from darknet_bn.kernels.maxpool_layer import Window
 from darknet_bn.layers.base import Shape, Training
+
+
+class NoImageError(ShapeError):
+    """A layer needs an image, and gets a flat count."""
+
+
+class UnequalImagesError(ShapeError):
+    """Images that a layer reads do not fit each other.
+
+    Attributes
+    ----------
+    pair : (int, int)
+        Which of its inputs they are; network.py says which layers these are.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        pair: tuple[int, int],
+        *,
+        where: Where | None = None,
+        expected: str | None = None,
+        found: str | None = None,
+    ) -> None:
+        self.pair = pair
+        super().__init__(problem, where=where, expected=expected, found=found)
+
+
+class UnevenImageError(ShapeError):
+    """The sides of an image are not multiples of ``divisor``."""
+
+    def __init__(self, problem: str, divisor: int, *, where: Where, found: str) -> None:
+        self.divisor = divisor
+        super().__init__(
+            problem, where=where, expected=f"w and h divisible by {divisor}", found=found
+        )
 
 
 def image(x: Shape, what: str = "the layer before") -> Shape:
@@ -13,11 +49,11 @@ def image(x: Shape, what: str = "the layer before") -> Shape:
 
     Raises
     ------
-    ShapeError
+    NoImageError
         It is a flat count.
     """
     if x.flat:
-        raise ShapeError(f"{what} has no image shape", expected="w x h x c", found=f"{x} values")
+        raise NoImageError(f"{what} has no image shape", expected="w x h x c", found=f"{x} values")
     return x
 
 

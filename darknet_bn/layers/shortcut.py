@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
-from darknet_bn.errors import ShapeError, Where
+from darknet_bn.errors import Where
 from darknet_bn.graph import Graph
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
 from darknet_bn.kernels.blocks import Block, run_blocks
@@ -41,7 +41,7 @@ from darknet_bn.layers.base import (
 )
 from darknet_bn.layers.convolution_graph import with_channels
 from darknet_bn.layers.options import option
-from darknet_bn.layers.shapes import image
+from darknet_bn.layers.shapes import UnequalImagesError, image
 
 _FACTORS = {"none": 0, "per_feature": 1, "per_layer": 1, "per_channel": 2}
 
@@ -76,6 +76,20 @@ class Shortcut(Layer):
         for number, x in enumerate(xs):
             image(x, "a layer of from=" if number else "the layer before")
         return xs[0]
+
+    def check_inputs(
+        self, makers: Sequence[Layer | None], xs: Shapes, dialect: Dialect
+    ) -> Iterator[tuple[str | None, str]]:
+        """Say what is added where the sizes differ, and neither is a multiple of the other."""
+        for add in xs[1:] if dialect.extended else xs[1:2]:
+            sides = ((add.w, xs[0].w), (add.h, xs[0].h))
+            if any(max(pair) % min(pair) for pair in sides):
+                step = max(sides[0]) // min(sides[0])
+                yield (
+                    "from",
+                    f"{add.w} x {add.h} pixels are added to {xs[0].w} x {xs[0].h}, no whole "
+                    f"factor: from the upper left corner on, in steps of {step}, as in Darknet",
+                )
 
     def params(self, xs: Shapes, dialect: Dialect) -> tuple[Param, ...]:
         """Nothing, or a factor for each layer, or one for each channel of each."""
@@ -242,11 +256,12 @@ class Shortcut(Layer):
         x = xs[0]
         same = dialect.extended and (len(xs) > 2 or self.weights_type != "none")
         counted = xs[1:] if dialect.extended else xs[1:2]
-        for add in counted:
+        for number, add in enumerate(counted, start=1):
             factors = (add.h // x.h, x.h // add.h), (add.w // x.w, x.w // add.w)
             if (add.h, add.w) != (x.h, x.w) if same else factors[0] != factors[1]:
-                raise ShapeError(
+                raise UnequalImagesError(
                     "a layer of from= has another size than the layer before",
+                    (0, number),
                     where=Where(key="from"),
                     expected=f"{x.w} x {x.h}" + ("" if same else ", times or over one factor"),
                     found=f"{add.w} x {add.h}",

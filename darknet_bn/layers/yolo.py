@@ -43,7 +43,7 @@ class Yolo(AnchorHead):
     track_ciou_norm: float = option(0.01, extended=True)
 
     @property
-    def is_squashed(self) -> bool:
+    def squashes(self) -> bool:
         """Not with ``new_coords``, where the layer before does it."""
         return not self.new_coords
 

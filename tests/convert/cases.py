@@ -15,7 +15,7 @@ NAMES = ("darknet", "ultralytics", "eriklindernoren", "tianxiaomo")
 PAIRS = sorted(
     path
     for path in FIXTURES.rglob("*.weights")
-    if path.with_suffix(".cfg").exists() and path.parent.name != "malformed"
+    if path.with_suffix(".cfg").exists() and path.parent.name not in ("malformed", "no-header")
 )
 
 # Every array of a convolution, with batch norm and without; and a layer that no port has.

@@ -10,7 +10,7 @@ from darknet_bn.errors import ShapeError
 from darknet_bn.layers.base import Shape
 from darknet_bn.layers.detection import Detection
 
-SIZES = [(1, 3, 2, 4, 4), (3, 7, 3, 20, 4), (2, 1, 1, 1, 1)]
+SIZES = [(1, 3, 2, 4, 4), (3, 7, 3, 20, 4), (2, 1, 1, 1, 1), (2, 3, 2, 0, 4)]
 
 
 @pytest.mark.parametrize("shares", [False, True])

@@ -127,6 +127,27 @@ def test_pjreddies(
     assert step.loss * BATCH == pytest.approx(cost, rel=1e-5)  # C squares a float32 sum of squares
 
 
+@pytest.mark.parametrize("more", ["", "softmax=1 sqrt=1"])
+def test_a_head_without_classes(driver: Path, tmp_path: Path, more: str) -> None:
+    text = f"{_DETECTION} {more}".replace("classes=4", "classes=0")
+    sections = (
+        "[net] batch=3 width=32 height=32 channels=3",
+        *(_CONV, "[connected] output=90 activation=logistic", text),
+    )
+    model = dn.load(
+        "\n\n".join(sections).replace(" ", "\n").encode(), None, dialect="pjreddie", seed=3
+    )
+    rng = np.random.default_rng(3)
+    x = rng.random((BATCH, *model.network.input.dims), np.float32)
+    truth = np.delete(cells(rng), range(1, 1 + CLASSES), axis=2)
+    cost, layers = program_step(driver, tmp_path, model, x, truth)
+    _, step = dn.train_step(dn.train_state(model, as_coded=True), x, truth)
+    close(step.outputs[2], layers[2][0])
+    close(step.deltas[2], layers[2][1])
+    assert step.loss * BATCH == pytest.approx(cost, rel=1e-5)  # C squares a float32 sum of squares
+    assert dn.detections(model, x, threshold=0.1) == [[], [], []]
+
+
 def test_two_heads_and_an_image_without_boxes(driver: Path, tmp_path: Path) -> None:
     sections = (
         # Ten columns, and fifteen rows: a centre in a tenth is at the edge of a cell.
@@ -180,7 +201,7 @@ class TestTruth:
 
     def test_counters_of_other_classes(self) -> None:
         text = "\n\n".join((_NET, _CONV, _LAST, f"{_YOLO} counters_per_class=1,2,3"))
-        with pytest.raises(dn.TrainingError, match="expected 4 numbers, found 3"):
+        with pytest.raises(dn.CfgError, match="expected 4, since classes=4, found 3"):
             self.step(text, np.zeros((2, 5)))
 
     def test_no_cells(self) -> None:

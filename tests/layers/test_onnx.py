@@ -214,6 +214,13 @@ CASES: dict[str, tuple[str, tuple[str, ...]]] = {
             "[detection] side=2 classes=2 num=1 coords=4 softmax=1",
         ),
     ),
+    "detection without classes": (
+        PJ,
+        (
+            "[connected] output=20 activation=linear",
+            "[detection] side=2 classes=0 num=1 coords=4 softmax=1",
+        ),
+    ),
 }
 
 

@@ -177,9 +177,22 @@ class TestWords:
         )
         assert refused("word=xyz").endswith("found 'xyz')")
 
-    def test_case_and_comments_count(self) -> None:
-        assert "found 'Red'" in refused("word=Red")
-        assert "found 'red#x'); did you mean 'red'?" in refused("word=red#x")
+    def test_case_counts(self) -> None:
+        assert refused("word=Red").endswith("found 'Red'); did you mean 'red'?")
+
+    @pytest.mark.parametrize("comment", ["#x", ";x", "//x", "#", "#green"])
+    def test_a_comment_after_one_is_named_as_the_cause(self, comment: str) -> None:
+        assert refused(f"word=red{comment}") == (
+            "x.cfg:2: [net]: word: Darknet takes the comment for a part of the word (expected "
+            f"'red' alone, found 'red{comment}'); put the comment on a line of its own"
+        )
+        assert "unknown word" in refused(f"word=rad{comment}")
+
+    def test_a_comment_ends_them_in_hank_ai_s_fork(self) -> None:
+        sample, odd = read("word=red#x", HANK_AI)
+        assert (sample.word, odd) == ("red", [])
+        with pytest.raises(CfgError, match="takes the comment for a part"):
+            read("word=red;x", HANK_AI)
 
     def test_words_of_the_fork_fall_back_elsewhere(self) -> None:
         assert read("shade=neon", ALEXEYAB) == read("shade=neon", HANK_AI)
@@ -197,8 +210,26 @@ class TestLists:
         assert all(isinstance(each, int) for each in sample.steps)
         assert odd == []
 
-    def test_a_comment_ends_them(self) -> None:
-        assert read("numbers=1,2#,3")[0].numbers == (1, 2)
+    def test_a_semicolon_does_not_separate_them(self) -> None:
+        sample, odd = read("numbers=1;2;3")
+        assert sample.numbers == (1,)
+        assert odd == [
+            "x.cfg:2: [net]: numbers: ';2;3' is taken for a comment: commas separate numbers"
+        ]
+
+    @pytest.mark.parametrize("comment", ["#", "#3", ";a3", "//3"])
+    def test_a_comment_ends_them(self, comment: str) -> None:
+        sample, odd = read(f"numbers=1,2{comment}")
+        assert (sample.numbers, odd) == ((1, 2), [])
+
+    @pytest.mark.parametrize("comment", ["#,3", ";a,3", "//,"])
+    def test_a_comment_with_commas_is_odd(self, comment: str) -> None:
+        sample, odd = read(f"numbers=1,2{comment}")
+        assert sample.numbers == (1, 2)
+        assert odd == [
+            f"x.cfg:2: [net]: numbers: the comment '{comment}' is ignored, but Darknet may read "
+            "numbers between its commas; put it on a line of its own"
+        ]
 
     def test_a_comma_at_the_end_is_odd(self) -> None:
         sample, odd = read("numbers=1,2,")

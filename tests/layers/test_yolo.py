@@ -74,18 +74,18 @@ def test_anchors_of_the_mask(read):
 
 
 def test_defaults_are_the_dialects(read):
-    assert read("[yolo]", PJREDDIE).max == 90
-    assert read("[yolo]", ALEXEYAB).max == 200
+    for dialect, most in ((PJREDDIE, 90), (ALEXEYAB, 200)):
+        assert read("[yolo]\nanchors=1,2", dialect).max == most
 
 
 def test_options_of_alexeyab(read):
     layer = read(
         CFG + "scale_x_y=1.05\niou_loss=ciou\niou_normalizer=0.07\nnms_kind=greedynms\n"
         "beta_nms=0.6\nmax_delta=5\nnew_coords=1\nobjectness_smooth=1\nresize=1.5\n"
-        "counters_per_class=10,20\nlabel_smooth_eps=0.1"
+        f"counters_per_class={','.join(['10'] * 80)}\nlabel_smooth_eps=0.1"
     )
     assert (layer.scale_x_y, layer.iou_loss, layer.nms_kind) == (1.05, "ciou", "greedynms")
-    assert layer.counters_per_class == (10, 20)
+    assert layer.counters_per_class == (10,) * 80
     with pytest.raises(CfgError, match="iou_loss: unknown word"):
         read("[yolo]\niou_loss=cious")
 

@@ -7,7 +7,10 @@ import numpy as np
 import darknet_bn as dn
 from darknet_bn.training.sizes import training_size
 
-HEAD = "[convolutional]\nfilters=18\n[yolo]\nclasses=1\nnum=3\nanchors=8,8,9,9,10,10\nrandom={}\n"
+HEAD = (
+    "[convolutional]\nfilters=18\nactivation=linear\n"
+    "[yolo]\nclasses=1\nnum=3\nanchors=8,8,9,9,10,10\nrandom={}\n"
+)
 
 
 def model(random: str, dialect: str = "pjreddie") -> dn.Model:

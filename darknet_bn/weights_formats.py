@@ -1,0 +1,110 @@
+"""What a file is that is given as ``.weights`` and is not: known by how it begins."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from darknet_bn.errors import WeightsError
+
+START = 512
+"""How many bytes of a file are looked at: a tar archive has its name at byte 257."""
+
+_CONVERT = "darknet-bn convert CFG FILE OUT.weights reads it, under its own suffix"
+_PACKED = "this is a packed archive (or a PyTorch file), not Darknet weights"
+_SHOWN = 40  # characters of a text
+
+
+class _Form(NamedTuple):
+    """How a format begins, what it is, and what to do with it."""
+
+    magic: bytes
+    problem: str
+    hint: str | None = None
+    at: int = 0
+
+
+_FORMS = (
+    _Form(
+        b"version https://git-lfs",
+        "this is a Git-LFS pointer; fetch the real file with 'git lfs pull'",
+    ),
+    _Form(b"\x1f\x8b", _PACKED, "gunzip unpacks it, or tar xzf"),
+    _Form(b"7z\xbc\xaf", _PACKED, "7z x unpacks it"),
+    _Form(b"Rar!\x1a\x07", _PACKED, "unrar x unpacks it"),
+    _Form(b"\xfd7zXZ\0", _PACKED, "unxz unpacks it, or tar xJf"),
+    _Form(b"\x28\xb5\x2f\xfd", _PACKED, "unzstd unpacks it"),
+    _Form(b"1AY&SY", _PACKED, "bunzip2 unpacks it, or tar xjf", at=4),
+    _Form(b"ustar", _PACKED, "tar xf unpacks it", at=257),
+    _Form(
+        b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.",
+        "this is a PyTorch file of before version 1.6, not Darknet weights",
+        "torch.save(torch.load(path), path) of a newer PyTorch writes one that darknet-bn convert "
+        "reads",
+    ),
+    _Form(b"\x93NUMPY", "this is a NumPy array (.npy), not Darknet weights"),
+    _Form(b"\x89HDF\r\n\x1a\n", "this is an HDF5 file, as Keras writes it, not Darknet weights"),
+    _Form(b"TFL3", "this is a TensorFlow Lite file, not Darknet weights", at=4),
+    _Form(b"GGUF", "this is a GGUF file, not Darknet weights"),
+    _Form(b"ftrt", "this is a TensorRT engine, not Darknet weights"),
+    _Form(b"7767517", "this is a .param file of ncnn, not Darknet weights"),
+    _Form(b"\xff\xd8\xff", "this is a picture (JPEG), not weights"),
+    _Form(b"\x89PNG\r\n\x1a\n", "this is a picture (PNG), not weights"),
+    _Form(b"RIFF", "this is a picture, sound or video (RIFF), not weights"),
+    _Form(b"ftyp", "this is a video or picture (MP4, AVIF), not weights", at=4),
+    _Form(b"%PDF", "this is a PDF, not weights"),
+    _Form(b"\x7fELF", "this is a program, not weights"),
+)
+# The version of the format and the name of a producer, or the graph: the first fields of a model.
+_ONNX = re.compile(rb"\x08[\x03-\x1f](\x12[\x01-\x40][ -~]|\x1a|\x22|\x2a|\x3a)", re.DOTALL)
+_SAFETENSORS = re.compile(rb".{3}\0{5}\{\s*\"", re.DOTALL)
+_PICKLE = re.compile(rb"\x80[\x02-\x05][\x95c}\](q\x8a]", re.DOTALL)
+_TEXT = re.compile(rb"[\t\n\r -~]{24,}")
+
+
+def refuse_other_formats(start: bytes) -> None:
+    """Refuse what is plainly something else.
+
+    Parameters
+    ----------
+    start : bytes
+        The first ``START`` bytes of the file, or all.
+
+    Raises
+    ------
+    WeightsError
+        It says what the file is instead, and what to do.
+    """
+    if not start:
+        raise WeightsError("the file is empty")
+    text = b"" if b"\0" in start else start.lstrip().lower()
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        raise WeightsError("this is an HTML page, not weights: was the download refused?")
+    if text.startswith((b"[net", b"#", b"[conv")):
+        raise WeightsError("this is text such as a cfg, not weights; the cfg comes first")
+    for form in _FORMS:
+        if start.startswith(form.magic, form.at):
+            raise WeightsError(form.problem, hint=form.hint)
+    if start.startswith(b"PK\x03\x04"):
+        raise _of_archive(start)
+    for pattern, what in ((_ONNX, "an ONNX model"), (_SAFETENSORS, "a safetensors file")):
+        if pattern.match(start):
+            raise WeightsError(f"this is {what}, not Darknet weights", hint=_CONVERT)
+    if _PICKLE.match(start):
+        raise WeightsError("this is a pickled Python object, not Darknet weights")
+    if _TEXT.fullmatch(start):
+        shown = " ".join(start.decode("ascii").split())
+        shown = shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 1]}…"
+        raise WeightsError("this is text, not weights", found=repr(shown))
+
+
+def _of_archive(start: bytes) -> WeightsError:
+    """Tell a PyTorch file and one of NumPy from other zip archives by the first file inside."""
+    name = start[30 : 30 + int.from_bytes(start[26:28], "little")]
+    if name.endswith((b"data.pkl", b"byteorder", b".format_version", b"/version")):
+        return WeightsError("this is a PyTorch file, not Darknet weights", hint=_CONVERT)
+    if name.endswith(b".npy"):
+        return WeightsError(
+            "this is an archive of NumPy (.npz), not Darknet weights", hint=_CONVERT
+        )
+    return WeightsError(_PACKED, hint="unzip unpacks it")
