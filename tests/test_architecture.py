@@ -33,7 +33,7 @@ ROWS = (
     ("model",),
     ("plan",),
     ("run", "prepare"),
-    ("batches",),
+    ("batches", "rounding"),
     ("data.*",),
     ("data",),
     ("training.*",),
