@@ -48,7 +48,7 @@ ROWS = (
     ("onnx_graph",),
     ("convert.*",),
     ("convert",),
-    ("onnx_export",),
+    ("onnx_export", "proof_boxes"),
     ("engines.*",),
     ("compare", "proof"),
     ("",),  # what users import, and the commands too
