@@ -127,7 +127,7 @@ def report(found: dn.Report) -> None:
             text(line, WRONG)
     say(verdict, RIGHT if found.ok else WRONG)
     for line in offenders:
-        text(line)
+        say(line)
 
 
 def columns(line: str) -> str:

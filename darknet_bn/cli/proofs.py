@@ -89,25 +89,25 @@ def require(proof: Proof, where: Callable[[ProofRow], dn.Where], what: str) -> N
 
 def _hint(proof: Proof, wrong: Sequence[ProofRow], first: ProofRow) -> str:
     most = max(row.relative for row in wrong)
-    if not math.isfinite(most):
-        return "the command check tells whether the weights are NaN or infinite"
+    enough = tolerance_hint(most)
+    if first.rounding is None or not math.isfinite(most):
+        return enough
     if any(row.problem is not None for row in wrong):
         return "rounding does not explain that"
-    enough = f"--tolerance {_rounded_up(most)}"
-    if first.rounding is None:
-        return f"{enough} allows it"
     if first.relative <= ROOM * first.rounding:
-        return f"{proof.precision} itself is that rough in this net: {enough} allows it"
+        return f"{proof.precision} itself is that rough in this net: {enough}"
     if not first.rounding:
-        return f"rounding does not explain that; {enough} allows it all the same"
+        return f"rounding does not explain that; {enough} all the same"
     times = first.relative / first.rounding
-    return f"that is {times:.0f} times what rounding makes; {enough} allows it all the same"
+    return f"that is {times:.0f} times what rounding makes; {enough} all the same"
 
 
-def _rounded_up(value: float) -> str:
-    """Return a number with two digits that is not smaller."""
-    step = 10.0 ** (math.floor(math.log10(value)) - 1)
-    return f"{math.ceil(value / step) * step:.2g}"
+def tolerance_hint(difference: float) -> str:
+    """Say with which tolerance a difference would have been allowed."""
+    if not math.isfinite(difference):
+        return "the command check tells whether the weights are NaN or infinite"
+    step = 10.0 ** (math.floor(math.log10(difference)) - 1)
+    return f"--tolerance {math.ceil(difference / step) * step:.2g} allows it"
 
 
 def agreement(proof: Proof) -> tuple[str, str]:
