@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,7 @@ def convert(
     cfg_out = str(Path(out).with_suffix(".cfg")) if alone and suffix == _WEIGHTS else None
     targets = [out] if cfg_out is None else [cfg_out, out]
     into = "darknet" if names == "auto" else names
+    began = time.monotonic()
     if from_file:
         options.require_free(targets, force=force, inputs=sources)
         scheme = names if suffix == _WEIGHTS else "auto"
@@ -111,7 +113,7 @@ def convert(
         save_pair(model, cfg_out, out, force=force)
     else:
         dn.save_arrays(model, out, names=into, force=force)
-    facts = {
+    facts: dict[str, Any] = {
         "names": None if suffix == _WEIGHTS else into,
         "arrays": sum(len(node.params) for node in model.network.nodes),
         "values": sum(param.size for node in model.network.nodes for param in node.params),
@@ -119,11 +121,13 @@ def convert(
         "written": {"file": out, "cfg": cfg_out},
         "bytes_before": before,
         "bytes_after": os.path.getsize(out),
+        "seconds": time.monotonic() - began,
     }
     if as_json:
         output.as_json(output.about(model, cfg, weights) | facts)
     else:
         _as_text(model, facts, proof, targets)
+        output.took_long(facts["seconds"])
 
 
 def _as_text(

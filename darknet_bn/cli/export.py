@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from darknet_bn.onnx_export import DEFAULT_OPSET, Exported
 from darknet_bn.prepare import own_fit, preparation
 from darknet_bn.proof import Proof, ProofRow
 
+_SPARE = (5, 2, 3)  # columns that a narrow terminal does without
 _OTHER_SIZE = 32  # pixels: by what another size is proven that a file of any size takes
 
 
@@ -100,6 +102,7 @@ def export(
     )
     if not skip_proof:
         proofs.require_engine()
+    began = time.monotonic()
     model = source.load()
     labels = _names(names, model)
     proven: list[Proof] = []
@@ -136,12 +139,15 @@ def export(
             proof=written,
             force=force,
         )
+    seconds = time.monotonic() - began
     for note in exported.notes:
         output.warning(note)
     if as_json:
-        _as_json(model, source, exported, labels, proven, written)
+        facts = _facts(model, source, exported, labels, proven, written)
+        output.as_json(facts | {"seconds": seconds})
     else:
         _as_text(model, exported, proven, written, folded=not keep_batch_norm)
+        output.took_long(seconds)
 
 
 def _batch(value: str | None) -> int | Literal["any"] | None:
@@ -178,31 +184,29 @@ def _inputs(model: dn.Model, exported: Exported, paths: tuple[str, ...]) -> dict
     return inputs
 
 
-def _as_json(
+def _facts(
     model: dn.Model,
     source: models.Source,
     exported: Exported,
     labels: tuple[str, ...] | None,
     proven: list[Proof],
     written: str | None,
-) -> None:
-    output.as_json(
-        output.about(model, source.cfg, source.weights)
-        | {
-            "written": [str(path) for path in (exported.path, exported.beside) if path],
-            "bytes": _bytes(exported),
-            "opset": exported.opset,
-            "head": exported.head,
-            "input": exported.input.dims,
-            "preparation": preparation(model) or None,
-            "names": labels,
-            "outputs": {name: tensor.dims for name, tensor in exported.outputs.items()},
-            "layers": exported.layers,
-            "notes": exported.notes,
-            "proof": asdict(proven[0]) if proven else None,
-            "proof_file": written,
-        }
-    )
+) -> dict[str, Any]:
+    """Return what JSON tells."""
+    return output.about(model, source.cfg, source.weights) | {
+        "written": [str(path) for path in (exported.path, exported.beside) if path],
+        "bytes": _bytes(exported),
+        "opset": exported.opset,
+        "head": exported.head,
+        "input": exported.input.dims,
+        "preparation": preparation(model) or None,
+        "names": labels,
+        "outputs": {name: tensor.dims for name, tensor in exported.outputs.items()},
+        "layers": exported.layers,
+        "notes": exported.notes,
+        "proof": asdict(proven[0]) if proven else None,
+        "proof_file": written,
+    }
 
 
 def _as_text(
@@ -231,7 +235,7 @@ def _show(proof: Proof) -> None:
     rough = any(row.rounding is not None for row in proof.rows)
     more = ("rounding", "allowed") if rough else ()
     rows = [(*headings, *more), *(_cells(row, rough) for row in proof.rows)]
-    for line in aligned(rows, "<<>>>>>>"[: len(rows[0])]):
+    for line in aligned(rows, "<<>>>>>>"[: len(rows[0])], spare=_SPARE):
         output.note(line)
     boxes = [row for row in proof.rows if row.name == "detections"]
     if boxes and not any(row.shape[0] for row in boxes):
