@@ -46,6 +46,10 @@ class LayerReport:
         How many values differ by more than the tolerance.
     offenders : tuple of Offender
         The first of them.
+    tolerance : float
+        What was allowed, as a part of ``largest``.
+    rounding : float or None
+        What rounding alone makes, as a part of ``largest``; None where it was not looked for.
     """
 
     layer: int
@@ -57,6 +61,8 @@ class LayerReport:
     cosine: float
     different: int
     offenders: tuple[Offender, ...]
+    tolerance: float
+    rounding: float | None = None
 
     @property
     def relative(self) -> float:
@@ -76,7 +82,7 @@ class Report:
     Attributes
     ----------
     tolerance : float
-        What was allowed, as a part of each layer's largest value.
+        What was allowed of every layer at least, as a part of its largest value.
     layers : tuple of LayerReport
     provenance : mapping
         Of the fixture or the program that the model is compared with.
@@ -107,11 +113,19 @@ class Report:
         wrong = self.first_wrong
         if wrong is None:
             count = len(self.layers)
-            return [f"all {count} layers agree within {self.tolerance:g} of their largest value"]
+            rough = max(self.layers, key=lambda row: row.rounding or 0.0)
+            verdict = f"all {count} layers agree within {self.tolerance:g} of their largest value"
+            if not rough.rounding:
+                return [verdict]
+            return [
+                f"{verdict},",
+                f"  but for float32 rounding, which makes {rough.rounding:.2g} in layer "
+                f"{rough.layer}",
+            ]
         return [
             f"layer {wrong.layer} [{wrong.section}] is the first that differs: "
             f"{wrong.different} value{'s' * (wrong.different != 1)}",
-            f"  by more than {self.tolerance:g} of the largest value, {wrong.largest:.4g}",
+            f"  by more than {wrong.tolerance:.3g} of the largest value, {wrong.largest:.4g}",
             *(
                 f"  at {', '.join(str(i) for i in each.index)}: "
                 f"expected {each.expected:.9g}, found {each.found:.9g}"
@@ -153,6 +167,7 @@ def compare_layer(
             0.0,
             max(expected.size, found.size),
             (),
+            tolerance,
         )
     with np.errstate(invalid="ignore"):
         error = np.abs(expected.astype(np.float64) - found)
@@ -177,6 +192,7 @@ def compare_layer(
         _cosine(expected, found),
         int(wrong.sum()),
         offenders,
+        tolerance,
     )
 
 

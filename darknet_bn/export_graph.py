@@ -128,6 +128,10 @@ def build_graph(model: Model, options: ExportOptions) -> ExportGraph:
         )
     if options.half and steps > 1:
         raise ExportError("sequences are not expressed in float16")
+    if options.head != "raw" and not options.fixed_size:
+        raise ExportError(
+            "decoded boxes need a fixed input size", hint="use --head raw or drop --any-size"
+        )
     numbers = _numbers(model, fold=options.fold)
     source = fold_batchnorm(model) if options.fold else model
     network = source.network

@@ -13,10 +13,12 @@ from darknet_bn.layers.base import Affine, Params, resolve
 from darknet_bn.model import Model
 from darknet_bn.network import Network, build_network
 from darknet_bn.plan import exact_plan
+from darknet_bn.rounding import FLOAT32, rounding, two_other_ways
 
 _FACTORS = ("rolling_variance", "scales", "rolling_mean")
 _CHECK_STEPS = 2  # the second reads what the first has left
 _CHECK_SIZE = 64  # pixels: enough for every weight to count, small enough to take no time
+_PRECISION = replace(FLOAT32, least=1e-4)
 
 
 @dataclass(frozen=True)
@@ -132,17 +134,26 @@ class Agreement:
         Its number before and after.
     error, largest : float
         The largest absolute difference, and the largest absolute value.
+    rounding : float or None
+        What rounding alone makes in the original, as a part of the largest value; None if the error
+        is so small that nobody has to know.
     """
 
     layer: int
     folded_layer: int
     error: float
     largest: float
+    rounding: float | None = None
 
     @property
     def relative(self) -> float:
         """The error as a part of the largest value."""
-        return self.error / self.largest if self.largest else self.error
+        return self.error / (self.largest or 1.0)
+
+    @property
+    def allowed(self) -> float:
+        """What ``relative`` may be at most, unless somebody asks for another tolerance."""
+        return _PRECISION.allowance(self.rounding or 0.0)
 
 
 def check_fold(
@@ -188,7 +199,15 @@ def check_fold(
 
     before = exact_plan(model).run(x, tuple(numbers), step)
     after = exact_plan(folded).run(x, tuple(numbers.values()), step)
-    return tuple(_agreement(old, new, before[old], after[new]) for old, new in numbers.items())
+    found = [_agreement(old, new, before[old], after[new]) for old, new in numbers.items()]
+    unlike = [each.layer for each in found if not each.relative <= each.allowed]
+    ways = two_other_ways(model, x, unlike) if unlike else ()
+    for at, each in enumerate(found):
+        if each.layer in unlike:
+            others = [way[each.layer] for way in ways]
+            part = rounding(before[each.layer], others, each.largest or 1.0)
+            found[at] = replace(each, rounding=part)
+    return tuple(found)
 
 
 def _agreement(layer: int, folded_layer: int, before: F32, after: F32) -> Agreement:

@@ -133,7 +133,7 @@ class Graph:
             The size of the input is not fixed.
         """
         if not self.fixed_size:
-            raise ExportError(f"{why} needs an input of fixed size")
+            raise ExportError(f"{why} needs a fixed input size", hint="drop --any-size")
 
     # -- constants -------------------------------------------------------------------------------
 

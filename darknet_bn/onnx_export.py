@@ -19,6 +19,7 @@ from darknet_bn.export_heads import FORMS, Form
 from darknet_bn.files import Writer, require_suffix, require_writable, write_files
 from darknet_bn.model import Model
 from darknet_bn.onnx_file import ABOUT, ARRAYS, LAYERS, newest_opset, onnx_files
+from darknet_bn.prepare import preparation
 from darknet_bn.verify import provenance
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ class Exported:
         The file.
     beside : Path or None
         The one with the arrays, where there is one.
-    opset, head, threshold, nms : int, str, float, float
+    opset, head, half, threshold, nms : int, str, bool, float, float
         As they were asked for.
     input : Tensor
         Its type: dimensions are numbers, names for what is open, or None.
@@ -53,6 +54,7 @@ class Exported:
     beside: Path | None
     opset: int
     head: Form
+    half: bool
     threshold: float
     nms: float
     input: Tensor
@@ -81,9 +83,14 @@ def export_onnx(
 ) -> Exported:
     """Write a model as an ONNX file, complete or not at all.
 
+    The file is written without a proof: nothing runs it.  `prove` does, also as ``check``, before
+    the file has its name; the command ``export`` proves always.
+
     The input is called ``input``: (n, c, h, w), RGB planes from 0 to 1 as `prepare` makes them.
-    Where the arrays are in the file as Darknet has them, it holds cfg and header too, and
-    `load_arrays` makes the model of it again.
+    The metadata say how pictures become that (``darknet_resize``, ``darknet_interpolation``,
+    ``darknet_colours`` and ``darknet_range``, in the words of `preparation`), and name the classes
+    if ``names`` are given.  Where the arrays are in the file as Darknet has them, it holds cfg and
+    header too, and `load_arrays` makes the model of it again.
 
     Parameters
     ----------
@@ -169,6 +176,7 @@ def export_onnx(
         others[0] if others else None,
         opset,
         head,
+        half,
         options.threshold,
         options.nms,
         made.input,
@@ -190,7 +198,7 @@ def _facts(
     facts = {f"darknet_{key}": value for key, value in provenance(model).items()}
     facts["darknet_head"] = options.head
     facts[LAYERS] = json.dumps(made.layers)
-    facts["darknet_input"] = "RGB planes from 0 to 1"
+    facts |= {f"{ABOUT}{key}": value for key, value in preparation(model).items()}
     if options.head == "nms":
         facts["threshold"], facts["nms"] = repr(options.threshold), repr(options.nms)
     if made.notes:

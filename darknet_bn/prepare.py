@@ -44,6 +44,34 @@ def own_fit(model: Model) -> Fit:
     return "stretch" if detects else "crop"
 
 
+def preparation(model: Model) -> dict[str, str]:
+    """Say in words how pictures are made the input, for programs that do it themselves.
+
+    Returns
+    -------
+    words : dict from key to str
+        ``resize``: ``letterbox, grey 0.5``; ``stretch``; or ``crop, shorter side to`` so many
+        pixels and ``centre``.  ``interpolation``: ``bilinear, corner pixels on corner pixels``.
+        ``colours``: ``RGB`` or ``grey``, the order of the planes.  ``range``: ``0..1``.  Nothing
+        where the network takes no pictures.
+    """
+    try:
+        size = picture_shape(model.network)
+    except ShapeError:
+        return {}
+    resize = {
+        "letterbox": "letterbox, grey 0.5",
+        "stretch": "stretch",
+        "crop": f"crop, shorter side to {size.w}, centre",
+    }
+    return {
+        "resize": resize[own_fit(model)],
+        "interpolation": "bilinear, corner pixels on corner pixels",
+        "colours": "grey" if size.c == 1 else "RGB",
+        "range": "0..1",
+    }
+
+
 def prepare(im: F32, model: Model, fit: Fit | None = None) -> F32:
     """Make a picture the input of a network.
 

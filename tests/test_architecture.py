@@ -34,7 +34,7 @@ ROWS = (
     ("model",),
     ("plan",),
     ("run", "prepare"),
-    ("batches",),
+    ("batches", "rounding"),
     ("data.*",),
     ("data",),
     ("training.*",),
@@ -51,7 +51,7 @@ ROWS = (
     ("onnx_graph",),
     ("convert.*",),
     ("convert",),
-    ("onnx_export",),
+    ("onnx_export", "proof_boxes"),
     ("engines.*",),
     ("compare", "proof"),
     ("",),  # what users import, and the commands too

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,6 +40,25 @@ def test_the_numbers_of_a_difference() -> None:
     assert row.relative == pytest.approx(2)  # the sign of the largest value
     assert row.max_error == pytest.approx(2 * row.largest)
     assert row.different == 2 * 2 * 8 * 8
+
+
+def test_what_rounding_makes_is_allowed_by_default() -> None:
+    net = Path(__file__).parent / "fixtures" / "reports" / "export-float-noise" / "net"
+    model = dn.load(f"{net}.cfg", f"{net}.weights", dialect="alexeyab")
+    folded = dn.fold_batchnorm(model)
+    x = np.random.default_rng(0).random((1, 3, 32, 32), np.float32)
+    report = dn.compare(model, folded, x)
+    assert report.ok
+    *front, last = report.layers
+    assert [(row.rounding, row.tolerance) for row in front] == [(None, 1e-4)] * 2
+    assert last.rounding is not None
+    assert 1e-4 < last.relative < last.tolerance == 4 * last.rounding
+    assert "but for float32 rounding, which makes" in str(report)
+    assert not dn.compare(model, folded, x, tolerance=1e-4).ok
+    first, second, *others = folded.params
+    shifted = {**second, "biases": second["biases"] + np.float32(1e-2)}
+    report = dn.compare(model, replace(folded, params=(first, shifted, *others)), x)
+    assert [row.ok for row in report.layers] == [True, False, False]
 
 
 def test_models_of_other_layers_are_refused() -> None:

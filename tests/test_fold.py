@@ -409,6 +409,14 @@ class TestCheck:
         rows = dn.check_fold(model, dataclasses.replace(other, dialect=PJREDDIE))
         assert rows[0].relative > 1e-5
 
+    def test_what_rounding_makes_is_allowed(self) -> None:
+        net = Path(__file__).parent / "fixtures" / "reports" / "export-float-noise" / "net"
+        model = dn.load(f"{net}.cfg", f"{net}.weights", dialect="alexeyab")
+        *front, last = dn.check_fold(model, dn.fold_batchnorm(model))
+        assert [(row.rounding, row.allowed) for row in front] == [(None, 1e-4)] * 2
+        assert last.rounding is not None
+        assert 1e-4 < last.relative < last.allowed == 4 * last.rounding
+
     def test_large_images_are_made_small_where_the_layers_allow(self) -> None:
         cfg = cfg_text(f"{CONV} {BN}", "[avgpool]", "[softmax]", width=512, height=256)
         model = random_model(cfg)

@@ -265,7 +265,7 @@ def test_what_a_check_refuses_does_not_appear(tmp_path: Path, tiny: dn.Model) ->
         ({"batch": 0}, "a batch has images"),
         (
             {"head": "nms", "any_size": True},
-            r"\[yolo\] layer 11: a head that is made into",
+            r"decoded boxes need a fixed input size; use --head raw or drop --any-size",
         ),
     ],
 )

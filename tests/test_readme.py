@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +20,8 @@ from darknet_bn.layers import LAYERS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+BLOCKS = [block for block in PYTHON if "darknet_bn" in block]
 DOG = "images/dog.jpg"
 TRAINED = "digits.weights"  # what the README's training writes
 PERCENT = re.compile(r"\d+\.\d\d\b")
@@ -88,8 +92,9 @@ def test_commands_print_what_is_shown(checkout: Path) -> None:
 
 
 def test_commands_on_pictures_print_what_is_shown(downloads: Path) -> None:
-    ((command, expected),) = [each for each in shown_commands() if needs_downloads(each[0])]
-    check(command, expected)
+    detect, export = (each for each in shown_commands() if needs_downloads(each[0]))
+    check(*detect)
+    check(*export)
     # The picture in the README is a smaller copy of what the command writes.
     with Image.open(downloads / "found.jpg") as found, Image.open(ROOT / "docs/dog.jpg") as shown:
         smaller = np.asarray(found.resize(shown.size, Image.Resampling.LANCZOS), np.float32)
@@ -136,6 +141,42 @@ def test_python_that_exports_runs(checkout: Path, capsys: pytest.CaptureFixture[
     printed = capsys.readouterr().out
     assert "ok=True" in printed
     assert "all 12 layers agree" in printed
+
+
+WITHOUT_US = """
+import sys
+
+sys.modules["darknet_bn"] = None  # from here on, importing it fails
+"""
+
+
+def test_python_with_nothing_of_ours_finds_what_detect_finds(downloads: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    (code,) = (block for block in PYTHON if block not in BLOCKS)
+    assert len([line for line in code.splitlines() if line]) <= 20
+    model = ("yolov3-tiny.cfg", "yolov3-tiny.weights")
+    words = ["export", *model, "yolov3-tiny.onnx", "--head", "nms", "--names", "coco.names"]
+    assert CliRunner().invoke(main, words).exit_code == 0
+    program = [sys.executable, "-c", WITHOUT_US + code]
+    ran = subprocess.run(program, capture_output=True, text=True, check=True)
+    lines = re.findall(r"^(\S+) ([\d.]+)% \[(.*)\]$", ran.stdout, re.MULTILINE)
+    found = sorted((name, float(score), *map(float, sides.split())) for name, score, sides in lines)
+
+    words = ["detect", *model, "dog.jpg", "--names", "coco.names", "--json"]
+    (picture,) = json.loads(CliRunner().invoke(main, words).stdout)["pictures"]
+    expected = []
+    for each in picture["objects"]:
+        left, top, width, height = each["box"].values()
+        box = (left, top, left + width, top + height)
+        expected.append((each["name"], 100 * each["confidence"], *box))
+    expected.sort()
+
+    assert [name for name, *_ in found] == [name for name, *_ in expected]
+    assert len(found) == 5
+    # Both are rounded to hundredths, the second before a sum; else float32 rounds otherwise.
+    np.testing.assert_allclose(
+        [each[1:] for each in found], [each[1:] for each in expected], rtol=0, atol=0.025
+    )
 
 
 def test_python_that_trains_runs(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+
 import click
 from click.shell_completion import CompletionItem
 
 import darknet_bn as dn
+from darknet_bn.arrays import F32
 from darknet_bn.cli import models, options, output, progress
 from darknet_bn.cli.inputs import read_input
 from darknet_bn.engines.base import ENGINES
+from darknet_bn.engines.opencv import OpenCvReader
+
+_RECORDED = 1e-4  # what a recording may differ by
 
 
 class _Other(options.Name):
@@ -34,7 +41,7 @@ class _Other(options.Name):
     "another model: OTHER.cfg [OTHER.weights].",
 )
 @options.seed
-@options.tolerance(1e-4)
+@options.tolerance("1e-4, or 4 times float32 rounding")
 @options.json
 @options.quiet("the layers that differ")
 @click.pass_context
@@ -45,7 +52,7 @@ def compare(
     other_weights: str | None,
     input_path: str | None,
     seed: int | None,
-    tolerance: float,
+    tolerance: float | None,
     as_json: bool,
 ) -> None:
     """Find the first layer where two models or engines disagree.
@@ -57,27 +64,26 @@ def compare(
     Example: darknet-bn compare yolov3.cfg yolov3.weights --with onnxruntime
     """
     model = source.load()
+    hint = None
     with progress.bar("comparing", len(model.network.nodes)) as step:
         if other.endswith(".npz"):
             if input_path is not None or seed is not None:
                 raise click.UsageError("a recording has an input of its own")
-            report = dn.verify(model, other, tolerance=tolerance, after_layer=step)
+            least = _RECORDED if tolerance is None else tolerance
+            report = dn.verify(model, other, tolerance=least, after_layer=step)
             given = other
         else:
             x, given = read_input(input_path, seed, model.network)
-            report = dn.compare(
-                model,
-                _other(other, other_weights, model, source),
-                x,
-                tolerance=tolerance,
-                after_layer=step,
-            )
+            theirs = _other(other, other_weights, model, source)
+            report = dn.compare(model, theirs, x, tolerance=tolerance, after_layer=step)
+            if not report.ok and isinstance(theirs, OpenCvReader):
+                hint = _opencv_hint(model, source, theirs, x, tolerance)
     who = str(report.provenance.get("program") or "a recording that does not say who made it")
     if as_json:
         wrong = report.first_wrong
         facts = output.about(model, source.cfg, source.weights)
         facts |= {"with": other, "provenance": report.provenance, "input": given}
-        facts |= {"ok": report.ok, "tolerance": tolerance}
+        facts |= {"ok": report.ok, "tolerance": report.tolerance, "hint": hint}
         facts |= {"first_wrong": wrong.layer if wrong else None, "layers": report.layers}
         output.as_json(facts)
     else:
@@ -85,6 +91,8 @@ def compare(
         output.note(f"input: {output.printable(given)}")
         output.note(f"with: {output.printable(who)}")
         output.report(report)
+        if hint is not None:
+            output.text(hint)
     ctx.exit(0 if report.ok else 1)
 
 
@@ -96,4 +104,24 @@ def _other(
     if weights is None and name.endswith(".onnx"):
         return dn.OnnxFile(name, model)
     found = models.find_files([name] if weights is None else [name, weights])
+    if not os.path.exists(found[0]):
+        raise click.UsageError(
+            f"--with {name}: no such engine, file or model (engines: {', '.join(ENGINES)})"
+        )
     return models.Source(*found, source.dialect, source.partial).load()
+
+
+def _opencv_hint(
+    model: dn.Model,
+    source: models.Source,
+    opencv: dn.Session,
+    x: F32,
+    tolerance: float | None,
+) -> str | None:
+    """Say that OpenCV 4 has a way of its own, if that is all the difference there is."""
+    as_opencv = replace(source, dialect=dn.OPENCV.name).load()
+    if not dn.compare(as_opencv, opencv, x, tolerance=tolerance).ok:
+        return None
+    sigmas = {(each.eps, each.eps_inside_sqrt) for each in (model.dialect, dn.OPENCV)}
+    why = "OpenCV 4 always computes σ = √(v + 1e-6); " if len(sigmas) > 1 else ""
+    return f"{why}--dialect opencv agrees"

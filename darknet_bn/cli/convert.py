@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 import darknet_bn as dn
-from darknet_bn.cli import models, options, output
+from darknet_bn.cli import models, options, output, progress, proofs
 from darknet_bn.convert import FORMATS, READERS, SCHEMES, save_pair
+from darknet_bn.proof import Stage, prove_file
 
 _WEIGHTS = ".weights"
 
@@ -24,16 +25,25 @@ _WEIGHTS = ".weights"
     type=click.Choice(["auto", *SCHEMES]),
     default="auto",
     show_default=True,
-    help="How the arrays are called: as Darknet does, or as a port of it to PyTorch; auto writes "
-    "Darknet's names, and recognises those of a file.",
+    help="Array names: Darknet's, or those of a PyTorch port.  auto writes Darknet's, and "
+    "recognises those of a file.",
 )
 @models.dialect
 @models.partial
-@click.option("--force", is_flag=True, help="Replace what is there already.")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
+@proofs.skip_proof
+@options.tolerance("1e-5, or 4 times float32 rounding")
 @options.json
 @options.quiet("warnings and errors")
 def convert(
-    words: tuple[str, ...], names: str, dialect: str, partial: bool, force: bool, as_json: bool
+    words: tuple[str, ...],
+    names: str,
+    dialect: str,
+    partial: bool,
+    force: bool,
+    skip_proof: bool,
+    tolerance: float | None,
+    as_json: bool,
 ) -> None:
     """Convert weights to and from .safetensors, .npz and PyTorch state dicts (.pt, .pth).
 
@@ -43,7 +53,9 @@ def convert(
     OUT appears it is read again and compared.
 
     From .onnx too: what `export` wrote comes back to the byte.  Of another graph a cfg is made, if
-    it consists of what Darknet has; ONNX Runtime runs it beside the model before OUT appears.
+    it consists of what Darknet has.  ONNX Runtime runs the file before OUT appears.  If any layer
+    differs by more than the tolerance, nothing is written and the exit code is 1.  The same if ONNX
+    Runtime is not installed, unless --skip-proof is given.
 
     Example: darknet-bn convert yolov3.cfg yolov3.weights yolov3.safetensors
 
@@ -65,9 +77,12 @@ def convert(
         )
     if len(sources) > 2:
         raise click.UsageError("there are too many arguments: expected CFG [WEIGHTS] OUT")
+    proof: Sequence[str] = ()
     from_file = Path(sources[-1]).suffix.lower() in READERS
     if not from_file and suffix == _WEIGHTS:
         raise click.UsageError("the model is of Darknet already: OUT is to be of another format")
+    if (skip_proof or tolerance is not None) and not _is_onnx(sources[-1]):
+        raise click.UsageError("--skip-proof and --tolerance are for files of ONNX")
     if from_file and partial:
         raise click.UsageError("--partial is for .weights: the arrays of a file have names")
     # A file brings its cfg along; one that is given is there already.
@@ -75,13 +90,19 @@ def convert(
     cfg_out = str(Path(out).with_suffix(".cfg")) if alone and suffix == _WEIGHTS else None
     targets = [out] if cfg_out is None else [cfg_out, out]
     into = "darknet" if names == "auto" else names
+    began = time.monotonic()
     if from_file:
         options.require_free(targets, force=force, inputs=sources)
         scheme = names if suffix == _WEIGHTS else "auto"
-        model, cfg, weights = _load(sources, dialect, scheme)
-        proof = _proof(model, weights) if _is_onnx(weights) else None
+        proves = _is_onnx(sources[-1]) and not skip_proof
+        if proves:
+            proofs.require_engine()
+        with progress.stages() as stage:
+            stage("reading the file", None)
+            model, cfg, weights = _load(sources, dialect, scheme)
+            if proves:
+                proof = _proof(model, weights, tolerance, stage)
     else:
-        proof = None
         if len(sources) == 1:
             _require_no_source(out)
         source = models.Source(*models.find_files(sources), dialect, partial)
@@ -92,28 +113,32 @@ def convert(
         save_pair(model, cfg_out, out, force=force)
     else:
         dn.save_arrays(model, out, names=into, force=force)
-    facts = {
+    facts: dict[str, Any] = {
         "names": None if suffix == _WEIGHTS else into,
         "arrays": sum(len(node.params) for node in model.network.nodes),
         "values": sum(param.size for node in model.network.nodes for param in node.params),
-        "proof": proof,
+        "proof": " ".join(each.strip() for each in proof) or None,
         "written": {"file": out, "cfg": cfg_out},
         "bytes_before": before,
         "bytes_after": os.path.getsize(out),
+        "seconds": time.monotonic() - began,
     }
     if as_json:
         output.as_json(output.about(model, cfg, weights) | facts)
     else:
-        _as_text(model, facts, targets)
+        _as_text(model, facts, proof, targets)
+        output.took_long(facts["seconds"])
 
 
-def _as_text(model: dn.Model, facts: Mapping[str, Any], targets: Sequence[str]) -> None:
+def _as_text(
+    model: dn.Model, facts: Mapping[str, Any], proof: Sequence[str], targets: Sequence[str]
+) -> None:
     output.note(output.dialect(model))
     output.note(output.header(model))
     names = "" if facts["names"] is None else f", under names of {facts['names']}"
     output.note(f"converted: {facts['arrays']} arrays with {facts['values']} values{names}")
-    if facts["proof"] is not None:
-        output.note(f"proven: {output.printable(facts['proof'])}")
+    for label, line in zip(("proven: ", ""), proof, strict=False):
+        output.note(f"{label}{output.printable(line)}")
     output.note("checked: what was written reads back equal to the bit")
     output.note(
         f"written: {' and '.join(map(output.printable, targets))}, "
@@ -144,22 +169,12 @@ def _is_onnx(file: str) -> bool:
     return Path(file).suffix.lower() == ".onnx"
 
 
-def _proof(model: dn.Model, file: str) -> str | None:
-    """Run the ONNX file beside the model, where ONNX Runtime is there; refuse what differs."""
-    if not output.can_prove():
-        return None
-    session = dn.OnnxFile(file, model)
-    x = np.random.default_rng(0).random((session.batch, *model.network.input.dims), np.float32)
-    report = dn.compare(model, session, x)
-    worst = max(report.layers, key=lambda row: row.relative)
-    if not report.ok:
-        raise dn.ProofError(
-            "the file computes something else; nothing was written",
-            where=dn.Where(file=file, layer=worst.layer),
-            expected=f"a difference of at most {report.tolerance:g} of {worst.largest:.4g}",
-            found=f"{worst.relative:.2g} of it",
-        )
-    return f"{session.engine}, relative difference at most {worst.relative:.2g}"
+def _proof(model: dn.Model, file: str, tolerance: float | None, stage: Stage) -> Sequence[str]:
+    """Run the ONNX file beside the model, and refuse what differs."""
+    with proofs.or_skipped():
+        proof = prove_file(model, file, tolerance=tolerance, stage=stage)
+    proofs.require(proof, lambda row: dn.Where(file=file, layer=row.layer), "the file")
+    return proofs.agreement(proof)
 
 
 def _load(sources: Sequence[str], dialect: str, names: str) -> tuple[dn.Model, str, str]:

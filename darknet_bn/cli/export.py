@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -12,53 +13,50 @@ import numpy as np
 
 import darknet_bn as dn
 from darknet_bn.arrays import F32
-from darknet_bn.cli import class_names, models, options, output, pictures
+from darknet_bn.cli import class_names, models, options, output, pictures, progress, proofs
 from darknet_bn.cli.tables import aligned
 from darknet_bn.export_heads import FORMS, Form
 from darknet_bn.onnx_export import DEFAULT_OPSET, Exported
-from darknet_bn.prepare import own_fit
-from darknet_bn.proof import LAYER_ROOM, Proof, ProofRow
+from darknet_bn.prepare import own_fit, preparation
+from darknet_bn.proof import Proof, ProofRow
 
-_TOLERANCE, _HALF_TOLERANCE = 1e-5, 2e-2
+_SPARE = (5, 2, 3)  # columns that a narrow terminal does without
 _OTHER_SIZE = 32  # pixels: by what another size is proven that a file of any size takes
 
 
 @click.command()
 @models.model_and_out
-@click.option("--force", is_flag=True, help="Replace what is there already.")
-@click.option("--opset", type=int, default=DEFAULT_OPSET, show_default=True, help="Of ONNX.")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
+@click.option(
+    "--opset", type=int, default=DEFAULT_OPSET, show_default=True, help="ONNX opset version."
+)
 @click.option(
     "--head",
     type=click.Choice(FORMS),
     default="raw",
     show_default=True,
-    help="What comes out of a detector: what its layers store; corners and scores of all boxes; "
-    "rows as programs for YOLOv5 or YOLOv8 expect them; or what non-maximum suppression leaves.",
+    help="Detector output format: raw layers, decoded boxes, YOLOv5 or YOLOv8 rows, or boxes after "
+    "NMS.",
 )
 @click.option("--keep-batch-norm", is_flag=True, help="Do not fold batch norm into the weights.")
-@click.option("--batch", metavar="N|any", callback=lambda *a: _batch(a[2]), help="How many images.")
+@click.option("--batch", metavar="N|any", callback=lambda *a: _batch(a[2]), help="Batch size.")
 @click.option("--any-size", is_flag=True, help="Take images of any size that the layers allow.")
-@click.option("--half", is_flag=True, help="Hold weights and compute in float16.")
+@click.option("--half", is_flag=True, help="Use float16 weights and arithmetic.")
 @class_names.names_and_data
-@options.part("--thresh", "the dialect's, 0.5 or 0.25", "What a score must exceed, with nms.")
-@options.part("--nms", "0.45", "How much boxes of a class may overlap, with nms.")
+@options.part("--thresh", "the dialect's, 0.5 or 0.25", "Score threshold for --head nms.")
+@options.part("--nms", "0.45", "IoU threshold for --head nms.")
 @click.option(
     "--picture",
     "paths",
     multiple=True,
     type=options.FILE,
     metavar="FILE",
-    help="Prove it with this picture too.",
+    help="Prove the file on this picture too.",
 )
 @click.option("--layers", is_flag=True, help="Prove the output of every layer too.")
-@click.option("--proof", is_flag=True, help="Write the proof beside the file: OUT.proof.json.")
-@click.option("--skip-proof", is_flag=True, help="Do not run the file.")
-@click.option(
-    "--tolerance",
-    type=float,
-    help="The difference to allow, as a part of each output's largest value.  "
-    f"[default: {_TOLERANCE:g}; {_HALF_TOLERANCE:g} with --half]",
-)
+@click.option("--proof", is_flag=True, help="Write the proof to OUT.proof.json.")
+@proofs.skip_proof
+@options.tolerance("1e-5, or 4 times float32 rounding; more with --half", "output")
 @options.json
 @options.quiet("warnings and errors")
 def export(
@@ -83,8 +81,10 @@ def export(
 ) -> None:
     """Write a model as an ONNX file, and prove that it computes the same.
 
-    Before the file appears, ONNX Runtime runs it on random images and on the pictures given; where
-    an output differs by more than the tolerance, nothing is written and the exit code is 1.
+    Before the file appears, ONNX Runtime runs it on random images and on the pictures given.  If
+    any output differs by more than the tolerance, nothing is written and the exit code is 1.  The
+    same if ONNX Runtime is not installed, unless --skip-proof is given.  The file's metadata say
+    how pictures are prepared.
 
     Example: darknet-bn export yolov3.cfg yolov3.weights yolov3.onnx --picture dog.jpg
     """
@@ -100,40 +100,54 @@ def export(
         force=force,
         inputs=[*source.files, *names.files, *paths],
     )
+    if not skip_proof:
+        proofs.require_engine()
+    began = time.monotonic()
     model = source.load()
+    labels = _names(names, model)
     proven: list[Proof] = []
-    limit = tolerance if tolerance is not None else _HALF_TOLERANCE if half else _TOLERANCE
 
-    def check(exported: Exported) -> Mapping[str, Any]:
-        found = dn.prove(
-            model, exported, _inputs(model, exported, paths), layers=layers, tolerance=limit
+    def place(row: ProofRow) -> dn.Where:
+        return dn.Where(key=row.name) if row.layer is None else model.cfg.where(row.layer + 1)
+
+    with progress.stages() as stage:
+
+        def check(exported: Exported) -> Mapping[str, Any]:
+            inputs = _inputs(model, exported, paths)
+            with proofs.or_skipped():
+                found = dn.prove(
+                    model, exported, inputs, layers=layers, tolerance=tolerance, stage=stage
+                )
+            proofs.require(found, place, "the exported file")
+            proven.append(found)
+            return asdict(found)
+
+        stage("writing the file", None)
+        exported = dn.export_onnx(
+            model,
+            out,
+            opset=opset,
+            fold=not keep_batch_norm,
+            head=head,
+            batch=batch,
+            any_size=any_size,
+            half=half,
+            names=labels,
+            threshold=thresh,
+            nms=0.45 if nms is None else nms,
+            check=None if skip_proof else check,
+            proof=written,
+            force=force,
         )
-        _require_proof(found, model)
-        proven.append(found)
-        return asdict(found)
-
-    exported = dn.export_onnx(
-        model,
-        out,
-        opset=opset,
-        fold=not keep_batch_norm,
-        head=head,
-        batch=batch,
-        any_size=any_size,
-        half=half,
-        names=_names(names, model),
-        threshold=thresh,
-        nms=0.45 if nms is None else nms,
-        check=_runs(check, wanted=proof or layers or bool(paths), skipped=skip_proof),
-        proof=written,
-        force=force,
-    )
+    seconds = time.monotonic() - began
     for note in exported.notes:
         output.warning(note)
     if as_json:
-        _as_json(model, source, exported, proven, written)
+        facts = _facts(model, source, exported, labels, proven, written)
+        output.as_json(facts | {"seconds": seconds})
     else:
         _as_text(model, exported, proven, written, folded=not keep_batch_norm)
+        output.took_long(seconds)
 
 
 def _batch(value: str | None) -> int | Literal["any"] | None:
@@ -153,15 +167,6 @@ def _names(names: class_names.ClassNames, model: dn.Model) -> tuple[str, ...] | 
     return names.fit(getattr(layer.layer, "classes", layer.y.c))
 
 
-def _runs(
-    check: Callable[[Exported], Mapping[str, Any]], *, wanted: bool, skipped: bool
-) -> Callable[[Exported], Mapping[str, Any]] | None:
-    """Return the check where it is to be, and can be."""
-    if skipped or (not wanted and not output.can_prove()):
-        return None
-    return check
-
-
 def _inputs(model: dn.Model, exported: Exported, paths: tuple[str, ...]) -> dict[str, F32]:
     """Return what the file is proven with, by name: as many images as it takes."""
     first = exported.input.dims[0]
@@ -179,43 +184,29 @@ def _inputs(model: dn.Model, exported: Exported, paths: tuple[str, ...]) -> dict
     return inputs
 
 
-def _require_proof(proof: Proof, model: dn.Model) -> None:
-    """Refuse to go on where the file computes something else."""
-    for row in proof.rows:
-        if not row.ok:
-            where = dn.Where(key=row.name) if row.layer is None else model.cfg.where(row.layer + 1)
-            room = proof.tolerance * (LAYER_ROOM if row.is_inner else 1)
-            raise dn.ProofError(
-                f"{row.name} of the exported file does not agree; nothing was written",
-                where=where,
-                expected=f"a difference of at most {room:g} of {row.largest:.4g}",
-                found=f"{row.relative:.2g} of it, with {row.input}",
-                hint="--tolerance allows more",
-            )
-
-
-def _as_json(
+def _facts(
     model: dn.Model,
     source: models.Source,
     exported: Exported,
+    labels: tuple[str, ...] | None,
     proven: list[Proof],
     written: str | None,
-) -> None:
-    output.as_json(
-        output.about(model, source.cfg, source.weights)
-        | {
-            "written": [str(path) for path in (exported.path, exported.beside) if path],
-            "bytes": _bytes(exported),
-            "opset": exported.opset,
-            "head": exported.head,
-            "input": exported.input.dims,
-            "outputs": {name: tensor.dims for name, tensor in exported.outputs.items()},
-            "layers": exported.layers,
-            "notes": exported.notes,
-            "proof": asdict(proven[0]) if proven else None,
-            "proof_file": written,
-        }
-    )
+) -> dict[str, Any]:
+    """Return what JSON tells."""
+    return output.about(model, source.cfg, source.weights) | {
+        "written": [str(path) for path in (exported.path, exported.beside) if path],
+        "bytes": _bytes(exported),
+        "opset": exported.opset,
+        "head": exported.head,
+        "input": exported.input.dims,
+        "preparation": preparation(model) or None,
+        "names": labels,
+        "outputs": {name: tensor.dims for name, tensor in exported.outputs.items()},
+        "layers": exported.layers,
+        "notes": exported.notes,
+        "proof": asdict(proven[0]) if proven else None,
+        "proof_file": written,
+    }
 
 
 def _as_text(
@@ -226,14 +217,10 @@ def _as_text(
         for name, tensor in tensors.items():
             dims = " x ".join("any" if each is None else str(each) for each in tensor.dims)
             output.note(f"{what}: {name}, {dims}")
+    if words := preparation(model):
+        output.note(f"pictures: {words['resize']}; {words['colours']}, {words['range']}")
     for proof in proven:
-        rows = [("output", "on", "largest", "max error", "relative", "cosine")]
-        for line in aligned([*rows, *map(_cells, proof.rows)], "<<>>>>"):
-            output.note(line)
-        output.note(
-            f"proven: {proof.engine}, relative difference at most {proof.worst.relative:.2g}"
-        )
-        output.note(f"  (allowed {proof.tolerance:g}; worst is {proof.worst.name})")
+        _show(proof)
     kept = "batch norm folded" if folded else "batch norm kept"
     places = [str(path) for path in (exported.path, exported.beside, written) if path]
     output.note(
@@ -242,8 +229,25 @@ def _as_text(
     )
 
 
-def _cells(row: ProofRow) -> tuple[str, ...]:
-    return (
+def _show(proof: Proof) -> None:
+    """Print a table of what was compared, and the verdict."""
+    headings = ("output", "on", "largest", "max error", "relative", "cosine")
+    rough = any(row.rounding is not None for row in proof.rows)
+    more = ("rounding", "allowed") if rough else ()
+    rows = [(*headings, *more), *(_cells(row, rough) for row in proof.rows)]
+    for line in aligned(rows, "<<>>>>>>"[: len(rows[0])], spare=_SPARE):
+        output.note(line)
+    boxes = [row for row in proof.rows if row.name == "detections"]
+    if boxes and not any(row.shape[0] for row in boxes):
+        inputs = output.printable(", ".join(row.input for row in boxes))
+        output.note(f"boxes: none over the threshold on {inputs}; --picture proves more")
+    verdict, limits = proofs.agreement(proof)
+    output.note(f"proven: {verdict}")
+    output.note(limits)
+
+
+def _cells(row: ProofRow, rough: bool) -> tuple[str, ...]:
+    cells = (
         row.name,
         output.printable(os.path.basename(row.input)),
         f"{row.largest:.4g}",
@@ -251,6 +255,9 @@ def _cells(row: ProofRow) -> tuple[str, ...]:
         f"{row.relative:.2g}",
         f"{row.cosine:.7f}",
     )
+    if not rough:
+        return cells
+    return (*cells, "-" if row.rounding is None else f"{row.rounding:.2g}", f"{row.allowed:.2g}")
 
 
 def _bytes(exported: Exported) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Sequence
@@ -10,17 +9,19 @@ from collections.abc import Sequence
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import models, options, output, progress
+from darknet_bn.cli import models, options, output, progress, proofs
 from darknet_bn.fold import Agreement
 
 
 @click.command(short_help="Fold batch norm into the weights before it (also: fuse, denormalize).")
 @models.model
 @options.out("Write OUT.cfg and OUT.weights.")
-@options.tolerance(1e-4)
+@options.tolerance("1e-4, or 4 times float32 rounding")
 @options.json
 @options.quiet("the layers that keep their batch norm")
-def fold(source: models.Source, out: str, force: bool, tolerance: float, as_json: bool) -> None:
+def fold(
+    source: models.Source, out: str, force: bool, tolerance: float | None, as_json: bool
+) -> None:
     """Fold batch norm into the weights before it.
 
     Before anything is written, the model and its folded form run on the same random image.  If a
@@ -50,13 +51,18 @@ def fold(source: models.Source, out: str, force: bool, tolerance: float, as_json
     after = os.path.getsize(weights)
     rows = dn.fold_report(model)
     worst = max(agreements, key=lambda each: each.relative)
+    allowed = worst.allowed if tolerance is None else tolerance
     if as_json:
         output.as_json(
             output.about(model, source.cfg, source.weights)
             | {
                 "batch_norms": rows,
-                "tolerance": tolerance,
-                "worst": {"layer": worst.layer, "difference": worst.relative},
+                "tolerance": allowed,
+                "worst": {
+                    "layer": worst.layer,
+                    "difference": worst.relative,
+                    "rounding": worst.rounding,
+                },
                 "written": {"cfg": cfg, "weights": weights},
                 "bytes_before": before,
                 "bytes_after": after,
@@ -74,10 +80,13 @@ def fold(source: models.Source, out: str, force: bool, tolerance: float, as_json
         if rows
         else "folded: nothing; there is no batch norm, and the model is written as it is"
     )
-    output.note(
-        f"checked: relative difference at most {worst.relative:.2g} (allowed {tolerance:g}; "
-        f"worst is layer {worst.layer})"
-    )
+    verdict = f"checked: relative difference at most {worst.relative:.2g}"
+    limits = f"allowed {allowed:.3g}; worst is layer {worst.layer}"
+    if worst.rounding is None:
+        output.note(f"{verdict} ({limits})")
+    else:
+        output.note(verdict)
+        output.note(f"  ({_because(worst)}; {limits})")
     output.note(
         f"written: {output.printable(cfg)} and {output.printable(weights)}, "
         f"{before} -> {after} bytes"
@@ -85,17 +94,23 @@ def fold(source: models.Source, out: str, force: bool, tolerance: float, as_json
     output.took_long(seconds)
 
 
-def _require_agreement(model: dn.Model, agreements: Sequence[Agreement], tolerance: float) -> None:
+def _require_agreement(
+    model: dn.Model, agreements: Sequence[Agreement], tolerance: float | None
+) -> None:
     """Refuse to go on where the folded model computes something else."""
     for each in agreements:
-        if not each.relative <= tolerance:
+        allowed = each.allowed if tolerance is None else tolerance
+        if not each.relative <= allowed:
+            why = "" if each.rounding is None else f" ({_because(each)})"
             raise dn.ProofError(
                 "the folded model does not agree; nothing was written",
                 where=model.cfg.where(each.layer + 1),
-                expected=f"a difference of at most {tolerance:g} of the largest value, "
-                f"{each.largest:.4g}",
+                expected=f"a difference of at most {allowed:.3g} of the largest value, "
+                f"{each.largest:.4g}{why}",
                 found=f"{each.relative:.2g} of it",
-                hint="--tolerance allows more"
-                if math.isfinite(each.relative)
-                else "the command check tells whether the weights are NaN or infinite",
+                hint=proofs.tolerance_hint(max(each.relative for each in agreements)),
             )
+
+
+def _because(agreement: Agreement) -> str:
+    return f"float32 rounding alone makes {agreement.rounding:.2g}"

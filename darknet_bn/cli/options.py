@@ -173,20 +173,20 @@ def npz(name: str, *, force: bool, inputs: Iterable[str | None]) -> str:
     return target
 
 
-def tolerance(default: float) -> Callable[[Command], Command]:
-    """Add ``--tolerance``, a part of each layer's largest value."""
+def tolerance(default: float | str, of: str = "layer") -> Callable[[Command], Command]:
+    """Add ``--tolerance``, a part of each layer's largest value; None for a default in words."""
     return click.option(
         "--tolerance",
         type=float,
-        default=default,
-        show_default=True,
+        default=None if isinstance(default, str) else default,
         callback=_finite,
-        help="Largest allowed difference, relative to each layer's largest value.",
+        help=f"Largest allowed difference, relative to each {of}'s largest value.  "
+        f"[default: {default if isinstance(default, str) else f'{default:g}'}]",
     )
 
 
-def _finite(ctx: click.Context, param: click.Parameter, value: float) -> float:
-    if not (math.isfinite(value) and value >= 0):
+def _finite(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not (math.isfinite(value) and value >= 0):
         raise click.BadParameter("it must be a number, and not below 0")
     return value
 

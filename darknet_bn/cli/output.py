@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
-import importlib.util
 import io
 import json
 import math
@@ -128,7 +127,7 @@ def report(found: dn.Report) -> None:
             text(line, WRONG)
     say(verdict, RIGHT if found.ok else WRONG)
     for line in offenders:
-        text(line)
+        say(line)
 
 
 def columns(line: str) -> str:
@@ -203,14 +202,6 @@ def about_labels(dataset: dn.Dataset) -> dict[str, Any]:
         "bad_labels": [facts(each) for each in dataset.left_out],
         "without_labels": list(dataset.without_labels),
     }
-
-
-def can_prove() -> bool:
-    """Whether ONNX Runtime is there to prove a file with; says so where it is not."""
-    if importlib.util.find_spec("onnxruntime") is not None:
-        return True
-    warning("nothing was proven: onnxruntime is not installed; pip install onnxruntime")
-    return False
 
 
 def printable(message: str) -> str:

@@ -21,10 +21,11 @@ _WIDTH = 30
 class Bar:
     """A bar that can be taken away while something else is printed.
 
-    It appears after half a second, even if the first step takes longer.
+    It appears after half a second, even if the first step takes longer.  Without a number of steps
+    it is a label alone.
     """
 
-    def __init__(self, label: str, steps: int) -> None:
+    def __init__(self, label: str, steps: int | None) -> None:
         self._label = label
         self._steps = steps
         self._done = 0
@@ -34,7 +35,7 @@ class Bar:
         self._drawing = threading.Lock()
         self._timer = threading.Timer(_DELAY, self._appear)
         self._timer.daemon = True
-        if self._on and steps:
+        if self._on and steps != 0:
             self._timer.start()
 
     def __bool__(self) -> bool:
@@ -65,9 +66,11 @@ class Bar:
                 self._draw()
 
     def _draw(self) -> None:
-        full = min(_WIDTH, _WIDTH * self._done // self._steps)
-        field = f"{'#' * full}{'-' * (_WIDTH - full)}"
-        line = f"{self._label} [{field}] {self._done}/{self._steps}"
+        line = f"{self._label} ..."
+        if self._steps is not None:
+            full = min(_WIDTH, _WIDTH * self._done // self._steps)
+            field = f"{'#' * full}{'-' * (_WIDTH - full)}"
+            line = f"{self._label} [{field}] {self._done}/{self._steps}"
         self._drawn = line[: (width(sys.stderr) or len(line) + 1) - 1]
         click.echo(f"\r{self._drawn}", nl=False, err=True)
 
@@ -93,3 +96,28 @@ def bar(label: str, steps: int) -> Iterator[Callable[[], None] | None]:
         yield shown.step if shown else None
     finally:
         shown.hide()
+
+
+@contextlib.contextmanager
+def stages() -> Iterator[Callable[[str, int | None], Callable[[], None] | None]]:
+    """Show what is going on, of work that has several parts.
+
+    Yields
+    ------
+    stage : function
+        ``stage(label, steps)``, to be called when a part begins; None for work that does not tell
+        how far it is.  Returns what `bar` yields.
+    """
+    shown: list[Bar] = []
+
+    def stage(label: str, steps: int | None) -> Callable[[], None] | None:
+        for each in shown:
+            each.hide()
+        shown[:] = [Bar(label, steps)]
+        return shown[0].step if shown[0] else None
+
+    try:
+        yield stage
+    finally:
+        for each in shown:
+            each.hide()

@@ -179,7 +179,8 @@ def _linear(y: F32) -> None:
 
 def _logistic(y: F32) -> None:
     with np.errstate(over="ignore", under="ignore"):  # e^-x = inf gives 0, as it should
-        np.negative(y, out=y)
+        # Not np.negative: that of numpy 2.4 on AVX-512 is wrong in place for some strides.
+        np.multiply(y, -1, out=y)
         np.exp(y, out=y)
         np.add(y, 1, out=y)
         np.reciprocal(y, out=y)

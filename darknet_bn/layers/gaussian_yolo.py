@@ -47,7 +47,6 @@ class GaussianYolo(AnchorHead):
 
     def box_graph(self, graph: Graph, y: str, shape: Shape, net: Shape) -> GraphBoxes:
         """As `get_gaussian_yolo_detections`."""
-        graph.require_fixed_size("a head that is made into boxes")
         cells = Cells(shape.h, shape.w, len(self.masks))
         rows = cells.rows(graph, y, self.box + self.classes)
         parts = graph.split(rows, 2, [1] * self.box + [self.classes])

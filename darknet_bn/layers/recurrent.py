@@ -67,7 +67,7 @@ class PartStep:
     def __call__(self, x: F32, out: F32 | None = None) -> F32:
         """Return what comes out: in an array of its own, if not in ``out``."""
         if out is None:
-            out = np.empty((len(x), *self.y.dims), np.float32)
+            out = np.empty((len(x), *self.y.dims), x.dtype)
         self.step([x.reshape(len(x), *self.x.dims)], out.reshape(len(x), *self.y.dims))
         return out
 

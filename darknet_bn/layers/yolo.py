@@ -59,7 +59,6 @@ class Yolo(AnchorHead):
 
     def box_graph(self, graph: Graph, y: str, shape: Shape, net: Shape) -> GraphBoxes:
         """As `get_yolo_detections`."""
-        graph.require_fixed_size("a head that is made into boxes")
         cells = Cells(shape.h, shape.w, len(self.masks), graph.dialect.boxes_by_anchor)
         rows = cells.rows(graph, y, self.box + self.classes)
         xy, wh, objectness, classes = graph.split(rows, 2, [2, 2, 1, self.classes])

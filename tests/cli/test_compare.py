@@ -8,7 +8,7 @@ import pytest
 
 import darknet_bn as dn
 
-from .conftest import TINY, Cli
+from .conftest import FIXTURES, TINY, Cli
 
 
 @pytest.fixture
@@ -95,4 +95,61 @@ def test_on_a_given_input(cli: Cli, tmp_path: Path) -> None:
 
 def test_what_is_missing(cli: Cli) -> None:
     assert "Missing option '--with'" in cli("compare", TINY).err
-    assert cli("compare", TINY, "--with", "tensorrt").error.startswith("tensorrt.cfg: ")
+
+
+@pytest.mark.parametrize("other", ["tensorrt", "no/such.cfg", "no.weights"])
+def test_another_that_is_not_there(cli: Cli, other: str) -> None:
+    answer = cli("compare", TINY, "--with", other)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.splitlines()[0] == (
+        f"error: --with {other}: no such engine, file or model (engines: onnxruntime, openvino, "
+        "opencv)"
+    )
+
+
+def test_a_net_in_which_float32_is_rough(cli: Cli) -> None:
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    net = FIXTURES / "reports" / "export-float-noise" / "net"
+    words = ("compare", net, "--with", "onnxruntime", "--dialect", "alexeyab")
+    answer = cli(*words)
+    assert answer.code == 0
+    assert "but for float32 rounding, which makes " in answer.out.splitlines()[-1]
+    assert cli(*words, "--tolerance", 1e-4).code == 1
+    facts = cli(*words, "--json").json
+    assert (facts["ok"], facts["tolerance"], facts["hint"]) == (True, 1e-4, None)
+    row = facts["layers"][2]
+    assert row["max_error"] / row["largest"] < row["tolerance"] == 4 * row["rounding"]
+
+
+def small_variances(tiny: Path) -> None:
+    """Let it matter where and how much is added to a variance."""
+    model = dn.load(f"{tiny}.cfg", f"{tiny}.weights")
+    for params in model.params:
+        if "rolling_variance" in params:
+            small = params["rolling_variance"] * np.float32(1e-3)
+            params.update(rolling_variance=small)  # type: ignore[attr-defined]
+    dn.save(model, f"{tiny}.cfg", f"{tiny}.weights", force=True)
+
+
+@pytest.mark.parametrize("dialect", ["alexeyab", "pjreddie"])
+def test_the_batch_norm_of_opencv_4_is_named(cli: Cli, tiny: Path, dialect: str) -> None:
+    cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
+    if not hasattr(cv2.dnn, "readNetFromDarknet"):
+        pytest.skip("OpenCV 5 reads no Darknet files")
+    small_variances(tiny)
+    words = ("compare", tiny, "--with", "opencv")
+    answer = cli(*words, "--dialect", dialect)
+    assert answer.code == 1
+    assert answer.out.splitlines()[-1] == (
+        "OpenCV 4 always computes σ = √(v + 1e-6); --dialect opencv agrees"
+    )
+    assert cli(*words, "--dialect", "opencv").code == 0
+    hint = cli(*words, "--dialect", dialect, "--json").json["hint"]
+    assert hint == answer.out.splitlines()[-1]
+
+
+def test_no_dialect_is_named_that_does_not_agree(cli: Cli, tiny: Path) -> None:
+    pytest.importorskip("cv2", reason="OpenCV is not installed")
+    small_variances(tiny)
+    words = ("compare", tiny, "--with", "opencv", "--tolerance", 0)  # no two programs round alike
+    assert "--dialect opencv" not in cli(*words).out

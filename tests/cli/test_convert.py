@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import importlib.util
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import pytest
 
 import darknet_bn as dn
 
-from .conftest import TINY, Cli
+from .conftest import FIXTURES, TINY, Cli
 
 FORMATS = (".safetensors", ".npz", ".pt", ".pth")
 
@@ -169,17 +169,18 @@ def exported(cli: Cli, out: Path) -> Path:
 def test_an_exported_file_becomes_the_folded_pair(cli: Cli, out: Path, exported: Path) -> None:
     answer = cli("convert", exported, out / "b.weights")
     assert (answer.code, answer.err) == (0, "")
-    dialect, _, _, proven, _, written = answer.out.splitlines()
+    dialect, _, _, proven, limits, _, written = answer.out.splitlines()
     assert dialect == "dialect: pjreddie (as the file says)"
     assert proven.startswith(f"proven: {exported} in onnxruntime 1.")
     assert ", relative difference at most " in proven
+    assert limits.startswith("  (allowed 1e-05; worst is layer_0")
     assert written.startswith(f"written: {out}/b.cfg and {out}/b.weights, ")
     folded = dn.fold_batchnorm(dn.load(f"{TINY}.cfg", f"{TINY}.weights"))
     dn.save(folded, out / "c.cfg", out / "c.weights")
     for end in ("cfg", "weights"):
         assert (out / f"b.{end}").read_bytes() == (out / f"c.{end}").read_bytes()
     facts = cli("convert", exported, out / "d.npz", "--json").json
-    assert facts["proof"] == proven.removeprefix("proven: ")
+    assert facts["proof"] == f"{proven.removeprefix('proven: ')} {limits.strip()}"
 
 
 def test_what_computes_something_else_is_not_written(cli: Cli, out: Path, exported: Path) -> None:
@@ -190,23 +191,49 @@ def test_what_computes_something_else_is_not_written(cli: Cli, out: Path, export
     onnx.save(file, exported)
     answer = cli("convert", exported, out / "b.weights")
     assert answer.code == 1
-    assert answer.error.startswith(f"{exported}: layer ")
-    assert "the file computes something else; nothing was written (expected a diff" in answer.error
+    assert answer.error.startswith(f"{exported}: layer 0: layer_000 of the file does not agree")
+    assert "; nothing was written (expected a difference of at most 1e-05 of" in answer.error
+    assert "rounding makes; --tolerance" in answer.error
     assert names_in(out) == ["a.onnx"]
+    assert cli("convert", exported, out / "b.weights", "--tolerance", 10).code == 0
 
 
-def test_without_onnx_runtime_nothing_is_proven(
+def test_a_net_in_which_float32_is_rough(cli: Cli, out: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    net = FIXTURES / "reports" / "export-float-noise" / "net"
+    assert cli("export", net, out / "a.onnx", "--dialect", "alexeyab").code == 0
+    answer = cli("convert", out / "a.onnx", out / "b.weights")
+    assert (answer.code, answer.err) == (0, "")
+    assert "(float32 rounding alone makes " in answer.out
+    answer = cli("convert", out / "a.onnx", out / "c.weights", "--tolerance", 1e-6)
+    assert answer.code == 1
+    assert "does not agree" in answer.error
+
+
+def test_without_onnx_runtime_nothing_is_written(
     cli: Cli, out: Path, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        "importlib.util.find_spec", lambda name: None if name == "onnxruntime" else find(name)
-    )
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     answer = cli("convert", exported, out / "b.weights")
-    assert answer.code == 0
-    assert "nothing was proven: onnxruntime is not installed" in answer.err
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.error == (
+        "nothing can be proven, and nothing was written: onnxruntime is not installed; pip install "
+        "onnxruntime, or use --skip-proof"
+    )
+    assert names_in(out) == ["a.onnx"]
+    answer = cli("convert", exported, out / "b.weights", "--skip-proof")
+    assert (answer.code, answer.err) == (0, "")
     assert "proven" not in answer.out
     assert names_in(out) == ["a.onnx", "b.cfg", "b.weights"]
+
+
+@pytest.mark.parametrize("word", ["--skip-proof", "--tolerance=1"])
+def test_what_is_not_proven_by_running_has_no_options_of_a_proof(
+    cli: Cli, out: Path, word: str
+) -> None:
+    answer = cli("convert", TINY, out / "a.pt", word)
+    assert answer.code == 2
+    assert "--skip-proof and --tolerance are for files of ONNX" in answer.err
 
 
 def test_onnx_is_written_by_export(cli: Cli, out: Path) -> None:

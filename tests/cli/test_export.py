@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,13 @@ import onnx
 import pytest
 
 import darknet_bn as dn
+from darknet_bn.cli.progress import Bar
 
-from .conftest import PICTURE, TINY, Cli
+from .conftest import FIXTURES, PICTURE, TINY, Cli, as_classifier
 
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+
+NOISE = FIXTURES / "reports" / "export-float-noise"
 
 
 @pytest.fixture
@@ -23,15 +28,16 @@ def out(tmp_path: Path) -> Path:
 def test_what_is_said(cli: Cli, out: Path) -> None:
     answer = cli("export", TINY, out)
     assert (answer.code, answer.err) == (0, "")
-    dialect, x, y, heading, row, proven, allowed, written = answer.out.splitlines()
+    dialect, x, y, pictures, heading, row, proven, limits, written = answer.out.splitlines()
     assert dialect.startswith("dialect: pjreddie (")
     assert x == "input: input, 1 x 3 x 64 x 64"
     assert y == "output: layer_011, 1 x 21 x 16 x 16"
+    assert pictures == "pictures: letterbox, grey 0.5; RGB, 0..1"
     assert heading.split() == ["output", "on", "largest", "max", "error", "relative", "cosine"]
     assert row.startswith("layer_011  random  ")
     assert proven.startswith("proven: onnxruntime 1.")
     assert ", relative difference at most " in proven
-    assert allowed == "  (allowed 1e-05; worst is layer_011)"
+    assert limits == "  (allowed 1e-05; worst is layer_011)"
     size = out.stat().st_size
     assert written == f"written: {out}, {size} bytes, opset 18, batch norm folded"
 
@@ -77,47 +83,210 @@ def test_half_is_allowed_more(cli: Cli, out: Path) -> None:
     assert "layer_011 of the exported file does not agree; nothing was written" in answer.error
 
 
-def test_what_does_not_agree_is_not_written(
-    cli: Cli, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def prove_another(monkeypatch: pytest.MonkeyPatch, change: float) -> None:
+    """Let files be compared with a model of which a filter differs."""
     prove = dn.prove
 
     def on_another(model: dn.Model, *words: object, **options: object) -> dn.Proof:
-        weights = model.params[10]["weights"] + np.float32(0.1)
+        weights = model.params[10]["weights"] + np.float32(change)
         model.params[10].update(weights=weights)  # type: ignore[attr-defined]
         return prove(model, *words, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(dn, "prove", on_another)
+
+
+def test_what_does_not_agree_is_not_written(
+    cli: Cli, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prove_another(monkeypatch, 0.1)
     answer = cli("export", TINY, out, "--proof")
     assert answer.code == 1
     assert answer.out == ""
     assert "[yolo] layer 11: layer_011 of the exported file does not agree" in answer.error
     assert "expected a difference of at most 1e-05 of" in answer.error
-    assert "with random); --tolerance allows more" in answer.error
+    assert re.search(r"float32 rounding alone makes \d\.?\d*e-0[67]\), found 0\.\d+", answer.error)
+    hint = answer.error.rpartition("with random); ")[2]
+    assert re.fullmatch(
+        r"that is \d{5,} times what rounding makes; --tolerance [\d.]+ allows it all the same", hint
+    )
     assert not list(out.parent.iterdir())
 
 
-def test_without_onnx_runtime_nothing_is_proven(
+def test_the_tolerance_that_is_named_is_enough(
     cli: Cli, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    answer = cli("export", TINY, out)
-    assert answer.code == 0
-    assert answer.err == (
-        "warning: nothing was proven: onnxruntime is not installed; pip install onnxruntime\n"
+    prove_another(monkeypatch, 1e-3)
+    for words in ((), ("--tolerance", 2e-6)):
+        answer = cli("export", TINY, out, *words, "--force")
+        named = re.search(r"--tolerance (\S+) allows it", answer.error)
+        assert named is not None
+        monkeypatch.undo()
+        prove_another(monkeypatch, 1e-3)
+        assert cli("export", TINY, out, "--tolerance", named[1], "--force").code == 0
+
+
+def test_a_net_in_which_float32_is_rough(cli: Cli, out: Path) -> None:
+    answer = cli("export", NOISE / "net", out, "--dialect", "alexeyab")
+    assert (answer.code, answer.err) == (0, "")
+    *_, heading, row, _, limits, _ = answer.out.splitlines()
+    assert heading.split()[-2:] == ["rounding", "allowed"]
+    rounding, allowed = (float(each) for each in row.split()[-2:])
+    assert allowed == pytest.approx(4 * rounding, rel=0.05)
+    assert re.fullmatch(
+        r"  \(float32 rounding alone makes \S+; allowed \S+; worst is layer_002\)", limits
     )
-    assert "proven" not in answer.out
+    facts = cli("export", NOISE / "net", out, "--dialect", "alexeyab", "--json", "--force").json
+    (row_facts,) = facts["proof"]["rows"]
+    assert row_facts["rounding"] == pytest.approx(rounding, rel=0.05)
+    assert row_facts["relative"] < row_facts["allowed"] == 4 * row_facts["rounding"]
+    answer = cli(
+        "export", NOISE / "net", out, "--dialect", "alexeyab", "--tolerance", 1e-5, "--force"
+    )
+    assert answer.code == 1
+
+
+def test_a_box_that_rounding_does_not_explain(
+    cli: Cli, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = dn.prove
+
+    def with_a_problem(*words: object, **options: object) -> dn.Proof:
+        proof = found(*words, **options)  # type: ignore[arg-type]
+        rows = tuple(
+            replace(row, ok=False, problem="the box of class 0 is missing")
+            if row.name == "detections"
+            else row
+            for row in proof.rows
+        )
+        return replace(proof, rows=rows)
+
+    monkeypatch.setattr(dn, "prove", with_a_problem)
+    answer = cli("export", TINY, out, "--head", "nms")
+    assert answer.code == 1
+    assert answer.error == (
+        "detections: detections of the exported file does not agree; nothing was written (found "
+        "with random: the box of class 0 is missing); rounding does not explain that"
+    )
+
+
+def test_the_heads_are_proven_even_if_there_are_no_boxes(cli: Cli, out: Path) -> None:
+    answer = cli("export", TINY, out, "--head", "nms", "--thresh", 1)
+    assert answer.code == 0
+    assert "layer_011   random" in answer.out
+    assert "boxes: none over the threshold on random; --picture proves more\n" in answer.out
+
+
+# -- without ONNX Runtime --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [(), ("--proof",), ("--layers",)])
+def test_without_onnx_runtime_nothing_is_written(
+    cli: Cli, out: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    answer = cli("export", TINY, out, "--proof", "--force")
-    assert answer.code == 2
-    assert answer.error == "the package onnxruntime is not installed; pip install onnxruntime"
+    answer = cli("export", TINY, out, *words)
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.error == (
+        "nothing can be proven, and nothing was written: onnxruntime is not installed; pip install "
+        "onnxruntime, or use --skip-proof"
+    )
+    assert not out.exists()
 
 
-def test_a_proof_can_be_left_out(cli: Cli, out: Path) -> None:
+def test_a_proof_can_be_left_out(cli: Cli, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     answer = cli("export", TINY, out, "--skip-proof")
     assert (answer.code, answer.err) == (0, "")
     assert "proven" not in answer.out
+    assert out.exists()
     assert cli("export", TINY, out, "--skip-proof", "--layers").code == 2
+
+
+def test_a_file_that_onnx_runtime_does_not_take(
+    cli: Cli, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise dn.DarknetError("onnxruntime does not take the file: too new")
+
+    monkeypatch.setattr("darknet_bn.proof.open_file", refuse)
+    answer = cli("export", TINY, out)
+    assert answer.code == 1
+    assert answer.error == (
+        "nothing can be proven: onnxruntime does not take the file: too new; --skip-proof writes "
+        "it unproven"
+    )
+    assert not list(out.parent.iterdir())
+
+
+# -- how pictures are prepared ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dialect", "classifies", "resize"),
+    [
+        ("pjreddie", False, "letterbox, grey 0.5"),
+        ("alexeyab", False, "stretch"),
+        ("pjreddie", True, "letterbox, grey 0.5"),
+        ("alexeyab", True, "crop, shorter side to 64, centre"),
+    ],
+)
+def test_the_file_and_json_say_how_pictures_are_prepared(
+    cli: Cli, tiny: Path, out: Path, dialect: str, classifies: bool, resize: str
+) -> None:
+    if classifies:
+        as_classifier(tiny)
+    names = tiny.with_name("two.names")
+    names.write_text("cat\ndog\n")
+    words = () if classifies else ("--names", names)
+    facts = cli("export", tiny, out, "--dialect", dialect, *words, "--json").json
+    assert facts["preparation"] == {
+        "resize": resize,
+        "interpolation": "bilinear, corner pixels on corner pixels",
+        "colours": "RGB",
+        "range": "0..1",
+    }
+    assert facts["names"] == (None if classifies else ["cat", "dog"])
+    told = {each.key: each.value for each in onnx.load(out).metadata_props}
+    for key, value in facts["preparation"].items():
+        assert told[f"darknet_{key}"] == value
+    assert told.get("names") == (None if classifies else "{0: 'cat', 1: 'dog'}")
+
+
+def test_a_net_that_takes_no_pictures_says_nothing_of_them(cli: Cli, out: Path) -> None:
+    cfg = out.with_name("net.cfg")
+    cfg.write_text("[net]\ninputs=3\n\n[connected]\noutput=2\nactivation=linear\n")
+    out.with_name("net.weights").write_bytes(bytes(16 + 4 * (2 + 6)))
+    facts = cli("export", cfg, out, "--json").json
+    assert facts["preparation"] is None
+    assert "darknet_resize" not in {each.key for each in onnx.load(out).metadata_props}
+    assert "pictures:" not in cli("export", cfg, out, "--force").out
+
+
+def test_decoded_boxes_of_any_size(cli: Cli, out: Path) -> None:
+    answer = cli("export", TINY, out, "--head", "decoded", "--any-size")
+    assert answer.code != 0
+    assert answer.error == (
+        "decoded boxes need a fixed input size; use --head raw or drop --any-size"
+    )
+
+
+def test_what_is_going_on_is_shown(cli: Cli, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    init = Bar.__init__
+
+    def noted(self: Bar, label: str, steps: int | None) -> None:
+        shown.append(label)
+        init(self, label, steps)
+
+    monkeypatch.setattr(Bar, "__init__", noted)
+    assert cli("export", NOISE / "net", out, "--dialect", "alexeyab").code == 0
+    assert shown == [
+        "writing the file",
+        "proving: onnxruntime opens the file",
+        "proving: onnxruntime runs the file",
+        "proving: the model runs here",
+        "proving: how much rounding makes, in float64",
+    ]
 
 
 def test_what_onnx_cannot_suppress_is_warned_of(cli: Cli, tiny: Path, out: Path) -> None:

@@ -252,3 +252,15 @@ def test_what_stops_writing_leaves_all_as_it_was(
     if code == 2:
         assert answer.error == f"{out}.weights: cannot be written: No space left on device"
     assert files_in(out.parent) == there
+
+
+def test_a_net_in_which_float32_is_rough(cli: Cli, tmp_path: Path) -> None:
+    net = FIXTURES / "reports" / "export-float-noise" / "net"
+    words = ("fold", net, "-o", tmp_path / "out", "--dialect", "alexeyab", "--force")
+    answer = cli(*words)
+    assert (answer.code, answer.err) == (0, "")
+    assert "float32 rounding alone makes " in answer.out
+    assert cli(*words, "--json").json["worst"]["rounding"] > 2.5e-5
+    answer = cli(*words, "--tolerance", 1e-4)
+    assert answer.code == 1
+    assert "the folded model does not agree; nothing was written" in answer.error

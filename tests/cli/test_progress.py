@@ -94,3 +94,30 @@ def test_the_bar_is_cut_to_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None
         assert step is not None
         step()
     assert {len(line) for line in terminal.getvalue().split("\r")} == {0, 19}
+
+
+def test_parts_of_the_work_are_named_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setattr(progress, "_DELAY", 0)
+    monkeypatch.setattr(progress, "_PERIOD", 0)
+    with progress.stages() as stage:
+        stage("writing", None)
+        until = time.monotonic() + 60
+        while "writing" not in terminal.getvalue() and time.monotonic() < until:
+            time.sleep(0.001)
+        step = stage("running", 2)
+        assert step is not None
+        step()
+    drawn = [each for each in terminal.getvalue().split("\r") if each.strip()]
+    assert drawn[0] == "writing ..."
+    assert drawn[-1] == f"running [{'#' * 15}{'-' * 15}] 1/2"
+    assert terminal.getvalue().endswith(" \r")
+
+
+def test_parts_are_not_named_where_stderr_is_no_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with progress.stages() as stage:
+        assert stage("running", 2) is None
+    assert capsys.readouterr().err == ""

@@ -146,6 +146,17 @@ def test_blocks_of_any_layout_cover_everything_once(name: str) -> None:
     np.testing.assert_array_equal(cut, tile)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", [name for name in FORMULAS if name != "linear"])
+def test_values_that_lie_apart(name: str, dtype: type) -> None:
+    # numpy has code of its own for some strides, up to 64 bytes.
+    for stride in range(1, 17):
+        values = np.linspace(-3, 3, 7 * stride).astype(dtype)
+        expected = activate_array(values[::stride].copy(), name)
+        activate_tile(values[::stride], ACTIVATIONS[name])
+        np.testing.assert_allclose(values[::stride], expected, rtol=1e-6, err_msg=f"{stride}")
+
+
 def test_input_is_kept_and_out_is_used() -> None:
     x = np.array([-1, 2], np.float32)
     out = np.empty_like(x)
