@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Sequence
@@ -47,6 +46,9 @@ def fold(source: models.Source, out: str, force: bool, tolerance: float, as_json
     with progress.bar("folding", layers + 1) as step:  # the last is to write
         dn.save(folded, cfg, weights, force=force, check=check)
     seconds = time.monotonic() - began
+    cause = _cause(model)
+    if cause is not None:
+        output.warning(cause)
     after = os.path.getsize(weights)
     rows = dn.fold_report(model)
     worst = max(agreements, key=lambda each: each.relative)
@@ -95,7 +97,19 @@ def _require_agreement(model: dn.Model, agreements: Sequence[Agreement], toleran
                 expected=f"a difference of at most {tolerance:g} of the largest value, "
                 f"{each.largest:.4g}",
                 found=f"{each.relative:.2g} of it",
-                hint="--tolerance allows more"
-                if math.isfinite(each.relative)
-                else "the command check tells whether the weights are NaN or infinite",
+                hint=_cause(model) or "--tolerance allows more",
             )
+
+
+def _cause(model: dn.Model) -> str | None:
+    """Say what is odd about the values of a model, as the command check does; None if nothing."""
+    known = [finding for finding in dn.inspect(model) if finding.layer < model.loaded]
+    findings = sorted(known, key=lambda finding: not finding.fatal)
+    if not findings:
+        return None
+    first = findings[0]
+    others = sum(finding.what == first.what for finding in findings) - 1
+    place = f"layer {first.layer} [{first.section}]"
+    if others:
+        place += f" and {others} other{'s' * (others != 1)}"
+    return f"{place}: {first.what}"
