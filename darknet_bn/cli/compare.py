@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 from click.shell_completion import CompletionItem
 
@@ -27,7 +29,6 @@ class _Other(options.Name):
 @click.option(
     "--with",
     "other",
-    required=True,
     type=_Other(),
     metavar="OTHER",
     help=f"{', '.join(ENGINES)}; an .onnx file; a recording (.npz); or "
@@ -41,7 +42,7 @@ class _Other(options.Name):
 def compare(
     ctx: click.Context,
     source: models.Source,
-    other: str,
+    other: str | None,
     other_weights: str | None,
     input_path: str | None,
     seed: int | None,
@@ -51,24 +52,26 @@ def compare(
     """Find the first layer where two models or engines disagree.
 
     The model runs here, in Darknet's order of operations, and in the other program on the same
-    input.  Every layer that both show is compared.  Exits with 1 if one differs, and names the
-    first that does.
+    input, INPUT as of the command run, or random.  Every layer that both show is compared.  Exits
+    with 1 if one differs, and names the first that does.
 
     Example: darknet-bn compare yolov3.cfg yolov3.weights --with onnxruntime
     """
+    if other is None:
+        raise click.UsageError(f"missing option: --with, one of {', '.join(ENGINES)}, or a file")
     model = source.load()
     with progress.bar("comparing", len(model.network.nodes)) as step:
         if other.endswith(".npz"):
             if input_path is not None or seed is not None:
                 raise click.UsageError("a recording has an input of its own")
             report = dn.verify(model, other, tolerance=tolerance, after_layer=step)
-            given = other
+            given = None
         else:
-            x, given = read_input(input_path, seed, model.network)
+            given = read_input(input_path, seed, model)
             report = dn.compare(
                 model,
                 _other(other, other_weights, model, source),
-                x,
+                given.x,
                 tolerance=tolerance,
                 after_layer=step,
             )
@@ -76,13 +79,17 @@ def compare(
     if as_json:
         wrong = report.first_wrong
         facts = output.about(model, source.cfg, source.weights)
-        facts |= {"with": other, "provenance": report.provenance, "input": given}
+        facts |= {"with": other, "provenance": report.provenance}
+        facts |= {"input": other, "fit": None} if given is None else given.facts
         facts |= {"ok": report.ok, "tolerance": tolerance}
         facts |= {"first_wrong": wrong.layer if wrong else None, "layers": report.layers}
         output.as_json(facts)
     else:
         output.note(output.dialect(model))
-        output.note(f"input: {output.printable(given)}")
+        if given is None:
+            output.note(f"input: {output.printable(other)}")
+        else:
+            given.tell(model)
         output.note(f"with: {output.printable(who)}")
         output.report(report)
     ctx.exit(0 if report.ok else 1)
@@ -96,4 +103,8 @@ def _other(
     if weights is None and name.endswith(".onnx"):
         return dn.OnnxFile(name, model)
     found = models.find_files([name] if weights is None else [name, weights])
+    if not os.path.exists(found[0]):
+        raise click.UsageError(
+            f"--with {name}: no such engine, file or model (engines: {', '.join(ENGINES)})"
+        )
     return models.Source(*found, source.dialect, source.partial).load()

@@ -94,5 +94,11 @@ def test_on_a_given_input(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_what_is_missing(cli: Cli) -> None:
-    assert "Missing option '--with'" in cli("compare", TINY).err
-    assert cli("compare", TINY, "--with", "tensorrt").error.startswith("tensorrt.cfg: ")
+    engines = "onnxruntime, openvino, opencv"
+    answer = cli("compare", TINY)
+    assert answer.code == 2
+    assert f"error: missing option: --with, one of {engines}, or a file\n" in answer.err
+    answer = cli("compare", TINY, "--with", "tensorrt")
+    assert answer.code == 2
+    expected = f"error: --with tensorrt: no such engine, file or model (engines: {engines})\n"
+    assert expected in answer.err
