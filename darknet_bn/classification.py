@@ -14,6 +14,7 @@ from darknet_bn.kernels.tree import hierarchy_predictions
 from darknet_bn.layers.head import Head
 from darknet_bn.layers.softmax import Softmax
 from darknet_bn.model import Model
+from darknet_bn.names import require_names
 from darknet_bn.network import Network
 from darknet_bn.run import forward
 
@@ -48,9 +49,14 @@ def classify(
     Raises
     ------
     DarknetError
-        The network is no classifier, ``top`` is below 1, or there are fewer names than classes.
+        The network is not a classifier, ``top`` is below 1, or there are fewer names than classes.
     ShapeError
         The input does not fit.
+
+    Warns
+    -----
+    DarknetWarning
+        There are more names than classes.
 
     Notes
     -----
@@ -61,10 +67,8 @@ def classify(
     classes = model.network.nodes[layer].y.size
     if top < 1:
         raise DarknetError("how many classes to return is out of range", found=f"{top}")
-    if names is not None and len(names) < classes:
-        raise DarknetError(
-            "there are fewer names than classes", expected=f"{classes}", found=f"{len(names)}"
-        )
+    if names is not None:
+        require_names(names, classes)
     outputs = forward(model, x, [layer], exact=exact)[layer]
     head = model.network.nodes[layer].layer
     if isinstance(head, Softmax) and head.tree is not None:
@@ -97,7 +101,7 @@ def class_layer(network: Network) -> int:
     layers = {index: node.layer for index, node in enumerate(network.nodes)}
     if any(isinstance(layer, Head) for layer in layers.values()):
         raise DarknetError(
-            "the network is a detector, no classifier", hint="the command detect is for it"
+            "the network is a detector, not a classifier", hint="use the command detect"
         )
     last = max((index for index, layer in layers.items() if not layer.is_loss), default=0)
     return last

@@ -120,7 +120,7 @@ def require_writable(
         A folder does not exist, or is named instead of a file; two targets are one file; one is no
         regular file, or an input; or it exists, and ``force`` is off.
     """
-    read = [os.fspath(each) for each in inputs if each is not None]
+    read = {_identity(each) for each in inputs if each is not None}
     seen: dict[str, str] = {}
     for target in [os.fspath(each) for each in targets]:
         where = Where(file=target)
@@ -136,7 +136,7 @@ def require_writable(
             raise DarknetError("two files cannot be written under one name", where=where)
         if os.path.exists(target) and not os.path.isfile(target):
             raise DarknetError("this is no regular file, and is never replaced", where=where)
-        if any(is_same_file(target, each) for each in read):
+        if _identity(target) in read:
             raise DarknetError(
                 "this file is read as input, and is never written over",
                 where=where,
@@ -150,12 +150,18 @@ def require_writable(
 
 def is_same_file(one: Name, other: Name) -> bool:
     """Tell whether two names lead to one file, through links of either kind too."""
+    return _identity(one) == _identity(other)
+
+
+def _identity(name: Name) -> tuple[int, int] | str:
+    """Return what a file is known by under any name; the whole path of one that is not there."""
     try:
-        return os.path.samefile(one, other)
-    except OSError:  # one of them leads nowhere
-        return os.path.realpath(one) == os.path.realpath(other)
+        status = os.stat(name)
+    except OSError:
+        return os.path.realpath(name)
     except ValueError:  # a zero byte, which no name of a file has
-        return False
+        return os.fspath(name)
+    return status.st_dev, status.st_ino
 
 
 def write_files(

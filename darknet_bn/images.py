@@ -247,7 +247,7 @@ def _one_line(pillow: Any, stream: BinaryIO, where: Where) -> Iterator[None]:
         except pillow.UnidentifiedImageError as error:
             empty = stream.seekable() and stream.seek(0, os.SEEK_END) == 0
             raise ImageError(
-                "the file is empty" if empty else "this is no picture, or its head is damaged",
+                "the file is empty" if empty else "not a picture, or its header is damaged",
                 where=where,
                 expected=f"one of {', '.join(_READ)}",
             ) from error

@@ -17,6 +17,8 @@ from darknet_bn.errors import DarknetError, DarknetWarning, Where
 
 _MAX_BYTES = 4 << 20  # the names of ImageNet's 21842 classes have 0.5 MB
 
+_EXTRA = "the extra names are ignored"
+
 
 @dataclass(frozen=True)
 class Data:
@@ -185,18 +187,43 @@ def fit_names(
     """
     known = names or ()
     if names is not None and len(known) != classes:
-        kind = "fewer" if len(known) < classes else "more"
-        rest = (
-            f"class {len(known)} and up have none" if kind == "fewer" else "the last do not count"
-        )
+        rest = f"class {len(known)} and up have none" if len(known) < classes else _EXTRA
         where = f"{file}: " if file else ""
         warnings.warn(
-            f"{where}there are {kind} names than classes, {len(known)} for {classes}; {rest}",
+            f"{where}{names_for_classes(len(known), classes)}; {rest}",
             DarknetWarning,
             stacklevel=2,
         )
     known = (*known[:classes], *("",) * (classes - len(known)))
     return tuple(name or f"class {number}" for number, name in enumerate(known))
+
+
+def require_names(names: Sequence[str], classes: int) -> None:
+    """Refuse fewer names than classes, which are of another model.
+
+    Raises
+    ------
+    DarknetError
+        There are fewer.
+
+    Warns
+    -----
+    DarknetWarning
+        There are more.
+    """
+    if len(names) < classes:
+        raise DarknetError(
+            "there are fewer names than classes", expected=f"{classes}", found=f"{len(names)}"
+        )
+    if len(names) > classes:
+        warnings.warn(
+            f"{names_for_classes(len(names), classes)}; {_EXTRA}", DarknetWarning, stacklevel=2
+        )
+
+
+def names_for_classes(names: int, classes: int) -> str:
+    """Say how many names there are for how many classes."""
+    return f"{names} name{'s' * (names != 1)} for {classes} class{'es' * (classes != 1)}"
 
 
 def read_lines(path: str | os.PathLike[str], most: int = _MAX_BYTES) -> list[str]:

@@ -105,8 +105,8 @@ def looks_like_levels(model: Model, image: F32) -> bool:
     """Tell whether an image has values from 0 to 255, for a net that takes 0 to 1.
 
     So it looks if the net has parameters, its input is an image of 1, 3 or 4 channels, no value is
-    below 0 or above 255, and either all are whole numbers and some are above 1, or some are above 32.  A
-    net may have been trained on such values all the same: where its first layer has batch norm,
+    below 0 or above 255, and either all are whole numbers and some are above 1, or some are above
+    32.  A net may have been trained on such values all the same: if its first layer has batch norm,
     the mean that this expects has to be nearer to what comes of the values divided by 255.
 
     Parameters

@@ -57,10 +57,18 @@ def test_what_cannot_be_asked_for(options: dict[str, object], message: str) -> N
         dn.classify(model, random_input(model), **options)  # type: ignore[arg-type]
 
 
+def test_names_of_another_model_are_a_warning() -> None:
+    model = random_model(CLASSIFIER)
+    x = random_input(model)
+    with pytest.warns(dn.DarknetWarning, match="^7 names for 5 classes; the extra names"):
+        named = dn.classify(model, x, names=[*"abcdefg"])
+    assert {score.label for scores in named for score in scores} == set("abcde")
+
+
 def test_a_detector_is_refused() -> None:
     head = "[yolo] mask=0 num=1 classes=0 anchors=8,10"
     model = random_model(cfg_text(CONV, head))
-    with pytest.raises(dn.DarknetError, match="is a detector, no classifier; the command detect"):
+    with pytest.raises(dn.DarknetError, match="not a classifier; use the command detect"):
         dn.classify(model, random_input(model))
 
 

@@ -140,3 +140,17 @@ class TestRule:
             "net.weights: the file to write has the suffix of another kind (expected a name that "
             "ends in .onnx, found '.weights')"
         )
+
+    def test_the_work_does_not_grow_with_the_square_of_the_files(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stat, calls = os.stat, []
+
+        def counted(*args: object, **options: object) -> os.stat_result:
+            calls.append(args)
+            return stat(*args, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(os, "stat", counted)
+        targets = [tmp_path / f"{number}.png" for number in range(100)]
+        require_writable(targets, force=True, inputs=[f"{each}.jpg" for each in targets])
+        assert 200 <= len(calls) < 2000  # some for each file, not for each pair: there are 10000

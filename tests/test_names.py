@@ -74,9 +74,9 @@ def test_classes_without_name_have_their_number() -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["dog"], r"^x: there are fewer names than classes, 1 for 3; class 1 and up have none$"),
-        ([], r"^x: there are fewer names than classes, 0 for 3; class 0 and up have none$"),
-        ([*"dogs"], r"^x: there are more names than classes, 4 for 3; the last do not count$"),
+        (["dog"], "^x: 1 name for 3 classes; class 1 and up have none$"),
+        ([], "^x: 0 names for 3 classes; class 0 and up have none$"),
+        ([*"dogs"], "^x: 4 names for 3 classes; the extra names are ignored$"),
     ],
     ids=["fewer", "none", "more"],
 )

@@ -23,6 +23,7 @@ from typing import Any
 import click
 
 from darknet_bn.cli import (
+    arguments,
     calibrate,
     check,
     classify,
@@ -72,7 +73,9 @@ class Main(click.Group):
                 ctx.fail(hints.unknown_command(args[0], (*self.commands, *_ALIASES)))
             if command is not None:
                 hints.refuse_glued(args[1:], click.Context(command, ctx, args[0]))
-        return super().resolve_command(ctx, args)
+        name, found, rest = super().resolve_command(ctx, args)
+        ctx.meta[arguments.TYPED] = tuple(rest)  # for messages that say what to type
+        return name, found, rest
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; go without a word where nobody reads on."""

@@ -10,9 +10,10 @@ from typing import Any
 import click
 
 import darknet_bn as dn
+from darknet_bn.cli import kinds
 from darknet_bn.cli.options import FILE, Command
 from darknet_bn.data.base import many
-from darknet_bn.names import Data, fit_names
+from darknet_bn.names import Data, fit_names, names_for_classes
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,13 @@ class ClassNames:
         A ``.names`` file; it counts more than that of ``data``.
     data : Data or None
         A ``.data`` file that has been read.
+    data_option : str or None
+        How ``data`` was given; None if it is needed for more than the names.
     """
 
     file: str | None
     data: Data | None
+    data_option: str | None = "--data"
 
     @property
     def files(self) -> tuple[str | None, ...]:
@@ -39,13 +43,35 @@ class ClassNames:
         return (self.file or data.names, data.file)
 
     def fit(self, classes: int) -> tuple[str, ...]:
-        """Return a name for each class; warn where there are not as many as the files say."""
-        file = self.file or (self.data.names if self.data is not None else None)
+        """Return a name for each class.
+
+        Raises
+        ------
+        DarknetError
+            There are fewer names than classes: they are of another model, and each would be wrong.
+
+        Warns
+        -----
+        DarknetWarning
+            There are more names, or another number of classes in the ``.data`` file; or fewer names
+            in one that is needed for more than the names.
+        """
         if self.data is not None and self.data.classes not in (None, classes):
             place = dn.Where(file=self.data.file, key="classes")
             text = f"{place}: the network has {many(classes, 'class')}, not {self.data.classes}"
             warnings.warn(text, dn.DarknetWarning, stacklevel=2)
-        return fit_names(None if file is None else dn.load_names(file), classes, file=file)
+        file = self.file or (self.data.names if self.data is not None else None)
+        if file is None:
+            return fit_names(None, classes)
+        names = dn.load_names(file)
+        option = "--names" if self.file is not None else self.data_option
+        if len(names) < classes and option is not None:
+            raise dn.DarknetError(
+                names_for_classes(len(names), classes),
+                where=dn.Where(file=file),
+                hint=f"leave out {option} to print class numbers",
+            )
+        return fit_names(names, classes, file=file)
 
 
 def names_and_data(command: Command) -> Command:
@@ -67,6 +93,7 @@ def names_and_data(command: Command) -> Command:
     )
     @functools.wraps(command)
     def wrapped(names_file: str | None, data_file: str | None, **rest: Any) -> Any:
+        kinds.require_local(names_file, data_file)
         data = None if data_file is None else dn.load_data(data_file)
         return command(names=ClassNames(names_file, data), **rest)
 

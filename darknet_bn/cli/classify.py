@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import click
 
 import darknet_bn as dn
 from darknet_bn.classification import class_layer, classification_lines
-from darknet_bn.cli import class_names, models, options, output, pictures
+from darknet_bn.cli import class_names, models, one_by_one, options, output, pictures
 from darknet_bn.images import require_pillow
 from darknet_bn.prepare import Fit, own_fit, picture_shape
 
@@ -24,9 +23,10 @@ _COLUMNS = ("file", "class", "name", "probability")
 @click.option(
     "--top",
     type=click.IntRange(min=1),
-    help=f"How many classes to print.  [default: top= of the .data file, else {_TOP}]",
+    help=f"Number of classes to print.  [default: top= of the .data file, else {_TOP}]",
 )
 @options.fit("letterbox", "stretch", "crop")
+@options.recursive
 @options.json_or_csv
 @options.quiet("the classes")
 @click.pass_context
@@ -37,18 +37,21 @@ def classify(
     names: class_names.ClassNames,
     top: int | None,
     fit: Fit | None,
+    recursive: bool,
     as_json: bool,
     as_csv: bool,
 ) -> None:
-    """Tell what pictures show, and print what Darknet prints.
+    """Classify pictures (output as in 'darknet classifier predict').
 
-    PICTURE is a file, a folder, or a pattern such as 'photos/*.jpg'.  A picture that cannot be
-    read is reported, and the others go on; the exit code is then 1, or 2 if none could be read.
+    PICTURE is a file, a folder, a pattern such as 'photos/*.jpg', or a list: a .txt file with one
+    path per line.  Without PICTURE, and for '-', the list is read from standard input.  A picture
+    that cannot be read is reported, and the others go on; the exit code is then 1, or 2 if none
+    could be read.
 
     Example: darknet-bn classify darknet19.cfg darknet19.weights dog.jpg --data imagenet1k.data
     """
     require_pillow()
-    found = pictures.find(words)
+    found = pictures.find(words, recursive=recursive)
     model = source.load_for_pictures()
     picture_shape(model.network)
     classes = names.fit(model.network.nodes[class_layer(model.network)].y.size)
@@ -81,14 +84,10 @@ def classify(
         lines = (*heading, *classification_lines(scores, model.dialect))
         return (output.columns(line) for line in lines)
 
-    began = time.monotonic()
-    failures = pictures.for_each(found, "classifying", work)
-    seconds = time.monotonic() - began
+    outcome = one_by_one.for_each(found, "classifying", work)
     if as_json:
-        facts = output.about(model, source.cfg, source.weights)
-        facts |= {"fit": way, "top": count, "pictures": told}
-        facts |= {"failed": [failure.facts for failure in failures], "seconds": seconds}
-        output.as_json(facts)
+        facts = output.about(model, source.cfg, source.weights) | {"fit": way, "top": count}
+        output.as_json(facts | {"pictures": told} | outcome.facts)
     else:
-        output.took(seconds, len(found.paths), "picture")
-    ctx.exit(pictures.exit_code(found, failures))
+        outcome.tell()
+    one_by_one.end(ctx, outcome, words)

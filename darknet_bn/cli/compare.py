@@ -34,7 +34,6 @@ class _Other(options.Name):
 @click.option(
     "--with",
     "other",
-    required=True,
     type=_Other(),
     metavar="OTHER",
     help=f"{', '.join(ENGINES)}; an .onnx file; a recording (.npz); or "
@@ -48,7 +47,7 @@ class _Other(options.Name):
 def compare(
     ctx: click.Context,
     source: models.Source,
-    other: str,
+    other: str | None,
     other_weights: str | None,
     input_path: str | None,
     seed: int | None,
@@ -58,11 +57,13 @@ def compare(
     """Find the first layer where two models or engines disagree.
 
     The model runs here, in Darknet's order of operations, and in the other program on the same
-    input.  Every layer that both show is compared.  Exits with 1 if one differs, and names the
-    first that does.
+    input, INPUT as of the command run, or random.  Every layer that both show is compared.  Exits
+    with 1 if one differs, and names the first that does.
 
     Example: darknet-bn compare yolov3.cfg yolov3.weights --with onnxruntime
     """
+    if other is None:
+        raise click.UsageError(f"missing option: --with, one of {', '.join(ENGINES)}, or a file")
     model = source.load()
     hint = None
     with progress.bar("comparing", len(model.network.nodes)) as step:
@@ -71,24 +72,28 @@ def compare(
                 raise click.UsageError("a recording has an input of its own")
             least = _RECORDED if tolerance is None else tolerance
             report = dn.verify(model, other, tolerance=least, after_layer=step)
-            given = other
+            given = None
         else:
-            x, given = read_input(input_path, seed, model.network)
+            given = read_input(input_path, seed, model)
             theirs = _other(other, other_weights, model, source)
-            report = dn.compare(model, theirs, x, tolerance=tolerance, after_layer=step)
+            report = dn.compare(model, theirs, given.x, tolerance=tolerance, after_layer=step)
             if not report.ok and isinstance(theirs, OpenCvReader):
-                hint = _opencv_hint(model, source, theirs, x, tolerance)
+                hint = _opencv_hint(model, source, theirs, given.x, tolerance)
     who = str(report.provenance.get("program") or "a recording that does not say who made it")
     if as_json:
         wrong = report.first_wrong
         facts = output.about(model, source.cfg, source.weights)
-        facts |= {"with": other, "provenance": report.provenance, "input": given}
+        facts |= {"with": other, "provenance": report.provenance}
+        facts |= {"input": other, "fit": None} if given is None else given.facts
         facts |= {"ok": report.ok, "tolerance": report.tolerance, "hint": hint}
         facts |= {"first_wrong": wrong.layer if wrong else None, "layers": report.layers}
         output.as_json(facts)
     else:
         output.note(output.dialect(model))
-        output.note(f"input: {output.printable(given)}")
+        if given is None:
+            output.note(f"input: {output.printable(other)}")
+        else:
+            given.tell(model)
         output.note(f"with: {output.printable(who)}")
         output.report(report)
         if hint is not None:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import models, options, output, progress, proofs
+from darknet_bn.cli import arguments, models, options, output, progress, proofs
 from darknet_bn.convert import FORMATS, READERS, SCHEMES, save_pair
 from darknet_bn.proof import Stage, prove_file
 
@@ -66,7 +66,8 @@ def convert(
     Example: darknet-bn convert classifier.onnx classifier.weights
     """
     if len(words) < 2:
-        raise click.UsageError("the model and OUT are both needed")
+        raise click.UsageError("missing argument: OUT")
+    arguments.require_cfg_first(words)
     *sources, out = words
     suffix = Path(out).suffix.lower()
     if _is_onnx(out):
@@ -183,7 +184,7 @@ def _load(sources: Sequence[str], dialect: str, names: str) -> tuple[dn.Model, s
     if not cfgs:
         return dn.load_arrays(file, dialect=dialect, names=names), file, file
     if Path(cfgs[0]).suffix.lower() in (_WEIGHTS, *READERS):
-        raise click.UsageError(f"the cfg comes first, then {file}")
+        raise click.UsageError(f"expected the cfg before {file}, not {cfgs[0]}")
     (cfg,) = cfgs
     if not os.path.exists(cfg) and os.path.exists(f"{cfg}.cfg"):
         cfg = f"{cfg}.cfg"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 import darknet_bn as dn
-from darknet_bn.cli import class_names, models, options, output, pictures, targets
+from darknet_bn.cli import class_names, models, one_by_one, options, output, pictures, targets
 from darknet_bn.detection import ClassScore, detection_lines, detection_objects, label_lines
 from darknet_bn.detection.boxes import heads_of
 from darknet_bn.files import write_files
@@ -25,12 +25,13 @@ _COLUMNS = ("file", "class", "name", "probability", "left", "top", "width", "hei
 @click.command()
 @models.model_and_pictures
 @class_names.names_and_data
-@options.part("--thresh", "the dialect's, 0.5 or 0.25", "Print what is more probable than this.")
-@options.part("--nms", f"{_NMS}", "How much boxes of a class may overlap; 0 keeps all.")
+@options.part("--thresh", "the dialect's, 0.5 or 0.25", "Minimum probability.")
+@options.part("--nms", f"{_NMS}", "IoU threshold for non-maximum suppression; 0 disables it.")
 @options.fit("letterbox", "stretch")
+@options.recursive
 @click.option("--ext-output", is_flag=True, help="Print the boxes too, in pixels.")
 @options.out(
-    "Write the picture with boxes to the file OUT; where there may be several, into a folder.",
+    "Write the picture with boxes to the file OUT, or several pictures into the folder OUT.",
     required=False,
     folder=True,
 )
@@ -38,13 +39,18 @@ _COLUMNS = ("file", "class", "name", "probability", "left", "top", "width", "hei
     "--labels",
     type=options.FOLDER,
     metavar="FOLDER",
-    help="Write for each picture a file of lines 'class x y width height' to train with.",
+    help="Write a label file for each picture, with lines 'class x y width height'.",
+)
+@click.option(
+    "--skip-existing",
+    is_flag=True,
+    help="Skip pictures whose files are all in OUT and FOLDER, to go on after an interruption.",
 )
 @click.option(
     "--font",
     type=options.FILE,
     metavar="FILE",
-    help="A TrueType or OpenType font for -o, for names with letters beyond ASCII.",
+    help="TrueType or OpenType font for -o, for names with letters beyond ASCII.",
 )
 @options.json_or_csv
 @options.quiet("what is found")
@@ -57,30 +63,40 @@ def detect(
     thresh: float | None,
     nms: float | None,
     fit: Fit | None,
+    recursive: bool,
     ext_output: bool,
     out: str | None,
     force: bool,
     labels: str | None,
+    skip_existing: bool,
     font: str | None,
     as_json: bool,
     as_csv: bool,
 ) -> None:
-    """Find things in pictures, and print what Darknet prints.
+    """Detect objects in pictures (output as in 'darknet detector test').
 
-    PICTURE is a file, a folder, or a pattern such as 'photos/*.jpg'.  A picture that cannot be
-    read is reported, and the others go on; the exit code is then 1, or 2 if none could be read.
+    PICTURE is a file, a folder, a pattern such as 'photos/*.jpg', or a list: a .txt file with one
+    path per line.  Without PICTURE, and for '-', the list is read from standard input.  A picture
+    that cannot be read is reported, and the others go on; the exit code is then 1, or 2 if none
+    could be read.
 
     Example: darknet-bn detect yolov3.cfg yolov3.weights dog.jpg --names coco.names -o found.jpg
     """
+    if skip_existing:
+        _require_use(out, labels, force=force)
     require_pillow()
     if font is not None:
         _require_font(font)
-    found = pictures.find(words)
-    read = (*source.files, *names.files, font)
-    drawn = {} if out is None else targets.annotated(found, out, force=force, inputs=read)
-    txts = {}
-    if labels is not None:
-        txts = targets.in_folder(found, labels, targets.with_txt, force=force, inputs=read)
+    found = pictures.find(words, recursive=recursive, out=out)
+    drawn = {} if out is None else targets.annotated(found, out)
+    txts = {} if labels is None else targets.in_folder(found, labels, targets.with_txt)
+    wanted = targets.to_write(
+        (drawn, txts),
+        force=force,
+        skip_existing=skip_existing,
+        inputs=(*source.files, *names.files, font),
+    )
+    skipped = targets.finished((drawn, txts), wanted)
     model = source.load_for_pictures()
     picture_shape(model.network)
     classes = names.fit(next(iter(heads_of(model.network).values())).classes)
@@ -88,14 +104,17 @@ def detect(
     threshold = model.dialect.detection_threshold if thresh is None else thresh
     overlap = _NMS if nms is None else nms
     told: list[dict[str, Any]] = []
+    written: Counter[str] = Counter()
     tell = output.aside if as_csv else output.note
     if not as_json:
         tell(output.dialect(model))
         tell(output.fit(model, way, given=fit is not None))
         tell(f"threshold: {threshold:g}, nms: {overlap:g}")
+        if skipped:
+            tell(f"skipped: {len(skipped)} of {len(found.names)} pictures, whose files exist")
     if as_csv:
         output.text(",".join(_COLUMNS))
-    for folder in {Path(target).parent for target in (*drawn.values(), *txts.values())}:
+    for folder in {Path(target).parent for target in wanted}:
         targets.make_folder(folder)
 
     def work(path: str) -> Iterable[str]:
@@ -110,11 +129,13 @@ def detect(
             letterbox=way == "letterbox",
             names=classes,
         )
-        if path in drawn:
+        if drawn.get(path) in wanted:
             dn.save_image(drawn[path], dn.draw_detections(im, seen, font=font), force=force)
-        if path in txts:
+            written["picture"] += 1
+        if txts.get(path) in wanted:
             lines = "".join(f"{line}\n" for line in label_lines(seen)).encode()
             write_files({Path(txts[path]): lambda stream: stream.write(lines)}, force=force)
+            written["label file"] += 1
         if as_csv:
             return output.as_csv(_rows(path, seen))
         if as_json:
@@ -124,28 +145,34 @@ def detect(
         if not shown:
             if output.is_quiet():
                 return ()
-            shown = ["nothing over the threshold"]
+            shown = [f"no objects found (threshold {threshold:g})"]
         heading = () if found.single else (f"{path}:",)
         return (output.columns(line) for line in (*heading, *shown))
 
-    began = time.monotonic()
-    failures = pictures.for_each(found, "detecting", work)
-    seconds = time.monotonic() - began
-    failed = {failure.file for failure in failures}
+    outcome = one_by_one.for_each(found.without(skipped), "detecting", work)
     if as_json:
         facts = output.about(model, source.cfg, source.weights)
         facts |= {"letterbox": way == "letterbox", "threshold": threshold, "nms": overlap}
-        facts |= {"pictures": told, "failed": [failure.facts for failure in failures]}
-        facts |= {"written": out, "labels": labels, "seconds": seconds}
+        facts |= {"pictures": told, "skipped": skipped} | outcome.facts
+        facts |= {"written": out, "labels": labels}
         output.as_json(facts)
     else:
-        for what, files, place in (("picture", drawn, out), ("label file", txts, labels)):
-            count = sum(path not in failed for path in files)
+        for what, place in (("picture", out), ("label file", labels)):
             if place is not None:
+                count = written[what]
                 many = f"{count} {what}{'s' * (count != 1)} to {output.printable(place)}"
                 tell(f"written: {many}")
-        output.took(seconds, len(found.paths), "picture")
-    ctx.exit(pictures.exit_code(found, failures))
+        outcome.tell()
+    resumable = bool(drawn or txts) and not force
+    one_by_one.end(ctx, outcome, words, skipped=len(skipped), resumable=resumable)
+
+
+def _require_use(out: str | None, labels: str | None, *, force: bool) -> None:
+    """Refuse to skip what exists, if nothing can exist or everything is to be written again."""
+    if force:
+        raise click.UsageError("--skip-existing and --force exclude each other")
+    if out is None and labels is None:
+        raise click.UsageError("--skip-existing needs -o or --labels: files that may exist")
 
 
 def _require_font(font: str) -> None:

@@ -90,7 +90,9 @@ def evaluate(
         require_pillow()
     model = source.load_for_pictures()
     dataset = dn.load_dataset(data, model, train=False)
-    names = class_names.ClassNames(names_file, None if is_array else dn.load_data(data))
+    names = class_names.ClassNames(
+        names_file, None if is_array else dn.load_data(data), data_option=None
+    )
     classes = names.fit(_classes(model))
     way = fit or own_fit_for_tests(model)
     started = time.monotonic()

@@ -48,6 +48,9 @@ def fold(
     with progress.bar("folding", layers + 1) as step:  # the last is to write
         dn.save(folded, cfg, weights, force=force, check=check)
     seconds = time.monotonic() - began
+    cause = _cause(model)
+    if cause is not None:
+        output.warning(cause)
     after = os.path.getsize(weights)
     rows = dn.fold_report(model)
     worst = max(agreements, key=lambda each: each.relative)
@@ -108,9 +111,24 @@ def _require_agreement(
                 expected=f"a difference of at most {allowed:.3g} of the largest value, "
                 f"{each.largest:.4g}{why}",
                 found=f"{each.relative:.2g} of it",
-                hint=proofs.tolerance_hint(max(each.relative for each in agreements)),
+                hint=_cause(model)
+                or proofs.tolerance_hint(max(each.relative for each in agreements)),
             )
 
 
 def _because(agreement: Agreement) -> str:
     return f"float32 rounding alone makes {agreement.rounding:.2g}"
+
+
+def _cause(model: dn.Model) -> str | None:
+    """Say what is odd about the values of a model, as the command check does; None if nothing."""
+    known = [finding for finding in dn.inspect(model) if finding.layer < model.loaded]
+    findings = sorted(known, key=lambda finding: not finding.fatal)
+    if not findings:
+        return None
+    first = findings[0]
+    others = sum(finding.what == first.what for finding in findings) - 1
+    place = f"layer {first.layer} [{first.section}]"
+    if others:
+        place += f" and {others} other{'s' * (others != 1)}"
+    return f"{place}: {first.what}"

@@ -1,9 +1,11 @@
-"""What a net is given: an array from a file, or random values."""
+"""What a net is given: a picture, an array from a file, or random values."""
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -11,23 +13,58 @@ import numpy as np
 
 import darknet_bn as dn
 from darknet_bn.arrays import F32
+from darknet_bn.cli import kinds, output, pictures
+from darknet_bn.prepare import Fit, own_fit, picture_shape
 from darknet_bn.run import as_input
 
+_EXPECTED = "a picture, or an .npy or .npz file as numpy.save and numpy.savez write them"
 
-def read_input(path: str | None, seed: int | None, network: dn.Network) -> tuple[F32, str]:
+
+@dataclass(frozen=True)
+class Input:
+    """What a net is given.
+
+    Attributes
+    ----------
+    x : float32 array (n, *shape)
+    origin : str
+        Where it comes from: a path, or the seed of random values.
+    fit : "letterbox", "stretch", "crop" or None
+        How the picture was made the input; None if it is none.
+    """
+
+    x: F32
+    origin: str
+    fit: Fit | None = None
+
+    @property
+    def facts(self) -> dict[str, str | None]:
+        """What JSON tells of it."""
+        return {"input": self.origin, "fit": self.fit}
+
+    def tell(self, model: dn.Model, *, shape: bool = False) -> None:
+        """Print where the input comes from, and how a picture was prepared."""
+        dims = f", {' x '.join(map(str, self.x.shape))}" if shape else ""
+        output.note(f"input: {output.printable(self.origin)}{dims}")
+        if self.fit is not None:
+            output.note(output.fit(model, self.fit, given=False, label="prepared"))
+
+
+def read_input(path: str | None, seed: int | None, model: dn.Model) -> Input:
     """Read the input of a net, or draw it.
 
     Parameters
     ----------
     path : str or None
-        An ``.npy``; an ``.npz`` with an array ``input``, or one array only; None for random values.
+        A picture, which is made the input as the dialect's program does; an ``.npy``; an ``.npz``
+        with an array ``input``, or one array only; None for random values.
     seed : int or None
         For random values from 0 to 1; None is 0.
+    model : Model
 
     Returns
     -------
-    x, name : float32 array (n, *shape), str
-        The input, and where it comes from.
+    input : Input
 
     Raises
     ------
@@ -36,15 +73,27 @@ def read_input(path: str | None, seed: int | None, network: dn.Network) -> tuple
     DarknetError
         The file cannot be read, or does not fit the net.
     """
+    network = model.network
     if path is None:
         seed = seed or 0
         shape = (network.time_steps, *network.input.dims)
         x = np.random.default_rng(seed).random(shape, np.float32)
-        return x, f"random, seed {seed}"
+        return Input(x, f"random, seed {seed}")
     if seed is not None:
         raise click.UsageError("--seed is for a random input, but there is one in a file")
+    unusable = kinds.refusal(path)
+    if unusable is not None:
+        raise unusable
+    if os.path.isdir(path) or kinds.is_pattern(path) or kinds.kind_of(path) == "list":
+        problem = "expected one picture, or an .npy or .npz file"
+        raise dn.DarknetError(problem, where=dn.Where(file=path))
     try:
-        return as_input(network, _read_array(path)), path
+        if kinds.is_picture(path):
+            picture_shape(network)
+            fit = own_fit(model)
+            _, x = pictures.read(path, model, fit)
+            return Input(as_input(network, x), path, fit)
+        return Input(as_input(network, _read_array(path)), path)
     except dn.ShapeError as error:
         error.where = dn.Where(file=path)
         raise
@@ -70,8 +119,4 @@ def _read_array(path: str) -> Any:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, OSError) and error.strerror:
             raise dn.DarknetError(f"cannot be read: {error.strerror}", where=place) from error
-        raise dn.DarknetError(
-            "this is no array",
-            where=place,
-            expected="an .npy or .npz file as numpy.save and numpy.savez write them",
-        ) from error
+        raise dn.DarknetError("not a NumPy file", where=place, expected=_EXPECTED) from error

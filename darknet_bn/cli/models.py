@@ -11,11 +11,11 @@ from typing import Any
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import output, pictures
+from darknet_bn.cli import arguments, kinds, output, pictures
+from darknet_bn.cli.arguments import Role
 from darknet_bn.cli.options import FILE, Command, without_suffix
 
 _CFG, _WEIGHTS = ".cfg", ".weights"
-_INPUTS = (".npy", ".npz", ".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp")  # never weights
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,15 @@ def find_files(names: Sequence[str]) -> tuple[str, str, bool]:
     Raises
     ------
     click.UsageError
-        The weights stand in front of the cfg.
+        The weights stand before the cfg.
+    DarknetError
+        A name is an address of the network.
     """
+    kinds.require_local(*names)
     if len(names) == 2:
         cfg, weights = names
         if cfg.endswith(_WEIGHTS) or weights.endswith(_CFG):
-            raise click.UsageError(f"the cfg comes first, then the weights: {weights} {cfg}")
+            raise click.UsageError(f"expected CFG WEIGHTS: {weights} {cfg}")
         return _with_suffix(cfg, _CFG), _with_suffix(weights, _WEIGHTS), True
     (name,) = names
     stem = without_suffix(name, _CFG, _WEIGHTS)
@@ -118,40 +121,41 @@ partial = click.option(
 
 def model(command: Command) -> Command:
     """Hand ``source`` to a command: ``CFG [WEIGHTS]``, ``--dialect`` and ``--partial``."""
-    return _model(command, "CFG [WEIGHTS]", lambda names: (names, {}))
+    return _model(command, (), lambda names: (names, {}))
 
 
 def model_and_fixture(command: Command) -> Command:
     """As `model`, with a last argument ``fixture``."""
-    return _model_and(command, "fixture", "the fixture")
+    return _model_and(command, arguments.FIXTURE)
 
 
 def model_and_data(command: Command) -> Command:
     """As `model`, with a last argument ``data``."""
-    return _model_and(command, "data", "the data")
+    return _model_and(command, arguments.DATA)
 
 
 def model_and_out(command: Command) -> Command:
     """As `model`, with a last argument ``out``: the file to write."""
-    return _model_and(command, "out", "the file to write")
+    return _model_and(command, arguments.OUT)
 
 
-def _model_and(command: Command, last: str, what: str) -> Command:
+def _model_and(command: Command, role: Role) -> Command:
     def split(names: Sequence[str]) -> tuple[Sequence[str], dict[str, str]]:
         if len(names) < 2:
-            raise click.UsageError(f"the model and {what} are both needed")
-        return names[:-1], {last: names[-1]}
+            raise click.UsageError(f"missing argument: {role.name}")
+        return names[:-1], {role.name.lower(): names[-1]}
 
-    return _model(command, f"CFG [WEIGHTS] {last.upper()}", split)
+    return _model(command, (role,), split)
 
 
 def model_and_input(command: Command) -> Command:
     """As `model`, with ``input_path``: a last argument that may be absent, then None."""
-    return _model(command, "CFG [WEIGHTS] [INPUT]", _with_input)
+    return _model(command, (arguments.INPUT,), _with_input)
 
 
 def _with_input(names: Sequence[str]) -> tuple[Sequence[str], dict[str, str | None]]:
-    if len(names) > 2 or (len(names) == 2 and names[1].lower().endswith(_INPUTS)):
+    is_input = len(names) == 2 and kinds.kind_of(names[1]) in arguments.INPUT.kinds
+    if len(names) > 2 or is_input:
         return names[:-1], {"input_path": names[-1]}
     return names, {"input_path": None}
 
@@ -166,35 +170,48 @@ def model_other_and_input(command: Command) -> Command:
         inner, more = _with_input(mine)
         return inner, more | {"other_weights": None if second is None else names[second]}
 
-    return _model(command, "CFG [WEIGHTS] [INPUT]", split)
+    return _model(command, (arguments.INPUT,), split)
 
 
 def model_and_pictures(command: Command) -> Command:
-    """As `model`, with ``words``: the arguments behind, which name pictures."""
+    """As `model`, with ``words``: the arguments after it, which name pictures.
+
+    There is none where the pictures are to be read from standard input.
+    """
 
     def split(names: Sequence[str]) -> tuple[Sequence[str], dict[str, Sequence[str]]]:
-        second = names[1] if len(names) > 1 else ""
-        with_weights = second.endswith((_CFG, _WEIGHTS)) or (
-            len(names) > 2 and not pictures.may_be(second)
-        )
-        count = 2 if with_weights else 1
-        if len(names) <= count:
-            raise click.UsageError("the model and a picture are both needed")
+        count = 2 if len(names) > 1 and _are_weights(names[1], last=len(names) == 2) else 1
         return names[:count], {"words": names[count:]}
 
-    return _model(command, "CFG [WEIGHTS] PICTURE...", split)
+    return _model(command, (arguments.PICTURES,), split)
+
+
+def _are_weights(word: str, *, last: bool) -> bool:
+    """Tell whether a word after the cfg is meant as weights; what could be either is a picture."""
+    kind = kinds.kind_of(word)
+    if kind in ("cfg", "weights", "model"):
+        return True
+    if kind in (None, "state") and not last and not pictures.may_be(word):
+        return True
+    return os.path.isfile(word + _WEIGHTS) and not os.path.exists(word)
 
 
 def _model(
     command: Command,
-    metavar: str,
+    last: Sequence[Role],
     split: Callable[[Sequence[str]], tuple[Sequence[str], dict[str, Any]]],
 ) -> Command:
-    @click.argument("names", nargs=-1, required=True, type=FILE, metavar=metavar)
+    roles = (arguments.CFG, arguments.WEIGHTS, *last)
+    metavar = arguments.usage(roles)
+
+    @click.argument("names", nargs=-1, type=FILE, metavar=metavar)
     @dialect
     @partial
     @functools.wraps(command)
     def wrapped(names: tuple[str, ...], dialect: str, partial: bool, **rest: Any) -> Any:
+        if not names:
+            raise click.UsageError(f"missing argument: {arguments.CFG.name}")
+        arguments.require_order(names, roles)
         mine, more = split(names)
         if len(mine) > 2:
             raise click.UsageError(f"there are too many arguments: expected {metavar}")

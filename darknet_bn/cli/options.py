@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from darknet_bn.cli import output, pictures
+from darknet_bn.cli import kinds, output
 from darknet_bn.files import require_writable
 from darknet_bn.run import Layers
 
@@ -19,7 +19,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _KINDS = (  # of the files that commands read and write
     *(".cfg", ".weights", ".backup", ".npy", ".npz", ".onnx", ".pt", ".pth", ".safetensors"),
-    *(".csv", ".data", ".json", ".names", ".txt", *pictures.SUFFIXES),
+    *(".csv", ".data", ".json", ".names", ".txt", *kinds.PICTURES),
 )
 
 
@@ -95,6 +95,11 @@ def fit(*ways: str) -> Callable[[Command], Command]:
         return command
 
     return decorate
+
+
+recursive = click.option(
+    "--recursive", is_flag=True, help="Look into the folders inside of folders too."
+)
 
 
 def part(name: str, default: str, help_text: str) -> Callable[[Command], Command]:

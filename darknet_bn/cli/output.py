@@ -215,7 +215,7 @@ def dialect(model: dn.Model) -> str:
     return f"dialect: {model.dialect.name} ({printable(model.reason)})"
 
 
-def fit(model: dn.Model, way: Fit, *, given: bool) -> str:
+def fit(model: dn.Model, way: Fit, *, given: bool, label: str = "input") -> str:
     """Tell how pictures are made the input, and why."""
     words = {
         "letterbox": "letterboxed to {}",
@@ -224,7 +224,7 @@ def fit(model: dn.Model, way: Fit, *, given: bool) -> str:
     }
     size = model.network.input
     reason = "given" if given else f"as {model.dialect.program} does"
-    return f"input: {words[way].format(f'{size.w} x {size.h}')} ({reason})"
+    return f"{label}: {words[way].format(f'{size.w} x {size.h}')} ({reason})"
 
 
 def header(model: dn.Model) -> str:

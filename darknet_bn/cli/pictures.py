@@ -1,23 +1,36 @@
-"""Pictures that a command line names: find them, and work on one after the other."""
+"""Pictures that a command line names: find them, and read them."""
 
 from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+import shlex
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import click
 
 import darknet_bn as dn
 from darknet_bn.arrays import F32
-from darknet_bn.cli import output, progress
-from darknet_bn.cli.failures import FINDING, TROUBLE, out_of_memory
+from darknet_bn.cli import kinds
+from darknet_bn.cli.arguments import PICTURES
+from darknet_bn.cli.picture_lists import EmptyList, is_list, read_list
 from darknet_bn.prepare import Fit
 
-SUFFIXES = (
-    *(".avif", ".bmp", ".gif", ".j2k", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"),
-    *(".pnm", ".ppm", ".psd", ".tga", ".tif", ".tiff", ".webp"),
-)
+_EXPECTED = "a picture, a folder, a pattern such as 'photos/*.jpg', or a list of pictures"
+_OPTIONS = {"names": "--names", "data": "--data"}  # where files go that are often given as pictures
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A word, or a line of a list, that leads to no picture."""
+
+    word: str
+    error: dn.DarknetError
 
 
 @dataclass(frozen=True)
@@ -26,80 +39,231 @@ class Found:
 
     Attributes
     ----------
-    paths : tuple of str
-        In the order of the command line, each once; those of a folder or pattern by name.
-    problems : tuple of DarknetError
-        Of the words that lead to no picture.
+    names : mapping from str to str
+        For each path what its outputs are called: the path below the folder that was named, below
+        the part of a pattern that is fixed, or as it stands in a list; else the name alone.  The
+        paths are in the order of the command line, each once; those of a folder or pattern by name.
+    problems : tuple of Problem
     single : bool
         Whether one word names one file, so that there can be no other.
     """
 
-    paths: tuple[str, ...]
-    problems: tuple[dn.DarknetError, ...]
+    names: Mapping[str, str]
+    problems: tuple[Problem, ...]
     single: bool
 
-
-@dataclass(frozen=True)
-class Failure:
-    """A picture that could not be used, and why."""
-
-    file: str | None
-    problem: dn.DarknetError
-
     @property
-    def facts(self) -> dict[str, Any]:
-        """What JSON tells: as of any error, and always which picture."""
-        facts = output.facts(self.problem)
-        if facts["file"] != self.file:  # such as one that could not be written
-            facts |= {"file": self.file, "message": f"{facts['file']}: {facts['message']}"}
-        return facts
+    def paths(self) -> tuple[str, ...]:
+        """Where the pictures are."""
+        return tuple(self.names)
+
+    def without(self, paths: Iterable[str]) -> Found:
+        """Return all but some pictures."""
+        gone = set(paths)
+        rest = {path: name for path, name in self.names.items() if path not in gone}
+        return replace(self, names=rest)
 
 
 def may_be(word: str) -> bool:
     """Tell whether a word of a command line is meant to name pictures."""
-    return _is_picture(word) or os.path.isdir(word) or _is_pattern(word)
+    return kinds.is_picture(word) or os.path.isdir(word) or kinds.is_pattern(word)
 
 
-def find(words: Sequence[str]) -> Found:
-    """Find the pictures that words name: files, folders, and patterns with ``*``, ``?``, ``[``.
+def find(words: Sequence[str], *, recursive: bool = False, out: str | None = None) -> Found:
+    """Find the pictures that words name.
+
+    Parameters
+    ----------
+    words : sequence of str
+        Files, folders, patterns with ``*``, ``?``, ``[``, and lists as `read_list` reads them; if
+        there is none, the list is read from standard input.
+    recursive : bool
+        Whether to look into the folders inside of folders.
+    out : str, optional
+        A folder to leave out if it lies inside of another, because it is written to.
+
+    Returns
+    -------
+    found : Found
 
     Raises
     ------
+    click.UsageError
+        There is no word, and nothing on standard input.
     DarknetError
-        There is not one.
+        There is not one picture.
     """
-    paths: list[str] = []
-    problems = []
+    given, words = words, words or _standard_input()
+    names: dict[str, str] = {}
+    problems: list[Problem] = []
     for word in words:
-        found = [word]
-        if os.path.isdir(word):
-            found = _sorted(os.path.join(word, name) for name in os.listdir(word))
-        elif _is_pattern(word):
-            found = _sorted(glob.iglob(word, recursive=True))
-        if not found:
-            what = "in this folder" if os.path.isdir(word) else "of such a name"
-            problem = f"there is no picture {what}"
-            problems.append(dn.DarknetError(problem, where=dn.Where(file=word)))
-        paths += found
-    if not paths:
-        raise problems[0]
-    single = len(words) == 1 and paths == [words[0]]
-    return Found(tuple(dict.fromkeys(paths)), tuple(problems), single)
+        try:
+            for path, name in _named(word, problems, recursive=recursive, out=out):
+                names.setdefault(path, name)
+        except EmptyList as error:
+            if not given:
+                raise click.UsageError(f"missing argument: {PICTURES.name}") from error
+            problems.append(Problem(word, error))
+        except dn.DarknetError as error:
+            problems.append(Problem(word, error))
+    if not names:
+        raise problems[0].error
+    single = len(words) == 1 and list(names) == [words[0]]
+    return Found(names, tuple(problems), single)
 
 
-def _sorted(paths: Iterable[str]) -> list[str]:
-    """Return the pictures among files and folders."""
-    return sorted(path for path in paths if _is_picture(path) and os.path.isfile(path))
+def _standard_input() -> tuple[str]:
+    """Return standard input as the list, if there is anything but a terminal."""
+    if sys.stdin is None or sys.stdin.isatty():
+        raise click.UsageError(f"missing argument: {PICTURES.name}")
+    return (kinds.STDIN,)
 
 
-def _is_picture(path: str) -> bool:
-    """Tell by the name; what begins with a dot is none, such as the ``._`` files of macOS."""
-    name = os.path.basename(path).lower()
-    return name.endswith(SUFFIXES) and not name.startswith(".")
+def _named(
+    word: str, problems: list[Problem], *, recursive: bool, out: str | None
+) -> Iterator[tuple[str, str]]:
+    """Yield the pictures that a word names, and what their outputs are called."""
+    if os.path.isdir(word):
+        yield from _in_folder(word, word, problems, recursive=recursive, out=out)
+    elif kinds.is_pattern(word):
+        yield from _matching(word, problems, recursive=recursive, out=out)
+    elif is_list(word):
+        for line in read_list(word):
+            if line.problem is not None:
+                problems.append(Problem(line.text, line.problem))
+            else:
+                yield line.path, _inside(line.text)
+    else:
+        _require_possible(word)
+        yield word, os.path.basename(word)
 
 
-def _is_pattern(word: str) -> bool:
-    return glob.has_magic(word) and not os.path.lexists(word)
+def _in_folder(
+    folder: str, top: str, problems: list[Problem], *, recursive: bool, out: str | None
+) -> Iterator[tuple[str, str]]:
+    """Yield the pictures in a folder, by name; ``top`` is where the names of outputs begin."""
+    paths = _walk([folder], problems, out) if recursive else _entries(folder)
+    found = sorted(path for path in paths if _is_file(path))
+    if not found:
+        deeper = not recursive and any(os.path.isdir(path) for path in paths)
+        raise dn.DarknetError(
+            "there is no picture in this folder",
+            where=dn.Where(file=folder),
+            hint="--recursive looks into the folders inside of it" if deeper else None,
+        )
+    for path in found:
+        yield path, os.path.relpath(path, top)
+
+
+def _matching(
+    pattern: str, problems: list[Problem], *, recursive: bool, out: str | None
+) -> Iterator[tuple[str, str]]:
+    """Yield the pictures of which the path has a form, and with ``recursive`` those in folders."""
+    top = os.path.dirname(pattern)
+    while glob.has_magic(top):
+        top = os.path.dirname(top)
+    paths: list[str] = []
+    if "**" in Path(pattern).parts:
+        form = Path(os.path.relpath(pattern, top or ".")).parts
+        for path in _walk([top or "."], problems, out):
+            if _has_form(Path(path).relative_to(top).parts, form):
+                paths.append(path if top else path.removeprefix(f".{os.sep}"))
+    else:
+        paths += glob.iglob(pattern)
+        if recursive:
+            paths += _walk(sorted(filter(os.path.isdir, paths)), problems, out)
+    found = sorted(path for path in paths if _is_file(path))
+    if not found:
+        raise dn.DarknetError("there is no picture of such a name", where=dn.Where(file=pattern))
+    for path in found:
+        yield path, os.path.relpath(path, top or ".")
+
+
+def _has_form(parts: Sequence[str], form: Sequence[str]) -> bool:
+    """Tell whether a path has the form of a pattern, in which ``**`` is any number of folders.
+
+    `glob` would follow links in a circle as far as the system lets it.
+    """
+    if not form:
+        return not parts
+    if form == ("**",):
+        return True
+    if form[0] == "**":
+        return any(_has_form(parts[at:], form[1:]) for at in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], form[0]) and _has_form(parts[1:], form[1:])
+
+
+def _walk(tops: Sequence[str], problems: list[Problem], out: str | None) -> list[str]:
+    """Return the files in folders and in those inside of them, each folder once.
+
+    Links to folders are followed after all others, so that a folder that is met twice, or lies in a
+    circle of links, goes by its own name.  Folders whose name begins with a dot are left out.
+    """
+    files: list[str] = []
+    left_out = {_identity(out)} if out is not None and os.path.isdir(out) else set()
+    seen = left_out - set(map(_identity, tops))
+    waiting = deque(tops)
+    while waiting:
+        folder = waiting.popleft()
+        if _identity(folder) in seen:
+            continue
+        seen.add(_identity(folder))
+        try:
+            entries = _entries(folder)
+        except dn.DarknetError as error:
+            if folder in tops:
+                raise
+            problems.append(Problem(folder, error))
+            continue
+        for path in entries:
+            if not os.path.isdir(path):
+                files.append(path)
+            elif os.path.basename(path).startswith("."):
+                continue
+            elif os.path.islink(path):
+                waiting.append(path)
+            else:
+                waiting.appendleft(path)
+    return files
+
+
+def _entries(folder: str) -> list[str]:
+    """Return what is in a folder, by name."""
+    try:
+        return [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
+    except OSError as error:
+        raise dn.DarknetError(
+            f"cannot be read: {error.strerror or error}", where=dn.Where(file=folder)
+        ) from error
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    """Return what a folder is known by, under whatever name."""
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
+
+
+def _is_file(path: str) -> bool:
+    return kinds.is_picture(path) and os.path.isfile(path)
+
+
+def _inside(text: str) -> str:
+    """Return the path of a line of a list for a place inside of another folder."""
+    path = os.path.normpath(text)
+    out_of_it = os.path.isabs(path) or path.split(os.sep)[0] == os.pardir
+    return os.path.basename(path) if out_of_it else path
+
+
+def _require_possible(word: str) -> None:
+    """Refuse what is known to be no picture; a picture may have any other name."""
+    error = kinds.refusal(word)
+    if error is not None:
+        raise error
+    kind = kinds.kind_of(word)
+    if kind not in (None, "picture"):
+        option = _OPTIONS.get(kind)
+        hint = option and f"is it meant as {option} {shlex.quote(word)}?"
+        raise dn.DarknetError(f"expected {_EXPECTED}", where=dn.Where(file=word), hint=hint)
 
 
 def read(path: str, model: dn.Model, fit: Fit) -> tuple[F32, F32]:
@@ -122,53 +286,3 @@ def read(path: str, model: dn.Model, fit: Fit) -> tuple[F32, F32]:
         raise dn.ImageError(
             error.problem, where=dn.Where(file=path), expected=error.expected, found=error.found
         ) from error
-
-
-def for_each(found: Found, label: str, work: Callable[[str], Iterable[str]]) -> list[Failure]:
-    """Work on pictures one after the other; tell of those that fail, and go on.
-
-    Parameters
-    ----------
-    found : Found
-    label : str
-        What is done, for the progress bar.
-    work : function
-        Gets a path, and returns the lines to print.
-
-    Returns
-    -------
-    failures : list of Failure
-    """
-    failures: list[Failure] = []
-    shown = progress.Bar(label, len(found.paths))
-
-    def fail(file: str | None, problem: dn.DarknetError) -> None:
-        shown.hide()
-        output.error(str(problem))
-        failures.append(Failure(file, problem))
-
-    try:
-        for problem in found.problems:
-            fail(problem.where.file, problem)
-        for path in found.paths:
-            try:
-                lines = work(path)
-            except dn.ImageError as error:
-                fail(path, error)
-            except MemoryError as error:
-                fail(path, out_of_memory(error, path))
-            else:
-                shown.hide()
-                for line in lines:
-                    output.text(line)
-            shown.step()
-    finally:
-        shown.hide()
-    return failures
-
-
-def exit_code(found: Found, failures: Sequence[Failure]) -> int:
-    """Return the exit code after work on pictures: whether none, some or all of them failed."""
-    if not failures:
-        return 0
-    return FINDING if len(failures) < len(found.paths) + len(found.problems) else TROUBLE

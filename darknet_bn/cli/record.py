@@ -43,17 +43,16 @@ def record(
     """
     target = options.npz(out, force=force, inputs=[*source.files, input_path])
     model = source.load()
-    x, origin = inputs.read_input(input_path, seed, model.network)
+    given = inputs.read_input(input_path, seed, model)
     numbers = layer_numbers(model.network, layers)
     with progress.bar("recording", len(model.network.nodes) + 1) as step:  # the last is to write
-        dn.record(model, target, x, numbers, force=force, after_layer=step)
+        dn.record(model, target, given.x, numbers, force=force, after_layer=step)
     size = os.path.getsize(target)
     if as_json:
         facts = output.about(model, source.cfg, source.weights)
-        output.as_json(
-            facts | {"input": origin, "layers": numbers, "written": target, "bytes": size}
-        )
+        facts |= given.facts | {"layers": numbers}
+        output.as_json(facts | {"written": target, "bytes": size})
         return
     output.note(output.dialect(model))
-    output.note(f"input: {output.printable(origin)}")
+    given.tell(model)
     output.note(f"written: {output.printable(target)}, {len(numbers)} layers in {size} bytes")

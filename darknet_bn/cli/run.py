@@ -44,7 +44,7 @@ class _Output:
 
 @click.command()
 @models.model_and_input
-@options.out("Write input and outputs to OUT.npz, in the form of a fixture.", required=False)
+@options.out("Write input and outputs to OUT.npz, a test fixture.", required=False)
 @options.layers("outputs")
 @options.seed
 @options.json
@@ -60,35 +60,35 @@ def run(
 ) -> None:
     """Compute the outputs of a model.
 
-    INPUT is an .npy file, or an .npz with an array 'input' or one array only: float32
-    (n, c, h, w), the RGB planes of n images with values from 0 to 1.  Without it, the input is
-    random.
+    INPUT is a picture, which is letterboxed, stretched or cropped as the dialect's program does; or
+    an .npy file, or an .npz with an array 'input' or one array only: float32 (n, c, h, w), the RGB
+    planes of n images with values from 0 to 1.  Without it, the input is random.
 
-    The outputs are computed fast, with batch norm folded; where --layers looks inside, Darknet's
-    order of operations is kept.
+    The outputs are computed fast, with batch norm folded; if --layers looks inside, Darknet's order
+    of operations is kept.
 
-    Example: darknet-bn run yolov3.cfg yolov3.weights dog.npy -o dog-outputs.npz
+    Example: darknet-bn run yolov3.cfg yolov3.weights dog.jpg -o dog-outputs.npz
     """
     began = time.monotonic()
     target = (
         None if out is None else options.npz(out, force=force, inputs=[*source.files, input_path])
     )
     model = source.load()
-    x, origin = inputs.read_input(input_path, seed, model.network)
+    given = inputs.read_input(input_path, seed, model)
     writes = target is not None  # which is one step more
     with progress.bar("running", len(model.network.nodes) + writes) as step:
-        outputs = dn.forward(model, x, layers, after_layer=step)
+        outputs = dn.forward(model, given.x, layers, after_layer=step)
         if target is not None:
-            save_fixture(target, x, outputs, provenance(model), force=force)
+            save_fixture(target, given.x, outputs, provenance(model), force=force)
     rows = [_told(model, index, array) for index, array in outputs.items()]
     seconds = time.monotonic() - began
     if as_json:
         facts = output.about(model, source.cfg, source.weights)
-        facts |= {"input": origin, "outputs": rows, "written": target, "seconds": seconds}
+        facts |= given.facts | {"outputs": rows, "written": target, "seconds": seconds}
         output.as_json(facts)
         return
     output.note(output.dialect(model))
-    output.note(f"input: {output.printable(origin)}, {_times(x.shape)}")
+    given.tell(model, shape=True)
     for line in tables.aligned([_HEADINGS, *map(_cells, rows)], "><<>>>>>>>", spare=_SPARE):
         output.text(line)
     if target is not None:

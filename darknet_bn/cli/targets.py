@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import darknet_bn as dn
-from darknet_bn.cli import options
-from darknet_bn.cli.pictures import SUFFIXES, Found
+from darknet_bn.cli import kinds, options
+from darknet_bn.cli.pictures import Found
 from darknet_bn.images import image_format
 
 
-def annotated(
-    found: Found, out: str, *, force: bool, inputs: Iterable[str | None] = ()
-) -> dict[str, str]:
+def annotated(found: Found, out: str) -> dict[str, str]:
     """Name the file of each picture with what was found drawn into it.
 
     Parameters
@@ -22,15 +20,10 @@ def annotated(
     found : Found
     out : str
         A file where there is one picture and can be no other, else a folder.
-    force : bool
-        Whether files may be there already.
-    inputs : iterable of path or None
-        What is read beside the pictures.
 
     Returns
     -------
     targets : dict from path to path
-        Nothing is written yet.
 
     Raises
     ------
@@ -40,23 +33,15 @@ def annotated(
     """
     if found.single and not os.path.isdir(out) and os.path.basename(out):
         image_format(out)
-        targets = {found.paths[0]: out}
-        _check(targets, force=force, inputs=inputs)
-        return targets
-    if out.lower().endswith(SUFFIXES) and not os.path.isdir(out):
+        options.require_free([out], force=True)
+        return {found.paths[0]: out}
+    if out.lower().endswith(kinds.PICTURES) and not os.path.isdir(out):
         raise dn.DarknetError("a folder is needed for several pictures", where=dn.Where(file=out))
-    return in_folder(found, out, _writable, force=force, inputs=inputs)
+    return in_folder(found, out, _writable)
 
 
-def in_folder(
-    found: Found,
-    folder: str,
-    rename: Callable[[str], str],
-    *,
-    force: bool,
-    inputs: Iterable[str | None] = (),
-) -> dict[str, str]:
-    """Name a file in a folder for each picture.
+def in_folder(found: Found, folder: str, rename: Callable[[str], str]) -> dict[str, str]:
+    """Name a file in a folder, or in one inside of it, for each picture.
 
     Parameters
     ----------
@@ -64,36 +49,30 @@ def in_folder(
     folder : str
         It may not exist yet.
     rename : function
-        From the name of a picture without its folder to that of the file.
-    force : bool
-        Whether files may be there already.
-    inputs : iterable of path or None
-        What is read beside the pictures.
+        From what the outputs of a picture are called to the name of the file.
 
     Returns
     -------
     targets : dict from path to path
-        Nothing is written yet.
 
     Raises
     ------
     DarknetError
-        Two pictures would share a file; a file is there already, or is a picture to read; the
-        folder is a file.
+        Two pictures would share a file; the folder is a file.
     """
-    targets = {path: os.path.join(folder, rename(os.path.basename(path))) for path in found.paths}
+    targets = {path: os.path.join(folder, rename(name)) for path, name in found.names.items()}
     sources: dict[str, str] = {}
     for path, target in targets.items():
         other = sources.setdefault(target, path)
         if other != path:
+            apart = os.path.dirname(other) != os.path.dirname(path)
             raise dn.DarknetError(
                 "two pictures would share this file",
                 where=dn.Where(file=target),
                 found=f"{other} and {path}",
+                hint="name the folder above both, with --recursive" if apart else None,
             )
-    if os.path.isdir(folder):
-        _check(targets, force=force, inputs=inputs)
-    elif os.path.lexists(folder):
+    if os.path.lexists(folder) and not os.path.isdir(folder):
         raise dn.DarknetError("this is no folder", where=dn.Where(file=folder))
     return targets
 
@@ -101,6 +80,47 @@ def in_folder(
 def with_txt(name: str) -> str:
     """Return the name of the label file of a picture."""
     return os.path.splitext(name)[0] + ".txt"
+
+
+def to_write(
+    files: Sequence[Mapping[str, str]],
+    *,
+    force: bool,
+    skip_existing: bool,
+    inputs: Iterable[str | None],
+) -> frozenset[str]:
+    """Return the files that are to be written, once it is known that they may be.
+
+    Parameters
+    ----------
+    files : sequence of mappings from path to path
+        For each picture, what is written of it.
+    force : bool
+        Whether files may be there already.
+    skip_existing : bool
+        Whether those that are there already are left as they are.
+    inputs : iterable of path or None
+        What is read beside the pictures.
+
+    Raises
+    ------
+    DarknetError
+        A file is read as input; or is there already, unless forced or left as it is.
+    """
+    targets = [target for each in files for target in each.values()]
+    read = [*(path for each in files for path in each), *inputs]
+    # In a folder that is yet to be made there is nothing to write over.
+    known = [target for target in targets if os.path.isdir(os.path.dirname(target) or ".")]
+    options.require_free(known, force=True, inputs=read)
+    wanted = {target for target in targets if not (skip_existing and os.path.isfile(target))}
+    options.require_free([each for each in known if each in wanted], force=force)
+    return frozenset(wanted)
+
+
+def finished(files: Sequence[Mapping[str, str]], wanted: Collection[str]) -> list[str]:
+    """Return the pictures of which every file is there already."""
+    paths = dict.fromkeys(path for each in files for path in each)
+    return [path for path in paths if all(each.get(path) not in wanted for each in files)]
 
 
 def make_folder(folder: Path) -> None:
@@ -126,8 +146,3 @@ def _writable(name: str) -> str:
     except dn.ImageError:
         return f"{name}.png"
     return name
-
-
-def _check(targets: dict[str, str], *, force: bool, inputs: Iterable[str | None]) -> None:
-    """Refuse to write over what is there, unless forced; and over what is read, always."""
-    options.require_free(targets.values(), force=force, inputs=[*targets, *inputs])

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import models, options, output
+from darknet_bn.cli import arguments, kinds, models, options, output
 from darknet_bn.cli.training_run import TrainingRun
 from darknet_bn.data.base import many
 from darknet_bn.data.kinds import require_kind
@@ -84,6 +84,9 @@ def train(
 
     Example: darknet-bn train cfg/yolov3-tiny.cfg voc.data yolov3-tiny.conv.15 --partial
     """
+    typed = [word for word in (cfg, data, weights) if word is not None]
+    arguments.require_order(typed, (arguments.CFG, arguments.DATA, arguments.WEIGHTS))
+    kinds.require_local(cfg, weights)
     if iterations is not None and epochs is not None:
         raise click.UsageError("--iterations and --epochs exclude each other")
     require_kind(data)

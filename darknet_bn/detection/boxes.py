@@ -140,7 +140,11 @@ def heads_of(network: Network) -> dict[int, Head]:
         if isinstance(node.layer, Head)
     }
     if not heads:
-        raise DarknetError("the network has no detection head", expected="[yolo] or [region]")
+        raise DarknetError(
+            "the network has no detection head",
+            expected="[yolo] or [region]",
+            hint="the command classify is for classifiers",
+        )
     return heads
 
 

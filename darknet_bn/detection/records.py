@@ -12,9 +12,9 @@ import numpy.typing as npt
 from darknet_bn.detection.boxes import ImageSizes, heads_of, network_boxes, sizes_of
 from darknet_bn.detection.boxes import nms as suppress
 from darknet_bn.dialect import Dialect
-from darknet_bn.errors import DarknetError
 from darknet_bn.kernels.box import Boxes, Size
 from darknet_bn.model import Model
+from darknet_bn.names import require_names
 from darknet_bn.run import forward
 
 _HIDDEN = "dont_show"  # what names of classes begin with that are not to be shown
@@ -149,6 +149,11 @@ def detections(
     ShapeError
         The input or the sizes do not fit.
 
+    Warns
+    -----
+    DarknetWarning
+        There are more names than classes.
+
     Notes
     -----
     C: ``test_detector`` in ``examples/detector.c`` (pjreddie) and ``src/detector.c`` (AlexeyAB).
@@ -196,6 +201,11 @@ def list_detections(
     DarknetError
         There are fewer names than classes.
 
+    Warns
+    -----
+    DarknetWarning
+        There are more names than classes.
+
     Notes
     -----
     C: ``draw_detections`` (pjreddie) and ``draw_detections_v3`` (AlexeyAB) in ``src/image.c``.
@@ -226,8 +236,5 @@ def list_detections(
 def _labels(classes: int, names: Sequence[str] | None) -> Sequence[str]:
     if names is None:
         return [str(number) for number in range(classes)]
-    if len(names) < classes:
-        raise DarknetError(
-            "there are fewer names than classes", expected=f"{classes}", found=f"{len(names)}"
-        )
+    require_names(names, classes)
     return names[:classes]

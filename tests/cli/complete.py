@@ -56,7 +56,7 @@ LINES = {
     ),
     "detect": line(f"detect {_NET} a.png -o found.png --names set.names --force", "found.png"),
     "classify": line(
-        "classify class.cfg class.weights a.png photos --names set.names --data set.data --top 1"
+        "classify class.cfg class.weights a.png photos --names class.names --data set.data --top 1"
     ),
     "run": line(f"run {_NET} x.npy -o out.npz --layers all --force", "out.npz"),
     "record": line(
@@ -110,6 +110,7 @@ def materials(folder: Path) -> None:
             shutil.copy(f"{TINY}{suffix}", folder / f"{stem}{suffix}")
     as_classifier(folder / "class")
     (folder / "class.weights").write_bytes((folder / "net.weights").read_bytes())
+    (folder / "class.names").write_text("".join(f"name {number}\n" for number in range(5376)))
     model = dn.load(folder / "net.cfg", folder / "net.weights")
     x = np.random.default_rng(0).random((1, 3, 64, 64), np.float32)
     np.save(folder / "x.npy", x)

@@ -186,7 +186,7 @@ def test_what_keeps_its_statistics_is_told(cli: Cli, tiny: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        ((), 2, "the model and the data are both needed"),
+        ((), 2, "missing argument: DATA"),
         (("missing.data",), 2, "missing.data: cannot be read"),
         (("missing.npz",), 2, "missing.npz: "),
         (("missing.png",), 2, "missing.png: "),

@@ -122,21 +122,14 @@ def test_the_ways_to_fit_a_picture_in(
     ]
 
 
-def test_fewer_names_are_a_warning(cli: Cli, tmp_path: Path) -> None:
+def test_names_of_another_model_are_refused(cli: Cli, tmp_path: Path) -> None:
     names = tmp_path / "x.names"
     names.write_text("ant\nbee\n")
     answer = cli("classify", MODEL, PICTURE, "--names", names)
-    assert answer.code == 0
-    assert answer.err == (
-        f"warning: {names}: there are fewer names than classes, 2 for 5; class 2 and up have none\n"
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.error == (
+        f"{names}: 2 names for 5 classes; leave out --names to print class numbers"
     )
-    assert {line.partition(":")[0] for line in lines_of(answer.out)} == {
-        "ant",
-        "bee",
-        "class 2",
-        "class 3",
-        "class 4",
-    }
 
 
 def test_a_bad_picture_is_reported_and_the_others_go_on(
@@ -150,7 +143,7 @@ def test_a_bad_picture_is_reported_and_the_others_go_on(
     words = ("classify", MODEL, "photos", "--data", data, "--top", "1", "--dialect", "pjreddie")
     answer = cli(*words)
     assert answer.code == 1
-    assert answer.error.startswith("photos/b.jpg: this is no picture")
+    assert answer.error.startswith("photos/b.jpg: not a picture")
     line = "33.93%: elk"
     assert lines_of(answer.out) == ["photos/a.png:", line, "photos/c.png:", line]
     answer = cli(*words, "--json")
@@ -169,7 +162,7 @@ def test_a_bad_picture_is_reported_and_the_others_go_on(
 def test_a_detector_is_refused_once(cli: Cli) -> None:
     answer = cli("classify", FIXTURES / "tiny/tiny", PREPROCESS)
     assert answer.code == 2
-    assert "the network is a detector, no classifier; the command detect" in answer.error
+    assert "the network is a detector, not a classifier; use the command detect" in answer.error
 
 
 def test_a_net_for_sequences_takes_single_pictures(cli: Cli) -> None:

@@ -128,12 +128,15 @@ def test_a_refused_file_leaves_nothing(cli: Cli, out: Path, tiny: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["a"], "the model and OUT are both needed"),
+        (["a"], "missing argument: OUT"),
         (["a", "b"], "the suffix of OUT, 'b', is none of .weights, .safetensors, .npz, .pt, .pth"),
         (["a.cfg", "a.weights"], "the model is of Darknet already: OUT is to be of another format"),
         (["a", "b", "c", "d.pt"], "there are too many arguments"),
-        (["a.weights", "a.cfg", "b.pt"], "the cfg comes first, then the weights"),
-        (["a.weights", "a.pt", "b.weights"], "the cfg comes first, then a.pt"),
+        (
+            ["a.weights", "a.cfg", "b.pt"],
+            "the cfg comes first; try: darknet-bn convert a.cfg a.weights b.pt",
+        ),
+        (["a.weights", "a.pt", "b.weights"], "expected the cfg before a.pt, not a.weights"),
         (["a.pt", "b.weights", "--partial"], "--partial is for .weights"),
         (["a", "b.pt", "--names", "keras"], "'keras' is not one of 'auto', 'darknet'"),
     ],

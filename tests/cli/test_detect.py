@@ -207,7 +207,7 @@ def test_the_positions_are_those_of_ext_output(cli: Cli) -> None:
 
 def test_nothing_found_is_said(cli: Cli) -> None:
     answer = cli("detect", TINY, PICTURE, "--thresh", "0.99")
-    assert (answer.code, lines_of(answer.out)) == (0, ["nothing over the threshold"])
+    assert (answer.code, lines_of(answer.out)) == (0, ["no objects found (threshold 0.99)"])
 
 
 # -- names ---------------------------------------------------------------------------------
@@ -231,18 +231,25 @@ def test_names_come_from_either_file(cli: Cli, tmp_path: Path, names: Path) -> N
     assert error.startswith(f"{data}: names: it names a file that is not there (expected gone or ")
 
 
-def test_fewer_or_more_names_are_a_warning(cli: Cli, tmp_path: Path) -> None:
-    names = tmp_path / "x.names"
+def test_names_of_another_model_are_refused(cli: Cli, tmp_path: Path) -> None:
+    names, data = tmp_path / "x.names", tmp_path / "x.data"
     names.write_text("left shoe\n")
-    found, (warning,) = labels_of(cli, "--names", names)
-    assert found == {"left shoe", "class 1"}
-    assert warning == (
-        f"warning: {names}: there are fewer names than classes, 1 for 2; class 1 and up have none"
-    )
+    data.write_text(f"names={names}\n")
+    for option, file in (("--names", names), ("--data", data)):
+        answer = cli("detect", TINY, PICTURE, option, file, "--labels", tmp_path / "new")
+        assert (answer.code, answer.out) == (2, "")
+        assert answer.error == (
+            f"{names}: 1 name for 2 classes; leave out {option} to print class numbers"
+        )
+    assert not (tmp_path / "new").exists()
+
+
+def test_more_names_than_classes_are_a_warning(cli: Cli, tmp_path: Path) -> None:
+    names = tmp_path / "x.names"
     names.write_text("a\nb\nc\n")
     found, (warning,) = labels_of(cli, "--names", names)
     assert found == {"a", "b"}
-    assert "more names than classes, 3 for 2" in warning
+    assert warning == f"warning: {names}: 3 names for 2 classes; the extra names are ignored"
 
 
 def test_another_number_of_classes_in_the_data_file_is_a_warning(cli: Cli, tmp_path: Path) -> None:

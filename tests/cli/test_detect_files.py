@@ -94,7 +94,7 @@ def test_several_have_a_heading_each(cli: Cli, photos: Path) -> None:
         ("photos/more.png", "there is no picture in this folder"),
         ("photos/*.jpg", "there is no picture of such a name"),
         ("photos/x.jpg", "cannot be read: No such file or directory"),
-        ("photos/notes.txt", "this is no picture, or its head is damaged"),
+        ("photos/._a.png", "not a picture, or its header is damaged"),
     ],
 )
 def test_a_word_without_picture(
@@ -342,6 +342,6 @@ def test_the_bar_makes_way_for_lines(photos: Path, monkeypatch: pytest.MonkeyPat
     screen = screen.replace("\x1b[31m", "").replace("\x1b[0m", "")
     assert screen[screen.index("class 1: 81%") :].startswith(
         f"class 1: 81%\n\r{bars[0]}{blank}{photos}/b.png:\nclass 1: 80%\n"
-        f"\r{bars[1]}{blank}error: {photos}/c.png: this is no picture"
+        f"\r{bars[1]}{blank}error: {photos}/c.png: not a picture"
     )
     assert f"\r{bars[2]}{blank}took: " in screen

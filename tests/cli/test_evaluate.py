@@ -133,11 +133,11 @@ def test_arrays(cli: Cli, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        ((), 2, "the model and the data are both needed"),
+        ((), 2, "missing argument: DATA"),
         (("missing.data",), 2, "missing.data: cannot be read"),
         (("coco.json",), 2, "coco.json: unsupported data set type .json (expected .data or .npz)"),
         (("clip.mp4",), 2, "clip.mp4: unsupported data set type .mp4"),
-        (("tiny.weights",), 2, "tiny.weights: unsupported data set type .weights"),
+        (("tiny.weights",), 2, "missing argument: DATA"),
         ((".",), 2, ".: a folder is not a data set (expected .data or .npz); list the pictures: "),
         (("set.data", "--points", 1), 2, "needs more points"),
         (("set.data", "--iou-thresh", 2), 2, "it must be from 0 to 1"),
@@ -257,3 +257,19 @@ def test_how_long_it_took_is_told_to_people(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, [*words, "--json"])
     assert result.stderr == ""
     assert json.loads(result.stdout)["seconds"] > 0
+
+
+def test_too_few_names_are_an_error_only_if_they_can_be_left_out(
+    cli: Cli, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box_set(tmp_path, {})
+    monkeypatch.chdir(tmp_path)
+    Path("set.names").write_text("one\n")
+    answer = cli("evaluate", tiny, "set.data")
+    assert answer.code == 0
+    assert "warning: set.names: 1 name for 2 classes; class 1 and up have none\n" in answer.err
+    answer = cli("evaluate", tiny, "set.data", "--names", "set.names")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.error == (
+        "set.names: 1 name for 2 classes; leave out --names to print class numbers"
+    )

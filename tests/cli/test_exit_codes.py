@@ -202,7 +202,7 @@ def test_no_picture_that_could_be_used_is_2(cli: Cli, stocked: Path, name: str) 
     assert answer.code == 2
     assert answer.json["pictures"] == []
     assert {failed["message"] for failed in answer.json["failed"]} == {
-        "this is no picture, or its head is damaged"
+        "not a picture, or its header is damaged"
     }
 
 

@@ -210,8 +210,37 @@ def test_statistics_that_cannot_be_folded_are_refused(cli: Cli, tiny: Path, out:
 def test_weights_that_are_nan_are_refused(cli: Cli, nan_tiny: Path, out: Path) -> None:
     answer = cli("fold", nan_tiny, "-o", out)
     assert (answer.code, answer.out) == (1, "")
-    assert "the command check tells whether the weights are NaN or infinite" in answer.error
+    assert answer.error.endswith("; layer 0 [convolutional]: 1 of 216 weights are NaN or infinite")
     assert files_in(out.parent) == {}
+
+
+def untrain(stem: Path, scale: float) -> None:
+    """Set all rolling statistics of a model to zero, as a program does before it trains."""
+    model = dn.load(f"{stem}.cfg", f"{stem}.weights")
+    factors = {"rolling_mean": 0.0, "rolling_variance": 0.0, "scales": scale}
+    params = [
+        {name: array * np.float32(factors.get(name, 1)) for name, array in each.items()}
+        for each in model.params
+    ]
+    dn.save(replace(model, params=tuple(params)), None, f"{stem}.weights", force=True)
+
+
+UNTRAINED = "layer 0 [convolutional] and 5 others: all rolling statistics are zero, never trained"
+
+
+def test_a_model_that_was_never_trained_and_overflows(cli: Cli, tiny: Path, out: Path) -> None:
+    untrain(tiny, 1e3)
+    answer = cli("fold", tiny, "-o", out)
+    assert (answer.code, answer.out) == (1, "")
+    assert "the folded model does not agree; nothing was written" in answer.error
+    assert answer.error.endswith(f"; {UNTRAINED}")
+    assert files_in(out.parent) == {}
+
+
+def test_a_model_that_was_never_trained_is_a_warning(cli: Cli, tiny: Path, out: Path) -> None:
+    untrain(tiny, 1)
+    answer = cli("fold", tiny, "-o", out)
+    assert (answer.code, answer.err) == (0, f"warning: {UNTRAINED}\n")
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
@@ -224,7 +253,8 @@ def test_the_same_value_that_is_not_finite_in_both_is_agreement(
     data[last : last + 4] = np.float32(value).tobytes()
     weights.write_bytes(data)
     answer = cli("fold", tiny, "-o", out)
-    assert (answer.code, answer.err) == (0, "")
+    assert answer.code == 0
+    assert answer.err == ("warning: layer 10 [convolutional]: 1 of 21 biases are NaN or infinite\n")
 
 
 @pytest.mark.parametrize(

@@ -159,11 +159,6 @@ def test_wrong_usage_is_told_in_one_line_with_the_right_one(cli: Cli, words: lis
         assert (told["message"], told["hint"]) == (error.removeprefix("error: "), more)
 
 
-def test_the_weights_in_front_of_the_cfg_are_recognised(cli: Cli) -> None:
-    answer = cli("info", "model.weights", "model.cfg")
-    assert "the cfg comes first, then the weights: model.cfg model.weights" in answer.err
-
-
 # -- how a model is named ------------------------------------------------------------------
 
 

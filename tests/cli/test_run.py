@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import darknet_bn as dn
+from darknet_bn.prepare import Fit
 
-from .conftest import FIXTURES, TINY, Cli
+from .conftest import FIXTURES, PICTURE, TINY, Cli
+
+CLASSIFIER = FIXTURES / "layers" / "avgpool_softmax" / "model"
 
 
 @pytest.fixture
@@ -113,7 +117,7 @@ def test_an_input_behind_both_files_may_have_any_name(
         (np.zeros((3, 64, 64), np.float32), "does not fit the net (expected (n, 3, 64, 64)"),
         (np.zeros((0, 3, 64, 64), np.float32), "does not fit the net (expected (n, 3, 64, 64)"),
         (np.zeros((1, 3, 64, 64), np.uint8), "the input holds no floating-point numbers"),
-        (np.array([{}], object), "this is no array"),  # would have to be unpickled
+        (np.array([{}], object), "not a NumPy file"),  # would have to be unpickled
     ],
     ids=["size", "no batch axis", "no image", "integers", "objects"],
 )
@@ -134,7 +138,7 @@ def test_a_head_that_promises_too_much_takes_no_memory(cli: Cli, tmp_path: Path)
     path.write_bytes(path.read_bytes().replace(b"(1, 3, 64, 64)", b"(1<<40, 3, 64)".ljust(14)))
     assert cli("run", TINY, path).code == 2
     path.write_bytes(path.read_bytes().replace(b"(1<<40, 3, 64)", b"(99999999, 64)"))
-    assert "this is no array" in cli("run", TINY, path).error
+    assert "not a NumPy file" in cli("run", TINY, path).error
 
 
 def test_an_archive_must_say_which_array_is_meant(cli: Cli, tmp_path: Path) -> None:
@@ -144,14 +148,91 @@ def test_an_archive_must_say_which_array_is_meant(cli: Cli, tmp_path: Path) -> N
     assert "found a, b" in error
 
 
-@pytest.mark.parametrize("name", ["dog.jpg", "dog.PNG", "x.npz"])
-def test_another_kind_of_file_is_answered_with_what_is_accepted(
-    cli: Cli, tmp_path: Path, name: str
-) -> None:
-    (tmp_path / name).write_bytes(b"\xff\xd8\xff\xe0 a picture")
-    answer = cli("run", TINY, tmp_path / name)
+def test_another_kind_of_file_is_answered_with_what_is_accepted(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "x.npz").write_bytes(b"\xff\xd8\xff\xe0 a picture")
+    answer = cli("run", TINY, tmp_path / "x.npz")
     assert (answer.code, answer.out) == (2, "")
-    assert ".npy or .npz" in answer.error
+    assert answer.error == (
+        f"{tmp_path}/x.npz: not a NumPy file (expected a picture, or an .npy or .npz file as "
+        "numpy.save and numpy.savez write them)"
+    )
+
+
+# -- pictures ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "dialect", "fit", "text"),
+    [
+        (
+            TINY,
+            "pjreddie",
+            "letterbox",
+            "letterboxed to 64 x 64 (as pjreddie/darknet on the CPU does)",
+        ),
+        (TINY, "alexeyab", "stretch", "stretched to 64 x 64 (as AlexeyAB/darknet does)"),
+        (
+            CLASSIFIER,
+            "alexeyab",
+            "crop",
+            "scaled and cropped to 7 x 6 (as AlexeyAB/darknet does)",
+        ),
+    ],
+    ids=["letterbox", "stretch", "crop"],
+)
+def test_a_picture_is_prepared_as_the_dialect_does(
+    cli: Cli, tmp_path: Path, model: Path, dialect: str, fit: Fit, text: str
+) -> None:
+    words = ("run", model, PICTURE, "--dialect", dialect)
+    answer = cli(*words, "-o", tmp_path / "out")
+    assert (answer.code, answer.err) == (0, "")
+    loaded = dn.load(f"{model}.cfg", f"{model}.weights", dialect=dialect)
+    x = dn.prepare(dn.load_image(PICTURE), loaded, fit)
+    with np.load(tmp_path / "out.npz") as archive:
+        np.testing.assert_array_equal(archive["input"], x)
+    dims = " x ".join(map(str, x.shape))
+    assert answer.out.splitlines()[1:3] == [f"input: {PICTURE}, {dims}", f"prepared: {text}"]
+    facts = cli(*words, "--json").json
+    assert (facts["input"], facts["fit"]) == (str(PICTURE), fit)
+    assert facts["outputs"][0]["first"] == dn.forward(loaded, x).popitem()[1].flat[:4].tolist()
+
+
+def test_record_and_compare_take_pictures_too(cli: Cli, tmp_path: Path) -> None:
+    recording = tmp_path / "out.npz"
+    answer = cli("record", TINY, "--input", PICTURE, "-o", recording)
+    assert answer.code == 0
+    prepared = "prepared: letterboxed to 64 x 64 (as pjreddie/darknet on the CPU does)"
+    assert answer.out.splitlines()[1:3] == [f"input: {PICTURE}", prepared]
+    assert cli("verify", TINY, recording, "--tolerance", "0").code == 0
+    answer = cli("compare", TINY, PICTURE, "--with", TINY)
+    assert answer.code == 0
+    assert answer.out.splitlines()[1:3] == [f"input: {PICTURE}", prepared]
+    assert cli("compare", TINY, PICTURE, "--with", TINY, "--json").json["fit"] == "letterbox"
+    assert cli("compare", TINY, "--with", recording, "--json").json["fit"] is None
+
+
+def test_pictures_that_cannot_be_the_input(cli: Cli, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.jpg"
+    bad.write_text("no picture")
+    assert cli("run", TINY, bad).error.startswith(f"{bad}: not a picture, or its header is damaged")
+    assert cli("run", TINY, tmp_path / "no.png").error.endswith("No such file or directory")
+    flat = FIXTURES / "layers" / "connected_only" / "model"
+    error = cli("run", flat, PICTURE).error
+    assert error.startswith(f"{PICTURE}: the network does not take pictures")
+    sequence = FIXTURES / "layers" / "crnn" / "model"
+    assert "ends inside a sequence" in cli("run", sequence, PICTURE).err
+
+
+def test_a_picture_needs_pillow(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    assert cli("run", TINY, PICTURE).error.endswith("; pip install 'darknet-bn[image]'")
+
+
+def test_a_folder_is_no_input(cli: Cli, photos: Path) -> None:
+    for word in (photos, photos / "*.png"):
+        answer = cli("run", TINY, word)
+        assert (answer.code, answer.out) == (2, "")
+        assert answer.error == f"{word}: expected one picture, or an .npy or .npz file"
 
 
 def test_an_input_that_is_missing(cli: Cli, tmp_path: Path) -> None:

@@ -293,9 +293,13 @@ class TestRefused:
     def test_what_is_not_a_data_set(self, folder: Path) -> None:
         result = run("net.cfg", "net.weights", "data.npz")
         assert result.exit_code == 2
+        assert result.output.splitlines()[0] == (
+            "error: expected CFG DATA WEIGHTS; try: darknet-bn train net.cfg data.npz net.weights"
+        )
+        result = run("net.cfg", "voc.yaml")
+        assert result.exit_code == 2
         assert result.output.count("\n") == 1
-        assert "net.weights: unsupported data set type .weights" in result.output
-        assert "train takes CFG DATA [WEIGHTS]" in result.output
+        assert "voc.yaml: unsupported data set type .yaml" in result.output
 
     def test_no_end(self, folder: Path) -> None:
         (folder / "net.cfg").write_text(CFG.replace("max_batches=12\n", ""))

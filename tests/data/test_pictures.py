@@ -174,7 +174,7 @@ def test_another_number_of_classes_is_told_of(boxes: Path) -> None:
 def test_a_damaged_picture_is_named(boxes: Path) -> None:
     data = load_dataset(boxes, detector(), train=True)
     (boxes.parent / "JPEGImages/1.png").write_bytes(b"no picture")
-    with pytest.raises(dn.ImageError, match=r"1\.png: this is no picture"):
+    with pytest.raises(dn.ImageError, match=r"1\.png: not a picture"):
         data.batch([0, 1], np.random.default_rng(0), shape=Shape(3, H, W))
 
 

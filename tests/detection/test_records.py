@@ -192,7 +192,7 @@ BOXES = Boxes(
     np.array([0.75, 1, 0.875], np.float32),
     np.array([[0.25, 0.5, 0.375], [0, 0, 0], [0.5, 0.125, 0.5]], np.float32),
 )
-NAMES = ["cat", "dog", "dont_show_bird", "more"]
+NAMES = ["cat", "dog", "dont_show_bird"]
 
 
 class TestList:
@@ -247,6 +247,11 @@ class TestList:
     def test_too_few_names_are_refused(self) -> None:
         with pytest.raises(dn.DarknetError, match=r"fewer names.*expected 3, found 2"):
             list_detections(BOXES, (40, 80), ALEXEYAB, NAMES[:2])
+
+    def test_more_names_than_classes_are_a_warning(self) -> None:
+        with pytest.warns(dn.DarknetWarning, match="^4 names for 3 classes; the extra names"):
+            found = list_detections(BOXES, (40, 80), PJREDDIE, [*NAMES, "more"])
+        assert found == list_detections(BOXES, (40, 80), PJREDDIE, NAMES)
 
     def test_nothing_found(self) -> None:
         nothing = BOXES.take(np.array([], np.intp))

@@ -1,0 +1,172 @@
+"""Work on pictures one after the other, and tell how it ended."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import click
+
+import darknet_bn as dn
+from darknet_bn.cli import arguments, kinds, output, progress, signals
+from darknet_bn.cli.failures import FINDING, TROUBLE, out_of_memory
+from darknet_bn.cli.pictures import Found
+from darknet_bn.cli.terminal import is_terminal
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A picture that could not be used, and why."""
+
+    file: str
+    problem: dn.DarknetError
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What JSON tells: as of any error, and always which picture."""
+        facts = output.facts(self.problem)
+        if facts["file"] is None:
+            facts["file"] = self.file
+        elif facts["file"] != self.file:  # a list, or one that could not be written
+            facts |= {"file": self.file, "message": f"{facts['file']}: {facts['message']}"}
+        return facts
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the work on pictures ended.
+
+    Attributes
+    ----------
+    done, count : int
+        How many pictures were used, of how many that were found.
+    failures : list of Failure
+    seconds : float
+        How long it took.
+    next : str
+        The picture that was in work at the end.
+    interrupt : KeyboardInterrupt or None
+        What Ctrl-C or SIGTERM raised; None if the work came to its end.
+    """
+
+    done: int
+    count: int
+    failures: list[Failure]
+    seconds: float
+    next: str
+    interrupt: KeyboardInterrupt | None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What JSON tells."""
+        return {
+            "failed": [failure.facts for failure in self.failures],
+            "interrupted": self.interrupt is not None,
+            "seconds": self.seconds,
+        }
+
+    def tell(self) -> None:
+        """Say how long it took, if anything was done."""
+        if self.done:
+            output.took(self.seconds, self.done, "picture")
+
+
+def for_each(found: Found, label: str, work: Callable[[str], Iterable[str]]) -> Outcome:
+    """Work on pictures one after the other; tell of those that fail, and go on.
+
+    Ctrl-C ends the work, and is no exception here: what is done has still to be told.
+
+    Parameters
+    ----------
+    found : Found
+    label : str
+        What is done, for the progress bar.
+    work : function
+        Gets a path, and returns the lines to print.
+
+    Returns
+    -------
+    outcome : Outcome
+    """
+    failures: list[Failure] = []
+    shown = progress.Bar(label, len(found.paths))
+    done, path = 0, ""
+    interrupt: KeyboardInterrupt | None = None
+    begin = time.monotonic()
+
+    def fail(file: str, problem: dn.DarknetError) -> None:
+        shown.hide()
+        output.error(str(problem))
+        failures.append(Failure(file, problem))
+
+    try:
+        for problem in found.problems:
+            fail(problem.word, problem.error)
+        for path in found.paths:
+            try:
+                lines = work(path)
+            except dn.ImageError as error:
+                fail(path, error)
+            except MemoryError as error:
+                fail(path, out_of_memory(error, path))
+            else:
+                done += 1
+                shown.hide()
+                for line in lines:
+                    output.text(line)
+            shown.step()
+    except KeyboardInterrupt as error:
+        interrupt = error
+    finally:
+        shown.hide()
+    seconds = time.monotonic() - begin
+    return Outcome(done, len(found.paths), failures, seconds, path, interrupt)
+
+
+def end(
+    ctx: click.Context,
+    outcome: Outcome,
+    words: Sequence[str],
+    *,
+    skipped: int = 0,
+    resumable: bool = False,
+) -> NoReturn:
+    """Leave the command with its exit code; after Ctrl-C say how far it came, and how to go on.
+
+    Parameters
+    ----------
+    ctx : click.Context
+    outcome : Outcome
+    words : sequence of str
+        That named the pictures.
+    skipped : int
+        How many pictures were done before.
+    resumable : bool
+        Whether ``--skip-existing`` would go on from here.
+
+    Raises
+    ------
+    click.exceptions.Exit
+        0 if all pictures could be used, 1 if some could not, 2 if not one could; 130 after Ctrl-C,
+        143 after SIGTERM.
+    """
+    if outcome.interrupt is not None:
+        if is_terminal(sys.stderr):
+            click.echo(err=True)  # it shows ^C
+        count = skipped + outcome.count
+        message = f"stopped after {skipped + outcome.done} of {count} picture{'s' * (count != 1)}"
+        if resumable:
+            flags = ("--force", "--skip-existing")
+            message += f"; resume with: {arguments.line(more=flags[1:], without=flags)}"
+            if not words or kinds.STDIN in words:
+                message += ", and the same list on standard input"
+        elif outcome.next:
+            message += f", at {outcome.next}"
+        click.echo(output.printable(message), err=True)
+        ctx.exit(signals.exit_code(outcome.interrupt))
+    if not outcome.failures:
+        ctx.exit(0)
+    ctx.exit(FINDING if outcome.done or skipped else TROUBLE)

@@ -1,0 +1,168 @@
+"""Lists of pictures: files, or standard input, with a path in each line.
+
+Darknet reads such lists from standard input, and takes paths relative to the working directory.
+Lists that lie elsewhere often name what lies beside them; that is tried second.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import darknet_bn as dn
+from darknet_bn.cli import kinds
+
+_MOST_BYTES = 1 << 30  # a list of the 14 million pictures of ImageNet has about this
+_HEAD = 4096  # bytes: enough to tell text from anything else
+_EXPECTED = "paths of pictures, one in a line"
+_MARKS = {  # of what people give by mistake
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"PK\x03\x04": "an archive",
+    b"%PDF-": "a PDF file",
+    b"\xff\xfe": "UTF-16 text, not UTF-8",
+    b"\xfe\xff": "UTF-16 text, not UTF-8",
+}
+_PORTABLE = re.compile(rb"P[1-6]\s+(#[^\n]*\n\s*)*\d+\s+\d+\s")  # a PPM and its kin, may be text
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+_LABEL = re.compile(r"\d+(\s+-?[\d.]+(e-?\d+)?){4,}$", re.IGNORECASE)
+
+
+class EmptyList(dn.DarknetError):
+    """There is no line in a list."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a list.
+
+    Attributes
+    ----------
+    text : str
+        As it stands there, without the blanks around it.
+    path : str
+        Where the picture is, or would be if it is nowhere.
+    where : Where
+        The place in the list, with the text.
+    """
+
+    text: str
+    path: str
+    where: dn.Where
+
+    @property
+    def problem(self) -> dn.DarknetError | None:
+        """Why the line leads to no picture, if that is known already."""
+        unusable = kinds.refusal(self.text, dn.Where(file=self.where.file, line=self.where.line))
+        if unusable is not None or os.path.lexists(self.path):
+            return unusable
+        return dn.DarknetError("cannot be read: No such file or directory", where=self.where)
+
+
+def is_list(word: str) -> bool:
+    """Tell whether a word names a list: by its suffix, as standard input or a pipe, or as text."""
+    if word == kinds.STDIN:
+        return True
+    kind = kinds.kind_of(word)
+    if kind is not None or not os.path.exists(word):
+        return kind == "list"
+    if not stat.S_ISREG(os.stat(word).st_mode):
+        return not os.path.isdir(word)  # as <(find …) in a shell
+    try:
+        with open(word, "rb") as stream:
+            return _kind_of_content(stream.read(_HEAD)) is None
+    except OSError:
+        return False
+
+
+def read_list(word: str) -> list[Line]:
+    """Read a list.
+
+    Parameters
+    ----------
+    word : str
+        A path, or ``-`` for standard input.
+
+    Returns
+    -------
+    lines : list of Line
+        Those that are not empty.
+
+    Raises
+    ------
+    DarknetError
+        It cannot be read, is empty or something else than a list; or of several lines not one leads
+        to a file.
+    """
+    file = "standard input" if word == kinds.STDIN else word
+    where = dn.Where(file=file)
+    if word == kinds.STDIN and sys.stdin is None:
+        raise dn.DarknetError("it is closed", where=where)
+    try:
+        if word == kinds.STDIN:
+            content = _read(sys.stdin.buffer)
+        else:
+            with open(word, "rb") as stream:
+                content = _read(stream)
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        reason = getattr(error, "strerror", None) or error
+        raise dn.DarknetError(f"cannot be read: {reason}", where=where) from error
+    other = _kind_of_content(content)
+    if other is not None:
+        raise dn.DarknetError(
+            f"not a list of pictures but {other}", where=where, expected=_EXPECTED
+        )
+    folder = "" if word == kinds.STDIN else os.path.dirname(word)
+    lines = list(_lines(content, file, folder))
+    if not lines:
+        raise EmptyList("the list is empty", where=where, expected=_EXPECTED)
+    if all(_LABEL.match(line.text) for line in lines):
+        raise dn.DarknetError(
+            "not a list of pictures but labels",
+            where=where,
+            expected=_EXPECTED,
+            found=lines[0].text,
+        )
+    if len(lines) > 1 and all(line.problem for line in lines):  # one line, and not as many
+        raise dn.DarknetError(
+            f"not one of its {len(lines)} lines leads to a picture",
+            where=where,
+            expected=f"{_EXPECTED}, from the working directory or beside the list",
+            found=lines[0].text,
+        )
+    return lines
+
+
+def _read(stream: BinaryIO) -> bytes:
+    """Read a list, or as much of anything else as tells what it is."""
+    head = stream.read(_HEAD)
+    if _kind_of_content(head) is not None:
+        return head
+    return head + stream.read(_MOST_BYTES)
+
+
+def _kind_of_content(content: bytes) -> str | None:
+    """Tell what bytes are that cannot be a list."""
+    for mark, name in _MARKS.items():
+        if content.startswith(mark):
+            return name
+    if _PORTABLE.match(content):
+        return "a picture"
+    if content.lstrip()[:1] == b"<":
+        return "an HTML or XML page"
+    return "binary data" if _CONTROL.search(content) else None
+
+
+def _lines(content: bytes, file: str, folder: str) -> Iterator[Line]:
+    """Yield the lines that are not empty.  Names of files are bytes, whatever their encoding."""
+    for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
+        text = os.fsdecode(raw.strip())
+        if text:
+            beside = os.path.join(folder, text)
+            found = text if os.path.lexists(text) or not os.path.lexists(beside) else beside
+            yield Line(text, found, dn.Where(file=file, line=number, key=text))
