@@ -18,7 +18,7 @@ PACKAGE = Path(darknet_bn.__file__).parent
 # in `*` also from their neighbours in it, so long as no circle closes.
 ROWS = (
     ("arrays", "errors", "version"),
-    ("dialect", "extras"),
+    ("dialect", "extras", "crew", "blas_limit"),
     ("workers", "memory", "files", "cfg", "tree", "names", "npz", "graph"),
     ("kernels.*",),
     ("kernels",),
