@@ -13,6 +13,7 @@ from darknet_bn.layers.base import Affine, Params, resolve
 from darknet_bn.model import Model
 from darknet_bn.network import Network, build_network
 from darknet_bn.plan import exact_plan
+from darknet_bn.values import brief_fields
 
 _FACTORS = ("rolling_variance", "scales", "rolling_mean")
 _CHECK_STEPS = 2  # the second reads what the first has left
@@ -37,6 +38,8 @@ class FoldedLayer:
     section: str
     into: int | None
     reason: str | None = None
+
+    __repr__ = brief_fields
 
 
 def fold_report(model: Model) -> tuple[FoldedLayer, ...]:
@@ -138,6 +141,8 @@ class Agreement:
     folded_layer: int
     error: float
     largest: float
+
+    __repr__ = brief_fields
 
     @property
     def relative(self) -> float:

@@ -21,10 +21,12 @@ from darknet_bn.files import Writer, require_suffix, require_writable, write_fil
 from darknet_bn.layers.base import Params
 from darknet_bn.memory import require_memory
 from darknet_bn.network import Network, Node, build_network, detect_dialect
+from darknet_bn.values import brief, counted, fields_of, file_name
 from darknet_bn.weights import (
     Header,
     choose_header,
     map_file,
+    nothing_to_release,
     parse_header,
     read_arrays,
     refuse_other_formats,
@@ -37,6 +39,7 @@ WEIGHTS_SUFFIXES = (".weights", ".backup")  # as Darknet names what it trains
 
 T = TypeVar("T")
 PathOrBytes = str | os.PathLike[str] | bytes
+_NOT_PICKLED = ("release", "_derived")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +68,11 @@ class Model:
         Give memory that the file's map has taken back to the system.
     file : str or None
         The one that the arrays were read from; that of the cfg is ``cfg.file``.
+
+    Notes
+    -----
+    A model may be pickled and copied.  Arrays that lie in a file are then in memory, and what
+    recurrent layers remember of the last call is left out.
     """
 
     cfg: Cfg
@@ -75,9 +83,30 @@ class Model:
     reason: str
     loaded: int
     oddities: tuple[str, ...] = ()
-    release: Callable[[], None] = lambda: None
+    release: Callable[[], None] = nothing_to_release
     file: str | None = None
     _derived: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        files = [file_name(each) for each in (self.cfg.file, self.file) if each is not None]
+        origin = f"of {' and '.join(dict.fromkeys(files))}: " if files else ""
+        layers = counted(len(self.network.nodes), "layer")
+        facts = f"{layers}, input {self.network.input}, dialect {self.dialect.name}"
+        return brief(self, origin + facts)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return what is pickled: the arrays themselves, not where they lie; nothing derived."""
+        arrays = {id(params): dict(params) for params in self.params}
+        state = fields_of(self) | {"params": tuple(arrays[id(params)] for params in self.params)}
+        return {name: value for name, value in state.items() if name not in _NOT_PICKLED}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """Take what was pickled."""
+        self.__dict__.update(state, release=nothing_to_release, _derived={})
+        for params in self.params:
+            for array in params.values():
+                array.flags.writeable = False
 
     def derived(self, make: Callable[[Model], T]) -> T:
         """Return ``make(self)``, computed once in the life of the model."""
@@ -270,7 +299,7 @@ def _load_weights(
     name = None if isinstance(weights, bytes) else os.fspath(weights)
     try:
         if isinstance(weights, bytes):
-            data, release = memoryview(weights), lambda: None
+            data, release = memoryview(weights), nothing_to_release
         else:
             data, release = map_file(weights)
         refuse_other_formats(data)

@@ -14,6 +14,7 @@ from darknet_bn.files import read_beside
 from darknet_bn.layers import LAYERS
 from darknet_bn.layers.base import Layer, Param, Shape, Shapes, resolve
 from darknet_bn.layers.net import Net
+from darknet_bn.values import brief, counted, fields_of
 
 _MAX_VALUES = 1 << 40  # floats in one layer's output; beyond, an option is a typing mistake
 
@@ -42,6 +43,11 @@ class Node:
     params: tuple[Param, ...]
     owner: int
 
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        xs = ", ".join(str(each) for each in self.xs)
+        return brief(self, f"[{self.layer.names[0]}]: {xs} -> {self.y}")
+
 
 @dataclass(frozen=True)
 class Network:
@@ -63,6 +69,15 @@ class Network:
     nodes: tuple[Node, ...]
     oddities: tuple[str, ...]
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        outputs = f"outputs of {', '.join(str(each) for each in self.outputs)}"
+        return brief(self, f"{counted(len(self.nodes), 'layer')}, input {self.input}, {outputs}")
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return what is pickled."""
+        return fields_of(self)
 
     @property
     def input(self) -> Shape:

@@ -22,6 +22,7 @@ from darknet_bn.kernels.nms import do_nms_sort
 from darknet_bn.layers.head import Head
 from darknet_bn.model import Model, load
 from darknet_bn.run import forward
+from darknet_bn.values import brief
 
 PathOrBytes: TypeAlias = "str | os.PathLike[str] | bytes"
 
@@ -66,6 +67,10 @@ class Net:
     model : Model
         Loaded with the dialect ``opencv`` for OpenCV's numbers.
     """
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        return brief(self, f"{self._model!r}")
 
     def __init__(self, model: Model) -> None:
         self._model = model

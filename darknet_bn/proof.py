@@ -20,6 +20,7 @@ from darknet_bn.kernels.nms import do_nms_sort
 from darknet_bn.model import Model
 from darknet_bn.onnx_export import Exported
 from darknet_bn.run import as_input, forward
+from darknet_bn.values import brief, brief_fields, counted
 
 LAYER_ROOM = 10  # how much more than an output a layer inside may differ: not all of it gets out
 
@@ -59,6 +60,8 @@ class ProofRow:
     ok: bool
     is_inner: bool = False
 
+    __repr__ = brief_fields
+
 
 @dataclass(frozen=True)
 class Proof:
@@ -79,6 +82,12 @@ class Proof:
     tolerance: float
     inputs: Mapping[str, str]
     rows: tuple[ProofRow, ...]
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        verdict = "agrees" if self.ok else "differs"
+        rows = counted(len(self.rows), "row")
+        return brief(self, f"{self.engine} {verdict}: {rows}, allowed {self.tolerance:g}")
 
     @property
     def ok(self) -> bool:

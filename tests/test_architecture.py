@@ -17,7 +17,7 @@ PACKAGE = Path(darknet_bn.__file__).parent
 # Top to bottom as the data flows.  A module imports only from rows above its own; those that end
 # in `*` also from their neighbours in it, so long as no circle closes.
 ROWS = (
-    ("arrays", "errors", "version"),
+    ("arrays", "errors", "values", "version"),
     ("dialect", "extras", "crew", "blas_limit"),
     ("workers", "memory", "files", "cfg", "tree", "names", "npz", "graph"),
     ("kernels.*",),

@@ -26,6 +26,7 @@ from darknet_bn.layers.head import Head
 from darknet_bn.model import Model
 from darknet_bn.names import Data, load_names
 from darknet_bn.prepare import fit_image, own_fit, picture_shape
+from darknet_bn.values import brief
 from darknet_bn.workers import workers
 
 _NO_BOXES = np.zeros((0, 5), np.float32)
@@ -105,6 +106,10 @@ class PictureClasses(PictureDataset):
 
     truth: ClassTruth
 
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        return brief(self, self.describe())
+
     def describe(self) -> str:
         """Return a line about the data set."""
         return f"{Path(self.name).name}: {len(self)} pictures of {self.truth.classes} classes"
@@ -128,6 +133,10 @@ class PictureBoxes(PictureDataset):
     """
 
     truth: BoxTruth
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        return brief(self, self.describe())
 
     def describe(self) -> str:
         """Return a line about the data set."""

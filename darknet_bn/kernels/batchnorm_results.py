@@ -8,6 +8,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.kernels.blas import normalize_cpu
 from darknet_bn.kernels.channels import by_filter
+from darknet_bn.values import brief_fields
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class BatchNormSaved:
     mean: F32
     variance: F32
     dialect: Dialect
+
+    __repr__ = brief_fields
 
     @property
     def x_norm(self) -> F32:
@@ -57,6 +60,8 @@ class BatchNormForward:
     rolling_mean: F32
     rolling_variance: F32
 
+    __repr__ = brief_fields
+
 
 @dataclass(frozen=True)
 class BatchNormBackward:
@@ -75,3 +80,5 @@ class BatchNormBackward:
     scale_updates: F32
     mean_delta: F32
     variance_delta: F32
+
+    __repr__ = brief_fields
