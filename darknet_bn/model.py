@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import EllipsisType
 from typing import Any, BinaryIO, TypeVar, cast
 
 import numpy as np
@@ -20,6 +21,7 @@ from darknet_bn.errors import DarknetError, DarknetWarning, ShapeError, WeightsE
 from darknet_bn.files import Writer, require_suffix, require_writable, write_files
 from darknet_bn.layers.base import Params
 from darknet_bn.memory import require_memory
+from darknet_bn.model_files import CFG, WEIGHTS, existing_files_of, with_suffix
 from darknet_bn.network import Network, Node, build_network, detect_dialect
 from darknet_bn.values import brief, counted, fields_of, file_name
 from darknet_bn.weights import (
@@ -184,7 +186,7 @@ class Model:
 
 def load(
     cfg: PathOrBytes,
-    weights: PathOrBytes | None,
+    weights: PathOrBytes | EllipsisType | None = ...,
     *,
     dialect: str | Dialect = "auto",
     partial: bool = False,
@@ -196,8 +198,9 @@ def load(
     ----------
     cfg : path or bytes
         The ``.cfg``: its path, or its content.  A file that it names (``tree=``) is looked for in
-        its folder, then in the working directory.
-    weights : path, bytes or None
+        its folder, then in the working directory.  Alone, a path stands for both files: it is one
+        of the two, or what their names have in common, ``yolov3-tiny``.
+    weights : path, bytes or None, optional
         The ``.weights``; None builds the net with Darknet's initial weights.
     dialect : str or Dialect
         Whose arithmetic to use; ``"auto"`` decides from the header's revision and from options
@@ -223,6 +226,7 @@ def load(
     DarknetWarning
         Something is odd but has one clear meaning.
     """
+    cfg, weights = _both(cfg, weights)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DarknetWarning)  # given below, with all the others
         text = parse_cfg(cfg) if isinstance(cfg, bytes) else load_cfg(cfg)
@@ -281,6 +285,24 @@ def save(
     if cfg is not None:
         files[Path(cfg)] = lambda stream: stream.write(model.cfg.to_bytes())
     write_files(files, check, force=force)
+
+
+def _both(
+    cfg: PathOrBytes, weights: PathOrBytes | EllipsisType | None
+) -> tuple[PathOrBytes, PathOrBytes | None]:
+    """Return what the arguments of `load` stand for."""
+    if isinstance(weights, EllipsisType):
+        if isinstance(cfg, bytes):
+            raise WeightsError(
+                "the text of a cfg does not say where the weights are",
+                hint="give them too, or None for initial ones",
+            )
+        return existing_files_of(os.fspath(cfg))
+    if not isinstance(cfg, bytes):
+        cfg = with_suffix(os.fspath(cfg), CFG)
+    if weights is not None and not isinstance(weights, bytes):
+        weights = with_suffix(os.fspath(weights), WEIGHTS)
+    return cfg, weights
 
 
 def _initial_model(cfg: Cfg, wanted: str | Dialect, seed: int) -> Model:

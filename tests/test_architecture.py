@@ -19,7 +19,7 @@ PACKAGE = Path(darknet_bn.__file__).parent
 ROWS = (
     ("arrays", "errors", "values", "version"),
     ("dialect", "extras", "crew", "blas_limit"),
-    ("workers", "memory", "files", "cfg", "tree", "names", "npz", "graph"),
+    ("workers", "memory", "files", "model_files", "cfg", "tree", "names", "npz", "graph"),
     ("kernels.*",),
     ("kernels",),
     ("layers.options", "images"),

@@ -15,6 +15,7 @@ import click
 import darknet_bn as dn
 from darknet_bn.cli import output, pictures
 from darknet_bn.files import require_writable
+from darknet_bn.model_files import files_of, with_suffix
 from darknet_bn.names import Data, fit_names
 from darknet_bn.run import Layers
 
@@ -95,13 +96,9 @@ def find_files(names: Sequence[str]) -> tuple[str, str, bool]:
         cfg, weights = names
         if cfg.endswith(_WEIGHTS) or weights.endswith(_CFG):
             raise click.UsageError(f"the cfg comes first, then the weights: {weights} {cfg}")
-        return _with_suffix(cfg, _CFG), _with_suffix(weights, _WEIGHTS), True
+        return with_suffix(cfg, _CFG), with_suffix(weights, _WEIGHTS), True
     (name,) = names
-    stem = without_suffix(name, _CFG, _WEIGHTS)
-    cfg = stem + _CFG
-    if not os.path.exists(cfg) and os.path.exists(stem) and not os.path.isdir(stem):
-        cfg = stem  # a cfg without the suffix, or /dev/stdin
-    return cfg, stem + _WEIGHTS, name.endswith(_WEIGHTS)
+    return *files_of(name), name.endswith(_WEIGHTS)
 
 
 def without_suffix(name: str, *suffixes: str) -> str:
@@ -110,12 +107,6 @@ def without_suffix(name: str, *suffixes: str) -> str:
         if name.endswith(suffix):
             return name.removesuffix(suffix)
     return name
-
-
-def _with_suffix(name: str, suffix: str) -> str:
-    """Return ``name`` with the suffix where only such a file exists."""
-    longer = name + suffix
-    return longer if os.path.isfile(longer) and not os.path.isfile(name) else name
 
 
 dialect = click.option(
