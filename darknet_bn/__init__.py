@@ -1,7 +1,7 @@
 """Read, run, train, fold, verify and convert Darknet models (``.cfg`` + ``.weights``).
 
 >>> import darknet_bn as dn
->>> model = dn.load("yolov3-tiny.cfg", "yolov3-tiny.weights")  # doctest: +SKIP
+>>> model = dn.load("yolov3-tiny")  # yolov3-tiny.cfg and yolov3-tiny.weights  # doctest: +SKIP
 >>> outputs = dn.forward(model, x)  # doctest: +SKIP
 >>> folded = dn.fold_batchnorm(model)  # doctest: +SKIP
 >>> dn.save(folded, "folded.cfg", "folded.weights")  # doctest: +SKIP

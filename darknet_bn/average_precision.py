@@ -16,6 +16,7 @@ import numpy.typing as npt
 from darknet_bn.arrays import F32, F64
 from darknet_bn.errors import DarknetError, ShapeError
 from darknet_bn.kernels.box import Boxes, box_iou
+from darknet_bn.values import brief, brief_fields, counted
 
 Mask = npt.NDArray[np.bool_]
 _NONE = -1  # the truth of a pair that agrees with none
@@ -41,6 +42,8 @@ class ClassPrecision:
     truths: int
     true_positives: int
     false_positives: int
+
+    __repr__ = brief_fields
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,12 @@ class AveragePrecision:
     threshold: float
     points: int
     classes: tuple[ClassPrecision, ...]
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        classes = counted(len(self.classes), "class", "classes")
+        size = f"{counted(self.truths, 'truth')} in {counted(self.pictures, 'picture')}"
+        return brief(self, f"mAP {self.mean:.2%} at IoU {self.iou_threshold:g}, {classes}, {size}")
 
 
 def average_precision(

@@ -13,6 +13,7 @@ from darknet_bn.images import load_image
 from darknet_bn.kernels.box import Size
 from darknet_bn.model import Model
 from darknet_bn.prepare import Fit, picture_shape, prepare
+from darknet_bn.values import brief, brief_fields, counted
 from darknet_bn.workers import workers
 
 
@@ -33,6 +34,10 @@ class Batches:
     count: int
     size: int
     load: Callable[[range], F32]
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        return brief(self, f"of {self.size}, {counted(self.count, 'image')} in all")
 
     def __len__(self) -> int:
         """Return how many batches there are."""
@@ -64,12 +69,22 @@ def picture_batches(
     -----
     Loading a batch raises what `load_inputs` does.
     """
+    return Batches(len(paths), size, _Pictures(model, tuple(paths), fit))
 
-    def load(numbers: range) -> F32:
-        x, _ = load_inputs(model, [paths[number] for number in numbers], fit)
+
+@dataclass(frozen=True, eq=False)
+class _Pictures:
+    """Pictures by number; unlike a function inside of another, it can be pickled."""
+
+    model: Model
+    paths: tuple[str, ...]
+    fit: Fit | None
+
+    __repr__ = brief_fields
+
+    def __call__(self, numbers: range) -> F32:
+        x, _ = load_inputs(self.model, [self.paths[number] for number in numbers], self.fit)
         return x
-
-    return Batches(len(paths), size, load)
 
 
 def load_inputs(

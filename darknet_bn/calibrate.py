@@ -19,6 +19,7 @@ from darknet_bn.memory import require_memory
 from darknet_bn.model import Model
 from darknet_bn.network import Network
 from darknet_bn.run import LEVELS, as_input, looks_like_levels
+from darknet_bn.values import brief, brief_fields, counted
 from darknet_bn.workers import workers
 
 Method = Literal["layerwise", "one-pass"]
@@ -64,6 +65,8 @@ class CalibratedLayer:
     variance_ratio_max: float | None = None
     reason: str | None = None
 
+    __repr__ = brief_fields
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -83,6 +86,12 @@ class Calibration:
     images: int
     work: float
     layers: tuple[CalibratedLayer, ...]
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        done = sum(row.reason is None for row in self.layers)
+        norms = f"{done} of {counted(len(self.layers), 'batch norm')}"
+        return brief(self, f"{self.method}: {norms}, with {counted(self.images, 'image')}")
 
 
 def calibrate(

@@ -30,6 +30,7 @@ from os import PathLike, fspath
 from pathlib import Path
 
 from darknet_bn.errors import CfgError, DarknetWarning, Where
+from darknet_bn.values import brief, counted, fields_of, file_name
 
 _BOM = b"\xef\xbb\xbf"
 _BLANKS = b" \t\r\n"
@@ -57,6 +58,15 @@ class Section:
     line: int
     last_line: int
     options: tuple[Option, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        place = f"[{self.name}] in line {self.line}"
+        return brief(self, f"{place}: {counted(len(self.options), 'option')}")
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return what is pickled."""
+        return fields_of(self)
 
     def find(self, key: str) -> Option | None:
         """Return the option that counts for ``key``: the first, or None."""
@@ -91,6 +101,11 @@ class Cfg:
     sections: tuple[Section, ...]
     file: str | None = None
     oddities: tuple[str, ...] = field(default=(), compare=False)
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        size = f"{counted(len(self.sections), 'section')}, {counted(len(self.lines), 'line')}"
+        return brief(self, f"{file_name(self.file)}: {size}")
 
     def to_bytes(self) -> bytes:
         """Return the file; of an unedited cfg, exactly the bytes that were parsed."""

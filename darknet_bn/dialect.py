@@ -12,6 +12,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32, F64
 from darknet_bn.errors import DarknetError
+from darknet_bn.values import brief, fields_of
 
 Floats = TypeVar("Floats", F32, F64)
 
@@ -147,6 +148,16 @@ class Dialect:
     comments_end_words: bool = False
     exact_gradients: bool = False
     opencv: bool = False
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        published = fields_of(DIALECTS[self.name]) if self.name in DIALECTS else {}
+        changed = [
+            f"{key}={value!r}"
+            for key, value in fields_of(self).items()
+            if published.get(key, value) != value
+        ]
+        return brief(self, f"{self.name} with {', '.join(changed)}" if changed else self.name)
 
     @property
     def sound(self) -> Dialect:

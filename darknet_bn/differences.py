@@ -10,6 +10,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.columns import aligned
+from darknet_bn.values import brief, brief_fields
 
 _OFFENDERS = 3  # of each layer: enough to see a pattern
 _HEADINGS = (
@@ -64,6 +65,8 @@ class LayerReport:
     tolerance: float
     rounding: float | None = None
 
+    __repr__ = brief_fields
+
     @property
     def relative(self) -> float:
         """``max_error`` as a part of ``largest``; itself where that is 0."""
@@ -91,6 +94,11 @@ class Report:
     tolerance: float
     layers: tuple[LayerReport, ...]
     provenance: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        *_, last = (line for line in str(self).splitlines() if not line.startswith(" "))
+        return brief(self, last)
 
     @property
     def ok(self) -> bool:

@@ -29,6 +29,10 @@ _GOLDEN = (math.sqrt(5) - 1) / 2  # of a turn: the next hue lies far from all be
 _FIRST_HUE = 0.58
 _SHADES = ((0.80, 1.00), (0.95, 0.75), (0.50, 1.00))  # saturation and value, in turn
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
+# WCAG asks for 4.5, which one of black and white always has; the strokes of small letters are
+# thinner than a pixel, and lose a little of it.
+_LEAST_CONTRAST = 5.5
+_DARKER = 0.95
 _SMALL_TEXT = 11  # pixels: in small pictures,
 _SMALLEST_TEXT = 8  # and where a label would be wider than the picture
 
@@ -46,6 +50,11 @@ class Detected(Protocol):
         From 0 to 1.
     left, top, right, bottom : float
         The box in pixels, from the upper left corner of the picture; it may reach outside.
+
+    Notes
+    -----
+    If there is an attribute ``classes`` too, as a `Detection` has, its items have ``label``,
+    ``class_id`` and ``probability``, and the box gets the names of all of them.
     """
 
     @property
@@ -134,15 +143,29 @@ def class_colour(class_id: int) -> Colour:
     """
     hue = (_FIRST_HUE + class_id * _GOLDEN) % 1
     saturation, value = _SHADES[class_id % len(_SHADES)]
-    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
-    return round(255 * red), round(255 * green), round(255 * blue)
+    while True:
+        red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
+        colour = round(255 * red), round(255 * green), round(255 * blue)
+        if _contrast(colour, _ink(colour)) >= _LEAST_CONTRAST:
+            return colour
+        value *= _DARKER
 
 
 def _ink(field: Colour) -> Colour:
-    """Return black or white, whichever stands out more: WCAG's contrast by relative luminance."""
-    linear = ((np.array(field) / 255 + 0.055) / 1.055) ** 2.4
-    luminance = float(linear @ (0.2126, 0.7152, 0.0722))
-    return _BLACK if (luminance + 0.05) ** 2 > 1.05 * 0.05 else _WHITE
+    """Return black or white, whichever stands out more."""
+    return max((_BLACK, _WHITE), key=lambda ink: _contrast(field, ink))
+
+
+def _contrast(one: Colour, other: Colour) -> float:
+    """Return WCAG's contrast of two colours: the ratio of their luminances, each plus 0.05."""
+    low, high = sorted((_luminance(one), _luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(colour: Colour) -> float:
+    parts = np.array(colour) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
 
 
 # -- boxes ---------------------------------------------------------------------------------------
@@ -176,12 +199,20 @@ class _Label:
 
 
 def _text(detected: Detected, *, plain: bool) -> str:
-    """Return class and probability in one line; in ASCII if ``plain``."""
-    name = " ".join(detected.label.split())
+    """Return all classes with their probabilities in one line, the best first."""
+    classes = getattr(detected, "classes", None) or [detected]
+    best = sorted(classes, key=lambda each: -each.probability)
+    return ", ".join(
+        _name(each.label, each.class_id, each.probability, plain=plain) for each in best
+    )
+
+
+def _name(label: str, class_id: int, probability: float, *, plain: bool) -> str:
+    name = " ".join(label.split())
     if plain and not name.isascii():
         letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-        name = letters if any(c.isalnum() for c in letters) else f"class {detected.class_id}"
-    return f"{name} {detected.probability:.0%}".strip()
+        name = letters if any(c.isalnum() for c in letters) else f"class {class_id}"
+    return f"{name} {probability:.0%}".strip()
 
 
 def _label(text: str, letters: int, room: int, path: str | None) -> _Label:

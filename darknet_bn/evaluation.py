@@ -20,6 +20,7 @@ from darknet_bn.layers.head import Head
 from darknet_bn.model import Model
 from darknet_bn.prepare import Fit, own_fit
 from darknet_bn.run import forward
+from darknet_bn.values import brief, counted
 
 _THRESHOLD = 0.005  # what boxes are made of, however improbable, so that the curve continues
 _BATCH = 8
@@ -60,6 +61,11 @@ class Accuracy:
     top_1: float
     top_k: float
     classes: tuple[ClassAccuracy, ...]
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        parts = f"top 1 {self.top_1:.2%}, top {self.top} {self.top_k:.2%}"
+        return brief(self, f"{parts} of {counted(self.images, 'image')}")
 
 
 def evaluate(

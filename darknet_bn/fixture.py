@@ -30,6 +30,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.errors import FixtureError, Where
 from darknet_bn.files import require_suffix, write_files
 from darknet_bn.npz import UNREADABLE, read_head, read_member
+from darknet_bn.values import brief, counted, file_name
 
 _LAYER = re.compile(r"layer_([0-9]{3}|[1-9][0-9]{3,5})")
 _MEMBER = re.compile(rf"(input|provenance|{_LAYER.pattern})\.npy")
@@ -53,6 +54,13 @@ class Fixture:
     path: str
     shapes: Mapping[str, tuple[int, ...]]
     provenance: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        program = self.provenance.get("program", "an unknown program")
+        return brief(
+            self, f"{file_name(self.path)}: {counted(len(self.layers), 'layer')} by {program}"
+        )
 
     @property
     def layers(self) -> tuple[int, ...]:

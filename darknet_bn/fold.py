@@ -14,6 +14,7 @@ from darknet_bn.model import Model
 from darknet_bn.network import Network, build_network
 from darknet_bn.plan import exact_plan
 from darknet_bn.rounding import FLOAT32, rounding, two_other_ways
+from darknet_bn.values import brief_fields
 
 _FACTORS = ("rolling_variance", "scales", "rolling_mean")
 _CHECK_STEPS = 2  # the second reads what the first has left
@@ -39,6 +40,8 @@ class FoldedLayer:
     section: str
     into: int | None
     reason: str | None = None
+
+    __repr__ = brief_fields
 
 
 def fold_report(model: Model) -> tuple[FoldedLayer, ...]:
@@ -144,6 +147,8 @@ class Agreement:
     error: float
     largest: float
     rounding: float | None = None
+
+    __repr__ = brief_fields
 
     @property
     def relative(self) -> float:

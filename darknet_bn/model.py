@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import EllipsisType
 from typing import Any, BinaryIO, TypeVar, cast
 
 import numpy as np
@@ -20,11 +21,14 @@ from darknet_bn.errors import DarknetWarning, ShapeError, WeightsError, Where
 from darknet_bn.files import Writer, require_suffix, require_writable, write_files
 from darknet_bn.layers.base import Params
 from darknet_bn.memory import require_memory
+from darknet_bn.model_files import CFG, WEIGHTS, existing_files_of, with_suffix
 from darknet_bn.network import Network, Node, build_network, detect_dialect
+from darknet_bn.values import brief, counted, fields_of, file_name
 from darknet_bn.weights import (
     Header,
     choose_header,
     map_file,
+    nothing_to_release,
     parse_header,
     read_arrays,
     require_size,
@@ -37,6 +41,7 @@ WEIGHTS_SUFFIXES = (".weights", ".backup")  # as Darknet names what it trains
 
 T = TypeVar("T")
 PathOrBytes = str | os.PathLike[str] | bytes
+_NOT_PICKLED = ("release", "_derived")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +70,11 @@ class Model:
         Give memory that the file's map has taken back to the system.
     file : str or None
         The one that the arrays were read from; that of the cfg is ``cfg.file``.
+
+    Notes
+    -----
+    A model may be pickled and copied.  Arrays that lie in a file are then in memory, and what
+    recurrent layers remember of the last call is left out.
     """
 
     cfg: Cfg
@@ -75,9 +85,30 @@ class Model:
     reason: str
     loaded: int
     oddities: tuple[str, ...] = ()
-    release: Callable[[], None] = lambda: None
+    release: Callable[[], None] = nothing_to_release
     file: str | None = None
     _derived: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        files = [file_name(each) for each in (self.cfg.file, self.file) if each is not None]
+        origin = f"of {' and '.join(dict.fromkeys(files))}: " if files else ""
+        layers = counted(len(self.network.nodes), "layer")
+        facts = f"{layers}, input {self.network.input}, dialect {self.dialect.name}"
+        return brief(self, origin + facts)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return what is pickled: the arrays themselves, not where they lie; nothing derived."""
+        arrays = {id(params): dict(params) for params in self.params}
+        state = fields_of(self) | {"params": tuple(arrays[id(params)] for params in self.params)}
+        return {name: value for name, value in state.items() if name not in _NOT_PICKLED}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """Take what was pickled."""
+        self.__dict__.update(state, release=nothing_to_release, _derived={})
+        for params in self.params:
+            for array in params.values():
+                array.flags.writeable = False
 
     def derived(self, make: Callable[[Model], T]) -> T:
         """Return ``make(self)``, computed once in the life of the model."""
@@ -155,7 +186,7 @@ class Model:
 
 def load(
     cfg: PathOrBytes,
-    weights: PathOrBytes | None,
+    weights: PathOrBytes | EllipsisType | None = ...,
     *,
     dialect: str | Dialect = "auto",
     partial: bool = False,
@@ -167,8 +198,9 @@ def load(
     ----------
     cfg : path or bytes
         The ``.cfg``: its path, or its content.  A file that it names (``tree=``) is looked for in
-        its folder, then in the working directory.
-    weights : path, bytes or None
+        its folder, then in the working directory.  Alone, a path stands for both files: it is one
+        of the two, or what their names have in common, ``yolov3-tiny``.
+    weights : path, bytes or None, optional
         The ``.weights``; None builds the net with Darknet's initial weights.
     dialect : str or Dialect
         Whose arithmetic to use; ``"auto"`` decides from the header's revision and from options
@@ -194,6 +226,7 @@ def load(
     DarknetWarning
         Something is odd but has one clear meaning.
     """
+    cfg, weights = _both(cfg, weights)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DarknetWarning)  # given below, with all the others
         text = parse_cfg(cfg) if isinstance(cfg, bytes) else load_cfg(cfg)
@@ -254,6 +287,24 @@ def save(
     write_files(files, check, force=force)
 
 
+def _both(
+    cfg: PathOrBytes, weights: PathOrBytes | EllipsisType | None
+) -> tuple[PathOrBytes, PathOrBytes | None]:
+    """Return what the arguments of `load` stand for."""
+    if isinstance(weights, EllipsisType):
+        if isinstance(cfg, bytes):
+            raise WeightsError(
+                "the text of a cfg does not say where the weights are",
+                hint="give them too, or None for initial ones",
+            )
+        return existing_files_of(os.fspath(cfg))
+    if not isinstance(cfg, bytes):
+        cfg = with_suffix(os.fspath(cfg), CFG)
+    if weights is not None and not isinstance(weights, bytes):
+        weights = with_suffix(os.fspath(weights), WEIGHTS)
+    return cfg, weights
+
+
 def _initial_model(cfg: Cfg, wanted: str | Dialect, seed: int) -> Model:
     dialect, reason = choose_dialect(cfg, wanted, None)
     network = build_network(cfg, dialect)
@@ -270,7 +321,7 @@ def _load_weights(
     name = None if isinstance(weights, bytes) else os.fspath(weights)
     try:
         if isinstance(weights, bytes):
-            data, release = memoryview(weights), lambda: None
+            data, release = memoryview(weights), nothing_to_release
         else:
             data, release = map_file(weights)
         refuse_other_formats(bytes(data[:START]))

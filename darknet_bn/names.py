@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darknet_bn.errors import DarknetError, DarknetWarning, Where
+from darknet_bn.values import brief, file_name
 
 _MAX_BYTES = 4 << 20  # the names of ImageNet's 21842 classes have 0.5 MB
 
@@ -34,6 +35,10 @@ class Data:
 
     options: Mapping[str, str]
     file: str | None = None
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        return brief(self, f"{file_name(self.file)}: {', '.join(self.options)}")
 
     @property
     def classes(self) -> int | None:

@@ -16,6 +16,7 @@ from darknet_bn.layers.net import Net
 from darknet_bn.layers.shapes import NoImageError, UnequalImagesError, UnevenImageError
 from darknet_bn.sizes import divisible_sizes, equal_sizes
 from darknet_bn.synonyms import SECTIONS, hint
+from darknet_bn.values import brief, counted, fields_of
 
 _MAX_VALUES = 1 << 40  # floats in one layer's output; beyond, an option is a typing mistake
 
@@ -44,6 +45,11 @@ class Node:
     params: tuple[Param, ...]
     owner: int
 
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        xs = ", ".join(str(each) for each in self.xs)
+        return brief(self, f"[{self.layer.names[0]}]: {xs} -> {self.y}")
+
 
 @dataclass(frozen=True)
 class Network:
@@ -65,6 +71,15 @@ class Network:
     nodes: tuple[Node, ...]
     oddities: tuple[str, ...]
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        outputs = f"outputs of {', '.join(str(each) for each in self.outputs)}"
+        return brief(self, f"{counted(len(self.nodes), 'layer')}, input {self.input}, {outputs}")
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return what is pickled."""
+        return fields_of(self)
 
     @property
     def input(self) -> Shape:

@@ -20,6 +20,7 @@ from darknet_bn.files import Writer, require_suffix, require_writable, write_fil
 from darknet_bn.model import Model
 from darknet_bn.onnx_file import ABOUT, ARRAYS, LAYERS, newest_opset, onnx_files
 from darknet_bn.prepare import preparation
+from darknet_bn.values import brief, file_name
 from darknet_bn.verify import provenance
 
 T = TypeVar("T")
@@ -62,6 +63,11 @@ class Exported:
     values: Mapping[str, Tensor]
     layers: Mapping[int, str]
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        facts = f"opset {self.opset}, head {self.head}, outputs {', '.join(self.outputs)}"
+        return brief(self, f"{file_name(self.path)}: {facts}")
 
 
 def export_onnx(

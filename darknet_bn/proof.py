@@ -23,6 +23,7 @@ from darknet_bn.onnx_export import Exported
 from darknet_bn.proof_boxes import Limits, all_boxes, of_file, of_model, over_threshold, pair
 from darknet_bn.rounding import FLOAT16, FLOAT32, Precision, rounding, two_other_ways
 from darknet_bn.run import as_input, forward
+from darknet_bn.values import brief, brief_fields, counted
 
 Stage: TypeAlias = "Callable[[str, int | None], Callable[[], None] | None]"
 """``stage(what, steps)``: called when a part of the work begins, with None if it does not tell how
@@ -76,6 +77,8 @@ class ProofRow:
     is_inner: bool = False
     problem: str | None = None
 
+    __repr__ = brief_fields
+
 
 @dataclass(frozen=True)
 class Proof:
@@ -99,6 +102,12 @@ class Proof:
     tolerance: float
     inputs: Mapping[str, str]
     rows: tuple[ProofRow, ...]
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        verdict = "agrees" if self.ok else "differs"
+        rows = counted(len(self.rows), "row")
+        return brief(self, f"{self.engine} {verdict}: {rows}, allowed {self.tolerance:g}")
 
     @property
     def ok(self) -> bool:

@@ -11,6 +11,7 @@ from darknet_bn.columns import aligned
 from darknet_bn.dialect import Dialect
 from darknet_bn.model import Model
 from darknet_bn.network import Network, Node
+from darknet_bn.values import brief_fields
 from darknet_bn.weights import Header
 
 _HEADINGS = (
@@ -50,6 +51,8 @@ class LayerSummary:
     output: str
     bflops: float
     floats: int
+
+    __repr__ = brief_fields
 
 
 def summarise(network: Network) -> tuple[LayerSummary, ...]:
@@ -131,6 +134,8 @@ class Finding:
     section: str
     what: str
     fatal: bool
+
+    __repr__ = brief_fields
 
 
 def inspect(model: Model) -> tuple[Finding, ...]:

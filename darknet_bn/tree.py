@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.errors import CfgError
+from darknet_bn.values import brief, fields_of
 
 Rows = npt.NDArray[np.intp]
 
@@ -35,6 +36,14 @@ class Tree:
 
     parents: tuple[int, ...]
     offsets: tuple[int, ...]
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        return brief(self, f"of {len(self)} classes in {len(self.offsets)} groups")
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return what is pickled."""
+        return fields_of(self)
 
     def __len__(self) -> int:
         """Return the number of classes."""

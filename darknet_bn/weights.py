@@ -145,7 +145,7 @@ def map_file(path: str | os.PathLike[str]) -> tuple[memoryview, Callable[[], Non
     try:
         with Path(path).open("rb") as stream:
             if os.fstat(stream.fileno()).st_size == 0:
-                return memoryview(b""), lambda: None
+                return memoryview(b""), nothing_to_release
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -156,6 +156,10 @@ def map_file(path: str | os.PathLike[str]) -> tuple[memoryview, Callable[[], Non
             mapped.madvise(mmap.MADV_DONTNEED)
 
     return memoryview(mapped), release
+
+
+def nothing_to_release() -> None:
+    """Give nothing back: the arrays lie in no map."""
 
 
 def choose_header(data: memoryview, network: Network) -> tuple[Header, tuple[str, ...]]:

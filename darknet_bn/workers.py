@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import ThreadpoolController
 
 from darknet_bn.arrays import F32
+from darknet_bn.blas_limit import BlasLimit
+from darknet_bn.crew import Crew
 
 T = TypeVar("T")
+Buffers: TypeAlias = dict[Hashable, F32]
 
-_SWITCH = 2e-5  # seconds after which a thread that waits for Python asks for it
+_OF_PROCESS: dict[int, Workers] = {}  # by process id: threads do not survive a fork
 
 
 class Workers:
@@ -34,13 +33,10 @@ class Workers:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._pool = ThreadPoolExecutor(count - 1, "darknet_bn") if count > 1 else None
+        self._blas = BlasLimit()
+        self._crew = Crew(count - 1)
         self._local = threading.local()
-        self._blas = ThreadpoolController().select(user_api="blas")
-        self._holders = 0
-        self._lock = threading.Lock()
-        self._limit: object = None
-        self._interval = 0.0
+        self._left: list[Buffers] = []
 
     def run(self, task: Callable[[T], None], items: Iterable[T]) -> None:
         """Call ``task`` once for every item, in any order, and wait for the last.
@@ -49,7 +45,7 @@ class Workers:
         An exception of a task is raised after all running tasks have ended; no more are begun.
         """
         todo = list(items)
-        if self._pool is None or len(todo) < 2:
+        if self.count < 2 or len(todo) < 2:
             for item in todo:
                 task(item)
             return
@@ -70,10 +66,10 @@ class Workers:
         handling = np.geterr()
 
         def help_draining() -> None:
-            with np.errstate(**handling):  # each thread has its own
+            with np.errstate(**handling), self._blas.help():  # each thread has its own
                 drain()
 
-        helpers = [self._pool.submit(help_draining) for _ in range(min(self.count, len(todo)) - 1)]
+        helpers = [self._crew.submit(help_draining) for _ in todo[1 : self.count]]
         try:
             drain()
         finally:
@@ -91,7 +87,7 @@ class Workers:
         Buffers of different ``slot`` never overlap.  They begin at a cache line.
         """
         floats = size * np.dtype(dtype).itemsize // 4
-        buffers: dict[Hashable, F32] = self._local.__dict__.setdefault("buffers", {})
+        buffers: Buffers = self._local.__dict__.setdefault("buffers", {})
         buffer = buffers.get(slot)
         if buffer is None or buffer.size < floats:
             buffer = _aligned(floats)
@@ -102,22 +98,18 @@ class Workers:
     def hold_blas(self) -> Iterator[None]:
         """Keep every BLAS call inside to the thread that makes it.
 
-        Threads also hand Python over to each other sooner than usual, as what they call is short.
+        A thread that comes here without buffers gets those of one that has left, so that there
+        are as many as threads compute at the same time, not as many as ever did.
         """
-        with self._lock:
-            self._holders += 1
-            if self._holders == 1:
-                self._limit = self._blas.limit(limits=1)
-                self._interval = sys.getswitchinterval()
-                sys.setswitchinterval(_SWITCH)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._holders -= 1
-                if self._holders == 0:
-                    self._limit.restore_original_limits()  # type: ignore[attr-defined]
-                    sys.setswitchinterval(self._interval)
+        with self._blas.hold():
+            if hasattr(self._local, "buffers"):
+                yield
+                return
+            self._local.buffers = self._left.pop() if self._left else {}
+            try:
+                yield
+            finally:
+                self._left.append(self._local.__dict__.pop("buffers"))
 
 
 def _aligned(size: int) -> F32:
@@ -129,15 +121,19 @@ def _aligned(size: int) -> F32:
     return aligned
 
 
-@functools.cache
 def workers() -> Workers:
     """Return the threads of this process: one a core it may use, or ``DARKNET_BN_THREADS``."""
+    process = os.getpid()
+    found = _OF_PROCESS.get(process)
+    if found is None:
+        # Threads that come first at the same time make some each; those of one are taken by all.
+        found = _OF_PROCESS.setdefault(process, Workers(_wanted()))
+    return found
+
+
+def _wanted() -> int:
     wanted = os.environ.get("DARKNET_BN_THREADS", "")
     if wanted.isdigit() and int(wanted) > 0:
-        return Workers(int(wanted))
+        return int(wanted)
     affinity = getattr(os, "sched_getaffinity", None)
-    return Workers(len(affinity(0)) if affinity else os.cpu_count() or 1)
-
-
-if hasattr(os, "register_at_fork"):  # threads do not survive a fork
-    os.register_at_fork(after_in_child=workers.cache_clear)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

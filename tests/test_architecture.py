@@ -17,9 +17,9 @@ PACKAGE = Path(darknet_bn.__file__).parent
 # Top to bottom as the data flows.  A module imports only from rows above its own; those that end
 # in `*` also from their neighbours in it, so long as no circle closes.
 ROWS = (
-    ("arrays", "columns", "errors", "version"),
-    ("dialect", "extras"),
-    ("workers", "memory", "files", "cfg", "tree", "names", "npz", "graph"),
+    ("arrays", "columns", "errors", "values", "version"),
+    ("dialect", "extras", "crew", "blas_limit"),
+    ("workers", "memory", "files", "model_files", "cfg", "tree", "names", "npz", "graph"),
     ("synonyms", "weights_formats"),
     ("kernels.*",),
     ("kernels",),

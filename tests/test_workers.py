@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
 
 from darknet_bn.workers import Workers, workers
 
@@ -115,21 +116,41 @@ def test_scratch_grows_and_slots_are_apart() -> None:
         assert buffer.ctypes.data % 64 == 0
 
 
-def blas_threads() -> set[int]:
-    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+def test_buffers_are_as_many_as_threads_compute_at_the_same_time() -> None:
+    shared = Workers(1)
+    places = []
 
-
-def test_blas_is_held_until_the_last_lets_go() -> None:
-    shared = Workers(2)
-    before = blas_threads()
-    with shared.hold_blas():
+    def compute() -> None:
         with shared.hold_blas():
-            assert blas_threads() <= {1}
-        assert blas_threads() <= {1}
-    assert blas_threads() == before
-    with pytest.raises(KeyError), shared.hold_blas():
-        raise KeyError
-    assert blas_threads() == before
+            with shared.hold_blas():
+                places.append(shared.scratch(1000).ctypes.data)
+            assert shared.scratch(1000).ctypes.data == places[-1]
+
+    for _ in range(5):
+        thread = threading.Thread(target=compute)
+        thread.start()
+        thread.join()
+    compute()
+    assert len(set(places)) == 1
+
+
+def test_threads_that_compute_at_the_same_time_have_buffers_of_their_own() -> None:
+    shared = Workers(1)
+    all_of_them = threading.Barrier(3, timeout=10)
+    right = []
+
+    def compute(item: int) -> None:
+        for _ in range(3):
+            with shared.hold_blas():
+                buffer = shared.scratch(100)
+                buffer.fill(item)
+                all_of_them.wait()  # the others have filled theirs
+                right.append((buffer == item).all())
+                all_of_them.wait()  # nobody has left yet
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(compute, range(3)))
+    assert right == [True] * 9
 
 
 @pytest.mark.parametrize(("wanted", "count"), [("3", 3), ("1", 1), ("", None), ("0", None)])
@@ -138,12 +159,25 @@ def test_the_environment_says_how_many(
 ) -> None:
     monkeypatch.setenv("DARKNET_BN_THREADS", wanted)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3, 4}, raising=False)
-    workers.cache_clear()
-    try:
-        assert workers().count == (count or 5)
-        assert workers() is workers()
-    finally:
-        workers.cache_clear()
+    monkeypatch.setattr("darknet_bn.workers._OF_PROCESS", {})
+    assert workers().count == (count or 5)
+    assert workers() is workers()
+
+
+def test_threads_that_come_first_at_the_same_time_share_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("darknet_bn.workers._OF_PROCESS", {})
+    both_make_some = threading.Barrier(2, timeout=10)
+
+    def wanted() -> int:
+        both_make_some.wait()
+        return 2
+
+    monkeypatch.setattr("darknet_bn.workers._wanted", wanted)
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda _: workers(), range(2))
+    assert one is other
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -158,11 +192,37 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_threads_hand_python_over_sooner_while_blas_is_held() -> None:
-    before = sys.getswitchinterval()
-    shared = workers()
-    with shared.hold_blas():
-        with shared.hold_blas():
-            assert sys.getswitchinterval() < before
-        assert sys.getswitchinterval() < before
-    assert sys.getswitchinterval() == before
+ENDED = """
+import threading, time
+from darknet_bn.workers import workers
+
+def late():
+    main.join()
+    time.sleep(0.05)  # now that the main thread has ended, the interpreter begins to wait
+    meeting = threading.Barrier(2, timeout=10)
+    names = set()
+
+    def meet(_):
+        meeting.wait()
+        names.add(threading.current_thread().name)
+
+    with workers().hold_blas():
+        workers().run(meet, range(2))
+    print(len(names), flush=True)
+
+main = threading.main_thread()
+{before}threading.Thread(target=late).start()
+"""
+
+
+@pytest.mark.parametrize("before", ["", "workers(); "], ids=["made late", "made before"])
+def test_threads_work_on_after_the_main_thread_has_ended(before: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", ENDED.format(before=before)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env=os.environ | {"DARKNET_BN_THREADS": "2"},
+    )
+    assert (result.stdout, result.stderr) == ("2\n", "")

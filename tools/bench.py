@@ -149,6 +149,42 @@ def train(names: tuple[str, ...], rounds: int) -> None:
         process.close()
 
 
+@main.command()
+@click.argument("cfg", type=click.Path(path_type=Path, exists=True))
+@click.argument("weights", type=click.Path(path_type=Path, exists=True))
+@click.option("--rounds", default=15, show_default=True, help="How often each way is timed.")
+@click.option("--images", default=16, show_default=True, help="How many images in a round.")
+@click.option("--calls", default=500, show_default=True, help="How many while memory is watched.")
+def threads(cfg: Path, weights: Path, rounds: int, images: int, calls: int) -> None:
+    """Time images from several threads of one process against the main thread; watch its memory.
+
+    The main thread comes first, then the others in turn: from four threads, from four with a
+    model of its own each, and from a fresh thread for each image.
+
+    Example: tools/bench.py threads yolov3-tiny.cfg yolov3-tiny.weights
+    """
+    program = str(Path(__file__).with_name("bench_threads.py"))
+    process = _Engine(program, str(cfg), str(weights))
+    names = process.first
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for count in range(-1, rounds):
+        for name in names:
+            seconds, *_ = process.ask(f"{name} {images}")
+            if count >= 0:  # before that, everything is made that is made once
+                times[name].append(seconds)
+    click.echo(f"{cfg.name}: {THREADS} cores, BLAS {_blas()}, {rounds} rounds of {images} images")
+    click.echo(f"  {'':<22}{'median':>9}{'least':>9}{'ratios':>12}   MiB over {calls} calls")
+    main, *_ = times.values()
+    for name, values in times.items():
+        _, before, after = process.ask(f"{name} {calls}")
+        ratios = [find(values) / find(main) for find in (statistics.median, min)]
+        click.echo(
+            f"  {name:<22}{1e3 * statistics.median(values):>6.1f} ms{1e3 * min(values):>6.1f} ms"
+            f"{ratios[0]:>7.2f}{ratios[1]:>5.2f}   {before:.1f} to {after:.1f}"
+        )
+    process.close()
+
+
 @main.command(hidden=True)
 @click.argument("name")
 @click.argument("cfg", type=click.Path(path_type=Path))
@@ -183,7 +219,7 @@ class _Engine:
             text=True,
             env=_environment(),
         )
-        self._answer()
+        self.first = self._answer()  # it is ready
 
     def _answer(self) -> Any:
         line = self._process.stdout.readline()

@@ -13,7 +13,8 @@ import click
 import darknet_bn as dn
 from darknet_bn.cli import arguments, kinds, output, pictures
 from darknet_bn.cli.arguments import Role
-from darknet_bn.cli.options import FILE, Command, without_suffix
+from darknet_bn.cli.options import FILE, Command
+from darknet_bn.model_files import files_of, with_suffix
 
 _CFG, _WEIGHTS = ".cfg", ".weights"
 
@@ -88,19 +89,9 @@ def find_files(names: Sequence[str]) -> tuple[str, str, bool]:
         cfg, weights = names
         if cfg.endswith(_WEIGHTS) or weights.endswith(_CFG):
             raise click.UsageError(f"expected CFG WEIGHTS: {weights} {cfg}")
-        return _with_suffix(cfg, _CFG), _with_suffix(weights, _WEIGHTS), True
+        return with_suffix(cfg, _CFG), with_suffix(weights, _WEIGHTS), True
     (name,) = names
-    stem = without_suffix(name, _CFG, _WEIGHTS)
-    cfg = stem + _CFG
-    if not os.path.exists(cfg) and os.path.exists(stem) and not os.path.isdir(stem):
-        cfg = stem  # a cfg without the suffix, or /dev/stdin
-    return cfg, stem + _WEIGHTS, name.endswith(_WEIGHTS)
-
-
-def _with_suffix(name: str, suffix: str) -> str:
-    """Return ``name`` with the suffix where only such a file exists."""
-    longer = name + suffix
-    return longer if os.path.isfile(longer) and not os.path.isfile(name) else name
+    return *files_of(name), name.endswith(_WEIGHTS)
 
 
 dialect = click.option(

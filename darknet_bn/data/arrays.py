@@ -37,6 +37,7 @@ from darknet_bn.memory import require_memory
 from darknet_bn.model import Model
 from darknet_bn.npz import Head as ArrayHead
 from darknet_bn.npz import read_npz
+from darknet_bn.values import brief
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +58,10 @@ class ArrayDataset(Dataset):
     y: npt.NDArray[Any]
     truth: BoxTruth | ClassTruth | None = None
     name: str = "arrays"
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        return brief(self, self.describe())
 
     def __len__(self) -> int:
         """Return how many examples there are."""

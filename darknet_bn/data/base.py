@@ -11,6 +11,7 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.errors import DarknetError
 from darknet_bn.layers.base import Shape
+from darknet_bn.values import brief, counted, file_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,15 @@ class Picture:
     path: str
     boxes: F32
     number: int | None = None
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        what = (
+            f"class {self.number}"
+            if self.number is not None
+            else counted(len(self.boxes), "box", "boxes")
+        )
+        return brief(self, f"{file_name(self.path)}: {what}")
 
 
 class Dataset(ABC):

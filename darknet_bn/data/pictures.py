@@ -25,6 +25,7 @@ from darknet_bn.layers.head import Head
 from darknet_bn.model import Model
 from darknet_bn.names import Data, load_names
 from darknet_bn.prepare import fit_image, own_fit, picture_shape
+from darknet_bn.values import brief
 from darknet_bn.workers import workers
 
 # Options of [net] that change pictures in ways not done here: of classifiers, and of detectors,
@@ -102,6 +103,10 @@ class PictureClasses(PictureDataset):
 
     truth: ClassTruth
 
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        return brief(self, self.describe())
+
     def describe(self) -> str:
         """Return a line about the data set."""
         pictures, classes = many(len(self), "picture"), many(self.truth.classes, "class")
@@ -132,6 +137,10 @@ class PictureBoxes(PictureDataset):
     truth: BoxTruth
     left_out: tuple[DarknetError, ...] = ()
     without_labels: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        return brief(self, self.describe())
 
     def describe(self) -> str:
         """Return a line about the data set."""

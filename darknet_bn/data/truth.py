@@ -15,6 +15,7 @@ from darknet_bn.layers.head import Head
 from darknet_bn.layers.softmax import Softmax
 from darknet_bn.network import Network
 from darknet_bn.tree import Tree
+from darknet_bn.values import brief_fields
 
 _SOMEWHERE = 999999  # x, y, w and h of a class that is somewhere in the picture
 _UNKNOWN = -1234  # of classes of a tree that nothing is known about
@@ -32,6 +33,8 @@ class BoxTruth:
 
     head: Head
     dialect: Dialect
+
+    __repr__ = brief_fields
 
     @property
     def room(self) -> int | None:

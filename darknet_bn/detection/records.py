@@ -16,6 +16,7 @@ from darknet_bn.kernels.box import Boxes, Size
 from darknet_bn.model import Model
 from darknet_bn.names import require_names
 from darknet_bn.run import forward
+from darknet_bn.values import brief
 
 _HIDDEN = "dont_show"  # what names of classes begin with that are not to be shown
 
@@ -49,6 +50,12 @@ class Detection:
     objectness: float
     box: tuple[float, float, float, float]
     image_size: Size
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        found = ", ".join(f"{each.label} {each.probability:.0%}" for each in self.classes)
+        box = f"{self.left:.0f}, {self.top:.0f} to {self.right:.0f}, {self.bottom:.0f}"
+        return brief(self, f"{box}: {found}")
 
     @property
     def best(self) -> ClassScore:

@@ -18,7 +18,9 @@ _PACKAGES = {"opencv": "opencv-python-headless"}
 
 
 class Session(ABC):
-    """A model that another program runs.
+    """A model that another program runs, for any number of threads.
+
+    It may be pickled and copied: the program reads the model again then.
 
     Attributes
     ----------

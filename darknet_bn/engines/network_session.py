@@ -15,6 +15,7 @@ from darknet_bn.engines.base import Session
 from darknet_bn.errors import DarknetError
 from darknet_bn.network import Network
 from darknet_bn.run import as_input, layer_numbers
+from darknet_bn.values import brief, counted
 
 
 class NetworkSession(Session):
@@ -26,6 +27,11 @@ class NetworkSession(Session):
     """
 
     network: Network
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        shown = f"{len(self.layers)} of {counted(len(self.network.nodes), 'layer')}"
+        return brief(self, f"in {self.engine}: {shown}, input {self.network.input}")
 
     @abstractmethod
     def run(self, x: F32, layers: Sequence[int]) -> Mapping[int, npt.ArrayLike]:

@@ -47,6 +47,10 @@ class OnnxSession(NetworkSession):
     def open(self, path: Path) -> Runner:
         """Open a file, which is there during this call only."""
 
+    def __reduce__(self) -> tuple[type[OnnxSession], tuple[Model]]:
+        """Return what is pickled: the model."""
+        return type(self), (self._model,)
+
     def run(self, x: F32, layers: Sequence[int]) -> dict[int, npt.NDArray[Any]]:
         """Compute the outputs of layers."""
         inside = not set(layers) <= set(self.network.outputs)

@@ -56,6 +56,7 @@ class OnnxFile(NetworkSession):
 
     def __init__(self, path: str | os.PathLike[str], model: Model) -> None:
         self.network = model.network
+        self._made_of = path, model
         self.engine = f"{os.fspath(path)} in {engine_name()}"
         try:
             data = Path(path).read_bytes()
@@ -75,6 +76,10 @@ class OnnxFile(NetworkSession):
         count = len(self.network.nodes)
         self._names = {layer: name for layer, name in names.items() if layer < count}
         self.layers = tuple(sorted(self._names))
+
+    def __reduce__(self) -> tuple[type[OnnxFile], tuple[str | os.PathLike[str], Model]]:
+        """Return what is pickled: the model, and where the file is."""
+        return type(self), self._made_of
 
     def run(self, x: F32, layers: Sequence[int]) -> dict[int, npt.NDArray[Any]]:
         """Compute the outputs of layers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,12 @@ class OpenCvReader(NetworkSession):
     It makes boxes of detection heads at once, so that it does not show their output.
     """
 
-    def __init__(self, model: Model, cv2: Any) -> None:
+    def __init__(self, model: Model) -> None:
+        cv2 = _cv2()
         self.engine = f"opencv {cv2.__version__}, its reader of Darknet's files"
         self.network = model.network
+        self._model = model
+        self._lock = threading.Lock()  # between setting an input and taking the outputs
         self._error = cv2.error
         with tempfile.TemporaryDirectory() as folder:
             cfg, weights = (str(Path(folder) / f"model.{suffix}") for suffix in ("cfg", "weights"))
@@ -50,12 +54,17 @@ class OpenCvReader(NetworkSession):
 
     def run(self, x: F32, layers: Sequence[int]) -> dict[int, npt.ArrayLike]:
         """Compute the outputs of layers."""
-        self._net.setInput(x)
-        try:
-            found = self._net.forward([self._names[layer] for layer in layers])
-        except self._error as error:
-            raise DarknetError(f"opencv does not run the model: {_reason(error)}") from error
-        return dict(zip(layers, map(np.array, found), strict=True))
+        with self._lock:
+            self._net.setInput(x)
+            try:
+                found = self._net.forward([self._names[layer] for layer in layers])
+            except self._error as error:
+                raise DarknetError(f"opencv does not run the model: {_reason(error)}") from error
+            return dict(zip(layers, map(np.array, found), strict=True))
+
+    def __reduce__(self) -> tuple[type[OpenCvReader], tuple[Model]]:
+        """Return what is pickled: the model."""
+        return type(self), (self._model,)
 
 
 class OpenCvSession(OnnxSession):
@@ -63,9 +72,9 @@ class OpenCvSession(OnnxSession):
 
     any_batch = False
 
-    def __init__(self, model: Model, cv2: Any) -> None:
-        self.engine = f"opencv {cv2.__version__}"
-        self._cv2 = cv2
+    def __init__(self, model: Model) -> None:
+        self._cv2 = _cv2()
+        self.engine = f"opencv {self._cv2.__version__}"
         super().__init__(model)
 
     def open(self, path: Path) -> Runner:
@@ -75,24 +84,28 @@ class OpenCvSession(OnnxSession):
         except self._cv2.error as error:
             raise DarknetError(f"opencv does not take the file: {_reason(error)}") from error
         names = net.getUnconnectedOutLayersNames()
+        lock = threading.Lock()
 
         def run(x: F32) -> dict[str, F32]:
-            net.setInput(x)
-            try:
-                found = net.forward(names)
-            except self._cv2.error as error:
-                raise DarknetError(f"opencv does not run the file: {_reason(error)}") from error
-            return {name: np.array(blob) for name, blob in zip(names, found, strict=True)}
+            with lock:
+                net.setInput(x)
+                try:
+                    found = net.forward(names)
+                except self._cv2.error as error:
+                    raise DarknetError(f"opencv does not run the file: {_reason(error)}") from error
+                return {name: np.array(blob) for name, blob in zip(names, found, strict=True)}
 
         return run
 
 
 def open_session(model: Model) -> Session:
     """Hand a model to OpenCV, in the way that its version has."""
-    cv2 = import_package("cv2", "opencv")
-    if hasattr(cv2.dnn, "readNetFromDarknet"):
-        return OpenCvReader(model, cv2)
-    return OpenCvSession(model, cv2)
+    reads_darknet = hasattr(_cv2().dnn, "readNetFromDarknet")
+    return OpenCvReader(model) if reads_darknet else OpenCvSession(model)
+
+
+def _cv2() -> Any:
+    return import_package("cv2", "opencv")
 
 
 def _reason(error: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 from darknet_bn.arrays import F32
@@ -29,10 +30,12 @@ class OpenVinoSession(OnnxSession):
         except RuntimeError as error:
             raise DarknetError(f"openvino does not take the file: {one_line(error)}") from error
         names = [each.get_any_name() for each in compiled.outputs]
+        lock = threading.Lock()  # its request takes one input at a time
 
         def run(x: F32) -> dict[str, F32]:
             try:
-                found = compiled(x)
+                with lock:
+                    found = compiled(x)
             except RuntimeError as error:
                 raise DarknetError(f"openvino does not run the file: {one_line(error)}") from error
             return {name: found[index] for index, name in enumerate(names)}

@@ -9,6 +9,7 @@ from darknet_bn.dialect import Dialect
 from darknet_bn.kernels.blas import normalize_cpu
 from darknet_bn.kernels.channels import by_filter
 from darknet_bn.kernels.floating import require_floats
+from darknet_bn.values import brief_fields
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class BatchNormSaved:
     mean: F32
     variance: F32
     dialect: Dialect
+
+    __repr__ = brief_fields
 
     def __post_init__(self) -> None:
         """Refuse what holds no floating-point numbers."""
@@ -63,6 +66,8 @@ class BatchNormForward:
     rolling_mean: F32
     rolling_variance: F32
 
+    __repr__ = brief_fields
+
 
 @dataclass(frozen=True)
 class BatchNormBackward:
@@ -81,3 +86,5 @@ class BatchNormBackward:
     scale_updates: F32
     mean_delta: F32
     variance_delta: F32
+
+    __repr__ = brief_fields

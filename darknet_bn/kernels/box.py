@@ -12,6 +12,7 @@ import numpy.typing as npt
 from darknet_bn.arrays import F32, F64
 from darknet_bn.errors import ShapeError
 from darknet_bn.kernels.floating import floating, require_floats
+from darknet_bn.values import brief
 
 Size = tuple[int, int]
 """Height and width."""
@@ -39,6 +40,10 @@ class Boxes:
     xywh: F32
     objectness: F32
     probabilities: F32
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        return brief(self, f"{len(self)} of {self.probabilities.shape[1]} classes")
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit each other, or hold no floating-point numbers."""

@@ -16,6 +16,7 @@ from darknet_bn.errors import ExportError, TrainingError
 from darknet_bn.graph import Graph
 from darknet_bn.layers.options import Options, option
 from darknet_bn.memory import Arena
+from darknet_bn.values import brief_fields
 
 Params: TypeAlias = Mapping[str, F32]
 Step: TypeAlias = Callable[[Sequence[F32], F32], None]
@@ -85,6 +86,8 @@ class Param:
     first: int | None = None
     transposed: bool = False
     transposed_in_legacy: bool = False
+
+    __repr__ = brief_fields
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
@@ -425,14 +428,26 @@ class Layer(Options, ABC):
         return 0
 
 
-def uniform(bound: float) -> Draw:
-    """Return a drawing of values between -bound and bound, all alike."""
-    return lambda rng, shape: (rng.random(shape, np.float32) * 2 - 1) * np.float32(bound)
+@dataclass(frozen=True)
+class Uniform:
+    """A drawing of values between -bound and bound, all alike."""
+
+    bound: float
+
+    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> F32:
+        """Draw an array."""
+        return (rng.random(shape, np.float32) * 2 - 1) * np.float32(self.bound)
 
 
-def normal(deviation: float) -> Draw:
-    """Return a drawing of values from a normal distribution around 0."""
-    return lambda rng, shape: rng.standard_normal(shape, np.float32) * np.float32(deviation)
+@dataclass(frozen=True)
+class Normal:
+    """A drawing of values from a normal distribution around 0."""
+
+    deviation: float
+
+    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> F32:
+        """Draw an array."""
+        return rng.standard_normal(shape, np.float32) * np.float32(self.deviation)
 
 
 def resolve(reference: int, index: int) -> int:

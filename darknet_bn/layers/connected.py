@@ -30,7 +30,7 @@ from darknet_bn.layers.base import (
     Shapes,
     Step,
     Training,
-    uniform,
+    Uniform,
 )
 from darknet_bn.layers.convolution_graph import normalised
 from darknet_bn.layers.normalised import (
@@ -67,7 +67,7 @@ class Connected(Layer):
             Param(
                 "weights",
                 (self.output, xs[0].size),
-                init=uniform(math.sqrt(2.0 / xs[0].size)),
+                init=Uniform(math.sqrt(2.0 / xs[0].size)),
                 transposed_in_legacy=True,
             ),
             *(norm if self.batch_normalize else ()),

@@ -28,6 +28,7 @@ from darknet_bn.layers.base import (
     Cost,
     Forward,
     Layer,
+    Normal,
     Param,
     Params,
     Setting,
@@ -35,9 +36,8 @@ from darknet_bn.layers.base import (
     Shapes,
     Step,
     Training,
-    normal,
+    Uniform,
     resolve,
-    uniform,
 )
 from darknet_bn.layers.convolution_graph import blurred, convolved, normalised
 from darknet_bn.layers.normalised import (
@@ -154,7 +154,7 @@ class Convolutional(Layer):
         shape = (self.filters, xs[0].c // self._groups, self.size, self.size)
         first = self.numload or None
         norm = batch_norm_params(self.filters, stored=not self.dontloadscales, first=first)
-        draw = normal if dialect.filters_from_normal else uniform
+        draw = Normal if dialect.filters_from_normal else Uniform
         return (
             Param("biases", (self.filters,), first=first),
             *(norm if self.normalised else ()),

@@ -28,6 +28,7 @@ from darknet_bn.layers.base import (
     Cost,
     Forward,
     Layer,
+    Normal,
     Param,
     Params,
     Setting,
@@ -35,7 +36,6 @@ from darknet_bn.layers.base import (
     Shapes,
     Step,
     Training,
-    normal,
 )
 from darknet_bn.layers.convolution_graph import normalised
 from darknet_bn.layers.normalised import (
@@ -100,7 +100,7 @@ class Deconvolutional(Layer):
             Param(
                 "weights",
                 (x.c, self.filters, self.size, self.size),
-                init=normal(0.02 * (y.h * y.w) / (x.h * x.w)),
+                init=Normal(0.02 * (y.h * y.w) / (x.h * x.w)),
             ),
         )
 

@@ -31,7 +31,7 @@ from darknet_bn.layers.base import (
     Shapes,
     Step,
     Training,
-    uniform,
+    Uniform,
 )
 from darknet_bn.layers.convolution_graph import convolved
 from darknet_bn.layers.options import option
@@ -86,7 +86,7 @@ class Local(Layer):
         """
         y = self.out_shape(xs)
         filters = (self.filters, xs[0].c, self.size, self.size)
-        draw = uniform(math.sqrt(2.0 / math.prod(filters[1:])))
+        draw = Uniform(math.sqrt(2.0 / math.prod(filters[1:])))
         return (Param("biases", y.dims), Param("weights", (y.h * y.w, *filters), init=draw))
 
     def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:

@@ -16,6 +16,7 @@ from darknet_bn.cfg import Cfg, Section
 from darknet_bn.dialect import PJREDDIE, Dialect
 from darknet_bn.errors import CfgError, Where
 from darknet_bn.synonyms import OPTIONS, WORDS, hint
+from darknet_bn.values import brief
 
 _INT = re.compile(r"[+-]?[0-9]+")
 _FLOAT = re.compile(
@@ -110,6 +111,20 @@ def fact(of_dialect: Callable[[Dialect], Any]) -> Any:
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """A section whose options are the fields of a class, each with its type and `Rule`."""
+
+    def __init_subclass__(cls) -> None:
+        """Keep the ``__repr__`` below: a dataclass makes its own, with every option, of none."""
+        super().__init_subclass__()
+        cls.__repr__ = Options.__repr__  # type: ignore[method-assign]
+
+    def __repr__(self) -> str:
+        """Return the options that are not what they are by default, in one line."""
+        facts = [
+            f"{each.name}={getattr(self, each.name)!r}"
+            for each in dataclasses.fields(self)
+            if getattr(self, each.name) != _default(each)
+        ]
+        return brief(self, ", ".join(facts))
 
     @classmethod
     def read(
@@ -252,6 +267,11 @@ def _suspect(cfg: Cfg, number: int, key: str) -> str | None:
     if "," in comment:
         return f"what follows from {_shown(comment)} on is taken for a comment"
     return None
+
+
+def _default(field: dataclasses.Field[Any]) -> object:
+    made = field.default_factory
+    return field.default if made is dataclasses.MISSING else made()
 
 
 @functools.cache

@@ -19,6 +19,7 @@ from darknet_bn.opencv.boxes import overlap_of, rows_of
 from darknet_bn.opencv.described import Described
 from darknet_bn.opencv.parts import Part, inner_output, output_dims
 from darknet_bn.run import forward
+from darknet_bn.values import brief
 
 
 class Net(Described):
@@ -32,6 +33,10 @@ class Net(Described):
     model : Model
         Loaded with the dialect ``opencv`` for OpenCV's numbers.
     """
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        return brief(self, f"{self._model!r}")
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)

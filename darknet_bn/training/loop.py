@@ -16,6 +16,7 @@ from darknet_bn.layers.base import Shape
 from darknet_bn.training.sizes import training_size
 from darknet_bn.training.state import TrainState
 from darknet_bn.training.step import train_step
+from darknet_bn.values import brief
 
 _FORGETS = 0.1  # share of the newest loss in the running average, as Darknet prints it
 
@@ -61,6 +62,11 @@ class Progress:
     images_per_second: float
     seconds_left: float
     done: bool
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        loss = f"loss {self.loss:.4g}, average {self.average:.4g}, rate {self.rate:.4g}"
+        return brief(self, f"iteration {self.iteration}, epoch {self.epoch:.2f}: {loss}")
 
 
 def train(

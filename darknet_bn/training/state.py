@@ -11,6 +11,7 @@ from darknet_bn.dialect import Dialect
 from darknet_bn.errors import DarknetWarning, TrainingError
 from darknet_bn.memory import Arena
 from darknet_bn.model import Model
+from darknet_bn.values import brief, fields_of
 
 Arrays = Mapping[str, F32]
 
@@ -61,6 +62,20 @@ class TrainState:
     squares: tuple[Arrays, ...] = field(repr=False)
     memory: tuple[Arrays, ...] = field(repr=False)
     arena: Arena = field(default_factory=Arena, repr=False)
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        return brief(self, f"at iteration {self.iteration}, seed {self.seed}: {self.model!r}")
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return what is pickled: all but the arena, which holds nothing that counts."""
+        state = fields_of(self)
+        del state["arena"]
+        return state
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """Take what was pickled."""
+        self.__dict__.update(state, arena=Arena())
 
     @property
     def as_coded(self) -> bool:

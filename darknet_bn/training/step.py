@@ -16,6 +16,7 @@ from darknet_bn.run import as_input
 from darknet_bn.training.policy import learning_rate
 from darknet_bn.training.state import TrainState
 from darknet_bn.training.update import Update
+from darknet_bn.values import brief, counted
 from darknet_bn.workers import workers
 
 Back = Callable[[F32], Backward]
@@ -43,6 +44,13 @@ class Step:
     outputs: Mapping[int, F32]
     deltas: Mapping[int, F32]
     updates: tuple[Mapping[str, F32], ...]
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        return brief(
+            self,
+            f"loss {self.loss:.6g}, rate {self.rate:.4g}, {counted(len(self.outputs), 'output')}",
+        )
 
 
 def train_step(

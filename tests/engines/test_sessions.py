@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,6 +45,24 @@ def test_a_session_computes_what_we_do(engine: str) -> None:
     (outputs,) = session.forward(x).values()
     np.testing.assert_allclose(outputs, y, rtol=0, atol=TOLERANCE * np.abs(y).max())
     assert list(session.forward(x, [2, -1])) == [2, 6]
+
+
+def test_each_thread_gets_the_outputs_of_its_own_input(engine: str) -> None:
+    model = model_of(NET)
+    session = model.session(engine)
+    inputs = [random_input(model, seed=seed) for seed in range(4)]
+    expected = [dn.forward(model, x)[6] for x in inputs]
+    together = threading.Barrier(4, timeout=30)
+
+    def check(number: int) -> None:
+        together.wait()
+        for _ in range(50):
+            y = session.forward(inputs[number])[6]
+            atol = TOLERANCE * np.abs(y).max()
+            np.testing.assert_allclose(y, expected[number], rtol=0, atol=atol)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(check, range(4)))
 
 
 def test_what_agrees_is_said_to(engine: str) -> None:

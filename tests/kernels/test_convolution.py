@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -75,14 +74,6 @@ def test_scheme(size, scheme) -> None:
     assert convolution.strategy.scheme is scheme
 
 
-@pytest.fixture
-def own_workers() -> Iterator[None]:
-    """Leave no threads behind that were asked for in the test only."""
-    yield
-    workers.cache_clear()
-
-
-@pytest.mark.usefixtures("own_workers")
 @pytest.mark.parametrize("name", ["winograd", "stride", "pointwise", "depthwise"])
 def test_threads_change_roundings_at_most(name, monkeypatch) -> None:
     strategy, c, f, geometry = STRATEGIES[name]
@@ -90,7 +81,7 @@ def test_threads_change_roundings_at_most(name, monkeypatch) -> None:
     results = []
     for threads in (1, 2, 2):
         monkeypatch.setenv("DARKNET_BN_THREADS", str(threads))
-        workers.cache_clear()
+        monkeypatch.setattr("darknet_bn.workers._OF_PROCESS", {})
         assert workers().count == threads
         convolution = build(case)
         assert type(convolution.strategy) is strategy

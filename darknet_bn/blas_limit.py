@@ -1,0 +1,106 @@
+"""BLAS held to one thread for each that calls it, and given back as it was."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
+
+from threadpoolctl import ThreadpoolController
+
+_SWITCH = 2e-5  # seconds after which a thread that waits for Python asks for it
+
+
+class BlasLimit:
+    """One limit that any number of threads hold, in any overlap.
+
+    OpenBLAS with threads of its own, as in numpy's wheels, has one limit for the process, and
+    threadpoolctl lets one thread at a time set it: from its first setting until it leaves a
+    context.  What other threads set in between has no effect.  Of threads that overlap, any may
+    leave last.  So the first holder sets the limit and leaves a context at once, which frees the
+    right and keeps the limit; the last, whichever it is, enters and leaves the context that puts
+    the old limit back.
+
+    OpenBLAS on OpenMP has a limit for each thread: every holder, and every thread that helps one,
+    sets its own.  So does a holder whose thread has the right already, because it is inside such a
+    context of the program.
+    """
+
+    def __init__(self) -> None:
+        blas = ThreadpoolController().select(user_api="blas")
+        self._all = [blas.select(filepath=each.filepath) for each in blas.lib_controllers]
+        self._by_thread = [each for each in self._all if _is_by_thread(each)]
+        self._found: list[Any] = []  # limiters that know the limits from before the first holder
+        self._interval = 0.0
+        self._holders = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep every BLAS call inside to the thread that makes it.
+
+        Threads also hand Python over to each other sooner than usual, as what they call is short.
+        """
+        with self._lock:
+            if self._holders == 0:
+                self._begin()
+            self._holders += 1
+        try:
+            with _own(self._all):
+                yield
+        finally:
+            with self._lock:
+                self._holders -= 1
+                if self._holders == 0:
+                    self._end()
+
+    def help(self) -> AbstractContextManager[object]:
+        """Do the same in a thread that works for one that may hold the limit."""
+        return _own(self._by_thread if self._holders else [])
+
+    def _begin(self) -> None:
+        self._interval = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH)
+        for library in self._all:
+            limiter = None if library in self._by_thread else _limited(library)
+            if limiter is not None:
+                self._found.append(limiter)
+                with library.limit(limits=None):
+                    pass  # frees the right to set limits, and keeps this one
+
+    def _end(self) -> None:
+        while self._found:
+            with self._found.pop():
+                pass  # puts back what the limiter found
+        sys.setswitchinterval(self._interval)
+
+
+def _own(libraries: list[ThreadpoolController]) -> ExitStack:
+    """Limit those libraries that still have several threads, for as long as the calling one may."""
+    own = ExitStack()
+    for library in libraries:
+        limiter = _limited(library)
+        if limiter is not None:
+            own.enter_context(limiter)
+    return own
+
+
+def _limited(library: ThreadpoolController) -> Any:
+    """Limit a library to one thread; None if it has one, or the right is another thread's."""
+    if _threads(library) == 1:
+        return None
+    limiter = library.limit(limits=1)
+    return limiter if _threads(library) == 1 else None
+
+
+def _threads(library: ThreadpoolController) -> int:
+    (each,) = library.lib_controllers
+    return each.num_threads or 1  # None: it does not tell
+
+
+def _is_by_thread(library: ThreadpoolController) -> bool:
+    (each,) = library.lib_controllers
+    layer = getattr(each, "threading_layer", None)
+    return (each.internal_api, layer) == ("openblas", "openmp")

@@ -1,0 +1,63 @@
+"""What public values have in common: a line for ``__repr__``, and what of them is pickled."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+_FEW = 4  # items of a collection that are shown
+_LONGEST = 120  # characters of a line
+_LONGEST_NAME = 40  # of a file in it
+
+
+def brief(value: object, text: str) -> str:
+    """Return ``<Type text>`` for ``__repr__``: one line, of a length that a log can bear."""
+    name = type(value).__name__
+    line = f"{name} {shortened(text, _LONGEST - len(name) - 3)}"
+    return f"<{line.strip()}>"
+
+
+def file_name(path: str | os.PathLike[str] | None) -> str:
+    """Return the name of a file without its folder; ``no file`` where there is none."""
+    if path is None:
+        return "no file"
+    return shortened(os.path.basename(os.fspath(path)), _LONGEST_NAME)
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return a text in one line, without its middle where it is longer than the limit."""
+    line = "".join(each if each.isprintable() else "?" for each in " ".join(text.split()))
+    if len(line) <= limit:
+        return line
+    kept = limit - 1
+    return f"{line[: kept - kept // 2]}…{line[-(kept // 2) :]}"
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Return ``1 layer`` or ``3 layers``; the plural where it has more than an s."""
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
+def fields_of(value: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass for ``__getstate__``: without what is derived from them."""
+    return {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+
+
+def brief_fields(value: Any) -> str:
+    """Return `brief` of a dataclass by its fields: of arrays the shape, of long ones the length."""
+    fields = fields_of(value).items()
+    return brief(value, ", ".join(f"{name}={_shown(each)}" for name, each in fields))
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape}"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, (Mapping, tuple, list)) and len(value) > _FEW:
+        return f"{len(value)} items"
+    return repr(value)
