@@ -428,28 +428,6 @@ class Layer(Options, ABC):
         return 0
 
 
-@dataclass(frozen=True)
-class Uniform:
-    """A drawing of values between -bound and bound, all alike."""
-
-    bound: float
-
-    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> F32:
-        """Draw an array."""
-        return (rng.random(shape, np.float32) * 2 - 1) * np.float32(self.bound)
-
-
-@dataclass(frozen=True)
-class Normal:
-    """A drawing of values from a normal distribution around 0."""
-
-    deviation: float
-
-    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> F32:
-        """Draw an array."""
-        return rng.standard_normal(shape, np.float32) * np.float32(self.deviation)
-
-
 def resolve(reference: int, index: int) -> int:
     """Return the absolute layer number of a reference in layer ``index``."""
     return index + reference if reference < 0 else reference

@@ -30,9 +30,9 @@ from darknet_bn.layers.base import (
     Shapes,
     Step,
     Training,
-    Uniform,
 )
 from darknet_bn.layers.convolution_graph import normalised
+from darknet_bn.layers.initial import Uniform
 from darknet_bn.layers.normalised import (
     absorbed,
     batch_norm_params,

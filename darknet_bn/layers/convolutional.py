@@ -28,7 +28,6 @@ from darknet_bn.layers.base import (
     Cost,
     Forward,
     Layer,
-    Normal,
     Param,
     Params,
     Setting,
@@ -36,10 +35,10 @@ from darknet_bn.layers.base import (
     Shapes,
     Step,
     Training,
-    Uniform,
     resolve,
 )
 from darknet_bn.layers.convolution_graph import blurred, convolved, normalised
+from darknet_bn.layers.initial import Normal, Uniform
 from darknet_bn.layers.normalised import (
     absorbed,
     batch_norm_params,

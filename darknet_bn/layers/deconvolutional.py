@@ -28,7 +28,6 @@ from darknet_bn.layers.base import (
     Cost,
     Forward,
     Layer,
-    Normal,
     Param,
     Params,
     Setting,
@@ -38,6 +37,7 @@ from darknet_bn.layers.base import (
     Training,
 )
 from darknet_bn.layers.convolution_graph import normalised
+from darknet_bn.layers.initial import Normal
 from darknet_bn.layers.normalised import (
     batch_norm_params,
     normalise_training,

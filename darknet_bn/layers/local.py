@@ -31,9 +31,9 @@ from darknet_bn.layers.base import (
     Shapes,
     Step,
     Training,
-    Uniform,
 )
 from darknet_bn.layers.convolution_graph import convolved
+from darknet_bn.layers.initial import Uniform
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import image, window_text
 

@@ -1,0 +1,31 @@
+"""The values that parameters have before training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """A drawing of values between -bound and bound, all alike."""
+
+    bound: float
+
+    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> F32:
+        """Draw an array."""
+        return (rng.random(shape, np.float32) * 2 - 1) * np.float32(self.bound)
+
+
+@dataclass(frozen=True)
+class Normal:
+    """A drawing of values from a normal distribution around 0."""
+
+    deviation: float
+
+    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> F32:
+        """Draw an array."""
+        return rng.standard_normal(shape, np.float32) * np.float32(self.deviation)
