@@ -21,6 +21,12 @@ SHARED = shared_folder()
 needs_shared = pytest.mark.skipif(SHARED is None, reason="the shared golden data is absent")
 
 
+@pytest.fixture(scope="session")
+def shared_or_none() -> Path | None:
+    """The folder of golden data, or None where it is absent."""
+    return SHARED
+
+
 @pytest.fixture
 def shared() -> Path:
     """The folder of golden data; skips where it is absent."""

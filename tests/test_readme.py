@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from conftest import SHARED
 
 import darknet_bn as dn
 from darknet_bn.cli import main
@@ -111,23 +110,25 @@ def call_program(call: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Block, Ran]]:
+def followed(
+    tmp_path_factory: pytest.TempPathFactory, shared_or_none: Path | None
+) -> Iterator[dict[Block, Ran]]:
     """The README, followed from top to bottom in one folder that looks like a fresh checkout.
 
     What a reader has to download, because it is too large for here, lies there too; without the
     shared folder, the blocks that need it are left out.
     """
-    folder = tmp_path_factory.mktemp("checkout")
+    folder, there = tmp_path_factory.mktemp("checkout"), shared_or_none
     for name in ("tiny", "digits", "layers/conv_basic"):
         shutil.copytree(ROOT / "tests/fixtures" / name, folder / "tests/fixtures" / name)
-    if SHARED is not None:
+    if there is not None:
         names = ("yolov3-tiny.cfg", "yolov3-tiny.weights", "coco.names")
-        for path in (*(SHARED / "models/yolov3-tiny" / name for name in names), SHARED / DOG):
+        for path in (*(there / "models/yolov3-tiny" / name for name in names), there / DOG):
             (folder / path.name).symlink_to(path)
     possible = [
         each
         for each in BLOCKS
-        if each != TEST_LINE and not (each.needs_downloads and SHARED is None)
+        if each != TEST_LINE and not (each.needs_downloads and there is None)
     ]
     before = Path.cwd()
     os.chdir(folder)
