@@ -18,7 +18,15 @@ from darknet_bn.export_graph import ExportGraph, ExportOptions, Tensor, build_gr
 from darknet_bn.export_heads import FORMS, Form
 from darknet_bn.files import Writer, require_suffix, require_writable, write_files
 from darknet_bn.model import Model
-from darknet_bn.onnx_file import ABOUT, ARRAYS, LAYERS, newest_opset, onnx_files
+from darknet_bn.onnx_file import (
+    ABOUT,
+    ARRAYS,
+    LAYERS,
+    files_beside,
+    is_own_name,
+    newest_opset,
+    onnx_files,
+)
 from darknet_bn.prepare import preparation
 from darknet_bn.values import brief, file_name
 from darknet_bn.verify import provenance
@@ -103,7 +111,7 @@ def export_onnx(
     model : Model
     path : path
         The ``.onnx`` to write.  If the file would have more than 2 GB, the arrays are in a second
-        one beside it, whose name has ``.data`` after it.
+        one beside it, whose name ends in a hash of them and ``.data``.
     opset : int
         Of ONNX's operators, from 13 on.
     fold : bool
@@ -194,6 +202,9 @@ def export_onnx(
     if check is not None:
         files = _checked(files, exported, check, None if proof is None else Path(proof))
     write_files(files, force=force, inputs=inputs)
+    for each in files_beside(target):  # of the file that was replaced
+        if each != exported.beside and is_own_name(target, each):
+            each.unlink(missing_ok=True)
     return exported
 
 

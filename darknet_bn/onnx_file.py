@@ -6,8 +6,11 @@ so that none of them is ever held twice.
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,7 +25,8 @@ from darknet_bn.files import Writer
 from darknet_bn.graph import FLOAT, HALF, Constant, Op
 from darknet_bn.version import __version__
 
-BESIDE = ".data"  # what the name of a file with the arrays alone has behind
+BESIDE = ".data"  # the suffix of a file with the arrays alone
+_DIGITS = 12  # of its hash in its name
 # Of the metadata: where the output of each layer is, and each array, as JSON; and in front of what
 # makes up Darknet's two files again.
 LAYERS, ARRAYS, ABOUT = "darknet_layers", "darknet_arrays", "darknet_"
@@ -59,8 +63,8 @@ def onnx_files(made: ExportGraph, facts: Mapping[str, str], target: Path) -> dic
     """
     arrays = {name: _as_stored(array) for name, array in made.graph.constants.items()}
     large = sum(array.nbytes for array in arrays.values()) > _LARGEST - _ROOM
-    beside = target.with_name(target.name + BESIDE) if large else None
     apart = [name for name, array in arrays.items() if large and array.nbytes >= _ALIGNED]
+    beside = _name_beside(target, [arrays[name] for name in apart]) if large else None
     places = dict(zip(apart, _places(arrays[name].nbytes for name in apart), strict=True))
 
     def write(stream: BinaryIO) -> None:
@@ -79,6 +83,25 @@ def onnx_files(made: ExportGraph, facts: Mapping[str, str], target: Path) -> dic
 
     files: dict[Path, Writer] = {} if beside is None else {beside: write_arrays}
     return files | {target: write}
+
+
+def _name_beside(target: Path, arrays: Sequence[Constant]) -> Path:
+    """Name the file of arrays by what is in it, so that no other file is ever run with it."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(_bytes(array))
+    return target.with_name(f"{target.name}.{digest.hexdigest()[:_DIGITS]}{BESIDE}")
+
+
+def files_beside(path: Path) -> list[Path]:
+    """Return the files that may hold arrays of an ONNX file, by whatever program it was written."""
+    return sorted(path.parent.glob(f"{glob.escape(path.name)}*{BESIDE}"))
+
+
+def is_own_name(path: Path, beside: Path) -> bool:
+    """Tell whether `onnx_files` gave a file beside an ONNX file its name."""
+    pattern = rf"{re.escape(path.name)}\.[0-9a-f]{{{_DIGITS}}}{re.escape(BESIDE)}"
+    return re.fullmatch(pattern, beside.name) is not None
 
 
 def exposed(data: bytes, values: Mapping[str, Tensor]) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import onnx
 import pytest
 from builders import cfg_text, random_input, random_model
+from crashes import dies
 
 import darknet_bn as dn
 from darknet_bn import onnx_file
@@ -219,17 +221,15 @@ def test_arrays_lie_beside_a_file_that_would_be_too_large(tmp_path: Path, tiny: 
 
     target, written = tmp_path / "x.onnx", tmp_path / "proof.json"
     exported = dn.export_onnx(tiny, target, check=check, proof=written, force=True)
-    assert exported.beside == tmp_path / "x.onnx.data"
-    assert sorted(each.name for each in tmp_path.iterdir()) == [
-        "proof.json",
-        "x.onnx",
-        "x.onnx.data",
-    ]
+    beside = exported.beside
+    assert beside is not None
+    assert re.fullmatch(r"x\.onnx\.[0-9a-f]{12}\.data", beside.name)
+    assert sorted(tmp_path.iterdir()) == [written, target, beside]
     assert json.loads(written.read_bytes()) == {"rows": 12}
     onnx.checker.check_model(str(target), full_check=True)
     whole = onnx.load(target)
     dn.export_onnx(tiny, tmp_path / "y.onnx", force=True)
-    assert target.stat().st_size < (tmp_path / "x.onnx.data").stat().st_size
+    assert target.stat().st_size < beside.stat().st_size
     x = random_input(tiny, 1)
     np.testing.assert_array_equal(
         run(target, x)["layer_011"], run(tmp_path / "y.onnx", x)["layer_011"]
@@ -237,6 +237,28 @@ def test_arrays_lie_beside_a_file_that_would_be_too_large(tmp_path: Path, tiny: 
     assert {each.name for each in whole.graph.initializer} == {
         each.name for each in onnx.load(tmp_path / "y.onnx").graph.initializer
     }
+
+
+@pytest.mark.usefixtures("small_files")
+def test_arrays_never_lie_beside_the_file_of_another_model(tmp_path: Path, tiny: dn.Model) -> None:
+    """However early a program dies that replaces the two files of a model by those of another."""
+    other = random_model(tiny.cfg.to_bytes())
+    x = random_input(tiny, 1)
+    expected = [dn.forward(each, x)[11] for each in (tiny, other)]
+    died = 0
+    for last in range(1, 100):
+        folder = tmp_path / str(last)
+        folder.mkdir()
+        path = folder / "x.onnx"
+        dn.export_onnx(tiny, path)
+        if not dies(lambda path=path: dn.export_onnx(other, path, force=True), last):
+            break
+        died += 1
+        if path.exists():  # it is the key file of the two, and may be absent
+            found = run(path, x)["layer_011"]
+            assert any(np.allclose(found, each, rtol=0, atol=1e-3) for each in expected)
+    assert died >= 6
+    assert len(list(folder.iterdir())) == 2  # the old arrays are gone with the file they were of
 
 
 # -- what goes wrong -------------------------------------------------------------------------

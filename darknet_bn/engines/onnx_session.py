@@ -15,7 +15,7 @@ from darknet_bn.engines.network_session import NetworkSession
 from darknet_bn.export_graph import Tensor
 from darknet_bn.model import Model
 from darknet_bn.onnx_export import export_onnx, second_place
-from darknet_bn.onnx_file import BESIDE, exposed
+from darknet_bn.onnx_file import exposed, files_beside
 
 T = TypeVar("T")
 
@@ -83,11 +83,11 @@ def with_layers(path: Path, inner: Mapping[str, Tensor], use: Callable[[Path], T
     use : function
         The file that it is called with is there during the call only.
     """
-    beside = path.with_name(path.name + BESIDE)
-    place = path.parent if beside.exists() else None
+    beside = files_beside(path)
+    place = path.parent if beside else None
     with tempfile.TemporaryDirectory(prefix=".", dir=place) as folder:
         changed = Path(folder) / path.name
         changed.write_bytes(exposed(path.read_bytes(), inner))
-        if beside.exists():
-            second_place(beside, changed.with_name(beside.name))
+        for each in beside:
+            second_place(each, changed.with_name(each.name))
         return use(changed)
