@@ -29,9 +29,9 @@ class BlasLimit:
     """
 
     def __init__(self) -> None:
-        blas = ThreadpoolController().select(user_api="blas")
-        self._all = [blas.select(filepath=each.filepath) for each in blas.lib_controllers]
-        self._by_thread = [each for each in self._all if _is_by_thread(each)]
+        self._all: list[ThreadpoolController] = []
+        self._by_thread: list[ThreadpoolController] = []
+        self._modules = 0
         self._found: list[Any] = []  # limiters that know the limits from before the first holder
         self._interval = 0.0
         self._holders = 0
@@ -60,7 +60,16 @@ class BlasLimit:
         """Do the same in a thread that works for one that may hold the limit."""
         return _own(self._by_thread if self._holders else [])
 
+    def _look(self) -> None:
+        """Find the libraries, again if others may have been loaded: with a module, most likely."""
+        if len(sys.modules) != self._modules:
+            self._modules = len(sys.modules)
+            blas = ThreadpoolController().select(user_api="blas")
+            self._all = [blas.select(filepath=each.filepath) for each in blas.lib_controllers]
+            self._by_thread = [each for each in self._all if _is_by_thread(each)]
+
     def _begin(self) -> None:
+        self._look()
         self._interval = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH)
         for library in self._all:

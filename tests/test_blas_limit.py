@@ -200,6 +200,18 @@ def test_forward_that_breaks_off() -> None:
         assert blas_threads() == {3}
 
 
+def test_libraries_that_are_loaded_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = BlasLimit()
+    with limit.hold():
+        pass
+    library = OfEachThread()
+    monkeypatch.setattr(blas_limit, "ThreadpoolController", lambda: library)
+    monkeypatch.setitem(sys.modules, "a_module_with_a_library", sys)
+    with limit.hold():
+        assert library.num_threads == 1
+    assert library.num_threads == 8
+
+
 class OfEachThread:
     """A library whose limit belongs to a thread, with the interface of threadpoolctl."""
 
