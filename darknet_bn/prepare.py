@@ -23,6 +23,8 @@ from darknet_bn.network import Network
 
 Fit = Literal["letterbox", "stretch", "crop"]
 
+_COLOURS = {1: "grey", 3: "RGB", 4: "RGBA"}  # by channels
+
 
 def own_fit(model: Model) -> Fit:
     """Tell how the program fits a picture into the input of a network.
@@ -52,8 +54,8 @@ def preparation(model: Model) -> dict[str, str]:
     words : dict from key to str
         ``resize``: ``letterbox, grey 0.5``; ``stretch``; or ``crop, shorter side to`` so many
         pixels and ``centre``.  ``interpolation``: ``bilinear, corner pixels on corner pixels``.
-        ``colours``: ``RGB`` or ``grey``, the order of the planes.  ``range``: ``0..1``.  Nothing
-        where the network takes no pictures.
+        ``colours``: ``RGB``, ``RGBA`` or ``grey``, the order of the planes.  ``range``: ``0..1``.
+        Nothing where the network takes no pictures.
     """
     try:
         size = picture_shape(model.network)
@@ -67,7 +69,7 @@ def preparation(model: Model) -> dict[str, str]:
     return {
         "resize": resize[own_fit(model)],
         "interpolation": "bilinear, corner pixels on corner pixels",
-        "colours": "grey" if size.c == 1 else "RGB",
+        "colours": _COLOURS[size.c],
         "range": "0..1",
     }
 

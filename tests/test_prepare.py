@@ -9,7 +9,7 @@ from builders import cfg_text, random_model
 
 import darknet_bn as dn
 from darknet_bn.kernels.image import crop_image, resize_min
-from darknet_bn.prepare import Fit, own_fit, picture_shape
+from darknet_bn.prepare import Fit, own_fit, picture_shape, preparation
 
 CONV = "[convolutional] filters=21 size=1 activation=linear"
 YOLO = "[yolo] mask=0,1,2 num=3 classes=2 anchors=8,10,18,24,40,36"
@@ -117,7 +117,19 @@ def test_other_channels_are_refused(net: int, im: int) -> None:
         dn.prepare(picture(4, 4, im), model)
 
 
+@pytest.mark.parametrize(("channels", "colours"), [(1, "grey"), (3, "RGB"), (4, "RGBA")])
+def test_the_planes_are_said_in_words(channels: int, colours: str) -> None:
+    cfg = cfg_text(CONV, YOLO, width=12, height=8, channels=channels)
+    assert preparation(random_model(cfg, "alexeyab")) == {
+        "resize": "stretch",
+        "interpolation": "bilinear, corner pixels on corner pixels",
+        "colours": colours,
+        "range": "0..1",
+    }
+
+
 def test_a_network_may_take_no_pictures() -> None:
+    assert preparation(random_model(cfg_text(CONV, channels=5))) == {}
     with pytest.raises(dn.ShapeError, match="the network does not take pictures"):
         picture_shape(random_model(cfg_text(CONV, channels=5)).network)
     flat = random_model(b"[net]\ninputs=5\n[connected]\noutput=2\nactivation=linear\n")
