@@ -10,11 +10,11 @@ from darknet_bn.cfg import Cfg
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE, Dialect, dialect_named
 from darknet_bn.errors import CfgError, ShapeError, Where
 from darknet_bn.files import read_beside
+from darknet_bn.image_sizes import divisible_sizes, equal_sizes
 from darknet_bn.layers import LAYERS
 from darknet_bn.layers.base import Layer, Param, Shape, Shapes, resolve
 from darknet_bn.layers.net import Net
 from darknet_bn.layers.shapes import NoImageError, UnequalImagesError, UnevenImageError
-from darknet_bn.sizes import divisible_sizes, equal_sizes
 from darknet_bn.synonyms import SECTIONS, hint
 from darknet_bn.values import brief, counted, fields_of
 

@@ -27,7 +27,7 @@ ROWS = (
     ("drawing",),
     ("layers.base",),
     ("layers.*",),
-    ("layers", "sizes"),
+    ("image_sizes", "layers"),
     ("network",),
     ("weights",),
     ("weights_diagnosis", "engines.base", "engines"),
