@@ -60,7 +60,9 @@ def examples(folder: Path) -> Iterator[object]:
     yield from (tiny, digits, dn.load(f"{TINY}.cfg", None), dn.fold_batchnorm(tiny))
     yield from (tiny.cfg, tiny.network, tiny.header, *dn.DIALECTS.values(), dn.ALEXEYAB.sound)
     yield from (*errors(), dn.Where(file="a.cfg", line=3, section="convolutional", key="size"))
-    yield dn.DarknetWarning("odd")
+    problems = [dn.DarknetError("no box", where=dn.Where(file=each)) for each in ("a.txt", "b.txt")]
+    yield from (dn.DataError("no boxes", problems[:1]), dn.DataError("no boxes", problems))
+    yield from (dn.DarknetWarning("odd"), dn.DataWarning("two are odd", problems))
 
     dn.record(digits, folder / "record.npz", x)
     yield from (dn.load_fixture(folder / "record.npz"), dn.load_fixture(f"{DIGITS}.npz"))
@@ -74,7 +76,8 @@ def examples(folder: Path) -> Iterator[object]:
     assert found[0]
     yield found
     yield dn.picture_batches(tiny, [str(path) for path in PNGS[:3]], 2)
-    yield dn.readNetFromDarknet(f"{TINY}.cfg", f"{TINY}.weights")
+    yield (net := dn.readNetFromDarknet(f"{TINY}.cfg", f"{TINY}.weights"))
+    yield from (dn.DetectionModel(net), dn.ClassificationModel(net))
 
     for name in ("boxes", "kinds"):
         (folder / name).mkdir()

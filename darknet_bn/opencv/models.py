@@ -15,6 +15,7 @@ from darknet_bn.opencv.boxes import suppressed
 from darknet_bn.opencv.frames import blob_of
 from darknet_bn.opencv.net import Net
 from darknet_bn.opencv.read import readNet
+from darknet_bn.values import brief
 
 M = TypeVar("M", bound="Model")
 
@@ -55,6 +56,10 @@ class Model:
         self._size = (0, 0)
         self._scale, self._mean = np.ones(4), np.zeros(4)
         self._swap = self._crop = False
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        return brief(self, repr(self._net))
 
     def setInputParams(
         self,
