@@ -1,9 +1,45 @@
-"""The exception family, and ``Where``: a place in the user's input."""
+"""The exception family, and ``Where``: a place in the user's input.
+
+Messages quote files that anybody may have written.  Whatever a message is made of, it is one line:
+control characters are escaped, and text that is too long is cut, here and nowhere else.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+_MOST_OF_A_PLACE = 200  # characters: of the name of a file, which is cut at its beginning
+_MOST_OF_A_PART = 240  # of what is wrong, and of the hint
+_MOST_FOUND = 160
+_MOST = 600  # of the whole: what was expected has what the others leave
+_LEAST = 80
+
+
+def shown(text: str, limit: int = _MOST_OF_A_PART) -> str:
+    """Return text of a file for a message: in one line, without control characters, and cut.
+
+    Parameters
+    ----------
+    text : str
+        Of any length, with any characters.
+    limit : int
+        How many characters of it are shown.
+    """
+    short = _printable(text[: limit + 1])
+    return short if len(short) <= limit else f"{short[: limit - 1]}…"
+
+
+def _end_of(text: str, limit: int) -> str:
+    """Return text as `shown`, but cut at its beginning: the end of a path says most."""
+    short = _printable(text[-limit - 1 :].replace("\n", " "))
+    return short if len(short) <= limit else f"…{short[1 - limit :]}"
+
+
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,18 +58,18 @@ class Where:
 
     def __str__(self) -> str:
         """``file:line: [section] layer 3: key``, without the parts that are unknown."""
-        place = self.file or ""
+        place = _end_of(self.file or "", _MOST_OF_A_PLACE)
         if self.line is not None:
             place = f"{place}:{self.line}" if place else f"line {self.line}"
         spot = " ".join(
             part
             for part in (
-                f"[{self.section}]" if self.section else "",
+                f"[{shown(self.section, 60)}]" if self.section else "",
                 f"layer {self.layer}" if self.layer is not None else "",
             )
             if part
         )
-        return ": ".join(part for part in (place, spot, self.key or "") if part)
+        return ": ".join(part for part in (place, spot, shown(self.key or "", 80)) if part)
 
 
 class DarknetError(Exception):
@@ -74,15 +110,16 @@ class DarknetError(Exception):
 
     def __str__(self) -> str:
         """One line: place, problem, and in brackets what was expected, found and may help."""
-        place = str(self.where)
-        head = f"{place}: {self.problem}" if place else self.problem
-        details = [
-            f"{label} {value}"
-            for label, value in (("expected", self.expected), ("found", self.found))
-            if value is not None
-        ]
-        line = f"{head} ({', '.join(details)})" if details else head
-        return f"{line}; {self.hint}" if self.hint else line
+        place, problem = str(self.where), shown(self.problem)
+        head = f"{place}: {problem}" if place else problem
+        hint = f"; {shown(self.hint)}" if self.hint else ""
+        details = []
+        if self.found is not None:
+            details = [f"found {shown(self.found, _MOST_FOUND)}"]
+        if self.expected is not None:
+            room = _MOST - len(head) - len(hint) - sum(map(len, details))
+            details.insert(0, f"expected {shown(self.expected, max(room, _LEAST))}")
+        return f"{head} ({', '.join(details)}){hint}" if details else f"{head}{hint}"
 
 
 class CfgError(DarknetError):
@@ -151,6 +188,13 @@ class DataError(DarknetError):
 class DarknetWarning(UserWarning):
     """Something is odd, but has one clear meaning, which was taken."""
 
+    def __init__(self, text: str, *more: object) -> None:
+        super().__init__(shown(text, _MOST), *more)
+
+    def __str__(self) -> str:
+        """Return the one line."""
+        return str(self.args[0])
+
 
 class DataWarning(DarknetWarning):
     """Parts of a data set do not count; it holds every place at once.
@@ -167,6 +211,30 @@ class DataWarning(DarknetWarning):
         super().__init__(text, tuple(problems))
         self.problems = tuple(problems)
 
-    def __str__(self) -> str:
-        """Return the one line."""
-        return str(self.args[0])
+
+class Oddities:
+    """Texts of warnings while a file is read: the first ones, and how many more there are."""
+
+    _TOLD = 100
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._more = 0
+
+    def __call__(self, text: str) -> None:
+        """Add one."""
+        if self.full:
+            self._more += 1
+        else:
+            self._texts.append(shown(text, _MOST))
+
+    @property
+    def full(self) -> bool:
+        """Whether others are only counted."""
+        return len(self._texts) >= self._TOLD
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Return all that is to be told."""
+        more = (f"and {self._more} more lines are odd",) if self._more else ()
+        return (*self._texts, *more)

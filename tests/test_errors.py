@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.errors import Where
+from darknet_bn.errors import Oddities, Where, shown
 
 MALFORMED = Path(__file__).parent / "fixtures/malformed"
 CASES = json.loads((MALFORMED / "expected.json").read_text(encoding="utf-8"))
@@ -61,6 +61,34 @@ class TestWhere:
         assert str(where) == text
 
 
+@pytest.mark.parametrize(
+    ("text", "limit", "seen"),
+    [
+        ("abc", 3, "abc"),
+        ("abcd", 3, "ab…"),
+        ("a\nb", 9, "a\\nb"),
+        ("a\nb", 3, "a\\…"),
+        ("é\ud800\x1b", 20, "é\\ud800\\x1b"),
+        ("", 3, ""),
+        ("\0" * 9, 8, "\\x00\\x0…"),
+    ],
+)
+def test_text_of_files_is_shown_in_one_line(text: str, limit: int, seen: str) -> None:
+    assert shown(text, limit) == seen
+
+
+def test_oddities_are_told_up_to_a_hundred() -> None:
+    odd = Oddities()
+    for number in range(100):
+        assert not odd.full
+        odd(f"{number}")
+    assert odd.full
+    assert odd.texts == tuple(map(str, range(100)))
+    odd("more")
+    odd("and more")
+    assert odd.texts == (*map(str, range(100)), "and 2 more lines are odd")
+
+
 class TestErrors:
     @pytest.mark.parametrize(
         ("details", "text"),
@@ -87,6 +115,34 @@ class TestErrors:
             details.get("found"),
             details.get("hint"),
         )
+
+    def test_are_one_short_line_whatever_they_quote(self) -> None:
+        long = "\x1b[31m\n\ud800" * 100_000
+        error = dn.DarknetError(
+            long,
+            where=Where(file=long, line=3, section=long, layer=7, key=long),
+            expected=long,
+            found=long,
+            hint=long,
+        )
+        message = str(error)
+        assert message.isprintable()
+        assert len(message) < 1300
+        assert error.found == long  # who asks for it gets all of it
+        for part in (error.problem, error.expected, error.found, error.hint):
+            assert len(str(dn.DarknetError(part or ""))) <= 240
+
+    def test_the_end_of_a_long_path_is_shown(self) -> None:
+        path = f"/{'x' * 1000}/net.cfg"
+        message = str(dn.DarknetError("no", where=Where(file=path, line=12)))
+        assert message.startswith("…xxx")
+        assert message.endswith("xxx/net.cfg:12: no")
+        assert len(message) == 200 + len(":12: no")
+
+    def test_a_warning_is_a_short_line_too(self) -> None:
+        message = str(dn.DarknetWarning("\x1b\n" * 100_000))
+        assert message.isprintable()
+        assert len(message) == 600
 
     def test_are_one_family(self) -> None:
         for kind in (

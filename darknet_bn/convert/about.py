@@ -20,9 +20,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from darknet_bn.convert.container import shown
 from darknet_bn.dialect import DIALECTS, Dialect
-from darknet_bn.errors import WeightsError, Where
+from darknet_bn.errors import WeightsError, Where, shown
 from darknet_bn.model import Model
 from darknet_bn.weights import Header
 

@@ -8,9 +8,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.convert.container import shown
 from darknet_bn.convert.sections import Place, Section, Sections
-from darknet_bn.errors import WeightsError, Where
+from darknet_bn.errors import WeightsError, Where, shown
 from darknet_bn.graph import Constant, Op
 from darknet_bn.layers.base import Shape
 

@@ -8,11 +8,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from darknet_bn.convert import onnx_layers, onnx_links
-from darknet_bn.convert.container import shown
 from darknet_bn.convert.onnx_activations import activate, activation_of, fused
 from darknet_bn.convert.onnx_node import Node
 from darknet_bn.convert.sections import INPUT, Place, Sections
-from darknet_bn.errors import WeightsError, Where
+from darknet_bn.errors import WeightsError, Where, shown
 from darknet_bn.graph import FLOAT
 from darknet_bn.layers.base import Shape
 from darknet_bn.onnx_graph import ReadGraph
