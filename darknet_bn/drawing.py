@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
-from darknet_bn.errors import ImageError, ShapeError, Where
+from darknet_bn.errors import ImageError, ShapeError
 from darknet_bn.images import CHANNELS, from_bytes, require_pillow, to_bytes
 from darknet_bn.kernels.image import as_picture
+from darknet_bn.reading import open_file, reported
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
@@ -235,10 +236,9 @@ def _font(size: int, path: str | None) -> FreeTypeFont:
     if path is None:
         # With a size it is a FreeTypeFont; without FreeType it is an ImportError.
         return ImageFont.load_default(size)  # type: ignore[return-value]
-    try:
-        return ImageFont.truetype(path, size)
-    except (OSError, ValueError) as error:
-        raise ImageError(f"the font cannot be read: {error}", where=Where(file=path)) from error
+    what = "the font cannot be read"
+    with open_file(path, ImageError, what=what) as stream, reported(path, ImageError, what):
+        return ImageFont.truetype(stream, size)
 
 
 def _places(labels: Sequence[tuple[Box, _Label]], width: int, height: int) -> list[Box]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from darknet_bn.errors import CfgError, DarknetError, Where
+from darknet_bn.reading import open_file
 
 _MOST_NAME = 40  # letters of a name that go into that of a file beside it: below 255 bytes
 _MOST_BYTES = 4 << 20  # the largest file that a published cfg names, a tree, has 190 kB
@@ -49,7 +50,7 @@ def read_beside(name: str, file: str | None) -> bytes:
         found = next((each for each in places if each.is_file()), None)
         if found is None:
             raise CfgError("it names a file that is not there", expected=tried)
-        with found.open("rb") as stream:
+        with open_file(found) as stream:
             content = stream.read(_MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

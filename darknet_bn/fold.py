@@ -12,7 +12,7 @@ from darknet_bn.errors import DarknetError, FoldError
 from darknet_bn.layers.base import Affine, Params, resolve
 from darknet_bn.model import Model
 from darknet_bn.network import Network, build_network
-from darknet_bn.plan import exact_plan
+from darknet_bn.plan import passing_plan
 from darknet_bn.rounding import FLOAT32, rounding, two_other_ways
 from darknet_bn.values import brief_fields
 
@@ -202,8 +202,8 @@ def check_fold(
         if after_layer is not None:
             after_layer()
 
-    before = exact_plan(model).run(x, tuple(numbers), step)
-    after = exact_plan(folded).run(x, tuple(numbers.values()), step)
+    before = passing_plan(model).run(x, tuple(numbers), step)
+    after = passing_plan(folded).run(x, tuple(numbers.values()), step)
     found = [_agreement(old, new, before[old], after[new]) for old, new in numbers.items()]
     unlike = [each.layer for each in found if not each.relative <= each.allowed]
     ways = two_other_ways(model, x, unlike) if unlike else ()

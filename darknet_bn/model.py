@@ -23,12 +23,12 @@ from darknet_bn.layers.base import Params
 from darknet_bn.memory import require_memory
 from darknet_bn.model_files import CFG, WEIGHTS, existing_files_of, with_suffix
 from darknet_bn.network import Network, Node, build_network, detect_dialect
+from darknet_bn.reading import Stored, StoredFile
 from darknet_bn.values import brief, counted, fields_of, file_name
 from darknet_bn.weights import (
     Header,
+    StoredParams,
     choose_header,
-    map_file,
-    nothing_to_release,
     parse_header,
     read_arrays,
     require_size,
@@ -41,7 +41,6 @@ WEIGHTS_SUFFIXES = (".weights", ".backup")  # as Darknet names what it trains
 
 T = TypeVar("T")
 PathOrBytes = str | os.PathLike[str] | bytes
-_NOT_PICKLED = ("release", "_derived")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +65,6 @@ class Model:
         How many layers came from the file; the others have initial values.
     oddities : tuple of str
         What was odd in the files: the text of the warnings given on loading.
-    release : function
-        Give memory that the file's map has taken back to the system.
     file : str or None
         The one that the arrays were read from; that of the cfg is ``cfg.file``.
 
@@ -85,7 +82,6 @@ class Model:
     reason: str
     loaded: int
     oddities: tuple[str, ...] = ()
-    release: Callable[[], None] = nothing_to_release
     file: str | None = None
     _derived: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
@@ -100,15 +96,23 @@ class Model:
     def __getstate__(self) -> dict[str, object]:
         """Return what is pickled: the arrays themselves, not where they lie; nothing derived."""
         arrays = {id(params): dict(params) for params in self.params}
-        state = fields_of(self) | {"params": tuple(arrays[id(params)] for params in self.params)}
-        return {name: value for name, value in state.items() if name not in _NOT_PICKLED}
+        return fields_of(self) | {
+            "params": tuple(arrays[id(params)] for params in self.params),
+            "_derived": {},
+        }
 
     def __setstate__(self, state: dict[str, object]) -> None:
         """Take what was pickled."""
-        self.__dict__.update(state, release=nothing_to_release, _derived={})
+        self.__dict__.update(state)
         for params in self.params:
             for array in params.values():
                 array.flags.writeable = False
+
+    def release(self) -> None:
+        """Forget what was read of the file; who asks for an array gets it from there again."""
+        for each in self.params:
+            if isinstance(each, StoredParams):
+                each.release()
 
     def derived(self, make: Callable[[Model], T]) -> T:
         """Return ``make(self)``, computed once in the life of the model."""
@@ -214,7 +218,8 @@ def load(
     Returns
     -------
     model : Model
-        Its arrays are read-only views into the file's memory map.
+        Its arrays are read-only, and read from the file when they are asked for; if another
+        program changes the file before, that is a WeightsError then.
 
     Raises
     ------
@@ -320,18 +325,19 @@ def _load_weights(
 ) -> Model:
     name = None if isinstance(weights, bytes) else os.fspath(weights)
     try:
-        if isinstance(weights, bytes):
-            data, release = memoryview(weights), nothing_to_release
-        else:
-            data, release = map_file(weights)
-        refuse_other_formats(bytes(data[:START]))
-        dialect, reason = choose_dialect(cfg, wanted, parse_header(bytes(data[:20])))
+        data = Stored(weights) if isinstance(weights, bytes) else StoredFile(weights)
+        refuse_other_formats(data.bytes(0, START))
+        dialect, reason = choose_dialect(cfg, wanted, parse_header(data.bytes(0, 20)))
         network = build_network(cfg, dialect)
-        content = Content(len(data), lambda start, stop: bytes(data[start:stop]))
+        content = Content(data.size, data.bytes)
         refuse_other_order(content)
         header, odd = choose_header(data, network)
         loaded = require_size(
-            data, header, network, partial, lambda: likely_cause(cfg, dialect, content, header)
+            data.size,
+            header,
+            network,
+            partial,
+            lambda: likely_cause(cfg, dialect, content, header),
         )
         initial = initial_params(cfg, network, seed, loaded)
         params = read_arrays(data, header, network, initial)
@@ -339,7 +345,7 @@ def _load_weights(
         raise _named(error, name) from error.__cause__
     notes = tuple(f"{name or 'weights'}: {note}" for note in odd)
     oddities = (*cfg.oddities, *network.oddities, *notes)
-    return Model(cfg, network, params, header, dialect, reason, loaded, oddities, release, name)
+    return Model(cfg, network, params, header, dialect, reason, loaded, oddities, name)
 
 
 def _shapes(node: Node) -> list[tuple[str, tuple[int, ...]]]:

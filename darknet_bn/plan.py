@@ -29,6 +29,11 @@ def exact_plan(model: Model) -> Plan:
     return Plan(model, model.derived(Memory), exact=True)
 
 
+def passing_plan(model: Model) -> Plan:
+    """Build an `exact_plan` for one call, which keeps nothing of a layer that has run."""
+    return Plan(model, model.derived(Memory), exact=True, keeps=False)
+
+
 class Memory:
     """What the layers of a model remember from one call to the next.
 
@@ -66,8 +71,9 @@ class Plan:
     A plan may be called from several threads, one call at a time.
     """
 
-    def __init__(self, model: Model, memory: Memory, *, exact: bool) -> None:
+    def __init__(self, model: Model, memory: Memory, *, exact: bool, keeps: bool = True) -> None:
         self._network = model.network
+        self._keeps = keeps
         self._steps: list[Step | None] = [None] * len(model.network.nodes)
         self._model = model
         self._memory = memory
@@ -126,7 +132,7 @@ class Plan:
             model = self._model
             setting = replace(self._setting, state=self._memory.states[index])
             step = node.layer.step(node.xs, model.params[index], setting)
-            self._steps[index] = step
+            self._steps[index] = step if self._keeps else None
         return step
 
     def _prepare(self, batch: int, wanted: tuple[int, ...]) -> Schedule:

@@ -27,17 +27,16 @@ Oddities that exist in the wild:
   must be then: a float, or the upper half of a counter.  A file cut by 4 bytes stays refused.
 - A backbone file such as ``darknet53.conv.74`` holds the first layers only.
 
-What is damaged, or in another order of bytes, is refused: see ``weights_diagnosis.py``.
+What is damaged, or in another order of bytes, is refused: see ``weights_diagnosis.py``.  Arrays are
+read from the file when they are asked for: see ``reading.py``.
 """
 
 from __future__ import annotations
 
-import mmap
-import os
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import BinaryIO
 
 import numpy as np
@@ -46,6 +45,8 @@ from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, WeightsError, Where
 from darknet_bn.layers.base import Param, Params
 from darknet_bn.network import Network
+from darknet_bn.reading import Stored
+from darknet_bn.values import brief
 
 _LEGACY = 1000  # a version above is a float that was read as an integer
 _SMALLEST_FLOAT = 0x00800000  # the bits of the smallest normal float; a counter never gets there
@@ -126,43 +127,7 @@ def parse_header(data: bytes) -> Header:
     )
 
 
-def map_file(path: str | os.PathLike[str]) -> tuple[memoryview, Callable[[], None]]:
-    """Map a file into memory, read-only.
-
-    Returns
-    -------
-    data : memoryview
-    release : function
-        Give the memory that the map has taken so far back to the system; what is read again comes
-        from the file again.
-
-    Raises
-    ------
-    WeightsError
-        It cannot be read.
-    """
-    name = os.fspath(path)
-    try:
-        with Path(path).open("rb") as stream:
-            if os.fstat(stream.fileno()).st_size == 0:
-                return memoryview(b""), nothing_to_release
-            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise WeightsError(f"cannot be read: {reason}", where=Where(file=name)) from error
-
-    def release() -> None:
-        if hasattr(mmap, "MADV_DONTNEED"):
-            mapped.madvise(mmap.MADV_DONTNEED)
-
-    return memoryview(mapped), release
-
-
-def nothing_to_release() -> None:
-    """Give nothing back: the arrays lie in no map."""
-
-
-def choose_header(data: memoryview, network: Network) -> tuple[Header, tuple[str, ...]]:
+def choose_header(data: Stored, network: Network) -> tuple[Header, tuple[str, ...]]:
     """Read the header; take a counter of the other width where only that fits the file.
 
     Returns
@@ -170,14 +135,15 @@ def choose_header(data: memoryview, network: Network) -> tuple[Header, tuple[str
     header, oddities : Header, tuple of str
         What to warn of.
     """
-    header = parse_header(bytes(data[:20]))
+    start = data.bytes(0, 20)
+    header = parse_header(start)
     unknown = f"no Darknet writes version {header.major}.{header.minor}.{header.revision}"
     oddities = () if header.plausible else (unknown,)
     width = 12 - header.seen_bytes
-    is_counter = int.from_bytes(data[16:20], "little") < _SMALLEST_FLOAT
-    if len(data) != 12 + width + 4 * network.stored_floats or is_counter != (width == 8):
+    is_counter = int.from_bytes(start[16:], "little") < _SMALLEST_FLOAT
+    if data.size != 12 + width + 4 * network.stored_floats or is_counter != (width == 8):
         return header, oddities
-    seen = int.from_bytes(data[12 : 12 + width], "little")
+    seen = int.from_bytes(start[12 : 12 + width], "little")
     return replace(header, seen=seen, seen_bytes=width), (
         *oddities,
         f"under version {header.version} the counter has {8 * header.seen_bytes} bits, but the "
@@ -186,7 +152,7 @@ def choose_header(data: memoryview, network: Network) -> tuple[Header, tuple[str
 
 
 def require_size(
-    data: memoryview,
+    size: int,
     header: Header,
     network: Network,
     partial: bool,
@@ -196,6 +162,8 @@ def require_size(
 
     Parameters
     ----------
+    size : int
+        The bytes that it has.
     partial : bool
         Whether it may end early, behind a layer.
     likely_cause : function
@@ -207,38 +175,85 @@ def require_size(
         It ends early, naming layer and array, or has bytes too many.
     """
     expected = header.size + 4 * network.stored_floats
-    if len(data) == expected:
+    if size == expected:
         return len(network.nodes)
     end, last = header.size, 0
     problem, place = "the file goes on behind the last layer", (len(network.nodes) - 1, "")
     for index, param in network.stored():
-        if partial and end == len(data) and index > last and end > header.size:
+        if partial and end == size and index > last and end > header.size:
             return last + 1
-        if end + 4 * param.stored_size > len(data):
-            inside = "inside" if end < len(data) else "in front of"
+        if end + 4 * param.stored_size > size:
+            inside = "inside" if end < size else "in front of"
             problem = f"the file ends {inside} the {param.name}"
             place = (index, f", with the {param.name} {param.stored_shape} from byte {end} on")
             break
         end, last = end + 4 * param.stored_size, index
     index, array = place
-    difference = len(data) - expected
+    difference = size - expected
     raise WeightsError(
         problem,
         where=Where(section=network.nodes[index].layer.names[0], layer=index),
         expected=f"{expected} bytes{array}",
-        found=f"{len(data)} bytes, {abs(difference)} too {'many' if difference > 0 else 'few'}",
+        found=f"{size} bytes, {abs(difference)} too {'many' if difference > 0 else 'few'}",
         hint=likely_cause(),
     )
 
 
+class StoredParams(MutableMapping[str, F32]):
+    """The arrays of a layer; each is read from the file when it is first asked for.
+
+    Parameters
+    ----------
+    found : mapping from name to array or function
+        What is in memory, or what reads it.
+    """
+
+    def __init__(self, found: Mapping[str, F32 | Callable[[], F32]]) -> None:
+        self._found = dict(found)
+        self._read: dict[str, F32] = {}
+
+    def __getitem__(self, name: str) -> F32:
+        """Return an array."""
+        found = self._found[name]
+        if not callable(found):
+            return found
+        if name not in self._read:
+            self._read.setdefault(name, found())  # another thread may have been faster
+        return self._read[name]
+
+    def __setitem__(self, name: str, array: F32) -> None:
+        """Put an array in the place of another."""
+        self._found[name] = array
+
+    def __delitem__(self, name: str) -> None:
+        """Take an array away."""
+        del self._found[name]
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        return brief(self, ", ".join(self))
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names."""
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        """Return how many arrays there are."""
+        return len(self._found)
+
+    def release(self) -> None:
+        """Forget what was read; who asks again gets it from the file again."""
+        self._read.clear()
+
+
 def read_arrays(
-    data: memoryview, header: Header, network: Network, initial: Sequence[Params]
+    data: Stored, header: Header, network: Network, initial: Sequence[Params]
 ) -> tuple[Params, ...]:
     """Cut the floats behind a header into the arrays of a network.
 
     Parameters
     ----------
-    data : memoryview
+    data : Stored
         A whole file, whose size is right.
     initial : sequence of mappings
         Values of what the file does not hold, one mapping a layer.
@@ -246,28 +261,28 @@ def read_arrays(
     Returns
     -------
     params : tuple of mappings from name to float32 array
-        One a layer; read-only views into ``data``.
+        One a layer; read-only, and read when they are asked for.
     """
-    floats = np.frombuffer(data, "<f4", offset=header.size)
-    params: list[dict[str, F32]] = [dict(each) for each in initial]
-    at = 0
+    found: list[dict[str, F32 | Callable[[], F32]]] = [dict(each) for each in initial]
+    at = header.size
     for index, param in network.stored():
-        if at == floats.size:
+        if at == data.size:
             break
-        params[index][param.name] = _view(floats, at, param, header, params[index].get(param.name))
-        at += param.stored_size
+        found[index][param.name] = partial(_read, data, at, param, header, initial[index])
+        at += 4 * param.stored_size
+    params = [StoredParams(each) for each in found]
     return tuple(params[node.owner] for node in network.nodes)
 
 
-def _view(floats: F32, at: int, param: Param, header: Header, initial: F32 | None) -> F32:
-    flat = floats[at : at + param.stored_size]
+def _read(data: Stored, at: int, param: Param, header: Header, initial: Params) -> F32:
+    flat = data.array(at, np.dtype("<f4"), param.stored_size)
     shape = param.stored_shape
     if param.transposed or (param.transposed_in_legacy and header.legacy):
         array = flat.reshape(-1, shape[0]).T.reshape(shape)
     else:
         array = flat.reshape(shape)
-    if shape != param.shape and initial is not None:
-        array = np.concatenate([array, initial[shape[0] :]])
+    if shape != param.shape:
+        array = np.concatenate([array, initial[param.name][shape[0] :]])
     array.flags.writeable = False
     return array
 

@@ -18,7 +18,7 @@ PACKAGE = Path(darknet_bn.__file__).parent
 # in `*` also from their neighbours in it, so long as no circle closes.
 ROWS = (
     ("arrays", "columns", "errors", "values", "version"),
-    ("dialect", "extras", "crew", "blas_limit"),
+    ("dialect", "extras", "reading", "crew", "blas_limit"),
     ("workers", "memory", "files", "model_files", "cfg", "tree", "names", "npz", "graph"),
     ("synonyms", "weights_formats"),
     ("kernels.*",),

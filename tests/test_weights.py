@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import mmap
 import struct
 import tracemalloc
 import warnings
@@ -141,9 +140,54 @@ class TestEveryHeader:
 def test_a_counter_of_the_other_width_is_told_by_a_warning(tmp_path: Path) -> None:
     path = tmp_path / "narrow.weights"
     path.write_bytes(numbered(CFG, Header(seen=9, seen_bytes=4)))
-    with pytest.warns(dn.DarknetWarning, match=r"narrow\.weights: under version 0\.2\.0 .*64 bits"):
+    with pytest.warns(
+        dn.DarknetWarning,
+        match=r"narrow\.weights: under version 0\.2\.0 .*64 bits, .* fits one of 32 bits",
+    ):
         model = dn.load(CFG, path, dialect="alexeyab")
     assert model.header.seen == 9
+
+
+def test_a_new_header_has_seen_nothing() -> None:
+    assert Header().to_bytes() == bytes(4) + b"\2" + bytes(15)
+
+
+def test_the_first_filters_of_a_layer_are_read_and_the_others_initial() -> None:
+    cfg = cfg_text("[convolutional] filters=4 size=3 numload=3")
+    data = Header().to_bytes() + np.arange(3 + 3 * 27, dtype="<f4").tobytes()
+    first = dn.load(cfg, None, dialect="pjreddie").params[0]["weights"]
+    weights = dn.load(cfg, data, dialect="pjreddie").params[0]["weights"]
+    np.testing.assert_array_equal(weights[:3].ravel(), np.arange(3, 3 + 3 * 27))
+    np.testing.assert_array_equal(weights[3:], first[3:])
+
+
+@pytest.mark.parametrize(
+    ("word", "is_float"), [(0x007FFFFF, False), (0x00800000, True), (0, False), (0xFF800000, True)]
+)
+def test_the_smallest_word_that_is_a_float_and_no_counter(word: int, is_float: bool) -> None:
+    """Of a file that fits either a counter of 32 bits and a float more, or a cut one of 64."""
+    narrow = Header(seen=9, seen_bytes=4)
+    data = narrow.to_bytes() + word.to_bytes(4, "little") + numbered(CFG, narrow)[20:]
+    if is_float:
+        with pytest.warns(dn.DarknetWarning, match="64 bits"):
+            assert dn.load(CFG, data, dialect="alexeyab").header.seen == 9
+    else:
+        with pytest.raises(dn.WeightsError, match="4 too few"):
+            load(CFG, data)
+
+
+def test_what_is_written_today_of_any_version() -> None:
+    for major, minor, kept in (
+        (0, 1, False),
+        (0, 2, True),
+        (1, 0, True),
+        (-1, 11, False),
+        (-1, 12, True),
+    ):
+        header = Header(major, minor, 5, seen=7, seen_bytes=4)
+        expected = Header(major, minor, 5, seen=7) if kept else Header(seen=7)
+        assert header.modern() == expected
+    assert LEGACY.modern() == Header(seen=LEGACY.seen)
 
 
 def test_a_file_four_bytes_short_or_long_is_not_taken_for_one_of_the_other_width() -> None:
@@ -300,21 +344,24 @@ class TestPartial:
 
 
 class TestViews:
-    def test_arrays_are_read_only_views_into_the_map(self, tmp_path: Path) -> None:
+    def test_arrays_are_read_only(self, tmp_path: Path) -> None:
         path = tmp_path / "model.weights"
         for header in (Header(), LEGACY):
             path.write_bytes(numbered(CFG, header))
-            model = load(CFG, path)
-            for layer, _, name, _ in LAYOUT:
-                array = model.params[layer][name]
-                assert not array.flags.writeable
-                with pytest.raises(ValueError, match="read-only"):
-                    array[...] = 0
-                owner: object = array
-                while isinstance(owner, np.ndarray):
-                    owner = owner.base
-                assert isinstance(owner, memoryview)
-                assert isinstance(owner.obj, mmap.mmap)
+            for model in (load(CFG, path), load(CFG, path.read_bytes())):
+                for layer, _, name, _ in LAYOUT:
+                    array = model.params[layer][name]
+                    assert not array.flags.writeable
+                    with pytest.raises(ValueError, match="read-only"):
+                        array[...] = 0
+
+    def test_an_array_is_read_once(self, tmp_path: Path) -> None:
+        path = tmp_path / "model.weights"
+        path.write_bytes(numbered(CFG))
+        params = load(CFG, path).params[2]
+        assert params["weights"] is params["weights"]
+        assert list(params) == [name for layer, _, name, _ in LAYOUT if layer == 2]
+        assert len(params) == len(list(params))
 
     def test_initial_values_are_read_only_too(self) -> None:
         for params in dn.load(CFG, None).params:

@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 import darknet_bn as dn
 from darknet_bn.cli import kinds
+from darknet_bn.reading import open_file
 
 _MOST_BYTES = 1 << 30  # a list of the 14 million pictures of ImageNet has about this
 _HEAD = 4096  # bytes: enough to tell text from anything else
@@ -107,7 +108,7 @@ def read_list(word: str) -> list[Line]:
         if word == kinds.STDIN:
             content = _read(sys.stdin.buffer)
         else:
-            with open(word, "rb") as stream:
+            with open_file(word, piped=True) as stream:
                 content = _read(stream)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         reason = getattr(error, "strerror", None) or error

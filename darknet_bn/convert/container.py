@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -71,22 +71,13 @@ class Container:
         In the order of the file.
     metadata : mapping from str to str, or None
         What this package left beside the arrays; None where the file is of another program.
-    release : function
-        Give memory that the file's map has taken back to the system.
     reason : str
         Why the dialect of the metadata is the one.
     """
 
     entries: Mapping[str, Entry]
     metadata: Mapping[str, str] | None = None
-    release: Callable[[], None] = field(default=lambda: None, repr=False)
     reason: str = "as the file says"
-
-
-def shown(name: str, limit: int = 80) -> str:
-    """Return a key of a file for a message; it may be of any length and of any characters."""
-    short = name if len(name) <= limit else f"{name[: limit - 1]}…"
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in short)
 
 
 def read_float32(entry: Entry, where: Where) -> F32:

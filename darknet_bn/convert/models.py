@@ -13,7 +13,7 @@ import numpy as np
 
 from darknet_bn.cfg import Cfg, load_cfg, parse_cfg
 from darknet_bn.convert.about import About, format_about, parse_about
-from darknet_bn.convert.container import Array, Container, shown
+from darknet_bn.convert.container import Array, Container
 from darknet_bn.convert.fitting import (
     choose_scheme,
     fit_arrays,
@@ -27,12 +27,13 @@ from darknet_bn.convert.onnx_model import read_onnx
 from darknet_bn.convert.safetensors import read_safetensors, write_safetensors
 from darknet_bn.convert.state_dict import read_state_dict, write_state_dict
 from darknet_bn.dialect import Dialect
-from darknet_bn.errors import DarknetError, DarknetWarning, ShapeError, WeightsError, Where
+from darknet_bn.errors import DarknetError, DarknetWarning, ShapeError, WeightsError, Where, shown
 from darknet_bn.files import write_files
 from darknet_bn.layers.base import Params
 from darknet_bn.model import Model, PathOrBytes, choose_dialect, save
 from darknet_bn.network import Network, build_network
-from darknet_bn.weights import Header, map_file, read_arrays
+from darknet_bn.reading import StoredFile
+from darknet_bn.weights import Header, read_arrays
 
 T = TypeVar("T")
 
@@ -131,7 +132,7 @@ def load_arrays(
     Returns
     -------
     model : Model
-        Its arrays are read-only; views into the file's memory map where they can be.
+        Its arrays are read-only.
 
     Raises
     ------
@@ -174,8 +175,8 @@ def save_pair(
     """
 
     def look(written: str) -> None:
-        data, _ = map_file(written)
-        if bytes(data[: model.header.size]) != model.header.to_bytes():
+        data = StoredFile(written)
+        if data.bytes(0, model.header.size) != model.header.to_bytes():
             raise _different(weights, "the header")
         params = read_arrays(data, model.header, model.network, model.params)
         _require_equal_arrays(model.network, model.params, params, weights)
@@ -292,7 +293,6 @@ def _load(
     oddities = (*text.oddities, *network.oddities)
     return Model(
         *(text, network, params, header, dialect, reason, len(params), oddities),
-        release=container.release,
         file=file,
     )
 

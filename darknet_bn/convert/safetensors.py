@@ -24,9 +24,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from darknet_bn.convert.container import KINDS, Array, Container, Entry, shown
-from darknet_bn.errors import WeightsError, Where
-from darknet_bn.weights import map_file
+from darknet_bn.convert.container import KINDS, Array, Container, Entry
+from darknet_bn.errors import WeightsError, Where, shown
+from darknet_bn.reading import Stored, StoredFile
 
 _TYPES = {
     "F32": "float32",
@@ -41,7 +41,7 @@ _TYPES = {
     "BOOL": "bool",
 }
 _CODES = {kind: code for code, kind in _TYPES.items()}
-_MOST_HEAD = 16 << 20  # bytes; a net of a thousand layers has less than one MiB
+_MOST_HEAD = 8 << 20  # bytes; a net of a thousand layers has less than one MiB
 _MOST_AXES = 8
 _ALIGNMENT = 64
 _PREFIX = "darknet."
@@ -56,9 +56,9 @@ def read_safetensors(path: str | os.PathLike[str]) -> Container:
     WeightsError
         It cannot be read, or is not as the format says.
     """
-    data, release = map_file(path)
+    stored = StoredFile(path)
     try:
-        return _read(data, Container({}, release=release))
+        return _read(stored)
     except WeightsError as error:
         error.where = Where(file=os.fspath(path), key=error.where.key)
         raise
@@ -88,13 +88,13 @@ def write_safetensors(
         stream.write(plain.reshape(-1).view(np.uint8).data)
 
 
-def _read(data: memoryview, empty: Container) -> Container:
-    begin = 8 + int.from_bytes(data[:8], "little")
-    if len(data) < 8 or begin > len(data):
+def _read(stored: Stored) -> Container:
+    begin = 8 + int.from_bytes(stored.bytes(0, 8), "little")
+    if begin > stored.size:
         raise WeightsError(
             "the file ends inside its head",
             expected=f"at least {max(begin, 8)} bytes",
-            found=f"{len(data)} bytes",
+            found=f"{stored.size} bytes",
             hint=_HINT,
         )
     if begin - 8 > _MOST_HEAD:
@@ -103,25 +103,25 @@ def _read(data: memoryview, empty: Container) -> Container:
             expected=f"at most {_MOST_HEAD >> 20} MiB",
             found=f"{begin - 8} bytes",
         )
-    head = _parse(bytes(data[8:begin]))
+    head = _parse(stored.bytes(8, begin))
     metadata = _metadata(head.pop("__metadata__", {}))
     entries: dict[str, Entry] = {}
     places: list[tuple[int, int, str]] = []
     for key, about in head.items():
-        kind, shape, first, last = _about(key, about, len(data) - begin)
-        entries[key] = _entry(kind, shape, data[begin + first : begin + last])
+        kind, shape, first, last = _about(key, about, stored.size - begin)
+        entries[key] = _entry(kind, shape, stored, begin + first)
         places.append((first, last, key))
-    _require_no_gaps(sorted(places), len(data) - begin)
-    return Container(entries, metadata, empty.release)
+    _require_no_gaps(sorted(places), stored.size - begin)
+    return Container(entries, metadata)
 
 
 def _parse(text: bytes) -> dict[str, Any]:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise WeightsError("the head has this key twice", where=Where(key=shown(twice)))
+        found: dict[str, Any] = {}
+        for name, value in pairs:
+            if name in found:
+                raise WeightsError("the head has this key twice", where=Where(key=name))
+            found[name] = value
         return found
 
     try:
@@ -189,9 +189,9 @@ def _are_counts(value: Any) -> bool:
     )
 
 
-def _entry(kind: str, shape: tuple[int, ...], values: memoryview) -> Entry:
+def _entry(kind: str, shape: tuple[int, ...], stored: Stored, begin: int) -> Entry:
     dtype = np.dtype(KINDS[kind]).newbyteorder("<")
-    return Entry(kind, shape, lambda: np.frombuffer(values, dtype).reshape(shape))
+    return Entry(kind, shape, lambda: stored.array(begin, dtype, math.prod(shape)).reshape(shape))
 
 
 def _require_no_gaps(places: list[tuple[int, int, str]], size: int) -> None:

@@ -37,7 +37,7 @@ MALFORMED = {
     ),
     "length beyond sense": (
         (20 << 20).to_bytes(8, "little") + bytes(20 << 20),
-        "the head is too large to be meant (expected at most 16 MiB, found 20971520 bytes)",
+        "the head is too large to be meant (expected at most 8 MiB, found 20971520 bytes)",
     ),
     "no JSON": (file_of(b"{'a': 1}"), "the head is no JSON: Expecting property name"),
     "no UTF-8": (file_of(b'{"\xff": 1}'), "the head is no JSON: 'utf-8' codec"),
@@ -102,6 +102,15 @@ def test_each_malformed_file_causes_its_message(case: str, tmp_path: Path) -> No
         assert len(str(caught.value)) < 600
 
 
+def test_a_key_that_is_there_twice_is_found_in_linear_time(tmp_path: Path) -> None:
+    """A search for each key would take hours."""
+    head = b"{" + b",".join(b'"a%d":1' % number for number in range(300_000)) + b',"a299999":1}'
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(len(head).to_bytes(8, "little") + head)
+    with pytest.raises(dn.WeightsError, match="a299999: the head has this key twice"):
+        read_safetensors(path)
+
+
 def test_a_good_head_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     values = np.array([1, 2], "<f4").tobytes() + np.arange(4, dtype="<f2").tobytes()
@@ -114,6 +123,50 @@ def test_a_good_head_is_read(tmp_path: Path) -> None:
     }
     np.testing.assert_array_equal(found.entries["a"].read(), [1, 2])
     np.testing.assert_array_equal(found.entries["b"].read(), [[0, 1], [2, 3]])
+
+
+@pytest.mark.parametrize("names", ["darknet", "ultralytics", "eriklindernoren", "tianxiaomo"])
+def test_the_values_begin_at_a_multiple_of_64(names: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    for length in range(1, 70, 7):
+        cfg = CFG + b"#" * length + b"\n"
+        dn.save_arrays(dn.load(cfg, any_bits()), path, names=names, force=True)
+        data = path.read_bytes()
+        head = int.from_bytes(data[:8], "little")
+        assert (8 + head) % 64 == 0
+        assert len(data[8 : 8 + head]) - len(data[8 : 8 + head].rstrip()) < 64
+
+
+def test_the_largest_head(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(file_of(b"{}".ljust(8 << 20)))
+    assert read_safetensors(path).entries == {}
+    path.write_bytes(file_of(b"{}".ljust((8 << 20) + 1)))
+    with pytest.raises(dn.WeightsError, match=r"the head is too large to be meant .*8388609 bytes"):
+        read_safetensors(path)
+
+
+def test_the_most_axes_and_the_largest(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    largest = (1 << 63) - 1
+    head = {"a": array(shape=[1] * 7 + [2]), "b": array(shape=[0, largest], offsets=(8, 8))}
+    path.write_bytes(file_of(head, bytes(8)))
+    entries = read_safetensors(path).entries
+    assert entries["a"].read().shape == (1,) * 7 + (2,)
+    assert (entries["b"].shape, entries["b"].size) == ((0, largest), 0)
+    for shape in ([1] * 8 + [2], [0, largest + 1]):
+        path.write_bytes(file_of({"a": array(shape=shape)}, bytes(8)))
+        with pytest.raises(dn.WeightsError, match="a: the shape is none"):
+            read_safetensors(path)
+
+
+def test_an_array_without_values_may_lie_anywhere_between_others(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    nothing = array(shape=[0], offsets=(0, 0))
+    path.write_bytes(
+        file_of({"a": nothing, "b": array(), "c": array(shape=[0], offsets=(8, 8))}, bytes(8))
+    )
+    assert [each.read().size for each in read_safetensors(path).entries.values()] == [0, 2, 0]
 
 
 def test_values_at_odd_places_are_aligned(tmp_path: Path) -> None:

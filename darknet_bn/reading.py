@@ -1,0 +1,275 @@
+"""Open the files that a user names, so that nothing waits for ever and nothing crashes.
+
+Only regular files are opened: a FIFO, a device or a socket would wait, or never end.  The exception
+is what the process has open already: ``/dev/stdin`` and ``/dev/fd/N``, which a shell makes of
+``<(command)``.  These are accepted for texts and pictures, which are read once from begin to end.
+
+Files of weights may have gigabytes, of which only parts are needed.  They stay open, and each part
+is read when it is asked for.  They are never mapped into memory: if another program shortened a
+mapped file, the system would end this one with SIGBUS; a read gives an error.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import re
+import stat
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from darknet_bn.errors import DarknetError, WeightsError, Where
+
+Name: TypeAlias = "str | os.PathLike[str]"
+
+_PIECE = 1 << 20  # bytes; for so many as are asked for, memory is taken even if they are not there
+_OWN = re.compile(r"/dev/(stdin|fd/[0-9]+)|/proc/self/fd/[0-9]+")
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+@contextmanager
+def reported(
+    path: Name, error: type[DarknetError] = DarknetError, what: str = "cannot be read"
+) -> Iterator[None]:
+    """Within, turn what the system refuses into an error that names the file.
+
+    Parameters
+    ----------
+    path : path
+    error : type
+        Of the error to raise.
+    what : str
+        What could not be done.
+    """
+    try:
+        yield
+    except (OSError, ValueError) as failure:  # ValueError: a zero byte in the name
+        reason = getattr(failure, "strerror", None) or failure
+        raise error(f"{what}: {reason}", where=Where(file=os.fspath(path))) from failure
+
+
+def open_file(
+    path: Name,
+    error: type[DarknetError] = DarknetError,
+    *,
+    piped: bool = False,
+    what: str = "cannot be read",
+) -> BinaryIO:
+    """Open a regular file for reading.
+
+    Parameters
+    ----------
+    path : path
+    error : type
+        Of the error to raise.
+    piped : bool
+        Whether a pipe will do that the process has open already.
+    what : str
+        As in `reported`.
+
+    Raises
+    ------
+    DarknetError
+        Of that type: the file cannot be read, or is a folder, FIFO, device or socket.
+    """
+    name = os.fspath(path)
+    own = piped and _OWN.fullmatch(name) is not None
+
+    def opener(path: str, flags: int) -> int:
+        # Without O_NONBLOCK, what has become a FIFO since it was looked at would wait.
+        return os.open(path, flags if own else flags | getattr(os, "O_NONBLOCK", 0))
+
+    with reported(name, error, what):
+        if not own:
+            _require_regular(os.stat(name))
+        stream = open(name, "rb", opener=opener)  # noqa: SIM115  # whoever calls closes it
+        try:
+            found = os.fstat(stream.fileno())
+            if not own or stat.S_ISDIR(found.st_mode):
+                _require_regular(found)
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+
+def read_file(
+    path: Name, most: int, error: type[DarknetError] = DarknetError, *, piped: bool = True
+) -> bytes:
+    """Read a file, but no more than one byte beyond ``most``.
+
+    Parameters
+    ----------
+    path, error, piped
+        As in `open_file`.
+    most : int
+        How many bytes the file may have; whoever calls refuses it if it has more.
+    """
+    with open_file(path, error, piped=piped) as stream, reported(path, error):
+        pieces = []
+        while most >= 0 and (piece := stream.read(min(most + 1, _PIECE))):
+            pieces.append(piece)
+            most -= len(piece)
+        return b"".join(pieces)
+
+
+def _require_regular(found: os.stat_result) -> None:
+    """Raise an OSError that says what it is, if it is no regular file."""
+    if stat.S_ISREG(found.st_mode):
+        return
+    kind = next((name for test, name in _KINDS if test(found.st_mode)), "of an unknown kind")
+    raise OSError(errno.EINVAL, f"this is {kind}, not a file")
+
+
+class Stored:
+    """Bytes that are read part by part; these are in memory.
+
+    Parameters
+    ----------
+    content : bytes
+
+    Attributes
+    ----------
+    size : int
+        How many bytes there are.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._content = memoryview(content)
+        self.size = len(content)
+
+    def bytes(self, begin: int, end: int) -> bytes:
+        """Return the bytes from ``begin`` to before ``end``; fewer where they end earlier."""
+        begin, end = (min(max(each, 0), self.size) for each in (begin, end))
+        return self.array(begin, np.dtype(np.uint8), max(0, end - begin)).tobytes()
+
+    def array(self, begin: int, dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
+        """Return values that lie one after the other.
+
+        Parameters
+        ----------
+        begin : int
+            The place of the first byte.
+        dtype : dtype
+        count : int
+            How many values, all of which are there.
+
+        Returns
+        -------
+        array : array (count,)
+            Read-only.
+
+        Raises
+        ------
+        WeightsError
+            A file cannot be read any more, or was changed after it was opened.
+        """
+        return np.frombuffer(self._content[begin : begin + count * dtype.itemsize], dtype)
+
+
+class StoredFile(Stored):
+    """The bytes of a file, which stays open as long as this object does.
+
+    Parameters
+    ----------
+    path : path
+
+    Raises
+    ------
+    WeightsError
+        It cannot be read, or is no regular file.
+    """
+
+    def __init__(self, path: Name) -> None:
+        self._name = os.fspath(path)
+        self._lock = threading.Lock()
+        with open_file(path, WeightsError) as stream, reported(path, WeightsError):
+            self._stream = io.FileIO(os.dup(stream.fileno()), "rb")
+        weakref.finalize(self, self._stream.close)
+        self._state = self._state_now()
+        self.size = self._state[0]
+
+    def array(self, begin: int, dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
+        """Read values, as `Stored.array`."""
+        values = np.empty(count, dtype)
+        rest = values.view(np.uint8).data
+        with self._lock, reported(self._name, WeightsError):
+            self._stream.seek(begin)
+            while len(rest) and (got := self._stream.readinto(rest)):
+                rest = rest[got:]
+            now = self._state_now()
+        if len(rest) or now != self._state:
+            raise WeightsError(
+                "the file was changed by another program after it was opened",
+                where=Where(file=self._name),
+                expected=f"the {self.size} bytes that were there",
+                found=f"{now[0]} bytes",
+                hint="load it again",
+            )
+        values.flags.writeable = False
+        return values
+
+    def _state_now(self) -> tuple[int, int]:
+        found = os.fstat(self._stream.fileno())
+        return found.st_size, found.st_mtime_ns
+
+
+class StoredStream(io.RawIOBase):
+    """Stored bytes as the stream that `zipfile` wants.
+
+    Parameters
+    ----------
+    stored : Stored
+    most : int
+        How many bytes may be read at a time, as long as ``limited`` is on.
+    """
+
+    def __init__(self, stored: Stored, most: int) -> None:
+        self._stored = stored
+        self._at = 0
+        self._most = most
+        self.limited = True
+
+    def seekable(self) -> bool:
+        """Whether it can be read at any place."""
+        return True
+
+    def readable(self) -> bool:
+        """Whether it can be read."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place, which may lie after the end."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._stored.size}[whence]
+        if start + offset < 0:
+            raise OSError(
+                errno.EINVAL, "the archive refers to a place before the file"
+            )  # as files do
+        self._at = start + offset
+        return self._at
+
+    def tell(self) -> int:
+        """Return the place."""
+        return self._at
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read from the place on."""
+        end = self._stored.size if size is None or size < 0 else self._at + size
+        if self.limited and min(end, self._stored.size) - self._at > self._most:
+            raise ValueError(f"the list of its members has more than {self._most >> 20} MiB")
+        found = self._stored.bytes(self._at, end)
+        self._at += len(found)
+        return found
