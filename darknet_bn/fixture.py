@@ -18,19 +18,19 @@ from __future__ import annotations
 import json
 import os
 import re
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import FixtureError, Where
 from darknet_bn.files import require_suffix, write_files
-from darknet_bn.npz import UNREADABLE, read_head, read_member
-from darknet_bn.values import brief, counted, file_name
+from darknet_bn.npz import UNREADABLE, Archive, open_archive, read_head
+from darknet_bn.values import brief, counted, fields_of, file_name
 
 _LAYER = re.compile(r"layer_([0-9]{3}|[1-9][0-9]{3,5})")
 _MEMBER = re.compile(rf"(input|provenance|{_LAYER.pattern})\.npy")
@@ -54,6 +54,14 @@ class Fixture:
     path: str
     shapes: Mapping[str, tuple[int, ...]]
     provenance: Mapping[str, Any]
+
+    @cached_property
+    def _archive(self) -> Archive:
+        return open_archive(self.path, FixtureError)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return what is pickled: all but the open file."""
+        return fields_of(self)
 
     def __repr__(self) -> str:
         """Return one line about it."""
@@ -92,7 +100,7 @@ class Fixture:
                 found=f"{self.shapes[name]}",
             )
         try:
-            array = read_member(self.path, name)
+            array = self._archive.read(f"{name}.npy")
         except UNREADABLE as error:
             raise FixtureError(f"the array cannot be read: {error}", where=where) from error
         return np.ascontiguousarray(array, np.float32)
@@ -109,23 +117,22 @@ def load_fixture(path: str | os.PathLike[str]) -> Fixture:
     name = os.fspath(path)
     shapes: dict[str, tuple[int, ...]] = {}
     provenance: Mapping[str, Any] = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for entry in archive.infolist():
-                match = _MEMBER.fullmatch(entry.filename)
-                if match is None:
-                    continue
-                with archive.open(entry) as stream:
-                    if match[1] == "provenance":
-                        provenance = _provenance(stream, entry.file_size)
-                    else:
-                        shapes[match[1]] = _float_shape(stream, entry.file_size, match[1])
-    except UNREADABLE as error:
-        reason = getattr(error, "strerror", None) or error
-        raise FixtureError(f"cannot be read as .npz: {reason}", where=Where(file=name)) from error
-    except FixtureError as error:
-        error.where = Where(file=name, key=error.where.key)
-        raise
+    archive = open_archive(path, FixtureError)
+    for entry in archive.entries:
+        match = _MEMBER.fullmatch(entry)
+        if match is None:
+            continue
+        try:
+            if match[1] == "provenance":
+                provenance = _provenance(archive)
+            else:
+                shapes[match[1]] = _float_shape(archive, match[1])
+        except (*UNREADABLE, FixtureError) as error:
+            where = Where(file=name, key=match[1])
+            if isinstance(error, FixtureError):
+                error.where = where
+                raise
+            raise FixtureError(f"cannot be read as .npz: {error}", where=where) from error
     if "input" not in shapes:
         raise FixtureError(
             "there is no array 'input'",
@@ -181,32 +188,27 @@ def _member(index: int) -> str:
     return f"layer_{index:03d}"
 
 
-def _float_shape(stream: IO[bytes], size: int, member: str) -> tuple[int, ...]:
-    head = read_head(stream)
-    shape, dtype = head.shape, head.dtype
-    where = Where(key=member)
-    if dtype != np.float32:
-        raise FixtureError(
-            "the array has another type", where=where, expected="float32", found=f"{dtype}"
-        )
-    if not shape or min(shape) < 0 or head.size != size:
+def _float_shape(archive: Archive, member: str) -> tuple[int, ...]:
+    with archive.open(f"{member}.npy") as stream:
+        head = read_head(stream)
+    size = archive.entries[f"{member}.npy"].file_size
+    if head.dtype != np.float32:
+        raise FixtureError("the array has another type", expected="float32", found=f"{head.dtype}")
+    if not head.shape or min(head.shape) < 0 or head.size != size:
         raise FixtureError(
             "the array does not have the size that its shape says",
-            where=where,
-            expected=f"{head.size} bytes for {shape}",
+            expected=f"{head.size} bytes for {head.shape}",
             found=f"{size} bytes",
         )
-    return shape
+    return head.shape
 
 
-def _provenance(stream: IO[bytes], size: int) -> Mapping[str, Any]:
-    shape, dtype, _ = read_head(stream)
-    if shape or dtype.kind != "U" or size > _MAX_TEXT:
-        raise FixtureError(
-            "the provenance is no text", where=Where(key="provenance"), found=f"{dtype} {shape}"
-        )
-    text = stream.read(_MAX_TEXT).decode("utf-32-le" if dtype.byteorder != ">" else "utf-32-be")
-    value = json.loads(text.rstrip("\0"))
+def _provenance(archive: Archive) -> Mapping[str, Any]:
+    with archive.open("provenance.npy") as stream:
+        head = read_head(stream)
+    if head.shape or head.dtype.kind != "U" or head.size > _MAX_TEXT:
+        raise FixtureError("the provenance is no text", found=f"{head.dtype} {head.shape}")
+    value = json.loads(archive.text("provenance.npy"))
     if not isinstance(value, dict):
-        raise FixtureError("the provenance is no JSON object", where=Where(key="provenance"))
+        raise FixtureError("the provenance is no JSON object")
     return value

@@ -116,7 +116,6 @@ class TestRefusals:
             (X.astype(np.int32), "int32"),
             (X.astype(">f4"), ">f4"),
             (np.array(["a"]), "<U1"),
-            (np.zeros(2, [("a", "f4")]), "a"),
         ],
     )
     def test_other_types(self, tmp_path: Path, array: np.ndarray, found: str) -> None:

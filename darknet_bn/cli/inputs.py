@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +12,9 @@ import numpy as np
 import darknet_bn as dn
 from darknet_bn.arrays import F32
 from darknet_bn.cli import kinds, output, pictures
+from darknet_bn.npz import Head, read_npy, read_npz
 from darknet_bn.prepare import Fit, own_fit, picture_shape
+from darknet_bn.reading import open_file
 from darknet_bn.run import as_input
 
 _EXPECTED = "a picture, or an .npy or .npz file as numpy.save and numpy.savez write them"
@@ -100,23 +100,37 @@ def read_input(path: str | None, seed: int | None, model: dn.Model) -> Input:
 
 
 def _read_array(path: str) -> Any:
-    place = dn.Where(file=path)
     try:
-        # A map checks that the file holds what its head promises, before any memory is taken.
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-        if not isinstance(loaded, np.lib.npyio.NpzFile):
-            return loaded
-        with loaded:
-            names = loaded.files
-            if "input" not in names and len(names) != 1:
-                raise dn.DarknetError(
-                    "which array is the input?",
-                    where=place,
-                    expected="an array 'input', or one array only",
-                    found=", ".join(names[:4]) or "none",
-                )
-            return loaded["input" if "input" in names else names[0]]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, OSError) and error.strerror:
-            raise dn.DarknetError(f"cannot be read: {error.strerror}", where=place) from error
-        raise dn.DarknetError("not a NumPy file", where=place, expected=_EXPECTED) from error
+        with open_file(path) as stream:
+            packed = stream.read(2) == b"PK"
+        return _read_archive(path) if packed else read_npy(path)
+    except dn.DarknetError as error:
+        reason = error.problem.partition(": ")[2]
+        if error.problem.startswith("cannot be read as"):
+            raise dn.DarknetError(
+                "not a NumPy file",
+                where=error.where,
+                expected=_EXPECTED,
+                found=None if reason.startswith("this is no array") else reason,
+            ) from error
+        raise
+
+
+def _read_archive(path: str) -> Any:
+    """Read the array ``input`` of an archive, or its only one."""
+    names: list[str] = []
+
+    def note(name: str, head: Head) -> bool:
+        names.append(name)
+        return False
+
+    read_npz(path, note)
+    wanted = "input" if "input" in names else names[0] if len(names) == 1 else None
+    if wanted is None:
+        raise dn.DarknetError(
+            "which array is the input?",
+            where=dn.Where(file=path),
+            expected="an array 'input', or one array only",
+            found=", ".join(names[:4]) or "none",
+        )
+    return read_npz(path, lambda name, head: name == wanted)[wanted]

@@ -12,22 +12,22 @@ Members are not compressed: floats of trained nets hardly get smaller.  Nothing 
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from darknet_bn.convert.container import KIND_OF, Array, Container, Entry, shown
-from darknet_bn.convert.records import MappedFile
+from darknet_bn.convert.container import KIND_OF, Array, Container, Entry
 from darknet_bn.errors import DarknetError, WeightsError, Where
-from darknet_bn.npz import UNREADABLE, Head, read_npz
-from darknet_bn.weights import map_file
+from darknet_bn.npz import UNREADABLE, Archive, Head, open_archive
 
 _ABOUT = "darknet"
-_MOST_TEXT = 64 << 20  # bytes: four a character, a cfg has at most 4 MiB
+_MOST_TEXT = 64 << 20  # bytes: four a character, and a tree has up to 4 MiB
 
 
 def read_numpy_archive(path: str | os.PathLike[str]) -> Container:
@@ -39,35 +39,24 @@ def read_numpy_archive(path: str | os.PathLike[str]) -> Container:
         It is no ``.npz``, is damaged, or holds what is no array of numbers.
     """
     name = os.fspath(path)
+    archive = open_archive(path, WeightsError)
+    if archive.twice is not None:
+        where = Where(file=name, key=archive.twice.removesuffix(".npy"))
+        raise WeightsError("the archive has this member twice", where=where)
     entries: dict[str, Entry] = {}
-    members = _Members(name)
-
-    def wants(key: str, head: Head) -> bool:
-        if key == _ABOUT:
-            if head.shape or head.dtype.kind != "U" or head.size > _MOST_TEXT:
-                raise WeightsError(
-                    "the metadata are no text",
-                    where=Where(file=name, key=key),
-                    found=f"{head.dtype} {head.shape}",
-                )
-            return True
+    metadata = None
+    for member in archive.entries:
+        key = member.removesuffix(".npy")
+        where = Where(file=name, key=key)
+        with _as_weights_error(where, "cannot be read as .npz"):
+            head = archive.head(member)
+            if key == _ABOUT:
+                metadata = _metadata(archive, member, head, where)
+                continue
         if key in entries:
-            raise WeightsError(
-                "the archive has this member twice", where=Where(file=name, key=shown(key))
-            )
+            raise WeightsError("the archive has this array twice", where=where)
         kind = KIND_OF.get(head.dtype.newbyteorder("="), str(head.dtype))
-        entries[key] = Entry(kind, head.shape, lambda: members.read(key))
-        return False
-
-    try:
-        texts = read_npz(path, wants)
-    except WeightsError:
-        raise
-    except DarknetError as error:
-        raise WeightsError(
-            error.problem, where=error.where, expected=error.expected, found=error.found
-        ) from error
-    metadata = _metadata(str(texts[_ABOUT]), name) if _ABOUT in texts else None
+        entries[key] = Entry(kind, head.shape, functools.partial(_read, archive, member, where))
     return Container(entries, metadata)
 
 
@@ -86,34 +75,36 @@ def write_numpy_archive(
                 np.lib.format.write_array(target, np.asarray(array, order="C"), allow_pickle=False)
 
 
-class _Members:
-    """The members of an archive, which is opened once: there may be hundreds."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._archive: zipfile.ZipFile | None = None
-
-    def read(self, key: str) -> Array:
-        """Read a member whose head has been looked at."""
-        try:
-            if self._archive is None:
-                data, _ = map_file(self._path)
-                self._archive = zipfile.ZipFile(MappedFile(data))
-            with self._archive.open(f"{key}.npy") as stream:
-                array: Array = np.lib.format.read_array(stream, allow_pickle=False)
-                stream.read(1)  # past the end: the checksum is compared
-        except UNREADABLE as error:
-            raise WeightsError(
-                f"the array cannot be read: {error}", where=Where(file=self._path, key=shown(key))
-            ) from error
-        return array
+def _read(archive: Archive, member: str, where: Where) -> Array:
+    """Read a member whose head has been looked at."""
+    with _as_weights_error(where, "the array cannot be read"):
+        return archive.read(member)
 
 
-def _metadata(text: str, path: str) -> Mapping[str, str]:
+@contextlib.contextmanager
+def _as_weights_error(where: Where, what: str) -> Iterator[None]:
+    """Within, turn what is raised for a damaged archive into an error that names the member."""
     try:
-        found = json.loads(text)
+        yield
+    except WeightsError:
+        raise
+    except DarknetError as error:
+        raise WeightsError(
+            error.problem, where=where, expected=error.expected, found=error.found
+        ) from error
+    except UNREADABLE as error:
+        raise WeightsError(f"{what}: {error}", where=where) from error
+
+
+def _metadata(archive: Archive, member: str, head: Head, where: Where) -> Mapping[str, str]:
+    if head.shape or head.dtype.kind != "U" or head.size > _MOST_TEXT:
+        raise WeightsError(
+            "the metadata are no text", where=where, found=f"{head.dtype} {head.shape}"
+        )
+    try:
+        found = json.loads(archive.text(member))
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
-        raise WeightsError("the metadata are no texts", where=Where(file=path, key=_ABOUT))
+        raise WeightsError("the metadata are no texts", where=where)
     return found

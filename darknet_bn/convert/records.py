@@ -1,7 +1,6 @@
 """The zip archive that a ``.pt`` file is: records that lie in it as they are.
 
-``torch.save`` writes every record uncompressed and its bytes at a multiple of 64, so that a file
-that is mapped into memory holds the tensors themselves:
+``torch.save`` writes every record uncompressed and its bytes at a multiple of 64:
 
 ====================== ================================================================
 record                 meaning
@@ -17,16 +16,17 @@ The folder may have any name.  What else is there (``.format_version``, ``.data`
 
 from __future__ import annotations
 
-import io
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterable
 from typing import BinaryIO
 
-from darknet_bn.convert.container import shown
+import numpy as np
+
 from darknet_bn.errors import WeightsError, Where
-from darknet_bn.npz import UNREADABLE
+from darknet_bn.npz import UNREADABLE, Archive
+from darknet_bn.reading import Stored
 
 ALIGNMENT = 64
 _LOCAL = struct.Struct("<4s22xHH")  # signature, ..., lengths of name and of extra field
@@ -37,11 +37,11 @@ _PADDING = b"FB"  # the extra field that torch aligns with, so that others know 
 
 
 class Records:
-    """The records of an archive that is mapped into memory.
+    """The records of an archive.
 
     Parameters
     ----------
-    data : memoryview
+    stored : Stored
         The whole file.
 
     Raises
@@ -51,21 +51,20 @@ class Records:
         one name.
     """
 
-    def __init__(self, data: memoryview) -> None:
-        self._data = data
-        self._checked: set[str] = set()
+    def __init__(self, stored: Stored) -> None:
+        self._stored = stored
+        self._read: dict[str, memoryview] = {}
         try:
-            with zipfile.ZipFile(MappedFile(data)) as archive:
-                entries = archive.infolist()
+            archive = Archive(stored)
         except UNREADABLE as error:
             raise WeightsError(f"cannot be read as a zip archive: {error}") from error
         self._entries: dict[str, zipfile.ZipInfo] = {}
-        for entry in entries:
+        for entry in archive.entries.values():
             name = entry.filename.partition("/")[2]
-            if entry.is_dir():
+            if entry.filename.endswith("/"):
                 continue
-            if name in self._entries:
-                raise WeightsError("the archive has this record twice", where=_place(name))
+            if name in self._entries or entry.filename == archive.twice:
+                raise WeightsError("the archive has this record twice", where=Where(key=name))
             self._entries[name] = entry
 
     def __contains__(self, name: str) -> bool:
@@ -77,41 +76,45 @@ class Records:
         return self._entries[name].file_size
 
     def read(self, name: str) -> memoryview:
-        """Return the bytes of a record; a view into the file.
+        """Return the bytes of a record, which is read once.
 
         Raises
         ------
         WeightsError
             There is no such record, it is compressed, lies outside the file or is damaged.
         """
-        entry = self._entries.get(name)
+        if name not in self._read:
+            self._read[name] = self._read_record(name)
+        return self._read[name]
+
+    def _read_record(self, name: str) -> memoryview:
+        entry, where = self._entries.get(name), Where(key=name)
         if entry is None:
-            raise WeightsError("the archive lacks a record", where=_place(name))
-        stored = entry.compress_type == zipfile.ZIP_STORED
-        if not stored or entry.flag_bits & _ENCRYPTED or entry.compress_size != entry.file_size:
+            raise WeightsError("the archive lacks a record", where=where)
+        plain = entry.compress_type == zipfile.ZIP_STORED and not entry.flag_bits & _ENCRYPTED
+        if not plain or entry.compress_size != entry.file_size:
             raise WeightsError(
                 "the record is compressed or encrypted",
-                where=_place(name),
+                where=where,
                 expected="its bytes as they are, as PyTorch writes them",
             )
-        head = bytes(self._data[entry.header_offset :][: _LOCAL.size])
-        if entry.header_offset < 0 or len(head) < _LOCAL.size or head[:4] != b"PK\3\4":
-            raise WeightsError("the record is not where the archive says", where=_place(name))
+        at = entry.header_offset
+        head = self._stored.bytes(at, at + _LOCAL.size)
+        if at < 0 or len(head) < _LOCAL.size or head[:4] != b"PK\3\4":
+            raise WeightsError("the record is not where the archive says", where=where)
         _, name_length, extra_length = _LOCAL.unpack(head)
-        begin = entry.header_offset + _LOCAL.size + name_length + extra_length
-        if begin + entry.file_size > len(self._data):
+        begin = at + _LOCAL.size + name_length + extra_length
+        if begin + entry.file_size > self._stored.size:
             raise WeightsError(
                 "the record lies outside the file",
-                where=_place(name),
+                where=where,
                 expected=f"{entry.file_size} bytes from byte {begin} on",
-                found=f"{len(self._data)} bytes in all",
+                found=f"{self._stored.size} bytes in all",
             )
-        record = self._data[begin : begin + entry.file_size]
-        if name not in self._checked:
-            # PyTorch can be told to leave the checksum away; then it is 0.
-            if entry.CRC and zlib.crc32(record) != entry.CRC:
-                raise WeightsError("the record is damaged: bad checksum", where=_place(name))
-            self._checked.add(name)
+        record = self._stored.array(begin, np.dtype(np.uint8), entry.file_size).data
+        # PyTorch can be told to leave the checksum away; then it is 0.
+        if entry.CRC and zlib.crc32(record) != entry.CRC:
+            raise WeightsError("the record is damaged: bad checksum", where=where)
         return record
 
 
@@ -135,42 +138,3 @@ def write_records(stream: BinaryIO, records: Iterable[tuple[str, bytes | memoryv
             entry.extra = _PADDING + struct.pack("<H", padding) + b"Z" * padding
             with archive.open(entry, "w", force_zip64=large) as target:
                 target.write(record)
-
-
-class MappedFile(io.RawIOBase):
-    """Mapped bytes as the file that `zipfile` wants: only what it reads is copied."""
-
-    def __init__(self, data: memoryview) -> None:
-        self._data = data
-        self._at = 0
-
-    def seekable(self) -> bool:
-        """Whether it can be read at any place."""
-        return True
-
-    def readable(self) -> bool:
-        """Whether it can be read."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place, which may lie behind the end."""
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._data)}[whence]
-        if start + offset < 0:
-            raise ValueError("the archive refers to a place in front of the file")
-        self._at = start + offset
-        return self._at
-
-    def tell(self) -> int:
-        """Return the place."""
-        return self._at
-
-    def read(self, size: int | None = -1) -> bytes:
-        """Read from the place on."""
-        end = len(self._data) if size is None or size < 0 else self._at + size
-        found = bytes(self._data[self._at : end])
-        self._at += len(found)
-        return found
-
-
-def _place(name: str) -> Where:
-    return Where(key=shown(name))

@@ -18,15 +18,15 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from darknet_bn.convert.container import KINDS, Array, Container, Entry, shown
+from darknet_bn.convert.container import KINDS, Array, Container, Entry
 from darknet_bn.convert.pickle_stream import STORAGES, StateDict, Tensor, read_pickle
 from darknet_bn.convert.records import Records, write_records
-from darknet_bn.errors import WeightsError, Where
-from darknet_bn.weights import map_file
+from darknet_bn.errors import WeightsError, Where, shown
+from darknet_bn.reading import StoredFile
 
 _WRAPPERS = ("model", "state_dict", "model_state_dict", "ema")
 _ABOUT = "darknet"
-_MOST_PICKLE = 16 << 20  # bytes; that of a thousand arrays has a quarter of a MiB
+_MOST_PICKLE = 8 << 20  # bytes; that of a thousand arrays has a quarter of a MiB
 _LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # the magic number, pickled
 _HINT = "is this a file that torch.save wrote?"
 
@@ -40,10 +40,10 @@ def read_state_dict(path: str | os.PathLike[str]) -> Container:
         It cannot be read, is in the format before PyTorch 1.6, or holds other than tensors.
     """
     name = os.fspath(path)
-    data, release = map_file(path)
+    stored = StoredFile(path)
     try:
-        _refuse_other_formats(bytes(data[:64]))
-        records = Records(data)
+        _refuse_other_formats(stored.bytes(0, 64))
+        records = Records(stored)
         if "data.pkl" not in records:
             raise WeightsError("there is no data.pkl in the archive", hint=_HINT)
         if records.size("data.pkl") > _MOST_PICKLE:
@@ -58,7 +58,7 @@ def read_state_dict(path: str | os.PathLike[str]) -> Container:
             key: _entry(records, tensor, order, Where(file=name, key=shown(key)))
             for key, tensor in found.items()
         }
-        return Container(entries, _metadata(found), release)
+        return Container(entries, _metadata(found))
     except WeightsError as error:
         error.where = Where(file=name, key=error.where.key)
         raise

@@ -218,7 +218,7 @@ def _about(text: Any, path: str) -> dict[str, Any]:
             "as_coded": bool(about["as_coded"]),
             "weights": str(about["weights"]),
         }
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise DarknetError("this is no state of training", where=Where(file=path)) from error
 
 

@@ -94,6 +94,16 @@ def test_a_member_twice(tmp_path: Path) -> None:
         dn.load_arrays(tmp_path / "a.npz")
 
 
+def test_an_array_under_both_of_its_names(tmp_path: Path) -> None:
+    dn.save_arrays(small_model(), tmp_path / "a.npz")
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+        stream = io.BytesIO()
+        np.save(stream, np.zeros(4, np.float32))
+        archive.writestr("layer_000.biases", stream.getvalue())
+    with pytest.raises(dn.WeightsError, match="biases: the archive has this array twice"):
+        dn.load_arrays(tmp_path / "a.npz")
+
+
 def test_damage_is_found_when_the_array_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     dn.save_arrays(small_model(), path)

@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.convert.state_dict import _pickle, read_state_dict
+from darknet_bn.convert.pickle_stream import read_pickle
+from darknet_bn.convert.records import Records
+from darknet_bn.convert.state_dict import _integer, _pickle, read_state_dict
+from darknet_bn.reading import StoredFile
 
 from .cases import load_arrays, same_bits, small_model
 
@@ -94,7 +97,11 @@ MALFORMED = {
     "pickle": (records() | {"data.pkl": b"cos\nsystem\n."}, "the name 'os.system' is none that"),
     "large pickle": (
         records() | {"data.pkl": HUGE},
-        "the pickle inside is too large to be meant (expected at most 16 MiB, found 17825794",
+        "the pickle inside is too large to be meant (expected at most 8 MiB, found 17825794",
+    ),
+    "metadata": (
+        records() | {"data.pkl": _pickle(ONE, {"header": "00"}).replace(b"X\2\0\0\x0000", b"K\1")},
+        "_metadata.darknet: the metadata are no texts",
     ),
     "a list": (records() | {"data.pkl": b"]."}, "there is no state dict in the file (expected "),
     "a dict of others": (
@@ -114,6 +121,49 @@ def test_each_malformed_archive_causes_its_message(case: str, tmp_path: Path) ->
     assert message in str(caught.value)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_folders_in_the_archive_are_passed_over(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.pt", records() | {"data/": b"", ".data/more/": b""})
+    assert list(read_state_dict(path).entries) == ["a.weight"]
+
+
+@pytest.mark.parametrize(
+    ("start", "at", "value", "message"),
+    [
+        (b"PK\1\2", 42, b"\1\0\0\0", "the record is not where the archive says"),
+        (b"PK\1\2", 42, b"\xff\xff\xff\x7f", "the record is not where the archive says"),
+        (b"PK\3\4", 28, b"\xff\xff", "the record lies outside the file (expected 24 bytes from"),
+        (b"PK\1\2", 10, b"\x08\0", "the record is compressed or encrypted"),
+        (b"PK\1\2", 8, b"\1\0", "the record is compressed or encrypted"),
+        (b"PK\1\2", 20, b"\x17\0\0\0", "the record is compressed or encrypted"),
+        (b"PK\1\2", 16, b"\1\2\3\4", "the record is damaged: bad checksum"),
+    ],
+)
+def test_a_record_that_is_damaged(
+    start: bytes, at: int, value: bytes, message: str, tmp_path: Path
+) -> None:
+    path = archive(tmp_path / "a.pt", {"data/0": VALUES} | records())  # the storage comes first
+    data = bytearray(path.read_bytes())
+    place = data.index(start) + at
+    data[place : place + len(value)] = value
+    path.write_bytes(data)
+    with pytest.raises(dn.WeightsError) as caught:
+        next(iter(read_state_dict(path).entries.values())).read()
+    assert f"{path}: a.weight: data/0: {message}" in str(caught.value)
+
+
+def test_a_record_is_read_once_however_many_tensors_are_in_it(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.pt", records())
+    archive_of = Records(StoredFile(path))
+    assert archive_of.read("data/0") is archive_of.read("data/0")
+    with pytest.raises(dn.WeightsError, match="data/1: the archive lacks a record"):
+        archive_of.read("data/1")
+
+
+def test_sizes_beyond_31_bits_are_written_so_that_they_come_back() -> None:
+    for value in (0, (1 << 31) - 1, 1 << 31, (1 << 63) - 1):
+        assert read_pickle(b"\x80\2" + _integer(value) + b".") == value
 
 
 def test_a_state_dict_with_other_values(tmp_path: Path) -> None:
