@@ -19,6 +19,7 @@ from darknet_bn.kernels.box import Boxes, box_iou
 from darknet_bn.values import brief, brief_fields, counted
 
 Mask = npt.NDArray[np.bool_]
+_MOST = 1 << 20  # pairs and truths that are compared at once: some 40 MB
 _NONE = -1  # the truth of a pair that agrees with none
 
 
@@ -69,6 +70,8 @@ class AveragePrecision:
         As in `average_precision`.
     classes : tuple of ClassPrecision
         One a class, in order.
+    failed : int
+        Pictures that could not be read or used, in which nothing is found.
     """
 
     mean: float
@@ -87,6 +90,7 @@ class AveragePrecision:
     threshold: float
     points: int
     classes: tuple[ClassPrecision, ...]
+    failed: int = 0
 
     def __repr__(self) -> str:
         """Return one line about it."""
@@ -263,11 +267,15 @@ def _best_truths(
     """Return the greatest IoU of each pair with a truth of its class, and the truth or -1."""
     if not len(rows):
         return np.zeros(len(row), np.float32), np.full(len(row), _NONE)
-    overlap = box_iou(xywh[:, None], rows[None, :, :4])[row]
-    overlap[kind[:, None] != rows[:, 4]] = 0
-    overlap = np.nan_to_num(overlap)  # NaN would hide the others from argmax
-    truth = overlap.argmax(axis=1)
-    iou: F32 = overlap[np.arange(len(row)), truth]
+    iou, truth = np.zeros(len(row), np.float32), np.full(len(row), _NONE)
+    for number in np.unique(rows[:, 4]):
+        own, pairs = np.flatnonzero(rows[:, 4] == number), np.flatnonzero(kind == number)
+        step = max(1, _MOST // len(own))
+        for part in (pairs[start : start + step] for start in range(0, len(pairs), step)):
+            overlap = box_iou(xywh[row[part], None], rows[None, own, :4])
+            overlap = np.nan_to_num(overlap)  # NaN would hide the others from argmax
+            best = overlap.argmax(axis=1)
+            iou[part], truth[part] = overlap[np.arange(len(part)), best], own[best]
     truth[~(iou > np.float32(iou_threshold))] = _NONE
     return iou, truth
 

@@ -14,6 +14,9 @@ The format, as Darknet's ``read_cfg`` (``src/parser.c``) reads it:
 - Where a key stands twice in a section, the first counts.
 - Names are case-sensitive bytes; comments may be in any encoding.
 
+A cfg has at most 1 MiB and 4096 sections: the largest published ones have 70 kB and 250.  Of what
+is odd in one, the first 100 lines are told, and how many more there are.
+
 Two numbers with only blanks between them become one number, ``45 61`` is 4561: there is a warning.
 Beyond Darknet, a UTF-8 byte-order mark at the start is passed over, and Windows line ends are
 understood in every dialect.
@@ -23,13 +26,13 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike, fspath
-from pathlib import Path
 
-from darknet_bn.errors import CfgError, DarknetWarning, Where
+from darknet_bn.errors import CfgError, DarknetWarning, Oddities, Where, shown
+from darknet_bn.reading import read_file
 from darknet_bn.values import brief, counted, fields_of, file_name
 
 _BOM = b"\xef\xbb\xbf"
@@ -37,8 +40,8 @@ _BLANKS = b" \t\r\n"
 # A section with a comment after it, without blanks.
 _HEAD = re.compile(r"(\[[^\[\]]*\])((?:[#;]|//).*)")
 _NUMBERS = re.compile(r"[-+0-9.,eE \t\r\n]*")
-# The largest published cfg has 70 kB; a weights file given by mistake has more than this.
-_MAX_BYTES = 4 << 20
+_MAX_BYTES = 1 << 20  # a weights file given by mistake has more
+_MAX_SECTIONS = 4096
 
 
 @dataclass(frozen=True)
@@ -118,9 +121,9 @@ class Cfg:
         return Where(
             file=self.file,
             line=option.line if option else found.line,
-            section=_short(found.name),
+            section=found.name,
             layer=section - 1 if section else None,
-            key=None if key is None else _short(key),
+            key=key,
         )
 
     def joined_numbers(self, section: int, key: str) -> str | None:
@@ -204,14 +207,7 @@ def load_cfg(path: str | PathLike[str]) -> Cfg:
     CfgError
         The file cannot be read, or is not a cfg.
     """
-    name = fspath(path)
-    try:
-        with Path(path).open("rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise CfgError(f"cannot be read: {reason}", where=Where(file=name)) from error
-    cfg = _parse(data, name)
+    cfg = _parse(read_file(path, _MAX_BYTES, CfgError), fspath(path))
     _warn(cfg)
     return cfg
 
@@ -227,7 +223,7 @@ def _parse(data: bytes, file: str | None) -> Cfg:
     heads: list[tuple[str, int]] = []
     lasts: list[int] = []
     options: list[list[Option]] = []
-    oddities: list[str] = []
+    odd = Oddities()
     seen: dict[str, int] = {}
 
     for number, raw in enumerate(lines, start=1):
@@ -237,9 +233,9 @@ def _parse(data: bytes, file: str | None) -> Cfg:
         if text[0] == "[":
             if head := _HEAD.fullmatch(text):
                 text, comment = head.groups()
-                where = Where(file=file, line=number, section=_short(text[1:-1]))
-                oddities.append(
-                    f"{where}: the comment {_short(comment)!r} is ignored; pjreddie's and "
+                where = Where(file=file, line=number, section=text[1:-1])
+                odd(
+                    f"{where}: the comment {shown(comment, 60)!r} is ignored; pjreddie's and "
                     "AlexeyAB's Darknet take it for a part of the name: put it on a line of its own"
                 )
             if not text.endswith("]"):
@@ -247,7 +243,13 @@ def _parse(data: bytes, file: str | None) -> Cfg:
                     "a section line must end with its bracket",
                     where=Where(file=file, line=number),
                     expected="[name]",
-                    found=_short(text),
+                    found=shown(text, 60),
+                )
+            if len(heads) >= _MAX_SECTIONS:
+                raise CfgError(
+                    "there are more sections than any network has",
+                    where=Where(file=file, line=number),
+                    expected=f"at most {_MAX_SECTIONS}",
                 )
             heads.append((text[1:-1], number))
             lasts.append(number)
@@ -259,20 +261,15 @@ def _parse(data: bytes, file: str | None) -> Cfg:
                 "an option stands in front of the first section",
                 where=Where(file=file, line=number),
                 expected="[net]",
-                found=_short(text),
+                found=shown(text, 60),
             )
         lasts[-1] = number
         key, equals, value = text.partition("=")
-        where = Where(file=file, line=number, section=_short(heads[-1][0]), key=_short(key))
+        for problem in _problems(raw, equals, value, seen.get(key)):
+            where = Where(file=file, line=number, section=heads[-1][0], key=key)
+            odd(f"{where}: {problem}")
         if equals and not value:
-            oddities.append(f"{where}: there is no value behind '='; the line does not count")
             continue
-        if not equals:
-            oddities.append(f"{where}: there is no '='; the option counts as absent")
-        if joined := _joined(raw):
-            oddities.append(f"{where}: {joined}")
-        if key in seen:
-            oddities.append(f"{where}: stands twice; the first, in line {seen[key]}, counts")
         seen.setdefault(key, number)
         options[-1].append(Option(key, value if equals else None, number))
 
@@ -284,9 +281,22 @@ def _parse(data: bytes, file: str | None) -> Cfg:
         raise CfgError(
             "the first section must be [net] or [network]",
             where=Where(file=file, line=sections[0].line if sections else None),
-            found=f"[{_short(sections[0].name)}]" if sections else "no section",
+            found=f"[{shown(sections[0].name, 60)}]" if sections else "no section",
         )
-    return Cfg(lines, sections, file, tuple(oddities))
+    return Cfg(lines, sections, file, odd.texts)
+
+
+def _problems(raw: bytes, equals: str, value: str, first: int | None) -> Iterator[str]:
+    """Yield what is odd about an option, whose key may have stood in a line before."""
+    if equals and not value:
+        yield "there is no value behind '='; the line does not count"
+        return
+    if not equals:
+        yield "there is no '='; the option counts as absent"
+    if joined := _joined(raw):
+        yield joined
+    if first is not None:
+        yield f"stands twice; the first, in line {first}, counts"
 
 
 def _split(data: bytes) -> tuple[bytes, ...]:
@@ -307,7 +317,7 @@ def _joined(raw: bytes) -> str | None:
     for item in value.split(","):
         parts = item.split()
         if len(parts) > 1:
-            before, after = _short(" ".join(parts)), _short("".join(parts))
+            before, after = shown(" ".join(parts), 60), shown("".join(parts), 60)
             return f"blanks do not separate numbers: {before!r} is read as {after!r}"
     return None
 
@@ -341,9 +351,3 @@ def _refuse_other_formats(data: bytes, file: str | None) -> None:
         problem = "there are zero bytes: this is no text"
     if problem:
         raise CfgError(problem, where=Where(file=file), hint="is the .cfg given first?")
-
-
-def _short(text: str, limit: int = 60) -> str:
-    printable = text.encode("utf-8", "replace").decode("utf-8")
-    printable = "".join(char if char.isprintable() else "?" for char in printable)
-    return printable if len(printable) <= limit else printable[: limit - 1] + "…"

@@ -32,12 +32,14 @@ from darknet_bn.kernels.image import (
     resize_image,
     resize_min,
 )
+from darknet_bn.reading import open_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 __all__ = [
     "CHANNELS",
+    "MOST_PIXELS",
     "center_crop_image",
     "crop_image",
     "from_bytes",
@@ -49,6 +51,9 @@ __all__ = [
     "save_image",
     "to_bytes",
 ]
+
+MOST_PIXELS = 1 << 25
+"""The pixels that a picture may have: those of an 8K frame, which take half a GiB of memory."""
 
 U8: TypeAlias = npt.NDArray[np.uint8]
 
@@ -73,6 +78,8 @@ CHANNELS = (1, 3, 4)
 
 _QUALITY = 95  # of JPEG and WebP; Pillow's own 75 smears thin lines
 _ORIENTATION = 0x0112  # the EXIF tag
+_TURNED = (5, 6, 7, 8)  # of its values, those that exchange rows and columns
+_STRIP = 1 << 20  # pixels
 
 
 def load_image(source: str | os.PathLike[str] | bytes, channels: int = 3) -> F32:
@@ -93,8 +100,8 @@ def load_image(source: str | os.PathLike[str] | bytes, channels: int = 3) -> F32
     Raises
     ------
     ImageError
-        Pillow is absent; the file cannot be read, is cut off or damaged or no picture; it is
-        larger than Pillow's limit of 89 million pixels; its values have no known white; or
+        Pillow is absent; the file cannot be read, is cut off or damaged or no picture; it has more
+        than ``MOST_PIXELS``, of which nothing is decoded; its values have no known white; or
         ``source`` is an array, as OpenCV reads pictures.
 
     Warns
@@ -122,12 +129,7 @@ def load_image(source: str | os.PathLike[str] | bytes, channels: int = 3) -> F32
     if isinstance(source, bytes):
         return _decode(io.BytesIO(source), channels, Where())
     where = Where(file=os.fspath(source))
-    with contextlib.ExitStack() as stack:
-        try:
-            stream = stack.enter_context(open(source, "rb"))
-        except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-            reason = getattr(error, "strerror", None) or str(error)
-            raise ImageError(f"cannot be read: {reason}", where=where) from error
+    with open_file(source, ImageError, piped=True) as stream:
         return _decode(stream, channels, where)
 
 
@@ -211,19 +213,22 @@ def _decode(stream: BinaryIO, channels: int, where: Where) -> F32:
         pillow.init()
         known = [kind for kind in _READ if kind in pillow.OPEN]
         with pillow.open(stream, formats=known) as picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                raise ImageError(
+                    "the picture is too large",
+                    where=where,
+                    expected=f"at most {MOST_PIXELS} pixels",
+                    found=f"{picture.width} x {picture.height}",
+                    hint="scale it down first; the network sees it smaller still",
+                )
             picture.load()
-            planes = _planes(picture, min(channels, 3), where)
-            alpha = None
-            if channels == 4:
-                alpha = _alpha(picture)
-                opaque = np.ones((1, *planes.shape[1:]), np.float32)
-                planes = np.concatenate((planes, opaque if alpha is None else alpha))
-            planes = _upright(planes, picture)
-    if channels == 4 and alpha is None:
+            opaque = channels == 4 and not _has_alpha(picture)
+            planes = _planes(picture, channels, where)
+    if opaque:
         place = f"{where}: " if where.file else ""
         text = f"{place}the picture has no alpha channel; it is taken as opaque: alpha 1"
         warnings.warn(text, DarknetWarning, stacklevel=3)  # at the caller of `load_image`
-    return np.ascontiguousarray(planes)
+    return planes
 
 
 @contextlib.contextmanager
@@ -235,14 +240,16 @@ def _one_line(pillow: Any, stream: BinaryIO, where: Where) -> Iterator[None]:
         warnings.simplefilter("error", pillow.DecompressionBombWarning)
         try:
             yield
-        except (ImageError, MemoryError):
+        except ImageError:
             raise
+        except MemoryError as error:
+            raise ImageError("there is not enough memory for the picture", where=where) from error
         except bomb as error:
             raise ImageError(
                 "the picture is too large",
                 where=where,
-                expected=f"at most {pillow.MAX_IMAGE_PIXELS} pixels",
-                hint="a larger PIL.Image.MAX_IMAGE_PIXELS allows it, if it is no trap",
+                expected=f"at most {MOST_PIXELS} pixels",
+                hint="scale it down first; the network sees it smaller still",
             ) from error
         except pillow.UnidentifiedImageError as error:
             empty = stream.seekable() and stream.seek(0, os.SEEK_END) == 0
@@ -257,28 +264,44 @@ def _one_line(pillow: Any, stream: BinaryIO, where: Where) -> Iterator[None]:
 
 
 def _planes(picture: Image, channels: int, where: Where) -> F32:
-    """Return (channels, h, w) of a decoded picture of any mode."""
+    """Return (channels, h, w) of a decoded picture of any mode, turned as the EXIF data say."""
+    width, height = picture.size
+    orientation = _orientation(picture)
+    sides = (width, height) if orientation in _TURNED else (height, width)
+    planes = np.empty((channels, *sides), np.float32)
+    lying = _as_stored(planes, orientation)
+    planes[3:] = 255  # opaque, where nothing else is known
+    if picture.mode == "F":
+        lying[:3] = _within(np.asarray(picture), 1, where)
+        planes[3:] = 1
+        return planes
     if picture.mode.startswith("I;16"):
-        grey = _unit(np.asarray(picture) >> 8)
+        lying[:3] = np.asarray(picture) >> 8
     elif picture.mode == "I":  # how Pillow hands out the 16 bits of a PPM and of some others
-        grey = _unit(_within(np.asarray(picture), 65535, where) >> 8)
-    elif picture.mode == "F":
-        grey = _within(np.asarray(picture), 1, where)
+        lying[:3] = _within(np.asarray(picture), 65535, where) >> 8
     else:
-        colours = np.asarray(picture.convert("RGB")).transpose(2, 0, 1)
-        if channels == 3:
-            return _unit(colours)
-        r, g, b = colours.astype(np.uint16)
-        grey = _unit((77 * r + 150 * g + 29 * b) >> 8)  # the three add up to 256: grey stays
-    planes: F32 = np.broadcast_to(grey, (channels, *grey.shape))
+        rows = max(1, _STRIP // width)
+        for top in range(0, height, rows):  # strip by strip: the whole would be there four times
+            strip = picture.crop((0, top, width, min(top + rows, height)))
+            levels = _levels(strip, channels)
+            lying[: len(levels), top : top + rows] = levels
+    planes /= np.float32(255)
     return planes
 
 
-def _alpha(picture: Image) -> F32 | None:
-    """Return (1, h, w) of the transparency in a decoded picture, or None."""
-    if not (picture.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in picture.info):
-        return None
-    return _unit(np.asarray(picture.convert("RGBA").getchannel("A")))[None]
+def _has_alpha(picture: Image) -> bool:
+    return picture.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in picture.info
+
+
+def _levels(picture: Image, channels: int) -> npt.NDArray[np.uint8]:
+    """Return the levels (channels, h, w) of a picture of a mode that has colours."""
+    kind = "RGBA" if channels == 4 and _has_alpha(picture) else "RGB"
+    colours: npt.NDArray[np.uint8] = np.asarray(picture.convert(kind)).transpose(2, 0, 1)
+    if channels > 1:
+        return colours
+    r, g, b = colours.astype(np.uint16)
+    grey: npt.NDArray[np.uint16] = (77 * r + 150 * g + 29 * b) >> 8  # they add up to 256
+    return grey[None].astype(np.uint8)
 
 
 def _within(values: npt.NDArray[Any], white: int, where: Where) -> npt.NDArray[Any]:
@@ -294,19 +317,22 @@ def _within(values: npt.NDArray[Any], white: int, where: Where) -> npt.NDArray[A
     return values
 
 
-def _upright(planes: F32, picture: Image) -> F32:
-    """Turn (c, h, w) as the EXIF data say."""
+def _orientation(picture: Image) -> int:
+    """Return what the EXIF data say of how a picture lies in its file."""
     try:
-        orientation = picture.getexif().get(_ORIENTATION, 1)
+        found = picture.getexif().get(_ORIENTATION, 1)
     except Exception:  # damaged EXIF data, which are no reason to refuse the picture
-        return planes
-    if orientation in (5, 6, 7, 8):
-        planes = planes.swapaxes(1, 2)
-    if orientation in (2, 3, 6, 7):
-        planes = planes[:, :, ::-1]
+        return 1
+    return found if isinstance(found, int) else 1
+
+
+def _as_stored(upright: F32, orientation: int) -> F32:
+    """Return a view of planes (c, h, w) in which they lie as in the file."""
     if orientation in (3, 4, 7, 8):
-        planes = planes[:, ::-1]
-    return planes
+        upright = upright[:, ::-1]
+    if orientation in (2, 3, 6, 7):
+        upright = upright[:, :, ::-1]
+    return upright.swapaxes(1, 2) if orientation in _TURNED else upright
 
 
 def _unit(levels: npt.NDArray[Any]) -> F32:

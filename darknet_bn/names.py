@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from darknet_bn.errors import DarknetError, DarknetWarning, Where
+from darknet_bn.errors import DarknetError, DarknetWarning, Oddities, Where
+from darknet_bn.reading import read_file
 from darknet_bn.values import brief, file_name
 
 _MAX_BYTES = 4 << 20  # the names of ImageNet's 21842 classes have 0.5 MB
@@ -124,17 +125,17 @@ def load_data(path: str | os.PathLike[str]) -> Data:
     """
     file = os.fspath(path)
     options: dict[str, str] = {}
+    odd = Oddities()
     for number, line in enumerate(read_lines(path), start=1):
         if not line or line[0] in "#;":
             continue
         key, equals, value = (part.strip() for part in line.partition("="))
         if not equals:
-            place = Where(file=file, line=number)
-            warnings.warn(
-                f"{place}: line ignored: expected key=value", DarknetWarning, stacklevel=2
-            )
+            odd(f"{Where(file=file, line=number)}: line ignored: expected key=value")
         elif value:
             options.setdefault(key, value)
+    for text in odd.texts:
+        warnings.warn(text, DarknetWarning, stacklevel=2)
     return Data(options, file)
 
 
@@ -247,12 +248,7 @@ def read_lines(path: str | os.PathLike[str], most: int = _MAX_BYTES) -> list[str
         The file cannot be read, or is no text.
     """
     where = Where(file=os.fspath(path))
-    try:
-        with open(path, "rb") as stream:
-            content = stream.read(most + 1)
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        reason = getattr(error, "strerror", None) or error
-        raise DarknetError(f"cannot be read: {reason}", where=where) from error
+    content = read_file(path, most)
     if len(content) > most or b"\0" in content or content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DarknetError(
             "this is no text in lines",

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from darknet_bn.cfg import Cfg
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE, Dialect, dialect_named
-from darknet_bn.errors import CfgError, ShapeError, Where
+from darknet_bn.errors import CfgError, Oddities, ShapeError, Where
 from darknet_bn.files import read_beside
 from darknet_bn.image_sizes import divisible_sizes, equal_sizes
 from darknet_bn.layers import LAYERS
@@ -155,8 +155,8 @@ def build_network(
         Layers do not fit each other.
     """
     dialect = dialect_named(dialect)
-    oddities: list[str] = []
-    net = Net.read(cfg, 0, dialect, oddities.append)
+    odd = Oddities()
+    net = Net.read(cfg, 0, dialect, odd)
     if net.input_shape.size < 1:
         raise CfgError(
             "the size of the input is missing",
@@ -182,16 +182,16 @@ def build_network(
     nodes: list[Node] = []
     for number in range(1, len(cfg.sections)):
         kind = _kind(cfg, number, dialect)
-        layer = kind.read(cfg, number, dialect, oddities.append, open_file)
+        layer = kind.read(cfg, number, dialect, odd, open_file)
         try:
             node = _link(cfg, layer, number - 1, net.input_shape, nodes, dialect)
         except ShapeError as error:
             raise _explained(error, cfg, layer, net.input_shape, nodes) from error.__cause__
         makers = [_maker(source, nodes) for source in node.sources]
         for key, text in layer.check_inputs(makers, node.xs, dialect):
-            oddities.append(f"{cfg.where(number, key)}: {text}")
+            odd(f"{cfg.where(number, key)}: {text}")
         nodes.append(node)
-    return Network(net, tuple(nodes), tuple(oddities), known)
+    return Network(net, tuple(nodes), odd.texts, known)
 
 
 def detect_dialect(cfg: Cfg) -> tuple[Dialect, str]:

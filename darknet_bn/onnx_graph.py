@@ -1,21 +1,32 @@
-"""Graphs of ONNX files, of any program, as plain data."""
+"""Graphs of ONNX files, of any program, as plain data.
+
+Limits: a file has at most 2 GiB, as protobuf says, and 20,000 nodes; of these, 4,000 compute shapes
+or lay out weights, which are computed here, and the results are not larger than all constants of
+the file together, and 16 MiB more.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from darknet_bn.errors import WeightsError
+from darknet_bn.errors import WeightsError, shown
 from darknet_bn.export_heads import Dims
 from darknet_bn.graph import Constant, Op
 from darknet_bn.onnx_file import dims_of, package
+from darknet_bn.reading import open_file, read_file
 
 _MOST_OF_A_REASON = 200  # characters
 _DAMAGED = (ValueError, TypeError, LookupError, RuntimeError)  # what onnx raises of such files
+MOST_BYTES = 1 << 31
+"""The largest file that is read."""
+_MOST_NODES, _MOST_COMPUTED = 20_000, 4_000
+_SPARE = 16 << 20  # bytes
 _SMALL = 64  # values: shapes, and what is computed of them
 # What programs compute of shapes when the file runs; and how they lay out weights.
 _OF_SHAPES = frozenset((
@@ -64,15 +75,34 @@ def read_model(path: str | os.PathLike[str]) -> ReadGraph:
     onnx = package()
     from google.protobuf.message import DecodeError
 
+    data = read_file(path, MOST_BYTES, WeightsError, piped=False)
     try:
+        model = onnx.load_model_from_string(data)
+        outside = _outside(model, Path(path).parent)
         onnx.checker.check_model(os.fspath(path))
-        model = onnx.load(os.fspath(path))
+        for tensor in outside:
+            onnx.external_data_helper.load_external_data_for_tensor(
+                tensor, os.fspath(Path(path).parent)
+            )
         return _read_graph(model)
     except OSError as error:
         raise WeightsError(f"cannot be read: {error.strerror or error}") from error
     except (DecodeError, *_DAMAGED, *_refusals(onnx)) as error:
         reason = " ".join(str(error).split())[:_MOST_OF_A_REASON]
         raise WeightsError(f"this is no sound ONNX file: {reason}") from error
+
+
+def _outside(model: Any, folder: Path) -> list[Any]:
+    """Return the tensors whose values lie in regular files beside the model; refuse others."""
+    outside = []
+    for tensor in model.graph.initializer:
+        if tensor.data_location == package().TensorProto.EXTERNAL:
+            facts = {each.key: each.value for each in tensor.external_data}
+            location = facts.get("location", "")
+            what = f"{shown(location, 80)}, where arrays of it lie, cannot be read"
+            open_file(folder / location, WeightsError, what=what).close()
+            outside.append(tensor)
+    return outside
 
 
 def _refusals(onnx: Any) -> tuple[type[Exception], ...]:
@@ -86,6 +116,11 @@ def _read_graph(model: Any) -> ReadGraph:
     inputs = {name: dims for name, dims in inputs.items() if name not in constants}
     computes_shapes = any(node.op_type == "Shape" for node in graph.node)
     shapes = _shapes(model, constants) if computes_shapes else {}
+    if len(graph.node) > _MOST_NODES:
+        raise ValueError(
+            f"the graph has {len(graph.node)} nodes, and at most {_MOST_NODES} are read"
+        )
+    room = _Room(sum(array.nbytes for array in constants.values()))
     ops = []
     for node in graph.node:
         kind = ".".join(filter(None, (_text(node.domain), _text(node.op_type))))
@@ -99,12 +134,33 @@ def _read_graph(model: Any) -> ReadGraph:
             part = slice(attributes.get("start", 0), attributes.get("end"))
             constants[op.outputs[0]] = np.array(shapes[op.inputs[0]][part], np.int64)
         elif (computed := _computed(model, node, op, constants)) is not None:
+            room.take(computed.nbytes)
             constants[op.outputs[0]] = computed
         else:
             ops.append(op)
     facts = {_text(each.key): _text(each.value) for each in model.metadata_props}
     outputs = tuple(_text(each.name) for each in graph.output)
     return ReadGraph(tuple(ops), constants, inputs, outputs, facts)
+
+
+class _Room:
+    """How much may be computed of the constants of a file.
+
+    Parameters
+    ----------
+    size : int
+        Their bytes.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._bytes, self._nodes = size + _SPARE, _MOST_COMPUTED
+
+    def take(self, size: int) -> None:
+        """Count a result of so many bytes."""
+        self._bytes -= size
+        self._nodes -= 1
+        if self._bytes < 0 or self._nodes < 0:
+            raise ValueError("more is computed of constants than any network needs")
 
 
 def _shapes(model: Any, constants: Mapping[str, Constant]) -> dict[str, tuple[int, ...]]:
@@ -154,8 +210,13 @@ def _computed(model: Any, node: Any, op: Op, constants: Mapping[str, Constant]) 
     result = onnx.helper.make_empty_tensor_value_info(op.outputs[0])
     graph = onnx.helper.make_graph([node], "node", list(kinds.values()), [result])
     alone = onnx.helper.make_model(graph, opset_imports=model.opset_import)
-    with np.errstate(all="ignore"):
-        (computed,) = ReferenceEvaluator(alone).run(None, given)
+    try:
+        with np.errstate(all="ignore"):
+            (computed,) = ReferenceEvaluator(alone).run(None, given)
+    except MemoryError:
+        raise
+    except Exception as error:  # of nodes that make no sense it raises nearly anything
+        raise ValueError(f"{shown(op.kind, 60)} cannot be computed: {error}") from error
     return np.asarray(computed)
 
 
@@ -163,6 +224,8 @@ def _attribute(attribute: Any) -> Any:
     onnx = package()
     value = onnx.helper.get_attribute_value(attribute)
     if isinstance(value, onnx.TensorProto):
+        if value.data_location == onnx.TensorProto.EXTERNAL:
+            raise ValueError("the values of an attribute lie in another file")
         return onnx.numpy_helper.to_array(value)
     return _text(value) if isinstance(value, bytes) else value
 

@@ -174,7 +174,11 @@ def as_input(network: Network, x: npt.ArrayLike) -> F32:
             found=f"{len(array)}",
             hint="Model.with_time_steps makes a model for sequences of another length",
         )
-    return np.ascontiguousarray(array, np.float32).reshape(len(array), *shape.dims)
+    with np.errstate(over="ignore"):
+        single = np.ascontiguousarray(array, np.float32)
+    if array.dtype != np.float32 and np.isinf(single).any() and not np.isinf(array).any():
+        raise ShapeError("the input has values that are too large for float32")
+    return single.reshape(len(array), *shape.dims)
 
 
 def _levels_hint(array: npt.NDArray[np.uint8]) -> str:

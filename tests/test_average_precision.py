@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -142,6 +144,26 @@ def by_hand(**options: object) -> AveragePrecision:
     """Right at 0.9, wrong at 0.8, right at 0.2, of two truths."""
     found = boxes_of((*A[:4], 0, 0.9), (*NOWHERE, 0, 0.8), (*B[:4], 0, 0.2))
     return average_precision([found], [truths_of(A, B)], **options)
+
+
+def test_many_boxes_are_compared_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, truths = random_case(3)
+    whole = average_precision(found, truths)
+    for most in (1, 2, 7):
+        monkeypatch.setitem(average_precision.__globals__, "_MOST", most)
+        assert average_precision(found, truths) == whole
+
+
+def test_memory_does_not_grow_with_boxes_times_truths() -> None:
+    rng = np.random.default_rng(0)
+    xywh = rng.random((3000, 4), np.float32)
+    found = [Boxes(xywh, np.ones(3000, np.float32), np.ones((3000, 1), np.float32))]
+    truths = [np.concatenate([rng.random((20_000, 4)), np.zeros((20_000, 1))], 1, dtype=np.float32)]
+    tracemalloc.start()
+    average_precision(found, truths)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 << 20  # all at once are 3000 * 20000 * 4 bytes several times
 
 
 def test_the_area_under_a_curve_of_three_ranks() -> None:

@@ -202,8 +202,48 @@ class TestRefusals:
         with path.open("wb") as stream:
             stream.write(NET)
             stream.truncate(1 << 36)  # 64 GiB, none of it on the disk
-        with pytest.raises(CfgError, match="more than 4 MiB cannot be a cfg"):
+        with pytest.raises(CfgError, match="more than 1 MiB cannot be a cfg"):
             load_cfg(path)
+
+    @pytest.mark.parametrize("text", ["[{}", "{}=1", "[{}]"])
+    def test_what_is_quoted_is_cut_at_60_characters(self, text: str) -> None:
+        """Whatever line is refused: a bracket missing, an option first, another section first."""
+        fixed = 0 if text == "[{}]" else len(text) - 2  # of a section the name is cut
+        for length, end in ((60, "x"), (61, "…")):
+            line = text.format("x" * (length - fixed))
+            with pytest.raises(CfgError) as caught:
+                parse_cfg(f"{line}\n[net]\n")
+            found = str(caught.value.found)
+            assert (found == line) == (length == 60)
+            assert len(found) == len(text.format("x" * (60 - fixed)))
+            assert (end in found) and ("…" in found) == (length == 61)
+
+    def test_the_most_bytes(self) -> None:
+        text = b"[net]\n" + b"#" * ((1 << 20) - 6)
+        assert parse_cfg(text).to_bytes() == text
+        with pytest.raises(CfgError, match="more than 1 MiB"):
+            parse_cfg(text + b"#")
+
+    def test_an_oddity_names_its_own_section(self) -> None:
+        with pytest.warns(DarknetWarning, match=r"^line 3: \[conv\]: a: there is no '='"):
+            parse_cfg(b"[net]\n[conv]\na\n")
+        for length, cut in ((60, False), (61, True)):
+            comment = "#" + "x" * (length - 1)
+            with pytest.warns(DarknetWarning, match="the comment .* is ignored") as caught:
+                parse_cfg(f"[net]\n[conv]{comment}\n")
+            assert ("…" in str(caught[0].message)) == cut
+
+    def test_the_most_sections(self) -> None:
+        assert len(parse_cfg(b"[net]\n" * 4096).sections) == 4096
+        with pytest.raises(CfgError, match=r"line 4097: there are more sections than any .*4096"):
+            parse_cfg(b"[net]\n" * 5000)
+
+    def test_the_first_of_many_oddities_are_told(self) -> None:
+        with pytest.warns(DarknetWarning) as caught:
+            cfg = parse_cfg(b"[net]\n" + b"a\n" * 5000)
+        assert len(caught) == len(cfg.oddities) == 101
+        assert cfg.oddities[0].startswith("line 2: [net]: a: there is no '='")
+        assert cfg.oddities[-1] == "and 9899 more lines are odd"  # each but the first stands twice
 
     def test_messages_can_be_printed_whatever_the_bytes(self) -> None:
         with pytest.warns(DarknetWarning) as caught:

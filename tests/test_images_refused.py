@@ -16,6 +16,7 @@ from pictures import COLOURS, NOISE, PNGS, encoded, png
 from PIL import Image
 
 import darknet_bn as dn
+from darknet_bn import images
 from darknet_bn.drawing import draw_detections
 from darknet_bn.errors import ImageError
 from darknet_bn.images import from_bytes, load_image, save_image
@@ -109,13 +110,60 @@ def test_a_decompression_bomb_is_refused_before_it_goes_off(side: int) -> None:
     bomb = png(side, side, 8, 2, bytes(1000))
     assert len(bomb) < 200
     message = refusal(bomb)
-    assert message.startswith("the picture is too large (expected at most 89478485 pixels)")
+    assert message.startswith("the picture is too large (expected at most 33554432 pixels")
 
 
-def test_the_limit_is_the_one_of_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_is_exact_and_judged_from_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(Image.fromarray(COLOURS), "PNG")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", COLOURS.shape[0] * COLOURS.shape[1])
+    pixels = COLOURS.shape[0] * COLOURS.shape[1]
+    monkeypatch.setattr(images, "MOST_PIXELS", pixels)
     load_image(data)
+    monkeypatch.setattr(images, "MOST_PIXELS", pixels - 1)
+    monkeypatch.setattr(Image.Image, "load", None)  # nothing is decoded
+    message = refusal(data)
+    assert (
+        f"the picture is too large (expected at most {pixels - 1} pixels, found 5 x 6)" in message
+    )
+
+
+def test_memory_that_is_not_there_is_an_error_of_the_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_memory(*_: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(images, "_planes", no_memory)
+    message = refusal(encoded(Image.fromarray(COLOURS), "PNG"))
+    assert message == "there is not enough memory for the picture"
+
+
+def test_metadata_that_cannot_be_read_are_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(self: Any) -> Any:
+        raise ValueError("no EXIF")
+
+    data = encoded(Image.fromarray(COLOURS), "PNG")
+    whole = load_image(data)
+    monkeypatch.setattr(Image.Image, "getexif", damaged)
+    np.testing.assert_array_equal(load_image(data), whole)
+
+
+def test_a_picture_is_the_same_in_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    for exif in (None, *range(1, 9)):
+        picture = Image.fromarray(NOISE)
+        more = {} if exif is None else {"exif": Image.Exif()}
+        if exif is not None:
+            more["exif"][0x0112] = exif
+        data = encoded(picture, "PNG", **more)
+        monkeypatch.setattr(images, "_STRIP", 1 << 20)
+        whole = [load_image(data, channels) for channels in (3, 1)]
+        for pixels in (1, 3 * NOISE.shape[1]):
+            monkeypatch.setattr(images, "_STRIP", pixels)
+            for channels, expected in zip((3, 1), whole, strict=True):
+                np.testing.assert_array_equal(load_image(data, channels), expected)
+
+
+def test_pillow_s_own_limit_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded(Image.fromarray(COLOURS), "PNG")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", COLOURS.shape[0] * COLOURS.shape[1] - 1)
     assert "too large" in refusal(data)
 

@@ -136,11 +136,19 @@ def columns(line: str) -> str:
 
 
 def as_csv(rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """Yield the lines of a table, without their ends; what is no Unicode in names is escaped."""
+    r"""Yield the lines of a table, without their ends.
+
+    Control characters in names are escaped, but for ``\n`` and tabs, which a cell may have.
+    """
     for row in rows:
         line = io.StringIO()
-        csv.writer(line, lineterminator="").writerow(row)
-        yield line.getvalue().encode("utf-8", "backslashreplace").decode()
+        cells = (_cell(each) if isinstance(each, str) else each for each in row)
+        csv.writer(line, lineterminator="").writerow(cells)
+        yield line.getvalue()
+
+
+def _cell(text: str) -> str:
+    return "\n".join(columns(line) for line in text.split("\n"))
 
 
 def as_json(value: Mapping[str, Any]) -> None:

@@ -9,14 +9,14 @@ tensor is the description of one, and any other instruction or name ends the rea
 from __future__ import annotations
 
 import pickletools
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from darknet_bn.convert.container import shown
-from darknet_bn.errors import WeightsError
+from darknet_bn.errors import WeightsError, shown
 
-_MOST_STEPS = 1 << 20  # a state dict of a thousand arrays takes some fifty thousand
+_MOST_STEPS = 200_000  # a state dict of a thousand arrays takes some fifty thousand
 _MOST_AXES = 8
 
 STORAGES: Mapping[str, str] = {
@@ -107,10 +107,18 @@ def read_pickle(data: bytes) -> object:
     WeightsError
         It is damaged, or has an instruction or a name that a state dict does not need.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of `genops`, of texts in a form that is refused
+        return _read(data)
+
+
+def _read(data: bytes) -> object:
     machine = _Machine()
     at = 0
+    instructions = enumerate(pickletools.genops(data))  # raises a ValueError if there is no end
     try:
-        for step, (code, argument, position) in enumerate(pickletools.genops(data)):
+        while True:
+            step, (code, argument, position) = next(instructions)
             at = position or 0
             if step >= _MOST_STEPS:
                 raise _Refused(f"it has more than {_MOST_STEPS} instructions")
@@ -120,7 +128,6 @@ def read_pickle(data: bytes) -> object:
             if follow is None:
                 raise _Refused(f"the instruction {code.name} is none that tensors need")
             follow(machine, argument)
-        raise _Refused("it has no end")
     except _Refused as error:
         reason = str(error)
     except (ValueError, IndexError, OverflowError, MemoryError) as error:  # of `genops`

@@ -28,6 +28,7 @@ import numpy.typing as npt
 
 from darknet_bn.arrays import F32
 from darknet_bn.data.base import Dataset, many
+from darknet_bn.data.labels import LARGEST, MOST_BOXES
 from darknet_bn.data.truth import BoxTruth, ClassTruth
 from darknet_bn.errors import DarknetError, ShapeError, Where
 from darknet_bn.kernels.image import resize_image
@@ -170,7 +171,7 @@ def array_dataset(
             expected=f"{len(x)}",
             found=f"{y.shape}",
         )
-    if y.dtype.kind == "f" and not np.isfinite(y).all():
+    if not _fits_float32(y):
         raise DarknetError("the array has values that are no numbers", where=where)
     last = model.network.nodes[-1].layer
     if isinstance(last, Head):
@@ -201,8 +202,14 @@ def _check_x(x: npt.NDArray[Any], shape: Shape, where: Where) -> None:
             expected=f"float32 or uint8 (n, {', '.join(map(str, shape.dims))})",
             found=f"{x.dtype} {x.shape}",
         )
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
+    if not _fits_float32(x):
         raise DarknetError("the array has values that are no numbers", where=where)
+
+
+def _fits_float32(array: npt.NDArray[Any]) -> bool:
+    """Tell whether all values are finite in float32; without a copy of them."""
+    largest = np.finfo(np.float32).max
+    return bool(array.min(initial=0) >= -largest and array.max(initial=0) <= largest)
 
 
 def _check_boxes(y: npt.NDArray[Any], classes: int, where: Where) -> None:
@@ -212,6 +219,17 @@ def _check_boxes(y: npt.NDArray[Any], classes: int, where: Where) -> None:
             where=where,
             expected=f"({len(y)}, boxes, 5): x, y, w, h and class of each",
             found=f"{y.shape}",
+        )
+    if y.shape[1] > MOST_BOXES:
+        raise DarknetError(
+            "there are too many boxes",
+            where=where,
+            expected=f"at most {MOST_BOXES}",
+            found=f"{y.shape[1]}",
+        )
+    if y.size and np.abs(y[..., :4]).max() > LARGEST:
+        raise DarknetError(
+            "a box is far outside of its picture", where=where, expected=f"at most {LARGEST:g}"
         )
     _check_classes(y[..., 4][y[..., 0] != 0], classes, where)
 

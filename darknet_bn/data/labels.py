@@ -1,7 +1,9 @@
 """Label files: where they are, and what they say.
 
 The label file of a picture has one box a line, ``class x y w h``.  The class is a number from 0;
-the centre x y and the size w h are shares of the picture's width and height.
+the centre x y and the size w h are shares of the picture's width and height.  They are at most
+10,000, so that they are exact enough in float32, and a file has at most 20,000 boxes: the most
+crowded pictures of published data sets have some 3,000.
 
 Each program makes the path of the label file from that of the picture: it replaces a folder, such
 as ``images`` by ``labels``, and the suffix by ``.txt``.  pjreddie's replaces these texts wherever
@@ -26,6 +28,10 @@ from darknet_bn.errors import DarknetError, Where
 from darknet_bn.names import read_lines
 
 _LINE = "class x y w h"
+MOST_BOXES = 20_000
+"""How many boxes a picture may have."""
+LARGEST = 10_000.0
+"""How large x, y, w and h may be."""
 _CLASS = re.compile(r"[0-9]{1,9}")
 _SEPARATOR = re.compile(r"([/\\])")
 _SUFFIX = re.compile(r"\.[^./\\]*$")
@@ -155,6 +161,10 @@ def read_labels(path: str | os.PathLike[str], classes: int, *, class_only: bool 
         if not line:
             continue
         where = Where(file=os.fspath(path), line=number)
+        if len(boxes) + len(impossible) + len(malformed) >= MOST_BOXES:
+            raise DarknetError(
+                "there are too many boxes", where=where, expected=f"at most {MOST_BOXES}"
+            )
         box = _box(line)
         if box is None:
             malformed.append(
@@ -190,6 +200,13 @@ def _problem(
     if kind >= classes:
         expected = f"0 to {classes - 1}" if classes > 1 else "0, the only one"
         return DarknetError(f"there is no class {kind:.0f}", where=where, expected=expected)
+    if max(abs(x), abs(y), w, h) > LARGEST:
+        return DarknetError(
+            "the box is far outside the picture",
+            where=where,
+            expected=f"at most {LARGEST:g}",
+            found=f"{x:g} {y:g} {w:g} {h:g}",
+        )
     if (x, y) == (0, 0):
         return None if class_only else DarknetError("the box is at 0 0", where=where)
     if w <= 0 or h <= 0:

@@ -10,7 +10,7 @@ from pathlib import Path
 from darknet_bn.errors import DarknetError, DataError, Where
 from darknet_bn.names import Data, find_file, folders_around, read_lines
 
-_MAX_BYTES = 1 << 30  # a list of the 14 million pictures of ImageNet has about this
+_MAX_BYTES = 256 << 20  # a list of five million pictures has about this
 
 
 @dataclass(frozen=True)

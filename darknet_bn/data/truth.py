@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from darknet_bn.arrays import F32, F64
+from darknet_bn.data.labels import MOST_BOXES
 from darknet_bn.dialect import Dialect
 from darknet_bn.layers.base import Shape
 from darknet_bn.layers.detection import Detection
@@ -39,7 +40,9 @@ class BoxTruth:
     @property
     def room(self) -> int | None:
         """How many boxes of a picture count; None where it is one a cell."""
-        return None if isinstance(self.head, Detection) else int(getattr(self.head, "max", 90))
+        if isinstance(self.head, Detection):
+            return None
+        return min(MOST_BOXES, int(getattr(self.head, "max", 90)))
 
     def __call__(self, boxes: F32, shape: Shape) -> F32:
         """Return the truth of a picture.

@@ -17,7 +17,8 @@ from darknet_bn.engines.onnx_session import OnnxSession, Runner, with_layers
 from darknet_bn.errors import DarknetError, Where
 from darknet_bn.model import Model
 from darknet_bn.onnx_file import read_types
-from darknet_bn.onnx_graph import read_model
+from darknet_bn.onnx_graph import MOST_BYTES, read_model
+from darknet_bn.reading import read_file
 
 _ERRORS_ONLY = 3
 
@@ -58,11 +59,7 @@ class OnnxFile(NetworkSession):
         self.network = model.network
         self._made_of = path, model
         self.engine = f"{os.fspath(path)} in {engine_name()}"
-        try:
-            data = Path(path).read_bytes()
-        except OSError as error:
-            reason = f"cannot be read: {error.strerror or error}"
-            raise DarknetError(reason, where=Where(file=os.fspath(path))) from error
+        data = read_file(path, MOST_BYTES, piped=False)
         try:
             types = read_types(data)
             names = types.layers

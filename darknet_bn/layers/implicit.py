@@ -10,6 +10,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
+from darknet_bn.errors import ShapeError
 from darknet_bn.graph import Graph
 from darknet_bn.layers.base import (
     Backward,
@@ -48,10 +49,17 @@ class Implicit(Layer):
 
     def params(self, xs: Shapes, dialect: Dialect) -> tuple[Param, ...]:
         """Return the values, filter by filter."""
+        if not abs(self.mean) + abs(self.std) <= float(np.finfo(np.float32).max):
+            raise ShapeError(
+                "the first values do not fit into float32",
+                expected="a finite mean and std",
+                found=f"{self.mean:g} and {self.std:g}",
+            )
         return (Param("weights", (self.filters, self.atoms), init=self._draw),)
 
     def _draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> F32:
-        return rng.uniform(self.mean - self.std, self.mean + self.std, shape).astype(np.float32)
+        spread = abs(self.std)
+        return rng.uniform(self.mean - spread, self.mean + spread, shape).astype(np.float32)
 
     def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
         """Copy them for every image."""

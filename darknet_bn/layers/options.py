@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from darknet_bn.cfg import Cfg, Section
 from darknet_bn.dialect import PJREDDIE, Dialect
-from darknet_bn.errors import CfgError, Where
+from darknet_bn.errors import CfgError, Oddities, Where
 from darknet_bn.synonyms import OPTIONS, WORDS, hint
 from darknet_bn.values import brief
 
@@ -298,7 +298,8 @@ def _say_unknown(
     for key in dict.fromkeys(each.key for each in section.options):
         where = cfg.where(number, key)
         if key not in declared:
-            more = hint(key, declared, OPTIONS)
+            told = not (isinstance(odd, Oddities) and odd.full)
+            more = hint(key, declared, OPTIONS) if told else None
             odd(f"{where}: unknown option, not used{f'; {more}' if more else ''}")
         elif knows := declared[key].rule.unknown_to(dialect):
             odd(f"{where}: unknown to {dialect.name}, not used ({knows} knows it)")

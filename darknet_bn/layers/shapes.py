@@ -7,6 +7,9 @@ from darknet_bn.errors import ShapeError, TrainingError, Where
 from darknet_bn.kernels.maxpool_layer import Window
 from darknet_bn.layers.base import Shape, Training
 
+LARGEST_WINDOW = 1024
+"""How large windows of pooling may be; those of published nets have at most 13 pixels."""
+
 
 class NoImageError(ShapeError):
     """A layer needs an image, and gets a flat count."""
@@ -63,8 +66,15 @@ def pooled(x: Shape, window: Window) -> Shape:
     Raises
     ------
     ShapeError
-        No window fits.
+        No window fits, or they are larger than any network has.
     """
+    largest = max(window.size, window.stride_x, window.stride_y, window.padding)
+    if largest > LARGEST_WINDOW:
+        raise ShapeError(
+            "the windows are too large",
+            expected=f"a size, stride and padding of at most {LARGEST_WINDOW}",
+            found=f"{largest}",
+        )
     h, w = window.out_hw(x.h, x.w)
     if h < 1 or w < 1:
         raise ShapeError(

@@ -124,7 +124,7 @@ REFUSED = {
     "no text": (b"X\1\0\0\0\xff.", "it is damaged: 'utf-8' codec"),
     "no instruction": (b"\xff.", "it is damaged: at position 0, opcode b'\\xff' unknown"),
     "without end": (b"N0" * (1 << 20), "the instruction POP is none"),
-    "very long": (b"N" * (1 << 20), "it has more than 1048576 instructions"),
+    "very long": (b"N" * (1 << 20), "it has more than 200000 instructions"),
 }
 
 
@@ -136,6 +136,46 @@ def test_what_is_refused(case: str) -> None:
     assert message in str(caught.value)
     assert "only state dicts of plain tensors are read" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_texts_of_protocol_0_are_refused_without_a_warning() -> None:
+    with pytest.raises(dn.WeightsError, match="the instruction STRING is none that tensors need"):
+        read_pickle(b"S'\\('\n.")
+
+
+def test_the_place_is_told() -> None:
+    with pytest.raises(dn.WeightsError, match="not followed, at byte 7: the instruction POP"):
+        read_pickle(b"X\2\0\0\0ab0.")
+
+
+def test_the_most_instructions() -> None:
+    assert read_pickle(b"(" + b"N" * 199_997 + b"t.") == (None,) * 199_997
+    with pytest.raises(dn.WeightsError, match="it has more than 200000 instructions"):
+        read_pickle(b"(" + b"N" * 199_998 + b"t.")
+
+
+def test_the_most_axes() -> None:
+    for axes in (8, 9):
+        shape, strides = (b"(" + b"K\1" * axes + b"t" for _ in range(2))
+        if axes == 8:
+            found = read_pickle(tensor(shape=shape, strides=strides) + b".")
+            assert isinstance(found, Tensor)
+            assert found.shape == (1,) * 8
+        else:
+            with pytest.raises(dn.WeightsError, match="a tensor has 9 axes and 9 strides"):
+                read_pickle(tensor(shape=shape, strides=strides) + b".")
+
+
+def test_the_largest_storage() -> None:
+    count = STORAGE.replace(b"K\x06tQ", b"\x8a\x08" + b"\xff" * 7 + b"\x7ftQ")
+    assert read_pickle(count + b".") == Storage("0", "float32", (1 << 63) - 1)
+    count = STORAGE.replace(b"K\x06tQ", b"\x8a\x09" + b"\0" * 7 + b"\x80\0tQ")
+    with pytest.raises(dn.WeightsError, match="a size or an offset is no number that could be"):
+        read_pickle(count + b".")
+
+
+def test_what_is_referred_to_is_the_top_of_the_stack() -> None:
+    assert read_pickle(b"K\1K\2q\0h\0\x87.") == (1, 2, 2)
 
 
 @pytest.mark.parametrize("data", [b"", b"K\1", tensor()], ids=range(3))

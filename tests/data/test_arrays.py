@@ -135,6 +135,11 @@ def test_inputs_without_image_shape() -> None:
         ({"x": X[:, :2], "y": Y}, r"set\.npz: x: .*input \(expected .* \(n, 3, 32, 40\)"),
         ({"x": X[:0], "y": Y[:0]}, r"set\.npz: x: the array does not fit the network's input"),
         ({"x": X * np.inf, "y": Y}, r"set\.npz: x: the array has values that are no numbers"),
+        (
+            {"x": X.astype(float) * 1e300, "y": Y},
+            r"set\.npz: x: the array has values that are no numbers",
+        ),
+        ({"x": X, "y": np.full((6, 2), -1e39)}, r"set\.npz: y: the array has values that are no"),
         ({"x": X, "y": Y[:5]}, r"set\.npz: y: the array has not as many rows as x \(expected 6"),
         ({"x": X, "y": np.array(1)}, r"set\.npz: y: the array has not as many rows as x"),
         ({"x": X, "y": Y * 2}, r"set\.npz: y: there is no such class \(expected 0 to 1, found 0 t"),
@@ -160,11 +165,23 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, arrays: dict[str, Any], me
             BOXES + np.array([0, 0, 0, 0, 1]),
             r"y: there is no such class \(expected 0 to 2, found 3 to 3",
         ),
+        (BOXES * [1, 1, 1e5, 1, 1], r"y: a box is far outside of its picture \(expected at most 1"),
+        (np.zeros((6, 20_001, 5)), r"y: there are too many boxes \(expected at most 20000, found"),
     ],
 )
 def test_boxes_that_do_not_fit_are_refused(y: Any, message: str) -> None:
     with pytest.raises(dn.DarknetError, match=message):
         array_dataset(X, y, detector())
+
+
+def test_what_just_fits_is_taken() -> None:
+    largest = float(np.finfo(np.float32).max)
+    model = classifier()
+    assert len(array_dataset(np.full(X.shape, largest), Y, model)) == 6
+    assert len(array_dataset(X, np.full((6, 2), -largest), model)) == 6
+    boxes = np.zeros((6, 20_000, 5))
+    boxes[:, 0] = (0.5, 0.5, 10_000, 10_000, 1)
+    assert len(array_dataset(X, boxes, detector())) == 6
 
 
 def test_sizes_are_known_before_memory_is_taken(tmp_path: Path) -> None:

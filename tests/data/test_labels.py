@@ -188,6 +188,32 @@ def test_boxes_that_cannot_be_meant_are_left_out(tmp_path: Path, line: str, mess
     assert problem.where == dn.Where(file=str(path), line=1)
 
 
+@pytest.mark.parametrize("place", range(4))
+def test_the_largest_coordinates(tmp_path: Path, place: int) -> None:
+    path = tmp_path / "a.txt"
+    for value, fits in (("10000", True), ("10000.01", False), ("1e300", False)):
+        words = ["0.5", "0.5", "10000", "10000"]
+        words[place] = value
+        path.write_text(f"0 {' '.join(words)}\n")
+        with np.errstate(all="raise"):
+            labels = read_labels(path, 1)
+        assert len(labels.boxes) == (fits and place > 1)  # with its centre so far off it is outside
+        if not fits:
+            (problem,) = labels.impossible
+            assert str(problem).startswith(f"{path}:1: the box is far outside the picture (expec")
+
+
+def test_the_most_boxes(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    text = "0 0.5 0.5 0.1 0.1\n" * 10_000 + "\n" + "0 9 9 0.1 0.1\n" * 5_000 + "no box\n" * 5_000
+    path.write_text(text)
+    labels = read_labels(path, 1)
+    assert [len(each) for each in labels] == [10_000, 5_000, 5_000]
+    path.write_text(f"{text}0 0.5 0.5 0.1 0.1\n")
+    with pytest.raises(dn.DarknetError, match=r"a\.txt:20002: there are too many boxes .* 20000"):
+        read_labels(path, 1)
+
+
 def test_the_only_class(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("1 0.5 0.5 0.1 0.1\n")
