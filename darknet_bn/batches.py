@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.errors import ImageError, ShapeError, Where
+from darknet_bn.errors import DarknetWarning, ImageError, ShapeError, Where
 from darknet_bn.images import load_image
 from darknet_bn.kernels.box import Size
 from darknet_bn.model import Model
@@ -29,11 +30,14 @@ class Batches:
         How many a batch has; the last may have fewer.
     load : function
         ``load(numbers)`` returns the images of these numbers, from 0 to ``count - 1``.
+    failed : collection of str
+        What was wrong with images that were left out so far.
     """
 
     count: int
     size: int
     load: Callable[[range], F32]
+    failed: Collection[str] = ()
 
     def __repr__(self) -> str:
         """Return one line about it."""
@@ -67,9 +71,11 @@ def picture_batches(
 
     Notes
     -----
-    Loading a batch raises what `load_inputs` does.
+    Loading a batch raises what `load_inputs` does; but a picture that cannot be used is left out
+    with a warning, as long as there are others in the batch.
     """
-    return Batches(len(paths), size, _Pictures(model, tuple(paths), fit))
+    pictures = _Pictures(model, tuple(paths), fit)
+    return Batches(len(paths), size, pictures, pictures.told)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,16 +85,29 @@ class _Pictures:
     model: Model
     paths: tuple[str, ...]
     fit: Fit | None
+    told: set[str] = field(default_factory=set)
 
     __repr__ = brief_fields
 
     def __call__(self, numbers: range) -> F32:
-        x, _ = load_inputs(self.model, [self.paths[number] for number in numbers], self.fit)
+        failed: dict[int, ImageError] = {}
+        paths = [self.paths[number] for number in numbers]
+        x, _ = load_inputs(self.model, paths, self.fit, failed)
+        for row in sorted(failed):
+            error = failed[row]
+            if not len(x):
+                raise error
+            if str(error) not in self.told:
+                self.told.add(str(error))
+                warnings.warn(f"{error}; it is left out", DarknetWarning, stacklevel=3)
         return x
 
 
 def load_inputs(
-    model: Model, paths: Sequence[str], fit: Fit | None = None
+    model: Model,
+    paths: Sequence[str],
+    fit: Fit | None = None,
+    failed: dict[int, ImageError] | None = None,
 ) -> tuple[F32, list[Size]]:
     """Read pictures, and make them the input of a network, on all threads.
 
@@ -98,6 +117,9 @@ def load_inputs(
     paths : sequence of str
     fit : "letterbox", "stretch" or "crop", optional
         As in `prepare`.
+    failed : dict from int to ImageError, optional
+        Where the errors go of pictures that cannot be used, under their place in ``paths``; these
+        have no row.  Without it, the first is raised.
 
     Returns
     -------
@@ -117,17 +139,27 @@ def load_inputs(
     sizes: list[Size] = [(0, 0)] * len(paths)
 
     def load(row: int) -> None:
-        im = load_image(paths[row], shape.c)
         try:
-            x[row] = prepare(im, model, fit)[0]
-        except ShapeError as error:
-            raise ImageError(
-                error.problem,
-                where=Where(file=paths[row]),
-                expected=error.expected,
-                found=error.found,
-            ) from error
-        sizes[row] = (im.shape[1], im.shape[2])
+            im = load_image(paths[row], shape.c)
+            x[row] = _prepared(im, model, fit, paths[row])
+            sizes[row] = (im.shape[1], im.shape[2])
+        except ImageError as error:
+            if failed is None:
+                raise
+            failed[row] = error
 
     workers().run(load, range(len(paths)))
-    return x, sizes
+    if not failed:
+        return x, sizes
+    kept = [row for row in range(len(paths)) if row not in failed]
+    return x[kept], [sizes[row] for row in kept]
+
+
+def _prepared(im: F32, model: Model, fit: Fit | None, path: str) -> F32:
+    try:
+        x: F32 = prepare(im, model, fit)[0]
+        return x
+    except ShapeError as error:
+        raise ImageError(
+            error.problem, where=Where(file=path), expected=error.expected, found=error.found
+        ) from error

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from darknet_bn.classification import class_layer, classify
 from darknet_bn.data import ArrayDataset, Dataset
 from darknet_bn.detection import network_boxes, nms
 from darknet_bn.detection.boxes import heads_of
-from darknet_bn.errors import DarknetError, Where
+from darknet_bn.errors import DarknetError, DarknetWarning, ImageError, Oddities, Where
 from darknet_bn.kernels.box import Boxes, Size
 from darknet_bn.layers.head import Head
 from darknet_bn.model import Model
@@ -54,6 +55,8 @@ class Accuracy:
         The part of the images whose class was the most probable, and among the first ``top``.
     classes : tuple of ClassAccuracy
         One a class, in order.
+    failed : int
+        Pictures that could not be read or used; they count as wrong.
     """
 
     images: int
@@ -61,6 +64,7 @@ class Accuracy:
     top_1: float
     top_k: float
     classes: tuple[ClassAccuracy, ...]
+    failed: int = 0
 
     def __repr__(self) -> str:
         """Return one line about it."""
@@ -111,7 +115,12 @@ def evaluate(
     DarknetError
         An option means nothing, or the data do not have what is true of such a network.
     ImageError
-        A picture cannot be read or used.
+        No picture can be read or used.
+
+    Warns
+    -----
+    DarknetWarning
+        A picture cannot; it counts as one in which nothing is found.
 
     Notes
     -----
@@ -128,9 +137,10 @@ def evaluate(
     require_options(iou_threshold, points, threshold)
     truths = _truths(dataset)
     found = _found(work, overlap)
-    return average_precision(
+    report = average_precision(
         found, truths, iou_threshold=iou_threshold, points=points, threshold=threshold
     )
+    return replace(report, failed=work.tell_failed())
 
 
 def own_fit_for_tests(model: Model) -> Fit:
@@ -161,13 +171,19 @@ class _Work:
     fit: Fit
     batch: int
     after_batch: Callable[[], None] | None
+    failed: dict[int, ImageError] = field(default_factory=dict)
 
-    def inputs(self) -> Iterator[tuple[range, F32, list[Size]]]:
-        """Yield the numbers of some images, as inputs, and the sizes of the pictures."""
+    def inputs(self) -> Iterator[tuple[list[int], F32, list[Size]]]:
+        """Yield the numbers of some images, as inputs, and the sizes of the pictures.
+
+        Those that cannot be used go to ``failed``.
+        """
         count = len(self.dataset)
         for start in range(0, count, self.batch):
             numbers = range(start, min(start + self.batch, count))
-            yield numbers, *self._load(numbers)
+            x, sizes = self._load(numbers)
+            if len(x):
+                yield [each for each in numbers if each not in self.failed], x, sizes
             if self.after_batch is not None:
                 self.after_batch()
 
@@ -178,7 +194,28 @@ class _Work:
             rng = np.random.default_rng(0)  # which nothing is drawn from
             x, _ = self.dataset.batch(numbers, rng, shape=shape)
             return x, [(shape.h, shape.w)] * len(x)
-        return load_inputs(self.model, [pictures[number].path for number in numbers], self.fit)
+        failed: dict[int, ImageError] = {}
+        paths = [pictures[number].path for number in numbers]
+        loaded = load_inputs(self.model, paths, self.fit, failed)
+        self.failed.update((numbers[row], error) for row, error in failed.items())
+        return loaded
+
+    def tell_failed(self) -> int:
+        """Warn of the pictures that could not be used, and return how many there are.
+
+        Raises
+        ------
+        ImageError
+            There is no other.
+        """
+        odd = Oddities()
+        for number in sorted(self.failed):
+            odd(f"{self.failed[number]}; nothing is found in it")
+        if len(self.failed) == len(self.dataset):
+            raise self.failed[0]
+        for text in odd.texts:
+            warnings.warn(text, DarknetWarning, stacklevel=4)
+        return len(self.failed)
 
 
 def _found(work: _Work, overlap: float | None) -> list[Boxes]:
@@ -186,13 +223,18 @@ def _found(work: _Work, overlap: float | None) -> list[Boxes]:
     heads = heads_of(work.model.network)
     kind, beta = list(heads.values())[-1].suppression
     letterbox = work.fit == "letterbox"  # which changes nothing where images have its size
-    found = []
-    for _, x, sizes in work.inputs():
+    classes = next(iter(heads.values())).classes
+    nothing = Boxes(
+        np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, classes), np.float32)
+    )
+    found = [nothing] * len(work.dataset)
+    for numbers, x, sizes in work.inputs():
         outputs = forward(work.model, x, heads, exact=False)
         boxes = network_boxes(
             work.model, outputs, image_sizes=sizes, threshold=_THRESHOLD, letterbox=letterbox
         )
-        found += [nms(each, overlap or 0, kind=kind, beta=beta) for each in boxes]
+        for number, each in zip(numbers, boxes, strict=True):
+            found[number] = nms(each, overlap or 0, kind=kind, beta=beta)
     return found
 
 
@@ -227,6 +269,7 @@ def _accuracy(work: _Work, top: int) -> Accuracy:
         right / images,
         among / images,
         tuple(ClassAccuracy(number, *each) for number, each in rows),
+        work.tell_failed(),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError
 from darknet_bn.images import CHANNELS
+from darknet_bn.kernels.box import letterbox_size
 from darknet_bn.kernels.floating import require_floats
 from darknet_bn.kernels.image import (
     as_picture,
@@ -94,7 +95,7 @@ def prepare(im: F32, model: Model, fit: Fit | None = None) -> F32:
     ------
     ShapeError
         The network takes no pictures, or none with these channels; ``im`` is no picture, or so
-        narrow that there is not enough memory to scale it.
+        narrow that there is not enough memory to scale it, or that nothing of it would be left.
     """
     size = picture_shape(model.network)
     require_floats("prepare", "im", im)
@@ -109,7 +110,14 @@ def prepare(im: F32, model: Model, fit: Fit | None = None) -> F32:
             found=f"{c}",
             hint=hint,
         )
-    return fit_image(im, fit or own_fit(model), size)[None]
+    way = fit or own_fit(model)
+    if way == "letterbox" and 0 in letterbox_size(im.shape[1:], (size.h, size.w)):
+        raise ShapeError(
+            "nothing of the picture is left in a letterbox",
+            expected="less of a strip",
+            found=f"{im.shape[2]} x {im.shape[1]} pixels in {size.w} x {size.h}",
+        )
+    return fit_image(im, way, size)[None]
 
 
 def fit_image(im: F32, fit: Fit, size: Shape) -> F32:

@@ -205,9 +205,25 @@ def test_arrays_that_tell_no_classes_are_refused(tmp_path: Path) -> None:
         evaluate(model, data)
 
 
-def test_a_picture_that_is_broken_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("batch", [1, 2, 8])
+def test_a_picture_that_is_broken_is_named_and_the_others_go_on(tmp_path: Path, batch: int) -> None:
     model = detector()
     data = dn.load_dataset(box_set(tmp_path, {}), model, train=False)
-    (tmp_path / f"{NAMES[1]}.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
-    with pytest.raises(dn.ImageError, match=f"{NAMES[1]}.png"):
-        evaluate(model, data)
+    whole = evaluate(model, data, batch=batch)
+    path = tmp_path / f"{NAMES[1]}.png"
+    content = path.read_bytes()
+    for damaged in (b"\x89PNG\r\n\x1a\nnothing", content[:-100]):
+        path.write_bytes(damaged)
+        with pytest.warns(dn.DarknetWarning) as caught:
+            report = evaluate(model, data, batch=batch)
+        (message,) = (str(each.message) for each in caught)
+        assert message.startswith(f"{path}: ")
+        assert message.endswith("; nothing is found in it")
+        assert (report.failed, report.pictures) == (1, len(NAMES))
+        assert isinstance(report, dn.AveragePrecision)
+        assert report.pairs < whole.pairs
+        assert report.truths == whole.truths
+    for name in NAMES:
+        (tmp_path / f"{name}.png").write_bytes(b"nothing")
+    with pytest.raises(dn.ImageError, match=f"{NAMES[0]}.png"):
+        evaluate(model, data, batch=batch)

@@ -58,7 +58,9 @@ _WORDS = {"layerwise": "layer by layer", "one-pass": "in one pass"}
 @options.fit("letterbox", "stretch", "crop")
 @options.json
 @options.quiet("the layers that keep their statistics")
+@click.pass_context
 def calibrate(
+    ctx: click.Context,
     source: models.Source,
     data: str,
     out: str,
@@ -75,7 +77,8 @@ def calibrate(
     For models whose rolling statistics no longer fit: the weights were averaged, pruned or
     quantised, or the pictures are of another kind now.  DATA is a picture, a folder, a pattern
     such as 'photos/*.jpg', a .data file of Darknet, or an .npz file with arrays x and y.  Labels
-    are not read.  The weights themselves do not change.
+    are not read.  The weights themselves do not change.  A picture that cannot be read is reported
+    and left out; the exit code is then 1.
 
     Example: darknet-bn calibrate yolov3.cfg yolov3.weights photos -o yolov3-calibrated
     """
@@ -107,7 +110,7 @@ def calibrate(
             | {"batch": batch, "work": report.work, "layers": report.layers}
             | {"seconds": seconds, "written": {"weights": target}}
         )
-        return
+        ctx.exit(1 if batches.failed else 0)
     output.note(output.dialect(model))
     if not _is_array(data):
         output.note(output.fit(model, way, given=fit is not None))
@@ -124,6 +127,7 @@ def calibrate(
     )
     output.note(f"written: {output.printable(target)}; the cfg stays as it is")
     output.took(seconds, report.images, "example" if _is_array(data) else "picture")
+    ctx.exit(1 if batches.failed else 0)
 
 
 def _cells(row: CalibratedLayer) -> tuple[str, ...]:

@@ -62,7 +62,9 @@ _IOU, _THRESHOLD, _NMS = 0.5, 0.25, 0.45
 @options.fit("letterbox", "stretch", "crop")
 @options.json
 @options.quiet("the measurements")
+@click.pass_context
 def evaluate(
+    ctx: click.Context,
     source: models.Source,
     data: str,
     names_file: str | None,
@@ -80,7 +82,8 @@ def evaluate(
     DATA is a .data file of Darknet, which names a list of pictures in valid=, or an .npz file with
     arrays x and y.  For a detector, prints the average precision of each class as in 'detector map'
     of AlexeyAB's Darknet, and their mean, mAP; for a classifier, how often the right class is the
-    most probable one, and how often it is among the most probable ones.
+    most probable one, and how often it is among the most probable ones.  A picture that cannot be
+    read is reported, and counts as one in which nothing is found; the exit code is then 1.
 
     Example: darknet-bn evaluate yolov3-tiny.cfg yolov3-tiny.weights coco.data --points 101
     """
@@ -115,7 +118,7 @@ def evaluate(
         facts |= {} if is_array else {"fit": way} | output.about_labels(dataset)
         facts |= {"seconds": seconds}
         output.as_json(facts | _facts(report, classes))
-        return
+        ctx.exit(1 if report.failed else 0)
     output.note(output.dialect(model))
     if not is_array:
         output.note(output.fit(model, way, given=fit is not None))
@@ -127,6 +130,7 @@ def evaluate(
     for line in lines:
         output.text(line)
     output.took(seconds, len(dataset), "example" if is_array else "picture")
+    ctx.exit(1 if report.failed else 0)
 
 
 def _classes(model: dn.Model) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import click
@@ -108,7 +108,9 @@ def for_each(found: Found, label: str, work: Callable[[str], Iterable[str]]) -> 
         for path in found.paths:
             try:
                 lines = work(path)
-            except dn.ImageError as error:
+            except (dn.ImageError, dn.ShapeError) as error:
+                if error.where.file is None:
+                    error.where = replace(error.where, file=path)
                 fail(path, error)
             except MemoryError as error:
                 fail(path, out_of_memory(error, path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from darknet_bn.data.lists import load_list
 from darknet_bn.data.path_classes import load_classes
 from darknet_bn.data.picture_labels import NO_BOXES, load_labels
 from darknet_bn.data.truth import BoxTruth, ClassTruth, Move, correct_boxes
-from darknet_bn.errors import DarknetError, DarknetWarning, Where
+from darknet_bn.errors import DarknetError, DarknetWarning, ImageError, Where
 from darknet_bn.images import load_image
 from darknet_bn.layers.base import Shape
 from darknet_bn.layers.head import Head
@@ -53,6 +53,8 @@ class PictureDataset(Dataset):
     model: Model
     train: bool
     items: tuple[Picture, ...]
+    _failed: dict[int, ImageError] = field(default_factory=dict, init=False, repr=False)
+    _told: set[int] = field(default_factory=set, init=False, repr=False)
 
     def __len__(self) -> int:
         """Return how many pictures there are."""
@@ -76,7 +78,10 @@ class PictureDataset(Dataset):
     def batch(
         self, indices: Sequence[int], rng: np.random.Generator, *, shape: Shape
     ) -> tuple[F32, F32]:
-        """Return some examples, which all threads prepare."""
+        """Return some examples, which all threads prepare.
+
+        In training, the next picture takes the place of one that cannot be read, with a warning.
+        """
         rngs = rng.spawn(len(indices))
         x = np.empty((len(indices), *shape.dims), np.float32)
         truths: list[F32] = [NO_BOXES] * len(indices)
@@ -85,7 +90,24 @@ class PictureDataset(Dataset):
             x[place], truths[place] = self._example(int(indices[place]), shape, rngs[place])
 
         workers().run(fill, range(len(indices)))
+        for index in sorted(set(self._failed) - self._told):
+            self._told.add(index)
+            text = f"{self._failed[index]}; the next picture takes its place"
+            warnings.warn(text, DarknetWarning, stacklevel=2)
         return x, np.stack(truths)
+
+    def _readable(self, index: int) -> tuple[int, F32]:
+        """Return a picture and its number: of the first one from ``index`` on that can be read."""
+        if not self.train:
+            return index, self.load(index)
+        for step in range(len(self)):
+            number = (index + step) % len(self)
+            if number not in self._failed:
+                try:
+                    return number, self.load(number)
+                except ImageError as error:
+                    self._failed[number] = error
+        raise self._failed[index]
 
     @abstractmethod
     def _example(self, index: int, shape: Shape, rng: np.random.Generator) -> tuple[F32, F32]:
@@ -113,7 +135,7 @@ class PictureClasses(PictureDataset):
         return f"{Path(self.name).name}: {pictures} of {classes}"
 
     def _example(self, index: int, shape: Shape, rng: np.random.Generator) -> tuple[F32, F32]:
-        im = self.load(index)
+        index, im = self._readable(index)
         if self.train:
             x = random_augment_image(im, self.model.network.net, shape, rng)
         else:
@@ -161,7 +183,8 @@ class PictureBoxes(PictureDataset):
         return fit_image(im, fit, shape), self.truth(correct_boxes(boxes, move), shape)
 
     def _labelled(self, index: int) -> tuple[F32, F32]:
-        return self.load(index), self.items[index].boxes
+        index, im = self._readable(index)
+        return im, self.items[index].boxes
 
 
 def load_pictures(data: Data, model: Model, *, train: bool) -> PictureDataset:

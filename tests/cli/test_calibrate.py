@@ -160,12 +160,29 @@ def test_the_weights_that_are_read_are_never_written_over(
     assert weights.read_bytes() == before
 
 
-def test_a_broken_picture_leaves_no_file(cli: Cli, tiny: Path, tmp_path: Path) -> None:
+def test_a_broken_picture_is_reported_and_left_out(cli: Cli, tiny: Path, tmp_path: Path) -> None:
     data = box_set(tmp_path, {})
     (tmp_path / f"{NAMES[1]}.png").write_bytes(b"nothing")
     answer = cli("calibrate", tiny, data, "-o", tmp_path / "new")
+    assert answer.code == 1
+    (line,) = answer.err.splitlines()  # once, though every pass asks for it
+    assert line.startswith(f"warning: {tmp_path / NAMES[1]}.png: not a picture")
+    assert line.endswith("it is left out")
+    (tmp_path / "valid.txt").write_text(
+        "".join(f"{name}.png\n" for name in NAMES if name != NAMES[1])
+    )
+    assert cli("calibrate", tiny, data, "-o", tmp_path / "same").code == 0
+    files = [(tmp_path / f"{name}.weights").read_bytes() for name in ("new", "same")]
+    assert files[0] == files[1]
+
+
+def test_where_no_picture_is_left_there_is_no_file(cli: Cli, tiny: Path, tmp_path: Path) -> None:
+    data = box_set(tmp_path, {})
+    for name in NAMES:
+        (tmp_path / f"{name}.png").write_bytes(b"nothing")
+    answer = cli("calibrate", tiny, data, "-o", tmp_path / "new")
     assert (answer.code, answer.out) == (2, "")
-    assert f"{NAMES[1]}.png: " in answer.error
+    assert f"{NAMES[0]}.png: " in answer.error
     assert not [name for name in os.listdir(tmp_path) if "new" in name]
 
 

@@ -110,6 +110,76 @@ def test_a_word_without_picture(
     assert lines_of(answer.out) == ["photos/b.png:", "class 1: 80%"]
 
 
+def links_to_themselves(folder: Path) -> None:
+    """Make folders in which a walk that follows links does not end."""
+    (folder / "deep" / "er").mkdir(parents=True)
+    for name in ("one", "two", "deep/three"):
+        (folder / name).symlink_to(folder, target_is_directory=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="the system has no links")
+def test_patterns_end_where_links_lead_in_circles(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    links_to_themselves(tmp_path)
+    places = ("a.png", "deep/b.png", "deep/er/c.png", ".hidden/d.png", "deep/[x]/e.png")
+    for place in places:
+        Path(place).parent.mkdir(exist_ok=True)
+        shutil.copy(PICTURE, place)
+    shown = ["a.png", "e.png", "b.png", "c.png"]  # by the whole path: "[" comes before "b"
+    assert files_of(cli, TINY, "**/*.png") == shown
+    assert files_of(cli, TINY, f"{tmp_path}/**/*.png") == shown
+    assert files_of(cli, TINY, "**") == shown
+    assert files_of(cli, TINY, "**/**/*.png") == shown
+    inside = ["e.png", "b.png", "c.png", "a.png"]  # the last through deep/three, once
+    assert files_of(cli, TINY, "deep/**/*.png") == inside
+    assert files_of(cli, TINY, "d*p/**/c.*") == ["c.png"]
+    assert files_of(cli, TINY, "**/er/*.png") == ["c.png"]
+    assert files_of(cli, TINY, "one/*.png") == ["a.png"]  # a link that is named is followed
+
+
+def test_a_strip_is_reported_by_its_name_and_the_others_go_on(
+    cli: Cli, tmp_path: Path, photos: Path
+) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (1, 65535)).save(photos / "aa.png")
+    answer = cli("detect", TINY, photos, "--letterbox", "--thresh", "0.8")
+    assert answer.code == 1
+    assert answer.error.startswith(
+        f"{photos}/aa.png: nothing of the picture is left in a letterbox (expected less of a strip"
+    )
+    assert f"{photos}/b.png:" in lines_of(answer.out)
+    assert not [line for line in lines_of(answer.out) if "aa.png" in line]
+
+
+def test_any_error_of_a_picture_is_one_of_them(
+    cli: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise dn.ShapeError("it does not fit")
+
+    monkeypatch.setattr(dn, "detections", broken)
+    answer = cli("detect", TINY, photos)
+    assert answer.code == 2  # all of them
+    assert [line.removeprefix("error: ") for line in answer.err.splitlines()] == [
+        f"{photos}/a.PNG: it does not fit",
+        f"{photos}/b.png: it does not fit",
+    ]
+
+
+@pytest.mark.parametrize("how", ["--csv", "--json"])
+def test_control_characters_of_names_stay_in_their_line(cli: Cli, tmp_path: Path, how: str) -> None:
+    (tmp_path / "x.names").write_bytes(b"\x1b]0;x\x07,a\r\n\xc2\x9b31m\n")
+    answer = cli("detect", TINY, PICTURE, "--names", tmp_path / "x.names", how, "--thresh", "0.1")
+    assert answer.code == 0
+    assert all(each.isprintable() for each in answer.out.split("\n"))
+    assert "\x1b" not in answer.out
+    if how == "--csv":
+        assert '"\\x1b]0;x\\x07,a"' in answer.out
+
+
 def test_a_bad_picture_is_reported_and_the_others_go_on(
     cli: Cli, photos: Path, tmp_path: Path
 ) -> None:

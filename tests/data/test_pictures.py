@@ -171,10 +171,35 @@ def test_another_number_of_classes_is_told_of(boxes: Path) -> None:
         load_dataset(boxes, detector(), train=True)
 
 
-def test_a_damaged_picture_is_named(boxes: Path) -> None:
+def test_a_damaged_picture_does_not_stop_training(boxes: Path) -> None:
+    """It is named once, and the next one takes its place, every time alike."""
     data = load_dataset(boxes, detector(), train=True)
     (boxes.parent / "JPEGImages/1.png").write_bytes(b"no picture")
-    with pytest.raises(dn.ImageError, match=r"1\.png: not a picture"):
+    with pytest.warns(dn.DarknetWarning) as caught:
+        x, truth = data.batch([0, 1], np.random.default_rng(0), shape=Shape(3, H, W))
+    (message,) = (str(each.message) for each in caught)
+    assert "1.png: not a picture" in message
+    assert message.endswith("the next picture takes its place")
+    again = data.batch([0, 1], np.random.default_rng(0), shape=Shape(3, H, W))
+    np.testing.assert_array_equal(x, again[0])
+    np.testing.assert_array_equal(truth, again[1])
+    next_one = data.batch([0, 2 % len(data)], np.random.default_rng(0), shape=Shape(3, H, W))
+    np.testing.assert_array_equal(x, next_one[0])
+    np.testing.assert_array_equal(truth, next_one[1])
+
+
+def test_where_no_picture_can_be_read_there_is_no_training(boxes: Path) -> None:
+    data = load_dataset(boxes, detector(), train=True)
+    for picture in data.pictures:
+        Path(picture.path).write_bytes(b"no picture")
+    with pytest.raises(dn.ImageError, match=r"0\.png: not a picture"):
+        data.batch([0, 1], np.random.default_rng(0), shape=Shape(3, H, W))
+
+
+def test_a_damaged_picture_is_named_where_nothing_is_trained(boxes: Path) -> None:
+    data = load_dataset(boxes, detector(), train=False)
+    (boxes.parent / "JPEGImages/2.png").write_bytes(b"no picture")
+    with pytest.raises(dn.ImageError, match=r"2\.png: not a picture"):
         data.batch([0, 1], np.random.default_rng(0), shape=Shape(3, H, W))
 
 
