@@ -2,7 +2,7 @@
 PYTHON ?= .venv/bin/python
 SHARED ?= ../shared
 
-.PHONY: check test golden digits programs bench
+.PHONY: check test golden digits programs bench fuzz
 
 check:
 	$(PYTHON) -m ruff format .
@@ -22,6 +22,9 @@ digits:
 
 programs:
 	$(PYTHON) tools/record_opencv.py
+
+fuzz:
+	$(PYTHON) tools/fuzz.py --cases 20000
 
 bench:
 	$(PYTHON) tools/bench.py forward $(SHARED)/models/yolov3-tiny/yolov3-tiny.cfg $(SHARED)/models/yolov3-tiny/yolov3-tiny.weights

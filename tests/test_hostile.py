@@ -1,0 +1,77 @@
+"""Files that broke a reader once, or are made to: read again with little memory, by all readers."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[1]
+HOSTILE = PROJECT / "tests/fixtures/hostile"
+TOOL = PROJECT / "tools/fuzz.py"
+
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/statm").exists(), reason="the system does not tell how much memory is used"
+)
+
+
+def run(*words: str) -> str:
+    result = subprocess.run([sys.executable, str(TOOL), *words], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_every_hostile_file_keeps_the_contract() -> None:
+    """An error of the family or a value, in a second, with 300 MB; nothing waits or crashes."""
+    files = [path for path in HOSTILE.rglob("*") if path.is_file()]
+    found = re.fullmatch(r"(\d+) files, 0 broken\n", run("--replay"))
+    assert found is not None
+    assert int(found[1]) >= len(files) + 40  # and the malformed ones
+
+
+def test_mutated_files_keep_it_too() -> None:
+    """A sample of what ``tools/fuzz.py`` does in numbers."""
+    assert "0 parts broken" in run("--cases", "60", "--seed", "7", "--jobs", "1")
+
+
+def test_equal_numbers_give_equal_files() -> None:
+    code = (
+        "import sys; sys.path.insert(0, 'tools'); import fuzz, hashlib;"
+        "print(hashlib.sha256(b''.join(data for name in ('cfg', 'npy', 'labels')"
+        " for _, data in fuzz.cases(name, 3, range(50)))).hexdigest())"
+    )
+    words = [sys.executable, "-c", code]
+    runs = [subprocess.run(words, cwd=PROJECT, capture_output=True, text=True) for _ in range(2)]
+    assert runs[0].stdout == runs[1].stdout != ""
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "wrong"),
+    [
+        ("npy", "raise ValueError('x')", "ValueError at "),
+        ("npy", "raise dn.DarknetError('x')", "None"),
+        ("npy", "import warnings; warnings.warn('x', RuntimeWarning)", "RuntimeWarning at "),
+        ("npy", "import warnings; warnings.warn('x', dn.DarknetWarning)", "None"),
+        ("npy", "import time; t = time.process_time()\n while time.process_time() < t + 1.1: pass",
+         "s of CPU"),
+        ("npy", "bytearray(2 << 30)", "MemoryError at "),
+    ],
+)  # fmt: skip
+def test_what_breaks_the_contract_is_noticed(name: str, data: str, wrong: str) -> None:
+    code = f"""
+import sys; sys.path.insert(0, 'tools')
+import tempfile; from pathlib import Path
+import fuzz, fuzz_readers, darknet_bn as dn
+def read(path):
+ {data}
+fuzz_readers.READERS['npy'] = fuzz_readers.Reader('.npy', lambda folder: [], read)
+fuzz.limit_memory(fuzz.MOST_BYTES)
+with tempfile.TemporaryDirectory() as folder:
+    print(fuzz.Check('npy', Path(folder))(b''))
+"""
+    words = [sys.executable, "-c", code]
+    result = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True)
+    assert wrong in result.stdout, result.stderr
