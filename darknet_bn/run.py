@@ -80,8 +80,9 @@ def forward(
     Notes
     -----
     C: ``forward_network`` in ``src/network.c`` with ``train`` off.  Planes in the order BGR, as
-    OpenCV's arrays have them, cannot be told from RGB: no statistic of the trained nets that were
-    tried parts the two.  `load_image` and `prepare` refuse OpenCV's arrays for that reason.
+    OpenCV's arrays have them, cannot be told from RGB by their values: what they do to the first
+    batch norm is within what other pictures do.  `load_image` and `prepare` refuse OpenCV's arrays
+    for that reason.
     """
     if exact is None:
         exact = not (isinstance(layers, str) and layers == "outputs")

@@ -12,6 +12,7 @@ Example: tools/stress.py --runs 300 --seed 1
 
 from __future__ import annotations
 
+import codecs
 import collections
 import errno
 import os
@@ -378,6 +379,7 @@ def one(
 @click.option("--fault", "faults", multiple=True, type=click.Choice(list(FAULTS)))
 def main(runs: int, seed: int, jobs: tuple[str, ...], faults: tuple[str, ...]) -> None:
     """Hit commands with faults while they write, and judge what they leave."""
+    codecs.lookup("utf-32-le")  # while we may read Python's library, which somebody else may not
     rng = random.Random(seed)
     chosen = [job for job in JOBS if not jobs or job.name in jobs]
     ended: collections.Counter[tuple[str, str]] = collections.Counter()

@@ -1,0 +1,50 @@
+"""A small campaign of kills and failing calls finds nothing; and it would find what it is for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+STRESS = Path(__file__).parents[2] / "tools" / "stress.py"
+# A library that writes under the name itself, where a death leaves half of it.
+CARELESS = """
+import runpy, sys
+import darknet_bn.files as files
+
+def careless(writers, check=None, *, force, inputs=()):
+    for name, write in writers.items():
+        with open(name, "wb") as stream:
+            write(stream)
+    if check is not None:
+        check()
+
+files.write_files = careless
+for module in [each for each in sys.modules.values() if hasattr(each, "write_files")]:
+    module.write_files = careless
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+RUNS = ("--runs", "24", "--seed", "1")
+
+
+def stress(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a system that cannot fork")
+def test_nothing_is_torn_lost_or_left() -> None:
+    done = stress(str(STRESS), *RUNS)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[-1] == "24 runs, seed 1: 0 wrong"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a system that cannot fork")
+def test_careless_writing_is_found() -> None:
+    load = "import darknet_bn, darknet_bn.cli\n"
+    done = stress("-c", load + CARELESS, str(STRESS), *RUNS)
+    assert done.returncode == 1
+    assert ": neither old nor new" in done.stdout
