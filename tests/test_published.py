@@ -99,7 +99,7 @@ def those_to_run(shared: Path, largest: float) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("largest", "count"), [(SMALL, 9), pytest.param(LARGEST, 44, marks=pytest.mark.exhaustive)]
+    ("largest", "count"), [(SMALL, 9), pytest.param(LARGEST, 37, marks=pytest.mark.exhaustive)]
 )
 def test_those_of_moderate_size_compute_finite_outputs(
     shared: Path, largest: float, count: int
