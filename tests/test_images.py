@@ -154,7 +154,7 @@ def test_with_four_channels_the_last_is_alpha(kind: str) -> None:
     np.testing.assert_array_equal(im[3], (ALPHAS[kind] / 255).astype(np.float32))
 
 
-@pytest.mark.parametrize("kind", KINDS.keys() - ALPHAS.keys())
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - ALPHAS.keys()))
 def test_a_picture_without_alpha_is_opaque_with_a_warning(kind: str) -> None:
     data, expected = KINDS[kind]
     with pytest.warns(DarknetWarning) as caught:
