@@ -97,7 +97,7 @@ def _outside(model: Any, folder: Path) -> list[Any]:
     outside = []
     for tensor in model.graph.initializer:
         if tensor.data_location == package().TensorProto.EXTERNAL:
-            facts = {each.key: each.value for each in tensor.external_data}
+            facts = {_text(each.key): _text(each.value) for each in tensor.external_data}
             location = facts.get("location", "")
             what = f"{shown(location, 80)}, where arrays of it lie, cannot be read"
             open_file(folder / location, WeightsError, what=what).close()
