@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import threading
 import types
 import warnings
 from collections.abc import Iterator
@@ -53,7 +54,11 @@ __all__ = [
 ]
 
 MOST_PIXELS = 1 << 25
-"""The pixels that a picture may have: those of an 8K frame, which take half a GiB of memory."""
+"""The pixels that any picture may have: those of an 8K frame, which take half a GiB of memory."""
+_MOST_OF_PHOTOGRAPHS = 89_478_485  # Pillow's limit, for files that are as large as photographs are
+_PIXELS_PER_BYTE = (
+    50  # of these at most: photographs have 2 to 20, what is made to take memory 1000
+)
 
 U8: TypeAlias = npt.NDArray[np.uint8]
 
@@ -210,14 +215,15 @@ def _decode(stream: BinaryIO, channels: int, where: Where) -> F32:
     """Read the planes of a picture; whatever goes wrong becomes an ImageError."""
     pillow = require_pillow(where)
     with _one_line(pillow, stream, where):
+        most = _most_pixels(stream)
         pillow.init()
         known = [kind for kind in _READ if kind in pillow.OPEN]
         with pillow.open(stream, formats=known) as picture:
-            if picture.width * picture.height > MOST_PIXELS:
+            if picture.width * picture.height > most:
                 raise ImageError(
                     "the picture is too large",
                     where=where,
-                    expected=f"at most {MOST_PIXELS} pixels",
+                    expected=f"at most {most} pixels",
                     found=f"{picture.width} x {picture.height}",
                     hint="scale it down first; the network sees it smaller still",
                 )
@@ -231,13 +237,53 @@ def _decode(stream: BinaryIO, channels: int, where: Where) -> F32:
     return planes
 
 
+class _QuietPillow:
+    """Silence for Pillow's warnings of odd metadata, which are none of our business.
+
+    Filters of warnings belong to all threads, so the first that decodes sets one and the last
+    takes it away: if each did so on its own, they would put back each other's.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holders = 0
+        self._filters = contextlib.ExitStack()
+
+    @contextlib.contextmanager
+    def hold(self, refused: type[Warning]) -> Iterator[None]:
+        """Silence them within, but for one that is raised."""
+        with self._lock:
+            if self._holders == 0:
+                self._filters.enter_context(warnings.catch_warnings())
+                warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+                warnings.simplefilter("error", refused)
+            self._holders += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holders -= 1
+                if self._holders == 0:
+                    self._filters.close()
+
+
+_quiet_pillow = _QuietPillow()
+
+
+def _most_pixels(stream: BinaryIO) -> int:
+    """Return how many pixels a picture may have, more for a file that is large itself."""
+    if not stream.seekable():
+        return MOST_PIXELS
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    return max(MOST_PIXELS, min(_MOST_OF_PHOTOGRAPHS, _PIXELS_PER_BYTE * size))
+
+
 @contextlib.contextmanager
 def _one_line(pillow: Any, stream: BinaryIO, where: Where) -> Iterator[None]:
     """Within, turn what Pillow warns of and raises into one ImageError."""
     bomb = (pillow.DecompressionBombWarning, pillow.DecompressionBombError)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd metadata, which is none of our business
-        warnings.simplefilter("error", pillow.DecompressionBombWarning)
+    with _quiet_pillow.hold(pillow.DecompressionBombWarning):
         try:
             yield
         except ImageError:
@@ -248,7 +294,7 @@ def _one_line(pillow: Any, stream: BinaryIO, where: Where) -> Iterator[None]:
             raise ImageError(
                 "the picture is too large",
                 where=where,
-                expected=f"at most {MOST_PIXELS} pixels",
+                expected=f"at most {_most_pixels(stream)} pixels",
                 hint="scale it down first; the network sees it smaller still",
             ) from error
         except pillow.UnidentifiedImageError as error:

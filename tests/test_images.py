@@ -6,6 +6,8 @@ import ctypes
 import hashlib
 import json
 import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -379,3 +381,11 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 def test_only_grey_and_colour_are_written(channels: int, tmp_path: Path) -> None:
     with pytest.raises(ShapeError, match="1, 3 or 4 channels"):
         save_image(tmp_path / "out.png", np.zeros((channels, 2, 2), np.float32), force=True)
+
+
+def test_threads_that_decode_leave_the_filters_of_warnings_alone() -> None:
+    data = encoded(Image.fromarray(COLOURS), "PNG")
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: load_image(data), range(200)))
+    assert list(warnings.filters) == before

@@ -117,6 +117,7 @@ def test_the_limit_is_exact_and_judged_from_the_head(monkeypatch: pytest.MonkeyP
     data = encoded(Image.fromarray(COLOURS), "PNG")
     pixels = COLOURS.shape[0] * COLOURS.shape[1]
     monkeypatch.setattr(images, "MOST_PIXELS", pixels)
+    monkeypatch.setattr(images, "_PIXELS_PER_BYTE", 0)
     load_image(data)
     monkeypatch.setattr(images, "MOST_PIXELS", pixels - 1)
     monkeypatch.setattr(Image.Image, "load", None)  # nothing is decoded
@@ -124,6 +125,20 @@ def test_the_limit_is_exact_and_judged_from_the_head(monkeypatch: pytest.MonkeyP
     assert (
         f"the picture is too large (expected at most {pixels - 1} pixels, found 5 x 6)" in message
     )
+
+
+def test_a_file_as_large_as_photographs_are_may_have_more_pixels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = encoded(Image.fromarray(COLOURS), "PNG")
+    pixels = COLOURS.shape[0] * COLOURS.shape[1]
+    monkeypatch.setattr(images, "MOST_PIXELS", 1)
+    load_image(data)  # a byte or more for each pixel
+    monkeypatch.setattr(images, "_PIXELS_PER_BYTE", (pixels - 1) / len(data))
+    assert f"(expected at most {pixels - 1}" in refusal(data).replace(".0 pixels", " pixels")
+    monkeypatch.setattr(images, "_PIXELS_PER_BYTE", 50)
+    monkeypatch.setattr(images, "_MOST_OF_PHOTOGRAPHS", pixels - 1)
+    assert f"(expected at most {pixels - 1} pixels, found 5 x 6)" in refusal(data)
 
 
 def test_memory_that_is_not_there_is_an_error_of_the_picture(
