@@ -65,7 +65,7 @@ def _hint(
 ) -> str | None:
     if net.flat:
         return None
-    needed = _ancestors(nodes, layers)
+    needed = ancestors(nodes, layers)
 
     def width(w: int) -> Mapping[int, int]:
         return {index: shape.w for index, shape in _shapes(nodes, needed, net.c, net.h, w).items()}
@@ -97,7 +97,8 @@ def _hint(
     )
 
 
-def _ancestors(nodes: Sequence[Linked], wanted: Iterable[int]) -> list[int]:
+def ancestors(nodes: Sequence[Linked], wanted: Iterable[int]) -> tuple[int, ...]:
+    """Return the layers that the wanted ones need, and these, in order."""
     needed: set[int] = set()
     todo = list(wanted)
     while todo:
@@ -105,7 +106,7 @@ def _ancestors(nodes: Sequence[Linked], wanted: Iterable[int]) -> list[int]:
         if index >= 0 and index not in needed:
             needed.add(index)
             todo.extend(nodes[index].sources)
-    return sorted(needed)
+    return tuple(sorted(needed))
 
 
 def _shapes(

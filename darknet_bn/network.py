@@ -10,7 +10,7 @@ from darknet_bn.cfg import Cfg
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE, Dialect, dialect_named
 from darknet_bn.errors import CfgError, Oddities, ShapeError, Where
 from darknet_bn.files import read_beside
-from darknet_bn.image_sizes import divisible_sizes, equal_sizes
+from darknet_bn.image_sizes import ancestors, divisible_sizes, equal_sizes
 from darknet_bn.layers import LAYERS
 from darknet_bn.layers.base import Layer, Param, Shape, Shapes, resolve
 from darknet_bn.layers.net import Net
@@ -111,14 +111,7 @@ class Network:
 
     def ancestors(self, wanted: Iterable[int]) -> tuple[int, ...]:
         """Return the layers that the wanted ones need, and these, in order."""
-        needed: set[int] = set()
-        todo = list(wanted)
-        while todo:
-            index = todo.pop()
-            if index >= 0 and index not in needed:
-                needed.add(index)
-                todo.extend(self.nodes[index].sources)
-        return tuple(sorted(needed))
+        return ancestors(self.nodes, wanted)
 
     def stored(self) -> Iterator[tuple[int, Param]]:
         """Yield (layer, parameter) for every array of the file, in its order."""

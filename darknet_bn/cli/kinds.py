@@ -9,6 +9,7 @@ import shlex
 from typing import Literal
 
 import darknet_bn as dn
+from darknet_bn.data.kinds import VIDEOS
 
 Kind = Literal[
     "cfg", "weights", "model", "picture", "list", "video", "remote", "names", "data",
@@ -22,16 +23,12 @@ PICTURES = (
 LISTS = (".txt", ".list", ".lst")
 STDIN = "-"
 
-_VIDEOS = (
-    *(".3gp", ".avi", ".flv", ".h264", ".hevc", ".m2ts", ".m4v", ".mjpeg", ".mkv", ".mov"),
-    *(".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"),
-)
 _KINDS: dict[Kind, tuple[str, ...]] = {
     "cfg": (".cfg",),
     "weights": (".weights", ".backup"),
     "picture": PICTURES,
     "list": LISTS,
-    "video": _VIDEOS,
+    "video": VIDEOS,
     "names": (".names",),
     "data": (".data",),
     "annotations": (".json", ".yaml", ".yml", ".xml", ".csv"),

@@ -11,7 +11,10 @@ from darknet_bn.errors import DarknetError, Where
 from darknet_bn.names import load_names
 
 KINDS = (".data", ".npz")
-VIDEOS = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+VIDEOS = (
+    *(".3gp", ".avi", ".flv", ".h264", ".hevc", ".m2ts", ".m4v", ".mjpeg", ".mkv", ".mov"),
+    *(".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"),
+)
 
 _BOXES = "a file NAME.txt beside each NAME.jpg, with the lines 'class x y w h'"
 _DATA = "classes=N, train=LIST, valid=LIST, names=FILE"
