@@ -32,6 +32,7 @@ from darknet_bn.differences import Report
 from darknet_bn.drawing import draw_detections
 from darknet_bn.engines.base import Session
 from darknet_bn.engines.onnxruntime import OnnxFile
+from darknet_bn.engines.table import open_session
 from darknet_bn.errors import (
     CfgError,
     DarknetError,
@@ -159,6 +160,7 @@ __all__ = [
     "load_image",
     "load_names",
     "nms",
+    "open_session",
     "parse_cfg",
     "picture_batches",
     "prepare",

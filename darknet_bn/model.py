@@ -16,7 +16,6 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.cfg import Cfg, load_cfg, parse_cfg
 from darknet_bn.dialect import ALEXEYAB, Dialect, dialect_named
-from darknet_bn.engines.base import Session, open_session
 from darknet_bn.errors import DarknetWarning, ShapeError, WeightsError, Where
 from darknet_bn.files import Writer, require_suffix, require_writable, write_files
 from darknet_bn.layers.base import Params
@@ -152,27 +151,6 @@ class Model:
         """
         parts = math.gcd(batch, self.network.net.subdivisions)
         return self._with_net({"batch": batch, "subdivisions": max(1, parts)})
-
-    def session(self, engine: str = "onnxruntime") -> Session:
-        """Hand the model to another program that runs it.
-
-        Parameters
-        ----------
-        engine : "onnxruntime", "openvino" or "opencv"
-
-        Returns
-        -------
-        session : Session
-            ``session.forward(x)`` gives what `forward` does.
-
-        Raises
-        ------
-        DarknetError
-            There is no such engine, or its package is not installed.
-        ExportError
-            The model cannot be expressed in what the engine reads.
-        """
-        return open_session(engine, self)
 
     def _with_net(self, options: Mapping[str, int]) -> Model:
         cfg = self.cfg.edited({(0, key): str(value) for key, value in options.items()})

@@ -28,8 +28,8 @@ from darknet_bn.onnx_file import (
     onnx_files,
 )
 from darknet_bn.prepare import preparation
+from darknet_bn.provenance import provenance
 from darknet_bn.values import brief, file_name
-from darknet_bn.verify import provenance
 
 T = TypeVar("T")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +13,8 @@ from darknet_bn.errors import FixtureError, Where
 from darknet_bn.files import require_suffix, require_writable
 from darknet_bn.fixture import Fixture, load_fixture, save_fixture
 from darknet_bn.model import Model
+from darknet_bn.provenance import provenance
 from darknet_bn.run import Layers, as_input, forward
-from darknet_bn.version import __version__
-from darknet_bn.weights import stored_arrays
 
 
 def record(
@@ -53,20 +51,6 @@ def record(
     array = as_input(model.network, x)
     outputs = forward(model, array, layers, exact=True, after_layer=after_layer)
     save_fixture(path, array, outputs, provenance(model), force=force, inputs=inputs)
-
-
-def provenance(model: Model) -> dict[str, str]:
-    """Return what a fixture says of the program and the model that it was made with."""
-    weights = hashlib.sha256(model.header.to_bytes())
-    for part in stored_arrays(model.header, model.network, model.params):
-        weights.update(part.data)
-    return {
-        "program": "darknet-bn",
-        "version": __version__,
-        "dialect": model.dialect.name,
-        "cfg_sha256": hashlib.sha256(model.cfg.to_bytes()).hexdigest(),
-        "weights_sha256": weights.hexdigest(),
-    }
 
 
 def verify(

@@ -108,7 +108,7 @@ def examples(folder: Path) -> Iterator[object]:
     yield from (exported, dn.prove(digits, exported, {"test": x[:1]}))
     yield dn.OnnxFile(folder / "digits.onnx", digits)
     for engine in installed_engines():
-        yield digits.session(engine)
+        yield dn.open_session(digits, engine)
 
 
 def reachable(value: object) -> Iterator[object]:

@@ -56,7 +56,7 @@ def assert_agrees(model: dn.Model, recorded: Path) -> int:
     """Compare all layers with a recording; return how many there were."""
     fixture = dn.load_fixture(recorded)
     nodes = model.network.nodes
-    session = model.session("onnxruntime")
+    session = dn.open_session(model, "onnxruntime")
     found = session.forward(fixture.input(model.network.input.dims), "all")
     for layer in set(found) & set(fixture.layers):
         expected = fixture.layer(layer, nodes[layer].y.dims)

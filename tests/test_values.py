@@ -165,7 +165,7 @@ def test_another_process_computes_the_same(process: ProcessPoolExecutor) -> None
 
 @pytest.mark.parametrize("engine", installed_engines())
 def test_a_session_runs_in_another_process(engine: str, process: ProcessPoolExecutor) -> None:
-    session = pair(DIGITS).session(engine)
+    session = dn.open_session(pair(DIGITS), engine)
     x, _ = digits_batch()
     # With other threads beside it, a program may cut sums in other ways.
     for layer, y in process.submit(session.forward, x).result().items():

@@ -105,7 +105,7 @@ def _other(
     name: str, weights: str | None, model: dn.Model, source: models.Source
 ) -> dn.Model | dn.Session:
     if weights is None and name in ENGINES:
-        return model.session(name)
+        return dn.open_session(model, name)
     if weights is None and name.endswith(".onnx"):
         return dn.OnnxFile(name, model)
     found = models.find_files([name] if weights is None else [name, weights])

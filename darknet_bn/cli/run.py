@@ -12,8 +12,8 @@ import darknet_bn as dn
 from darknet_bn.arrays import F32
 from darknet_bn.cli import inputs, models, options, output, progress, tables
 from darknet_bn.fixture import save_fixture
+from darknet_bn.provenance import provenance
 from darknet_bn.run import Layers
-from darknet_bn.verify import provenance
 
 _FIRST = 4  # values of each layer to print
 _HEADINGS = (

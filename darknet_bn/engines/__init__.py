@@ -1,1 +1,1 @@
-"""Other programs that run a model, each behind the same few methods."""
+"""Other programs that run a model, each with the same few methods."""

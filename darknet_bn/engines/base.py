@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any, Literal
@@ -10,7 +9,6 @@ from typing import Any, Literal
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
-from darknet_bn.errors import DarknetError
 from darknet_bn.extras import load_extra
 
 ENGINES = ("onnxruntime", "openvino", "opencv")
@@ -58,28 +56,6 @@ class Session(ABC):
         DarknetError
             The engine does not show a layer, or fails.
         """
-
-
-def open_session(engine: str, model: Any) -> Session:
-    """Hand a model to another program; its package is imported now, and not before.
-
-    Parameters
-    ----------
-    engine : str
-        One of `ENGINES`.
-    model : Model
-
-    Raises
-    ------
-    DarknetError
-        There is no such engine, or its package is not installed.
-    ExportError
-        The model cannot be expressed in what the engine reads.
-    """
-    if engine not in ENGINES:
-        raise DarknetError("unknown engine", expected=", ".join(ENGINES), found=f"{engine!r}")
-    session: Session = importlib.import_module(f"darknet_bn.engines.{engine}").open_session(model)
-    return session
 
 
 def one_line(error: Exception) -> str:

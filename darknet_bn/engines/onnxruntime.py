@@ -84,11 +84,6 @@ class OnnxFile(NetworkSession):
         return {layer: found[self._names[layer]] for layer in layers}
 
 
-def open_session(model: Model) -> OnnxRuntimeSession:
-    """Hand a model to ONNX Runtime."""
-    return OnnxRuntimeSession(model)
-
-
 def engine_name() -> str:
     """Return name and version.
 

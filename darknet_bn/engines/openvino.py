@@ -41,8 +41,3 @@ class OpenVinoSession(OnnxSession):
             return {name: found[index] for index, name in enumerate(names)}
 
         return run
-
-
-def open_session(model: Model) -> OpenVinoSession:
-    """Hand a model to OpenVINO."""
-    return OpenVinoSession(model)

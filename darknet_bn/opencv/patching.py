@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, ClassVar
 
-from darknet_bn.engines.base import import_package
 from darknet_bn.errors import DarknetError
+from darknet_bn.extras import load_extra
 from darknet_bn.opencv import models
 from darknet_bn.opencv.net import Net
 from darknet_bn.opencv.read import darknet_sources, readNet, readNetFromDarknet
@@ -33,7 +33,11 @@ def patch() -> None:
     DarknetError
         OpenCV is not installed.
     """
-    cv2 = import_package("cv2", "opencv")
+    cv2 = load_extra(
+        "cv2",
+        "the package opencv-python-headless is not installed",
+        hint="pip install opencv-python-headless",
+    )
     dnn = cv2.dnn
     if hasattr(dnn, "readNetFromDarknet"):
         return

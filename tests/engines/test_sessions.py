@@ -32,7 +32,7 @@ def model_of(cfg: bytes) -> dn.Model:
 
 def test_a_session_computes_what_we_do(engine: str) -> None:
     model = model_of(NET)
-    session = model.session(engine)
+    session = dn.open_session(model, engine)
     assert session.engine.startswith(engine)
     assert session.layers == tuple(range(7))
     for batch in (2, 1):
@@ -49,7 +49,7 @@ def test_a_session_computes_what_we_do(engine: str) -> None:
 
 def test_each_thread_gets_the_outputs_of_its_own_input(engine: str) -> None:
     model = model_of(NET)
-    session = model.session(engine)
+    session = dn.open_session(model, engine)
     inputs = [random_input(model, seed=seed) for seed in range(4)]
     expected = [dn.forward(model, x)[6] for x in inputs]
     together = threading.Barrier(4, timeout=30)
@@ -67,7 +67,7 @@ def test_each_thread_gets_the_outputs_of_its_own_input(engine: str) -> None:
 
 def test_what_agrees_is_said_to(engine: str) -> None:
     model = model_of(NET)
-    report = dn.compare(model, model.session(engine), random_input(model))
+    report = dn.compare(model, dn.open_session(model, engine), random_input(model))
     assert report.ok
     assert [row.layer for row in report.layers] == list(range(7))
     assert min(row.cosine for row in report.layers) > 0.999999
@@ -88,7 +88,7 @@ def with_scale_changed(model: dn.Model, layer: int) -> dn.Model:
 def test_a_scale_that_was_changed_is_found(engine: str, layer: int) -> None:
     model = model_of(NET)
     damaged = with_scale_changed(model, layer)
-    report = dn.compare(model, damaged.session(engine), random_input(model))
+    report = dn.compare(model, dn.open_session(damaged, engine), random_input(model))
     assert report.first_wrong is not None
     assert report.first_wrong.layer == layer
     assert f"layer {layer} [convolutional] is the first that differs" in str(report)
@@ -107,7 +107,7 @@ def test_a_pad_of_pooling_that_was_changed_is_found(engine: str, layer: int) -> 
     damaged = dn.load(damaged_cfg, None, dialect="opencv")
     damaged = replace(damaged, params=model.params)
     assert [n.y for n in damaged.network.nodes] == [n.y for n in model.network.nodes]
-    report = dn.compare(model, damaged.session(engine), random_input(model))
+    report = dn.compare(model, dn.open_session(damaged, engine), random_input(model))
     assert report.first_wrong is not None
     assert report.first_wrong.layer == layer
 
@@ -117,7 +117,7 @@ def test_a_pad_of_a_convolution_that_was_changed_is_found(engine: str) -> None:
     front, pad, rest = NET.rpartition(b"pad=1")
     assert pad
     damaged = replace(dn.load(front + b"pad=0" + rest, None, dialect="opencv"), params=model.params)
-    report = dn.compare(model, damaged.session(engine), random_input(model))
+    report = dn.compare(model, dn.open_session(damaged, engine), random_input(model))
     assert report.first_wrong is not None
     assert report.first_wrong.layer == 6
     assert report.first_wrong.max_error == np.inf  # the image is smaller
@@ -127,7 +127,7 @@ def test_trained_models_on_a_picture(shared: Path, engine: str) -> None:
     for name in ("yolov3-tiny/yolov3-tiny", "yolo-fastest/yolo-fastest-1.1"):
         stem = shared / "models" / name
         model = dn.load(f"{stem}.cfg", f"{stem}.weights", dialect="opencv")
-        session = model.session(engine)
+        session = dn.open_session(model, engine)
         x = dn.prepare(dn.load_image(shared / "images/dog.jpg"), model)
         report = dn.compare(model, session, x)
         assert report.ok, str(report)
@@ -156,7 +156,7 @@ def assert_same_boxes(
 
 def test_an_engine_that_there_is_not() -> None:
     with pytest.raises(dn.DarknetError, match=r"unknown engine \(expected onnxruntime, openvino"):
-        model_of(NET).session("tensorrt")
+        dn.open_session(model_of(NET), "tensorrt")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_a_package_that_is_absent_is_named(
     with pytest.raises(
         dn.DarknetError, match=rf"{package} is not installed; pip install {package}$"
     ):
-        model_of(NET).session(name)
+        dn.open_session(model_of(NET), name)
 
 
 def test_no_engine_is_imported_before_it_is_asked_for() -> None:
@@ -185,7 +185,7 @@ def test_no_engine_is_imported_before_it_is_asked_for() -> None:
 
 
 def test_an_input_that_does_not_fit(engine: str) -> None:
-    session = model_of(NET).session(engine)
+    session = dn.open_session(model_of(NET), engine)
     with pytest.raises(dn.ShapeError, match="does not fit the net"):
         session.forward(np.zeros((1, 3, 9, 9), np.float32))
     with pytest.raises(dn.ShapeError, match="there is no such layer"):
@@ -198,7 +198,7 @@ def test_opencv_4_shows_no_heads() -> None:
         pytest.skip("this OpenCV reads no Darknet files any more")
     head = "[yolo] classes=1 num=1 mask=0 anchors=2,3"
     model = model_of(cfg_text("[convolutional] filters=6 size=1 activation=linear", head))
-    session = model.session("opencv")
+    session = dn.open_session(model, "opencv")
     assert session.layers == (0,)
     with pytest.raises(dn.DarknetError, match="does not show the output of layer 1"):
         session.forward(random_input(model))
@@ -210,4 +210,4 @@ def test_what_opencv_4_does_not_read_is_one_line() -> None:
         pytest.skip("this OpenCV reads no Darknet files any more")
     model = random_model(cfg_text("[convolutional] filters=2 size=1 activation=gelu"))
     with pytest.raises(dn.DarknetError, match=r"^opencv does not take .*Unsupported activation"):
-        model.session("opencv")
+        dn.open_session(model, "opencv")

@@ -1,0 +1,42 @@
+"""The table of the engines: how a model is handed to each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from darknet_bn.engines.base import ENGINES, Session
+from darknet_bn.errors import DarknetError
+from darknet_bn.model import Model
+
+
+def open_session(model: Model, engine: str = "onnxruntime") -> Session:
+    """Hand a model to another program that runs it; its package is imported now, and not before.
+
+    Parameters
+    ----------
+    model : Model
+    engine : "onnxruntime", "openvino" or "opencv"
+
+    Returns
+    -------
+    session : Session
+        ``session.forward(x)`` gives what `darknet_bn.forward` does.
+
+    Raises
+    ------
+    DarknetError
+        There is no such engine, or its package is not installed.
+    ExportError
+        The model cannot be expressed in what the engine reads.
+    """
+    # Here, not above: what reads ONNX and draws on OpenCV's names is not for every program.
+    from darknet_bn.engines import onnxruntime, opencv, openvino
+
+    openers: dict[str, Callable[[Model], Session]] = {
+        "onnxruntime": onnxruntime.OnnxRuntimeSession,
+        "openvino": openvino.OpenVinoSession,
+        "opencv": opencv.open_session,
+    }
+    if engine not in openers:
+        raise DarknetError("unknown engine", expected=", ".join(ENGINES), found=f"{engine!r}")
+    return openers[engine](model)
