@@ -10,26 +10,15 @@
 from typing import TYPE_CHECKING, Any
 
 from darknet_bn import kernels
-from darknet_bn.average_precision import AveragePrecision, average_precision
-from darknet_bn.batches import Batches, picture_batches
-from darknet_bn.calibrate import Calibration, calibrate
-from darknet_bn.cfg import Cfg, load_cfg, parse_cfg
-from darknet_bn.classification import classify
-from darknet_bn.compare import compare
+from darknet_bn.checks.compare import compare
+from darknet_bn.checks.differences import Report
+from darknet_bn.checks.fixture import Fixture, load_fixture
+from darknet_bn.checks.proof import Proof, prove
+from darknet_bn.checks.verify import record, verify
 from darknet_bn.convert import load_arrays, save_arrays
+from darknet_bn.convert.onnx.export import Exported, export_onnx
 from darknet_bn.data import Dataset, load_dataset
-from darknet_bn.detection import Detection, detections, nms
-from darknet_bn.dialect import (
-    ALEXEYAB,
-    DIALECTS,
-    HANK_AI,
-    OPENCV,
-    PJREDDIE,
-    PJREDDIE_GPU,
-    Dialect,
-)
-from darknet_bn.differences import Report
-from darknet_bn.drawing import draw_detections
+from darknet_bn.dialect import ALEXEYAB, DIALECTS, HANK_AI, OPENCV, PJREDDIE, PJREDDIE_GPU, Dialect
 from darknet_bn.engines.base import Session
 from darknet_bn.engines.onnxruntime import OnnxFile
 from darknet_bn.engines.table import open_session
@@ -49,19 +38,22 @@ from darknet_bn.errors import (
     WeightsError,
     Where,
 )
-from darknet_bn.evaluation import Accuracy, evaluate
-from darknet_bn.fixture import Fixture, load_fixture
-from darknet_bn.fold import FoldedLayer, check_fold, fold_batchnorm, fold_report
-from darknet_bn.images import letterbox_image as letterbox
-from darknet_bn.images import load_image, resize_image, save_image
-from darknet_bn.model import Model, load, save
-from darknet_bn.names import load_data, load_names
-from darknet_bn.network import Network, build_network, detect_dialect
-from darknet_bn.onnx_export import Exported, export_onnx
-from darknet_bn.prepare import prepare
-from darknet_bn.proof import Proof, prove
-from darknet_bn.run import forward, reset_state
-from darknet_bn.summary import inspect, summarise
+from darknet_bn.formats.cfg import Cfg, load_cfg, parse_cfg
+from darknet_bn.formats.names import load_data, load_names
+from darknet_bn.model.model import Model, load, save
+from darknet_bn.model.network import Network, build_network, detect_dialect
+from darknet_bn.model.summary import inspect, summarise
+from darknet_bn.model.weights import Header
+from darknet_bn.pictures.batches import Batches, picture_batches
+from darknet_bn.pictures.images import letterbox_image as letterbox
+from darknet_bn.pictures.images import load_image, resize_image, save_image
+from darknet_bn.pictures.prepare import prepare
+from darknet_bn.predictions import Detection, detections, nms
+from darknet_bn.predictions.average_precision import AveragePrecision, average_precision
+from darknet_bn.predictions.classification import classify
+from darknet_bn.predictions.drawing import draw_detections
+from darknet_bn.predictions.evaluation import Accuracy, evaluate
+from darknet_bn.run.run import forward, reset_state
 from darknet_bn.training import (
     Progress,
     TrainState,
@@ -72,9 +64,9 @@ from darknet_bn.training import (
     train_step,
 )
 from darknet_bn.training import Step as TrainStep
-from darknet_bn.verify import record, verify
+from darknet_bn.transforms.calibrate import Calibration, calibrate
+from darknet_bn.transforms.fold import FoldedLayer, check_fold, fold_batchnorm, fold_report
 from darknet_bn.version import __version__
-from darknet_bn.weights import Header
 
 if TYPE_CHECKING:
     from darknet_bn.opencv import (

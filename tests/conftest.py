@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-FIXTURES = Path(__file__).parent / "fixtures"
-
 
 def shared_folder() -> Path | None:
     """The folder of golden data, models, cfgs and pictures, or None where it is absent."""

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import cfg_text, random_floats, random_model, weights_bytes
 
 import darknet_bn as dn
-from darknet_bn.cfg import load_cfg, parse_cfg
 from darknet_bn.dialect import ALEXEYAB, DIALECTS, HANK_AI, PJREDDIE, PJREDDIE_GPU
-from darknet_bn.network import build_network, detect_dialect
-from darknet_bn.weights import Header
+from darknet_bn.formats.cfg import load_cfg, parse_cfg
+from darknet_bn.model.network import build_network, detect_dialect
+from darknet_bn.model.weights import Header
+from tests.support.builders import cfg_text, random_floats, random_model, weights_bytes
 
 PLAIN = cfg_text("[convolutional] filters=2 activation=leaky")
 

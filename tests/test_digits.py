@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from program import compile_driver
 
 import darknet_bn as dn
+from tests.support.paths import PROJECT
+from tests.support.program import compile_driver
 
-PROJECT = Path(__file__).parents[1]
 DIGITS = PROJECT / "tests" / "fixtures" / "digits"
 TOOLS = PROJECT / "tools"
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-FIXTURES = Path(__file__).parent / "fixtures"
+from tests.support.paths import FIXTURES
+
 REFUSED = ("malformed", "hostile")  # made by hand, or by mutations, to be refused
 RECORDS = sorted(
     path

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
+from tests.support.paths import FIXTURES
 
-FIXTURES = Path(__file__).parent / "fixtures"
 RUNS = sorted(
     [*FIXTURES.glob("layers/*/*.npz"), *FIXTURES.glob("tiny/*.npz"), FIXTURES / "digits/digits.npz"]
 )

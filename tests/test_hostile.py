@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).parents[1]
+from tests.support.paths import PROJECT
+
 HOSTILE = PROJECT / "tests/fixtures/hostile"
 TOOL = PROJECT / "tools/fuzz.py"
 

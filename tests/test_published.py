@@ -7,7 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from published import (
+
+import darknet_bn as dn
+from darknet_bn.layers import LAYERS
+from tests.support.published import (
     FORKS,
     NOT_IN_THE_TABLE,
     path_of,
@@ -17,9 +20,6 @@ from published import (
     table,
     write_tree_of_9k,
 )
-
-import darknet_bn as dn
-from darknet_bn.layers import LAYERS
 
 # The table gives these the shape in front of [reorg] extra=1, which makes 362 values of 361.
 REORG_EXTRA = {"pjreddie/go.cfg": "362", "pjreddie/go.test.cfg": "362"}

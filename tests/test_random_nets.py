@@ -14,14 +14,14 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-import random_nets as nets
-from builders import random_floats
 
 import darknet_bn as dn
+import tests.support.random_nets as nets
 from darknet_bn.layers import LAYERS
-from darknet_bn.weights import Header
+from darknet_bn.model.weights import Header
+from tests.support.builders import random_floats
+from tests.support.paths import TOOLS
 
-TOOLS = Path(__file__).parents[1] / "tools"
 DEBIAN = Path("/usr/lib/darknet")
 COUNT = int(os.environ.get("DARKNET_BN_RANDOM_NETS", "12"))
 

@@ -21,8 +21,8 @@ from click.testing import CliRunner
 
 import darknet_bn as dn
 from darknet_bn.cli import main
-from darknet_bn.drawing import _text
 from darknet_bn.layers import LAYERS
+from darknet_bn.predictions.drawing import _text
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -14,8 +14,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from builders import cfg_text, random_input, random_model, weights_bytes, with_time_steps
-from public_values import (
+
+import darknet_bn as dn
+from darknet_bn.values import brief, shortened
+from tests.support.builders import (
+    cfg_text,
+    random_input,
+    random_model,
+    weights_bytes,
+    with_time_steps,
+)
+from tests.support.public_values import (
     DIGITS,
     TINY,
     digits_batch,
@@ -25,9 +34,6 @@ from public_values import (
     reachable,
     same,
 )
-
-import darknet_bn as dn
-from darknet_bn.values import brief, shortened
 
 
 @pytest.fixture(scope="module")

@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 
 import darknet_bn as dn
-from darknet_bn.cfg import parse_cfg
+from darknet_bn.checks.fixture import load_fixture, save_fixture
 from darknet_bn.convert import load_arrays, save_arrays
 from darknet_bn.data.arrays import load_arrays as load_data_arrays
 from darknet_bn.data.labels import read_labels
 from darknet_bn.data.lists import load_list
-from darknet_bn.fixture import load_fixture, save_fixture
-from darknet_bn.names import Data, fit_names
-from darknet_bn.network import build_network, detect_dialect
-from darknet_bn.npz import read_npy
+from darknet_bn.formats.cfg import parse_cfg
+from darknet_bn.formats.names import Data, fit_names
+from darknet_bn.formats.npz import read_npy
+from darknet_bn.formats.tree import parse_tree
+from darknet_bn.model.network import build_network, detect_dialect
 from darknet_bn.training.checkpoint import load_checkpoint, save_checkpoint
-from darknet_bn.tree import parse_tree
 
 CFG = b"""[net]
 width=4

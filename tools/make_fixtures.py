@@ -21,9 +21,9 @@ from golden_selection import copy_selection, sha256, tolerances, write_provenanc
 
 import darknet_bn
 from darknet_bn.arrays import F32
+from darknet_bn.checks.fixture import save_fixture
 from darknet_bn.errors import DarknetError
-from darknet_bn.fixture import save_fixture
-from darknet_bn.weights import write_weights
+from darknet_bn.model.weights import write_weights
 
 TINY_SEED = 1
 DRIVER = Path(__file__).resolve().with_name("darknet_driver.c")

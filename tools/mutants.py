@@ -5,7 +5,7 @@ negated, a call left out, a word swapped.  Its tests are run against a copy of t
 it; they must fail.  Whoever survives shows what no test holds, or changes nothing (then it is in
 ``tools/equivalent.txt``, with the reason).
 
-    python tools/mutants.py darknet_bn/cfg.py tests/test_cfg.py tests/test_errors.py --count 60
+    python tools/mutants.py darknet_bn/formats/cfg.py tests/formats/test_cfg.py --count 60
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def known_equivalent(module: Path) -> set[str]:
 def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
-    parser.add_argument("module", type=Path, help="such as darknet_bn/cfg.py")
+    parser.add_argument("module", type=Path, help="such as darknet_bn/formats/cfg.py")
     parser.add_argument("tests", nargs="+")
     parser.add_argument("--count", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)

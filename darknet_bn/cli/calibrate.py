@@ -12,14 +12,14 @@ import numpy as np
 
 import darknet_bn as dn
 from darknet_bn.arrays import F32
-from darknet_bn.batches import Batches, picture_batches
-from darknet_bn.calibrate import CalibratedLayer, Method
 from darknet_bn.cli import models, options, output, pictures, progress, tables
 from darknet_bn.data.kinds import KINDS, VIDEOS, is_url, what_to_do
 from darknet_bn.data.lists import load_list
-from darknet_bn.evaluation import own_fit_for_tests
-from darknet_bn.images import require_pillow
-from darknet_bn.prepare import Fit
+from darknet_bn.pictures.batches import Batches, picture_batches
+from darknet_bn.pictures.images import require_pillow
+from darknet_bn.pictures.prepare import Fit
+from darknet_bn.predictions.evaluation import own_fit_for_tests
+from darknet_bn.transforms.calibrate import CalibratedLayer, Method
 
 _BATCH = 8
 _HEADINGS = ("layer", "section", "channels", "mean shift / sigma", "variance new / old")

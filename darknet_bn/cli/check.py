@@ -9,7 +9,7 @@ import click
 import darknet_bn as dn
 from darknet_bn.cli import models, options, output
 from darknet_bn.cli.terminal import ODD, WRONG
-from darknet_bn.summary import Finding
+from darknet_bn.model.summary import Finding
 
 
 @click.command()

@@ -13,7 +13,7 @@ import darknet_bn as dn
 from darknet_bn.cli import kinds
 from darknet_bn.cli.options import FILE, Command
 from darknet_bn.data.base import many
-from darknet_bn.names import Data, fit_names, names_for_classes
+from darknet_bn.formats.names import Data, fit_names, names_for_classes
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 import darknet_bn as dn
-from darknet_bn.classification import class_layer, classification_lines
 from darknet_bn.cli import class_names, models, one_by_one, options, output, pictures
-from darknet_bn.images import require_pillow
-from darknet_bn.prepare import Fit, own_fit, picture_shape
+from darknet_bn.pictures.images import require_pillow
+from darknet_bn.pictures.prepare import Fit, own_fit, picture_shape
+from darknet_bn.predictions.classification import class_layer, classification_lines
 
 _TOP = 5
 _COLUMNS = ("file", "class", "name", "probability")

@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 import darknet_bn as dn
+from darknet_bn.checks.proof import Stage, prove_file
 from darknet_bn.cli import arguments, models, options, output, progress, proofs
 from darknet_bn.convert import FORMATS, READERS, SCHEMES, save_pair
-from darknet_bn.proof import Stage, prove_file
 
 _WEIGHTS = ".weights"
 

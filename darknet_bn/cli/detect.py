@@ -12,11 +12,11 @@ import numpy as np
 
 import darknet_bn as dn
 from darknet_bn.cli import class_names, models, one_by_one, options, output, pictures, targets
-from darknet_bn.detection import ClassScore, detection_lines, detection_objects, label_lines
-from darknet_bn.detection.boxes import heads_of
-from darknet_bn.files import write_files
-from darknet_bn.images import require_pillow
-from darknet_bn.prepare import Fit, own_fit, picture_shape
+from darknet_bn.formats.writing import write_files
+from darknet_bn.pictures.images import require_pillow
+from darknet_bn.pictures.prepare import Fit, own_fit, picture_shape
+from darknet_bn.predictions import ClassScore, detection_lines, detection_objects, label_lines
+from darknet_bn.predictions.boxes import heads_of
 
 _NMS = 0.45
 _COLUMNS = ("file", "class", "name", "probability", "left", "top", "width", "height")

@@ -10,14 +10,14 @@ from typing import Any
 import click
 
 import darknet_bn as dn
-from darknet_bn.classification import class_layer
 from darknet_bn.cli import class_names, models, options, output, progress, tables
 from darknet_bn.data.kinds import require_kind
-from darknet_bn.detection.boxes import heads_of
-from darknet_bn.evaluation import own_fit_for_tests
-from darknet_bn.images import require_pillow
-from darknet_bn.layers.head import Head
-from darknet_bn.prepare import Fit
+from darknet_bn.layers.shared.head import Head
+from darknet_bn.pictures.images import require_pillow
+from darknet_bn.pictures.prepare import Fit
+from darknet_bn.predictions.boxes import heads_of
+from darknet_bn.predictions.classification import class_layer
+from darknet_bn.predictions.evaluation import own_fit_for_tests
 
 _TOP, _BATCH = 5, 8
 _IOU, _THRESHOLD, _NMS = 0.5, 0.25, 0.45

@@ -13,12 +13,12 @@ import numpy as np
 
 import darknet_bn as dn
 from darknet_bn.arrays import F32
+from darknet_bn.checks.proof import Proof, ProofRow
 from darknet_bn.cli import class_names, models, options, output, pictures, progress, proofs
 from darknet_bn.cli.tables import aligned
-from darknet_bn.export_heads import FORMS, Form
-from darknet_bn.onnx_export import DEFAULT_OPSET, Exported
-from darknet_bn.prepare import own_fit, preparation
-from darknet_bn.proof import Proof, ProofRow
+from darknet_bn.convert.onnx.export import DEFAULT_OPSET, Exported
+from darknet_bn.convert.onnx.heads import FORMS, Form
+from darknet_bn.pictures.prepare import own_fit, preparation
 
 _SPARE = (5, 2, 3)  # columns that a narrow terminal does without
 _OTHER_SIZE = 32  # pixels: by what another size is proven that a file of any size takes

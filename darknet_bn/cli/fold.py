@@ -10,7 +10,7 @@ import click
 
 import darknet_bn as dn
 from darknet_bn.cli import models, options, output, progress, proofs
-from darknet_bn.fold import Agreement
+from darknet_bn.transforms.fold import Agreement
 
 
 @click.command(short_help="Fold batch norm into the weights before it (also: fuse, denormalize).")

@@ -10,8 +10,8 @@ import click
 import darknet_bn as dn
 from darknet_bn.cli import models, options, output
 from darknet_bn.cli.terminal import width
-from darknet_bn.network import build_network, detect_dialect
-from darknet_bn.summary import summary_text
+from darknet_bn.model.network import build_network, detect_dialect
+from darknet_bn.model.summary import summary_text
 
 
 @click.command()

@@ -12,10 +12,10 @@ import numpy as np
 import darknet_bn as dn
 from darknet_bn.arrays import F32
 from darknet_bn.cli import kinds, output, pictures
-from darknet_bn.npz import Head, read_npy, read_npz
-from darknet_bn.prepare import Fit, own_fit, picture_shape
-from darknet_bn.reading import open_file
-from darknet_bn.run import as_input
+from darknet_bn.formats.npz import Head, read_npy, read_npz
+from darknet_bn.formats.reading import open_file
+from darknet_bn.pictures.prepare import Fit, own_fit, picture_shape
+from darknet_bn.run.run import as_input
 
 _EXPECTED = "a picture, or an .npy or .npz file as numpy.save and numpy.savez write them"
 

@@ -14,7 +14,7 @@ import darknet_bn as dn
 from darknet_bn.cli import arguments, kinds, output, pictures
 from darknet_bn.cli.arguments import Role
 from darknet_bn.cli.options import FILE, Command
-from darknet_bn.model_files import files_of, with_suffix
+from darknet_bn.model.model_files import files_of, with_suffix
 
 _CFG, _WEIGHTS = ".cfg", ".weights"
 

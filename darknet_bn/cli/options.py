@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import click
 
 from darknet_bn.cli import kinds, output
-from darknet_bn.files import require_writable
-from darknet_bn.run import Layers
+from darknet_bn.formats.writing import require_writable
+from darknet_bn.run.run import Layers
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -21,7 +21,7 @@ import click
 
 import darknet_bn as dn
 from darknet_bn.cli.terminal import ODD, RIGHT, WRONG, coloured, width
-from darknet_bn.prepare import Fit
+from darknet_bn.pictures.prepare import Fit
 
 _MOST_PROBLEMS = 20  # lines under an error or a warning
 _LONG = 2.0  # seconds after which a command says how long it took

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import darknet_bn as dn
 from darknet_bn.cli import kinds
-from darknet_bn.reading import open_file
+from darknet_bn.formats.reading import open_file
 
 _MOST_BYTES = 1 << 30  # a list of the 14 million pictures of ImageNet has about this
 _HEAD = 4096  # bytes: enough to tell text from anything else

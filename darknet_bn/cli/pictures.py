@@ -19,7 +19,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.cli import kinds
 from darknet_bn.cli.arguments import PICTURES
 from darknet_bn.cli.picture_lists import EmptyList, is_list, read_list
-from darknet_bn.prepare import Fit
+from darknet_bn.pictures.prepare import Fit
 
 _EXPECTED = "a picture, a folder, a pattern such as 'photos/*.jpg', or a list of pictures"
 _OPTIONS = {"names": "--names", "data": "--data"}  # where files go that are often given as pictures

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import click
 
 import darknet_bn as dn
+from darknet_bn.checks.proof import Proof, ProofRow
 from darknet_bn.engines.onnxruntime import engine_name
-from darknet_bn.proof import Proof, ProofRow
-from darknet_bn.rounding import ROOM
+from darknet_bn.run.rounding import ROOM
 
 skip_proof = click.option(
     "--skip-proof", is_flag=True, help="Write the file without running it in ONNX Runtime."

@@ -8,7 +8,7 @@ import click
 
 import darknet_bn as dn
 from darknet_bn.cli import inputs, models, options, output, progress
-from darknet_bn.run import Layers, layer_numbers
+from darknet_bn.run.run import Layers, layer_numbers
 
 
 @click.command()

@@ -10,10 +10,10 @@ import numpy as np
 
 import darknet_bn as dn
 from darknet_bn.arrays import F32
+from darknet_bn.checks.fixture import save_fixture
 from darknet_bn.cli import inputs, models, options, output, progress, tables
-from darknet_bn.fixture import save_fixture
-from darknet_bn.provenance import provenance
-from darknet_bn.run import Layers
+from darknet_bn.model.provenance import provenance
+from darknet_bn.run.run import Layers
 
 _FIRST = 4  # values of each layer to print
 _HEADINGS = (

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 
-from darknet_bn import columns
 from darknet_bn.cli.terminal import width
+from darknet_bn.formats import columns
 
 
 def aligned(rows: Iterable[Sequence[str]], sides: str, *, spare: Iterable[int] = ()) -> list[str]:
-    """Return the lines of a table, as `darknet_bn.columns.aligned` does for the terminal."""
+    """Return the lines of a table, as wide as the terminal."""
     return columns.aligned(rows, sides, width=width(sys.stdout), spare=spare)

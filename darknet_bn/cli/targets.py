@@ -9,7 +9,7 @@ from pathlib import Path
 import darknet_bn as dn
 from darknet_bn.cli import kinds, options
 from darknet_bn.cli.pictures import Found
-from darknet_bn.images import image_format
+from darknet_bn.pictures.images import image_format
 
 
 def annotated(found: Found, out: str) -> dict[str, str]:

@@ -12,8 +12,8 @@ from darknet_bn.cli import options, output
 from darknet_bn.cli.status import status_line
 from darknet_bn.cli.targets import make_folder
 from darknet_bn.data.base import many
-from darknet_bn.files import is_same_file, write_files
-from darknet_bn.layers.head import Head
+from darknet_bn.formats.writing import is_same_file, write_files
+from darknet_bn.layers.shared.head import Head
 from darknet_bn.training.chart import loss_chart
 from darknet_bn.training.checkpoint import due, final, state_path, stopped
 from darknet_bn.training.log import Log, open_log

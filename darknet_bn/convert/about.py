@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 
 from darknet_bn.dialect import DIALECTS, Dialect
 from darknet_bn.errors import WeightsError, Where, shown
-from darknet_bn.model import Model
-from darknet_bn.weights import Header
+from darknet_bn.model.model import Model
+from darknet_bn.model.weights import Header
 
 
 @dataclass(frozen=True)

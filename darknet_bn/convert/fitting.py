@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from darknet_bn.arrays import F32
-from darknet_bn.cfg import Cfg
 from darknet_bn.convert.container import Entry, read_float32
 from darknet_bn.convert.names import SCHEMES, Scheme, detect_scheme
 from darknet_bn.errors import WeightsError, Where, shown
+from darknet_bn.formats.cfg import Cfg
 from darknet_bn.layers.base import Param, Params
-from darknet_bn.memory import require_memory
-from darknet_bn.model import initial_params
-from darknet_bn.network import Network
+from darknet_bn.model.model import initial_params
+from darknet_bn.model.network import Network
+from darknet_bn.work.memory import require_memory
 
 _PREFIX = "module."  # what torch's DataParallel puts in front of every key
 

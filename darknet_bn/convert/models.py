@@ -11,29 +11,23 @@ from typing import BinaryIO, TypeVar, cast
 
 import numpy as np
 
-from darknet_bn.cfg import Cfg, load_cfg, parse_cfg
 from darknet_bn.convert.about import About, format_about, parse_about
 from darknet_bn.convert.container import Array, Container
-from darknet_bn.convert.fitting import (
-    choose_scheme,
-    fit_arrays,
-    param_of,
-    where_of,
-    without_prefix,
-)
+from darknet_bn.convert.fitting import choose_scheme, fit_arrays, param_of, where_of, without_prefix
 from darknet_bn.convert.names import SCHEMES, Scheme
 from darknet_bn.convert.numpy_archive import read_numpy_archive, write_numpy_archive
-from darknet_bn.convert.onnx_model import read_onnx
+from darknet_bn.convert.onnx.model import read_onnx
 from darknet_bn.convert.safetensors import read_safetensors, write_safetensors
 from darknet_bn.convert.state_dict import read_state_dict, write_state_dict
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import DarknetError, DarknetWarning, ShapeError, WeightsError, Where, shown
-from darknet_bn.files import write_files
+from darknet_bn.formats.cfg import Cfg, load_cfg, parse_cfg
+from darknet_bn.formats.reading import StoredFile
+from darknet_bn.formats.writing import write_files
 from darknet_bn.layers.base import Params
-from darknet_bn.model import Model, PathOrBytes, choose_dialect, save
-from darknet_bn.network import Network, build_network
-from darknet_bn.reading import StoredFile
-from darknet_bn.weights import Header, read_arrays
+from darknet_bn.model.model import Model, PathOrBytes, choose_dialect, save
+from darknet_bn.model.network import Network, build_network
+from darknet_bn.model.weights import Header, read_arrays
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from darknet_bn.network import Network, Node
+from darknet_bn.model.network import Network, Node
 
 _BATCH_NORM = {
     "biases": "bias",

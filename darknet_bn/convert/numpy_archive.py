@@ -24,7 +24,7 @@ import numpy as np
 
 from darknet_bn.convert.container import KIND_OF, Array, Container, Entry
 from darknet_bn.errors import DarknetError, WeightsError, Where
-from darknet_bn.npz import UNREADABLE, Archive, Head, open_archive
+from darknet_bn.formats.npz import UNREADABLE, Archive, Head, open_archive
 
 _ABOUT = "darknet"
 _MOST_TEXT = 64 << 20  # bytes: four a character, and a tree has up to 4 MiB

@@ -25,8 +25,8 @@ from typing import BinaryIO
 import numpy as np
 
 from darknet_bn.errors import WeightsError, Where
-from darknet_bn.npz import UNREADABLE, Archive
-from darknet_bn.reading import Stored
+from darknet_bn.formats.npz import UNREADABLE, Archive
+from darknet_bn.formats.reading import Stored
 
 ALIGNMENT = 64
 _LOCAL = struct.Struct("<4s22xHH")  # signature, ..., lengths of name and of extra field

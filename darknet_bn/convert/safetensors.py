@@ -26,7 +26,7 @@ import numpy as np
 
 from darknet_bn.convert.container import KINDS, Array, Container, Entry
 from darknet_bn.errors import WeightsError, Where, shown
-from darknet_bn.reading import Stored, StoredFile
+from darknet_bn.formats.reading import Stored, StoredFile
 
 _TYPES = {
     "F32": "float32",

@@ -22,7 +22,7 @@ from darknet_bn.convert.container import KINDS, Array, Container, Entry
 from darknet_bn.convert.pickle_stream import STORAGES, StateDict, Tensor, read_pickle
 from darknet_bn.convert.records import Records, write_records
 from darknet_bn.errors import WeightsError, Where, shown
-from darknet_bn.reading import StoredFile
+from darknet_bn.formats.reading import StoredFile
 
 _WRAPPERS = ("model", "state_dict", "model_state_dict", "ema")
 _ABOUT = "darknet"

@@ -31,14 +31,14 @@ from darknet_bn.data.base import Dataset, many
 from darknet_bn.data.labels import LARGEST, MOST_BOXES
 from darknet_bn.data.truth import BoxTruth, ClassTruth
 from darknet_bn.errors import DarknetError, ShapeError, Where
-from darknet_bn.kernels.image import resize_image
+from darknet_bn.formats.npz import Head as ArrayHead
+from darknet_bn.formats.npz import read_npz
+from darknet_bn.kernels.pictures.resize import resize_image
 from darknet_bn.layers.base import Shape
-from darknet_bn.layers.head import Head
-from darknet_bn.memory import require_memory
-from darknet_bn.model import Model
-from darknet_bn.npz import Head as ArrayHead
-from darknet_bn.npz import read_npz
+from darknet_bn.layers.shared.head import Head
+from darknet_bn.model.model import Model
 from darknet_bn.values import brief
+from darknet_bn.work.memory import require_memory
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,8 @@ import math
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.kernels.augment import distort_image, flip_image, rotate_crop_image
-from darknet_bn.kernels.image import as_picture
+from darknet_bn.kernels.pictures.augment import distort_image, flip_image, rotate_crop_image
+from darknet_bn.kernels.pictures.resize import as_picture
 from darknet_bn.layers.base import Shape
 from darknet_bn.layers.net import Net
 

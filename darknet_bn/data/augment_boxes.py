@@ -15,12 +15,17 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.data.augment import random_distort_image
 from darknet_bn.data.truth import Move, correct_boxes
-from darknet_bn.kernels.augment import crop_resize_image, flip_image, gaussian_blur, place_image
-from darknet_bn.kernels.image import as_picture, crop_image, resize_image
+from darknet_bn.kernels.pictures.augment import (
+    crop_resize_image,
+    flip_image,
+    gaussian_blur,
+    place_image,
+)
+from darknet_bn.kernels.pictures.resize import as_picture, crop_image, resize_image
 from darknet_bn.layers.base import Shape
 from darknet_bn.layers.detection import Detection
 from darknet_bn.layers.net import Net
-from darknet_bn.model import Model
+from darknet_bn.model.model import Model
 
 Labelled = Callable[[int], tuple[F32, F32]]
 """``labelled(index)``: a picture (c, H, W) of a data set, and its boxes (boxes, 5)."""

@@ -9,8 +9,8 @@ from darknet_bn.data.arrays import load_arrays
 from darknet_bn.data.base import Dataset
 from darknet_bn.data.kinds import require_kind
 from darknet_bn.data.pictures import load_pictures
-from darknet_bn.model import Model
-from darknet_bn.names import load_data
+from darknet_bn.formats.names import load_data
+from darknet_bn.model.model import Model
 
 
 def load_dataset(path: str | os.PathLike[str], model: Model, *, train: bool) -> Dataset:

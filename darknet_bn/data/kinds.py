@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from darknet_bn.errors import DarknetError, Where
-from darknet_bn.names import load_names
+from darknet_bn.formats.names import load_names
 
 KINDS = (".data", ".npz")
 VIDEOS = (

@@ -25,7 +25,7 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE, Dialect
 from darknet_bn.errors import DarknetError, Where
-from darknet_bn.names import read_lines
+from darknet_bn.formats.names import read_lines
 
 _LINE = "class x y w h"
 MOST_BOXES = 20_000

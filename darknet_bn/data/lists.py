@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darknet_bn.errors import DarknetError, DataError, Where
-from darknet_bn.names import Data, find_file, folders_around, read_lines
+from darknet_bn.formats.names import Data, find_file, folders_around, read_lines
 
 _MAX_BYTES = 256 << 20  # a list of five million pictures has about this
 

@@ -24,7 +24,7 @@ from darknet_bn.data.lists import Entry
 from darknet_bn.data.truth import BoxTruth
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import DarknetError, DarknetWarning, DataError, DataWarning, Where
-from darknet_bn.names import Data
+from darknet_bn.formats.names import Data
 
 NO_BOXES: F32 = np.zeros((0, 5), np.float32)
 NO_BOXES.flags.writeable = False

@@ -19,14 +19,14 @@ from darknet_bn.data.path_classes import load_classes
 from darknet_bn.data.picture_labels import NO_BOXES, load_labels
 from darknet_bn.data.truth import BoxTruth, ClassTruth, Move, correct_boxes
 from darknet_bn.errors import DarknetError, DarknetWarning, ImageError, Where
-from darknet_bn.images import load_image
+from darknet_bn.formats.names import Data, load_names
 from darknet_bn.layers.base import Shape
-from darknet_bn.layers.head import Head
-from darknet_bn.model import Model
-from darknet_bn.names import Data, load_names
-from darknet_bn.prepare import fit_image, own_fit, picture_shape
+from darknet_bn.layers.shared.head import Head
+from darknet_bn.model.model import Model
+from darknet_bn.pictures.images import load_image
+from darknet_bn.pictures.prepare import fit_image, own_fit, picture_shape
 from darknet_bn.values import brief
-from darknet_bn.workers import workers
+from darknet_bn.work.threads import workers
 
 # Options of [net] that change pictures in ways not done here: of classifiers, and of detectors,
 # where the programs do not do it either.

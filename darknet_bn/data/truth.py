@@ -10,12 +10,12 @@ import numpy as np
 from darknet_bn.arrays import F32, F64
 from darknet_bn.data.labels import MOST_BOXES
 from darknet_bn.dialect import Dialect
+from darknet_bn.formats.tree import Tree
 from darknet_bn.layers.base import Shape
 from darknet_bn.layers.detection import Detection
-from darknet_bn.layers.head import Head
+from darknet_bn.layers.shared.head import Head
 from darknet_bn.layers.softmax import Softmax
-from darknet_bn.network import Network
-from darknet_bn.tree import Tree
+from darknet_bn.model.network import Network
 from darknet_bn.values import brief_fields
 
 _SOMEWHERE = 999999  # x, y, w and h of a class that is somewhere in the picture

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
-from darknet_bn.extras import load_extra
+from darknet_bn.optional import load_extra
 
 ENGINES = ("onnxruntime", "openvino", "opencv")
 _PACKAGES = {"opencv": "opencv-python-headless"}

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from darknet_bn.arrays import F32
 from darknet_bn.engines.base import Session
 from darknet_bn.errors import DarknetError
-from darknet_bn.network import Network
-from darknet_bn.run import as_input, layer_numbers
+from darknet_bn.model.network import Network
+from darknet_bn.run.run import as_input, layer_numbers
 from darknet_bn.values import brief, counted
 
 

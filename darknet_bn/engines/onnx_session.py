@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
+from darknet_bn.convert.onnx.build import Tensor
+from darknet_bn.convert.onnx.export import export_onnx, second_place
+from darknet_bn.convert.onnx.file import exposed, files_beside
 from darknet_bn.engines.network_session import NetworkSession
-from darknet_bn.export_graph import Tensor
-from darknet_bn.model import Model
-from darknet_bn.onnx_export import export_onnx, second_place
-from darknet_bn.onnx_file import exposed, files_beside
+from darknet_bn.model.model import Model
 
 T = TypeVar("T")
 

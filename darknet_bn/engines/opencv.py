@@ -16,8 +16,8 @@ from darknet_bn.engines.base import Session, import_package
 from darknet_bn.engines.network_session import NetworkSession
 from darknet_bn.engines.onnx_session import OnnxSession, Runner
 from darknet_bn.errors import DarknetError
-from darknet_bn.layers.head import Head
-from darknet_bn.model import Model, save
+from darknet_bn.layers.shared.head import Head
+from darknet_bn.model.model import Model, save
 from darknet_bn.opencv.parts import output_names
 
 

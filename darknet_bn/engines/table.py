@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from darknet_bn.engines.base import ENGINES, Session
 from darknet_bn.errors import DarknetError
-from darknet_bn.model import Model
+from darknet_bn.model.model import Model
 
 
 def open_session(model: Model, engine: str = "onnxruntime") -> Session:

@@ -1,29 +1,27 @@
-"""The ported C functions on plain arrays; one file per C file."""
+"""The functions of Darknet on plain arrays: a folder a subject; batch norm under its C names."""
 
-from darknet_bn.kernels.batchnorm_layer import (
-    backward_batchnorm_layer,
-    backward_scale_cpu,
-    forward_batchnorm_layer,
-    make_batchnorm_layer,
-    mean_delta_cpu,
-    normalize_delta_cpu,
-    variance_delta_cpu,
-)
-from darknet_bn.kernels.batchnorm_results import (
+from darknet_bn.kernels.batchnorm import (
     BatchNormBackward,
     BatchNormForward,
     BatchNormSaved,
-)
-from darknet_bn.kernels.blas import (
+    add_bias,
     axpy_cpu,
+    backward_batchnorm_layer,
+    backward_bias,
+    backward_scale_cpu,
     copy_cpu,
     fill_cpu,
+    forward_batchnorm_layer,
+    make_batchnorm_layer,
     mean_cpu,
+    mean_delta_cpu,
     normalize_cpu,
+    normalize_delta_cpu,
     scal_cpu,
+    scale_bias,
     variance_cpu,
+    variance_delta_cpu,
 )
-from darknet_bn.kernels.convolutional_layer import add_bias, backward_bias, scale_bias
 
 __all__ = [
     "BatchNormBackward",

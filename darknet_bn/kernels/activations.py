@@ -15,7 +15,7 @@ import numpy as np
 from darknet_bn.arrays import F32, F64
 from darknet_bn.errors import CfgError
 from darknet_bn.kernels.floating import floating
-from darknet_bn.workers import workers
+from darknet_bn.work.threads import workers
 
 _BLOCK = 1 << 16  # floats; a block and its scratch stay in the cache of one core
 

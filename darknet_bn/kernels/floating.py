@@ -17,7 +17,7 @@ R = TypeVar("R")
 _CHARS = "fd"  # numpy's letters of float32 and float64
 _NO_POSITION = 1 << 16  # of a parameter that is given by name only
 PICTURE_HINT = (
-    "darknet_bn.images.from_bytes makes a picture of bytes (h, w, c) in the order RGB; "
+    "darknet_bn.pictures.images.from_bytes makes a picture of bytes (h, w, c) in the order RGB; "
     "OpenCV's order is BGR: from_bytes({name}[:, :, ::-1])"
 )
 """What to do with an array of OpenCV or Pillow."""

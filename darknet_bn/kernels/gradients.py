@@ -26,9 +26,9 @@ from darknet_bn.kernels.activations import (
     SELU_ALPHA,
     activate_array,
 )
-from darknet_bn.kernels.channels import by_filter, scratch_like
+from darknet_bn.kernels.batchnorm.filters import by_filter, scratch_like
 from darknet_bn.kernels.floating import floating
-from darknet_bn.workers import workers
+from darknet_bn.work.threads import workers
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 

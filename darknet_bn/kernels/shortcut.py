@@ -8,7 +8,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.floating import floating
-from darknet_bn.workers import workers
+from darknet_bn.work.threads import workers
 
 _EPS = np.float32(1e-4)
 

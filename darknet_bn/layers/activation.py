@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Literal
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
-from darknet_bn.graph import Graph
+from darknet_bn.graph.activations import activated
+from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_array
 from darknet_bn.kernels.gradients import activate_training
-from darknet_bn.layers.activation_graph import activated
 from darknet_bn.layers.base import Backward, Forward, Layer, Params, Setting, Shapes, Step, Training
 from darknet_bn.layers.options import option
 

@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.graph import Graph
-from darknet_bn.kernels.avgpool_layer import forward_avgpool_layer
+from darknet_bn.graph.graph import Graph
+from darknet_bn.kernels.avgpool import forward_avgpool_layer
 from darknet_bn.layers.base import (
     Backward,
     Forward,

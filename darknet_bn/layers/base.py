@@ -13,10 +13,10 @@ import numpy as np
 from darknet_bn.arrays import F32, F64
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ExportError, TrainingError
-from darknet_bn.graph import Graph
+from darknet_bn.graph.graph import Graph
 from darknet_bn.layers.options import Options, option
-from darknet_bn.memory import Arena
 from darknet_bn.values import brief_fields
+from darknet_bn.work.memory import Arena
 
 Params: TypeAlias = Mapping[str, F32]
 Step: TypeAlias = Callable[[Sequence[F32], F32], None]

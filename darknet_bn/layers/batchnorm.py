@@ -10,8 +10,8 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
-from darknet_bn.graph import Graph
-from darknet_bn.kernels.batchnorm_layer import forward_batchnorm_layer
+from darknet_bn.graph.graph import Graph
+from darknet_bn.kernels.batchnorm.batchnorm_layer import forward_batchnorm_layer
 from darknet_bn.layers.base import (
     Affine,
     Backward,
@@ -25,9 +25,13 @@ from darknet_bn.layers.base import (
     Step,
     Training,
 )
-from darknet_bn.layers.convolution_graph import normalised
-from darknet_bn.layers.normalised import batch_norm_params, normalise_training, rolling_affine
 from darknet_bn.layers.shapes import NoImageError
+from darknet_bn.layers.shared.normalised import (
+    batch_norm_params,
+    normalise_training,
+    rolling_affine,
+)
+from darknet_bn.layers.shared.windows_graph import normalised
 
 
 @dataclass(frozen=True, kw_only=True)

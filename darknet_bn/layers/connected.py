@@ -11,12 +11,12 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
-from darknet_bn.graph import Graph
+from darknet_bn.graph.activations import activated
+from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.activations import activate_array
-from darknet_bn.kernels.batchnorm_layer import forward_batchnorm_layer
+from darknet_bn.kernels.batchnorm.batchnorm_layer import forward_batchnorm_layer
 from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.layers.activation import activation_option, of_weights
-from darknet_bn.layers.activation_graph import activated
 from darknet_bn.layers.base import (
     Affine,
     Backward,
@@ -31,16 +31,16 @@ from darknet_bn.layers.base import (
     Step,
     Training,
 )
-from darknet_bn.layers.convolution_graph import normalised
-from darknet_bn.layers.initial import Uniform
-from darknet_bn.layers.normalised import (
+from darknet_bn.layers.options import option
+from darknet_bn.layers.shared.initial import Uniform
+from darknet_bn.layers.shared.normalised import (
     absorbed,
     batch_norm_params,
     normalise_training,
     rolling_affine,
 )
-from darknet_bn.layers.options import option
-from darknet_bn.workers import workers
+from darknet_bn.layers.shared.windows_graph import normalised
+from darknet_bn.work.threads import workers
 
 _ROWS = 1 << 18  # weights that one thread multiplies before it takes the next rows
 

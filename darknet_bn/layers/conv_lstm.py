@@ -13,7 +13,7 @@ from darknet_bn.layers.base import Layer, Setting, Shape, Shapes
 from darknet_bn.layers.convolutional import Convolutional, check_groups
 from darknet_bn.layers.lstm import LongShortTerm
 from darknet_bn.layers.options import option
-from darknet_bn.layers.recurrent import Part, require_same_image
+from darknet_bn.layers.shared.recurrent import Part, require_same_image
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,16 +12,16 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import CfgError, ShapeError, TrainingError, Where
-from darknet_bn.graph import Graph
+from darknet_bn.graph.activations import activated
+from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_array
-from darknet_bn.kernels.batchnorm_layer import forward_batchnorm_layer
-from darknet_bn.kernels.blur import backward_blur, blur, blurred_size
-from darknet_bn.kernels.channels import by_filter, channel_sum
-from darknet_bn.kernels.convolution import ConvGeometry, Convolution
-from darknet_bn.kernels.convolution_gradient import input_delta, weight_updates
+from darknet_bn.kernels.batchnorm.batchnorm_layer import forward_batchnorm_layer
+from darknet_bn.kernels.batchnorm.filters import by_filter, channel_sum
+from darknet_bn.kernels.convolution.blur import backward_blur, blur, blurred_size
+from darknet_bn.kernels.convolution.convolution import ConvGeometry, Convolution
+from darknet_bn.kernels.convolution.gradient import input_delta, weight_updates
 from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.layers.activation import activation_option, of_weights
-from darknet_bn.layers.activation_graph import activated
 from darknet_bn.layers.base import (
     Affine,
     Backward,
@@ -37,16 +37,16 @@ from darknet_bn.layers.base import (
     Training,
     resolve,
 )
-from darknet_bn.layers.convolution_graph import blurred, convolved, normalised
-from darknet_bn.layers.initial import Normal, Uniform
-from darknet_bn.layers.normalised import (
+from darknet_bn.layers.options import option
+from darknet_bn.layers.shapes import image
+from darknet_bn.layers.shared.initial import Normal, Uniform
+from darknet_bn.layers.shared.normalised import (
     absorbed,
     batch_norm_params,
     normalise_training,
     rolling_affine,
 )
-from darknet_bn.layers.options import option
-from darknet_bn.layers.shapes import image
+from darknet_bn.layers.shared.windows_graph import blurred, convolved, normalised
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ from darknet_bn.layers.activation import activation_option
 from darknet_bn.layers.base import Layer, Shape, Shapes
 from darknet_bn.layers.convolutional import Convolutional, check_groups
 from darknet_bn.layers.options import fact, option
-from darknet_bn.layers.recurrent import require_same_image
 from darknet_bn.layers.rnn import Elman
+from darknet_bn.layers.shared.recurrent import require_same_image
 
 
 @dataclass(frozen=True, kw_only=True)

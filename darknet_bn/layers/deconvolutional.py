@@ -11,17 +11,17 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError, Where
-from darknet_bn.graph import Graph
+from darknet_bn.graph.activations import activated
+from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.activations import ACTIVATIONS, Epilogue, activate_array
-from darknet_bn.kernels.batchnorm_layer import forward_batchnorm_layer
-from darknet_bn.kernels.channels import by_filter, channel_sum
-from darknet_bn.kernels.convolution import Convolution
-from darknet_bn.kernels.convolution_gradient import input_delta, weight_updates
-from darknet_bn.kernels.deconvolutional_layer import forward_deconvolutional_layer
+from darknet_bn.kernels.batchnorm.batchnorm_layer import forward_batchnorm_layer
+from darknet_bn.kernels.batchnorm.filters import by_filter, channel_sum
+from darknet_bn.kernels.convolution.convolution import Convolution
+from darknet_bn.kernels.convolution.deconvolution import forward_deconvolutional_layer
+from darknet_bn.kernels.convolution.gradient import input_delta, weight_updates
+from darknet_bn.kernels.convolution.im2col import ConvGeometry
 from darknet_bn.kernels.gradients import activate_training
-from darknet_bn.kernels.im2col import ConvGeometry
 from darknet_bn.layers.activation import activation_option
-from darknet_bn.layers.activation_graph import activated
 from darknet_bn.layers.base import (
     Affine,
     Backward,
@@ -36,16 +36,16 @@ from darknet_bn.layers.base import (
     Step,
     Training,
 )
-from darknet_bn.layers.convolution_graph import normalised
-from darknet_bn.layers.initial import Normal
-from darknet_bn.layers.normalised import (
+from darknet_bn.layers.options import option
+from darknet_bn.layers.shapes import image, window_text
+from darknet_bn.layers.shared.initial import Normal
+from darknet_bn.layers.shared.normalised import (
     batch_norm_params,
     normalise_training,
     rolling_affine,
     scaled_rows,
 )
-from darknet_bn.layers.options import option
-from darknet_bn.layers.shapes import image, window_text
+from darknet_bn.layers.shared.windows_graph import normalised
 
 
 @dataclass(frozen=True, kw_only=True)

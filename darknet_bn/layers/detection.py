@@ -11,16 +11,16 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ExportError, ShapeError, Where
-from darknet_bn.graph import Graph
-from darknet_bn.kernels.box import Boxes
-from darknet_bn.kernels.detection_loss import DetectionLoss
-from darknet_bn.kernels.heads import get_detection_detections
+from darknet_bn.graph.graph import Graph
+from darknet_bn.kernels.boxes.box import Boxes
+from darknet_bn.kernels.boxes.decode import get_detection_detections
+from darknet_bn.kernels.losses.detection import DetectionLoss
 from darknet_bn.kernels.softmax import softmax_cpu
 from darknet_bn.layers.base import Params, Setting, Shape, Shapes, Step, Training
-from darknet_bn.layers.box_graph import Cells, GraphBoxes
-from darknet_bn.layers.head import Head
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import flat
+from darknet_bn.layers.shared.box_graph import Cells, GraphBoxes
+from darknet_bn.layers.shared.head import Head
 
 
 @dataclass(frozen=True, kw_only=True)

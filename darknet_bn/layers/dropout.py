@@ -9,9 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.layers.alias import Alias
 from darknet_bn.layers.base import Backward, Forward, Params, Training
 from darknet_bn.layers.options import option
+from darknet_bn.layers.shared.alias import Alias
 
 
 @dataclass(frozen=True, kw_only=True)

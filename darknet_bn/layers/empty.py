@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from darknet_bn.layers.alias import Alias
+from darknet_bn.layers.shared.alias import Alias
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,14 +7,14 @@ from typing import ClassVar, cast
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
-from darknet_bn.graph import Graph
-from darknet_bn.kernels.box import Boxes
-from darknet_bn.kernels.gaussian_yolo_loss import GaussianYoloLoss
-from darknet_bn.kernels.heads import Point, get_gaussian_yolo_detections
-from darknet_bn.layers.anchor_head import AnchorHead
+from darknet_bn.graph.graph import Graph
+from darknet_bn.kernels.boxes.box import Boxes
+from darknet_bn.kernels.boxes.decode import Point, get_gaussian_yolo_detections
+from darknet_bn.kernels.losses.gaussian_yolo import GaussianYoloLoss
 from darknet_bn.layers.base import Shape, Training
-from darknet_bn.layers.box_graph import Cells, GraphBoxes
 from darknet_bn.layers.options import option
+from darknet_bn.layers.shared.anchor_head import AnchorHead
+from darknet_bn.layers.shared.box_graph import Cells, GraphBoxes
 
 # How far the centre is from what x and y are of, as a part of the size.
 _POINTS = {"center": 0.0, "left_top": 0.5, "right_bottom": -0.5}

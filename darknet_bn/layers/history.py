@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.graph import Graph
+from darknet_bn.graph.graph import Graph
 from darknet_bn.layers.base import (
     Backward,
     Forward,
@@ -22,8 +22,8 @@ from darknet_bn.layers.base import (
     Training,
 )
 from darknet_bn.layers.options import fact, option
-from darknet_bn.layers.recurrent import by_time, joined_in_time, kept, remembered
 from darknet_bn.layers.shapes import image
+from darknet_bn.layers.shared.recurrent import by_time, joined_in_time, kept, remembered
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,9 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError
-from darknet_bn.graph import Graph
+from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.activations import activate_array
-from darknet_bn.kernels.iseg_layer import compare_instances
+from darknet_bn.kernels.losses.iseg import compare_instances
 from darknet_bn.layers.base import (
     Backward,
     Forward,

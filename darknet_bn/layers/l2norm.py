@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.graph import Graph
-from darknet_bn.kernels.normalization_layer import l2normalize_cpu
+from darknet_bn.graph.graph import Graph
+from darknet_bn.kernels.normalization import l2normalize_cpu
 from darknet_bn.layers.base import (
     Backward,
     Forward,

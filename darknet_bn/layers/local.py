@@ -12,13 +12,13 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError, Where
-from darknet_bn.graph import Graph
+from darknet_bn.graph.activations import activated
+from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.activations import ACTIVATIONS
+from darknet_bn.kernels.convolution.im2col import ConvGeometry
+from darknet_bn.kernels.convolution.local import backward_local_layer, forward_local_layer
 from darknet_bn.kernels.gradients import activate_training
-from darknet_bn.kernels.im2col import ConvGeometry
-from darknet_bn.kernels.local_layer import backward_local_layer, forward_local_layer
 from darknet_bn.layers.activation import activation_option
-from darknet_bn.layers.activation_graph import activated
 from darknet_bn.layers.base import (
     Backward,
     Cost,
@@ -32,10 +32,10 @@ from darknet_bn.layers.base import (
     Step,
     Training,
 )
-from darknet_bn.layers.convolution_graph import convolved
-from darknet_bn.layers.initial import Uniform
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import image, window_text
+from darknet_bn.layers.shared.initial import Uniform
+from darknet_bn.layers.shared.windows_graph import convolved
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from darknet_bn.arrays import F32
-from darknet_bn.graph import Graph
-from darknet_bn.kernels.maxpool_layer import (
+from darknet_bn.graph.graph import Graph
+from darknet_bn.kernels.maxpool import (
     Window,
     backward_local_avgpool_layer,
     forward_local_avgpool_layer,
@@ -25,9 +25,9 @@ from darknet_bn.layers.base import (
     Step,
     Training,
 )
-from darknet_bn.layers.convolution_graph import pooled_average
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import image, pooled, window_text
+from darknet_bn.layers.shared.windows_graph import pooled_average
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.graph import Graph
+from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.activations import activate_array
 from darknet_bn.layers.base import Backward, Forward, Layer, Params, Setting, Shapes, Step, Training
 from darknet_bn.layers.shapes import truth_like

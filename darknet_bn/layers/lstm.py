@@ -10,9 +10,9 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.graph import Graph
+from darknet_bn.graph.activations import activated
+from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.activations import activate_array
-from darknet_bn.layers.activation_graph import activated
 from darknet_bn.layers.base import (
     Backward,
     Forward,
@@ -26,7 +26,14 @@ from darknet_bn.layers.base import (
 )
 from darknet_bn.layers.connected import Connected
 from darknet_bn.layers.options import fact, option
-from darknet_bn.layers.recurrent import Part, Recurrent, by_time, joined_in_time, kept, remembered
+from darknet_bn.layers.shared.recurrent import (
+    Part,
+    Recurrent,
+    by_time,
+    joined_in_time,
+    kept,
+    remembered,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

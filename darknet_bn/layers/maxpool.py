@@ -10,9 +10,14 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ExportError, ShapeError, Where
-from darknet_bn.graph import Graph
-from darknet_bn.kernels.blur import backward_blur, backward_blur_as_coded, blur, blurred_size
-from darknet_bn.kernels.maxpool_layer import (
+from darknet_bn.graph.graph import Graph
+from darknet_bn.kernels.convolution.blur import (
+    backward_blur,
+    backward_blur_as_coded,
+    blur,
+    blurred_size,
+)
+from darknet_bn.kernels.maxpool import (
     Window,
     backward_maxpool_depth,
     backward_maxpool_layer,
@@ -31,9 +36,9 @@ from darknet_bn.layers.base import (
     Step,
     Training,
 )
-from darknet_bn.layers.convolution_graph import blurred, pooled_max
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import image, pooled, window_text
+from darknet_bn.layers.shared.windows_graph import blurred, pooled_max
 
 
 @dataclass(frozen=True, kw_only=True)

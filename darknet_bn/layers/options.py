@@ -12,10 +12,10 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from darknet_bn.cfg import Cfg, Section
 from darknet_bn.dialect import PJREDDIE, Dialect
 from darknet_bn.errors import CfgError, Oddities, Where
-from darknet_bn.synonyms import OPTIONS, WORDS, hint
+from darknet_bn.formats.cfg import Cfg, Section
+from darknet_bn.formats.synonyms import OPTIONS, WORDS, hint
 from darknet_bn.values import brief
 
 _INT = re.compile(r"[+-]?[0-9]+")

@@ -11,22 +11,22 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ExportError, TrainingError
-from darknet_bn.graph import Graph
+from darknet_bn.formats.tree import Tree, parse_tree
+from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
-from darknet_bn.kernels.box import Boxes
-from darknet_bn.kernels.heads import get_region_boxes, get_region_detections
-from darknet_bn.kernels.region_loss import RegionLoss
+from darknet_bn.kernels.boxes.box import Boxes
+from darknet_bn.kernels.boxes.decode import get_region_boxes, get_region_detections
+from darknet_bn.kernels.losses.region import RegionLoss
 from darknet_bn.kernels.reorg import flatten
 from darknet_bn.kernels.softmax import softmax_cpu, softmax_tree
-from darknet_bn.layers.anchors import check_anchors
 from darknet_bn.layers.base import Params, Setting, Shape, Shapes, Step, Training
-from darknet_bn.layers.box_graph import Cells, GraphBoxes
-from darknet_bn.layers.convolution_graph import shares_of_tree
-from darknet_bn.layers.head import Head
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import box_truth, check_filters, image
+from darknet_bn.layers.shared.anchors import check_anchors
+from darknet_bn.layers.shared.box_graph import Cells, GraphBoxes
+from darknet_bn.layers.shared.head import Head
+from darknet_bn.layers.shared.windows_graph import shares_of_tree
 from darknet_bn.layers.softmax import check_tree
-from darknet_bn.tree import Tree, parse_tree
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
-from darknet_bn.graph import Graph
+from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.reorg import reorg_cpu
 from darknet_bn.layers.base import (
     Backward,

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.graph import Graph
+from darknet_bn.graph.graph import Graph
 from darknet_bn.layers.activation import activation_option
 from darknet_bn.layers.base import (
     Backward,
@@ -25,7 +25,7 @@ from darknet_bn.layers.base import (
 )
 from darknet_bn.layers.connected import Connected
 from darknet_bn.layers.options import fact, option
-from darknet_bn.layers.recurrent import Part, Recurrent, by_time, joined_in_time, remembered
+from darknet_bn.layers.shared.recurrent import Part, Recurrent, by_time, joined_in_time, remembered
 
 _OF_STATE = {1: "logistic", 2: "loggy"}
 

@@ -10,8 +10,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
-from darknet_bn.graph import Graph
-from darknet_bn.kernels.blocks import Block, run_blocks
+from darknet_bn.graph.graph import Graph
 from darknet_bn.layers.base import (
     Backward,
     Forward,
@@ -26,6 +25,7 @@ from darknet_bn.layers.base import (
 )
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import flat
+from darknet_bn.work.blocks import Block, run_blocks
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,11 @@ from typing import ClassVar
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import Where
-from darknet_bn.graph import Graph
+from darknet_bn.graph.activations import activated
+from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.activations import ACTIVATIONS
 from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.layers.activation import activation_option
-from darknet_bn.layers.activation_graph import activated
 from darknet_bn.layers.base import (
     Backward,
     Forward,

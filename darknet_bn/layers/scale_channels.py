@@ -10,12 +10,11 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import Where
-from darknet_bn.graph import Graph
+from darknet_bn.graph.activations import activated
+from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.activations import ACTIVATIONS, Activation, activate_tile
-from darknet_bn.kernels.blocks import Block, run_blocks
 from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.layers.activation import activation_option
-from darknet_bn.layers.activation_graph import activated
 from darknet_bn.layers.base import (
     Backward,
     Forward,
@@ -30,6 +29,7 @@ from darknet_bn.layers.base import (
 )
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import UnequalImagesError, image
+from darknet_bn.work.blocks import Block, run_blocks
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,10 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import Where
-from darknet_bn.graph import Graph
+from darknet_bn.graph.activations import activated
+from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
-from darknet_bn.kernels.blocks import Block, run_blocks
-from darknet_bn.kernels.channels import by_filter, channel_dot
+from darknet_bn.kernels.batchnorm.filters import by_filter, channel_dot
 from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.kernels.shortcut import (
     normalized_weights,
@@ -24,7 +24,6 @@ from darknet_bn.kernels.shortcut import (
     shortcut_multilayer_cpu,
 )
 from darknet_bn.layers.activation import activation_option
-from darknet_bn.layers.activation_graph import activated
 from darknet_bn.layers.base import (
     Backward,
     Cost,
@@ -39,9 +38,10 @@ from darknet_bn.layers.base import (
     Training,
     resolve,
 )
-from darknet_bn.layers.convolution_graph import with_channels
 from darknet_bn.layers.options import option
 from darknet_bn.layers.shapes import UnequalImagesError, image
+from darknet_bn.layers.shared.windows_graph import with_channels
+from darknet_bn.work.blocks import Block, run_blocks
 
 _FACTORS = {"none": 0, "per_feature": 1, "per_layer": 1, "per_channel": 2}
 

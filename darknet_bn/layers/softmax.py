@@ -10,7 +10,8 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, TrainingError, Where
-from darknet_bn.graph import Graph
+from darknet_bn.formats.tree import Tree, parse_tree
+from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.softmax import softmax_cpu, softmax_tree
 from darknet_bn.layers.base import (
     Backward,
@@ -23,10 +24,9 @@ from darknet_bn.layers.base import (
     Step,
     Training,
 )
-from darknet_bn.layers.convolution_graph import shares_of_tree
 from darknet_bn.layers.options import fact, option
 from darknet_bn.layers.shapes import truth_like
-from darknet_bn.tree import Tree, parse_tree
+from darknet_bn.layers.shared.windows_graph import shares_of_tree
 
 
 @dataclass(frozen=True, kw_only=True)

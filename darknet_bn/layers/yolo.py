@@ -7,14 +7,14 @@ from typing import ClassVar
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
-from darknet_bn.graph import Graph
-from darknet_bn.kernels.box import Boxes
-from darknet_bn.kernels.heads import get_yolo_detections
-from darknet_bn.kernels.yolo_loss import YoloLoss
-from darknet_bn.layers.anchor_head import AnchorHead
+from darknet_bn.graph.graph import Graph
+from darknet_bn.kernels.boxes.box import Boxes
+from darknet_bn.kernels.boxes.decode import get_yolo_detections
+from darknet_bn.kernels.losses.yolo import YoloLoss
 from darknet_bn.layers.base import Shape, Training
-from darknet_bn.layers.box_graph import Cells, GraphBoxes
 from darknet_bn.layers.options import option
+from darknet_bn.layers.shared.anchor_head import AnchorHead
+from darknet_bn.layers.shared.box_graph import Cells, GraphBoxes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.layers.base import Shape
-from darknet_bn.layers.head import Head
 from darknet_bn.layers.region import Region
+from darknet_bn.layers.shared.head import Head
 from darknet_bn.layers.yolo import Yolo
 
 _THRESHOLD = 0.2  # of heads that OpenCV does not have

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from darknet_bn.layers.convolutional import Convolutional
-from darknet_bn.layers.head import Head
 from darknet_bn.layers.maxpool import MaxPool
 from darknet_bn.layers.route import Route
-from darknet_bn.network import Network
+from darknet_bn.layers.shared.head import Head
+from darknet_bn.model.network import Network
 from darknet_bn.opencv.parts import Dims, Part, output_dims
 
 _EACH = {  # operations for each value of the output

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import DarknetError
-from darknet_bn.files import write_files
-from darknet_bn.model import Model
+from darknet_bn.formats.writing import write_files
+from darknet_bn.model.model import Model
 from darknet_bn.opencv.costs import Cost, costs_of
 from darknet_bn.opencv.dump import dot
 from darknet_bn.opencv.parts import Part, blobs_of, parts_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from darknet_bn.network import Network
+from darknet_bn.model.network import Network
 from darknet_bn.opencv.costs import costs_of
 from darknet_bn.opencv.parts import Part
 

@@ -16,11 +16,11 @@ from darknet_bn.arrays import F32
 from darknet_bn.layers.base import Layer, Params, Setting
 from darknet_bn.layers.crop import Crop
 from darknet_bn.layers.detection import Detection
-from darknet_bn.layers.head import Head
 from darknet_bn.layers.region import Region
 from darknet_bn.layers.route import Route
-from darknet_bn.model import Model
-from darknet_bn.network import Network
+from darknet_bn.layers.shared.head import Head
+from darknet_bn.model.model import Model
+from darknet_bn.model.network import Network
 
 Dims = tuple[int, ...]
 Role = Literal["whole", "weights", "norm", "activation", "planes", "slice", "cut"]

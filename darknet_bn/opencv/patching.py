@@ -8,10 +8,10 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from darknet_bn.errors import DarknetError
-from darknet_bn.extras import load_extra
 from darknet_bn.opencv import models
 from darknet_bn.opencv.net import Net
 from darknet_bn.opencv.read import darknet_sources, readNet, readNetFromDarknet
+from darknet_bn.optional import load_extra
 
 _MODELS = ("Model", "DetectionModel", "ClassificationModel")
 _HALIDE = 1  # the number of a backend that OpenCV 5 dropped, with its constant

@@ -11,14 +11,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from darknet_bn.cfg import load_cfg, parse_cfg
 from darknet_bn.dialect import OPENCV
 from darknet_bn.errors import DarknetError, DarknetWarning
+from darknet_bn.formats.cfg import load_cfg, parse_cfg
 from darknet_bn.layers.base import Params
-from darknet_bn.model import Model, load
-from darknet_bn.network import build_network
+from darknet_bn.model.model import Model, load
+from darknet_bn.model.network import build_network
+from darknet_bn.model.weights import Header
 from darknet_bn.opencv.net import Net
-from darknet_bn.weights import Header
 
 Source: TypeAlias = (
     "str | os.PathLike[str] | bytes | bytearray | memoryview | npt.NDArray[np.uint8] | None"

@@ -33,12 +33,12 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import DarknetError, DarknetWarning, TrainingError, Where
-from darknet_bn.files import rename_file, require_suffix, require_writable, write_files
-from darknet_bn.memory import require_memory
-from darknet_bn.model import WEIGHTS_SUFFIXES, Model
-from darknet_bn.npz import Head, read_npz
+from darknet_bn.formats.npz import Head, read_npz
+from darknet_bn.formats.writing import rename_file, require_suffix, require_writable, write_files
+from darknet_bn.model.model import WEIGHTS_SUFFIXES, Model
+from darknet_bn.model.weights import write_weights
 from darknet_bn.training.state import Arrays, TrainState, train_state
-from darknet_bn.weights import write_weights
+from darknet_bn.work.memory import require_memory
 
 _MEMBER = re.compile(r"(updates|squares|memory)/([0-9]{1,6})/([\w.]{1,60})")
 _MOST_TEXT = 1 << 16  # floats of text: far more than there are

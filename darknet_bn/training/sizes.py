@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from darknet_bn.layers.head import Head
-from darknet_bn.model import Model
+from darknet_bn.layers.shared.head import Head
+from darknet_bn.model.model import Model
 
 _PERIOD = 10  # iterations
 _LARGEST_LAST = 200  # iterations at the end that pjreddie's trains at the largest size

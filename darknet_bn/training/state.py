@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import DarknetWarning, TrainingError
-from darknet_bn.memory import Arena
-from darknet_bn.model import Model
+from darknet_bn.model.model import Model
 from darknet_bn.values import brief, fields_of
+from darknet_bn.work.memory import Arena
 
 Arrays = Mapping[str, F32]
 

@@ -12,12 +12,12 @@ import numpy.typing as npt
 from darknet_bn.arrays import F32
 from darknet_bn.errors import DarknetError, ShapeError, TrainingError, Where
 from darknet_bn.layers.base import Backward, Params, Training
-from darknet_bn.run import as_input
+from darknet_bn.run.run import as_input
 from darknet_bn.training.policy import learning_rate
 from darknet_bn.training.state import TrainState
 from darknet_bn.training.update import Update
 from darknet_bn.values import brief, counted
-from darknet_bn.workers import workers
+from darknet_bn.work.threads import workers
 
 Back = Callable[[F32], Backward]
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from labelled import box_set
 from PIL import ImageFont
 
 import darknet_bn as dn
+from tests.support.labelled import box_set
 
 from .conftest import PICTURE, TINY, as_classifier
 

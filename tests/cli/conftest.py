@@ -16,8 +16,8 @@ from click.testing import CliRunner
 
 import darknet_bn as dn
 from darknet_bn.cli import main
+from tests.support.paths import FIXTURES
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
 TINY = FIXTURES / "tiny" / "tiny"
 PICTURE = FIXTURES / "preprocess" / "rgba_10x15.png"
 TOOK = re.compile(r"^took: .*\n", re.MULTILINE)  # said or not, as fast as the machine is

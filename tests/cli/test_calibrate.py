@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from labelled import NAMES, box_set
-from pictures import PREPROCESS
 
 import darknet_bn as dn
 from darknet_bn.cli import main
+from tests.support.labelled import NAMES, box_set
+from tests.support.pictures import PREPROCESS
 
 from .conftest import TINY, Cli, as_classifier
 

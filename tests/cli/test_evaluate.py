@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from labelled import NAMES, box_set, class_set
 
 import darknet_bn as dn
 from darknet_bn.cli import main
+from tests.support.labelled import NAMES, box_set, class_set
 
 from .conftest import FIXTURES, TINY, Cli
 

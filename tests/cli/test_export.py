@@ -208,7 +208,7 @@ def test_a_file_that_onnx_runtime_does_not_take(
     def refuse(path: Path) -> None:
         raise dn.DarknetError("onnxruntime does not take the file: too new")
 
-    monkeypatch.setattr("darknet_bn.proof.open_file", refuse)
+    monkeypatch.setattr("darknet_bn.checks.proof.open_file", refuse)
     answer = cli("export", TINY, out)
     assert answer.code == 1
     assert answer.error == (

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.model import Model
+from darknet_bn.model.model import Model
 
 from .conftest import FIXTURES, TINY, Cli
 
@@ -276,7 +276,7 @@ def test_what_stops_writing_leaves_all_as_it_was(
 
     for name, content in there.items():
         out.with_name(name).write_bytes(content)
-    monkeypatch.setattr("darknet_bn.model.write_weights", write)
+    monkeypatch.setattr("darknet_bn.model.model.write_weights", write)
     answer = cli("fold", TINY, "-o", out, "--force")
     assert (answer.code, answer.out) == (code, "")
     if code == 2:

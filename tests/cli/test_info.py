@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.summary import summary_text
+from darknet_bn.model.summary import summary_text
 
 from .conftest import TINY, Cli
 
@@ -49,7 +49,7 @@ def test_no_weights_are_drawn_for_the_table(
         raise AssertionError("weights were drawn")
 
     os.remove(f"{tiny}.weights")
-    monkeypatch.setattr("darknet_bn.model.initial_params", draw)
+    monkeypatch.setattr("darknet_bn.model.model.initial_params", draw)
     assert cli("info", tiny).code == 0
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.prepare import Fit
+from darknet_bn.pictures.prepare import Fit
 
 from .conftest import FIXTURES, PICTURE, TINY, Cli
 

@@ -19,7 +19,7 @@ from darknet_bn.cli.signals import Terminated, exit_code, terminated_as_interrup
 # A command that writes, and is hit while it does; what is raised in it must remove what it began.
 HIT = """
 import os, signal, sys
-import darknet_bn.model as model
+import darknet_bn.model.model as model
 from darknet_bn.cli import main
 
 real, number = model.write_weights, getattr(signal, sys.argv.pop(1))

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 import darknet_bn as dn
+from tests.support.paths import FIXTURES
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
 SUFFIXES = (".safetensors", ".npz", ".pt", ".pth")
 NAMES = ("darknet", "ultralytics", "eriklindernoren", "tianxiaomo")
 PAIRS = sorted(

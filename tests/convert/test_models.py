@@ -14,8 +14,7 @@ import darknet_bn as dn
 from darknet_bn.convert import SCHEMES, save_pair
 from darknet_bn.convert.names import detect_scheme
 from darknet_bn.convert.safetensors import write_safetensors
-
-from .cases import CFG, NAMES, small_model
+from tests.convert.cases import CFG, NAMES, small_model
 
 KEYS = {
     "darknet": ("layer_000.weights", "layer_000.rolling_mean", "layer_002.biases"),
@@ -197,14 +196,14 @@ def test_what_does_not_read_back_equal_never_appears(
 def test_weights_that_do_not_read_back_equal_never_appear(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from darknet_bn.weights import write_weights
+    from darknet_bn.model.weights import write_weights
 
     def spoil(stream: BinaryIO, *args: Any) -> None:
         write_weights(stream, *args)
         stream.seek(-4, 2)
         stream.write(b"\1\2\3\4")
 
-    monkeypatch.setattr("darknet_bn.model.write_weights", spoil)
+    monkeypatch.setattr("darknet_bn.model.model.write_weights", spoil)
     with pytest.raises(dn.DarknetError, match="the weights of layer 3 did not come back"):
         save_pair(small_model(), tmp_path / "a.cfg", tmp_path / "a.weights")
     assert not list(tmp_path.iterdir())

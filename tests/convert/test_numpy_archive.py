@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
-
-from .cases import CFG, same_bits, small_model
+from tests.convert.cases import CFG, same_bits, small_model
 
 
 def arrays_of(model: dn.Model) -> dict[str, Any]:

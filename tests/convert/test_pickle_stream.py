@@ -16,8 +16,7 @@ import pytest
 import darknet_bn as dn
 from darknet_bn.convert.pickle_stream import StateDict, Storage, Tensor, read_pickle
 from darknet_bn.convert.state_dict import _pickle
-
-from .cases import small_model
+from tests.convert.cases import small_model
 
 STORAGE = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\1\0\0\x000X\3\0\0\0cpuK\x06tQ"
 NINE = b"(" + b"K\1" * 9 + b"t"

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
-
-from .cases import (
+from tests.convert.cases import (
     CFG,
     FIXTURES,
     NAMES,

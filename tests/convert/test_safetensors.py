@@ -13,8 +13,7 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.convert.safetensors import read_safetensors
-
-from .cases import CFG, any_bits, load_arrays, same_bits, small_model
+from tests.convert.cases import CFG, any_bits, load_arrays, same_bits, small_model
 
 
 def file_of(head: object, data: bytes = b"", *, length: int | None = None) -> bytes:

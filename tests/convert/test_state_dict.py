@@ -15,9 +15,8 @@ import darknet_bn as dn
 from darknet_bn.convert.pickle_stream import read_pickle
 from darknet_bn.convert.records import Records
 from darknet_bn.convert.state_dict import _integer, _pickle, read_state_dict
-from darknet_bn.reading import StoredFile
-
-from .cases import load_arrays, same_bits, small_model
+from darknet_bn.formats.reading import StoredFile
+from tests.convert.cases import load_arrays, same_bits, small_model
 
 ONE = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3)}
 VALUES = ONE["a.weight"].tobytes()

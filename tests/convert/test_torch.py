@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
-
-from .cases import CFG, NAMES, any_bits, same_bits, small_model
+from tests.convert.cases import CFG, NAMES, any_bits, same_bits, small_model
 
 torch: Any = pytest.importorskip("torch", reason="PyTorch is not installed")
 

@@ -8,7 +8,7 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.data.kinds import require_kind
-from darknet_bn.images import save_image
+from darknet_bn.pictures.images import save_image
 
 from .sets import detector, rectangle
 

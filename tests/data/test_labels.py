@@ -6,16 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from debian import LIBRARY
 
 import darknet_bn as dn
-from darknet_bn.data.labels import (
-    label_path,
-    other_label_paths,
-    program_label_path,
-    read_labels,
-)
+from darknet_bn.data.labels import label_path, other_label_paths, program_label_path, read_labels
 from darknet_bn.dialect import ALEXEYAB, HANK_AI, PJREDDIE, Dialect
+from tests.support.debian import LIBRARY
 
 
 @pytest.mark.parametrize(

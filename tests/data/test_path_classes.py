@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from debian import floats, program
 
 import darknet_bn as dn
 from darknet_bn.data.lists import Entry
 from darknet_bn.data.path_classes import class_of_path, load_classes
 from darknet_bn.data.truth import fill_truth
 from darknet_bn.errors import Where
+from tests.support.debian import floats, program
 
 LIST = Where(file="list", line=3)
 

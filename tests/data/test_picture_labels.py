@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.images import save_image
+from darknet_bn.pictures.images import save_image
 
 from .sets import detector, rectangle
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from debian import floats, program
 
 from darknet_bn.data.truth import (
     BoxTruth,
@@ -16,9 +15,10 @@ from darknet_bn.data.truth import (
     fill_truth,
     fill_truth_region,
 )
-from darknet_bn.kernels.image import letterbox_image
+from darknet_bn.formats.tree import parse_tree
+from darknet_bn.kernels.pictures.resize import letterbox_image
 from darknet_bn.layers.base import Shape
-from darknet_bn.tree import parse_tree
+from tests.support.debian import floats, program
 
 from .sets import GRID, YOLO, classifier, detector, edges
 

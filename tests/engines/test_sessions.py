@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import cfg_text, random_input, random_model
 
 import darknet_bn as dn
 from darknet_bn.engines.base import ENGINES, import_package
 from darknet_bn.engines.opencv import OpenCvReader
+from tests.support.builders import cfg_text, random_input, random_model
 
 # Each of some layers errs by 1e-6 of the largest value; with Winograd's algorithm by some more.
 TOLERANCE = 2e-5

@@ -14,7 +14,7 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn import kernels
-from darknet_bn.kernels.box import Boxes
+from darknet_bn.kernels.boxes.box import Boxes
 from darknet_bn.kernels.floating import floating
 
 # Parts of kernels, which are handed what their callers have checked.

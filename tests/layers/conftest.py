@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.cfg import parse_cfg
 from darknet_bn.dialect import ALEXEYAB, Dialect
+from darknet_bn.formats.cfg import parse_cfg
 from darknet_bn.layers import LAYERS
 from darknet_bn.layers.base import Layer, Setting, Shape
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from darknet_bn.cfg import parse_cfg
 from darknet_bn.dialect import PJREDDIE
 from darknet_bn.errors import CfgError
+from darknet_bn.formats.cfg import parse_cfg
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_array
 from darknet_bn.layers.activation import ActivationLayer
 from darknet_bn.layers.base import Shape

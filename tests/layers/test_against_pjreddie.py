@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from program import compile_driver, program_step
 
 import darknet_bn as dn
-from darknet_bn.network import Node
+from darknet_bn.model.network import Node
+from tests.support.program import compile_driver, program_step
 
 BATCH, STEPS = 3, 3
 # Convolutions and their way back add up in another order; in float32, where here is float64 in

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from builders import cfg_text, network_of, random_input, random_model
 
 import darknet_bn as dn
 from darknet_bn.dialect import DIALECTS
 from darknet_bn.errors import ShapeError
 from darknet_bn.layers.base import Shape
 from darknet_bn.layers.batchnorm import BatchNorm
+from tests.support.builders import cfg_text, network_of, random_input, random_model
 
 CFG = cfg_text("[batchnorm]", channels=5, width=4, height=3)
 

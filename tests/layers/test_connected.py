@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from builders import cfg_text, network_of, random_input, random_model
 
 import darknet_bn as dn
 from darknet_bn.dialect import DIALECTS
 from darknet_bn.layers.base import Affine, Cost, Shape
 from darknet_bn.layers.connected import Connected
+from tests.support.builders import cfg_text, network_of, random_input, random_model
 
 
 def expected_of(model: dn.Model, x: np.ndarray) -> np.ndarray:

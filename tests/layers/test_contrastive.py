@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from builders import cfg_text, network_of, random_input, random_model
 
 import darknet_bn as dn
 from darknet_bn.layers.base import Shape
+from tests.support.builders import cfg_text, network_of, random_input, random_model
 
 CFG = cfg_text(
     "[convolutional] filters=6 size=1",

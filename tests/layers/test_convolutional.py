@@ -6,13 +6,13 @@ import math
 
 import numpy as np
 import pytest
-from builders import cfg_text, network_of, random_input, random_model
 
 import darknet_bn as dn
 from darknet_bn.dialect import ALEXEYAB, DIALECTS, PJREDDIE
 from darknet_bn.layers.base import Affine, Cost, Layer, Shape
 from darknet_bn.layers.convolutional import Convolutional, binarised, signs
-from darknet_bn.layers.normalised import rolling_affine
+from darknet_bn.layers.shared.normalised import rolling_affine
+from tests.support.builders import cfg_text, network_of, random_input, random_model
 
 BN = "batch_normalize=1"
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from layer_training import delta_x, train_layer
 
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE
 from darknet_bn.errors import CfgError, ShapeError
 from darknet_bn.layers.base import Shape
 from darknet_bn.layers.cost import CostLayer
+from tests.support.layer_training import delta_x, train_layer
 
 # Truth minus output: below -1, -1 to 0, 0, 0 to 1, above 1.
 APART = np.array([[-3.0, -0.5, 0.0, 0.25, 2.0]])

@@ -8,12 +8,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from builders import cfg_text, random_input, random_model
 
 import darknet_bn as dn
+from darknet_bn.convert.onnx.export import Form
 from darknet_bn.errors import CfgError, ShapeError
-from darknet_bn.network import Network
-from darknet_bn.onnx_export import Form
+from darknet_bn.model.network import Network
+from tests.support.builders import cfg_text, random_input, random_model
 
 
 def with_net(net: str, *sections: str) -> str:

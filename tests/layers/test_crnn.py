@@ -6,7 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from builders import (
+
+import darknet_bn as dn
+from darknet_bn.dialect import ALEXEYAB, PJREDDIE
+from darknet_bn.formats.cfg import parse_cfg
+from darknet_bn.layers.base import Cost, Shape
+from darknet_bn.layers.crnn import Crnn
+from darknet_bn.model.network import build_network
+from tests.support.builders import (
     cfg_text,
     network_of,
     random_input,
@@ -14,13 +21,6 @@ from builders import (
     weights_bytes,
     with_time_steps,
 )
-
-import darknet_bn as dn
-from darknet_bn.cfg import parse_cfg
-from darknet_bn.dialect import ALEXEYAB, PJREDDIE
-from darknet_bn.layers.base import Cost, Shape
-from darknet_bn.layers.crnn import Crnn
-from darknet_bn.network import build_network
 
 STEPS, SEQUENCES = 4, 2
 MENDED = replace(PJREDDIE, crnn_swaps_sides=False)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from layer_training import train_layer
 
 from darknet_bn.errors import CfgError, ShapeError
 from darknet_bn.layers.base import Shape
 from darknet_bn.layers.crop import Crop
+from tests.support.layer_training import train_layer
 
 
 @pytest.mark.parametrize("noadjust", [False, True])

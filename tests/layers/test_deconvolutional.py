@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from builders import cfg_text, network_of, random_input, random_model
 
 import darknet_bn as dn
 from darknet_bn.errors import FoldError, ShapeError
 from darknet_bn.layers.base import Affine, Cost, Shape
 from darknet_bn.layers.deconvolutional import Deconvolutional
+from tests.support.builders import cfg_text, network_of, random_input, random_model
 
 
 def sums_of(model: dn.Model, x: np.ndarray) -> np.ndarray:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import cfg_text
-from program import compile_driver, program_step
 
 import darknet_bn as dn
+from tests.support.builders import cfg_text
+from tests.support.program import compile_driver, program_step
 
 BATCH = 2
 # Sums of convolutions in another order.

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from builders import cfg_text, network_of, random_input
-from layer_training import delta_x, train_layer
 
 import darknet_bn as dn
 from darknet_bn.dialect import ALEXEYAB
 from darknet_bn.layers.base import Shape
 from darknet_bn.layers.history import History
+from tests.support.builders import cfg_text, network_of, random_input
+from tests.support.layer_training import delta_x, train_layer
 
 MENDED = replace(ALEXEYAB, history_needs_steps=False)
 

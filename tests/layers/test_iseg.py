@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from layer_training import delta_x, train_layer
 
 from darknet_bn.dialect import PJREDDIE
 from darknet_bn.errors import ShapeError
 from darknet_bn.layers.base import Shape
 from darknet_bn.layers.iseg import Iseg
+from tests.support.layer_training import delta_x, train_layer
 
 
 @pytest.mark.parametrize(("n", "classes", "ids"), [(1, 4, 3), (3, 1, 2), (2, 0, 5), (2, 3, 0)])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from layer_training import delta_x, train_layer
 
 from darknet_bn.dialect import PJREDDIE
 from darknet_bn.errors import ShapeError
 from darknet_bn.layers.base import Shape
 from darknet_bn.layers.l2norm import L2Norm
+from tests.support.layer_training import delta_x, train_layer
 
 
 @pytest.mark.parametrize("shape", [(1, 6, 5, 4), (3, 1, 2, 3), (2, 64, 60, 50)])

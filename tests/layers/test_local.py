@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 import pytest
-from builders import cfg_text, network_of, random_input, random_model
 
 import darknet_bn as dn
 from darknet_bn.errors import ShapeError
 from darknet_bn.layers.base import Cost, Shape
 from darknet_bn.layers.local import Local
+from tests.support.builders import cfg_text, network_of, random_input, random_model
 
 
 def expected_of(model: dn.Model, x: np.ndarray) -> np.ndarray:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from layer_training import delta_x, slope_of_loss, train_layer
 
 from darknet_bn.dialect import PJREDDIE
 from darknet_bn.errors import ShapeError
 from darknet_bn.layers.base import Shape
 from darknet_bn.layers.logistic import Logistic
+from tests.support.layer_training import delta_x, slope_of_loss, train_layer
 
 
 @pytest.mark.parametrize("shape", [(1, 6, 5, 4), (3, 11), (2, 3, 200, 150)])

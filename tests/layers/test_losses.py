@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from program import compile_driver, program_step
 
 import darknet_bn as dn
 from darknet_bn.layers.base import Shape, Training
+from tests.support.program import compile_driver, program_step
 
 BATCH, CLASSES = 3, 4
 # Sums of convolutions in another order, and float32 in the program where here is float64.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from builders import cfg_text, network_of, random_input, random_model, with_time_steps
 
 import darknet_bn as dn
 from darknet_bn.dialect import DIALECTS
 from darknet_bn.layers.base import Cost, Shape
 from darknet_bn.layers.lstm import Lstm
+from tests.support.builders import cfg_text, network_of, random_input, random_model, with_time_steps
 
 STEPS, SEQUENCES = 4, 2
 

@@ -9,12 +9,7 @@ import pytest
 
 from darknet_bn.dialect import ALEXEYAB
 from darknet_bn.errors import ShapeError
-from darknet_bn.kernels.maxpool_layer import (
-    LOWEST,
-    Window,
-    backward_maxpool_layer,
-    forward_maxpool_layer,
-)
+from darknet_bn.kernels.maxpool import LOWEST, Window, backward_maxpool_layer, forward_maxpool_layer
 from darknet_bn.layers.base import Shape, Training
 from darknet_bn.layers.maxpool import MaxPool
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.cfg import load_cfg, parse_cfg
 from darknet_bn.dialect import ALEXEYAB, DIALECTS, PJREDDIE
 from darknet_bn.errors import CfgError
+from darknet_bn.formats.cfg import load_cfg, parse_cfg
 from darknet_bn.layers.base import Shape
 from darknet_bn.layers.net import Net
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from layer_training import train_layer
 
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE
 from darknet_bn.errors import CfgError, ShapeError
 from darknet_bn.layers.base import Shape
 from darknet_bn.layers.normalization import Normalization
+from tests.support.layer_training import train_layer
 
 
 def running_sums(image, size, alpha, beta, kappa):

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from builders import cfg_text, random_input, random_model, with_time_steps
 
 import darknet_bn as dn
+from darknet_bn.convert.onnx.export import OLDEST_OPSET, Exported
 from darknet_bn.kernels.activations import ACTIVATIONS
 from darknet_bn.layers import LAYERS
-from darknet_bn.onnx_export import OLDEST_OPSET, Exported
+from tests.support.builders import cfg_text, random_input, random_model, with_time_steps
 
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from darknet_bn.cfg import parse_cfg
 from darknet_bn.dialect import ALEXEYAB, HANK_AI, PJREDDIE, PJREDDIE_GPU, Dialect
 from darknet_bn.errors import CfgError
+from darknet_bn.formats.cfg import parse_cfg
 from darknet_bn.layers import KINDS
 from darknet_bn.layers.batchnorm import BatchNorm
 from darknet_bn.layers.connected import Connected

@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from builders import cfg_text, network_of, random_input, random_model, with_time_steps
 
 import darknet_bn as dn
-from darknet_bn.cfg import parse_cfg
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE, PJREDDIE_GPU
+from darknet_bn.formats.cfg import parse_cfg
 from darknet_bn.layers.base import Cost, Shape
 from darknet_bn.layers.rnn import Rnn
-from darknet_bn.network import detect_dialect
+from darknet_bn.model.network import detect_dialect
+from tests.support.builders import cfg_text, network_of, random_input, random_model, with_time_steps
 
 STEPS, SEQUENCES = 4, 2
 FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from layer_training import delta_x, slope_of_loss, train_layer
 
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE
 from darknet_bn.errors import CfgError, ShapeError
+from darknet_bn.formats.tree import parse_tree
 from darknet_bn.layers.base import Shape
 from darknet_bn.layers.softmax import Softmax
-from darknet_bn.tree import parse_tree
+from tests.support.layer_training import delta_x, slope_of_loss, train_layer
 
 TREE = parse_tree(b"a\nb\nc 0\n")
 LAYERS = {

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from builders import cfg_text, random_model
 
 import darknet_bn as dn
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE
 from darknet_bn.errors import CfgError, ShapeError
 from darknet_bn.layers.base import Shape
 from darknet_bn.layers.yolo import Yolo
+from tests.support.builders import cfg_text, random_model
 
 
 def sigmoid(x):

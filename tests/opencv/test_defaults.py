@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from opencv_nets import CONV, REGION, YOLO, assert_close, blob, both, files
 
 import darknet_bn as dn
+from tests.support.opencv_nets import CONV, REGION, YOLO, assert_close, blob, both, files
 
 pytestmark = pytest.mark.filterwarnings("ignore::darknet_bn.DarknetWarning")
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from opencv_nets import CONV, FIXTURES, REGION, YOLO, as_array, blob, both, files, weights_of
 
 import darknet_bn as dn
+from tests.support.opencv_nets import CONV, REGION, YOLO, as_array, blob, both, files, weights_of
+from tests.support.paths import FIXTURES
 
 NETS = {
     "convolution": ("[convolutional] filters=6 size=3 pad=1 groups=2",),

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from opencv_nets import CONV, FIXTURES, REGION, assert_close, both, files
 
 import darknet_bn as dn
 from darknet_bn.opencv import Model, Net, dnn_ClassificationModel, dnn_DetectionModel
 from darknet_bn.opencv.boxes import suppressed
+from tests.support.opencv_nets import CONV, REGION, assert_close, both, files
+from tests.support.paths import FIXTURES
 
 STEM = FIXTURES / "opencv" / "shapes"
 CFG, WEIGHTS = f"{STEM}.cfg", f"{STEM}.weights"

@@ -7,10 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from builders import cfg_text
-from opencv_nets import CONV, FIXTURES, YOLO, as_array, assert_close, blob, both, files, weights_of
 
 import darknet_bn as dn
+from tests.support.builders import cfg_text
+from tests.support.opencv_nets import (
+    CONV,
+    YOLO,
+    as_array,
+    assert_close,
+    blob,
+    both,
+    files,
+    weights_of,
+)
+from tests.support.paths import FIXTURES
 
 LAYERS = FIXTURES / "layers"
 CASES = (

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from opencv_nets import FIXTURES
+
+from tests.support.paths import FIXTURES
 
 FOLDER = FIXTURES / "opencv"
 WITHOUT = """

@@ -15,7 +15,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from opencv_nets import FIXTURES
+
+from tests.support.paths import FIXTURES
 
 PROGRAMS = Path(__file__).parent / "programs"
 ARGUMENTS = json.loads((PROGRAMS / "arguments.json").read_text())

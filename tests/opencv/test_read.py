@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from opencv_nets import FIXTURES, assert_close
 
 import darknet_bn as dn
 from darknet_bn.opencv.read import darknet_sources
+from tests.support.opencv_nets import assert_close
+from tests.support.paths import FIXTURES
 
 STEM = FIXTURES / "opencv" / "yolo"
 CFG, WEIGHTS = f"{STEM}.cfg", f"{STEM}.weights"

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-PROJECT = Path(__file__).parents[2]
+from tests.support.paths import PROJECT
+
 FIXTURES = PROJECT / "tests" / "fixtures"
 TINY = FIXTURES / "tiny"
 TOOL = PROJECT / "tools" / "make_fixtures.py"

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-STRESS = Path(__file__).parents[2] / "tools" / "stress.py"
+from tests.support.paths import TOOLS
+
+STRESS = TOOLS / "stress.py"
 # A library that writes under the name itself, where a death leaves half of it.
 CARELESS = """
 import runpy, sys
-import darknet_bn.files as files
+import darknet_bn.formats.writing as files
 
 def careless(writers, check=None, *, force, inputs=()):
     for name, write in writers.items():

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from crashes import dies
-from train_builders import small_model
 
 import darknet_bn as dn
 from darknet_bn.training.checkpoint import due, final, fingerprint, state_path, stopped
+from tests.support.crashes import dies
+from tests.support.train_builders import small_model
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from program import TOOLS, compile_driver
 
 import darknet_bn as dn
+from tests.support.program import TOOLS, compile_driver
 
 SIDE, NAMES = 64, ("disc", "square", "triangle")
 COLOURS = ((220, 40, 40), (40, 200, 60), (60, 90, 230))

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from train_builders import Squares, small_model
 
 import darknet_bn as dn
 from darknet_bn.training import TrainState, load_checkpoint, save_checkpoint, train
+from tests.support.train_builders import Squares, small_model
 
 
 def same(one: TrainState, other: TrainState) -> bool:

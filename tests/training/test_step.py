@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from train_builders import Squares, small_model
 
 import darknet_bn as dn
+from tests.support.train_builders import Squares, small_model
 
 X = Squares(6).x
 TRUTH = np.eye(4, dtype=np.float32)[Squares(6).kinds]

@@ -1,0 +1,1 @@
+"""Comparisons: recordings, two models, an export and its source."""

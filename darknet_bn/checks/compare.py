@@ -1,0 +1,100 @@
+"""Compare what a model computes here with what something else does, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import zip_longest
+
+import numpy.typing as npt
+
+from darknet_bn.arrays import F32
+from darknet_bn.checks.differences import LayerReport, Report, compare_layer
+from darknet_bn.engines.base import Session
+from darknet_bn.errors import DarknetError, ShapeError
+from darknet_bn.model.model import Model
+from darknet_bn.run.rounding import FLOAT32, rounding, two_other_ways
+from darknet_bn.run.run import as_input, forward
+
+_PRECISION = replace(FLOAT32, least=1e-4)  # other programs may round worse than ONNX Runtime does
+
+
+def compare(
+    model: Model,
+    other: Session | Model,
+    x: npt.ArrayLike,
+    *,
+    tolerance: float | None = None,
+    after_layer: Callable[[], None] | None = None,
+) -> Report:
+    """Run two on the same input, and compare every layer that both show.
+
+    Parameters
+    ----------
+    model : Model
+        Computed here, in Darknet's order of operations.
+    other : Session or Model
+        The same model in another program, or another model of as many layers.
+    x : float32 array (n, c, h, w), or (n, inputs)
+    tolerance : float, optional
+        The difference to allow, as a part of the layer's largest absolute value.  By default 1e-4,
+        or if rounding alone makes more of it, four times that; but not more than 1e-3.
+    after_layer : function, optional
+        As in `forward`.
+
+    Returns
+    -------
+    report : Report
+        Its ``first_wrong`` is the layer where the two part.
+
+    Raises
+    ------
+    ShapeError
+        The input does not fit, or the other model has other layers.
+    DarknetError
+        The other program fails, or shows no layer.
+    """
+    array = as_input(model.network, x)
+    if isinstance(other, Session):
+        theirs, who = other.forward(array, "all"), other.engine
+    else:
+        _require_alike(model, other)
+        theirs = forward(other, array, "all", exact=True)
+        who = f"darknet-bn, dialect {other.dialect.name}"
+    if not theirs:
+        raise DarknetError(f"{who} shows the output of no layer")
+    ours = forward(model, array, sorted(theirs), exact=True, after_layer=after_layer)
+    least = _PRECISION.least if tolerance is None else tolerance
+    rows = [_row(model, index, y, theirs[index], least) for index, y in ours.items()]
+    unlike = [row.layer for row in rows if not row.ok and row.shape == ours[row.layer].shape]
+    if tolerance is None and unlike:
+        ways = two_other_ways(model, array, unlike)
+        for at, row in enumerate(rows):
+            if row.layer in unlike:
+                y, others = ours[row.layer], [way[row.layer] for way in ways]
+                part = rounding(y, others, row.largest or 1.0)
+                again = _row(model, row.layer, y, theirs[row.layer], _PRECISION.allowance(part))
+                rows[at] = replace(again, rounding=part)
+    return Report(least, tuple(rows), {"program": who})
+
+
+def _row(model: Model, index: int, ours: F32, theirs: F32, tolerance: float) -> LayerReport:
+    name = model.network.nodes[index].layer.names[0]
+    return compare_layer(index, name, ours, theirs, tolerance)
+
+
+def _require_alike(model: Model, other: Model) -> None:
+    if model.network.input != other.network.input:
+        raise ShapeError(
+            "the two models have inputs of different shapes",
+            expected=f"{model.network.input}",
+            found=f"{other.network.input}",
+        )
+    ours, theirs = ([node.layer.names[0] for node in m.network.nodes] for m in (model, other))
+    for index, (a, b) in enumerate(zip_longest(ours, theirs)):
+        if a != b:
+            raise ShapeError(
+                f"the two models are of different layers from layer {index} on",
+                expected=f"[{a}]" if a else "none",
+                found=f"[{b}]" if b else "none",
+            )

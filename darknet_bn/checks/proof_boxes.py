@@ -1,0 +1,258 @@
+"""Compare the boxes that leave an exported file with those of the model.
+
+All boxes of a detector are compared one by one.  What non-maximum suppression leaves is compared as
+a set: scores that are nearly alike may come in either order, and a box may come or go where its
+score lies at the threshold, or its overlap at the limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from darknet_bn.arrays import F32, F64
+from darknet_bn.convert.onnx.heads import Form
+from darknet_bn.kernels.boxes.box import Boxes, join_boxes
+from darknet_bn.layers.base import Shape
+from darknet_bn.model.model import Model
+from darknet_bn.predictions.boxes import heads_of
+
+Rows: TypeAlias = npt.NDArray[np.intp]
+
+_MOST_PAIRS = 1 << 20  # of boxes that are looked at together
+
+
+def all_boxes(model: Model, outputs: Mapping[int, F32]) -> list[Boxes]:
+    """Return the boxes of all heads, whatever their scores, of each image.
+
+    Parameters
+    ----------
+    model : Model
+    outputs : mapping from layer number to float32 array
+        Of the heads at least.
+    """
+    heads, net = heads_of(model.network), model.network.input
+    count = len(outputs[next(iter(heads))])
+    return [
+        join_boxes(
+            [
+                head.boxes(outputs[i][image], net, -np.inf, model.dialect)
+                for i, head in heads.items()
+            ]
+        )
+        for image in range(count)
+    ]
+
+
+def of_model(head: Form, images: Sequence[Boxes], net: Shape) -> dict[str, F32]:
+    """Return boxes and scores as `of_file` returns them."""
+    xywh = np.stack([boxes.xywh for boxes in images])
+    scores = np.stack([boxes.probabilities for boxes in images])
+    if head == "decoded":
+        return {"boxes": _corners(xywh), "confs": scores}
+    return {"boxes": xywh * np.array((net.w, net.h) * 2, np.float32), "confs": scores}
+
+
+def of_file(head: Form, found: Mapping[str, F32]) -> dict[str, F32]:
+    """Return the boxes and scores of a file's outputs apart, the scores with the objectness."""
+    if head == "decoded":
+        return dict(found)
+    rows = found["output0"]
+    if head == "yolov5":
+        return {"boxes": rows[:, :, :4], "confs": rows[:, :, 4:5] * rows[:, :, 5:]}
+    return {"boxes": rows[:, :4].transpose(0, 2, 1), "confs": rows[:, 4:].transpose(0, 2, 1)}
+
+
+# -- what suppression leaves -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Limits:
+    """By what suppression decides, and how far from it a decision may go either way.
+
+    Attributes
+    ----------
+    threshold, nms : float
+        What a score must exceed; how much boxes of a class may overlap.
+    score, edge : float
+        By how much scores, and left, top, right and bottom, may differ.
+    """
+
+    threshold: float
+    nms: float
+    score: float
+    edge: float
+
+
+@dataclass
+class Pairing:
+    """Which of the model's boxes are those of a file.
+
+    Attributes
+    ----------
+    expected : float32 array (m, 7)
+        For each row of the file what the model has for it, NaN where that is nothing.
+    problems : list of str
+        What no rounding explains.
+    """
+
+    expected: F32
+    problems: list[str] = field(default_factory=list)
+
+
+def over_threshold(images: Sequence[Boxes], judged: Sequence[Boxes], threshold: float) -> F32:
+    """Return left, top, right, bottom and score of what exceeds a threshold in ``judged``: (k, 5).
+
+    Both are boxes of the same images, computed in different ways.
+    """
+    parts = [np.empty((0, 5), np.float32)]
+    for boxes, judge in zip(images, judged, strict=True):
+        box, kind = np.nonzero(judge.probabilities > threshold)
+        scores = boxes.probabilities[box, kind]
+        parts.append(np.concatenate((_corners(boxes.xywh[box]), scores[:, None]), axis=1))
+    return np.concatenate(parts)
+
+
+def pair(images: Sequence[Boxes], rows: F32, limits: Limits) -> Pairing:
+    """Find the boxes that a file keeps, and judge whether suppression may keep just these.
+
+    It may if each is a box of the model over the threshold, no two of them overlap too much, and
+    each box that is not kept overlaps a better one that is.  Without any room that is so of one
+    set only: the one that suppression leaves.
+
+    Parameters
+    ----------
+    images : sequence of Boxes
+        All boxes of the model, with all their scores.
+    rows : float32 array (m, 7)
+        Of the file: number of the image, left, top, right, bottom, score and class.
+    limits : Limits
+
+    Returns
+    -------
+    pairing : Pairing
+    """
+    result = Pairing(np.full(rows.shape, np.nan, np.float32))
+    classes = images[0].probabilities.shape[1]
+    known = np.isin(rows[:, 0], np.arange(len(images))) & np.isin(rows[:, 6], np.arange(classes))
+    for image, kind, *_ in rows[~known][:1, [0, 6]]:
+        result.problems.append(f"a box is of image {image:g} and class {kind:g}: there is none")
+    low = ~(rows[:, 5] > np.float32(limits.threshold))
+    for row in rows[low][:1]:
+        result.problems.append(f"{_named(row)} is not over the threshold")
+    for image, boxes in enumerate(images):
+        over = boxes.probabilities > limits.threshold - limits.score
+        kinds = np.union1d(np.flatnonzero(over.any(0)), rows[rows[:, 0] == image, 6])
+        for kind in np.intersect1d(kinds, np.arange(classes)).astype(int):
+            mine = np.flatnonzero((rows[:, 0] == image) & (rows[:, 6] == kind))
+            box = np.flatnonzero(over[:, kind])
+            columns = np.empty((len(box), 7), np.float32)
+            columns[:, 0], columns[:, 6] = image, kind
+            columns[:, 1:5] = _corners(boxes.xywh[box])
+            columns[:, 5] = boxes.probabilities[box, kind]
+            _pair_class(columns, rows, mine, limits, result)
+    return result
+
+
+def _pair_class(candidates: F32, rows: F32, mine: Rows, limits: Limits, result: Pairing) -> None:
+    """Pair the rows ``mine`` of an image and a class with candidates, and look for problems."""
+    kept = _nearest(candidates, rows[mine])
+    for row in rows[mine[kept < 0]]:
+        result.problems.append(f"{_named(row)} is one that the model has not")
+    mine, kept = mine[kept >= 0], kept[kept >= 0]
+    result.expected[mine] = candidates[kept]
+    chosen = candidates[kept]
+    for part in _parts(np.arange(len(chosen)), len(chosen)):
+        least, _ = _overlaps(chosen[part, None], chosen[None], limits.edge)
+        both = (least > limits.nms) & (part[:, None] < np.arange(len(chosen)))
+        for one, other in np.argwhere(both):
+            pair_of = f"{_named(chosen[part[one]])} and {_named(chosen[other])}"
+            result.problems.append(f"{pair_of} are both there, though they overlap")
+    gone = np.ones(len(candidates), np.bool_)
+    gone[kept] = False
+    gone &= candidates[:, 5] > limits.threshold + limits.score
+    for part in _parts(np.flatnonzero(gone), len(chosen)):
+        each = candidates[part, None]
+        _, most = _overlaps(each, chosen[None], limits.edge)
+        better = chosen[None, :, 5] >= each[:, :, 5] - 2 * limits.score
+        for at in part[~((most > limits.nms) & better).any(axis=1)]:
+            result.problems.append(f"{_named(candidates[at])} is missing")
+
+
+def _parts(rows: Rows, columns: int) -> Sequence[Rows]:
+    """Cut rows into parts that make tables of some size with so many columns."""
+    count = -(-len(rows) * columns // _MOST_PAIRS)
+    return np.array_split(rows, max(1, count))
+
+
+def _nearest(candidates: F32, rows: F32) -> Rows:
+    """Return the candidate of each row, each one once, -1 where none is left; the nearest first."""
+    nearest = np.full(len(rows), np.inf)
+    for part in _parts(np.arange(len(rows)), len(candidates)):
+        distances = _distances(rows[part, None], candidates[None])
+        nearest[part] = distances.min(axis=1, initial=np.inf)
+    free = np.ones(len(candidates), np.bool_)
+    chosen = np.full(len(rows), -1, np.intp)
+    for at in np.argsort(nearest, kind="stable"):
+        if free.any():
+            distance = _distances(rows[at], candidates)
+            chosen[at] = np.argmin(np.where(free, distance, np.inf))
+            free[chosen[at]] = False
+    return chosen
+
+
+def _distances(rows: F32, candidates: F32) -> F64:
+    """Return how far boxes and scores (..., 7) lie from each other, broadcast."""
+    largest = np.zeros(np.broadcast_shapes(rows.shape, candidates.shape)[:-1])
+    for column in range(1, 6):
+        mine, theirs = rows[..., column], candidates[..., column]
+        with np.errstate(invalid="ignore"):
+            difference = np.abs(theirs.astype(np.float64) - mine)
+        difference[(theirs == mine) | (np.isnan(theirs) & np.isnan(mine))] = 0
+        difference[np.isnan(difference)] = np.inf
+        np.maximum(largest, difference, out=largest)
+    return largest
+
+
+def _overlaps(one: F32, other: F32, edge: float) -> tuple[F64, F64]:
+    """Return the least and the most that boxes (..., 7) may overlap, if edges are off by so much.
+
+    What is no number may overlap or not.
+    """
+    a, b = one[..., 1:5].astype(np.float64), other[..., 1:5].astype(np.float64)
+    bounds = []
+    with np.errstate(all="ignore"):
+        for room in (-2 * edge, 2 * edge):
+            inner = _area(
+                np.minimum(a[..., 2:], b[..., 2:]), np.maximum(a[..., :2], b[..., :2]), room
+            )
+            areas = (_area(each[..., 2:], each[..., :2], -room) for each in (a, b))
+            overlap = inner / np.maximum(sum(areas) - inner, 0)
+            bounds.append(np.where(inner == 0, 0, overlap))
+    least, most = bounds
+    least[np.isnan(least)] = 0
+    most[np.isnan(most)] = np.inf
+    return least, most
+
+
+def _area(last: F64, first: F64, room: float) -> F64:
+    """Return the area of boxes whose sides are longer by so much."""
+    sides = np.maximum(last - first + room, 0)
+    return sides[..., 0] * sides[..., 1]
+
+
+def _named(row: F32) -> str:
+    _, left, top, right, bottom, score, kind = row.tolist()
+    place = f"{left:.3g}, {top:.3g} to {right:.3g}, {bottom:.3g}"
+    return f"the box of class {kind:g} with score {score:.3g} at {place}"
+
+
+def _corners(xywh: F32) -> F32:
+    half = xywh[..., 2:] * np.float32(0.5)
+    centre = xywh[..., :2]
+    with np.errstate(invalid="ignore"):  # of sizes that are infinite
+        return np.concatenate((centre - half, centre + half), axis=-1)

@@ -1,0 +1,109 @@
+"""Record what a model computes, and verify a model against a recording, layer by layer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy.typing as npt
+
+from darknet_bn.checks.differences import Report, compare_layer
+from darknet_bn.checks.fixture import Fixture, load_fixture, save_fixture
+from darknet_bn.errors import FixtureError, Where
+from darknet_bn.formats.writing import require_suffix, require_writable
+from darknet_bn.model.model import Model
+from darknet_bn.model.provenance import provenance
+from darknet_bn.run.run import Layers, as_input, forward
+
+
+def record(
+    model: Model,
+    path: str | os.PathLike[str],
+    x: npt.ArrayLike,
+    layers: Layers = "all",
+    *,
+    force: bool = False,
+    after_layer: Callable[[], None] | None = None,
+) -> None:
+    """Write a fixture of what a model computes, in Darknet's order of operations.
+
+    Parameters
+    ----------
+    model : Model
+    path : path
+        The ``.npz`` to write.
+    x : float32 array (n, c, h, w), or (n, inputs)
+    layers : "all", "outputs", or layer numbers
+    force : bool
+        Whether to overwrite a file that is there, though never one that the model was read from.
+    after_layer : function, optional
+        As in `forward`.
+
+    Raises
+    ------
+    DarknetError
+        The file exists already and ``force`` is off, or it cannot be written.
+    """
+    inputs = (model.cfg.file, model.file)
+    require_suffix(path, ".npz")
+    require_writable([path], force=force, inputs=inputs)
+    array = as_input(model.network, x)
+    outputs = forward(model, array, layers, exact=True, after_layer=after_layer)
+    save_fixture(path, array, outputs, provenance(model), force=force, inputs=inputs)
+
+
+def verify(
+    model: Model,
+    fixture: Fixture | str | os.PathLike[str],
+    *,
+    tolerance: float = 1e-5,
+    exact: bool = True,
+    after_layer: Callable[[], None] | None = None,
+) -> Report:
+    """Run a model on a fixture's input, and compare every layer that the fixture holds.
+
+    Parameters
+    ----------
+    model : Model
+    fixture : Fixture or path
+    tolerance : float
+        The difference to allow, as a part of the layer's largest absolute value.
+    exact : bool
+        As in `forward`; the fast way differs in some more digits.
+    after_layer : function, optional
+        As in `forward`.
+
+    Returns
+    -------
+    report : Report
+
+    Raises
+    ------
+    FixtureError
+        The fixture cannot be read, or is of another net.
+    """
+    if not isinstance(fixture, Fixture):
+        fixture = load_fixture(Path(fixture))
+    nodes = model.network.nodes
+    layers = fixture.layers
+    if not layers or layers[-1] >= len(nodes):
+        raise FixtureError(
+            "the fixture is of another net",
+            where=Where(file=fixture.path),
+            expected=f"layers from 0 to {len(nodes) - 1}",
+            found=f"layer {layers[-1]}" if layers else "no layer",
+        )
+    expected = {index: fixture.layer(index, nodes[index].y.dims) for index in layers}
+    x = fixture.input(model.network.input.dims)
+    found = forward(model, x, layers, exact=exact, after_layer=after_layer)
+    return Report(
+        tolerance,
+        tuple(
+            compare_layer(
+                index, nodes[index].layer.names[0], expected[index], found[index], tolerance
+            )
+            for index in layers
+        ),
+        fixture.provenance,
+    )

@@ -1,0 +1,104 @@
+"""Activations in ONNX's operators as Darknet's: one node, or several that together are one."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from darknet_bn.convert.onnx.node import Node
+from darknet_bn.convert.onnx.reader import ReadGraph
+from darknet_bn.graph.graph import Op
+from darknet_bn.kernels.activations import LEAKY, RELIE, SELU, SELU_ALPHA
+
+_ACTIVATED = ("convolutional", "connected", "shortcut")
+_ACTIVATIONS = {
+    "Relu": "relu",
+    "Sigmoid": "logistic",
+    "Tanh": "tanh",
+    "Elu": "elu",
+    "Selu": "selu",
+    "Mish": "mish",
+    "Swish": "swish",
+}
+
+
+def fused(graph: ReadGraph) -> tuple[Op, ...]:
+    """Return the nodes that the outputs need, with one in place of those that are one activation.
+
+    Parameters
+    ----------
+    graph : ReadGraph
+
+    Returns
+    -------
+    ops : tuple of Op
+        ``Swish`` stands for x sigmoid(x), ``Mish`` for x tanh(log(1 + e^x)).
+    """
+    makers = {name: op for op in graph.ops for name in op.outputs}
+    uses = Counter(name for op in graph.ops for name in op.inputs) + Counter(graph.outputs)
+
+    def chain(value: str, *kinds: str) -> str | None:
+        """Return what goes into nodes of these kinds, of which the last makes a value."""
+        for kind in reversed(kinds):
+            op = makers.get(value)
+            if op is None or op.kind != kind or uses[value] != 1:
+                return None
+            (value, *_) = op.inputs
+        return value
+
+    found: dict[int, Op] = {}
+    for op in graph.ops:
+        if op.kind == "Mul" and len(op.inputs) == 2:
+            for x, factor in (op.inputs, op.inputs[::-1]):
+                for kind, kinds in (("Swish", ("Sigmoid",)), ("Mish", ("Softplus", "Tanh"))):
+                    if chain(factor, *kinds) == x and (kind == "Mish" or x != factor):
+                        found[id(op)] = Op(kind, op.name, (x,), op.outputs, {})
+    ops = [found.get(id(op), op) for op in graph.ops]
+    needed, kept = set(graph.outputs), []
+    for op in reversed(ops):
+        if needed & set(op.outputs):
+            needed |= set(op.inputs)
+            kept.append(op)
+    return tuple(reversed(kept))
+
+
+def activation_of(node: Node) -> str | None:
+    """Return Darknet's name of the activation that a node is; None if it is none."""
+    kind = node.op.kind
+    if kind == "LeakyRelu":
+        alpha = np.float32(node.get("alpha", 0.01))
+        for name, slope in (("leaky", LEAKY), ("relie", RELIE)):
+            if alpha == np.float32(slope):
+                return name
+        node.refuse("no activation has this slope", f"{LEAKY:g} or {RELIE:g}", f"{alpha:g}")
+    if kind == "Elu":
+        node.require("alpha", 1.0, 1.0)
+    if kind == "Selu":
+        factors = [np.float32(node.get(key, 0.0)) for key in ("alpha", "gamma")]
+        if factors != [SELU_ALPHA / SELU, SELU]:
+            node.refuse("no activation has these factors", "1.6732 and 1.0507", factors)
+    if kind == "Clip":
+        bounds = [node.get(key, None) for key in ("min", "max")]
+        for number in (1, 2):
+            if len(node.op.inputs) > number:
+                bounds[number - 1] = float(node.floats(number, 1)[0])
+        if bounds not in ([0.0, 6.0], [-1.0, 1.0]):
+            node.refuse("no activation has these bounds", "0 to 6, or -1 to 1", bounds)
+        return "relu6" if bounds[0] == 0 else "hardtan"
+    return _ACTIVATIONS.get(kind)
+
+
+def activate(node: Node, activation: str) -> None:
+    """Make an activation a part of the layer in front, or a layer."""
+    section = node.single()
+    if (
+        section is not None
+        and section.name in _ACTIVATED
+        and section.options["activation"] == "linear"
+    ):
+        section.options["activation"] = activation
+        node.made.extend(section, node.out)
+    else:
+        x = node.place(0)
+        node.made.add("activation", node.out, x, x.shape, {"activation": activation})

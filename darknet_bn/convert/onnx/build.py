@@ -1,0 +1,262 @@
+"""From a model to a graph of ONNX's operators: what goes in, what comes out, in which form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+from darknet_bn.convert.onnx.heads import (
+    Dims,
+    Form,
+    decoded,
+    joined_boxes,
+    suppressed,
+    yolov5_rows,
+    yolov8_columns,
+)
+from darknet_bn.errors import ExportError, Where
+from darknet_bn.graph.graph import FLOAT, HALF, Graph
+from darknet_bn.layers.base import Shape
+from darknet_bn.layers.shared.head import Head
+from darknet_bn.model.model import Model
+from darknet_bn.model.network import Network
+from darknet_bn.predictions.boxes import heads_of
+from darknet_bn.transforms.fold import fold_batchnorm, fold_report
+
+INPUT = "input"
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What an exported file is to be like.
+
+    Attributes
+    ----------
+    opset : int
+        Of ONNX's operators.
+    fold : bool
+        Whether batch norm goes into the weights.
+    head : str
+        What comes out of a detector: ``raw``, what Darknet's layers store; ``decoded``, corners
+        of all boxes and a score for each class; ``yolov5`` and ``yolov8``, the rows that programs
+        for these expect; ``nms``, what is left of the boxes.
+    batch : int or None
+        How many images it takes; None for any number.
+    fixed_size : bool
+        Whether it takes images of the cfg's size only.
+    half : bool
+        Whether it computes in float16; what goes in and out is float32.
+    threshold, nms : float
+        Of ``nms``: what a score must exceed, and how much boxes may overlap.
+    """
+
+    opset: int
+    fold: bool = True
+    head: Form = "raw"
+    batch: int | None = 1
+    fixed_size: bool = True
+    half: bool = False
+    threshold: float = 0.5
+    nms: float = 0.45
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """The type of a value: its dimensions, with names for what is open, and whether float16."""
+
+    dims: Dims
+    half: bool = False
+
+
+@dataclass(frozen=True)
+class ExportGraph:
+    """A graph with what a file says of it.
+
+    Attributes
+    ----------
+    graph : Graph
+    input : Tensor
+    outputs : mapping from name to Tensor
+    values : mapping from name to Tensor
+        The output of each layer that is in the graph.
+    layers : mapping from layer number to name
+        Where the output of each layer is; that of a layer whose batch norm is taken up by itself
+        is there, that of one in front of a section of batch norm is not.
+    notes : tuple of str
+        In what the file differs from the program.
+    model : Model
+        What the graph is of: with batch norm folded, if it is to be.
+    arrays : mapping from layer number and name to name
+        Where parameters of that model are, as they are.
+    """
+
+    graph: Graph
+    input: Tensor
+    outputs: Mapping[str, Tensor]
+    values: Mapping[str, Tensor]
+    layers: Mapping[int, str]
+    notes: tuple[str, ...]
+    model: Model
+    arrays: Mapping[tuple[int, str], str]
+
+
+def build_graph(model: Model, options: ExportOptions) -> ExportGraph:
+    """Express a model in ONNX's operators.
+
+    Parameters
+    ----------
+    model : Model
+    options : ExportOptions
+
+    Returns
+    -------
+    graph : ExportGraph
+
+    Raises
+    ------
+    ExportError
+        A layer cannot be expressed, or not with these options; the message names it.
+    """
+    steps = model.network.time_steps
+    if options.batch is not None and options.batch % steps:
+        raise ExportError(
+            "the batch ends inside a sequence",
+            where=model.cfg.where(0, "time_steps"),
+            expected=f"a multiple of {steps}",
+            found=f"{options.batch}",
+        )
+    if options.half and steps > 1:
+        raise ExportError("sequences are not expressed in float16")
+    if options.head != "raw" and not options.fixed_size:
+        raise ExportError(
+            "decoded boxes need a fixed input size", hint="use --head raw or drop --any-size"
+        )
+    numbers = _numbers(model, fold=options.fold)
+    source = fold_batchnorm(model) if options.fold else model
+    network = source.network
+    heads = heads_of(network) if options.head != "raw" else {}
+    outputs = tuple(heads) or network.outputs
+    graph = Graph(
+        options.opset,
+        model.dialect,
+        time_steps=steps,
+        half=options.half,
+        fixed_size=options.fixed_size,
+    )
+    graph.layers[-1] = graph.add("Cast", INPUT, to=HALF) if options.half else INPUT
+    values: dict[str, Tensor] = {}
+    found: dict[int, str] = {}
+    for index in network.ancestors(outputs):
+        node, (number, shown) = network.nodes[index], numbers[index]
+        is_output, is_head = index in outputs, isinstance(node.layer, Head)
+        inputs = [graph.layers[each] for each in node.sources]
+        before = len(graph.ops)
+        with graph.within(f"layer_{shown:03d}"):
+            try:
+                if options.half and is_output and is_head:
+                    inputs = [graph.add("Cast", each, to=FLOAT) for each in inputs]
+                with graph.single() if is_output and is_head else nullcontext():
+                    value = node.layer.onnx(graph, inputs, node.xs, source.params[index])
+            except ExportError as error:
+                error.where = model.cfg.where(number + 1)
+                raise
+            if is_output and options.half and not is_head:
+                value = graph.add("Cast", value, to=FLOAT)
+            if is_output and not graph.makes(value, before):
+                value = graph.add("Identity", value)
+        if graph.makes(value, before):
+            value = graph.rename(value, f"layer_{shown:03d}")
+            values[value] = Tensor(_dims(options, node.y), half=options.half and not is_output)
+        graph.layers[index] = found[shown] = value
+    notes: tuple[str, ...] = ()
+    if heads:
+        wheres = {index: model.cfg.where(numbers[index][0] + 1) for index in heads}
+        made, notes = _box_outputs(graph, network, heads, wheres, options)
+    else:
+        made = {graph.layers[index]: values[graph.layers[index]] for index in outputs}
+    x = Tensor(_dims(options, network.input, names=("height", "width")))
+    arrays = {
+        (index, name): constant
+        for index, node in enumerate(network.nodes)
+        for name, array in source.params[index].items()
+        if node.owner == index and (constant := graph.name_of(array)) is not None
+    }
+    return ExportGraph(graph, x, made, values, found, notes, source, arrays)
+
+
+def _box_outputs(
+    graph: Graph,
+    network: Network,
+    heads: Mapping[int, Head],
+    wheres: Mapping[int, Where],
+    options: ExportOptions,
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Add the boxes of all heads in the form that is asked for."""
+    net, kinds = network.input, {head.classes for head in heads.values()}
+    if len(kinds) > 1:
+        raise ExportError(
+            "heads of different classes have no rows in common", found=f"{sorted(kinds)} classes"
+        )
+    (classes,) = kinds
+    parts = []
+    with graph.single():
+        for index, head in heads.items():
+            with graph.within(f"{graph.layers[index]}.boxes"):
+                try:
+                    shape = network.nodes[index].y
+                    parts.append(head.box_graph(graph, graph.layers[index], shape, net))
+                except ExportError as error:
+                    error.where = wheres[index]
+                    raise
+        with graph.within("boxes"):
+            boxes = joined_boxes(graph, parts)
+        with graph.within(options.head):
+            if options.head == "decoded":
+                made = decoded(graph, boxes, classes)
+            elif options.head == "yolov5":
+                made = yolov5_rows(graph, boxes, classes, net)
+            elif options.head == "yolov8":
+                made = yolov8_columns(graph, boxes, classes, net)
+            else:
+                made = suppressed(graph, boxes, options.threshold, options.nms)
+    if options.head == "nms":
+        suppression = next(iter(heads.values())).suppression
+        notes = _suppression_notes(suppression.kind)
+        return {name: Tensor(("found", *dims)) for name, dims in made.items()}, notes
+    batch = "batch" if options.batch is None else options.batch
+    return {name: Tensor((batch, *dims)) for name, dims in made.items()}, ()
+
+
+def _suppression_notes(kind: str) -> tuple[str, ...]:
+    if kind in ("greedynms", "diounms"):
+        return (
+            f"ONNX suppresses boxes by their IoU; nms_kind={kind} of the cfg, which looks at "
+            "their distance too, keeps some more",
+        )
+    return ()
+
+
+def _numbers(model: Model, *, fold: bool) -> list[tuple[int, int]]:
+    """Return for each layer behind the fold its number before, and that of the output it has.
+
+    They differ where it has taken up sections of batch norm behind it.
+    """
+    nodes = model.network.nodes
+    taken: dict[int, int] = {}
+    for row in fold_report(model) if fold else ():
+        if row.into is not None and nodes[row.layer].layer.batch_norm == "alone":
+            taken[row.layer] = row.into
+    return [
+        (index, max([index, *(layer for layer, into in taken.items() if into == index)]))
+        for index in range(len(nodes))
+        if index not in taken
+    ]
+
+
+def _dims(options: ExportOptions, shape: Shape, names: Sequence[str | None] = (None, None)) -> Dims:
+    """Return the dimensions of a value, with names where they are open."""
+    batch = "batch" if options.batch is None else options.batch
+    if shape.flat or options.fixed_size:
+        return (batch, *shape.dims)
+    return (batch, shape.c, *names)

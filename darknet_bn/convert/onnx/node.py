@@ -1,0 +1,124 @@
+"""A node of an ONNX graph: its inputs and attributes as sections of Darknet need them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.convert.onnx.sections import Place, Section, Sections
+from darknet_bn.errors import WeightsError, Where, shown
+from darknet_bn.graph.graph import Constant, Op
+from darknet_bn.layers.base import Shape
+
+
+class Node:
+    """What the node that is being read says; refuses what is not expressed.
+
+    Attributes
+    ----------
+    op : Op
+        The node.
+    made : Sections
+        What has been made of those before it.
+    constants : mapping from name to array
+    uses : mapping from name to int
+        How many nodes read a value, or outputs of the graph are it.
+    batch : int
+        How many images the graph takes; 1 where that is open.
+    """
+
+    def __init__(
+        self,
+        made: Sections,
+        constants: Mapping[str, Constant],
+        uses: Mapping[str, int],
+        batch: int,
+    ) -> None:
+        self.made = made
+        self.constants = constants
+        self.uses = uses
+        self.batch = batch
+        self.op = Op("", "", (), (), {})
+
+    def refuse(self, problem: str, expected: object = None, found: object = None) -> NoReturn:
+        """Say what is in the way, and of which node."""
+        name = self.op.name or (self.op.outputs[0] if self.op.outputs else "")
+        raise WeightsError(
+            f"{shown(self.op.kind)}: {problem}",
+            where=Where(key=shown(name)),
+            expected=None if expected is None else f"{expected}",
+            found=None if found is None else shown(f"{found}"),
+        )
+
+    def get(self, key: str, default: Any) -> Any:
+        """Return an attribute."""
+        value = self.op.attributes.get(key, default)
+        return list(value) if isinstance(default, list) else value
+
+    def require(self, key: str, default: Any, *allowed: Any) -> None:
+        """Refuse an attribute that is none of what is allowed."""
+        if (value := self.get(key, default)) not in allowed:
+            self.refuse(f"{key} is not expressed", " or ".join(map(str, allowed)), value)
+
+    def counts(self, key: str, count: int, default: int, least: int) -> list[int]:
+        """Return an attribute of so many whole numbers."""
+        values = self.get(key, [default] * count)
+        if len(values) != count or min(values) < least:
+            self.refuse(f"{key} is not expressed", f"{count} numbers from {least} on", values)
+        return values  # type: ignore[no-any-return]
+
+    def place(self, number: int) -> Place:
+        """Return where an input of the node is."""
+        names = self.op.inputs
+        if number >= len(names) or names[number] not in self.made.places:
+            self.refuse(f"input {number} is no output of a layer")
+        return self.made.places[names[number]]
+
+    def image(self, number: int = 0) -> Place:
+        """Return where an input of the node is, which must be an image."""
+        x = self.place(number)
+        if x.shape.flat and x.shape.h * x.shape.w == 1:
+            return Place(x.layer, Shape(x.shape.c))
+        if x.shape.flat:
+            self.refuse("it takes a row of values, not an image")
+        return x
+
+    def constant(self, number: int) -> Constant | None:
+        """Return an input that is a constant; None where there is no such input."""
+        names = self.op.inputs
+        if number >= len(names) or not names[number]:
+            return None
+        if names[number] not in self.constants:
+            self.refuse(f"input {number}, '{shown(names[number])}', is no constant")
+        return self.constants[names[number]]
+
+    def ints(self, key: str, number: int) -> list[int] | None:
+        """Return whole numbers that are an attribute, or in newer opsets an input."""
+        if key in self.op.attributes:
+            return [int(each) for each in self.op.attributes[key]]  # type: ignore[union-attr]
+        found = self.constant(number)
+        return None if found is None else [int(each) for each in found.reshape(-1)]
+
+    def floats(self, number: int, count: int | None = None) -> F32:
+        """Return an input that is an array of floats."""
+        found = self.constant(number)
+        if found is None or found.dtype not in (np.float32, np.float16):
+            given = "nothing" if found is None else found.dtype
+            self.refuse(f"input {number} holds other values", "float32 or float16", given)
+        array: F32 = np.ascontiguousarray(found, np.float32)
+        if count is not None and array.size != count:
+            self.refuse(f"input {number} has another size", f"{count} values", array.shape)
+        return array if count is None else array.reshape(count)
+
+    @property
+    def out(self) -> str:
+        """The name of what comes out."""
+        return self.op.outputs[0]
+
+    def single(self) -> Section | None:
+        """Return the section that the node reads, if nothing else reads its output."""
+        name = self.op.inputs[0]
+        return self.made.owner(name) if self.uses[name] == 1 else None

@@ -1,0 +1,118 @@
+"""ONNX's operators as sections of Darknet, for graphs that are made of its layers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from darknet_bn.convert.onnx import layers as onnx_layers
+from darknet_bn.convert.onnx import links as onnx_links
+from darknet_bn.convert.onnx.activations import activate, activation_of, fused
+from darknet_bn.convert.onnx.node import Node
+from darknet_bn.convert.onnx.reader import ReadGraph
+from darknet_bn.convert.onnx.sections import INPUT, Place, Sections
+from darknet_bn.errors import WeightsError, Where, shown
+from darknet_bn.graph.graph import FLOAT
+from darknet_bn.layers.base import Shape
+
+_ALIASES = ("Identity", "Dropout")
+
+
+def sections_of(graph: ReadGraph) -> tuple[Sections, dict[int, str]]:
+    """Say a graph in sections of Darknet.
+
+    Parameters
+    ----------
+    graph : ReadGraph
+        Of one input (n, c, h, w) of fixed size.
+
+    Returns
+    -------
+    sections : Sections
+        For the dialect alexeyab, whose batch norm is ONNX's.
+    outputs : dict from layer number to name
+        Where the outputs of the graph are.
+
+    Raises
+    ------
+    WeightsError
+        It has an operator that no section is, or one with values that none has; the message names
+        the node.  The name of the file is not in it.
+    """
+    name, batch, shape = _input(graph)
+    ops = fused(graph)
+    uses = Counter(name for op in ops for name in op.inputs) + Counter(graph.outputs)
+    made = Sections(shape, places={name: Place(INPUT, shape)})
+    node = Node(made, graph.constants, uses, batch)
+    for op in ops:
+        node.op = op
+        _read(node)
+    outputs: dict[int, str] = {}
+    for name in graph.outputs:
+        if name not in made.places:
+            raise WeightsError("this output is that of no layer", where=Where(key=shown(name)))
+        place = made.places[name]
+        if place.layer in (*made.read, *outputs, INPUT):  # it would be an output no more
+            made.route([place], name)
+        outputs[made.places[name].layer] = name
+    return made, outputs
+
+
+def _input(graph: ReadGraph) -> tuple[str, int, Shape]:
+    if len(graph.inputs) != 1:
+        raise WeightsError(
+            "the graph has other than one input", found=shown(", ".join(graph.inputs) or "none")
+        )
+    ((name, dims),) = graph.inputs.items()
+    if len(dims) != 4 or not all(isinstance(each, int) and each > 0 for each in dims[1:]):
+        raise WeightsError(
+            "the input is no image of fixed size",
+            where=Where(key=shown(name)),
+            expected="(n, channels, height, width)",
+            found=shown(f"({', '.join(str(each or 'any') for each in dims)})"),
+        )
+    c, h, w = (int(str(each)) for each in dims[1:])
+    return name, dims[0] if isinstance(dims[0], int) else 1, Shape(c, h, w)
+
+
+def _read(node: Node) -> None:
+    """Add what a node computes."""
+    kind = node.op.kind
+    if kind in _ALIASES or (kind == "Cast" and node.op.attributes.get("to") == FLOAT):
+        if kind == "Dropout" and np.any(node.constant(2)):
+            node.refuse("it drops values", found="training_mode")
+        x = node.place(0)
+        node.made.alias(node.out, x, x.shape)
+    elif (activation := activation_of(node)) is not None:
+        activate(node, activation)
+    elif kind in _OPERATORS:
+        _OPERATORS[kind](node)
+    else:
+        node.refuse("no section of Darknet is this operator")
+
+
+_OPERATORS: Mapping[str, Callable[[Node], None]] = {
+    "Conv": onnx_layers.convolution,
+    "Gemm": onnx_layers.full,
+    "MatMul": onnx_layers.full,
+    "BatchNormalization": onnx_layers.batch_norm,
+    "MaxPool": onnx_layers.pooling,
+    "AveragePool": onnx_layers.pooling,
+    "GlobalAveragePool": onnx_layers.mean,
+    "ReduceMean": onnx_layers.mean,
+    "Resize": onnx_layers.larger,
+    "Upsample": onnx_layers.larger,
+    "Concat": onnx_links.joined,
+    "Split": onnx_links.parts,
+    "Slice": onnx_links.part,
+    "Add": onnx_links.summed,
+    "Sum": onnx_links.summed,
+    "Mul": onnx_links.product,
+    "Softmax": onnx_links.softmax,
+    "Flatten": onnx_links.reshaped,
+    "Reshape": onnx_links.reshaped,
+    "Squeeze": onnx_links.reshaped,
+    "Unsqueeze": onnx_links.reshaped,
+}

@@ -1,0 +1,235 @@
+"""Graphs of ONNX files, of any program, as plain data.
+
+Limits: a file has at most 2 GiB, as protobuf says, and 20,000 nodes; of these, 4,000 compute shapes
+or lay out weights, which are computed here, and the results are not larger than all constants of
+the file together, and 16 MiB more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from darknet_bn.convert.onnx.file import dims_of, package
+from darknet_bn.convert.onnx.heads import Dims
+from darknet_bn.errors import WeightsError, shown
+from darknet_bn.formats.reading import open_file, read_file
+from darknet_bn.graph.graph import Constant, Op
+
+_MOST_OF_A_REASON = 200  # characters
+_DAMAGED = (ValueError, TypeError, LookupError, RuntimeError)  # what onnx raises of such files
+MOST_BYTES = 1 << 31
+"""The largest file that is read."""
+_MOST_NODES, _MOST_COMPUTED = 20_000, 4_000
+_SPARE = 16 << 20  # bytes
+_SMALL = 64  # values: shapes, and what is computed of them
+# What programs compute of shapes when the file runs; and how they lay out weights.
+_OF_SHAPES = frozenset((
+    "Add", "Cast", "Concat", "Div", "Floor", "Gather", "Identity", "Mul", "Neg", "Reshape",
+    "Slice", "Squeeze", "Sub", "Unsqueeze",
+))  # fmt: skip
+_OF_WEIGHTS = frozenset(("Identity", "Transpose"))
+
+
+@dataclass(frozen=True)
+class ReadGraph:
+    """What an ONNX file of any program holds.
+
+    Attributes
+    ----------
+    ops : tuple of Op
+        In an order in which they can run.
+    constants : mapping from name to array
+    inputs : mapping from name to dimensions
+    outputs : tuple of str
+    facts : mapping from key to value
+        What the file says of itself.
+    """
+
+    ops: tuple[Op, ...]
+    constants: Mapping[str, Constant]
+    inputs: Mapping[str, Dims]
+    outputs: tuple[str, ...]
+    facts: Mapping[str, str]
+
+
+def read_model(path: str | os.PathLike[str]) -> ReadGraph:
+    """Read a graph with its arrays; those that lie in a file beside it too.
+
+    Parameters
+    ----------
+    path : path
+
+    Raises
+    ------
+    ExportError
+        The package onnx is not installed.
+    WeightsError
+        It is no ONNX file, or is damaged; the name of the file is not in it.
+    """
+    onnx = package()
+    from google.protobuf.message import DecodeError
+
+    data = read_file(path, MOST_BYTES, WeightsError, piped=False)
+    try:
+        model = onnx.load_model_from_string(data)
+        outside = _outside(model, Path(path).parent)
+        onnx.checker.check_model(os.fspath(path))
+        for tensor in outside:
+            onnx.external_data_helper.load_external_data_for_tensor(
+                tensor, os.fspath(Path(path).parent)
+            )
+        return _read_graph(model)
+    except OSError as error:
+        raise WeightsError(f"cannot be read: {error.strerror or error}") from error
+    except (DecodeError, *_DAMAGED, *_refusals(onnx)) as error:
+        reason = " ".join(str(error).split())[:_MOST_OF_A_REASON]
+        raise WeightsError(f"this is no sound ONNX file: {reason}") from error
+
+
+def _outside(model: Any, folder: Path) -> list[Any]:
+    """Return the tensors whose values lie in regular files beside the model; refuse others."""
+    outside = []
+    for tensor in model.graph.initializer:
+        if tensor.data_location == package().TensorProto.EXTERNAL:
+            facts = {_text(each.key): _text(each.value) for each in tensor.external_data}
+            location = facts.get("location", "")
+            what = f"{shown(location, 80)}, where arrays of it lie, cannot be read"
+            open_file(folder / location, WeightsError, what=what).close()
+            outside.append(tensor)
+    return outside
+
+
+def _refusals(onnx: Any) -> tuple[type[Exception], ...]:
+    return onnx.checker.ValidationError, onnx.shape_inference.InferenceError
+
+
+def _read_graph(model: Any) -> ReadGraph:
+    onnx, graph = package(), model.graph
+    constants = {_text(each.name): onnx.numpy_helper.to_array(each) for each in graph.initializer}
+    inputs = {_text(each.name): dims_of(each) for each in graph.input}
+    inputs = {name: dims for name, dims in inputs.items() if name not in constants}
+    computes_shapes = any(node.op_type == "Shape" for node in graph.node)
+    shapes = _shapes(model, constants) if computes_shapes else {}
+    if len(graph.node) > _MOST_NODES:
+        raise ValueError(
+            f"the graph has {len(graph.node)} nodes, and at most {_MOST_NODES} are read"
+        )
+    room = _Room(sum(array.nbytes for array in constants.values()))
+    ops = []
+    for node in graph.node:
+        kind = ".".join(filter(None, (_text(node.domain), _text(node.op_type))))
+        attributes = {_text(each.name): _attribute(each) for each in node.attribute}
+        given, made = (tuple(map(_text, each)) for each in (node.input, node.output))
+        op = Op(kind, _text(node.name), given, made, attributes)
+        if kind == "Constant" and attributes:
+            (value,) = attributes.values()
+            constants[op.outputs[0]] = np.asarray(value)
+        elif kind == "Shape" and op.inputs[0] in shapes:
+            part = slice(attributes.get("start", 0), attributes.get("end"))
+            constants[op.outputs[0]] = np.array(shapes[op.inputs[0]][part], np.int64)
+        elif (computed := _computed(model, node, op, constants)) is not None:
+            room.take(computed.nbytes)
+            constants[op.outputs[0]] = computed
+        else:
+            ops.append(op)
+    facts = {_text(each.key): _text(each.value) for each in model.metadata_props}
+    outputs = tuple(_text(each.name) for each in graph.output)
+    return ReadGraph(tuple(ops), constants, inputs, outputs, facts)
+
+
+class _Room:
+    """How much may be computed of the constants of a file.
+
+    Parameters
+    ----------
+    size : int
+        Their bytes.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._bytes, self._nodes = size + _SPARE, _MOST_COMPUTED
+
+    def take(self, size: int) -> None:
+        """Count a result of so many bytes."""
+        self._bytes -= size
+        self._nodes -= 1
+        if self._bytes < 0 or self._nodes < 0:
+            raise ValueError("more is computed of constants than any network needs")
+
+
+def _shapes(model: Any, constants: Mapping[str, Constant]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of values, of one image where the batch is open, as far as they follow."""
+    onnx = package()
+    light = onnx.GraphProto(name="shapes", node=model.graph.node, output=model.graph.output)
+    for info in model.graph.input:
+        if info.name not in constants:
+            batch = light.input.add()
+            batch.CopyFrom(info)
+            if batch.type.tensor_type.shape.dim and not isinstance(dims_of(info)[0], int):
+                batch.type.tensor_type.shape.dim[0].dim_value = 1
+    for name, array in constants.items():
+        if array.size <= _SMALL:
+            light.initializer.append(onnx.numpy_helper.from_array(array, name))
+        else:  # its shape alone
+            kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+            light.input.append(onnx.helper.make_tensor_value_info(name, kind, array.shape))
+    whole = onnx.helper.make_model(light, opset_imports=model.opset_import)
+    known = onnx.shape_inference.infer_shapes(whole, data_prop=True).graph
+    infos = (*known.input, *known.value_info)
+    found = {each.name: dims_of(each) for each in infos if each.type.tensor_type.HasField("shape")}
+    return {
+        name: tuple(int(str(each)) for each in dims)
+        for name, dims in found.items()
+        if all(isinstance(each, int) for each in dims)
+    }
+
+
+def _computed(model: Any, node: Any, op: Op, constants: Mapping[str, Constant]) -> Constant | None:
+    """Return what a node computes of constants, if it is a shape or another layout of weights."""
+    given = {name: constants[name] for name in op.inputs if name in constants}
+    if not op.inputs or len(op.outputs) != 1 or not all(n in given for n in op.inputs if n):
+        return None
+    small = all(array.size <= _SMALL for array in given.values())
+    if not (op.kind in _OF_WEIGHTS or (op.kind in _OF_SHAPES and small)):
+        return None
+    onnx = package()
+    from onnx.reference import ReferenceEvaluator
+
+    kinds = {
+        name: onnx.helper.make_tensor_value_info(
+            name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
+        )
+        for name, array in given.items()
+    }
+    result = onnx.helper.make_empty_tensor_value_info(op.outputs[0])
+    graph = onnx.helper.make_graph([node], "node", list(kinds.values()), [result])
+    alone = onnx.helper.make_model(graph, opset_imports=model.opset_import)
+    try:
+        with np.errstate(all="ignore"):
+            (computed,) = ReferenceEvaluator(alone).run(None, given)
+    except MemoryError:
+        raise
+    except Exception as error:  # of nodes that make no sense it raises nearly anything
+        raise ValueError(f"{shown(op.kind, 60)} cannot be computed: {error}") from error
+    return np.asarray(computed)
+
+
+def _attribute(attribute: Any) -> Any:
+    onnx = package()
+    value = onnx.helper.get_attribute_value(attribute)
+    if isinstance(value, onnx.TensorProto):
+        if value.data_location == onnx.TensorProto.EXTERNAL:
+            raise ValueError("the values of an attribute lie in another file")
+        return onnx.numpy_helper.to_array(value)
+    return _text(value) if isinstance(value, bytes) else value
+
+
+def _text(value: str | bytes) -> str:
+    """Return a text: protobuf gives bytes where these are no UTF-8."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

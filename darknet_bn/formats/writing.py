@@ -1,0 +1,367 @@
+"""Read what a file names; write so that readers see the old content or the new, never half."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from darknet_bn.errors import CfgError, DarknetError, Where
+from darknet_bn.formats.reading import open_file
+
+_MOST_NAME = 40  # letters of a name that go into that of a file beside it: below 255 bytes
+_MOST_BYTES = 4 << 20  # the largest file that a published cfg names, a tree, has 190 kB
+
+Name = str | os.PathLike[str]
+Writer = Callable[[BinaryIO], object]
+
+
+def read_beside(name: str, file: str | None) -> bytes:
+    """Read the small file that another one names.
+
+    Parameters
+    ----------
+    name : str
+        A path relative to the folder of that other file; where nothing is there, to the working
+        directory, as Darknet takes it.
+    file : str or None
+        The path of that other file; None where it is none.
+
+    Returns
+    -------
+    content : bytes
+
+    Raises
+    ------
+    CfgError
+        There is no such file, or it cannot be read or be meant; without the place that names it.
+    """
+    places = [Path(file).parent / name] if file is not None else []
+    places.append(Path(name))
+    tried = " or ".join(dict.fromkeys(map(_printable, places)))
+    try:
+        found = next((each for each in places if each.is_file()), None)
+        if found is None:
+            raise CfgError("it names a file that is not there", expected=tried)
+        with open_file(found) as stream:
+            content = stream.read(_MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CfgError(f"it names a file that cannot be read: {reason}", found=tried) from error
+    if len(content) > _MOST_BYTES:
+        raise CfgError(
+            "it names a file that is too large to be meant",
+            expected=f"at most {_MOST_BYTES >> 20} MiB",
+            found=_printable(found),
+        )
+    return content
+
+
+def _printable(path: Path) -> str:
+    """Return a path for a message; a cfg may hold any bytes, and any number of them."""
+    text = str(path).encode("utf-8", "replace").decode("utf-8")
+    return text if len(text) <= 200 else f"…{text[-199:]}"
+
+
+def require_suffix(target: Name, *suffixes: str) -> None:
+    """Refuse to write a file under the suffix of another kind of file.
+
+    Parameters
+    ----------
+    target : path
+        The file to write.
+    suffixes : str
+        Those that it may have, each with its dot and in lower case.
+
+    Raises
+    ------
+    DarknetError
+        It has none of them.
+    """
+    name = os.fspath(target)
+    if not name.lower().endswith(suffixes):
+        raise DarknetError(
+            "the file to write has the suffix of another kind",
+            where=Where(file=name),
+            expected=f"a name that ends in {' or '.join(suffixes)}",
+            found=repr(Path(name).suffix),
+        )
+
+
+def require_writable(
+    targets: Iterable[Name],
+    *,
+    force: bool,
+    inputs: Iterable[Name | None] = (),
+    how: str = "force=True",
+) -> None:
+    """Refuse to write what would be lost, or lose something else, before any work is done.
+
+    Parameters
+    ----------
+    targets : iterable of path
+        The files to write.
+    force : bool
+        Whether files may be there already.
+    inputs : iterable of path or None
+        What was read, which is never written over, forced or not, through links neither.
+    how : str
+        What the user writes to force it, for the message.
+
+    Raises
+    ------
+    DarknetError
+        A folder does not exist, or is named instead of a file; two targets are one file; one is no
+        regular file, or an input; or it exists, and ``force`` is off.
+    """
+    read = {_identity(each) for each in inputs if each is not None}
+    seen: dict[str, str] = {}
+    for target in [os.fspath(each) for each in targets]:
+        where = Where(file=target)
+        if "\0" in target:
+            raise DarknetError("no file can have this name", where=where)
+        folder = Path(target).parent
+        if not folder.is_dir():
+            raise DarknetError("there is no such folder", where=Where(file=str(folder)))
+        if os.path.isdir(target) or not os.path.basename(target):
+            raise DarknetError("this is a folder", where=where, expected="the name of a file")
+        other = seen.setdefault(os.path.realpath(target), target)
+        if other is not target:
+            raise DarknetError("two files cannot be written under one name", where=where)
+        if os.path.exists(target) and not os.path.isfile(target):
+            raise DarknetError("this is no regular file, and is never replaced", where=where)
+        if _identity(target) in read:
+            raise DarknetError(
+                "this file is read as input, and is never written over",
+                where=where,
+                hint="choose another name for the output",
+            )
+        if not force and os.path.lexists(target):
+            raise DarknetError(
+                "the file already exists", where=where, hint=f"use {how} to overwrite it"
+            )
+
+
+def is_same_file(one: Name, other: Name) -> bool:
+    """Tell whether two names lead to one file, through links of either kind too."""
+    return _identity(one) == _identity(other)
+
+
+def _identity(name: Name) -> tuple[int, int] | str:
+    """Return what a file is known by under any name; the whole path of one that is not there."""
+    try:
+        status = os.stat(name)
+    except OSError:
+        return os.path.realpath(name)
+    except ValueError:  # a zero byte, which no name of a file has
+        return os.fspath(name)
+    return status.st_dev, status.st_ino
+
+
+def write_files(
+    writers: Mapping[Path, Writer],
+    check: Callable[[], object] | None = None,
+    *,
+    force: bool,
+    inputs: Iterable[Name | None] = (),
+) -> None:
+    """Write several files so that all of them appear, or none.
+
+    Each is written beside its target under another name, flushed to the disk, and renamed when
+    all are complete.  The last is the one without which nobody reads the others, as the cfg is
+    of a pair: if it is there already it is taken away first, and comes back last.  So a program
+    that is killed in between leaves the old files, the new ones, or no complete set, but never
+    old with new.
+
+    Parameters
+    ----------
+    writers : mapping from path to function
+        The function writes to the open binary stream that it is handed, and may read again what it
+        wrote: the stream's ``name`` is the path.
+    check : function, optional
+        Called while a thread writes; what it raises keeps all files from appearing.
+    force, inputs : bool, iterable of path
+        As in `require_writable`, which is asked first.
+
+    Raises
+    ------
+    DarknetError
+        A file may not or cannot be written; the targets are as they were, or the message says
+        under which name the old file is kept.
+    """
+    require_writable(writers, force=force, inputs=inputs)
+    moves: list[_Move] = []  # each is here before its files are, so that none is left behind
+    given_up = threading.Event()
+
+    def write_all() -> None:
+        for name, write in writers.items():
+            moves.append(move := _move(name))  # a link goes on to lead to the file
+            with _named(name):
+                _write(move, write)
+            if given_up.is_set():  # nobody waits any more who would remove it
+                _remove(move.beside)
+                return
+
+    try:
+        if check is None:
+            write_all()
+        else:
+            with ThreadPoolExecutor(1, "writing") as pool:
+                writing = pool.submit(write_all)
+                check()
+                writing.result()
+        _rename_all(moves, force=force)
+    finally:
+        given_up.set()
+        for move in moves:
+            _remove(move.beside)
+
+
+@dataclass(frozen=True)
+class _Move:
+    """A file on its way: its target, the name it has until then, and one for what was there."""
+
+    target: Path
+    beside: Path
+    old: Path
+    replaces: bool
+
+
+def _move(name: Path) -> _Move:
+    target = Path(os.path.realpath(name))
+    start, token = target.name[:_MOST_NAME], secrets.token_hex(4)
+    beside, old = (target.with_name(f".{start}.{what}.{token}") for what in ("new", "old"))
+    return _Move(target, beside, old, target.exists())
+
+
+@contextlib.contextmanager
+def _named(target: Path) -> Iterator[None]:
+    """Turn what the system refuses into an error that names the file."""
+    try:
+        yield
+    except FileExistsError as error:  # it has appeared since `require_writable` looked
+        raise DarknetError("the file already exists", where=Where(file=str(target))) from error
+    except OSError as error:
+        reason = f"cannot be written: {error.strerror or error}"
+        raise DarknetError(reason, where=Where(file=str(target))) from error
+
+
+def _write(move: _Move, write: Writer) -> None:
+    with move.beside.open("xb") as stream:
+        write(stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    if move.replaces:
+        with contextlib.suppress(OSError):
+            move.beside.chmod(move.target.stat().st_mode & 0o777)
+
+
+def _rename_all(moves: Sequence[_Move], *, force: bool) -> None:
+    """Rename every file to its target; on a failure put back what was there before."""
+    *_, key = moves
+    together = len(moves) > 1
+    try:
+        for move in moves:
+            if move.replaces and together:
+                with _named(move.target):
+                    _second_name(move)
+        if key.replaces and together:
+            with _named(key.target):
+                key.target.unlink()
+                _flush_folder(key.target.parent)
+        for move in moves:
+            with _named(move.target):
+                _rename(move, force=force)
+                _flush_folder(move.target.parent)
+    except BaseException as error:
+        _put_back(moves, error)
+        raise
+    for move in moves:
+        _remove(move.old)
+
+
+def _remove(beside: Path) -> None:
+    """Remove what is needed no more; if that fails, the files that count are as they must be."""
+    with contextlib.suppress(OSError):
+        beside.unlink(missing_ok=True)
+
+
+def _rename(move: _Move, *, force: bool) -> None:
+    """Rename a file; unless forced, not over another that has appeared in the meantime."""
+    if force:
+        move.beside.replace(move.target)
+        return
+    try:
+        os.link(move.beside, move.target)
+    except FileExistsError:
+        raise
+    except (OSError, AttributeError):  # a file system, or a system, where a file has one name only
+        if os.path.lexists(move.target):
+            raise FileExistsError from None
+        move.beside.replace(move.target)
+
+
+def _put_back(moves: Sequence[_Move], error: BaseException) -> None:
+    """Undo what `_rename_all` did; say under which name an old file is kept if that fails too."""
+    kept = []
+    for move in moves:
+        try:
+            if move.old.exists():
+                move.old.replace(move.target)
+                move.old.unlink(missing_ok=True)  # still there if both are names of one file
+            elif not move.replaces and move.target.exists() and not _waits(move):
+                move.target.unlink()
+        except OSError:
+            name = move.target.name
+            kept.append(f"{move.old} holds the old {name}" if move.replaces else f"{name} is new")
+    if kept and isinstance(error, DarknetError):
+        error.hint = "; ".join(filter(None, (error.hint, *kept)))
+    elif kept:
+        raise DarknetError(f"not all is as it was: {'; '.join(kept)}") from error
+
+
+def _waits(move: _Move) -> bool:
+    """Tell whether a file is still to be renamed to its target, where another one may be."""
+    return move.beside.exists() and not is_same_file(move.beside, move.target)
+
+
+def _second_name(move: _Move) -> None:
+    """Give an existing file a second name, under which it outlives being replaced."""
+    try:
+        os.link(move.target, move.old)
+    except (OSError, AttributeError):  # as in `_rename`
+        try:
+            shutil.copy2(move.target, move.old)
+        except BaseException:
+            _remove(move.old)  # it may be half of it
+            raise
+
+
+def rename_file(name: Name, target: Name) -> None:
+    """Give a file another name, over what has it, so that this outlives a power cut.
+
+    Raises
+    ------
+    DarknetError
+        It cannot be renamed.
+    """
+    with _named(Path(target)):
+        os.replace(name, target)
+        _flush_folder(Path(target).parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Let the names in a folder outlive a power cut, in the order in which they were given."""
+    with contextlib.suppress(OSError):  # a system or file system that cannot open a folder
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

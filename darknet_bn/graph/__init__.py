@@ -1,0 +1,1 @@
+"""A network in ONNX's operators, as plain data."""

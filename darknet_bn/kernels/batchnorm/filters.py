@@ -1,0 +1,275 @@
+"""How the batch norm functions add up over, and step along, the filters of (n, f, s).
+
+These have no twin in C, where they are the loops.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from darknet_bn.arrays import F32, F64
+from darknet_bn.errors import ShapeError
+from darknet_bn.work.threads import workers
+
+Tile: TypeAlias = tuple[slice, slice]
+T = TypeVar("T")
+
+# Measured on two cores with 2 MB of second-level cache each.
+_BLOCK_BYTES = 11 << 18  # of one array; threads that share less wait for Python's lock too often
+_TILE_BYTES = 4 << 20  # of intermediate values at a time: bounded, but no block is cut
+_SHORT_SUM = 128  # pixels; below, it is faster to add up over the images first
+_SHORT_STEP = 1024  # pixels; below, repeating a filter's value for each is faster than broadcasting
+_PIECE = 512  # values that are added up in float32; the pieces are added in float64
+_BUFFERED = 4096  # steps; up to these, ufuncs copy what they broadcast to a buffer of 8192,
+_LEAST_BUFFER = 16  # but not to one where no row fits
+_FEW = 1 << 14  # values; below, that does not matter
+
+
+def sizes(x: F32) -> tuple[int, int, int]:
+    """Return n, f and s of activations.
+
+    Raises
+    ------
+    ShapeError
+        If ``x`` has not three axes.
+    """
+    if x.ndim != 3:
+        raise ShapeError("activations have three axes", expected="(n, f, s)", found=str(x.shape))
+    n, f, s = x.shape
+    return n, f, s
+
+
+def expect(name: str, array: npt.NDArray[np.floating], shape: tuple[int, ...]) -> None:
+    """Raise a ShapeError that says what was expected and found, unless the shape is right."""
+    if array.shape != shape:
+        raise ShapeError(
+            f"{name} does not fit the activations", expected=str(shape), found=str(array.shape)
+        )
+
+
+def in_c() -> np.errstate:
+    """Compute on with NaN and infinity, without a warning, as C does."""
+    return np.errstate(all="ignore")
+
+
+def channel_sum(x: F32) -> F64:
+    """Sum of each filter.
+
+    Parameters
+    ----------
+    x : float32 or float64 array (n, f, s)
+
+    Returns
+    -------
+    total : float64 array (f,)
+        Of pieces of some 500 values at most that were added in the type of ``x``.
+    """
+    n, f, s = sizes(x)
+    if s < _SHORT_SUM:
+        columns = np.ones(n, x.dtype) @ x.reshape(n, f * s)
+        return _fold(columns[None], f)
+    piece = _piece(s)
+    return _fold(x.reshape(n, f * (s // piece), piece) @ np.ones(piece, x.dtype), f)
+
+
+def channel_dot(a: F32, b: F32) -> F64:
+    """Sum of the products of each filter.
+
+    Parameters
+    ----------
+    a, b : float32 or float64 arrays (n, f, s)
+
+    Returns
+    -------
+    total : float64 array (f,)
+        Added up as in `channel_sum`.
+
+    Raises
+    ------
+    ShapeError
+        If the shapes differ.
+    """
+    n, f, s = sizes(a)
+    expect("the second array", b, a.shape)
+    if s < _SHORT_SUM:
+        columns = np.einsum("nk,nk->k", a.reshape(n, f * s), b.reshape(n, f * s))
+        return _fold(columns[None], f)
+    pieces = (n, f * (s // _piece(s)), _piece(s))
+    products = a.reshape(pieces)[:, :, None, :] @ b.reshape(pieces)[:, :, :, None]
+    return _fold(products[:, :, 0, 0], f)
+
+
+def along_filters(
+    step: np.ufunc, x: F32, name: str, values: F32 | F64, out: F32 | None = None
+) -> F32:
+    """Apply a ufunc to all elements of each filter and the one value of that filter.
+
+    Parameters
+    ----------
+    step : ufunc of two arguments
+    x : float32 or float64 array (n, f, s)
+    name : str
+        What the values are, for the message.
+    values : float32 or float64 array (f,)
+        Rounded to the type of ``x`` first.
+    out : array like ``x``, optional
+        Where the result goes; may be ``x``.
+
+    Returns
+    -------
+    array like ``x``
+
+    Raises
+    ------
+    ShapeError
+        If there is not one value a filter, or ``out`` has another shape than ``x``.
+    """
+    _, f, s = sizes(x)
+    expect(name, values, (f,))
+    if out is not None:
+        expect("out", out, x.shape)
+    short = f > 1 and 1 < s < _SHORT_STEP
+    values = values.astype(x.dtype, copy=False)
+    values = values.repeat(s).reshape(f, s) if short else values[:, None]
+    result: F32
+    if x.size < _FEW or (f * s if short else s) > _BUFFERED:
+        result = step(x, values, out=out)
+        return result
+    before = np.setbufsize(_LEAST_BUFFER)
+    try:
+        result = step(x, values, out=out)
+    finally:
+        np.setbufsize(before)
+    return result
+
+
+def centred(x: F32, mean: F32 | None) -> Iterator[tuple[Tile, F32]]:
+    """Subtract the mean, a part at a time.
+
+    Parameters
+    ----------
+    x : float32 or float64 array (n, f, s)
+    mean : float32 or float64 array (f,), or None
+        None where that is done already.
+
+    Yields
+    ------
+    tile : two slices
+        Which images and filters.
+    d : array like ``x[tile]``
+        In a buffer of this thread that the next part overwrites; without a mean, ``x[tile]``.
+
+    Raises
+    ------
+    ShapeError
+        If there is not one mean a filter.
+    """
+    if mean is not None:
+        expect("mean", mean, sizes(x)[1:2])
+    for tile in _cut(x, _TILE_BYTES):
+        d = x[tile]
+        if mean is not None:
+            out = scratch_like(d, "centred")
+            d = along_filters(np.subtract, d, "mean", mean[tile[1]], out=out)
+        yield tile, d
+
+
+def scratch_like(x: F32, purpose: str) -> F32:
+    """Borrow a buffer like ``x`` of this thread, valid until its next use for this purpose."""
+    return workers().scratch(x.size, f"batch norm {purpose}", x.dtype).reshape(x.shape)
+
+
+def by_filter(x: F32) -> F32:
+    """View activations (n, f, ...) as (n, f, s).
+
+    Raises
+    ------
+    ShapeError
+        If ``x`` has fewer than two axes.
+    """
+    if x.ndim < 2:
+        raise ShapeError(
+            "activations have two axes or more", expected="(n, f, ...)", found=str(x.shape)
+        )
+    n, f = x.shape[:2]
+    return x.reshape(n, f, int(np.prod(x.shape[2:])))
+
+
+def output_like(x: F32, out: F32 | None) -> tuple[F32, F32]:
+    """Return ``out``, or a new array like ``x``; and the same memory as (n, f, s).
+
+    Raises
+    ------
+    ShapeError
+        If ``out`` has another shape than ``x``, or cannot be viewed so.
+    """
+    if out is None:
+        out = np.empty(x.shape, x.dtype)
+    expect("out", out, x.shape)
+    view = by_filter(out)
+    if not np.may_share_memory(view, out):
+        raise ShapeError(
+            "the pixels of out do not lie one behind the other",
+            expected="a contiguous array",
+            found=f"strides {out.strides}",
+        )
+    return out, view
+
+
+def share_filters(task: Callable[[slice], None], x: F32) -> None:
+    """Give all filters to ``task``, in blocks that stay in the cache, on all threads."""
+    f = x.shape[1]
+    count = min(f, _parts(x))
+    edges = [f * i // count for i in range(count + 1)] if count else []
+    _share(task, [slice(first, end) for first, end in pairwise(edges)])
+
+
+def share_tiles(task: Callable[[Tile], None], x: F32) -> None:
+    """Give all images and filters to ``task``, in tiles that stay in the cache, on all threads."""
+    _share(task, list(_cut(x, -(-x.nbytes // _parts(x)))))
+
+
+def _share(task: Callable[[T], None], parts: list[T]) -> None:
+    with workers().hold_blas():
+        workers().run(task, parts)
+
+
+def _fold(partials: F32, f: int) -> F64:
+    """Add up (n, f * pieces) in float64, over the images and the pieces of each filter."""
+    total: F64 = np.add.reduce(
+        partials.reshape(len(partials), f, -1), axis=(0, 2), dtype=np.float64
+    )
+    return total
+
+
+@functools.cache
+def _piece(s: int) -> int:
+    """Longest part of which a row of ``s`` pixels has a whole number; the row if all are short."""
+    whole = (piece for piece in range(min(s, _PIECE), _SHORT_SUM // 2, -1) if s % piece == 0)
+    return next(whole, s)
+
+
+def _cut(x: F32, size: int) -> Iterator[Tile]:
+    """Cut activations into parts of about ``size`` bytes: images, or some filters of one."""
+    n, f, s = sizes(x)
+    parts = max(1, -(-x.nbytes // max(1, size)))
+    images = -(-n // min(n, parts)) if n else 1
+    parts = max(1, -(-f * s * x.itemsize // max(1, size))) if images == 1 else 1
+    filters = -(-f // min(f, parts)) if f else 1
+    for image in range(0, n, images):
+        for first in range(0, f, filters):
+            yield slice(image, min(n, image + images)), slice(first, min(f, first + filters))
+
+
+def _parts(x: F32) -> int:
+    """Into how many parts the work on ``x`` is cut: as many for each thread, or one if small."""
+    if x.nbytes <= _BLOCK_BYTES:
+        return 1
+    threads = workers().count
+    return threads * -(-x.nbytes // (threads * _BLOCK_BYTES))

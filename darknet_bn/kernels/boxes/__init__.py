@@ -1,0 +1,1 @@
+"""Boxes: overlaps, their gradients, decoding, suppression."""

@@ -1,0 +1,1 @@
+"""Convolution, in the ways that are fastest for each shape, and its gradient."""

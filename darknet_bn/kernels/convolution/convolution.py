@@ -1,0 +1,152 @@
+"""A convolution prepared for inference; the way to compute it is chosen by its shape."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.errors import ShapeError
+from darknet_bn.kernels.activations import ACTIVATIONS, Epilogue, activate_array
+from darknet_bn.kernels.convolution.depthwise import Depthwise
+from darknet_bn.kernels.convolution.gemm import Im2col, Pointwise
+from darknet_bn.kernels.convolution.im2col import ConvGeometry
+from darknet_bn.kernels.convolution.winograd import F2, F4, Scheme, Winograd
+from darknet_bn.kernels.floating import floating
+
+__all__ = ["ConvGeometry", "Convolution"]
+
+# Measured on x86-64 with AVX-512, where Winograd's transforms begin to pay: each channel and filter
+# must be summed over many of the other, and there must be work to hide some 30 microseconds of
+# Python.  On images of up to 10x10 pixels, F2 has fewer filters to read and wastes less.
+_FEWEST = 16
+_FEWEST_MULTIPLICATIONS = 2_500_000
+_SMALL_IMAGE = 120
+
+Strategy: TypeAlias = "Pointwise | Im2col | Winograd | Depthwise"
+
+
+class Convolution:
+    """One convolution with bias and activation, for images of one shape.
+
+    Parameters
+    ----------
+    weights : float32 array (f, c//g, k, k)
+        May be read-only, as a memory map is; it is copied only where it has to be transformed.
+        Or float64, as then all arrays must be: that takes the plain way, as ``exact`` does.
+    biases : float32 array (f,), or None
+    geometry : ConvGeometry
+    activation : str or None
+        A key of ``ACTIVATIONS``.
+    in_shape : (c, h, w)
+    exact : bool
+        Sum products of weights and pixels only, as C does, and transform nothing.
+
+    Attributes
+    ----------
+    strategy : Pointwise, Im2col, Winograd or Depthwise
+        What computes it.
+    out_shape : (f, oh, ow)
+
+    Raises
+    ------
+    ShapeError
+        The weights do not fit the input, or no window fits into the image.
+
+    Notes
+    -----
+    C: ``forward_convolutional_layer`` in ``src/convolutional_layer.c`` without its batch norm.
+    pjreddie's CPU code reads a 1x1 convolution with a stride as if it had none; this does not.
+    """
+
+    @floating
+    def __init__(
+        self,
+        weights: F32,
+        biases: F32 | None,
+        geometry: ConvGeometry,
+        activation: str | None,
+        in_shape: tuple[int, int, int],
+        *,
+        exact: bool = False,
+    ) -> None:
+        f = len(weights)
+        self.out_shape = (f, *geometry.out_hw(*in_shape[1:]))
+        _require_fit(weights, geometry, in_shape, self.out_shape)
+        chosen = ACTIVATIONS[activation or "linear"]
+        # A tile need not hold all channels of its pixels.
+        self._afterwards = chosen.name if chosen.over_channels else None
+        in_tiles = None if chosen.over_channels or chosen.name == "linear" else chosen
+        self.strategy = _choose(weights, Epilogue(biases, in_tiles), geometry, in_shape, exact)
+
+    @floating
+    def __call__(self, x: F32, out: F32) -> None:
+        """Convolve a batch.
+
+        Parameters
+        ----------
+        x : float32 array (n, c, h, w)
+            Each image contiguous; of any n.
+        out : float32 array (n, f, oh, ow)
+            Each image contiguous; overwritten.
+
+        Notes
+        -----
+        Threads share the work; the caller keeps BLAS to one thread each (``hold_blas``).
+        """
+        self.strategy(x, out)
+        if self._afterwards is not None:
+            activate_array(out, self._afterwards, out=out)
+
+
+def _require_fit(
+    weights: F32,
+    geometry: ConvGeometry,
+    in_shape: tuple[int, int, int],
+    out_shape: tuple[int, int, int],
+) -> None:
+    """Raise ShapeError where weights, geometry and image do not go together."""
+    f, c, k, g = len(weights), in_shape[0], geometry.size, geometry.groups
+    if c % g or f % g or weights.shape != (f, c // g, k, k):
+        raise ShapeError(
+            "the weights do not fit the image",
+            expected=f"(filters, {c}/{g}, {k}, {k})",
+            found=f"{weights.shape}",
+        )
+    if min(out_shape) < 1:
+        raise ShapeError(
+            "the kernel does not fit into the image",
+            expected=f"at least {k}x{k} with its padding",
+            found=f"{in_shape[1]}x{in_shape[2]}, padding {geometry.pad}",
+        )
+
+
+def _choose(
+    weights: F32,
+    epilogue: Epilogue,
+    geometry: ConvGeometry,
+    in_shape: tuple[int, int, int],
+    exact: bool,
+) -> Strategy:
+    """Take what was measured to be fastest for such a shape."""
+    strides = (geometry.stride_y, geometry.stride_x)
+    if geometry.size == 1 and strides == (1, 1) and geometry.pad == 0:
+        return Pointwise(weights, epilogue, geometry, in_shape)
+    if geometry.groups == in_shape[0] and geometry.groups > 1 and weights.dtype == np.float32:
+        return Depthwise(weights, epilogue, geometry, in_shape)
+    exact = exact or weights.dtype != np.float32
+    scheme = None if exact else _scheme(len(weights), geometry, in_shape)
+    if scheme is not None:
+        return Winograd(weights, epilogue, in_shape, scheme)
+    return Im2col(weights, epilogue, geometry, in_shape)
+
+
+def _scheme(f: int, geometry: ConvGeometry, in_shape: tuple[int, int, int]) -> Scheme | None:
+    """Return how Winograd would do it, or None where it cannot or would be slower."""
+    c, h, w = in_shape
+    if geometry != ConvGeometry(size=3, pad=1) or min(c, f) < _FEWEST:
+        return None
+    if 9 * c * f * h * w < _FEWEST_MULTIPLICATIONS:
+        return None
+    return F4 if h * w > _SMALL_IMAGE else F2

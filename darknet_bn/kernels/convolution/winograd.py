@@ -1,0 +1,281 @@
+"""Winograd's way to convolve 3x3 kernels: tiles are transformed, multiplied, transformed back.
+
+F(m×m, 3×3) takes m x m outputs from a tile of a x a inputs, a = m + 2, with a·a multiplications
+rather than 9·m·m.  With the matrices of ``Scheme``, for the kernel g and the tile d::
+
+    outputs = output (Σ over channels of (filter g filterᵀ) ⊙ (input d inputᵀ)) outputᵀ
+
+The product ⊙ runs over a·a positions; for each of them the sum over channels, for all filters and
+tiles at once, is one matrix product.  The transforms are matrix products as well: first down the
+tiles, then across.  See A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks",
+2015.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from darknet_bn.arrays import F32, F64
+from darknet_bn.kernels.activations import Epilogue, activate_tile
+from darknet_bn.kernels.convolution.gemm import UNPACKED, cut, equal_parts, multiply
+from darknet_bn.work.threads import workers
+from darknet_bn.work.tiles import Strip, pieces, strips
+
+_ROWS = 1 << 16  # floats of one row position that a task transforms at once
+_PATCHES = 16_000  # channels times tiles in a task where threads share the tiles
+_TILES_AT_ONCE = 192  # tiles in a block where threads share the filters
+_BLOCKS = (32, 24, 16)  # filters in one product, whichever fits best
+_BLOCKS_FOR_FEW, _FEW_TILES = (24,), 16
+_NARROWEST = 104  # tiles that are worth a product
+_PATCH = 12_288  # channels times tiles in one product: what the first-level cache holds
+_LINE = 16  # floats in a cache line
+_SUMS = 1 << 14  # filters times tiles that are transformed back at once
+_HEAVY = 1 << 21  # floats of transformed filters that should be read once only
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """The matrices of F(m×m, 3×3).
+
+    Attributes
+    ----------
+    input : float32 array (a, a)
+    filter : float64 array (a, 3)
+    output : float32 array (m, a)
+    """
+
+    input: F32
+    filter: F64
+    output: F32
+
+    @property
+    def m(self) -> int:
+        """Rows and columns of outputs in a tile."""
+        return len(self.output)
+
+    @property
+    def a(self) -> int:
+        """Rows and columns of inputs in a tile."""
+        return len(self.input)
+
+
+def _scheme(*points: float) -> Scheme:
+    """Interpolate through these points and infinity; row and column 1 stand for the point 1."""
+    a = len(points) + 1
+    m = a - 2
+    powers = np.vander(np.array(points, np.float64), a, increasing=True)
+    nodes = np.empty((a, a))
+    scale = np.empty(a - 1)
+    for i, point in enumerate(points):
+        others = [other for other in points if other != point]
+        nodes[i] = np.append(np.poly(others)[::-1], 0)
+        scale[i] = np.prod([point - other for other in others])
+    nodes[-1] = np.poly(points)[::-1]
+    filters = np.vstack((powers[:, :3] / scale[:, None], (0, 0, 1)))
+    output = np.vstack((powers[:, :m], np.eye(m)[-1])).T
+    return Scheme(nodes.astype(np.float32), filters, output.astype(np.float32))
+
+
+F2 = _scheme(0, 1, -1)
+F4 = _scheme(0, 1, -1, 0.5, -2)  # a third of the error of 0, ±1, ±2
+
+
+class Winograd:
+    """A 3x3 convolution of stride 1 and pad 1, by tiles.
+
+    Parameters
+    ----------
+    weights : float32 array (f, c, 3, 3)
+    epilogue : Epilogue
+    in_shape : (c, h, w)
+    scheme : Scheme
+        A larger one needs fewer multiplications, a smaller one wastes less at the edge of small
+        images and has fewer filters to read.
+
+    Notes
+    -----
+    The filters are transformed once, in float64.  Sums differ from direct ones by some 1e-6 of the
+    largest with ``F4``, because its matrices hold numbers up to 8.
+    """
+
+    def __init__(
+        self, weights: F32, epilogue: Epilogue, in_shape: tuple[int, int, int], scheme: Scheme
+    ) -> None:
+        self.scheme = scheme
+        self._f = len(weights)
+        self._channels, self._h, self._w = in_shape
+        self._down, self._across = (-(-side // scheme.m) for side in in_shape[1:])
+        half = np.einsum("ir,fcrk->ifck", scheme.filter, weights, optimize=True)
+        full = np.einsum("ifck,jk->ijcf", half, scheme.filter, optimize=True)
+        sizes = _BLOCKS_FOR_FEW if self._down * self._across <= _FEW_TILES else _BLOCKS
+        self._block = min(sizes, key=lambda block: -self._f % block)
+        blocks = -(-self._f // self._block)
+        # (a, a, blocks, c, filters of a block), the last of which may be empty
+        padded = np.zeros((*full.shape[:3], blocks * self._block), np.float32)
+        padded[..., : self._f] = full
+        padded = padded.reshape(*full.shape[:3], blocks, self._block)
+        self._filters = np.ascontiguousarray(padded.swapaxes(2, 3))
+        self._epilogue = epilogue
+
+    def __call__(self, x: F32, out: F32) -> None:
+        """Convolve.
+
+        Parameters
+        ----------
+        x : float32 array (n, c, h, w)
+        out : float32 array (n, f, h, w)
+        """
+        n, threads = len(x), workers().count
+        tiles = min(_PATCHES // self._channels, _SUMS // self._block)
+        tasks = strips(n, self._down, max(1, tiles // self._across), threads)
+        if len(tasks) >= threads and self._filters.size <= _HEAVY:
+            workers().run(lambda parts: self._share_tiles(x, out, parts), tasks)
+            return
+        whole = max(self._down, _TILES_AT_ONCE // self._across)
+        for parts in strips(n, self._down, whole, 1):
+            self._share_filters(x, out, parts)
+
+    def _share_tiles(self, x: F32, out: F32, parts: list[Strip]) -> None:
+        """Convolve some strips in this thread, while other threads do others."""
+        tiles = self._tiles(parts)
+        patches = self._patches(tiles)
+        for channels in pieces(self._channels, self._channels_at_once(tiles, 1)):
+            self._transform(x, parts, channels, patches)
+        for blocks in pieces(len(self._filters[0, 0]), self._blocks_at_once(tiles, 1)):
+            self._multiply(patches, parts, blocks, out)
+
+    def _share_filters(self, x: F32, out: F32, parts: list[Strip]) -> None:
+        """Convolve some strips with all threads, so that each filter is read by one of them."""
+        tiles, threads = self._tiles(parts), workers().count
+        patches = self._patches(tiles)
+        workers().run(
+            lambda channels: self._transform(x, parts, channels, patches),
+            pieces(self._channels, self._channels_at_once(tiles, threads)),
+        )
+        workers().run(
+            lambda blocks: self._multiply(patches, parts, blocks, out),
+            pieces(len(self._filters[0, 0]), self._blocks_at_once(tiles, threads)),
+        )
+
+    def _tiles(self, parts: list[Strip]) -> int:
+        return self._across * sum(part.rows for part in parts)
+
+    def _channels_at_once(self, tiles: int, threads: int) -> int:
+        return _portion(self._channels, tiles * self.scheme.m / _ROWS, threads)
+
+    def _blocks_at_once(self, tiles: int, threads: int) -> int:
+        return _portion(len(self._filters[0, 0]), tiles * self._block / _SUMS, threads)
+
+    def _patches(self, tiles: int) -> F32:
+        """Borrow the buffer (a, a, c, tiles) of transformed inputs."""
+        a = self.scheme.a
+        buffer = workers().scratch(a * a * self._channels * tiles, "winograd patches")
+        return buffer.reshape(a, a, self._channels, tiles)
+
+    def _transform(self, x: F32, parts: list[Strip], channels: slice, patches: F32) -> None:
+        """Fill ``patches[:, :, channels]`` with the transformed inputs of the strips."""
+        m, a = self.scheme.m, self.scheme.a
+        c = channels.stop - channels.start
+        tiles = c * patches.shape[3]
+        pixels = tiles * m
+        scratch = workers().scratch
+        # Column s of a tile is pixel s - 1 of it: one float before and after is read as well.
+        buffer = scratch(_LINE + a * pixels + 1, "winograd rows")
+        rows = buffer[_LINE:-1].reshape(a, c, -1, self._across * m)
+        begin = 0
+        for part in parts:
+            end = begin + part.rows
+            self._transform_rows(x[part.image, channels], part, rows[:, :, begin:end])
+            begin = end
+        step = buffer.itemsize
+        shape, strides = (a, a, tiles), (step, step * pixels, step * m)
+        columns = scratch(a * a * tiles, "winograd columns").reshape(shape)
+        np.copyto(columns, np.ndarray(shape, np.float32, buffer, (_LINE - 1) * step, strides))
+        # What lies left of the first tile and right of the last is zero.
+        edges = columns.reshape(a, -1, self._across)
+        edges[0, :, 0] = 0
+        edges[-1, :, -1] = 0
+        first = channels.start * patches.shape[3]
+        target = patches.reshape(a, a, -1)[:, :, first : first + tiles]
+        multiply(self.scheme.input, columns.transpose(1, 0, 2), target)
+
+    def _transform_rows(self, x: F32, part: Strip, rows: F32) -> None:
+        """Transform down the tiles: channels (c, h, w) to (a, c, rows of tiles, m*across)."""
+        m = self.scheme.m
+        a, c, down, wide = rows.shape
+        top, high = part.first * m - 1, (down - 1) * m + a
+        padded = workers().scratch(c * high * wide, "winograd padded").reshape(c, high, wide)
+        first, last = max(0, -top), min(high, self._h - top)
+        padded[:, :first] = 0
+        padded[:, last:] = 0
+        padded[:, :, self._w :] = 0
+        np.copyto(padded[:, first:last, : self._w], x[:, top + first : top + last])
+        channel, row, pixel = padded.strides
+        shape, strides = (c, down, a, wide), (channel, m * row, row, pixel)
+        tile_rows = np.ndarray(shape, np.float32, padded, 0, strides)
+        np.matmul(self.scheme.input, tile_rows, out=rows.transpose(1, 2, 0, 3))
+
+    def _multiply(self, patches: F32, parts: list[Strip], blocks: slice, out: F32) -> None:
+        """Sum over channels, transform back, and write some blocks of filters of the strips."""
+        m, a = self.scheme.m, self.scheme.a
+        tiles = patches.shape[3]
+        f = (blocks.stop - blocks.start) * self._block
+        filters = slice(blocks.start * self._block, min(blocks.stop * self._block, self._f))
+        size = f * tiles
+        scratch = workers().scratch
+        sums = scratch(a * a * size, "winograd sums").reshape(a, a, f, tiles)
+        _sum_channels(self._filters[:, :, blocks], patches, sums)
+        if self._epilogue.biases is not None:
+            biases = self._epilogue.biases[filters, None]
+            # The point 1 has weight 1 in every output, so its sum carries the bias to all of them.
+            sums[1, 1, : len(biases)] += biases
+        half = scratch(m * a * size, "winograd half").reshape(m, a, size)
+        multiply(self.scheme.output, sums.reshape(a, a * size), half.reshape(m, a * size))
+        y = scratch(m * size * m, "winograd outputs").reshape(m, size, m)
+        np.matmul(half.transpose(0, 2, 1), self.scheme.output.T, out=y)
+        if self._epilogue.activation is not None:
+            activate_tile(y, self._epilogue.activation)
+        self._scatter_rows(y.reshape(m, f, -1, self._across * m), parts, filters, out)
+
+    def _scatter_rows(self, y: F32, parts: list[Strip], filters: slice, out: F32) -> None:
+        """Write ``y[r]``, row r of all tiles, where it belongs; what is outside is dropped."""
+        m = len(y)
+        begin = 0
+        for part in parts:
+            end = begin + part.rows
+            target = out[part.image, filters, part.first * m : (part.first + part.rows) * m]
+            f, rows, w = target.shape
+            tiles = y[:, :f, begin:end, :w].transpose(1, 2, 0, 3)
+            whole = rows // m
+            upper = target[:, : whole * m].reshape(f, whole, m, w)
+            np.copyto(upper, tiles[:, :whole])
+            if whole * m < rows:
+                np.copyto(target[:, whole * m :], tiles[:, whole, : rows - whole * m])
+            begin = end
+
+
+def _portion(size: int, load: float, threads: int) -> int:
+    """Share ``size`` out evenly, at most a load of 1 together."""
+    rounds = math.ceil(size * load / threads)
+    return -(-size // (rounds * threads))
+
+
+def _sum_channels(filters: F32, patches: F32, sums: F32) -> None:
+    """Multiply (a, a, blocks, c, block) by (a, a, c, tiles) to (a, a, blocks*block, tiles).
+
+    The products are so small that OpenBLAS multiplies without packing; those with the same patches
+    follow each other, which then lie in the first-level cache.
+    """
+    blocks, c, block = filters.shape[2:]
+    tiles = patches.shape[3]
+    widest = min(max(_NARROWEST, _PATCH // c), max(1, UNPACKED // (c * block)))
+    parts, _, rest = equal_parts(tiles, widest)
+    blockwise = sums.reshape(*sums.shape[:2], blocks, block, tiles)
+    weights = filters.swapaxes(3, 4)[:, :, :, None]
+    for some, count in ((slice(0, tiles - rest), parts), (slice(tiles - rest, tiles), 1)):
+        if some.start < some.stop:
+            seen = cut(patches[..., some], count)[:, :, None]
+            np.matmul(weights, seen, out=cut(blockwise[..., some], count))

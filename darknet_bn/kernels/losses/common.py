@@ -1,0 +1,170 @@
+"""What the losses of detection heads have in common: true boxes, and how to go through them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from darknet_bn.arrays import F32, F64
+from darknet_bn.kernels.boxes.box import box_iou
+
+Rows = npt.NDArray[np.intp]
+Flags = npt.NDArray[np.bool_]
+
+MOST = float(np.finfo(np.float32).max)
+_BLOCK = 1 << 15  # overlaps at once: a few arrays of so many float32 stay in the cache
+
+
+class TrueBoxes(NamedTuple):
+    """All boxes of a batch, behind each other.
+
+    Attributes
+    ----------
+    image : int array (m,)
+        Whose box it is; rising.
+    xywh : float32 array (m, 4)
+    kind : int array (m,)
+        The class.
+    """
+
+    image: Rows
+    xywh: F32
+    kind: Rows
+
+    @classmethod
+    def read(cls, truth: F32) -> TrueBoxes:
+        """Return what stands in front of the first box of an image whose x is 0.
+
+        Parameters
+        ----------
+        truth : float32 array (n, boxes, 5)
+        """
+        image, number = np.nonzero(np.logical_and.accumulate(truth[:, :, 0] != 0, axis=1))
+        rows = truth[image, number]
+        return cls(image, rows[:, :4], rows[:, 4].astype(np.intp))
+
+    def take(self, rows: Rows | Flags) -> TrueBoxes:
+        """Return some of the boxes."""
+        return TrueBoxes(self.image[rows], self.xywh[rows], self.kind[rows])
+
+    def of(self, image: int) -> TrueBoxes:
+        """Return the boxes of one image."""
+        low, high = np.searchsorted(self.image, (image, image + 1))
+        return TrueBoxes(self.image[low:high], self.xywh[low:high], self.kind[low:high])
+
+    def cells(self, h: int, w: int) -> tuple[Rows, Rows, Flags]:
+        """Return row and column (m,) of the cell of each centre, and whether there is that cell.
+
+        In float32 the product is rounded as in C, which takes 0.7 of 10 columns for the seventh.
+        """
+        places = self.xywh[:, :2] * np.array((w, h), self.xywh.dtype)
+        # C cuts off what is behind the point: -0.5 is in column 0.
+        inside: Flags = np.all((places > -1) & (places < (w, h)), axis=1)
+        column, row = np.where(inside[:, None], places, 0).astype(np.intp).T
+        return row, column, inside
+
+
+def rounds(places: Rows) -> Iterator[Rows]:
+    """Yield which of some places are next, so that each comes once at a time, and in its order.
+
+    Parameters
+    ----------
+    places : int array (m,)
+        Numbers, some of which may be the same.
+
+    Yields
+    ------
+    rows : int array (k,)
+        Of ``places``: first all that come up for the first time, then for the second, and so on.
+    """
+    order = np.argsort(places, kind="stable")
+    ordered = places[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+    lengths = np.diff(starts, append=len(ordered))
+    time = np.arange(len(ordered)) - np.repeat(starts, lengths)
+    for each in range(int(lengths.max(initial=0))):
+        yield order[time == each]
+
+
+def best_overlaps(xywh: F32, true: F32) -> F32:
+    """Return how much boxes overlap with the true one that each overlaps with most.
+
+    Parameters
+    ----------
+    xywh : float32 array (4, k)
+        Centre x and y, width and height of the boxes.
+    true : float32 array (t, 4)
+
+    Returns
+    -------
+    iou : float32 array (k,)
+        0 where there is none.
+    """
+    k = xywh.shape[1]
+    best = np.zeros(k, xywh.dtype)
+    half = xywh[2:] / 2
+    (left, top), (right, bottom) = xywh[:2] - half, xywh[:2] + half
+    step = max(1, _BLOCK // max(1, k))
+    with np.errstate(all="ignore"):  # sizes may be infinite, or 0
+        area = xywh[2] * xywh[3]
+        for start in range(0, len(true), step):
+            x, y, w, h = true[start : start + step].astype(xywh.dtype).T[..., None]
+            common = np.minimum(right, x + w / 2)
+            common -= np.maximum(left, x - w / 2)
+            np.maximum(common, 0, out=common)
+            high = np.minimum(bottom, y + h / 2)
+            high -= np.maximum(top, y - h / 2)
+            np.maximum(high, 0, out=high)
+            common *= high
+            np.add(area, w * h, out=high)
+            high -= common
+            common /= high
+            np.fmax(best, np.fmax.reduce(common, axis=0), out=best)
+    return best
+
+
+def nearest(xywh: F32, image: Rows, true: TrueBoxes) -> Rows:
+    """Return which true box of its image each box overlaps with most, (k,).
+
+    Parameters
+    ----------
+    xywh : float32 array (k, 4)
+    image : int array (k,)
+        Of each box; one that has true boxes.
+    true : TrueBoxes
+    """
+    best = np.zeros(len(xywh), np.intp)
+    for each in np.unique(image):
+        rows = np.flatnonzero(image == each)
+        iou = box_iou(xywh[rows, None], true.of(int(each)).xywh)
+        best[rows] = np.searchsorted(true.image, each) + first_largest(iou)
+    return best
+
+
+def first_largest(iou: F32) -> Rows:
+    """Return which overlap of each row (k, t) is the largest; what is no number is none."""
+    best: Rows = np.argmax(np.where(np.isnan(iou), -1, iou), axis=-1)
+    return best
+
+
+def focal_slope(score: F64) -> F64:
+    """Return by what ``focal_loss`` multiplies the deltas of the classes of a box, (k,).
+
+    Parameters
+    ----------
+    score : float64 array (k,)
+        Of the true class.
+    """
+    pt = score + 1e-15
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope = -0.5 * (1 - pt) * (2 * pt * np.log(pt) + pt - 1)
+    return np.where(pt > 0, slope, 0.0)
+
+
+def finite(values: F64, largest: float = MOST) -> F64:
+    """Return 0 for what is no number or infinite, and hold the rest to a largest value."""
+    known = np.where(np.isfinite(values), values, 0.0)
+    return np.clip(known, -largest, largest)

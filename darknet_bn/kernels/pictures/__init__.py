@@ -1,0 +1,1 @@
+"""Pictures as arrays: resized, and changed for training."""

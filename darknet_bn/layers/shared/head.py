@@ -1,0 +1,131 @@
+"""What the layers have in common whose output is made into boxes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.dialect import Dialect
+from darknet_bn.errors import ExportError, TrainingError
+from darknet_bn.graph.graph import Graph
+from darknet_bn.kernels.boxes.box import Boxes
+from darknet_bn.layers.base import Backward, Forward, Layer, Params, Shape, Shapes, Training
+from darknet_bn.layers.options import option
+from darknet_bn.layers.shared.box_graph import GraphBoxes
+
+
+class Suppression(NamedTuple):
+    """How boxes that overlap are suppressed: ``nms_kind`` and ``beta_nms``."""
+
+    kind: str = "default"
+    beta: float = 0.6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head(Layer):
+    """A layer whose output is made into boxes."""
+
+    leaves_letterbox: ClassVar[bool] = True  # whether its boxes are ever taken out of a letterbox
+
+    classes: int = option(20, at_least=0)
+
+    @abstractmethod
+    def boxes(self, y: F32, net: Shape, threshold: float, dialect: Dialect) -> Boxes:
+        """Return the boxes of one picture, relative to the input of the network.
+
+        Parameters
+        ----------
+        y : float32 array of the output's shape
+            The output of the layer, for one picture.
+        net : Shape
+            Of the network's input.
+        threshold : float
+            Probabilities that are not over it become 0.
+        dialect : Dialect
+        """
+
+    def box_graph(self, graph: Graph, y: str, shape: Shape, net: Shape) -> GraphBoxes:
+        """Add what makes boxes of the output, all of them, whatever their probability.
+
+        Parameters
+        ----------
+        graph : Graph
+        y : str
+            The output of the layer.
+        shape, net : Shape
+            Of the output, and of the network's input.
+
+        Raises
+        ------
+        ExportError
+            ONNX's operators do not express it.
+        """
+        raise ExportError(f"boxes of [{self.names[0]}] are not expressed in ONNX")
+
+    def compare(self, y: F32, training: Training) -> tuple[F32, float] | None:
+        """Return the delta of an output (n, *shape), like it, and the loss; None without truth.
+
+        The loss is that which the program reports, summed over the images.
+
+        Raises
+        ------
+        ShapeError
+            The truth does not fit.
+        TrainingError
+            The head cannot be trained, or not with its options.
+        """
+        raise TrainingError(f"[{self.names[0]}] has no loss")
+
+    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+        """Compute the output, and compare it with the truth.
+
+        The delta of the loss goes back as the program has it, not through the squashing of the
+        output but where it has that itself.
+        """
+        y = self.infer(xs, p, training)
+        compared = self.compare(y, training)
+
+        def back(delta: F32) -> Backward:
+            if compared is not None:
+                np.add(delta, compared[0], out=delta)
+            return Backward((self.in_order(delta, xs[0], training),), delta=delta)
+
+        return Forward(y, back, None if compared is None else compared[1])
+
+    def check_inputs(
+        self, makers: Sequence[Layer | None], xs: Shapes, dialect: Dialect
+    ) -> Iterator[tuple[str | None, str]]:
+        """Say where the values are squashed twice, or not at all."""
+        activation = getattr(makers[0], "activation", None)
+        if self.squashes and activation == "logistic":
+            yield None, "the layer before has activation=logistic, and this one squashes once more"
+        if self.squashes is False and activation not in (None, "logistic"):
+            yield (
+                "new_coords",
+                f"the layer before has activation={activation}, not logistic; new_coords=1 takes "
+                "its values as they are, so boxes and scores are wrong unless it was trained so",
+            )
+
+    @property
+    def squashes(self) -> bool | None:
+        """Whether the values are squashed here, or have to be before; None where neither is."""
+        return None
+
+    def in_order(self, delta: F32, x: F32, training: Training) -> F32:
+        """Return a delta of the output in the order and shape of the input."""
+        return delta.reshape(x.shape)
+
+    @property
+    def random_sizes(self) -> float:
+        """The option ``random`` of a head that can be trained at several sizes; 0 for one size."""
+        return 0.0
+
+    @property
+    def suppression(self) -> Suppression:
+        """How the boxes are suppressed unless the user says otherwise."""
+        return Suppression()

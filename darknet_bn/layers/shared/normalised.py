@@ -1,0 +1,121 @@
+"""Batch norm inside another layer: its parameters, and its way into the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from darknet_bn.arrays import F32, F64
+from darknet_bn.dialect import Dialect
+from darknet_bn.kernels.batchnorm.batchnorm_layer import (
+    backward_batchnorm_layer,
+    forward_batchnorm_layer,
+)
+from darknet_bn.layers.base import Affine, Param, Params, Training
+from darknet_bn.work.threads import workers
+
+_BLOCK = 1 << 16  # floats: half a megabyte in float64, which stays in the second-level cache
+
+
+def batch_norm_params(filters: int, *, stored: bool, first: int | None = None) -> tuple[Param, ...]:
+    """Return scales, rolling mean and rolling variance, in the order of the file."""
+    shape = (filters,)
+    return (
+        Param("scales", shape, init=1.0, stored=stored, first=first),
+        Param("rolling_mean", shape, stored=stored, first=first),
+        Param("rolling_variance", shape, stored=stored, first=first),
+    )
+
+
+def normalise_training(
+    z: F32, p: Params, training: Training, rolling_keep: float | None = None
+) -> tuple[F32, Callable[[F32], tuple[F32, dict[str, F32]]], dict[str, F32]]:
+    """Normalise what weights gave with its own statistics, and prepare the way back.
+
+    Parameters
+    ----------
+    z : float32 array (n, f, ...)
+        Kept for the way back.
+    p : mapping
+    training : Training
+    rolling_keep : float, optional
+        As in `forward_batchnorm_layer`.
+
+    Returns
+    -------
+    y : float32 array like ``z``
+    back : function
+        ``back(delta) -> (delta_z, updates)``, which overwrites ``delta``.
+    changes : dict
+        The new rolling statistics.
+    """
+    dialect, out = training.dialect, training.arena.empty(z.shape, z.dtype)
+    done = forward_batchnorm_layer(
+        z, p, train=True, dialect=dialect, rolling_keep=rolling_keep, out=out
+    )
+
+    def back(delta: F32) -> tuple[F32, dict[str, F32]]:
+        given = backward_batchnorm_layer(delta, p, done.saved, dialect=dialect, out=delta)
+        return given.delta_x, {"biases": given.bias_updates, "scales": given.scale_updates}
+
+    rolling = {"rolling_mean": done.rolling_mean, "rolling_variance": done.rolling_variance}
+    return done.y, back, rolling
+
+
+def rolling_affine(p: Params, dialect: Dialect) -> Affine:
+    """Return scale and shift of each channel in inference, in float64.
+
+    Where the dialect's sigma is zero or NaN, so is the scale.
+    """
+    sigma = dialect.sigma(p["rolling_variance"].astype(np.float64))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = p["scales"].astype(np.float64) / sigma
+        shift = p["biases"].astype(np.float64) - p["rolling_mean"].astype(np.float64) * scale
+    return Affine(scale, shift)
+
+
+def absorbed(p: Params, affine: Affine, *, inside: bool) -> dict[str, F32]:
+    """Return weights and biases with a scale and shift of each filter multiplied in.
+
+    Parameters
+    ----------
+    p : mapping
+        ``weights`` (f, ...) and ``biases`` (f,).
+    affine : Affine
+    inside : bool
+        Whether it is of what comes out of the weights, so that the biases are in its shift; else
+        it is of what comes behind the biases.
+    """
+    shift = affine.shift if inside else affine.shift + affine.scale * p["biases"]
+    return {
+        "biases": shift.astype(np.float32),
+        "weights": scaled_rows(p["weights"], affine.scale),
+    }
+
+
+def scaled_rows(weights: F32, scale: F64) -> F32:
+    """Multiply every row of a matrix by its factor: in float64, with one rounding at the end.
+
+    Parameters
+    ----------
+    weights : float32 array (f, ...)
+    scale : float64 array (f,)
+
+    Returns
+    -------
+    array like ``weights``, new
+    """
+    rows = weights.reshape(len(weights), -1)
+    out = np.empty(rows.shape, np.float32)
+    height = max(1, _BLOCK // max(1, rows.shape[1]))
+
+    def block(start: int) -> None:
+        part = slice(start, start + height)
+        wide = rows[part].astype(np.float64)
+        wide *= scale[part, None]
+        with np.errstate(over="ignore", invalid="ignore"):
+            out[part] = wide
+
+    workers().run(block, range(0, len(rows), height))
+    return out.reshape(weights.shape)

@@ -1,0 +1,159 @@
+"""What several kinds of layers have in common in ONNX's operators: windows, batch norm, trees."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from darknet_bn.errors import ExportError
+from darknet_bn.formats.tree import Tree
+from darknet_bn.graph.graph import Graph
+from darknet_bn.kernels.convolution.im2col import ConvGeometry
+from darknet_bn.kernels.maxpool import LOWEST, Window
+from darknet_bn.layers.base import Params, Shape
+from darknet_bn.layers.shared.normalised import rolling_affine
+
+
+def convolved(
+    graph: Graph, x: str, weights: str, biases: str | None, geometry: ConvGeometry, shape: Shape
+) -> str:
+    """Add a convolution and return its output.
+
+    Parameters
+    ----------
+    graph : Graph
+    x, weights, biases : str
+        Values; ``weights`` (f, c/g, k, k), ``biases`` (f,) or None.
+    geometry : ConvGeometry
+    shape : Shape
+        Of ``x``.
+    """
+    ends = []
+    for axis, pixels in ((2, shape.h), (3, shape.w)):
+        end = _end(graph, geometry, pixels)
+        if end < 0:  # Darknet's windows end before the image does
+            x = graph.slice(x, axis, 0, end)
+        ends.append(max(0, end))
+    return graph.add(
+        "Conv",
+        *((x, weights) if biases is None else (x, weights, biases)),
+        kernel_shape=[geometry.size] * 2,
+        strides=[geometry.stride_y, geometry.stride_x],
+        pads=[geometry.pad * geometry.dilation] * 2 + ends,
+        dilations=[geometry.dilation] * 2,
+        group=geometry.groups,
+    )
+
+
+def _end(graph: Graph, geometry: ConvGeometry, pixels: int) -> int:
+    """Return how many zeros stand behind an axis; Darknet counts windows without dilation."""
+    k, p, d = geometry.size, geometry.pad, geometry.dilation
+    return (d - 1) * (k - 1 - p) + p + _missing(graph, pixels + 2 * p, k)
+
+
+def _missing(graph: Graph, pixels: int, size: int) -> int:
+    """Return how many pixels a window lacks that is larger than the image, but still counts."""
+    if size > pixels:
+        graph.require_fixed_size("a window larger than the image")
+    return max(0, size - pixels)
+
+
+def pooled_max(graph: Graph, x: str, window: Window, shape: Shape) -> str:
+    """Add the largest value of every window."""
+    before, after = _sides(graph, window, shape)
+    if max(*before, *after) >= window.size:  # more than operators for pooling pad
+        lowest = float(np.finfo(np.float16).min if graph.half else LOWEST)
+        x = graph.pad(x, (0, 0, *before), (0, 0, *after), lowest)
+        before = after = (0, 0)
+    return graph.add("MaxPool", x, **_pooling(window, before, after))
+
+
+def pooled_average(graph: Graph, x: str, window: Window, shape: Shape) -> str:
+    """Add the average of what of every window lies inside the image.
+
+    Raises
+    ------
+    ExportError
+        A window lies outside altogether.
+    """
+    before, after = _sides(graph, window, shape)
+    if max(*before, *after) >= window.size:
+        raise ExportError(
+            "ONNX averages no windows that lie outside the image",
+            expected=f"padding below {2 * window.size - 1}",
+            found=f"{window.padding}",
+        )
+    return graph.add("AveragePool", x, **_pooling(window, before, after), count_include_pad=0)
+
+
+def _sides(graph: Graph, window: Window, shape: Shape) -> tuple[tuple[int, int], tuple[int, int]]:
+    begin, pad = window.padding // 2, window.padding
+    behind_h = pad - begin + _missing(graph, shape.h + pad, window.size)
+    behind_w = pad - begin + _missing(graph, shape.w + pad, window.size)
+    return (begin, begin), (behind_h, behind_w)
+
+
+def _pooling(
+    window: Window, before: tuple[int, int], after: tuple[int, int]
+) -> dict[str, list[int]]:
+    return {
+        "kernel_shape": [window.size] * 2,
+        "strides": [window.stride_y, window.stride_x],
+        "pads": [*before, *after],
+    }
+
+
+def normalised(graph: Graph, x: str, p: Params) -> str:
+    """Add batch norm with its rolling statistics, (n, c, ...)."""
+    if graph.half:  # a small variance is nothing there
+        affine = rolling_affine(p, graph.dialect)
+        rank = (-1, 1, 1)
+        scaled = graph.add("Mul", x, graph.constant("scale", affine.scale.reshape(rank)))
+        return graph.add("Add", scaled, graph.constant("shift", affine.shift.reshape(rank)))
+    dialect, variance = graph.dialect, p["rolling_variance"]
+    if dialect.eps_inside_sqrt:
+        spread, eps = graph.constant("rolling_variance", variance), dialect.eps
+    else:  # ONNX has it inside: so the square of what the dialect divides by, and none
+        sigma = dialect.sigma(variance.astype(np.float64))
+        spread, eps = graph.constant("sigma_squared", sigma * sigma), 0.0
+    return graph.add(
+        "BatchNormalization",
+        x,
+        graph.constant("scales", p["scales"]),
+        graph.constant("biases", p["biases"]),
+        graph.constant("rolling_mean", p["rolling_mean"]),
+        spread,
+        epsilon=eps,
+    )
+
+
+def blurred(graph: Graph, x: str, channels: int, mode: int, strides: tuple[int, int]) -> str:
+    """Add the fixed blur of ``antialiasing``, which strides in (x, y)."""
+    side = [0.5, 0.5] if mode == 2 else [0.25, 0.5, 0.25]
+    square = np.broadcast_to(np.outer(side, side), (channels, 1, len(side), len(side)))
+    return graph.add(
+        "Conv",
+        x,
+        graph.constant("blur", square),
+        kernel_shape=[len(side)] * 2,
+        strides=[strides[1], strides[0]],
+        pads=[0 if mode == 2 else 1] * 4,
+        group=channels,
+    )
+
+
+def shares_of_tree(graph: Graph, x: str, tree: Tree, axis: int) -> str:
+    """Add the softmax of each group of a tree of classes along an axis."""
+    sizes = [group.stop - group.start for group in tree.groups]
+    parts = graph.split(x, axis, sizes)
+    return graph.add(
+        "Concat", *(graph.add("Softmax", part, axis=axis) for part in parts), axis=axis
+    )
+
+
+def with_channels(graph: Graph, x: str, count: int, wanted: int) -> str:
+    """Return images with so many channels: without the last ones, or with zeros behind them."""
+    if count > wanted:
+        return graph.slice(x, 1, 0, wanted)
+    if count < wanted:
+        return graph.pad(x, (0, 0, 0, 0), (0, wanted - count, 0, 0))
+    return x

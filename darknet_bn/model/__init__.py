@@ -1,0 +1,1 @@
+"""A network with shapes, and the arrays of a file: a model."""

@@ -1,0 +1,257 @@
+"""Why a ``.weights`` file may not fit its ``.cfg``: what would have to differ for it to fit."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from darknet_bn.dialect import DIALECTS, Dialect
+from darknet_bn.errors import DarknetError, WeightsError
+from darknet_bn.formats.cfg import Cfg
+from darknet_bn.model.network import Network, build_network
+from darknet_bn.model.weights import Header
+
+_PART = 1 << 24  # bytes that are looked at together
+_LEAST_CUT = 1 << 20  # bytes; a shorter file may have no CR LF by chance
+_USUAL = (1e-8, 1e5)  # magnitudes that nearly all weights of a trained net have
+_SAMPLES, _SAMPLE = 8, 256  # how many places of a file are looked at, and floats at each
+_LEAST_SAMPLE = 32  # floats
+
+
+class Content(NamedTuple):
+    """The bytes of a file.
+
+    Attributes
+    ----------
+    size : int
+    read : function
+        ``read(start, stop)`` returns the bytes between.
+    """
+
+    size: int
+    read: Callable[[int, int], bytes]
+
+    def parts(self) -> Iterator[bytes]:
+        """Yield all bytes, each part with the last byte of the one before."""
+        for at in range(0, self.size, _PART):
+            yield self.read(max(0, at - 1), at + _PART)
+
+
+def likely_cause(cfg: Cfg, dialect: Dialect, content: Content, header: Header) -> str | None:
+    """Say what may have happened, given a cfg and a file that it does not fit.
+
+    Returns
+    -------
+    cause : str or None
+        The first explanation that fits the size to the byte; None where there is none.
+    """
+    network = build_network(cfg, dialect)
+    cause = next(_damages(content, header, network.stored_floats), None)
+    if cause is None:
+        floats, rest = divmod(content.size - header.size, 4)
+        if rest:
+            cause = "the size is no multiple of 4: the file was cut or changed on its way"
+        else:
+            causes = _causes(cfg, dialect, network, floats)
+            cause = next(causes, "is this the cfg that the weights were trained with?")
+    if header.plausible:
+        return cause
+    return f"{cause}; as a version, {header.major}.{header.minor}.{header.revision} means nothing"
+
+
+def refuse_other_order(content: Content) -> None:
+    """Refuse a file whose numbers have their bytes in reverse order.
+
+    Raises
+    ------
+    WeightsError
+        It does: its header, or its floats alone.
+    """
+    start = content.read(0, 20)
+    if len(start) == 20:
+        major, minor, revision = struct.unpack(">iii", start[:12])
+        if major == 0 and minor in (1, 2) and 0 <= revision <= 255:
+            raise WeightsError(
+                "the bytes of every number are in reverse order (big-endian)",
+                expected=f"version 0.{minor}.{revision} in little-endian order",
+                hint="numpy.fromfile(FILE, '>u4').astype('<u4').tofile(OUT) turns them around",
+            )
+    step = max(1, (content.size - 20) // (4 * _SAMPLES)) * 4
+    sample = b"".join(
+        content.read(at, min(at + 4 * _SAMPLE, content.size))
+        for at in range(20, content.size, step)
+    )
+    sample = sample[: len(sample) // 4 * 4]
+    if _usual(sample, "<f4") < 0.5 and _usual(sample, ">f4") > 0.95:
+        raise WeightsError(
+            "the bytes of the floats after the header are in reverse order (big-endian)",
+            hint="data = numpy.fromfile(FILE, '<u4'); data[5:].byteswap(True); data.tofile(OUT)",
+        )
+
+
+def _usual(sample: bytes, kind: str) -> float:
+    """Return the share of values that are as large as those of trained nets."""
+    values = np.frombuffer(sample, kind)
+    values = np.abs(values[values != 0])
+    if len(values) < _LEAST_SAMPLE:
+        return 1.0
+    return float(((values > _USUAL[0]) & (values < _USUAL[1])).mean())
+
+
+def _damages(content: Content, header: Header, floats: int) -> Iterator[str]:
+    """Yield what may have happened to a file whose arrays are those of the cfg."""
+    size, expected = content.size, 20 + 4 * floats
+    if size == 4 * floats:
+        yield (
+            "these are exactly the parameters of this cfg, but no header (20 bytes) in front; "
+            "darknet_bn.Header().to_bytes() is one"
+        )
+    if size == 12 + 4 * floats:
+        yield "the header has 12 bytes: the counter of images (8 bytes) is missing after it"
+    for width in (20, 16):
+        twice = size - header.size - width == 4 * floats
+        if twice and content.read(header.size, header.size + 12) == content.read(0, 12):
+            yield f"the header is there twice; without the first {header.size} bytes the file fits"
+    for width, kind, code in ((2, "float16", "<f2"), (8, "float64", "<f8")):
+        for start in (20, 16, 0):
+            if size == start + width * floats:
+                where = f"after a header of {start} bytes" if start else "and no header"
+                yield (
+                    f"these are {floats} numbers of {kind} {where}; "
+                    f"numpy.frombuffer(data, '{code}', offset={start}).astype('<f4') converts them"
+                )
+    for whole in (expected, expected - 4):
+        if 0 < size - whole <= 4 and not content.read(whole, size).strip(b"\r\n"):
+            yield f"a line end follows the last number; truncate -s {whole} FILE takes it away"
+    yield from _as_text(content, expected)
+
+
+def _as_text(content: Content, expected: int) -> Iterator[str]:
+    """Yield how a file was changed that was taken for text on its way."""
+    feeds = pairs = replaced = 0
+    for number, part in enumerate(content.parts()):
+        pairs += part.count(b"\r\n")
+        feeds += part.count(b"\n", 1 if number else 0)
+        replaced += part.count(b"\xef\xbf\xbd")
+    if replaced > max(2, content.size >> 8):
+        yield (
+            "the file was taken for text in UTF-8, and what is not text in it is lost; "
+            "fetch it again as binary"
+        )
+    elif content.size > 64 and _is_utf8(content.read(0, _LEAST_CUT)):
+        yield "the file was turned into text in UTF-8; fetch it again as binary"
+    if feeds and pairs == feeds and content.size - feeds in (expected, expected - 4):
+        yield (
+            "every LF byte has become CR LF: the file was transferred as text; "
+            "fetch it again in binary mode"
+        )
+    missing = expected - content.size
+    if not pairs and content.size >= _LEAST_CUT and 0 < missing <= expected >> 13:
+        yield (
+            "there is no CR LF in it: the file was probably transferred as text, and each became "
+            "LF; fetch it again in binary mode"
+        )
+
+
+def _is_utf8(start: bytes) -> bool:
+    """Whether bytes are text in UTF-8 with other than ASCII letters, but for a cut at the end."""
+    for cut in range(4):
+        try:
+            return not start[: len(start) - cut].decode("utf-8").isascii()
+        except UnicodeDecodeError:
+            continue
+    return False
+
+
+def _causes(cfg: Cfg, dialect: Dialect, network: Network, floats: int) -> Iterator[str]:
+    layers = _layers_held(network, floats)
+    if layers is not None:
+        yield (
+            f"the file holds the layers 0 to {layers - 1} exactly: a backbone file such as "
+            f".conv.{layers}, which loads with the option 'partial'"
+        )
+    classes = _fitting_classes(cfg, dialect, network, floats)
+    if classes is not None:
+        count, filters = classes
+        yield f"it would fit classes={count} (filters={filters} in front of the heads)"
+    for value, meaning in ((0, "folded into the weights already"), (1, "not folded yet")):
+        if _floats(cfg, dialect, _batch_norm_edits(network, value)) == floats:
+            yield f"it would fit batch_normalize={value}: its batch norm is {meaning}"
+    for other in DIALECTS.values():
+        if _floats(cfg, other, {}) == floats:
+            yield f"it would fit the dialect {other.name}"
+
+
+def _layers_held(network: Network, floats: int) -> int | None:
+    """Return how many layers fill a file of so many floats exactly; None where it is cut."""
+    held = 0
+    for index, node in enumerate(network.nodes):
+        if node.owner == index:
+            held += sum(param.stored_size for param in node.params)
+        if held == floats and held:
+            return index + 1
+        if held > floats:
+            break
+    return None
+
+
+def _fitting_classes(
+    cfg: Cfg, dialect: Dialect, network: Network, floats: int
+) -> tuple[int, int] | None:
+    """Return the class count that fits, and the filters it asks for in front of the last head.
+
+    The size of a file is a linear function of the class count: two points give the line.
+    """
+    heads = {
+        index: node.layer.filters_per_class()
+        for index, node in enumerate(network.nodes)
+        if node.layer.filters_per_class()
+    }
+    counts = {getattr(network.nodes[index].layer, "classes", 0) for index in heads}
+    if len(counts) != 1:
+        return None
+    (now,) = counts
+
+    def edits(classes: int) -> dict[tuple[int, str], str | None]:
+        changes: dict[tuple[int, str], str | None] = {}
+        for index, per_class in heads.items():
+            (source,) = network.nodes[index].sources
+            filters = network.nodes[index].y.c + per_class * (classes - now)
+            changes[source + 1, "filters"] = str(filters)
+            changes[index + 1, "classes"] = str(classes)
+        return changes
+
+    one_more = _floats(cfg, dialect, edits(now + 1))
+    if one_more is None or one_more == network.stored_floats:
+        return None
+    steps, rest = divmod(floats - network.stored_floats, one_more - network.stored_floats)
+    if rest or now + steps < 1 or _floats(cfg, dialect, edits(now + steps)) != floats:
+        return None
+    last = max(heads)
+    return now + steps, network.nodes[last].y.c + heads[last] * steps
+
+
+def _batch_norm_edits(network: Network, value: int) -> dict[tuple[int, str], str | None]:
+    """Set batch norm on or off everywhere; not on in front of a head, where it never is."""
+    heads = {
+        source
+        for node in network.nodes
+        if node.layer.filters_per_class()
+        for source in node.sources
+    }
+    return {
+        (index + 1, "batch_normalize"): str(value)
+        for index, node in enumerate(network.nodes)
+        if "batch_normalize" in node.layer.declared() and not (value and index in heads)
+    }
+
+
+def _floats(cfg: Cfg, dialect: Dialect, edits: Mapping[tuple[int, str], str | None]) -> int | None:
+    """Return how many floats the edited cfg asks for; None where it is not a network any more."""
+    try:
+        return build_network(cfg.edited(edits), dialect).stored_floats
+    except DarknetError:
+        return None

@@ -1,0 +1,378 @@
+"""A model: cfg, network, parameters, header and dialect; loading and saving the pair of files."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import EllipsisType
+from typing import Any, BinaryIO, TypeVar, cast
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.dialect import ALEXEYAB, Dialect, dialect_named
+from darknet_bn.errors import DarknetWarning, ShapeError, WeightsError, Where
+from darknet_bn.formats.cfg import Cfg, load_cfg, parse_cfg
+from darknet_bn.formats.reading import Stored, StoredFile
+from darknet_bn.formats.weights_formats import START, refuse_other_formats
+from darknet_bn.formats.writing import Writer, require_suffix, require_writable, write_files
+from darknet_bn.layers.base import Params
+from darknet_bn.model.misfit import Content, likely_cause, refuse_other_order
+from darknet_bn.model.model_files import CFG, WEIGHTS, existing_files_of, with_suffix
+from darknet_bn.model.network import Network, Node, build_network, detect_dialect
+from darknet_bn.model.weights import (
+    Header,
+    StoredParams,
+    choose_header,
+    parse_header,
+    read_arrays,
+    require_size,
+    write_weights,
+)
+from darknet_bn.values import brief, counted, fields_of, file_name
+from darknet_bn.work.memory import require_memory
+
+WEIGHTS_SUFFIXES = (".weights", ".backup")  # as Darknet names what it trains
+
+T = TypeVar("T")
+PathOrBytes = str | os.PathLike[str] | bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network with its parameters.
+
+    Attributes
+    ----------
+    cfg : Cfg
+        The text it was read from.
+    network : Network
+        Layers, links and shapes.
+    params : tuple of mappings from name to float32 array
+        The arrays of each layer, under Darknet's names; read-only.
+    header : Header
+        Of the weights file; a fresh one where there is none.
+    dialect : Dialect
+        Whose arithmetic is in force.
+    reason : str
+        Why it is in force.
+    loaded : int
+        How many layers came from the file; the others have initial values.
+    oddities : tuple of str
+        What was odd in the files: the text of the warnings given on loading.
+    file : str or None
+        The one that the arrays were read from; that of the cfg is ``cfg.file``.
+
+    Notes
+    -----
+    A model may be pickled and copied.  Arrays that lie in a file are then in memory, and what
+    recurrent layers remember of the last call is left out.
+    """
+
+    cfg: Cfg
+    network: Network
+    params: tuple[Params, ...]
+    header: Header
+    dialect: Dialect
+    reason: str
+    loaded: int
+    oddities: tuple[str, ...] = ()
+    file: str | None = None
+    _derived: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        files = [file_name(each) for each in (self.cfg.file, self.file) if each is not None]
+        origin = f"of {' and '.join(dict.fromkeys(files))}: " if files else ""
+        layers = counted(len(self.network.nodes), "layer")
+        facts = f"{layers}, input {self.network.input}, dialect {self.dialect.name}"
+        return brief(self, origin + facts)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return what is pickled: the arrays themselves, not where they lie; nothing derived."""
+        arrays = {id(params): dict(params) for params in self.params}
+        return fields_of(self) | {
+            "params": tuple(arrays[id(params)] for params in self.params),
+            "_derived": {},
+        }
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """Take what was pickled."""
+        self.__dict__.update(state)
+        for params in self.params:
+            for array in params.values():
+                array.flags.writeable = False
+
+    def release(self) -> None:
+        """Forget what was read of the file; who asks for an array gets it from there again."""
+        for each in self.params:
+            if isinstance(each, StoredParams):
+                each.release()
+
+    def derived(self, make: Callable[[Model], T]) -> T:
+        """Return ``make(self)``, computed once in the life of the model."""
+        if make not in self._derived:
+            self._derived.setdefault(make, make(self))  # another thread may have been faster
+        return cast("T", self._derived[make])
+
+    def resized(self, height: int, width: int) -> Model:
+        """Return the same model for images of another size; the parameters are shared.
+
+        Raises
+        ------
+        ShapeError, CfgError
+            The layers do not fit together at that size, or have other parameters there.
+        """
+        return self._with_net({"height": height, "width": width})
+
+    def with_time_steps(self, time_steps: int) -> Model:
+        """Return the same model for sequences of another length; the parameters are shared.
+
+        Raises
+        ------
+        CfgError
+            It is below 1.
+        """
+        return self._with_net({"time_steps": time_steps})
+
+    def with_batch(self, batch: int) -> Model:
+        """Return the same model for batches of another size; the parameters are shared.
+
+        A batch is parted into as many subdivisions as before, or as divide both numbers.
+
+        Raises
+        ------
+        CfgError
+            It is below 1.
+        """
+        parts = math.gcd(batch, self.network.net.subdivisions)
+        return self._with_net({"batch": batch, "subdivisions": max(1, parts)})
+
+    def _with_net(self, options: Mapping[str, int]) -> Model:
+        cfg = self.cfg.edited({(0, key): str(value) for key, value in options.items()})
+        network = build_network(cfg, self.dialect, self.network.files)
+        for index, (node, now) in enumerate(zip(self.network.nodes, network.nodes, strict=True)):
+            if _shapes(node) != _shapes(now):
+                raise ShapeError(
+                    "the layer has other weights at another image size",
+                    where=cfg.where(index + 1),
+                    expected=f"{self.network.input}",
+                    found=f"{network.input}",
+                )
+        return replace(self, cfg=cfg, network=network)
+
+
+def load(
+    cfg: PathOrBytes,
+    weights: PathOrBytes | EllipsisType | None = ...,
+    *,
+    dialect: str | Dialect = "auto",
+    partial: bool = False,
+    seed: int = 0,
+) -> Model:
+    """Read a model from its two files.
+
+    Parameters
+    ----------
+    cfg : path or bytes
+        The ``.cfg``: its path, or its content.  A file that it names (``tree=``) is looked for in
+        its folder, then in the working directory.  Alone, a path stands for both files: it is one
+        of the two, or what their names have in common, ``yolov3-tiny``.
+    weights : path, bytes or None, optional
+        The ``.weights``; None builds the net with Darknet's initial weights.
+    dialect : str or Dialect
+        Whose arithmetic to use; ``"auto"`` decides from the header's revision and from options
+        that only AlexeyAB's fork knows.
+    partial : bool
+        Whether to accept a backbone file that ends behind one of the layers; the others get
+        initial weights.
+    seed : int
+        For initial weights.
+
+    Returns
+    -------
+    model : Model
+        Its arrays are read-only, and read from the file when they are asked for; if another
+        program changes the file before, that is a WeightsError then.
+
+    Raises
+    ------
+    CfgError, ShapeError, WeightsError
+        A file is not what it must be; the message says where and why.
+
+    Warns
+    -----
+    DarknetWarning
+        Something is odd but has one clear meaning.
+    """
+    cfg, weights = _both(cfg, weights)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DarknetWarning)  # given below, with all the others
+        text = parse_cfg(cfg) if isinstance(cfg, bytes) else load_cfg(cfg)
+    if weights is None:
+        model = _initial_model(text, dialect, seed)
+    else:
+        model = _load_weights(text, weights, dialect, partial, seed)
+    for oddity in model.oddities:
+        warnings.warn(oddity, DarknetWarning, stacklevel=2)
+    return model
+
+
+def save(
+    model: Model,
+    cfg: str | os.PathLike[str] | None,
+    weights: str | os.PathLike[str],
+    *,
+    force: bool = False,
+    check: Callable[[], object] | None = None,
+    look: Callable[[str], object] | None = None,
+) -> None:
+    """Write a model's two files: both appear complete, or neither.
+
+    Parameters
+    ----------
+    model : Model
+    cfg, weights : path
+        Their suffixes are ``.cfg``, and ``.weights`` or ``.backup``.  Without a cfg the weights
+        alone are written.
+    force : bool
+        Whether to overwrite files that are there; they may be those that the model was read from.
+    check : function, optional
+        Called while the files are being written; what it raises keeps them from appearing.
+    look : function, optional
+        Called with where the weights are when they are written, but do not have their name yet;
+        what it raises keeps the files from appearing.
+
+    Raises
+    ------
+    DarknetError
+        They exist already and ``force`` is off, or they cannot be written.
+    """
+    require_suffix(weights, *WEIGHTS_SUFFIXES)
+    require_writable([weights], force=force, inputs=[model.cfg.file])
+    if cfg is not None:
+        require_suffix(cfg, ".cfg")
+        require_writable([cfg], force=force, inputs=[model.file])
+
+    def write(stream: BinaryIO) -> None:
+        write_weights(stream, model.header, model.network, model.params)
+        if look is not None:
+            stream.flush()
+            look(stream.name)
+
+    files: dict[Path, Writer] = {Path(weights): write}
+    if cfg is not None:
+        files[Path(cfg)] = lambda stream: stream.write(model.cfg.to_bytes())
+    write_files(files, check, force=force)
+
+
+def _both(
+    cfg: PathOrBytes, weights: PathOrBytes | EllipsisType | None
+) -> tuple[PathOrBytes, PathOrBytes | None]:
+    """Return what the arguments of `load` stand for."""
+    if isinstance(weights, EllipsisType):
+        if isinstance(cfg, bytes):
+            raise WeightsError(
+                "the text of a cfg does not say where the weights are",
+                hint="give them too, or None for initial ones",
+            )
+        return existing_files_of(os.fspath(cfg))
+    if not isinstance(cfg, bytes):
+        cfg = with_suffix(os.fspath(cfg), CFG)
+    if weights is not None and not isinstance(weights, bytes):
+        weights = with_suffix(os.fspath(weights), WEIGHTS)
+    return cfg, weights
+
+
+def _initial_model(cfg: Cfg, wanted: str | Dialect, seed: int) -> Model:
+    dialect, reason = choose_dialect(cfg, wanted, None)
+    network = build_network(cfg, dialect)
+    params = [dict(each) for each in initial_params(cfg, network, seed, loaded=0)]
+    shared = tuple(params[node.owner] for node in network.nodes)
+    header = Header(revision=5 if dialect.extended else 0)
+    oddities = (*cfg.oddities, *network.oddities)
+    return Model(cfg, network, shared, header, dialect, reason, 0, oddities)
+
+
+def _load_weights(
+    cfg: Cfg, weights: PathOrBytes, wanted: str | Dialect, partial: bool, seed: int
+) -> Model:
+    name = None if isinstance(weights, bytes) else os.fspath(weights)
+    try:
+        data = Stored(weights) if isinstance(weights, bytes) else StoredFile(weights)
+        refuse_other_formats(data.bytes(0, START))
+        dialect, reason = choose_dialect(cfg, wanted, parse_header(data.bytes(0, 20)))
+        network = build_network(cfg, dialect)
+        content = Content(data.size, data.bytes)
+        refuse_other_order(content)
+        header, odd = choose_header(data, network)
+        loaded = require_size(
+            data.size,
+            header,
+            network,
+            partial,
+            lambda: likely_cause(cfg, dialect, content, header),
+        )
+        initial = initial_params(cfg, network, seed, loaded)
+        params = read_arrays(data, header, network, initial)
+    except WeightsError as error:
+        raise _named(error, name) from error.__cause__
+    notes = tuple(f"{name or 'weights'}: {note}" for note in odd)
+    oddities = (*cfg.oddities, *network.oddities, *notes)
+    return Model(cfg, network, params, header, dialect, reason, loaded, oddities, name)
+
+
+def _shapes(node: Node) -> list[tuple[str, tuple[int, ...]]]:
+    return [(param.name, param.shape) for param in node.params]
+
+
+def _named(error: WeightsError, name: str | None) -> WeightsError:
+    """Put the file's name into the place of an error."""
+    where = Where(file=name, section=error.where.section, layer=error.where.layer)
+    return WeightsError(
+        error.problem, where=where, expected=error.expected, found=error.found, hint=error.hint
+    )
+
+
+def choose_dialect(cfg: Cfg, wanted: str | Dialect, header: Header | None) -> tuple[Dialect, str]:
+    """Return the dialect that is wanted, or that header and options tell of, and why."""
+    if wanted != "auto":
+        return dialect_named(wanted), "given"
+    if header is not None and header.revision == 5 and not header.legacy:
+        return ALEXEYAB, "weights revision 5, as AlexeyAB's and hank-ai's write"
+    dialect, reason = detect_dialect(cfg)
+    if header is not None and not dialect.extended:
+        reason = f"weights version {header.version}, {reason}"
+    return dialect, reason
+
+
+def initial_params(cfg: Cfg, network: Network, seed: int, loaded: int) -> Sequence[dict[str, F32]]:
+    """Return Darknet's first values of every array that a file of ``loaded`` layers lacks."""
+    missing = [
+        [param for param in node.params if index >= loaded or param.stored_size < param.size]
+        if node.owner == index
+        else []
+        for index, node in enumerate(network.nodes)
+    ]
+    sizes = [4 * sum(param.size for param in params) for params in missing]
+    try:
+        require_memory(sum(sizes), "the parameters")
+    except ShapeError as error:
+        error.where = cfg.where(1 + sizes.index(max(sizes)))
+        raise
+    values: list[dict[str, F32]] = []
+    for index, params in enumerate(missing):
+        rng = np.random.default_rng([seed, index])
+        values.append({})
+        for param in params:
+            if callable(param.init):
+                array = param.init(rng, param.shape)
+            else:
+                array = np.full(param.shape, param.init, np.float32)
+            array.flags.writeable = False
+            values[-1][param.name] = array
+    return values

@@ -1,0 +1,343 @@
+"""Sections to layers: read, linked with each other, and with the shapes that flow between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from darknet_bn.dialect import ALEXEYAB, PJREDDIE, Dialect, dialect_named
+from darknet_bn.errors import CfgError, Oddities, ShapeError, Where
+from darknet_bn.formats.cfg import Cfg
+from darknet_bn.formats.synonyms import SECTIONS, hint
+from darknet_bn.formats.writing import read_beside
+from darknet_bn.layers import LAYERS
+from darknet_bn.layers.base import Layer, Param, Shape, Shapes, resolve
+from darknet_bn.layers.net import Net
+from darknet_bn.layers.shapes import NoImageError, UnequalImagesError, UnevenImageError
+from darknet_bn.model.image_sizes import ancestors, divisible_sizes, equal_sizes
+from darknet_bn.values import brief, counted, fields_of
+
+_MAX_VALUES = 1 << 40  # floats in one layer's output; beyond, an option is a typing mistake
+
+
+@dataclass(frozen=True)
+class Node:
+    """A layer in its place.
+
+    Attributes
+    ----------
+    layer : Layer
+    sources : tuple of int
+        The layers it reads; -1 is the network's input.
+    xs, y : tuple of Shape, Shape
+        What goes in and out, for one image.
+    params : tuple of Param
+        Its own parameters in file order; those it shares are its owner's.
+    owner : int
+        The layer whose parameters it uses: itself, unless it shares another's.
+    """
+
+    layer: Layer
+    sources: tuple[int, ...]
+    xs: Shapes
+    y: Shape
+    params: tuple[Param, ...]
+    owner: int
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        xs = ", ".join(str(each) for each in self.xs)
+        return brief(self, f"[{self.layer.names[0]}]: {xs} -> {self.y}")
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a cfg describes: ``[net]``, and the layers with links and shapes.
+
+    Attributes
+    ----------
+    net : Net
+        The options of ``[net]``.
+    nodes : tuple of Node
+        The layers; layer i is ``nodes[i]``.
+    oddities : tuple of str
+        Warnings: what is odd in the options but has one clear meaning.
+    files : mapping from name to bytes
+        What the files hold that options name.
+    """
+
+    net: Net
+    nodes: tuple[Node, ...]
+    oddities: tuple[str, ...]
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        outputs = f"outputs of {', '.join(str(each) for each in self.outputs)}"
+        return brief(self, f"{counted(len(self.nodes), 'layer')}, input {self.input}, {outputs}")
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return what is pickled."""
+        return fields_of(self)
+
+    @property
+    def input(self) -> Shape:
+        """The shape of one input image."""
+        return self.net.input_shape
+
+    @cached_property
+    def outputs(self) -> tuple[int, ...]:
+        """The layers whose output nobody reads: the detection heads, or the last layer.
+
+        A layer that only computes a loss is passed over, as Darknet does.
+        """
+        read = {s for node in self.nodes if not node.layer.is_loss for s in node.sources}
+        return tuple(
+            index
+            for index, node in enumerate(self.nodes)
+            if index not in read and not node.layer.is_loss
+        )
+
+    @cached_property
+    def recurrent(self) -> bool:
+        """Whether some layer remembers the images before in a sequence."""
+        return any(node.layer.recurrent for node in self.nodes)
+
+    @property
+    def time_steps(self) -> int:
+        """How many images make a sequence: 1 where nothing is recurrent."""
+        return self.net.time_steps if self.recurrent else 1
+
+    def ancestors(self, wanted: Iterable[int]) -> tuple[int, ...]:
+        """Return the layers that the wanted ones need, and these, in order."""
+        return ancestors(self.nodes, wanted)
+
+    def stored(self) -> Iterator[tuple[int, Param]]:
+        """Yield (layer, parameter) for every array of the file, in its order."""
+        for index, node in enumerate(self.nodes):
+            if node.owner == index:
+                for param in node.params:
+                    if param.stored_size:
+                        yield index, param
+
+    @property
+    def stored_floats(self) -> int:
+        """How many floats a complete file holds behind its header."""
+        return sum(param.stored_size for _, param in self.stored())
+
+
+def build_network(
+    cfg: Cfg, dialect: Dialect | str, files: Mapping[str, bytes] | None = None
+) -> Network:
+    """Turn the sections of a cfg into layers that know their sources and shapes.
+
+    Parameters
+    ----------
+    cfg : Cfg
+    dialect : Dialect or str
+    files : mapping from name to bytes, optional
+        What is known already of the files that options name; others are read.
+
+    Raises
+    ------
+    CfgError
+        A section is unknown, an option or the file it names is not what it must be, or a layer
+        reads one that is not in front of it.
+    ShapeError
+        Layers do not fit each other.
+    """
+    dialect = dialect_named(dialect)
+    odd = Oddities()
+    net = Net.read(cfg, 0, dialect, odd)
+    if net.input_shape.size < 1:
+        raise CfgError(
+            "the size of the input is missing",
+            where=cfg.where(0),
+            expected="width=, height= and channels=, or inputs=",
+        )
+    if net.inputs not in (None, net.input_shape.size):
+        raise CfgError(
+            "inputs= contradicts width=, height= and channels=",
+            where=cfg.where(0, "inputs"),
+            expected=f"{net.input_shape.size}",
+            found=f"{net.inputs}",
+        )
+    if len(cfg.sections) < 2:
+        raise CfgError("there are no layers", where=cfg.where(0))
+    known = dict(files or {})
+
+    def open_file(name: str) -> bytes:
+        if name not in known:
+            known[name] = read_beside(name, cfg.file)
+        return known[name]
+
+    nodes: list[Node] = []
+    for number in range(1, len(cfg.sections)):
+        kind = _kind(cfg, number, dialect)
+        layer = kind.read(cfg, number, dialect, odd, open_file)
+        try:
+            node = _link(cfg, layer, number - 1, net.input_shape, nodes, dialect)
+        except ShapeError as error:
+            raise _explained(error, cfg, layer, net.input_shape, nodes) from error.__cause__
+        makers = [_maker(source, nodes) for source in node.sources]
+        for key, text in layer.check_inputs(makers, node.xs, dialect):
+            odd(f"{cfg.where(number, key)}: {text}")
+        nodes.append(node)
+    return Network(net, tuple(nodes), odd.texts, known)
+
+
+def detect_dialect(cfg: Cfg) -> tuple[Dialect, str]:
+    """Tell from the options alone whose cfg this is, and why.
+
+    Returns
+    -------
+    dialect, reason : Dialect, str
+        `ALEXEYAB` where a section, key or word stands that only that fork knows, unless a section
+        that it does not know comes before.
+    """
+    for number, section in enumerate(cfg.sections):
+        kind = Net if number == 0 else LAYERS.get(section.name)
+        if kind is None:
+            continue
+        if number and LAYERS[section.name].original:
+            return PJREDDIE, f"[{section.name}] in line {section.line} is pjreddie-only"
+        if number and LAYERS[section.name].extended:
+            return ALEXEYAB, f"[{section.name}] in line {section.line} is fork-only"
+        words = kind.extended_words()
+        for each in section.options:
+            if each.key in kind.extended_keys():
+                return ALEXEYAB, f"{each.key}= in line {each.line} is fork-only"
+            if each.value in words.get(each.key, ()):
+                return ALEXEYAB, f"{each.key}={each.value} in line {each.line} is fork-only"
+    return PJREDDIE, "no fork-only options"
+
+
+def _kind(cfg: Cfg, number: int, dialect: Dialect) -> type[Layer]:
+    name = cfg.sections[number].name
+    kind = LAYERS.get(name)
+    if kind is None:
+        raise CfgError(
+            "the section is unknown",
+            where=cfg.where(number),
+            hint=hint(name, LAYERS, SECTIONS, "[{}]"),
+        )
+    if kind.original if dialect.extended else kind.extended:
+        raise CfgError(
+            f"{dialect.name} has no such section",
+            where=cfg.where(number),
+            hint=f"the dialect {'pjreddie' if dialect.extended else 'alexeyab'} has",
+        )
+    return kind
+
+
+def _link(
+    cfg: Cfg, layer: Layer, index: int, first: Shape, nodes: list[Node], dialect: Dialect
+) -> Node:
+    _check_references(cfg, layer, index)
+    sources = layer.sources(index)
+    xs = tuple(first if source < 0 else nodes[source].y for source in sources)
+    y = layer.out_shape(xs)
+    if y.size > _MAX_VALUES:
+        raise ShapeError(
+            "the output is too large to be meant",
+            expected=f"at most {_MAX_VALUES} values",
+            found=f"{y}",
+        )
+    params = layer.params(xs, dialect)
+    if layer.dontload:
+        params = tuple(replace(param, stored=False) for param in params)
+    return Node(layer, sources, xs, y, params, _owner(cfg, layer, index, params, nodes))
+
+
+def _explained(
+    error: ShapeError, cfg: Cfg, layer: Layer, first: Shape, nodes: list[Node]
+) -> ShapeError:
+    """Give an error of the layer after ``nodes`` its place, or that of the layer at fault."""
+    index = len(nodes)
+    sources = layer.sources(index)
+    where, hint = cfg.where(index + 1, error.where.key), error.hint
+    if isinstance(error, UnequalImagesError):
+        pair = (sources[error.pair[0]], sources[error.pair[1]])
+        return _unequal(error.problem, where, error.expected, pair, first, nodes)
+    if isinstance(error, UnevenImageError):
+        hint = divisible_sizes(nodes, first, sources[0], error.divisor)
+    if isinstance(error, NoImageError):
+        route = _unequal_route(next(iter(sources), -1), nodes)
+        if route is not None:
+            at, pair = route
+            return _unequal(
+                "its layers differ in size", cfg.where(at + 1), None, pair, first, nodes
+            )
+    return ShapeError(
+        error.problem, where=where, expected=error.expected, found=error.found, hint=hint
+    )
+
+
+def _unequal_route(at: int, nodes: list[Node]) -> tuple[int, tuple[int, int]] | None:
+    """Find the layer that made a flat count of images, and two of these that differ in size."""
+    while at >= 0 and nodes[at].y.flat:
+        node = nodes[at]
+        pair = node.layer.unequal_images(node.xs)
+        if pair is not None and not any(node.xs[number].flat for number in pair):
+            return at, (node.sources[pair[0]], node.sources[pair[1]])
+        if not node.layer.is_alias(node.xs):
+            return None
+        at = node.sources[0]
+    return None
+
+
+def _unequal(
+    problem: str,
+    where: Where,
+    expected: str | None,
+    pair: tuple[int, int],
+    first: Shape,
+    nodes: list[Node],
+) -> ShapeError:
+    """Say which layers do not fit each other, and what size of the input would help."""
+    shapes = [first if number < 0 else nodes[number].y for number in pair]
+    same = (shapes[0].h, shapes[0].w) == (shapes[1].h, shapes[1].w)
+    said = [
+        f"{f'layer {number}' if number >= 0 else 'the input'} is "
+        + (f"{shape}" if same else f"{shape.w} x {shape.h}")
+        for number, shape in zip(pair, shapes, strict=True)
+    ]
+    hint = None if same else equal_sizes(nodes, first, pair)
+    return ShapeError(f"{problem}: {' and '.join(said)}", where=where, expected=expected, hint=hint)
+
+
+def _maker(source: int, nodes: list[Node]) -> Layer | None:
+    """Return the layer that makes what a source gives; None for the network's input."""
+    while source >= 0 and nodes[source].layer.is_alias(nodes[source].xs):
+        source = nodes[source].sources[0]
+    return nodes[source].layer if source >= 0 else None
+
+
+def _check_references(cfg: Cfg, layer: Layer, index: int) -> None:
+    for key in layer.reference_keys():
+        for each in layer.references(key):
+            target = resolve(each, index)
+            if not 0 <= target < index:
+                raise CfgError(
+                    "the layer refers to one that does not stand in front of it",
+                    where=cfg.where(index + 1, key),
+                    expected=f"a layer from 0 to {index - 1}" if index else "none: it is the first",
+                    found=f"{each}" if each == target else f"{each}, which is {target}",
+                )
+
+
+def _owner(cfg: Cfg, layer: Layer, index: int, params: tuple[Param, ...], nodes: list[Node]) -> int:
+    shared = layer.shared_with(index)
+    if shared is None:
+        return index
+    theirs = {param.name: param.shape for param in nodes[shared].params}
+    for param in params:
+        if theirs.get(param.name) != param.shape:
+            raise ShapeError(
+                f"the {param.name} of layer {shared} do not fit this layer, which shares them",
+                where=cfg.where(index + 1, "share_index"),
+                expected=f"{param.shape}",
+                found=f"{theirs.get(param.name, 'none')}",
+            )
+    return nodes[shared].owner

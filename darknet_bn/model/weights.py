@@ -1,0 +1,319 @@
+"""The ``.weights`` file: a header and a stream of floats, read into named arrays.
+
+The format, all little-endian, no magic number, no names, no padding:
+
+====== ======= ==========================================================================
+offset type    meaning
+====== ======= ==========================================================================
+0      int32   major version
+4      int32   minor version
+8      int32   revision: 0 from pjreddie's Darknet, 5 from AlexeyAB's and hank-ai's
+12     integer ``seen``, the images presented in training: 64 bits if 10 major + minor >= 2
+               and both are below 1000, else 32 bits
+20, 16 float32 the arrays of every layer, in layer order, to the end of the file
+====== ======= ==========================================================================
+
+Which arrays a layer has, and in which order, is declared by its ``params``: see ``layers/``.
+Layers that share another's weights store nothing.
+
+Oddities that exist in the wild:
+
+- Files from before December 2015 start with three floats (learning rate, momentum, decay).  Read
+  as integers these are far above 1000, which is how they are known: ``seen`` has 32 bits, and
+  every ``[connected]`` matrix is stored transposed, inputs x outputs.
+- A 32-bit build of Darknet writes ``seen`` with 32 bits under version 0.2; AlexeyAB's fork takes
+  some legacy headers for ones with 64 bits.  Nothing in the header tells; the other width is
+  taken only where it alone fits the size to the byte, and where the word at byte 16 is what it
+  must be then: a float, or the upper half of a counter.  A file cut by 4 bytes stays refused.
+- A backbone file such as ``darknet53.conv.74`` holds the first layers only.
+
+What is damaged, or in another order of bytes, is refused: see ``weights_diagnosis.py``.  Arrays are
+read from the file when they are asked for: see ``reading.py``.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import BinaryIO
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.errors import ShapeError, WeightsError, Where
+from darknet_bn.formats.reading import Stored
+from darknet_bn.layers.base import Param, Params
+from darknet_bn.model.network import Network
+from darknet_bn.values import brief
+
+_LEGACY = 1000  # a version above is a float that was read as an integer
+_SMALLEST_FLOAT = 0x00800000  # the bits of the smallest normal float; a counter never gets there
+
+
+@dataclass(frozen=True)
+class Header:
+    """The header of a ``.weights`` file.
+
+    Attributes
+    ----------
+    major, minor, revision : int
+        As stored; three floats read as integers in a legacy file.
+    seen : int
+        Images presented in training.
+    seen_bytes : int
+        4 or 8: the width of ``seen``.
+    """
+
+    major: int = 0
+    minor: int = 2
+    revision: int = 0
+    seen: int = 0
+    seen_bytes: int = 8
+
+    @property
+    def size(self) -> int:
+        """Bytes in front of the first float."""
+        return 12 + self.seen_bytes
+
+    @property
+    def legacy(self) -> bool:
+        """Whether the first three words are floats, and connected matrices transposed."""
+        return self.major > _LEGACY or self.minor > _LEGACY
+
+    @property
+    def version(self) -> str:
+        """``0.2.5``, or ``legacy``."""
+        return "legacy" if self.legacy else f"{self.major}.{self.minor}.{self.revision}"
+
+    @property
+    def plausible(self) -> bool:
+        """Whether some Darknet may have written it: a version, or rates of training."""
+        if not self.legacy:
+            return min(self.major, self.minor, self.revision) >= 0
+        rates = struct.unpack("<3f", struct.pack("<3i", self.major, self.minor, self.revision))
+        return all(0 <= rate <= 1 for rate in rates) and rates[0] > 0
+
+    def modern(self) -> Header:
+        """Return it as today's Darknet writes it: version 0.2 or above, a counter of 64 bits."""
+        if self.legacy or self.major * 10 + self.minor < 2:
+            return Header(seen=self.seen)
+        return replace(self, seen_bytes=8)
+
+    def to_bytes(self) -> bytes:
+        """Return the bytes as they stand in the file."""
+        form = "<iiiQ" if self.seen_bytes == 8 else "<iiiI"
+        return struct.pack(form, self.major, self.minor, self.revision, self.seen)
+
+
+def parse_header(data: bytes) -> Header:
+    """Read a header from the first 20 bytes (16 may do) of a file.
+
+    Raises
+    ------
+    WeightsError
+        The data ends inside it.
+    """
+    if len(data) >= 12:
+        major, minor, revision = struct.unpack_from("<iii", data)
+        wide = major * 10 + minor >= 2 and major < _LEGACY and minor < _LEGACY
+        width = 8 if wide else 4
+        if len(data) >= 12 + width:
+            seen = int.from_bytes(data[12 : 12 + width], "little")
+            return Header(major, minor, revision, seen, width)
+    raise WeightsError(
+        "the file ends inside the header", expected="16 or 20 bytes", found=f"{len(data)} bytes"
+    )
+
+
+def choose_header(data: Stored, network: Network) -> tuple[Header, tuple[str, ...]]:
+    """Read the header; take a counter of the other width where only that fits the file.
+
+    Returns
+    -------
+    header, oddities : Header, tuple of str
+        What to warn of.
+    """
+    start = data.bytes(0, 20)
+    header = parse_header(start)
+    unknown = f"no Darknet writes version {header.major}.{header.minor}.{header.revision}"
+    oddities = () if header.plausible else (unknown,)
+    width = 12 - header.seen_bytes
+    is_counter = int.from_bytes(start[16:], "little") < _SMALLEST_FLOAT
+    if data.size != 12 + width + 4 * network.stored_floats or is_counter != (width == 8):
+        return header, oddities
+    seen = int.from_bytes(start[12 : 12 + width], "little")
+    return replace(header, seen=seen, seen_bytes=width), (
+        *oddities,
+        f"under version {header.version} the counter has {8 * header.seen_bytes} bits, but the "
+        f"size fits one of {8 * width} bits, as some builds of Darknet write it; read as such",
+    )
+
+
+def require_size(
+    size: int,
+    header: Header,
+    network: Network,
+    partial: bool,
+    likely_cause: Callable[[], str | None],
+) -> int:
+    """Check that a file holds exactly the arrays of a network, and return its layers.
+
+    Parameters
+    ----------
+    size : int
+        The bytes that it has.
+    partial : bool
+        Whether it may end early, behind a layer.
+    likely_cause : function
+        Called where the size is wrong; says what may have happened.
+
+    Raises
+    ------
+    WeightsError
+        It ends early, naming layer and array, or has bytes too many.
+    """
+    expected = header.size + 4 * network.stored_floats
+    if size == expected:
+        return len(network.nodes)
+    end, last = header.size, 0
+    problem, place = "the file goes on behind the last layer", (len(network.nodes) - 1, "")
+    for index, param in network.stored():
+        if partial and end == size and index > last and end > header.size:
+            return last + 1
+        if end + 4 * param.stored_size > size:
+            inside = "inside" if end < size else "in front of"
+            problem = f"the file ends {inside} the {param.name}"
+            place = (index, f", with the {param.name} {param.stored_shape} from byte {end} on")
+            break
+        end, last = end + 4 * param.stored_size, index
+    index, array = place
+    difference = size - expected
+    raise WeightsError(
+        problem,
+        where=Where(section=network.nodes[index].layer.names[0], layer=index),
+        expected=f"{expected} bytes{array}",
+        found=f"{size} bytes, {abs(difference)} too {'many' if difference > 0 else 'few'}",
+        hint=likely_cause(),
+    )
+
+
+class StoredParams(MutableMapping[str, F32]):
+    """The arrays of a layer; each is read from the file when it is first asked for.
+
+    Parameters
+    ----------
+    found : mapping from name to array or function
+        What is in memory, or what reads it.
+    """
+
+    def __init__(self, found: Mapping[str, F32 | Callable[[], F32]]) -> None:
+        self._found = dict(found)
+        self._read: dict[str, F32] = {}
+
+    def __getitem__(self, name: str) -> F32:
+        """Return an array."""
+        found = self._found[name]
+        if not callable(found):
+            return found
+        if name not in self._read:
+            self._read.setdefault(name, found())  # another thread may have been faster
+        return self._read[name]
+
+    def __setitem__(self, name: str, array: F32) -> None:
+        """Put an array in the place of another."""
+        self._found[name] = array
+
+    def __delitem__(self, name: str) -> None:
+        """Take an array away."""
+        del self._found[name]
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        return brief(self, ", ".join(self))
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names."""
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        """Return how many arrays there are."""
+        return len(self._found)
+
+    def release(self) -> None:
+        """Forget what was read; who asks again gets it from the file again."""
+        self._read.clear()
+
+
+def read_arrays(
+    data: Stored, header: Header, network: Network, initial: Sequence[Params]
+) -> tuple[Params, ...]:
+    """Cut the floats behind a header into the arrays of a network.
+
+    Parameters
+    ----------
+    data : Stored
+        A whole file, whose size is right.
+    initial : sequence of mappings
+        Values of what the file does not hold, one mapping a layer.
+
+    Returns
+    -------
+    params : tuple of mappings from name to float32 array
+        One a layer; read-only, and read when they are asked for.
+    """
+    found: list[dict[str, F32 | Callable[[], F32]]] = [dict(each) for each in initial]
+    at = header.size
+    for index, param in network.stored():
+        if at == data.size:
+            break
+        found[index][param.name] = partial(_read, data, at, param, header, initial[index])
+        at += 4 * param.stored_size
+    params = [StoredParams(each) for each in found]
+    return tuple(params[node.owner] for node in network.nodes)
+
+
+def _read(data: Stored, at: int, param: Param, header: Header, initial: Params) -> F32:
+    flat = data.array(at, np.dtype("<f4"), param.stored_size)
+    shape = param.stored_shape
+    if param.transposed or (param.transposed_in_legacy and header.legacy):
+        array = flat.reshape(-1, shape[0]).T.reshape(shape)
+    else:
+        array = flat.reshape(shape)
+    if shape != param.shape:
+        array = np.concatenate([array, initial[param.name][shape[0] :]])
+    array.flags.writeable = False
+    return array
+
+
+def write_weights(
+    stream: BinaryIO, header: Header, network: Network, params: Sequence[Params]
+) -> None:
+    """Write header and arrays: the bytes that `read_arrays` read, where nothing was changed.
+
+    Raises
+    ------
+    ShapeError
+        An array does not have the shape that the network asks for.
+    """
+    stream.write(header.to_bytes())
+    for array in stored_arrays(header, network, params):
+        stream.write(array.data)
+
+
+def stored_arrays(header: Header, network: Network, params: Sequence[Params]) -> Iterator[F32]:
+    """Yield every array as the file holds it, contiguous."""
+    for index, param in network.stored():
+        array = params[index][param.name]
+        if array.shape != param.shape or array.dtype != np.float32:
+            raise ShapeError(
+                f"the {param.name} have another shape or type than the cfg asks for",
+                where=Where(section=network.nodes[index].layer.names[0], layer=index),
+                expected=f"float32 {param.shape}",
+                found=f"{array.dtype} {array.shape}",
+            )
+        part = array[: param.stored_shape[0]]
+        if param.transposed or (param.transposed_in_legacy and header.legacy):
+            part = part.reshape(len(part), -1).T
+        yield np.ascontiguousarray(part, "<f4")

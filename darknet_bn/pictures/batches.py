@@ -1,0 +1,165 @@
+"""Inputs that are loaded batch by batch."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.errors import DarknetWarning, ImageError, ShapeError, Where
+from darknet_bn.kernels.boxes.box import Size
+from darknet_bn.model.model import Model
+from darknet_bn.pictures.images import load_image
+from darknet_bn.pictures.prepare import Fit, picture_shape, prepare
+from darknet_bn.values import brief, brief_fields, counted
+from darknet_bn.work.threads import workers
+
+
+@dataclass(frozen=True)
+class Batches:
+    """A sequence of inputs (n, *shape), none of which stays in memory.
+
+    Attributes
+    ----------
+    count : int
+        How many images there are.
+    size : int
+        How many a batch has; the last may have fewer.
+    load : function
+        ``load(numbers)`` returns the images of these numbers, from 0 to ``count - 1``.
+    failed : collection of str
+        What was wrong with images that were left out so far.
+    """
+
+    count: int
+    size: int
+    load: Callable[[range], F32]
+    failed: Collection[str] = ()
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        return brief(self, f"of {self.size}, {counted(self.count, 'image')} in all")
+
+    def __len__(self) -> int:
+        """Return how many batches there are."""
+        return -(-self.count // self.size)
+
+    def __getitem__(self, number: int) -> F32:
+        """Load a batch."""
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        start = number * self.size
+        return self.load(range(start, min(start + self.size, self.count)))
+
+
+def picture_batches(
+    model: Model, paths: Sequence[str], size: int, fit: Fit | None = None
+) -> Batches:
+    """Return batches of the inputs that pictures become.
+
+    Parameters
+    ----------
+    model : Model
+    paths : sequence of str
+    size : int
+        How many a batch has.
+    fit : "letterbox", "stretch" or "crop", optional
+        As in `prepare`.
+
+    Notes
+    -----
+    Loading a batch raises what `load_inputs` does; but a picture that cannot be used is left out
+    with a warning, as long as there are others in the batch.
+    """
+    pictures = _Pictures(model, tuple(paths), fit)
+    return Batches(len(paths), size, pictures, pictures.told)
+
+
+@dataclass(frozen=True, eq=False)
+class _Pictures:
+    """Pictures by number; unlike a function inside of another, it can be pickled."""
+
+    model: Model
+    paths: tuple[str, ...]
+    fit: Fit | None
+    told: set[str] = field(default_factory=set)
+
+    __repr__ = brief_fields
+
+    def __call__(self, numbers: range) -> F32:
+        failed: dict[int, ImageError] = {}
+        paths = [self.paths[number] for number in numbers]
+        x, _ = load_inputs(self.model, paths, self.fit, failed)
+        for row in sorted(failed):
+            error = failed[row]
+            if not len(x):
+                raise error
+            if str(error) not in self.told:
+                self.told.add(str(error))
+                warnings.warn(f"{error}; it is left out", DarknetWarning, stacklevel=3)
+        return x
+
+
+def load_inputs(
+    model: Model,
+    paths: Sequence[str],
+    fit: Fit | None = None,
+    failed: dict[int, ImageError] | None = None,
+) -> tuple[F32, list[Size]]:
+    """Read pictures, and make them the input of a network, on all threads.
+
+    Parameters
+    ----------
+    model : Model
+    paths : sequence of str
+    fit : "letterbox", "stretch" or "crop", optional
+        As in `prepare`.
+    failed : dict from int to ImageError, optional
+        Where the errors go of pictures that cannot be used, under their place in ``paths``; these
+        have no row.  Without it, the first is raised.
+
+    Returns
+    -------
+    x : float32 array (n, c, h, w)
+    sizes : list of (height, width)
+        Of the pictures.
+
+    Raises
+    ------
+    ImageError
+        A picture cannot be read, or not be made the input; it names the file.
+    ShapeError
+        The network takes no pictures.
+    """
+    shape = picture_shape(model.network)
+    x = np.empty((len(paths), *shape.dims), np.float32)
+    sizes: list[Size] = [(0, 0)] * len(paths)
+
+    def load(row: int) -> None:
+        try:
+            im = load_image(paths[row], shape.c)
+            x[row] = _prepared(im, model, fit, paths[row])
+            sizes[row] = (im.shape[1], im.shape[2])
+        except ImageError as error:
+            if failed is None:
+                raise
+            failed[row] = error
+
+    workers().run(load, range(len(paths)))
+    if not failed:
+        return x, sizes
+    kept = [row for row in range(len(paths)) if row not in failed]
+    return x[kept], [sizes[row] for row in kept]
+
+
+def _prepared(im: F32, model: Model, fit: Fit | None, path: str) -> F32:
+    try:
+        x: F32 = prepare(im, model, fit)[0]
+        return x
+    except ShapeError as error:
+        raise ImageError(
+            error.problem, where=Where(file=path), expected=error.expected, found=error.found
+        ) from error

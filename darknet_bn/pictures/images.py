@@ -1,0 +1,421 @@
+"""Read and write pictures, and resize, fit and crop them as Darknet does.  C: ``src/image.c``.
+
+A picture is a float32 array (c, h, w): planes in the order red, green, blue, with values from 0 to
+1, and no mean taken off.  Pillow (``pip install 'darknet-bn[image]'``) only decodes and encodes
+files; what changes the size of a picture is in `darknet_bn.kernels.pictures.resize`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import threading
+import types
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from darknet_bn.arrays import F32
+from darknet_bn.errors import DarknetWarning, ImageError, ShapeError, Where
+from darknet_bn.formats.reading import open_file
+from darknet_bn.formats.writing import write_files
+from darknet_bn.kernels.floating import PICTURE_HINT
+from darknet_bn.kernels.pictures.resize import (
+    as_picture,
+    center_crop_image,
+    crop_image,
+    letterbox_image,
+    resize_image,
+    resize_min,
+)
+from darknet_bn.optional import load_extra
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = [
+    "CHANNELS",
+    "MOST_PIXELS",
+    "center_crop_image",
+    "crop_image",
+    "from_bytes",
+    "image_format",
+    "letterbox_image",
+    "load_image",
+    "resize_image",
+    "resize_min",
+    "save_image",
+    "to_bytes",
+]
+
+MOST_PIXELS = 1 << 25
+"""The pixels that any picture may have: those of an 8K frame, which take half a GiB of memory."""
+_MOST_OF_PHOTOGRAPHS = 89_478_485  # Pillow's limit, for files that are as large as photographs are
+_PIXELS_PER_BYTE = (
+    50  # of these at most: photographs have 2 to 20, what is made to take memory 1000
+)
+
+U8: TypeAlias = npt.NDArray[np.uint8]
+
+# What cameras, the web and Darknet's own decoder know.  Others stay out: for an EPS, Pillow would
+# run another program.
+_READ = (
+    *("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG"),
+    *("PPM", "PSD", "TGA", "TIFF", "WEBP"),
+)
+_WRITTEN = {
+    ".bmp": "BMP",
+    ".jpeg": "JPEG",
+    ".jpg": "JPEG",
+    ".png": "PNG",
+    ".ppm": "PPM",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+}
+CHANNELS = (1, 3, 4)
+"""How many a picture may have: grey, colour, or colour and alpha."""
+
+_QUALITY = 95  # of JPEG and WebP; Pillow's own 75 smears thin lines
+_ORIENTATION = 0x0112  # the EXIF tag
+_TURNED = (5, 6, 7, 8)  # of its values, those that exchange rows and columns
+_STRIP = 1 << 20  # pixels
+
+
+def load_image(source: str | os.PathLike[str] | bytes, channels: int = 3) -> F32:
+    """Read a picture.
+
+    Parameters
+    ----------
+    source : path, or bytes
+        A file, or what one holds.
+    channels : 3, 1 or 4
+        Colour, grey, or colour and alpha.
+
+    Returns
+    -------
+    im : float32 array (channels, h, w)
+        Red, green and blue, or grey, from 0 to 1; alpha is 1 where the picture is opaque.
+
+    Raises
+    ------
+    ImageError
+        Pillow is absent; the file cannot be read, is cut off or damaged or no picture; it has more
+        than ``MOST_PIXELS``, of which nothing is decoded; its values have no known white; or
+        ``source`` is an array, as OpenCV reads pictures.
+
+    Warns
+    -----
+    DarknetWarning
+        Alpha is asked for, and the picture has none: it is taken as opaque.
+
+    Notes
+    -----
+    C: ``load_image`` in ``src/image.c``.  With 1 or 3 channels transparency is dropped, and what
+    lies under it shows, as in Darknet; so is all but the first picture of an animation, and the low
+    byte of 16-bit values.  Grey is ``(77 r + 150 g + 29 b) // 256``, as in ``stb_image.h``.  The
+    orientation in EXIF data is heeded, as in builds of Darknet with OpenCV.  Decoders of JPEG may
+    differ by a few levels of 255; Pillow's is the one of OpenCV.
+    """
+    if channels not in CHANNELS:
+        raise ImageError("a picture is read with 1, 3 or 4 channels", found=f"{channels}")
+    if isinstance(source, np.ndarray):
+        raise ImageError(
+            "an array is not a file",
+            expected="a path, or the bytes of a file",
+            found=f"{source.dtype} {source.shape}",
+            hint=PICTURE_HINT.format(name="im"),
+        )
+    if isinstance(source, bytes):
+        return _decode(io.BytesIO(source), channels, Where())
+    where = Where(file=os.fspath(source))
+    with open_file(source, ImageError, piped=True) as stream:
+        return _decode(stream, channels, where)
+
+
+def save_image(path: str | os.PathLike[str], im: F32, *, force: bool = False) -> None:
+    """Write a picture so that it appears whole, or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Its suffix says what kind of file: see `image_format`.
+    im : float32 array (3, h, w), (1, h, w) or, with alpha, (4, h, w)
+        Rounded to 8 bits; values below 0 and above 1 become 0 and 1.
+    force : bool
+        Whether to overwrite a file that is there.
+
+    Raises
+    ------
+    ImageError
+        Pillow is absent, the suffix is none of those known, or the format cannot hold the picture.
+    DarknetError
+        The file exists already and ``force`` is off, or it cannot be written.
+    ShapeError
+        ``im`` is no picture.
+    """
+    where = Where(file=os.fspath(path))
+    kind = image_format(path)
+    pixels = to_bytes(im)
+    channels = pixels.shape[2]
+    if channels not in CHANNELS:
+        raise ShapeError("a picture has 1, 3 or 4 channels", where=where, found=f"{channels}")
+    picture = require_pillow(where).fromarray(pixels if channels > 1 else pixels[:, :, 0])
+    encoded = io.BytesIO()
+    try:
+        picture.save(encoded, kind, quality=_QUALITY)
+    except (OSError, ValueError, KeyError) as error:  # KeyError: this Pillow lacks the encoder
+        raise ImageError(f"cannot be written as {kind}: {error}", where=where) from error
+    write_files({Path(path): lambda stream: stream.write(encoded.getbuffer())}, force=force)
+
+
+def image_format(path: str | os.PathLike[str]) -> str:
+    """Tell what kind of file `save_image` writes under a name.
+
+    Raises
+    ------
+    ImageError
+        The suffix is none of those known.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in _WRITTEN:
+        raise ImageError(
+            "the name does not say what kind of picture to write",
+            where=Where(file=os.fspath(path)),
+            expected=", ".join(_WRITTEN),
+            found=suffix or "no suffix",
+        )
+    return _WRITTEN[suffix]
+
+
+def require_pillow(where: Where | None = None) -> types.ModuleType:
+    """Return ``PIL.Image``.
+
+    Raises
+    ------
+    ImageError
+        Pillow is absent; the message tells how to install it.
+    """
+    image: types.ModuleType = load_extra(
+        "PIL.Image",
+        "Pillow is needed for pictures",
+        hint="pip install 'darknet-bn[image]'",
+        error=ImageError,
+        where=where,
+    )
+    return image
+
+
+def _decode(stream: BinaryIO, channels: int, where: Where) -> F32:
+    """Read the planes of a picture; whatever goes wrong becomes an ImageError."""
+    pillow = require_pillow(where)
+    with _one_line(pillow, stream, where):
+        most = _most_pixels(stream)
+        pillow.init()
+        known = [kind for kind in _READ if kind in pillow.OPEN]
+        with pillow.open(stream, formats=known) as picture:
+            if picture.width * picture.height > most:
+                raise ImageError(
+                    "the picture is too large",
+                    where=where,
+                    expected=f"at most {most} pixels",
+                    found=f"{picture.width} x {picture.height}",
+                    hint="scale it down first; the network sees it smaller still",
+                )
+            picture.load()
+            opaque = channels == 4 and not _has_alpha(picture)
+            planes = _planes(picture, channels, where)
+    if opaque:
+        place = f"{where}: " if where.file else ""
+        text = f"{place}the picture has no alpha channel; it is taken as opaque: alpha 1"
+        warnings.warn(text, DarknetWarning, stacklevel=3)  # at the caller of `load_image`
+    return planes
+
+
+class _QuietPillow:
+    """Silence for Pillow's warnings of odd metadata, which are none of our business.
+
+    Filters of warnings belong to all threads, so the first that decodes sets one and the last
+    takes it away: if each did so on its own, they would put back each other's.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holders = 0
+        self._filters = contextlib.ExitStack()
+
+    @contextlib.contextmanager
+    def hold(self, refused: type[Warning]) -> Iterator[None]:
+        """Silence them within, but for one that is raised."""
+        with self._lock:
+            if self._holders == 0:
+                self._filters.enter_context(warnings.catch_warnings())
+                warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+                warnings.simplefilter("error", refused)
+            self._holders += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holders -= 1
+                if self._holders == 0:
+                    self._filters.close()
+
+
+_quiet_pillow = _QuietPillow()
+
+
+def _most_pixels(stream: BinaryIO) -> int:
+    """Return how many pixels a picture may have, more for a file that is large itself."""
+    if not stream.seekable():
+        return MOST_PIXELS
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    return max(MOST_PIXELS, min(_MOST_OF_PHOTOGRAPHS, _PIXELS_PER_BYTE * size))
+
+
+@contextlib.contextmanager
+def _one_line(pillow: Any, stream: BinaryIO, where: Where) -> Iterator[None]:
+    """Within, turn what Pillow warns of and raises into one ImageError."""
+    bomb = (pillow.DecompressionBombWarning, pillow.DecompressionBombError)
+    with _quiet_pillow.hold(pillow.DecompressionBombWarning):
+        try:
+            yield
+        except ImageError:
+            raise
+        except MemoryError as error:
+            raise ImageError("there is not enough memory for the picture", where=where) from error
+        except bomb as error:
+            raise ImageError(
+                "the picture is too large",
+                where=where,
+                expected=f"at most {_most_pixels(stream)} pixels",
+                hint="scale it down first; the network sees it smaller still",
+            ) from error
+        except pillow.UnidentifiedImageError as error:
+            empty = stream.seekable() and stream.seek(0, os.SEEK_END) == 0
+            raise ImageError(
+                "the file is empty" if empty else "not a picture, or its header is damaged",
+                where=where,
+                expected=f"one of {', '.join(_READ)}",
+            ) from error
+        except Exception as error:  # damaged files make decoders raise nearly anything
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ImageError(f"the picture is damaged or cut off: {reason}", where=where) from error
+
+
+def _planes(picture: Image, channels: int, where: Where) -> F32:
+    """Return (channels, h, w) of a decoded picture of any mode, turned as the EXIF data say."""
+    width, height = picture.size
+    orientation = _orientation(picture)
+    sides = (width, height) if orientation in _TURNED else (height, width)
+    planes = np.empty((channels, *sides), np.float32)
+    lying = _as_stored(planes, orientation)
+    planes[3:] = 255  # opaque, where nothing else is known
+    if picture.mode == "F":
+        lying[:3] = _within(np.asarray(picture), 1, where)
+        planes[3:] = 1
+        return planes
+    if picture.mode.startswith("I;16"):
+        lying[:3] = np.asarray(picture) >> 8
+    elif picture.mode == "I":  # how Pillow hands out the 16 bits of a PPM and of some others
+        lying[:3] = _within(np.asarray(picture), 65535, where) >> 8
+    else:
+        rows = max(1, _STRIP // width)
+        for top in range(0, height, rows):  # strip by strip: the whole would be there four times
+            strip = picture.crop((0, top, width, min(top + rows, height)))
+            levels = _levels(strip, channels)
+            lying[: len(levels), top : top + rows] = levels
+    planes /= np.float32(255)
+    return planes
+
+
+def _has_alpha(picture: Image) -> bool:
+    return picture.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in picture.info
+
+
+def _levels(picture: Image, channels: int) -> npt.NDArray[np.uint8]:
+    """Return the levels (channels, h, w) of a picture of a mode that has colours."""
+    kind = "RGBA" if channels == 4 and _has_alpha(picture) else "RGB"
+    colours: npt.NDArray[np.uint8] = np.asarray(picture.convert(kind)).transpose(2, 0, 1)
+    if channels > 1:
+        return colours
+    r, g, b = colours.astype(np.uint16)
+    grey: npt.NDArray[np.uint16] = (77 * r + 150 * g + 29 * b) >> 8  # they add up to 256
+    return grey[None].astype(np.uint8)
+
+
+def _within(values: npt.NDArray[Any], white: int, where: Where) -> npt.NDArray[Any]:
+    """Return values of 32 bits if they lie between black and the white that is usual."""
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= white):
+        raise ImageError(
+            "it is not known which of its 32-bit values is white",
+            where=where,
+            expected=f"values from 0 to {white}",
+            found=f"{low:.6g} to {high:.6g}",
+        )
+    return values
+
+
+def _orientation(picture: Image) -> int:
+    """Return what the EXIF data say of how a picture lies in its file."""
+    try:
+        found = picture.getexif().get(_ORIENTATION, 1)
+    except Exception:  # damaged EXIF data, which are no reason to refuse the picture
+        return 1
+    return found if isinstance(found, int) else 1
+
+
+def _as_stored(upright: F32, orientation: int) -> F32:
+    """Return a view of planes (c, h, w) in which they lie as in the file."""
+    if orientation in (3, 4, 7, 8):
+        upright = upright[:, ::-1]
+    if orientation in (2, 3, 6, 7):
+        upright = upright[:, :, ::-1]
+    return upright.swapaxes(1, 2) if orientation in _TURNED else upright
+
+
+def _unit(levels: npt.NDArray[Any]) -> F32:
+    """Divide levels from 0 to 255 as C does, in float32; the result is C-contiguous."""
+    values = np.array(levels, np.float32, order="C")
+    values /= np.float32(255)
+    return values
+
+
+def to_bytes(im: F32) -> U8:
+    """Round a picture (c, h, w) to uint8 (h, w, c), as files and windows take it.
+
+    Values below 0 and above 1 become 0 and 255.  Pictures from 8-bit files come back unchanged.
+    """
+    levels = np.clip(as_picture(im), 0, 1) * np.float32(255)
+    return np.ascontiguousarray(np.rint(levels).astype(np.uint8).transpose(1, 2, 0))
+
+
+def from_bytes(pixels: U8) -> F32:
+    """Return uint8 (h, w, c) as a picture (c, h, w).
+
+    Parameters
+    ----------
+    pixels : uint8 array (h, w, c)
+        In the order red, green, blue, as Pillow has it.  OpenCV's arrays are blue, green, red:
+        hand over ``pixels[:, :, ::-1]``.
+
+    Raises
+    ------
+    ShapeError
+        It is another array.
+    """
+    if not (isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 3):
+        array = isinstance(pixels, np.ndarray)
+        raise ShapeError(
+            "these are not the bytes of a picture",
+            expected="uint8 (h, w, c)",
+            found=f"{pixels.dtype} {pixels.shape}" if array else type(pixels).__name__,
+        )
+    return _unit(pixels.transpose(2, 0, 1))

@@ -1,0 +1,306 @@
+"""Average precision of a detector: how well what it found agrees with the boxes that are true.
+
+A *pair* is a box and one of its classes.  C: ``validate_detector_map`` in AlexeyAB's
+``src/detector.c``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from darknet_bn.arrays import F32, F64
+from darknet_bn.errors import DarknetError, ShapeError
+from darknet_bn.kernels.boxes.box import Boxes, box_iou
+from darknet_bn.values import brief, brief_fields, counted
+
+Mask = npt.NDArray[np.bool_]
+_MOST = 1 << 20  # pairs and truths that are compared at once: some 40 MB
+_NONE = -1  # the truth of a pair that agrees with none
+
+
+@dataclass(frozen=True)
+class ClassPrecision:
+    """How well one class is found.
+
+    Attributes
+    ----------
+    class_id : int
+    average_precision : float
+        From 0 to 1; 0 where there is no truth.
+    truths : int
+        Boxes that are true.
+    true_positives, false_positives : int
+        Pairs more probable than the threshold that are right, and wrong.
+    """
+
+    class_id: int
+    average_precision: float
+    truths: int
+    true_positives: int
+    false_positives: int
+
+    __repr__ = brief_fields
+
+
+@dataclass(frozen=True)
+class AveragePrecision:
+    """How well a detector finds what is there.
+
+    Attributes
+    ----------
+    mean : float
+        Of the average precision of all classes: mAP.
+    mean_of_present : float
+        Of that of the classes with a truth only.
+    pictures, pairs, truths : int
+        How many there are.
+    precision, recall, f1 : float
+        Of what is more probable than ``threshold``: the part of it that is right, the part of the
+        truths that it finds, and their harmonic mean; 0 where there is nothing.
+    average_iou : float
+        Of the pairs that are right with their truths; the wrong ones count as 0.
+    true_positives, false_positives, false_negatives : int
+        Over the threshold: right, wrong, and truths that were not found.
+    iou_threshold, threshold, points : float, float, int
+        As in `average_precision`.
+    classes : tuple of ClassPrecision
+        One a class, in order.
+    failed : int
+        Pictures that could not be read or used, in which nothing is found.
+    """
+
+    mean: float
+    mean_of_present: float
+    pictures: int
+    pairs: int
+    truths: int
+    precision: float
+    recall: float
+    f1: float
+    average_iou: float
+    true_positives: int
+    false_positives: int
+    false_negatives: int
+    iou_threshold: float
+    threshold: float
+    points: int
+    classes: tuple[ClassPrecision, ...]
+    failed: int = 0
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        classes = counted(len(self.classes), "class", "classes")
+        size = f"{counted(self.truths, 'truth')} in {counted(self.pictures, 'picture')}"
+        return brief(self, f"mAP {self.mean:.2%} at IoU {self.iou_threshold:g}, {classes}, {size}")
+
+
+def average_precision(
+    found: Sequence[Boxes],
+    truths: Sequence[F32],
+    *,
+    iou_threshold: float = 0.5,
+    points: int = 0,
+    threshold: float = 0.25,
+) -> AveragePrecision:
+    """Compare what was found in pictures with what is there.
+
+    Parameters
+    ----------
+    found : sequence of Boxes
+        Of each picture, without what overlaps.
+    truths : sequence of float32 arrays (k, 5)
+        Of each picture: centre x and y, width, height and class of every box that is true,
+        relative to the picture as those of ``found``.
+    iou_threshold : float
+        A pair is right if its IoU with a truth of its class is greater than this.
+    points : int
+        0 for the area under the curve of precision over recall; 11 or 101 for the mean of the
+        precision at as many recalls from 0 to 1, as of PASCAL VOC 2007 and COCO.
+    threshold : float
+        What ``precision``, ``recall`` and the like of the report are of.
+
+    Returns
+    -------
+    report : AveragePrecision
+
+    Raises
+    ------
+    DarknetError
+        There is one point only, or a threshold is not from 0 to 1.
+    ShapeError
+        There are not as many truths as pictures, or no pictures; the pictures have different
+        classes, or a truth has a class that there is not.
+
+    Notes
+    -----
+    C: ``validate_detector_map`` in AlexeyAB's ``src/detector.c``.  A pair belongs to the truth it
+    overlaps most.  The most probable pair of a truth is right, all others of it are wrong; the
+    program has it that way for the average precision, and for what is over the threshold takes
+    the first in the order of its boxes.  Of equally probable pairs here the first comes first,
+    which C leaves open.  There is no list of ``difficult`` boxes.
+    """
+    require_options(iou_threshold, points, threshold)
+    counts = _truths_by_class(found, truths)
+    pairs = _all_pairs(found, truths, iou_threshold)
+    right = _first_of_each(pairs.truth)
+    seen = pairs.probability > np.float32(threshold)
+    classes = []
+    for number, count in enumerate(counts.tolist()):
+        own = pairs.class_id == number
+        over = right[own & seen]
+        classes.append(
+            ClassPrecision(
+                class_id=number,
+                average_precision=_area(right[own], count, points),
+                truths=count,
+                true_positives=int(over.sum()),
+                false_positives=int((~over).sum()),
+            )
+        )
+    areas = [each.average_precision for each in classes]
+    present = [each.average_precision for each in classes if each.truths]
+    hits, wrong, total = int((right & seen).sum()), int((~right & seen).sum()), int(counts.sum())
+    precision, recall = _part(hits, hits + wrong), _part(hits, total)
+    return AveragePrecision(
+        mean=_part(math.fsum(areas), len(areas)),
+        mean_of_present=_part(math.fsum(present), len(present)),
+        pictures=len(found),
+        pairs=len(right),
+        truths=total,
+        precision=precision,
+        recall=recall,
+        f1=_part(2 * precision * recall, precision + recall),
+        average_iou=_part(float(pairs.iou[right & seen].sum(dtype=np.float64)), hits + wrong),
+        true_positives=hits,
+        false_positives=wrong,
+        false_negatives=total - hits,
+        iou_threshold=iou_threshold,
+        threshold=threshold,
+        points=points,
+        classes=tuple(classes),
+    )
+
+
+def require_options(iou_threshold: float, points: int, threshold: float) -> None:
+    """Refuse options of `average_precision` that mean nothing, with a DarknetError."""
+    if points == 1 or points < 0:
+        raise DarknetError(
+            "a curve of precision needs more points", expected="0, or at least 2", found=f"{points}"
+        )
+    for what, value in (("IoU", iou_threshold), ("probability", threshold)):
+        if not 0 <= value <= 1:
+            raise DarknetError(
+                f"the threshold of the {what} is out of range", expected="0 to 1", found=f"{value}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """Pairs of all pictures, the most probable first.
+
+    Attributes
+    ----------
+    probability, iou : float32 arrays (k,)
+        The latter with the truth it belongs to.
+    class_id, truth : int arrays (k,)
+        The latter counted over all pictures; -1 for none.
+    """
+
+    probability: F32
+    class_id: npt.NDArray[np.intp]
+    truth: npt.NDArray[np.intp]
+    iou: F32
+
+
+def _truths_by_class(found: Sequence[Boxes], truths: Sequence[F32]) -> npt.NDArray[np.intp]:
+    """Return how many truths each class has, refusing what does not fit."""
+    if not found or len(found) != len(truths):
+        raise ShapeError(
+            "the pictures and their truths do not fit each other",
+            expected="as many truths as pictures, and at least one",
+            found=f"{len(found)} pictures, {len(truths)} truths",
+        )
+    shapes = {boxes.probabilities.shape[1] for boxes in found}
+    if len(shapes) != 1:
+        raise ShapeError("the pictures have different classes", found=f"{sorted(shapes)}")
+    (classes,) = shapes
+    for number, rows in enumerate(truths):
+        if rows.ndim != 2 or rows.shape[1] != 5:
+            raise ShapeError(
+                "these are no true boxes", expected="(k, 5) of each picture", found=f"{rows.shape}"
+            )
+        if len(rows) and not (rows[:, 4].min() >= 0 and rows[:, 4].max() < classes):
+            raise ShapeError(
+                f"a truth of picture {number} has a class that there is not",
+                expected=f"0 to {classes - 1}",
+                found=f"{rows[:, 4].min():g} to {rows[:, 4].max():g}",
+            )
+    kinds = np.concatenate([rows[:, 4] for rows in truths]).astype(np.intp)
+    return np.bincount(kinds, minlength=classes)
+
+
+def _all_pairs(found: Sequence[Boxes], truths: Sequence[F32], iou_threshold: float) -> _Pairs:
+    parts, before = [], 0
+    for boxes, rows in zip(found, truths, strict=True):
+        row, kind = np.nonzero(boxes.probabilities > 0)
+        iou, truth = _best_truths(boxes.xywh, rows, row, kind, iou_threshold)
+        truth[truth != _NONE] += before
+        before += len(rows)
+        parts.append((boxes.probabilities[row, kind], kind, truth, iou))
+    probability, kinds, numbers, ious = map(np.concatenate, zip(*parts, strict=True))
+    order = np.argsort(-probability, kind="stable")
+    return _Pairs(probability[order], kinds[order], numbers[order], ious[order])
+
+
+def _best_truths(
+    xywh: F32,
+    rows: F32,
+    row: npt.NDArray[np.intp],
+    kind: npt.NDArray[np.intp],
+    iou_threshold: float,
+) -> tuple[F32, npt.NDArray[np.intp]]:
+    """Return the greatest IoU of each pair with a truth of its class, and the truth or -1."""
+    if not len(rows):
+        return np.zeros(len(row), np.float32), np.full(len(row), _NONE)
+    iou, truth = np.zeros(len(row), np.float32), np.full(len(row), _NONE)
+    for number in np.unique(rows[:, 4]):
+        own, pairs = np.flatnonzero(rows[:, 4] == number), np.flatnonzero(kind == number)
+        step = max(1, _MOST // len(own))
+        for part in (pairs[start : start + step] for start in range(0, len(pairs), step)):
+            overlap = box_iou(xywh[row[part], None], rows[None, own, :4])
+            overlap = np.nan_to_num(overlap)  # NaN would hide the others from argmax
+            best = overlap.argmax(axis=1)
+            iou[part], truth[part] = overlap[np.arange(len(part)), best], own[best]
+    truth[~(iou > np.float32(iou_threshold))] = _NONE
+    return iou, truth
+
+
+def _first_of_each(truth: npt.NDArray[np.intp]) -> Mask:
+    """Tell which pairs are the first of their truth."""
+    right = np.zeros(len(truth), np.bool_)
+    numbers, first = np.unique(truth, return_index=True)
+    right[first[numbers != _NONE]] = True
+    return right
+
+
+def _area(right: Mask, truths: int, points: int) -> float:
+    """Return the average precision of a class, whose most probable pair comes first."""
+    if not truths or not len(right):
+        return 0.0
+    hits = right.cumsum(dtype=np.float64)
+    recall: F64 = hits / truths
+    precision = hits / np.arange(1, len(right) + 1)
+    best = np.maximum.accumulate(precision[::-1])[::-1]  # at this recall or a higher one
+    if not points:
+        return float((np.diff(recall, prepend=0.0) * best).sum())
+    at = recall.searchsorted(np.arange(points) / (points - 1))
+    return float(best[at[at < len(best)]].sum() / points)
+
+
+def _part(some: float, of: float) -> float:
+    return some / of if of else 0.0

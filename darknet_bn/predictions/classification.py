@@ -1,0 +1,134 @@
+"""Classifiers: the most probable classes of pictures, and how Darknet prints them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from darknet_bn.dialect import Dialect
+from darknet_bn.errors import DarknetError
+from darknet_bn.formats.names import require_names
+from darknet_bn.kernels.boxes.tree import hierarchy_predictions
+from darknet_bn.layers.shared.head import Head
+from darknet_bn.layers.softmax import Softmax
+from darknet_bn.model.model import Model
+from darknet_bn.model.network import Network
+from darknet_bn.predictions import ClassScore
+from darknet_bn.run.run import forward
+
+
+def classify(
+    model: Model,
+    x: npt.ArrayLike,
+    *,
+    top: int = 5,
+    names: Sequence[str] | None = None,
+    exact: bool = False,
+) -> list[list[ClassScore]]:
+    """Find the most probable classes of pictures.
+
+    Parameters
+    ----------
+    model : Model
+    x : float32 array (n, c, h, w)
+        The pictures, as `prepare` makes them.
+    top : int
+        How many classes to return; of nets with fewer, all.
+    names : sequence of str, optional
+        Of the classes; without it, their numbers stand for them.
+    exact : bool
+        As in `forward`.
+
+    Returns
+    -------
+    scores : list of lists of ClassScore
+        For each picture, the most probable first; of equal ones that with the lower number.
+
+    Raises
+    ------
+    DarknetError
+        The network is not a classifier, ``top`` is below 1, or there are fewer names than classes.
+    ShapeError
+        The input does not fit.
+
+    Warns
+    -----
+    DarknetWarning
+        There are more names than classes.
+
+    Notes
+    -----
+    C: ``predict_classifier`` in ``examples/classifier.c`` (pjreddie) and ``src/classifier.c``
+    (AlexeyAB), ``top_k`` in ``src/utils.c``.
+    """
+    layer = class_layer(model.network)
+    classes = model.network.nodes[layer].y.size
+    if top < 1:
+        raise DarknetError("how many classes to return is out of range", found=f"{top}")
+    if names is not None:
+        require_names(names, classes)
+    outputs = forward(model, x, [layer], exact=exact)[layer]
+    head = model.network.nodes[layer].layer
+    if isinstance(head, Softmax) and head.tree is not None:
+        leaves = model.dialect.classifies_leaves
+        hierarchy_predictions(outputs, head.tree, outputs, only_leaves=leaves)
+    found = []
+    for scores in outputs.reshape(len(outputs), classes):
+        best = np.argsort(-scores, kind="stable")[:top].tolist()
+        found.append(
+            [
+                ClassScore(each, str(each) if names is None else names[each], float(scores[each]))
+                for each in best
+            ]
+        )
+    return found
+
+
+def class_layer(network: Network) -> int:
+    """Return the number of the layer whose values are those of the classes.
+
+    Raises
+    ------
+    DarknetError
+        The network is a detector.
+
+    Notes
+    -----
+    C: ``get_network_output`` in ``src/network.c``: the last layer that is not ``[cost]``.
+    """
+    layers = {index: node.layer for index, node in enumerate(network.nodes)}
+    if any(isinstance(layer, Head) for layer in layers.values()):
+        raise DarknetError(
+            "the network is a detector, not a classifier", hint="use the command detect"
+        )
+    last = max((index for index, layer in layers.items() if not layer.is_loss), default=0)
+    return last
+
+
+def classification_lines(scores: Iterable[ClassScore], dialect: Dialect) -> list[str]:
+    """Return what Darknet prints of the classes of a picture.
+
+    Parameters
+    ----------
+    scores : iterable of ClassScore
+        Of one picture.
+    dialect : Dialect
+        pjreddie's prints ``56.25%: dog``, AlexeyAB's ``dog: 0.562500``.
+
+    Returns
+    -------
+    lines : list of str
+
+    Notes
+    -----
+    C: ``predict_classifier``, as in `classify`.
+    """
+    if not dialect.prints_class_percent:
+        return [f"{score.label}: {score.probability:f}" for score in scores]
+    lines = []
+    for score in scores:
+        percent = float(np.float32(score.probability) * np.float32(100))
+        lines.append(f"{percent:5.2f}%: {score.label}")
+    return lines

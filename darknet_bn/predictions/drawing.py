@@ -1,0 +1,264 @@
+"""Draw what was detected into a picture: boxes, each with its class and probability."""
+
+from __future__ import annotations
+
+import colorsys
+import functools
+import math
+import os
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from darknet_bn.arrays import F32
+from darknet_bn.errors import ImageError, ShapeError
+from darknet_bn.formats.reading import open_file, reported
+from darknet_bn.kernels.pictures.resize import as_picture
+from darknet_bn.pictures.images import CHANNELS, from_bytes, require_pillow, to_bytes
+
+if TYPE_CHECKING:
+    from PIL.ImageFont import FreeTypeFont
+
+Colour: TypeAlias = tuple[int, int, int]
+Box: TypeAlias = tuple[int, int, int, int]  # left, top, right, bottom; the last two included
+
+_GOLDEN = (math.sqrt(5) - 1) / 2  # of a turn: the next hue lies far from all before it
+_FIRST_HUE = 0.58
+_SHADES = ((0.80, 1.00), (0.95, 0.75), (0.50, 1.00))  # saturation and value, in turn
+_BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
+# WCAG asks for 4.5, which one of black and white always has; the strokes of small letters are
+# thinner than a pixel, and lose a little of it.
+_LEAST_CONTRAST = 5.5
+_DARKER = 0.95
+_SMALL_TEXT = 11  # pixels: in small pictures,
+_SMALLEST_TEXT = 8  # and where a label would be wider than the picture
+
+
+class Detected(Protocol):
+    """What is to be drawn; any object with these attributes will do.
+
+    Attributes
+    ----------
+    label : str
+        The name of the class.
+    class_id : int
+        Decides the colour.
+    probability : float
+        From 0 to 1.
+    left, top, right, bottom : float
+        The box in pixels, from the upper left corner of the picture; it may reach outside.
+
+    Notes
+    -----
+    If there is an attribute ``classes`` too, as a `Detection` has, its items have ``label``,
+    ``class_id`` and ``probability``, and the box gets the names of all of them.
+    """
+
+    @property
+    def label(self) -> str: ...  # noqa: D102
+    @property
+    def class_id(self) -> int: ...  # noqa: D102
+    @property
+    def probability(self) -> float: ...  # noqa: D102
+    @property
+    def left(self) -> float: ...  # noqa: D102
+    @property
+    def top(self) -> float: ...  # noqa: D102
+    @property
+    def right(self) -> float: ...  # noqa: D102
+    @property
+    def bottom(self) -> float: ...  # noqa: D102
+
+
+def draw_detections(
+    im: F32, detections: Iterable[Detected], *, font: str | os.PathLike[str] | None = None
+) -> F32:
+    """Draw detections into a copy of a picture.
+
+    Lines and letters grow with the picture.  Labels lie inside of it and, where there is room, not
+    on each other; the more probable lie above the less probable.
+
+    Parameters
+    ----------
+    im : float32 array (3, h, w) or (1, h, w)
+        From 0 to 1.
+    detections : iterable of Detected
+        Boxes outside of the picture, or with a side that is not a number, are left out.
+    font : path, optional
+        A TrueType or OpenType font.  Pillow's own, the default, has the letters of ASCII only:
+        accents are dropped, and ``class 3`` stands for a name in another script.
+
+    Returns
+    -------
+    drawn : float32 array (3, h, w)
+        In colour, also where the picture is grey, and without alpha; rounded to 8 bits.
+
+    Raises
+    ------
+    ImageError
+        Pillow is absent, or the font cannot be read.
+    ShapeError
+        ``im`` is no picture.
+    """
+    channels, height, width = as_picture(im).shape
+    if channels not in CHANNELS:
+        raise ShapeError("a picture has 1, 3 or 4 channels", found=f"{channels}")
+    canvas = require_pillow().fromarray(to_bytes(np.broadcast_to(im[:3], (3, height, width))))
+    from PIL import ImageDraw
+
+    draw = ImageDraw.Draw(canvas)
+    line = max(1, round((width + height) / 450))
+    shown = []
+    for each in sorted(detections, key=lambda each: each.probability):
+        box = _clipped(each, width, height)
+        if box is not None:
+            thin = min(line, 1 + min(box[2] - box[0], box[3] - box[1]) // 4)
+            draw.rectangle(box, outline=class_colour(each.class_id), width=thin)
+            shown.append((each, box))
+    letters = max(_SMALL_TEXT, round((width + height) / 75))
+    path = None if font is None else os.fspath(font)
+    labels = [
+        (each, box, _label(_text(each, plain=path is None), letters, width, path))
+        for each, box in reversed(shown)
+    ]
+    fields = _places([(box, label) for _, box, label in labels], width, height)
+    for (each, _, label), field in reversed(list(zip(labels, fields, strict=True))):
+        colour = class_colour(each.class_id)
+        draw.rectangle(field, fill=colour)
+        start = (field[0] + label.pad, field[1] + label.baseline)
+        draw.text(start, label.text, fill=_ink(colour), font=label.font, anchor="ls")
+    return from_bytes(np.asarray(canvas))
+
+
+# -- colours -------------------------------------------------------------------------------------
+
+
+def class_colour(class_id: int) -> Colour:
+    """Return the colour of a class as red, green and blue from 0 to 255.
+
+    It depends on the number only.
+    """
+    hue = (_FIRST_HUE + class_id * _GOLDEN) % 1
+    saturation, value = _SHADES[class_id % len(_SHADES)]
+    while True:
+        red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
+        colour = round(255 * red), round(255 * green), round(255 * blue)
+        if _contrast(colour, _ink(colour)) >= _LEAST_CONTRAST:
+            return colour
+        value *= _DARKER
+
+
+def _ink(field: Colour) -> Colour:
+    """Return black or white, whichever stands out more."""
+    return max((_BLACK, _WHITE), key=lambda ink: _contrast(field, ink))
+
+
+def _contrast(one: Colour, other: Colour) -> float:
+    """Return WCAG's contrast of two colours: the ratio of their luminances, each plus 0.05."""
+    low, high = sorted((_luminance(one), _luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(colour: Colour) -> float:
+    parts = np.array(colour) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
+# -- boxes ---------------------------------------------------------------------------------------
+
+
+def _clipped(detected: Detected, width: int, height: int) -> Box | None:
+    """Return the pixels of a box that lie in the picture; None if there are none."""
+    left, top, right, bottom = detected.left, detected.top, detected.right, detected.bottom
+    if not (left <= right and top <= bottom):  # with NaN, too
+        return None
+    if right < 0 or bottom < 0 or left > width or top > height:
+        return None
+    x, y = min(round(max(left, 0)), width - 1), min(round(max(top, 0)), height - 1)
+    far_x, far_y = round(min(right, width)) - 1, round(min(bottom, height)) - 1
+    return x, y, max(x, far_x), max(y, far_y)
+
+
+# -- labels --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Label:
+    """A text and its field in pixels: ``pad`` is left of it, its baseline ``baseline`` down."""
+
+    text: str
+    font: FreeTypeFont
+    width: int
+    height: int
+    pad: int
+    baseline: int
+
+
+def _text(detected: Detected, *, plain: bool) -> str:
+    """Return all classes with their probabilities in one line, the best first."""
+    classes = getattr(detected, "classes", None) or [detected]
+    best = sorted(classes, key=lambda each: -each.probability)
+    return ", ".join(
+        _name(each.label, each.class_id, each.probability, plain=plain) for each in best
+    )
+
+
+def _name(label: str, class_id: int, probability: float, *, plain: bool) -> str:
+    name = " ".join(label.split())
+    if plain and not name.isascii():
+        letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+        name = letters if any(c.isalnum() for c in letters) else f"class {class_id}"
+    return f"{name} {probability:.0%}".strip()
+
+
+def _label(text: str, letters: int, room: int, path: str | None) -> _Label:
+    """Set a text in letters of a size in pixels, or smaller if it is wider than the room."""
+    font = _font(letters, path)
+    pad = max(1, letters // 5)
+    width = math.ceil(font.getlength(text)) + 2 * pad
+    if width > room and letters > _SMALLEST_TEXT:
+        fitting = letters * room // width
+        return _label(text, max(_SMALLEST_TEXT, min(letters - 1, fitting)), room, path)
+    _, above, _, below = font.getbbox(text + "Hg", anchor="ls")
+    baseline = pad - math.floor(above)
+    return _Label(text, font, width, baseline + math.ceil(below) + pad, pad, baseline)
+
+
+@functools.lru_cache(maxsize=16)
+def _font(size: int, path: str | None) -> FreeTypeFont:
+    from PIL import ImageFont
+
+    if path is None:
+        # With a size it is a FreeTypeFont; without FreeType it is an ImportError.
+        return ImageFont.load_default(size)  # type: ignore[return-value]
+    what = "the font cannot be read"
+    with open_file(path, ImageError, what=what) as stream, reported(path, ImageError, what):
+        return ImageFont.truetype(stream, size)
+
+
+def _places(labels: Sequence[tuple[Box, _Label]], width: int, height: int) -> list[Box]:
+    """Find a field for each label: of those along its box, the first that hides the least."""
+    taken = np.empty((len(labels), 4))
+    for i, (box, label) in enumerate(labels):
+        fields = _fields(box, label, width, height)
+        near, far = fields[:, None, :2], fields[:, None, 2:]
+        shared = np.minimum(far, taken[:i, 2:]) - np.maximum(near, taken[:i, :2]) + 1
+        hidden = shared.clip(0).prod(axis=2).sum(axis=1)
+        taken[i] = fields[hidden.argmin()]
+    return [(int(x), int(y), int(far_x), int(far_y)) for x, y, far_x, far_y in taken]
+
+
+def _fields(box: Box, label: _Label, width: int, height: int) -> npt.NDArray[np.int64]:
+    """Return (n, 4) fields along a box, all in the picture: above it, down its sides, below it."""
+    left, top, right, bottom = box
+    rows = [top - label.height, *range(top, bottom - label.height + 1, label.height), bottom + 1]
+    x = np.array([left, right - label.width + 1] * len(rows))
+    y = np.repeat(rows, 2)
+    x = np.clip(x, 0, max(0, width - label.width))
+    y = np.clip(y, 0, max(0, height - label.height))
+    return np.column_stack((x, y, x + label.width - 1, y + label.height - 1))

@@ -1,0 +1,299 @@
+"""How well a model does on data whose truth is known: average precision, or accuracy."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.data import ArrayDataset, Dataset
+from darknet_bn.errors import DarknetError, DarknetWarning, ImageError, Oddities, Where
+from darknet_bn.kernels.boxes.box import Boxes, Size
+from darknet_bn.layers.shared.head import Head
+from darknet_bn.model.model import Model
+from darknet_bn.pictures.batches import load_inputs
+from darknet_bn.pictures.prepare import Fit, own_fit
+from darknet_bn.predictions import network_boxes, nms
+from darknet_bn.predictions.average_precision import (
+    AveragePrecision,
+    average_precision,
+    require_options,
+)
+from darknet_bn.predictions.boxes import heads_of
+from darknet_bn.predictions.classification import class_layer, classify
+from darknet_bn.run.run import forward
+from darknet_bn.values import brief, counted
+
+_THRESHOLD = 0.005  # what boxes are made of, however improbable, so that the curve continues
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class ClassAccuracy:
+    """How well one class is recognised.
+
+    Attributes
+    ----------
+    class_id, images : int
+    top_1, top_k : int
+        In how many of these it was the most probable class, and among the first ``top``.
+    """
+
+    class_id: int
+    images: int
+    top_1: int
+    top_k: int
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How well a classifier recognises classes.
+
+    Attributes
+    ----------
+    images, top : int
+    top_1, top_k : float
+        The part of the images whose class was the most probable, and among the first ``top``.
+    classes : tuple of ClassAccuracy
+        One a class, in order.
+    failed : int
+        Pictures that could not be read or used; they count as wrong.
+    """
+
+    images: int
+    top: int
+    top_1: float
+    top_k: float
+    classes: tuple[ClassAccuracy, ...]
+    failed: int = 0
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        parts = f"top 1 {self.top_1:.2%}, top {self.top} {self.top_k:.2%}"
+        return brief(self, f"{parts} of {counted(self.images, 'image')}")
+
+
+def evaluate(
+    model: Model,
+    dataset: Dataset,
+    *,
+    top: int = 5,
+    points: int = 0,
+    iou_threshold: float = 0.5,
+    threshold: float = 0.25,
+    overlap: float | None = 0.45,
+    fit: Fit | None = None,
+    batch: int = _BATCH,
+    after_batch: Callable[[], None] | None = None,
+) -> AveragePrecision | Accuracy:
+    """Compare what a model gives with what is true.
+
+    Parameters
+    ----------
+    model : Model
+    dataset : Dataset
+        As `load_dataset` opens it with ``train`` off.
+    top : int
+        Of classifiers: among how many classes the true one may be.
+    points, iou_threshold, threshold : int, float, float
+        Of detectors: as in `average_precision`.
+    overlap : float or None
+        Of detectors: how much boxes may overlap, as ``nms`` in `detections`.
+    fit : "letterbox", "stretch" or "crop", optional
+        How pictures in files are made the input; by default as `own_fit_for_tests` says.
+    batch : int
+        How many images to compute at once.
+    after_batch : function, optional
+        Called after every batch; to show progress.
+
+    Returns
+    -------
+    report : AveragePrecision or Accuracy
+        The former of a detector.
+
+    Raises
+    ------
+    DarknetError
+        An option means nothing, or the data do not have what is true of such a network.
+    ImageError
+        No picture can be read or used.
+
+    Warns
+    -----
+    DarknetWarning
+        A picture cannot; it counts as one in which nothing is found.
+
+    Notes
+    -----
+    C: ``validate_detector_map`` in AlexeyAB's ``src/detector.c`` (boxes more probable than 0.005),
+    ``validate_classifier_single`` in ``src/classifier.c``.
+    """
+    if batch < 1 or top < 1:
+        raise DarknetError("batch and top are at least 1", found=f"{batch}, {top}")
+    if not len(dataset):
+        raise DarknetError("there is nothing to evaluate with")
+    work = _Work(model, dataset, fit or own_fit_for_tests(model), batch, after_batch)
+    if not any(isinstance(node.layer, Head) for node in model.network.nodes):
+        return _accuracy(work, top)
+    require_options(iou_threshold, points, threshold)
+    truths = _truths(dataset)
+    found = _found(work, overlap)
+    report = average_precision(
+        found, truths, iou_threshold=iou_threshold, points=points, threshold=threshold
+    )
+    return replace(report, failed=work.tell_failed())
+
+
+def own_fit_for_tests(model: Model) -> Fit:
+    """Return how the program fits pictures into the input when it tests a network.
+
+    Returns
+    -------
+    fit : "letterbox", "stretch" or "crop"
+        For a classifier ``"crop"``.  For a detector as `own_fit` says, but ``"stretch"`` if its
+        boxes are never taken out of a letterbox.
+
+    Notes
+    -----
+    C: ``validate_classifier_single``, ``validate_detector``, ``validate_yolo``.
+    """
+    heads = [node.layer for node in model.network.nodes if isinstance(node.layer, Head)]
+    if not heads:
+        return "crop"
+    return own_fit(model) if all(head.leaves_letterbox for head in heads) else "stretch"
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """What is computed, and how."""
+
+    model: Model
+    dataset: Dataset
+    fit: Fit
+    batch: int
+    after_batch: Callable[[], None] | None
+    failed: dict[int, ImageError] = field(default_factory=dict)
+
+    def inputs(self) -> Iterator[tuple[list[int], F32, list[Size]]]:
+        """Yield the numbers of some images, as inputs, and the sizes of the pictures.
+
+        Those that cannot be used go to ``failed``.
+        """
+        count = len(self.dataset)
+        for start in range(0, count, self.batch):
+            numbers = range(start, min(start + self.batch, count))
+            x, sizes = self._load(numbers)
+            if len(x):
+                yield [each for each in numbers if each not in self.failed], x, sizes
+            if self.after_batch is not None:
+                self.after_batch()
+
+    def _load(self, numbers: range) -> tuple[F32, list[Size]]:
+        shape = self.model.network.input
+        pictures = self.dataset.pictures
+        if not pictures:
+            rng = np.random.default_rng(0)  # which nothing is drawn from
+            x, _ = self.dataset.batch(numbers, rng, shape=shape)
+            return x, [(shape.h, shape.w)] * len(x)
+        failed: dict[int, ImageError] = {}
+        paths = [pictures[number].path for number in numbers]
+        loaded = load_inputs(self.model, paths, self.fit, failed)
+        self.failed.update((numbers[row], error) for row, error in failed.items())
+        return loaded
+
+    def tell_failed(self) -> int:
+        """Warn of the pictures that could not be used, and return how many there are.
+
+        Raises
+        ------
+        ImageError
+            There is no other.
+        """
+        odd = Oddities()
+        for number in sorted(self.failed):
+            odd(f"{self.failed[number]}; nothing is found in it")
+        if len(self.failed) == len(self.dataset):
+            raise self.failed[0]
+        for text in odd.texts:
+            warnings.warn(text, DarknetWarning, stacklevel=4)
+        return len(self.failed)
+
+
+def _found(work: _Work, overlap: float | None) -> list[Boxes]:
+    """Return the boxes of all pictures."""
+    heads = heads_of(work.model.network)
+    kind, beta = list(heads.values())[-1].suppression
+    letterbox = work.fit == "letterbox"  # which changes nothing where images have its size
+    classes = next(iter(heads.values())).classes
+    nothing = Boxes(
+        np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, classes), np.float32)
+    )
+    found = [nothing] * len(work.dataset)
+    for numbers, x, sizes in work.inputs():
+        outputs = forward(work.model, x, heads, exact=False)
+        boxes = network_boxes(
+            work.model, outputs, image_sizes=sizes, threshold=_THRESHOLD, letterbox=letterbox
+        )
+        for number, each in zip(numbers, boxes, strict=True):
+            found[number] = nms(each, overlap or 0, kind=kind, beta=beta)
+    return found
+
+
+def _truths(dataset: Dataset) -> list[F32]:
+    """Return the boxes (k, 5) that are true of each image."""
+    if dataset.pictures:
+        return [picture.boxes for picture in dataset.pictures]
+    if not isinstance(dataset, ArrayDataset) or dataset.y.ndim != 3:
+        raise DarknetError("the data have no boxes, but the network is a detector")
+    truths: list[F32] = []
+    for rows in dataset.y.astype(np.float32):
+        ends = np.flatnonzero(rows[:, 0] == 0)
+        truths.append(rows[: ends[0]] if len(ends) else rows)
+    return truths
+
+
+def _accuracy(work: _Work, top: int) -> Accuracy:
+    classes = work.model.network.nodes[class_layer(work.model.network)].y.size
+    kinds = _kinds(work.dataset, classes)
+    counts = np.zeros((3, classes), np.intp)
+    np.add.at(counts[0], kinds, 1)
+    for numbers, x, _ in work.inputs():
+        for number, scores in zip(numbers, classify(work.model, x, top=top), strict=True):
+            best = [score.class_id for score in scores]
+            kind = kinds[number]
+            counts[1:, kind] += best[0] == kind, kind in best
+    images, right, among = counts.sum(axis=1).tolist()
+    rows = enumerate(counts.T.tolist())
+    return Accuracy(
+        images,
+        top,
+        right / images,
+        among / images,
+        tuple(ClassAccuracy(number, *each) for number, each in rows),
+        work.tell_failed(),
+    )
+
+
+def _kinds(dataset: Dataset, classes: int) -> list[int]:
+    """Return the class of each image."""
+    if dataset.pictures:
+        kinds = []
+        for picture in dataset.pictures:
+            if picture.number is None:
+                raise DarknetError("its class is not known", where=Where(file=picture.path))
+            kinds.append(picture.number)
+        return kinds
+    y = dataset.y if isinstance(dataset, ArrayDataset) else np.zeros(0)
+    if y.dtype.kind in "iu" and y.size == len(y):
+        return [int(number) for number in y.reshape(-1)]
+    y = y.reshape(len(y), -1)
+    one_hot = y.shape == (len(dataset), classes) and np.isin(y, (0, 1)).all()
+    if not one_hot or (y.sum(axis=1) != 1).any():
+        raise DarknetError(
+            "the data have no classes, but the network is a classifier",
+            expected=f"whole numbers, or a 1 among {classes} zeros",
+        )
+    return [int(number) for number in y.argmax(axis=1)]

@@ -1,0 +1,230 @@
+"""An inference plan: the steps of a model, built once, and buffers that are used again."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.errors import ShapeError, Where
+from darknet_bn.layers.base import Setting, Step
+from darknet_bn.model.model import Model
+from darknet_bn.model.network import Network
+from darknet_bn.work.memory import require_memory
+from darknet_bn.work.threads import workers
+
+
+def fast_plan(model: Model) -> Plan:
+    """Build the plan that computes outputs fast: batch norm folded, the best algorithms."""
+    return Plan(model, model.derived(Memory), exact=False)
+
+
+def exact_plan(model: Model) -> Plan:
+    """Build the plan that keeps to Darknet's order of operations."""
+    return Plan(model, model.derived(Memory), exact=True)
+
+
+def passing_plan(model: Model) -> Plan:
+    """Build an `exact_plan` for one call, which keeps nothing of a layer that has run."""
+    return Plan(model, model.derived(Memory), exact=True, keeps=False)
+
+
+class Memory:
+    """What the layers of a model remember from one call to the next.
+
+    Its plans share it, so that a sequence may go on in either; one of them runs at a time.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.states: list[dict[str, F32]] = [{} for _ in model.network.nodes]
+        self._batch: int | None = None
+        self._lock = threading.Lock()
+
+    def forget(self) -> None:
+        """Let all sequences begin anew."""
+        with self._lock:
+            self._clear()
+
+    @contextmanager
+    def during(self, batch: int, *, keep: bool) -> Iterator[None]:
+        """Hold it for a call; what was there stays only if asked to, and if it fits the batch."""
+        with self._lock:
+            if not keep or batch != self._batch:
+                self._clear()
+            self._batch = None  # a call that breaks off leaves nothing to go on from
+            yield
+            self._batch = batch
+
+    def _clear(self) -> None:
+        for state in self.states:
+            state.clear()
+
+
+class Plan:
+    """The forward steps of every layer, and the buffers between them.
+
+    A plan may be called from several threads, one call at a time.
+    """
+
+    def __init__(self, model: Model, memory: Memory, *, exact: bool, keeps: bool = True) -> None:
+        self._network = model.network
+        self._keeps = keeps
+        self._steps: list[Step | None] = [None] * len(model.network.nodes)
+        self._model = model
+        self._memory = memory
+        self._setting = Setting(model.dialect, exact, model.network.time_steps)
+        self._schedule: Schedule | None = None
+        self._buffers: list[F32] = []
+
+    def run(
+        self,
+        x: F32,
+        wanted: Sequence[int],
+        after_layer: Callable[[], None] | None = None,
+        *,
+        keep_state: bool = False,
+    ) -> dict[int, F32]:
+        """Compute the outputs of some layers.
+
+        Parameters
+        ----------
+        x : float32 array (n, c, h, w), or (n, inputs)
+        wanted : layer numbers
+        after_layer : function, optional
+            Called behind every layer.
+        keep_state : bool
+            Whether sequences go on from where the last call left them.
+
+        Returns
+        -------
+        outputs : dict from layer number to float32 array (n, *shape)
+            Arrays of the caller's own.
+        """
+        memory = self._memory.during(len(x), keep=keep_state)
+        with memory, workers().hold_blas(), np.errstate(all="ignore"):
+            schedule = self._prepare(len(x), tuple(wanted))
+            arrays = {-1: x}
+            for index in schedule.order:
+                node = self._network.nodes[index]
+                xs = [arrays[source] for source in node.sources]
+                if schedule.roots[index] != index:
+                    arrays[index] = xs[0]
+                else:
+                    shape = (len(x), *node.y.dims)
+                    arrays[index] = self._place(schedule, index, shape)
+                    self._step(index)(xs, arrays[index])
+                if after_layer is not None:
+                    after_layer()
+            return {
+                index: arrays[index].copy() if schedule.roots[index] != index else arrays[index]
+                for index in wanted
+            }
+
+    def _step(self, index: int) -> Step:
+        step = self._steps[index]
+        if step is None:
+            node = self._network.nodes[index]
+            model = self._model
+            setting = replace(self._setting, state=self._memory.states[index])
+            step = node.layer.step(node.xs, model.params[index], setting)
+            self._steps[index] = step if self._keeps else None
+        return step
+
+    def _prepare(self, batch: int, wanted: tuple[int, ...]) -> Schedule:
+        schedule = self._schedule
+        if schedule is None or (schedule.batch, schedule.wanted) != (batch, wanted):
+            schedule = make_schedule(self._network, batch, wanted)
+            self._buffers = [np.empty(size, np.float32) for size in schedule.sizes]
+            self._schedule = schedule
+        return schedule
+
+    def _place(self, schedule: Schedule, index: int, shape: tuple[int, ...]) -> F32:
+        slot = schedule.slots.get(index)
+        if slot is None:
+            return np.empty(shape, np.float32)
+        return self._buffers[slot][: math.prod(shape)].reshape(shape)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Which layers run for a request, and where their outputs go.
+
+    Attributes
+    ----------
+    batch, wanted : int, tuple of int
+        The request.
+    order : tuple of int
+        The layers that run, in order.
+    roots : dict
+        For each of them, the layer in whose array its output lies: itself, or the source that it
+        passes on unchanged (-1 for the input).
+    slots : dict
+        The buffer of each root that nobody asked for.
+    sizes : tuple of int
+        Floats in each buffer.
+    """
+
+    batch: int
+    wanted: tuple[int, ...]
+    order: tuple[int, ...]
+    roots: dict[int, int]
+    slots: dict[int, int]
+    sizes: tuple[int, ...]
+
+
+def make_schedule(network: Network, batch: int, wanted: tuple[int, ...]) -> Schedule:
+    """Find what has to run for some outputs, and share buffers among what is not needed at once.
+
+    Raises
+    ------
+    ShapeError
+        There is not enough memory in the machine.
+    """
+    nodes = network.nodes
+    order = network.ancestors(wanted)
+    roots = {-1: -1}
+    last_use: dict[int, int] = {}
+    for index in order:
+        node = nodes[index]
+        roots[index] = roots[node.sources[0]] if node.layer.is_alias(node.xs) else index
+        for source in node.sources:
+            last_use[roots[source]] = index
+    kept = {roots[index] for index in wanted}
+
+    slots: dict[int, int] = {}
+    sizes: list[int] = []
+    free: list[int] = []
+    for index in order:
+        if roots[index] == index and index not in kept:
+            size = batch * nodes[index].y.size
+            slot = _best(free, sizes, size)
+            if slot is None:
+                slot = len(sizes)
+                sizes.append(0)
+            else:
+                free.remove(slot)
+            slots[index] = slot
+            sizes[slot] = max(sizes[slot], size)
+        done = [root for root in slots if last_use.get(root, root) == index]
+        free.extend(slots[root] for root in done)
+
+    outputs = sum(nodes[index].y.size for index in kept if index >= 0)
+    try:
+        require_memory(4 * (sum(sizes) + batch * outputs), "the outputs of the layers")
+    except ShapeError as error:
+        error.where = replace(Where(), section="net", key=f"a batch of {batch}")
+        raise
+    return Schedule(batch, wanted, order, roots, slots, tuple(sizes))
+
+
+def _best(free: list[int], sizes: list[int], size: int) -> int | None:
+    """Return the smallest free buffer that is large enough, or else the largest."""
+    enough = [slot for slot in free if sizes[slot] >= size]
+    if enough:
+        return min(enough, key=lambda slot: sizes[slot])
+    return max(free, key=lambda slot: sizes[slot], default=None)

@@ -1,0 +1,220 @@
+"""Run a model forward."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from darknet_bn.arrays import F32
+from darknet_bn.errors import DarknetWarning, ShapeError, Where
+from darknet_bn.kernels.floating import PICTURE_HINT
+from darknet_bn.model.model import Model
+from darknet_bn.model.network import Network
+from darknet_bn.pictures.images import CHANNELS
+from darknet_bn.run.plan import Memory, exact_plan, fast_plan
+
+LEVELS = (
+    "the input looks like levels from 0 to 255, and networks take pictures with values from 0 to "
+    "1: divide it by 255"
+)
+_WHITE = 255
+_FAR = 32  # above what is 1 for white, whether or not all values are whole
+
+Layers = Literal["outputs", "all"] | Iterable[int]
+
+
+def forward(
+    model: Model,
+    x: npt.ArrayLike,
+    layers: Layers = "outputs",
+    *,
+    exact: bool | None = None,
+    keep_state: bool = False,
+    after_layer: Callable[[], None] | None = None,
+) -> dict[int, F32]:
+    """Compute the outputs of layers.
+
+    Parameters
+    ----------
+    model : Model
+    x : float32 array (n, c, h, w), or (n, inputs) where the net has no image input
+        Images as Darknet takes them: RGB planes with values from 0 to 1, as `prepare` makes them.
+        n may be any number.
+        Where layers are recurrent it is sequences times ``time_steps`` of ``[net]``: the first
+        step of every sequence, then the second of every sequence, and so on.
+    layers : "outputs", "all", or layer numbers
+        Which outputs to return; a negative number counts from the last layer.  ``"outputs"`` are
+        the layers that no other reads: the detection heads, or the last layer.
+    exact : bool, optional
+        Whether to keep to Darknet's order of operations: batch norm behind the convolution rather
+        than folded into it, and no fast convolution algorithms.  By default so where layers are
+        asked for by number or all, to look into them, and not where only the outputs are.  The
+        results differ in the last digits (about 1e-6 of a layer's largest value).
+    keep_state : bool
+        Whether recurrent layers go on from where they were at the end of the last call of this
+        model, as Darknet's always do; else they begin anew.  A batch of another size begins anew.
+        A layer that a call did not compute stays where it was.
+    after_layer : function, optional
+        Called behind every layer that has been computed; to show progress.
+
+    Returns
+    -------
+    outputs : dict from layer number to float32 array
+        (n, c, h, w), or (n, outputs) where a layer has no image shape.
+
+    Raises
+    ------
+    ShapeError
+        The input does not fit the net or ends inside a sequence, or a layer number does not
+        exist.
+
+    Warns
+    -----
+    DarknetWarning
+        The input looks like levels from 0 to 255: see `looks_like_levels`.
+
+    Notes
+    -----
+    C: ``forward_network`` in ``src/network.c`` with ``train`` off.  Planes in the order BGR, as
+    OpenCV's arrays have them, cannot be told from RGB by their values: what they do to the first
+    batch norm is within what other pictures do.  `load_image` and `prepare` refuse OpenCV's arrays
+    for that reason.
+    """
+    if exact is None:
+        exact = not (isinstance(layers, str) and layers == "outputs")
+    plan = model.derived(exact_plan if exact else fast_plan)
+    wanted = layer_numbers(model.network, layers)
+    array = as_input(model.network, x)
+    if looks_like_levels(model, array[0]):
+        warnings.warn(LEVELS, DarknetWarning, stacklevel=2)
+    return plan.run(array, wanted, after_layer, keep_state=keep_state)
+
+
+def reset_state(model: Model) -> None:
+    """Let the recurrent layers of a model forget what ``forward`` has left in them.
+
+    The next call begins anew even with ``keep_state``.
+    """
+    model.derived(Memory).forget()
+
+
+def looks_like_levels(model: Model, image: F32) -> bool:
+    """Tell whether an image has values from 0 to 255, for a net that takes 0 to 1.
+
+    So it looks if the net has parameters, its input is an image of 1, 3 or 4 channels, no value is
+    below 0 or above 255, and either all are whole numbers and some are above 1, or some are above
+    32.  A net may have been trained on such values all the same: if its first layer has batch norm,
+    the mean that this expects has to be nearer to what comes of the values divided by 255.
+
+    Parameters
+    ----------
+    model : Model
+    image : float32 array (c, h, w), or (inputs,)
+    """
+    net = model.network
+    if net.input.flat or net.input.c not in CHANNELS or not any(each.params for each in net.nodes):
+        return False
+    largest = image.max()
+    if not 1 < largest <= _WHITE or not image.min() >= 0:
+        return False
+    if largest <= _FAR and not (image == np.rint(image)).all():
+        return False
+    expected = _nearer_scale(model, image)
+    return expected is None or expected < 1
+
+
+def _nearer_scale(model: Model, image: F32) -> float | None:
+    """Return which of two factors for an image fits the first batch norm; None without one.
+
+    The mean of what a convolution gives follows from the means of the channels, but for the border.
+    """
+    node, p = model.network.nodes[0], model.params[0]
+    weights, variance = p.get("weights"), p.get("rolling_variance")
+    if node.layer.batch_norm != "inside" or weights is None or variance is None:
+        return None
+    if weights.ndim != 4 or weights.shape[1] != len(image) or not variance.any():
+        return None
+    means = weights.sum((2, 3), dtype=np.float64) @ image.mean((1, 2), dtype=np.float64)
+    with np.errstate(all="ignore"):
+        sigma = model.dialect.sigma(variance.astype(np.float64))
+        off = [
+            np.nanmedian(np.abs(means * scale - p["rolling_mean"]) / sigma)
+            for scale in (1, 1 / _WHITE)
+        ]
+    return 1 if off[0] < off[1] else 1 / _WHITE
+
+
+def as_input(network: Network, x: npt.ArrayLike) -> F32:
+    """Return an input as float32 (n, *shape), refusing what does not fit."""
+    array = np.asarray(x)
+    shape = network.input
+    if not np.issubdtype(array.dtype, np.floating):
+        raise ShapeError(
+            "the input holds no floating-point numbers",
+            expected="float32 values from 0 to 1",
+            found=f"{array.dtype}",
+            hint=_levels_hint(array) if array.dtype == np.uint8 else None,
+        )
+    if array.ndim < 2 or array.shape[1:] not in (shape.dims, (shape.size,)) or not len(array):
+        dims = ", ".join(str(each) for each in shape.dims)
+        raise ShapeError(
+            "the input does not fit the net",
+            expected=f"(n, {dims})",
+            found=f"{array.shape}",
+            hint=_turned(array.shape, shape.dims),
+        )
+    if len(array) % network.time_steps:
+        raise ShapeError(
+            "the input ends inside a sequence",
+            where=Where(section="net", key="time_steps"),
+            expected=f"a multiple of {network.time_steps}",
+            found=f"{len(array)}",
+            hint="Model.with_time_steps makes a model for sequences of another length",
+        )
+    with np.errstate(over="ignore"):
+        single = np.ascontiguousarray(array, np.float32)
+    if array.dtype != np.float32 and np.isinf(single).any() and not np.isinf(array).any():
+        raise ShapeError("the input has values that are too large for float32")
+    return single.reshape(len(array), *shape.dims)
+
+
+def _levels_hint(array: npt.NDArray[np.uint8]) -> str:
+    """Say how levels from 0 to 255 become an input."""
+    if array.ndim == 3 and array.shape[2] in CHANNELS:
+        return PICTURE_HINT.format(name="x")
+    return "numpy.float32(x) / 255 goes from 0 to 1"
+
+
+def _turned(found: tuple[int, ...], dims: tuple[int, ...]) -> str | None:
+    """Say how an array of another shape becomes an input, where that is plain."""
+    if found == dims:
+        return "x[None] is a batch of one"
+    last = (*dims[1:], dims[0])
+    if found == last:
+        return "the channels come first: x.transpose(2, 0, 1)[None]"
+    if found[1:] == last:
+        return "the channels come first: x.transpose(0, 3, 1, 2)"
+    return None
+
+
+def layer_numbers(network: Network, layers: Layers) -> tuple[int, ...]:
+    """Return the numbers of the layers that are meant, in order, each once."""
+    count = len(network.nodes)
+    if isinstance(layers, str):
+        if layers == "all":
+            return tuple(range(count))
+        if layers == "outputs":
+            return network.outputs
+        raise ShapeError("unknown choice of layers", expected="outputs, all", found=f"{layers!r}")
+    numbers = []
+    for layer in layers:
+        if not -count <= layer < count:
+            raise ShapeError(
+                "there is no such layer", expected=f"0 to {count - 1}", found=f"{layer}"
+            )
+        numbers.append(int(layer) % count)
+    return tuple(dict.fromkeys(numbers))

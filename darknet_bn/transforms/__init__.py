@@ -1,0 +1,1 @@
+"""From model to model: batch norm folded, statistics measured again."""

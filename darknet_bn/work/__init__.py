@@ -1,0 +1,1 @@
+"""Threads, memory, and how arrays are cut for both."""

@@ -1,0 +1,139 @@
+"""Threads that share the tiles of one layer, with BLAS held to one thread each."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from darknet_bn.arrays import F32
+from darknet_bn.work.blas_limit import BlasLimit
+from darknet_bn.work.crew import Crew
+
+T = TypeVar("T")
+Buffers: TypeAlias = dict[Hashable, F32]
+
+_OF_PROCESS: dict[int, Workers] = {}  # by process id: threads do not survive a fork
+
+
+class Workers:
+    """A fixed number of threads; the calling thread is one of them.
+
+    Parameters
+    ----------
+    count : int
+        How many threads work at once, the caller included.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._blas = BlasLimit()
+        self._crew = Crew(count - 1)
+        self._local = threading.local()
+        self._left: list[Buffers] = []
+
+    def run(self, task: Callable[[T], None], items: Iterable[T]) -> None:
+        """Call ``task`` once for every item, in any order, and wait for the last.
+
+        Floating-point errors are handled in all threads as the caller's `numpy.errstate` says.
+        An exception of a task is raised after all running tasks have ended; no more are begun.
+        """
+        todo = list(items)
+        if self.count < 2 or len(todo) < 2:
+            for item in todo:
+                task(item)
+            return
+        queue = deque(todo)
+
+        def drain() -> None:
+            while True:
+                try:
+                    item = queue.popleft()
+                except IndexError:
+                    return
+                try:
+                    task(item)
+                except BaseException:
+                    queue.clear()  # nobody needs the rest any more
+                    raise
+
+        handling = np.geterr()
+
+        def help_draining() -> None:
+            with np.errstate(**handling), self._blas.help():  # each thread has its own
+                drain()
+
+        helpers = [self._crew.submit(help_draining) for _ in todo[1 : self.count]]
+        try:
+            drain()
+        finally:
+            # A helper that never started has nothing left to do; waiting for it could deadlock
+            # where this call itself runs on one of the threads.
+            running = [helper for helper in helpers if not helper.cancel()]
+            errors = [helper.exception() for helper in running]
+        for error in errors:
+            if error is not None:
+                raise error
+
+    def scratch(self, size: int, slot: Hashable = 0, dtype: npt.DTypeLike = np.float32) -> F32:
+        """Borrow this thread's own buffer of ``size`` floats, valid until its next use.
+
+        Buffers of different ``slot`` never overlap.  They begin at a cache line.
+        """
+        floats = size * np.dtype(dtype).itemsize // 4
+        buffers: Buffers = self._local.__dict__.setdefault("buffers", {})
+        buffer = buffers.get(slot)
+        if buffer is None or buffer.size < floats:
+            buffer = _aligned(floats)
+            buffers[slot] = buffer
+        return buffer[:floats].view(dtype)
+
+    @contextmanager
+    def hold_blas(self) -> Iterator[None]:
+        """Keep every BLAS call inside to the thread that makes it.
+
+        A thread that comes here without buffers gets those of one that has left, so that there
+        are as many as threads compute at the same time, not as many as ever did.
+        """
+        with self._blas.hold():
+            if hasattr(self._local, "buffers"):
+                yield
+                return
+            self._local.buffers = self._left.pop() if self._left else {}
+            try:
+                yield
+            finally:
+                self._left.append(self._local.__dict__.pop("buffers"))
+
+
+def _aligned(size: int) -> F32:
+    """Return an uninitialised array that begins at a cache line; unaligned ones are slower."""
+    line = 64
+    raw = np.empty(4 * size + line, np.uint8)
+    begin = -raw.ctypes.data % line
+    aligned: F32 = raw[begin : begin + 4 * size].view(np.float32)
+    return aligned
+
+
+def workers() -> Workers:
+    """Return the threads of this process: one a core it may use, or ``DARKNET_BN_THREADS``."""
+    process = os.getpid()
+    found = _OF_PROCESS.get(process)
+    if found is None:
+        # Threads that come first at the same time make some each; those of one are taken by all.
+        found = _OF_PROCESS.setdefault(process, Workers(_wanted()))
+    return found
+
+
+def _wanted() -> int:
+    wanted = os.environ.get("DARKNET_BN_THREADS", "")
+    if wanted.isdigit() and int(wanted) > 0:
+        return int(wanted)
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -1,0 +1,130 @@
+"""The way back of pooling over windows, against plain loops."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from darknet_bn.kernels.convolution.blur import backward_blur_as_coded
+from darknet_bn.kernels.maxpool import (
+    Window,
+    backward_local_avgpool_layer,
+    backward_maxpool_depth,
+    backward_maxpool_layer,
+    forward_maxpool_depth,
+    forward_maxpool_layer,
+)
+
+SIZES = (1, 2, 3, 5, 9, 13)
+STRIDES = ((1, 1), (2, 2), (1, 2), (3, 2))
+
+
+def windows(x: np.ndarray, window: Window):
+    """Yield the place of each output value, and the places of its window in the image."""
+    oh, ow = window.out_hw(*x.shape[2:])
+    begin = window.padding // 2
+    for image, channel, i, j in itertools.product(*map(range, (*x.shape[:2], oh, ow))):
+        rows = [i * window.stride_y - begin + k for k in range(window.size)]
+        columns = [j * window.stride_x - begin + k for k in range(window.size)]
+        inside = [
+            (image, channel, row, column)
+            for row in rows
+            if 0 <= row < x.shape[2]
+            for column in columns
+            if 0 <= column < x.shape[3]
+        ]
+        yield (image, channel, i, j), inside
+
+
+def deltas(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Whole numbers, of which all sums are exact."""
+    return rng.integers(-9, 10, shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("stride", STRIDES, ids=str)
+@pytest.mark.parametrize("size", SIZES)
+def test_first_of_the_largest(size: int, stride: tuple[int, int]) -> None:
+    rng = np.random.default_rng(size)
+    for padding, hw in itertools.product((0, 1, size - 1, size + 1), ((6, 5), (13, 14), (1, 1))):
+        window = Window(size, *stride, padding)
+        oh, ow = window.out_hw(*hw)
+        if oh < 1 or ow < 1:
+            continue
+        # Few different numbers, so that many are equal.
+        x = rng.integers(0, 4, (2, 3, *hw)).astype(np.float32)
+        y = np.empty((2, 3, oh, ow), np.float32)
+        forward_maxpool_layer(x, window, y)
+        delta = deltas(rng, y.shape)
+        expected = np.zeros_like(x)
+        for place, inside in windows(x, window):
+            if inside:
+                expected[max(inside, key=lambda at: x[at])] += delta[place]  # the first, if equal
+        given = backward_maxpool_layer(x, y, delta, window)
+        np.testing.assert_array_equal(given, expected, str(window))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_many_images_go_in_blocks(stride: int) -> None:
+    rng = np.random.default_rng(1)
+    window = Window(3, stride, stride, 2)
+    x = rng.integers(0, 4, (3, 40, 90, 80)).astype(np.float32)
+    y = np.empty((3, 40, *window.out_hw(90, 80)), np.float32)
+    forward_maxpool_layer(x, window, y)
+    delta = deltas(rng, y.shape)
+    one_by_one = [
+        backward_maxpool_layer(*(each[image : image + 1] for each in (x, y, delta)), window)
+        for image in range(3)
+    ]
+    whole = backward_maxpool_layer(x, y, delta, window)
+    np.testing.assert_array_equal(whole, np.concatenate(one_by_one))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_nothing_goes_to_what_is_no_number(stride: int) -> None:
+    x = np.array([[[[np.nan, 1, 2], [3, np.nan, 0], [1, 0, np.nan]]]], np.float32)
+    window = Window(2, stride, stride, 0)
+    y = np.empty((1, 1, *window.out_hw(3, 3)), np.float32)
+    forward_maxpool_layer(x, window, y)
+    given = backward_maxpool_layer(x, y, np.ones_like(y), window)
+    expected = [[0, 0, 1], [2, 0, 1], [0] * 3] if stride == 1 else [[0] * 3, [1, 0, 0], [0] * 3]
+    np.testing.assert_array_equal(given[0, 0], expected)
+
+
+@pytest.mark.parametrize(("c", "f"), [(6, 2), (7, 3), (3, 5)])
+def test_first_of_the_largest_channels(c: int, f: int) -> None:
+    rng = np.random.default_rng(2)
+    x = rng.integers(0, 3, (2, c, 4, 5)).astype(np.float32)
+    y = np.empty((2, f, 4, 5), np.float32)
+    forward_maxpool_depth(x, y)
+    delta = deltas(rng, y.shape)
+    expected = np.zeros_like(x)
+    for image, out, row, column in np.ndindex(y.shape):
+        channels = range(out, c, f)
+        if channels:
+            first = max(channels, key=lambda k: x[image, k, row, column])
+            expected[image, first, row, column] += delta[image, out, row, column]
+    np.testing.assert_array_equal(backward_maxpool_depth(x, y, delta), expected)
+
+
+@pytest.mark.parametrize("over_inside", [True, False], ids=["exact", "as coded"])
+def test_shares_of_a_mean(over_inside: bool) -> None:
+    rng = np.random.default_rng(3)
+    x = np.empty((2, 3, 7, 6))
+    for window in (Window(2, 2, 2, 1), Window(3, 1, 1, 2), Window(3, 2, 1, 2)):
+        delta = rng.standard_normal((2, 3, *window.out_hw(7, 6)))
+        expected = np.zeros_like(x)
+        for place, inside in windows(x, window):
+            for at in inside:
+                count = len(inside) if over_inside else window.size**2
+                expected[at] += delta[place] / count
+        given = backward_local_avgpool_layer(x, delta, window, over_inside=over_inside)
+        np.testing.assert_allclose(given, expected, atol=1e-14)  # sums of nine in another order
+
+
+def test_a_blur_that_the_program_leaves_out() -> None:
+    delta = np.arange(1, 2 * 3 * 2 * 2 + 1, dtype=np.float32).reshape(2, 3, 2, 2)
+    given = backward_blur_as_coded(delta, (4, 3))
+    assert given.shape == (2, 3, 4, 3)
+    np.testing.assert_array_equal(given.ravel(), [*range(1, 25), *[0] * 48])

@@ -1,0 +1,129 @@
+"""Which layers run, and that buffers are used again without harm."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import darknet_bn as dn
+from darknet_bn.model.network import Network
+from darknet_bn.run.plan import Plan, Schedule, exact_plan, fast_plan, make_schedule
+from tests.support.builders import LONG_RANGE as CFG
+from tests.support.builders import cfg_text, network_of, random_input, random_model
+
+
+def schedule_of(*wanted: int, batch: int = 2, cfg: bytes = CFG) -> Schedule:
+    return make_schedule(network_of(cfg, "pjreddie"), batch, wanted)
+
+
+def live_ranges(network: Network, schedule: Schedule) -> dict[int, tuple[int, int]]:
+    """First and last layer at which each array that has a buffer must hold its values."""
+    ranges = {root: (root, root) for root in schedule.slots}
+    for index in schedule.order:
+        for source in network.nodes[index].sources:
+            root = source
+            while root >= 0 and network.nodes[root].layer.is_alias(network.nodes[root].xs):
+                root = network.nodes[root].sources[0]
+            if root in ranges:
+                ranges[root] = (root, index)
+    return ranges
+
+
+class TestSchedule:
+    def test_only_what_is_needed_runs(self) -> None:
+        assert schedule_of(0).order == (0,)
+        assert schedule_of(6).order == (0, 1, 2, 3, 4, 5, 6)
+        assert schedule_of(18).order == (*range(9), 15, 16, 17, 18)
+        assert schedule_of(14, 18).order == tuple(range(19))
+        assert schedule_of().order == ()
+
+    def test_layers_that_change_nothing_share_an_array(self) -> None:
+        roots = schedule_of(14, 18).roots
+        shared = {index: root for index, root in roots.items() if index != root and index >= 0}
+        assert shared == {1: 0, 5: 4, 7: 6, 12: 11, 15: 8, 17: 16}
+
+    @pytest.mark.parametrize("wanted", [(14, 18), (18,), (0, 14), tuple(range(19)), (9,)])
+    def test_no_two_arrays_that_live_at_once_share_a_buffer(self, wanted: tuple[int, ...]) -> None:
+        network = network_of(CFG, "pjreddie")
+        schedule = make_schedule(network, 2, wanted)
+        ranges = live_ranges(network, schedule)
+        for a, (start, end) in ranges.items():
+            for b, (other_start, other_end) in ranges.items():
+                if a < b and schedule.slots[a] == schedule.slots[b]:
+                    assert end < other_start or other_end < start, (a, b)
+        for index, slot in schedule.slots.items():
+            assert schedule.sizes[slot] >= 2 * network.nodes[index].y.size
+
+    def test_what_is_wanted_has_no_buffer(self) -> None:
+        assert not {14, 18, 0} & set(schedule_of(14, 18, 1).slots)
+        assert schedule_of(*range(19)).slots == {}
+
+    def test_a_chain_needs_two_buffers_however_long_it_is(self) -> None:
+        cfg = cfg_text(*["[convolutional] filters=6 size=3 pad=1"] * 30)
+        assert len(schedule_of(29, cfg=cfg).sizes) == 2
+
+    def test_buffers_are_far_fewer_than_layers(self) -> None:
+        schedule = schedule_of(14, 18)
+        network = network_of(CFG, "pjreddie")
+        assert len(schedule.sizes) <= 5
+        assert sum(schedule.sizes) < 2 * sum(node.y.size for node in network.nodes) / 2
+
+    def test_more_than_the_machine_has_is_refused(self) -> None:
+        with pytest.raises(dn.ShapeError, match="not enough memory for the outputs") as caught:
+            schedule_of(14, 18, batch=1 << 40)
+        assert "a batch of 1099511627776" in str(caught.value)
+
+
+@pytest.mark.parametrize("make", [fast_plan, exact_plan])
+class TestRunning:
+    def test_every_layer_alone_gives_what_it_gives_among_all(self, make) -> None:
+        model = random_model(CFG, "pjreddie")
+        x = random_input(model)
+        everything = make(model).run(x, range(19))
+        plan = make(model)
+        for index in range(19):
+            alone = plan.run(x, [index])
+            assert list(alone) == [index]
+            np.testing.assert_array_equal(alone[index], everything[index])
+            assert alone[index].shape == (2, *model.network.nodes[index].y.dims)
+
+    def test_pairs_too(self, make) -> None:
+        model = random_model(CFG, "pjreddie")
+        x = random_input(model)
+        plan = make(model)
+        everything = plan.run(x, range(19))
+        for a in range(19):
+            for b in range(0, 19, 3):
+                for index, array in plan.run(x, [a, b]).items():
+                    np.testing.assert_array_equal(array, everything[index])
+
+    def test_changing_the_batch_and_the_wish_from_call_to_call(self, make) -> None:
+        model = random_model(CFG, "pjreddie")
+        x = random_input(model, batch=5)
+        plan = make(model)
+        reference = make(model).run(x, [14, 18])
+        for batch, wanted in ((5, [14, 18]), (1, [18]), (5, [9, 18]), (2, [14]), (5, [14, 18])):
+            outputs = plan.run(x[:batch], wanted)
+            for index in set(wanted) & {14, 18}:
+                # Matrix products of other sizes may add in another order: some roundings of
+                # float32 (6e-8) on values around 1.
+                np.testing.assert_allclose(
+                    outputs[index], reference[index][:batch], rtol=0, atol=2e-6
+                )
+
+    def test_the_callback_comes_behind_every_layer(self, make) -> None:
+        model = random_model(CFG, "pjreddie")
+        calls: list[int] = []
+        make(model).run(random_input(model), [6], after_layer=lambda: calls.append(1))
+        assert len(calls) == 7
+
+    def test_nothing_is_wanted(self, make) -> None:
+        model = random_model(CFG, "pjreddie")
+        assert make(model).run(random_input(model), []) == {}
+
+
+def test_a_plan_is_made_once_for_a_model() -> None:
+    model = random_model(CFG, "pjreddie")
+    assert isinstance(model.derived(fast_plan), Plan)
+    assert model.derived(fast_plan) is model.derived(fast_plan)
+    assert model.derived(exact_plan) is not model.derived(fast_plan)
