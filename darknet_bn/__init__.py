@@ -57,13 +57,13 @@ from darknet_bn.run.run import forward, reset_state
 from darknet_bn.training import (
     Progress,
     TrainState,
+    TrainStep,
     load_checkpoint,
     save_checkpoint,
     train,
     train_state,
     train_step,
 )
-from darknet_bn.training import Step as TrainStep
 from darknet_bn.transforms.calibrate import Calibration, calibrate
 from darknet_bn.transforms.fold import FoldedLayer, check_fold, fold_batchnorm, fold_report
 from darknet_bn.version import __version__

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import pickle
-from pathlib import Path
 
 import pytest
 
 import darknet_bn as dn
 from darknet_bn.errors import Oddities, Where, shown
+from tests.support.paths import FIXTURES
 
-MALFORMED = Path(__file__).parent / "fixtures/malformed"
+MALFORMED = FIXTURES / "malformed"
 CASES = json.loads((MALFORMED / "expected.json").read_text(encoding="utf-8"))
 
 

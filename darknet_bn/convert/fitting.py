@@ -9,7 +9,7 @@ from darknet_bn.convert.container import Entry, read_float32
 from darknet_bn.convert.names import SCHEMES, Scheme, detect_scheme
 from darknet_bn.errors import WeightsError, Where, shown
 from darknet_bn.formats.cfg import Cfg
-from darknet_bn.layers.base import Param, Params
+from darknet_bn.layers.parameters import Param, Params
 from darknet_bn.model.model import initial_params
 from darknet_bn.model.network import Network
 from darknet_bn.work.memory import require_memory

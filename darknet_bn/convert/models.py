@@ -24,7 +24,7 @@ from darknet_bn.errors import DarknetError, DarknetWarning, ShapeError, WeightsE
 from darknet_bn.formats.cfg import Cfg, load_cfg, parse_cfg
 from darknet_bn.formats.reading import StoredFile
 from darknet_bn.formats.writing import write_files
-from darknet_bn.layers.base import Params
+from darknet_bn.layers.parameters import Params
 from darknet_bn.model.model import Model, PathOrBytes, choose_dialect, save
 from darknet_bn.model.network import Network, build_network
 from darknet_bn.model.weights import Header, read_arrays

@@ -34,7 +34,7 @@ from darknet_bn.errors import DarknetError, ShapeError, Where
 from darknet_bn.formats.npz import Head as ArrayHead
 from darknet_bn.formats.npz import read_npz
 from darknet_bn.kernels.pictures.resize import resize_image
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.shape import Shape
 from darknet_bn.layers.shared.head import Head
 from darknet_bn.model.model import Model
 from darknet_bn.values import brief

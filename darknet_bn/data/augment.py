@@ -12,8 +12,8 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.pictures.augment import distort_image, flip_image, rotate_crop_image
 from darknet_bn.kernels.pictures.resize import as_picture
-from darknet_bn.layers.base import Shape
 from darknet_bn.layers.net import Net
+from darknet_bn.layers.shape import Shape
 
 
 def rand_scale(rng: np.random.Generator, most: float) -> float:

@@ -22,9 +22,9 @@ from darknet_bn.kernels.pictures.augment import (
     place_image,
 )
 from darknet_bn.kernels.pictures.resize import as_picture, crop_image, resize_image
-from darknet_bn.layers.base import Shape
 from darknet_bn.layers.detection import Detection
 from darknet_bn.layers.net import Net
+from darknet_bn.layers.shape import Shape
 from darknet_bn.model.model import Model
 
 Labelled = Callable[[int], tuple[F32, F32]]

@@ -20,7 +20,7 @@ from darknet_bn.data.picture_labels import NO_BOXES, load_labels
 from darknet_bn.data.truth import BoxTruth, ClassTruth, Move, correct_boxes
 from darknet_bn.errors import DarknetError, DarknetWarning, ImageError, Where
 from darknet_bn.formats.names import Data, load_names
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.shape import Shape
 from darknet_bn.layers.shared.head import Head
 from darknet_bn.model.model import Model
 from darknet_bn.pictures.images import load_image

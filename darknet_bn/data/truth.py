@@ -11,8 +11,8 @@ from darknet_bn.arrays import F32, F64
 from darknet_bn.data.labels import MOST_BOXES
 from darknet_bn.dialect import Dialect
 from darknet_bn.formats.tree import Tree
-from darknet_bn.layers.base import Shape
 from darknet_bn.layers.detection import Detection
+from darknet_bn.layers.shape import Shape
 from darknet_bn.layers.shared.head import Head
 from darknet_bn.layers.softmax import Softmax
 from darknet_bn.model.network import Network

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from darknet_bn.layers.activation import ActivationLayer
 from darknet_bn.layers.avgpool import AvgPool
-from darknet_bn.layers.base import Layer
 from darknet_bn.layers.batchnorm import BatchNorm
 from darknet_bn.layers.connected import Connected
 from darknet_bn.layers.contrastive import Contrastive
@@ -23,6 +22,7 @@ from darknet_bn.layers.history import History
 from darknet_bn.layers.implicit import Implicit
 from darknet_bn.layers.iseg import Iseg
 from darknet_bn.layers.l2norm import L2Norm
+from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.local import Local
 from darknet_bn.layers.local_avgpool import LocalAvgPool
 from darknet_bn.layers.logistic import Logistic

@@ -12,8 +12,11 @@ from darknet_bn.graph.activations import activated
 from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_array
 from darknet_bn.kernels.gradients import activate_training
-from darknet_bn.layers.base import Backward, Forward, Layer, Params, Setting, Shapes, Step, Training
+from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.options import option
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shapes
 
 # Where a section does not know a function the programs give 0 for it, which no model can mean.
 _OF_CONVOLUTIONS = frozenset(
@@ -56,7 +59,7 @@ class ActivationLayer(Layer):
         """Say so of the function that changes nothing."""
         return self.activation == "linear"
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Activate."""
 
         def activate(xs: Sequence[F32], y: F32) -> None:
@@ -68,13 +71,13 @@ class ActivationLayer(Layer):
         """Add the function."""
         return activated(graph, values[0], self.activation)
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Activate.  In C the way back overwrites."""
-        y, activation_back = activate_training(xs[0].copy(), self.activation, training.dialect)
-        overwrites = not training.dialect.exact_gradients
+        y, activation_back = activate_training(xs[0].copy(), self.activation, context.dialect)
+        overwrites = not context.dialect.exact_gradients
 
         def back(delta: F32) -> Backward:
             delta = activation_back(delta)
             return Backward((delta,), delta=delta, overwrites=overwrites)
 
-        return Forward(y, back)
+        return Trained(y, back)

@@ -11,17 +11,10 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.avgpool import forward_avgpool_layer
-from darknet_bn.layers.base import (
-    Backward,
-    Forward,
-    Layer,
-    Params,
-    Setting,
-    Shape,
-    Shapes,
-    Step,
-    Training,
-)
+from darknet_bn.layers.layer import Layer
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import image
 
 
@@ -35,7 +28,7 @@ class AvgPool(Layer):
         """Keep the channels, of one pixel each."""
         return Shape(image(xs[0]).c)
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Average."""
 
         def average(xs: Sequence[F32], y: F32) -> None:
@@ -47,7 +40,7 @@ class AvgPool(Layer):
         """``GlobalAveragePool``."""
         return graph.add("GlobalAveragePool", values[0])
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Average; each pixel gets its share of the delta."""
         n, c, h, w = xs[0].shape
         y = np.empty((n, c, 1, 1), xs[0].dtype)
@@ -57,4 +50,4 @@ class AvgPool(Layer):
             share = delta / delta.dtype.type(h * w)
             return Backward((np.broadcast_to(share, (n, c, h, w)).copy(),))
 
-        return Forward(y, back)
+        return Trained(y, back)

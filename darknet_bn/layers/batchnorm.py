@@ -12,19 +12,10 @@ from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.batchnorm.batchnorm_layer import forward_batchnorm_layer
-from darknet_bn.layers.base import (
-    Affine,
-    Backward,
-    Forward,
-    Layer,
-    Param,
-    Params,
-    Setting,
-    Shape,
-    Shapes,
-    Step,
-    Training,
-)
+from darknet_bn.layers.layer import Layer
+from darknet_bn.layers.parameters import Affine, Param, Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import NoImageError
 from darknet_bn.layers.shared.normalised import (
     batch_norm_params,
@@ -62,19 +53,19 @@ class BatchNorm(Layer):
         """Return scale and shift in inference."""
         return {"": rolling_affine(p, dialect)}
 
-    def keeps_batch_norm(self) -> str | None:
+    def why_not_foldable(self) -> str | None:
         """Statistics that the file does not hold cannot be folded."""
         if self.dontload:
             return "dontload: the file has no statistics"
         return "dontloadscales: the file has no statistics" if self.dontloadscales else None
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Normalise with the rolling statistics."""
 
         def normalise(xs: Sequence[F32], y: F32) -> None:
             np.copyto(y, xs[0])
-            norm = setting.before_norm(y, p)
-            forward_batchnorm_layer(y, norm, train=False, dialect=setting.dialect, out=y)
+            norm = context.before_norm(y, p)
+            forward_batchnorm_layer(y, norm, train=False, dialect=context.dialect, out=y)
 
         return normalise
 
@@ -82,13 +73,13 @@ class BatchNorm(Layer):
         """``BatchNormalization``."""
         return normalised(graph, values[0], p)
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Normalise with the statistics of the batch.  In C the way back overwrites."""
-        y, normalised_back, changes = normalise_training(xs[0], p, training)
+        y, normalised_back, changes = normalise_training(xs[0], p, context)
 
         def back(delta: F32) -> Backward:
             delta, updates = normalised_back(delta)
-            overwrites = not training.dialect.exact_gradients
+            overwrites = not context.dialect.exact_gradients
             return Backward((delta,), updates, delta, overwrites)
 
-        return Forward(y, back, changes=changes)
+        return Trained(y, back, changes=changes)

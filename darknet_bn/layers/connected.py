@@ -17,21 +17,11 @@ from darknet_bn.kernels.activations import activate_array
 from darknet_bn.kernels.batchnorm.batchnorm_layer import forward_batchnorm_layer
 from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.layers.activation import activation_option, of_weights
-from darknet_bn.layers.base import (
-    Affine,
-    Backward,
-    Cost,
-    Forward,
-    Layer,
-    Param,
-    Params,
-    Setting,
-    Shape,
-    Shapes,
-    Step,
-    Training,
-)
+from darknet_bn.layers.layer import Cost, Layer
 from darknet_bn.layers.options import option
+from darknet_bn.layers.parameters import Affine, Param, Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shared.initial import Uniform
 from darknet_bn.layers.shared.normalised import (
     absorbed,
@@ -91,7 +81,7 @@ class Connected(Layer):
         """Multiply scale and shift into weights and biases."""
         return absorbed(p, affines[""], inside=bool(self.batch_normalize))
 
-    def keeps_batch_norm(self) -> str | None:
+    def why_not_foldable(self) -> str | None:
         """Statistics or weights that the file does not hold cannot be folded."""
         if self.dontload:
             return "dontload: the file has no weights"
@@ -101,10 +91,10 @@ class Connected(Layer):
         """Turn batch norm off."""
         return {"batch_normalize": "0"}
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Multiply, add, activate."""
-        affines = self.affines(p, setting.dialect)
-        folded = self.absorb(p, affines) if affines and not setting.exact else None
+        affines = self.affines(p, context.dialect)
+        folded = self.absorb(p, affines) if affines and not context.exact else None
         weights, biases = (folded or p)["weights"], (folded or p)["biases"]
         normalised = bool(affines) and folded is None
         height = max(1, _ROWS // weights.shape[1])
@@ -120,8 +110,8 @@ class Connected(Layer):
 
             workers().run(rows, range(0, len(weights), height))
             if normalised:
-                norm = setting.before_norm(out, p)
-                forward_batchnorm_layer(out, norm, train=False, dialect=setting.dialect, out=out)
+                norm = context.before_norm(out, p)
+                forward_batchnorm_layer(out, norm, train=False, dialect=context.dialect, out=out)
             activate_array(y, self.activation, out=y)
 
         return connect
@@ -142,18 +132,18 @@ class Connected(Layer):
         """In AlexeyAB's on the CPU it does not."""
         return dialect.connected_learns
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Multiply, normalise or add the biases, activate.
 
         C: ``forward_connected_layer`` and ``backward_connected_layer``.
         """
-        dialect = training.dialect
+        dialect = context.dialect
         x = xs[0].reshape(len(xs[0]), -1)
         z = x @ p["weights"].T
         changes: dict[str, F32] = {}
         if self.batch_normalize:
             keep = dialect.rolling_keep_connected
-            z, normalised_back, changes = normalise_training(z, p, training, keep)
+            z, normalised_back, changes = normalise_training(z, p, context, keep)
         else:
             z += p["biases"]
         y, activation_back = activate_training(z, self.activation, dialect)
@@ -166,11 +156,11 @@ class Connected(Layer):
                 delta, updates = normalised_back(delta)
                 updates["biases"] = biases  # in every program, unlike those of convolutions
             updates["weights"] = delta.T @ x
-            delta_x = delta @ p["weights"] if training.wants_delta else None
+            delta_x = delta @ p["weights"] if context.wants_delta else None
             given = None if delta_x is None else delta_x.reshape(xs[0].shape)
             return Backward((given,), updates, delta.reshape(delta_y.shape))
 
-        return Forward(y.reshape(*y.shape, 1, 1), back, changes=changes)
+        return Trained(y.reshape(*y.shape, 1, 1), back, changes=changes)
 
     def cost(self, xs: Shapes) -> Cost:
         """Count two operations a weight."""

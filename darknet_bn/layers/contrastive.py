@@ -10,8 +10,11 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.graph.graph import Graph
-from darknet_bn.layers.base import Layer, Params, Setting, Shape, Shapes, Step
+from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.options import option
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Inference, InferenceContext
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import flat
 
 _FLT_MAX = float(np.finfo(np.float32).max)
@@ -39,7 +42,7 @@ class Contrastive(Layer):
         """Give as many values as come in, without image shape."""
         return Shape(xs[0].size, flat=True)
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Copy."""
 
         def copy(xs: Sequence[F32], y: F32) -> None:

@@ -9,10 +9,12 @@ from typing import ClassVar
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.layers.activation import activation_option
-from darknet_bn.layers.base import Layer, Setting, Shape, Shapes
 from darknet_bn.layers.convolutional import Convolutional, check_groups
+from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.lstm import LongShortTerm
 from darknet_bn.layers.options import option
+from darknet_bn.layers.passes import InferenceContext
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shared.recurrent import Part, require_same_image
 
 
@@ -81,7 +83,7 @@ class ConvLstm(LongShortTerm):
         require_same_image(xs[0], state)
         return state
 
-    def largest_cell(self, setting: Setting) -> float | None:
+    def largest_cell(self, context: InferenceContext) -> float | None:
         """Return ``state_constrain``: 32 for each time step, if it is not given; 0 for none."""
         largest = self.state_constrain
-        return float(setting.time_steps * 32 if largest is None else largest) or None
+        return float(context.time_steps * 32 if largest is None else largest) or None

@@ -22,22 +22,11 @@ from darknet_bn.kernels.convolution.convolution import ConvGeometry, Convolution
 from darknet_bn.kernels.convolution.gradient import input_delta, weight_updates
 from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.layers.activation import activation_option, of_weights
-from darknet_bn.layers.base import (
-    Affine,
-    Backward,
-    Cost,
-    Forward,
-    Layer,
-    Param,
-    Params,
-    Setting,
-    Shape,
-    Shapes,
-    Step,
-    Training,
-    resolve,
-)
+from darknet_bn.layers.layer import Cost, Layer
 from darknet_bn.layers.options import option
+from darknet_bn.layers.parameters import Affine, Param, Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes, resolve
 from darknet_bn.layers.shapes import image
 from darknet_bn.layers.shared.initial import Normal, Uniform
 from darknet_bn.layers.shared.normalised import (
@@ -184,7 +173,7 @@ class Convolutional(Layer):
         """Multiply scale and shift into weights and biases."""
         return absorbed(p, affines[""], inside=self.normalised)
 
-    def keeps_batch_norm(self) -> str | None:
+    def why_not_foldable(self) -> str | None:
         """Binary weights and statistics that the file does not hold cannot be folded."""
         if self.xnor or self.binary:
             return "xnor/binary: the weights count by their signs"
@@ -198,11 +187,11 @@ class Convolutional(Layer):
         """Turn batch norm off."""
         return {"batch_normalize": "0", "cbn": None, "train_only_bn": None}
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Convolve, normalise, activate, blur."""
         p = {**p, "weights": binarised(p["weights"])} if self.xnor else p
-        affines = self.affines(p, setting.dialect)
-        folded = self.absorb(p, affines) if affines and not setting.exact else None
+        affines = self.affines(p, context.dialect)
+        folded = self.absorb(p, affines) if affines and not context.exact else None
         behind = bool(affines) and folded is None  # batch norm follows as a pass of its own
         split = behind or ACTIVATIONS[self.activation].over_channels
         convolution = Convolution(
@@ -211,14 +200,14 @@ class Convolutional(Layer):
             self.geometry,
             None if split else self.activation,
             (xs[0].c, xs[0].h, xs[0].w),
-            exact=setting.exact,
+            exact=context.exact,
         )
 
         def convolve(xs: Sequence[F32], y: F32) -> None:
             convolution(signs(xs[0]) if self.xnor else xs[0], y)
             if behind:
-                norm = setting.before_norm(y, p)
-                forward_batchnorm_layer(y, norm, train=False, dialect=setting.dialect, out=y)
+                norm = context.before_norm(y, p)
+                forward_batchnorm_layer(y, norm, train=False, dialect=context.dialect, out=y)
             if split:
                 activate_array(y, self.activation, out=y)
 
@@ -251,7 +240,7 @@ class Convolutional(Layer):
             return y
         return blurred(graph, y, self.filters, self.antialiasing, self._strides)
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Convolve, normalise or add the biases, activate, blur.
 
         C: ``forward_convolutional_layer`` and ``backward_convolutional_layer``.  Binary weights
@@ -259,7 +248,7 @@ class Convolutional(Layer):
         """
         if self.assisted_excitation:
             raise TrainingError("assisted_excitation is not there: the layer trains without it")
-        dialect, geometry, weights = training.dialect, self.geometry, p["weights"]
+        dialect, geometry, weights = context.dialect, self.geometry, p["weights"]
         x = signs(xs[0]) if self.xnor else xs[0]
         n, in_shape = len(x), (x.shape[1], x.shape[2], x.shape[3])
         convolution = Convolution(
@@ -269,11 +258,11 @@ class Convolutional(Layer):
             None,
             in_shape,
         )
-        z = training.arena.empty((n, *convolution.out_shape), x.dtype)
+        z = context.arena.empty((n, *convolution.out_shape), x.dtype)
         convolution(x, z)
         changes: dict[str, F32] = {}
         if self.normalised:
-            z, normalised_back, changes = normalise_training(z, p, training)
+            z, normalised_back, changes = normalise_training(z, p, context)
         y, activation_back = activate_training(z, self.activation, dialect)
 
         def back(delta: F32) -> Backward:
@@ -287,13 +276,13 @@ class Convolutional(Layer):
                 dialect.overwrites_deltas == "1x1" and self.size == 1
             )
             delta_x = None
-            if training.wants_delta:
-                delta_x = training.arena.empty(x.shape, x.dtype)
+            if context.wants_delta:
+                delta_x = context.arena.empty(x.shape, x.dtype)
                 input_delta(delta, weights, geometry, delta_x)
             return Backward((delta_x,), updates, delta, overwrites)
 
         if not self.antialiasing:
-            return Forward(y, back, changes=changes)
+            return Trained(y, back, changes=changes)
         stride_x, stride_y = self._strides
         blurred = np.empty((n, *self.out_shape((Shape(*in_shape),)).dims), x.dtype)
         blur(y, self.antialiasing, stride_x, stride_y, blurred)
@@ -302,7 +291,7 @@ class Convolutional(Layer):
         def back_through_blur(delta: F32) -> Backward:
             return back(backward_blur(delta, self.antialiasing, stride_x, stride_y, sharp_hw))
 
-        return Forward(blurred, back_through_blur, changes=changes)
+        return Trained(blurred, back_through_blur, changes=changes)
 
     def cost(self, xs: Shapes) -> Cost:
         """Count two operations a weight and output pixel."""

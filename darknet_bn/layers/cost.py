@@ -10,18 +10,11 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.graph.graph import Graph
-from darknet_bn.layers.base import (
-    Backward,
-    Forward,
-    Layer,
-    Params,
-    Setting,
-    Shape,
-    Shapes,
-    Step,
-    Training,
-)
+from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.options import option
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import flat, truth_like
 
 _MASKED = -1234  # in a truth: nothing is known of this value
@@ -47,7 +40,7 @@ class CostLayer(Layer):
         """Give as many values as come in, without image shape."""
         return Shape(xs[0].size, flat=True)
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Fill with zeros."""
 
         def clear(xs: Sequence[F32], y: F32) -> None:
@@ -60,7 +53,7 @@ class CostLayer(Layer):
         flat_x = values[0] if xs[0].flat else graph.add("Flatten", values[0], axis=1)
         return graph.zeros_like(flat_x)
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Compare with the truth: the output is the error of each value.
 
         The delta is half of what the squared error asks for, and ``scale`` is not in the loss; so
@@ -69,9 +62,9 @@ class CostLayer(Layer):
         GPU there.  With ``masked``, C writes the mask into the output of the layer before, too.
         """
         x = flat(xs[0])
-        truth = truth_like(x, training)
+        truth = truth_like(x, context)
         if truth is None:
-            return Forward(np.zeros_like(x), lambda delta: Backward((np.zeros_like(xs[0]),)))
+            return Trained(np.zeros_like(x), lambda delta: Backward((np.zeros_like(xs[0]),)))
         apart = truth - x
         if self.type == "masked":
             apart[truth == _MASKED] = 0
@@ -80,7 +73,7 @@ class CostLayer(Layer):
             y, down = size, _sign(apart)
         elif self.type == "smooth":
             y = np.where(size < 1, apart * apart, 2 * size - 1)
-            direction = 1 if training.dialect.smooth_descends else -1
+            direction = 1 if context.dialect.smooth_descends else -1
             down = np.where(size < 1, apart, direction * _sign(apart))
         else:
             y = apart * apart
@@ -90,7 +83,7 @@ class CostLayer(Layer):
             given = delta * delta.dtype.type(self.scale)
             return Backward((given.reshape(xs[0].shape),), delta=delta)
 
-        return Forward(y, back, float(np.sum(y, dtype=np.float64)))
+        return Trained(y, back, float(np.sum(y, dtype=np.float64)))
 
 
 def _sign(x: F32) -> F32:

@@ -8,10 +8,11 @@ from typing import ClassVar
 
 from darknet_bn.dialect import Dialect
 from darknet_bn.layers.activation import activation_option
-from darknet_bn.layers.base import Layer, Shape, Shapes
 from darknet_bn.layers.convolutional import Convolutional, check_groups
+from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.options import fact, option
 from darknet_bn.layers.rnn import Elman
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shared.recurrent import require_same_image
 
 

@@ -11,18 +11,11 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.graph.graph import Graph
-from darknet_bn.layers.base import (
-    Backward,
-    Forward,
-    Layer,
-    Params,
-    Setting,
-    Shape,
-    Shapes,
-    Step,
-    Training,
-)
+from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.options import option
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import image
 
 
@@ -60,7 +53,7 @@ class Crop(Layer):
                 )
         return Shape(x.c, self.crop_height, self.crop_width)
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Copy the middle, and stretch it."""
         top, left = (xs[0].h - self.crop_height) // 2, (xs[0].w - self.crop_width) // 2
         rows, columns = slice(top, top + self.crop_height), slice(left, left + self.crop_width)
@@ -84,16 +77,16 @@ class Crop(Layer):
             middle = graph.slice(middle, axis, start, start + size)
         return middle if self.noadjust else graph.shifted(graph.scaled(middle, 2), -1)
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Cut out a part at random, the same of all images, and flip it or not.
 
         C: ``forward_crop_layer``; nothing goes back.  What turns and colours is for the GPU there.
         """
-        x, rng = xs[0], training.rng
+        x, rng = xs[0], context.rng
         top = int(rng.integers(x.shape[2] - self.crop_height + 1))
         left = int(rng.integers(x.shape[3] - self.crop_width + 1))
         part = x[:, :, top : top + self.crop_height, left : left + self.crop_width]
         if self.flip and rng.random() < 0.5:
             part = part[..., ::-1]
         y = part.copy() if self.noadjust else part * 2 - 1
-        return Forward(y, lambda delta: Backward((None,)))
+        return Trained(y, lambda delta: Backward((None,)))

@@ -22,21 +22,11 @@ from darknet_bn.kernels.convolution.gradient import input_delta, weight_updates
 from darknet_bn.kernels.convolution.im2col import ConvGeometry
 from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.layers.activation import activation_option
-from darknet_bn.layers.base import (
-    Affine,
-    Backward,
-    Cost,
-    Forward,
-    Layer,
-    Param,
-    Params,
-    Setting,
-    Shape,
-    Shapes,
-    Step,
-    Training,
-)
+from darknet_bn.layers.layer import Cost, Layer
 from darknet_bn.layers.options import option
+from darknet_bn.layers.parameters import Affine, Param, Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import image, window_text
 from darknet_bn.layers.shared.initial import Normal
 from darknet_bn.layers.shared.normalised import (
@@ -127,7 +117,7 @@ class Deconvolutional(Layer):
         rows = scaled_rows(p["weights"].reshape(c * f, k * k), np.tile(scale, c))
         return {"biases": shift.astype(np.float32), "weights": rows.reshape(c, f, k, k)}
 
-    def keeps_batch_norm(self) -> str | None:
+    def why_not_foldable(self) -> str | None:
         """Statistics that the file does not hold cannot be folded."""
         if self.dontload:
             return "dontload: the file has no weights"
@@ -137,19 +127,19 @@ class Deconvolutional(Layer):
         """Turn batch norm off."""
         return {"batch_normalize": "0"}
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Spread, normalise, activate."""
-        affines = self.affines(p, setting.dialect)
-        behind = setting.exact and bool(affines)  # batch norm follows as a pass of its own
-        q = self.absorb(p, affines) if affines and not setting.exact else p
+        affines = self.affines(p, context.dialect)
+        behind = context.exact and bool(affines)  # batch norm follows as a pass of its own
+        q = self.absorb(p, affines) if affines and not context.exact else p
         activation = ACTIVATIONS[self.activation]
         epilogue = Epilogue(None, None) if behind else Epilogue(q["biases"], activation)
 
         def spread(xs: Sequence[F32], y: F32) -> None:
             forward_deconvolutional_layer(xs[0], q["weights"], self._geometry, epilogue, y)
             if behind:
-                norm = setting.before_norm(y, p)
-                forward_batchnorm_layer(y, norm, train=False, dialect=setting.dialect, out=y)
+                norm = context.before_norm(y, p)
+                forward_batchnorm_layer(y, norm, train=False, dialect=context.dialect, out=y)
                 activate_array(y, self.activation, out=y)
 
         return spread
@@ -170,19 +160,19 @@ class Deconvolutional(Layer):
             y = normalised(graph, y, p)
         return activated(graph, y, self.activation)
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Spread, normalise or add the biases, activate.
 
         C: ``forward_deconvolutional_layer`` and ``backward_deconvolutional_layer``.  The way
         forward is the way back of a convolution, and the other way round.
         """
-        x, geometry, dialect = xs[0], self._geometry, training.dialect
+        x, geometry, dialect = xs[0], self._geometry, context.dialect
         shape = self.out_shape((Shape(*x.shape[1:]),))
-        z = training.arena.empty((len(x), *shape.dims), x.dtype)
+        z = context.arena.empty((len(x), *shape.dims), x.dtype)
         input_delta(x, p["weights"], geometry, z)
         changes: dict[str, F32] = {}
         if self.batch_normalize:
-            z, normalised_back, changes = normalise_training(z, p, training)
+            z, normalised_back, changes = normalise_training(z, p, context)
         else:
             z += p["biases"][:, None, None]
         y, activation_back = activate_training(z, self.activation, dialect)
@@ -200,7 +190,7 @@ class Deconvolutional(Layer):
             )
             return Backward((given,), updates, delta)
 
-        return Forward(y, back, changes=changes)
+        return Trained(y, back, changes=changes)
 
     def cost(self, xs: Shapes) -> Cost:
         """Count two operations a weight and input pixel."""

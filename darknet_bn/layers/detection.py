@@ -16,8 +16,10 @@ from darknet_bn.kernels.boxes.box import Boxes
 from darknet_bn.kernels.boxes.decode import get_detection_detections
 from darknet_bn.kernels.losses.detection import DetectionLoss
 from darknet_bn.kernels.softmax import softmax_cpu
-from darknet_bn.layers.base import Params, Setting, Shape, Shapes, Step, Training
 from darknet_bn.layers.options import option
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Inference, InferenceContext, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import flat
 from darknet_bn.layers.shared.box_graph import Cells, GraphBoxes
 from darknet_bn.layers.shared.head import Head
@@ -63,7 +65,7 @@ class Detection(Head):
             )
         return Shape(xs[0].size, flat=True)
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Copy, and make shares of the classes of each cell."""
         cells, classes = self.side**2, self.classes
 
@@ -86,16 +88,16 @@ class Detection(Head):
         shares = graph.add("Softmax", graph.reshape(of_cells, cells, classes), axis=2)
         return graph.add("Concat", graph.reshape(shares, cells * classes), rest, axis=1)
 
-    def compare(self, y: F32, training: Training) -> tuple[F32, float] | None:
+    def loss(self, y: F32, context: TrainingContext) -> tuple[F32, float] | None:
         """Compare with what is true of each cell."""
-        if training.truth is None:
+        if context.truth is None:
             return None
         cell = 1 + self.classes + 4
-        if self.coords != 4 or training.truth.size != len(y) * self.side**2 * cell:
+        if self.coords != 4 or context.truth.size != len(y) * self.side**2 * cell:
             raise ShapeError(
                 "the truth does not fit the cells",
                 expected=f"coords=4, and ({len(y)}, {self.side**2}, 1 + {self.classes} + 4)",
-                found=f"coords={self.coords}, and {training.truth.shape}",
+                found=f"coords={self.coords}, and {context.truth.shape}",
             )
         loss = DetectionLoss(
             side=self.side,
@@ -110,8 +112,8 @@ class Detection(Head):
             forced=self.forced,
             random=self.random,
         )
-        truth = training.truth.reshape(len(y), self.side**2, cell)
-        return loss(y, truth, training.seen, training.rng)
+        truth = context.truth.reshape(len(y), self.side**2, cell)
+        return loss(y, truth, context.seen, context.rng)
 
     def box_graph(self, graph: Graph, y: str, shape: Shape, net: Shape) -> GraphBoxes:
         """As `get_detection_detections`."""

@@ -9,8 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.layers.base import Backward, Forward, Params, Training
 from darknet_bn.layers.options import option
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Backward, Trained, TrainingContext
 from darknet_bn.layers.shared.alias import Alias
 
 
@@ -25,7 +26,7 @@ class Dropout(Alias):
     dropblock_size_rel: float = option(0.0, extended=True)
     dropblock_size_abs: int = option(0, extended=True)
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Drop some values at random, and scale up the others.
 
         C: ``forward_dropout_layer``, which drops them in the output of the layer before, so that
@@ -33,10 +34,10 @@ class Dropout(Alias):
         so it is plain dropout here as on its CPU.
         """
         dtype = xs[0].dtype
-        drops = training.rng.random(xs[0].shape, np.float32) < self.probability
+        drops = context.rng.random(xs[0].shape, np.float32) < self.probability
         factor = 1 / (1 - self.probability) if self.probability < 1 else 0.0
         mask = np.where(drops, dtype.type(0), dtype.type(factor))
-        return Forward(xs[0] * mask, lambda delta: Backward((delta * mask,)))
+        return Trained(xs[0] * mask, lambda delta: Backward((delta * mask,)))
 
     def size_text(self) -> str:
         """``p = probability``."""

@@ -11,8 +11,9 @@ from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.boxes.box import Boxes
 from darknet_bn.kernels.boxes.decode import Point, get_gaussian_yolo_detections
 from darknet_bn.kernels.losses.gaussian_yolo import GaussianYoloLoss
-from darknet_bn.layers.base import Shape, Training
 from darknet_bn.layers.options import option
+from darknet_bn.layers.passes import TrainingContext
+from darknet_bn.layers.shape import Shape
 from darknet_bn.layers.shared.anchor_head import AnchorHead
 from darknet_bn.layers.shared.box_graph import Cells, GraphBoxes
 
@@ -37,10 +38,10 @@ class GaussianYolo(AnchorHead):
     uc_normalizer: float = option(1.0)
     yolo_point: str = option("center", choices=("center", "left_top", "right_bottom"))
 
-    def loss(self, training: Training) -> GaussianYoloLoss:
+    def loss_function(self, context: TrainingContext) -> GaussianYoloLoss:
         """Return how the output is compared with boxes that are true."""
         return GaussianYoloLoss(
-            **vars(super().loss(training)),
+            **vars(super().loss_function(context)),
             uc_normalizer=self.uc_normalizer,
             point=_POINTS[self.yolo_point],
         )

@@ -12,9 +12,11 @@ from darknet_bn.arrays import F32
 from darknet_bn.graph.activations import activated
 from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.activations import activate_array
-from darknet_bn.layers.base import Backward, Forward, Params, Setting, Shape, Shapes, Step, Training
 from darknet_bn.layers.connected import Connected
 from darknet_bn.layers.options import fact, option
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shared.recurrent import (
     Part,
     Recurrent,
@@ -53,9 +55,9 @@ class Gru(Recurrent):
         """Give ``output`` values, without image shape."""
         return Shape(self.output, flat=True)
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Make all that does not depend on the state at once, the states one by one."""
-        parts = self.part_steps(xs, p, setting)
+        parts = self.part_steps(xs, p, context)
 
         def gate(name: str, state: F32, of_input: F32, activation: str) -> F32:
             z = parts[name](state)
@@ -64,10 +66,10 @@ class Gru(Recurrent):
 
         def recur(xs: Sequence[F32], y: F32) -> None:
             zs, rs, hs = (
-                by_time(parts[name](xs[0]), setting.time_steps) for name in ("uz", "ur", "uh")
+                by_time(parts[name](xs[0]), context.time_steps) for name in ("uz", "ur", "uh")
             )
-            state = remembered(setting, "state", zs[0])
-            for z, r, h, out in zip(zs, rs, hs, by_time(y, setting.time_steps), strict=True):
+            state = remembered(context, "state", zs[0])
+            for z, r, h, out in zip(zs, rs, hs, by_time(y, context.time_steps), strict=True):
                 keep = gate("wz", state, z, "logistic")
                 reset = gate("wr", state, r, "logistic")
                 reset *= state
@@ -76,7 +78,7 @@ class Gru(Recurrent):
                 new *= np.float32(1) - keep
                 state += new
                 out[...] = state.reshape(out.shape)
-            setting.state["state"] = state
+            context.state["state"] = state
 
         return recur
 
@@ -99,26 +101,26 @@ class Gru(Recurrent):
             states.append(graph.add("Add", kept, graph.add("Mul", new, rest)))
         return graph.reshape(joined_in_time(graph, states), self.output)
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Compute the states one by one, from where the last batch ended.
 
         The way back goes through the time steps of this batch; in C it is empty on the CPU.
         """
-        parts = self.passes(xs, p, training)
+        parts = self.passes(xs, p, context)
         steps: list[_GruStep] = []
         state: F32 | None = None
-        for x in by_time(xs[0], training.time_steps):
-            of_input = [parts.forward(name, x) for name in ("uz", "ur", "uh")]
+        for x in by_time(xs[0], context.time_steps):
+            of_input = [parts.train(name, x) for name in ("uz", "ur", "uh")]
             if state is None:
-                state = kept(training, "state", of_input[0])
-            z = _logistic(parts.forward("wz", state) + of_input[0])
-            r = _logistic(parts.forward("wr", state) + of_input[1])
-            inner = parts.forward("wh", r * state) + of_input[2]
+                state = kept(context, "state", of_input[0])
+            z = _logistic(parts.train("wz", state) + of_input[0])
+            r = _logistic(parts.train("wr", state) + of_input[1])
+            inner = parts.train("wh", r * state) + of_input[2]
             new = activate_array(inner, "tanh" if self.tanh else "logistic")
             steps.append(_GruStep(state, z, r, new))
             state = z * state + (1 - z) * new
         y = np.concatenate([each.after for each in steps]).reshape(len(xs[0]), -1)
-        training.state["state"] = steps[-1].after
+        context.state["state"] = steps[-1].after
 
         def back(delta_y: F32) -> Backward:
             deltas = np.empty_like(xs[0])
@@ -139,7 +141,7 @@ class Gru(Recurrent):
                 later = later + parts.back("wr", of_r) + parts.back("wz", of_z)
             return Backward((deltas,), parts.updates)
 
-        return Forward(y, back, changes=parts.changes)
+        return Trained(y, back, changes=parts.changes)
 
 
 @dataclass(frozen=True)

@@ -10,18 +10,11 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.graph.graph import Graph
-from darknet_bn.layers.base import (
-    Backward,
-    Forward,
-    Layer,
-    Params,
-    Setting,
-    Shape,
-    Shapes,
-    Step,
-    Training,
-)
+from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.options import fact, option
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import image
 from darknet_bn.layers.shared.recurrent import by_time, joined_in_time, kept, remembered
 
@@ -46,20 +39,20 @@ class History(Layer):
         x = image(xs[0])
         return Shape(x.c * self.history_size, x.h, x.w)
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Put each image in front of what there was at the time step before."""
         new, old = xs[0].c, xs[0].c * (self.history_size - 1)
-        forgets = self.needs_steps and setting.time_steps == 1
+        forgets = self.needs_steps and context.time_steps == 1
 
         def shift(xs: Sequence[F32], y: F32) -> None:
-            out = by_time(y, setting.time_steps)
-            before = remembered(setting, "output", out[0])
-            for now, x in zip(out, by_time(xs[0], setting.time_steps), strict=True):
+            out = by_time(y, context.time_steps)
+            before = remembered(context, "output", out[0])
+            for now, x in zip(out, by_time(xs[0], context.time_steps), strict=True):
                 now[:, :new] = x
                 now[:, new:] = before[:, :old]
                 before = now
             if not forgets:
-                setting.state["output"] = before.copy()
+                context.state["output"] = before.copy()
 
         return shift
 
@@ -78,15 +71,15 @@ class History(Layer):
             shown.append(graph.add("Concat", x, before, axis=1))
         return joined_in_time(graph, shown)
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Put each image in front of the ones before it; what is older than the batch is fixed."""
-        x, steps = xs[0], training.time_steps
+        x, steps = xs[0], context.time_steps
         new = x.shape[1]
         y = np.empty((len(x), new * self.history_size, *x.shape[2:]), x.dtype)
-        memory = {"output": kept(training, "output", by_time(y, steps)[0])}
-        setting = Setting(training.dialect, time_steps=steps, state=memory)
-        self.step((Shape(*x.shape[1:]),), p, setting)([x], y)
-        training.state.update(memory)
+        memory = {"output": kept(context, "output", by_time(y, steps)[0])}
+        inference = InferenceContext(context.dialect, time_steps=steps, state=memory)
+        self.infer((Shape(*x.shape[1:]),), p, inference)([x], y)
+        context.state.update(memory)
 
         def back(delta: F32) -> Backward:
             by_step = by_time(delta, steps)
@@ -94,4 +87,4 @@ class History(Layer):
                 before[:, : delta.shape[1] - new] += now[:, new:]
             return Backward((np.ascontiguousarray(delta[:, :new]),))
 
-        return Forward(y, back)
+        return Trained(y, back)

@@ -12,19 +12,11 @@ from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError
 from darknet_bn.graph.graph import Graph
-from darknet_bn.layers.base import (
-    Backward,
-    Forward,
-    Layer,
-    Param,
-    Params,
-    Setting,
-    Shape,
-    Shapes,
-    Step,
-    Training,
-)
+from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.options import option
+from darknet_bn.layers.parameters import Param, Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +53,7 @@ class Implicit(Layer):
         spread = abs(self.std)
         return rng.uniform(self.mean - spread, self.mean + spread, shape).astype(np.float32)
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Copy them for every image."""
         weights = p["weights"]
 
@@ -78,9 +70,9 @@ class Implicit(Layer):
         weights = p["weights"].reshape(1, self.filters, self.atoms, 1)
         return graph.add("Expand", graph.constant("weights", weights), shape)
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Copy the values for every image; the updates are summed over them."""
         weights = p["weights"]
-        y = np.empty((training.batch, *weights.shape, 1), weights.dtype)
+        y = np.empty((context.batch, *weights.shape, 1), weights.dtype)
         np.copyto(y[:, :, :, 0], weights)
-        return Forward(y, lambda delta: Backward((), {"weights": delta[:, :, :, 0].sum(axis=0)}))
+        return Trained(y, lambda delta: Backward((), {"weights": delta[:, :, :, 0].sum(axis=0)}))

@@ -13,18 +13,11 @@ from darknet_bn.errors import ShapeError
 from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.activations import activate_array
 from darknet_bn.kernels.losses.iseg import compare_instances
-from darknet_bn.layers.base import (
-    Backward,
-    Forward,
-    Layer,
-    Params,
-    Setting,
-    Shape,
-    Shapes,
-    Step,
-    Training,
-)
+from darknet_bn.layers.layer import Layer, as_inferred
 from darknet_bn.layers.options import option
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import check_filters, image
 
 
@@ -44,7 +37,7 @@ class Iseg(Layer):
         check_filters(x, self.classes + self.ids, f"{self.classes} classes + {self.ids} ids")
         return x
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Squash the classes, copy the rest."""
 
         def squash(xs: Sequence[F32], y: F32) -> None:
@@ -60,30 +53,30 @@ class Iseg(Layer):
         kinds, ids = graph.split(values[0], 1, [self.classes, self.ids])
         return graph.add("Concat", graph.add("Sigmoid", kinds), ids, axis=1)
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Squash the classes; with masks of instances as truth, compare with them.
 
         C: ``forward_iseg_layer`` and ``backward_iseg_layer``, which lets the delta of what reads
         the output pass unchanged.  The delta of the classes is that of their cross-entropy; that of
         the embeddings, steps of one size, is of no loss.
         """
-        y = self.infer(xs, p, training)
-        truth = self._instances(y, training)
+        y = as_inferred(self, xs, p, context)
+        truth = self._instances(y, context)
         compared = None if truth is None else compare_instances(y, truth, self.classes)
 
         def back(delta: F32) -> Backward:
-            if training.dialect.exact_gradients:
+            if context.dialect.exact_gradients:
                 squashed = y[:, : self.classes]
                 delta[:, : self.classes] *= squashed * (1 - squashed)
             if compared is not None:
                 delta = delta + compared[0]
             return Backward((delta,), delta=delta)
 
-        return Forward(y, back, None if compared is None else compared[1])
+        return Trained(y, back, None if compared is None else compared[1])
 
-    def _instances(self, y: F32, training: Training) -> F32 | None:
+    def _instances(self, y: F32, context: TrainingContext) -> F32 | None:
         """Return the truth as instances (n, instances, 1 + pixels); None where there is none."""
-        truth = training.truth
+        truth = context.truth
         if truth is None:
             return None
         n, _, h, w = y.shape

@@ -11,17 +11,10 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.normalization import l2normalize_cpu
-from darknet_bn.layers.base import (
-    Backward,
-    Forward,
-    Layer,
-    Params,
-    Setting,
-    Shape,
-    Shapes,
-    Step,
-    Training,
-)
+from darknet_bn.layers.layer import Layer, as_inferred
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import image, planes
 
 
@@ -36,7 +29,7 @@ class L2Norm(Layer):
         """Keep the shape."""
         return image(xs[0])
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Normalise."""
 
         def normalise(xs: Sequence[F32], y: F32) -> None:
@@ -48,14 +41,14 @@ class L2Norm(Layer):
         """``ReduceL2`` of the channels, and ``Div``."""
         return graph.add("Div", values[0], graph.reduce("ReduceL2", values[0], 1))
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Normalise.  C lets the delta pass unchanged."""
-        x, y = xs[0], self.infer(xs, p, training)
+        x, y = xs[0], as_inferred(self, xs, p, context)
 
         def back(delta: F32) -> Backward:
-            if training.dialect.exact_gradients:
+            if context.dialect.exact_gradients:
                 length = np.sqrt(np.sum(x * x, axis=1, keepdims=True))
                 delta = (delta - y * np.sum(delta * y, axis=1, keepdims=True)) / length
             return Backward((delta,))
 
-        return Forward(y, back)
+        return Trained(y, back)

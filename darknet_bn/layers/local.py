@@ -19,20 +19,11 @@ from darknet_bn.kernels.convolution.im2col import ConvGeometry
 from darknet_bn.kernels.convolution.local import backward_local_layer, forward_local_layer
 from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.layers.activation import activation_option
-from darknet_bn.layers.base import (
-    Backward,
-    Cost,
-    Forward,
-    Layer,
-    Param,
-    Params,
-    Setting,
-    Shape,
-    Shapes,
-    Step,
-    Training,
-)
+from darknet_bn.layers.layer import Cost, Layer, as_inferred
 from darknet_bn.layers.options import option
+from darknet_bn.layers.parameters import Param, Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import image, window_text
 from darknet_bn.layers.shared.initial import Uniform
 from darknet_bn.layers.shared.windows_graph import convolved
@@ -89,7 +80,7 @@ class Local(Layer):
         draw = Uniform(math.sqrt(2.0 / math.prod(filters[1:])))
         return (Param("biases", y.dims), Param("weights", (y.h * y.w, *filters), init=draw))
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Multiply, add, activate."""
         activation = ACTIVATIONS[self.activation]
 
@@ -114,10 +105,10 @@ class Local(Layer):
         biased = graph.add("Add", image, graph.constant("biases", p["biases"]))
         return activated(graph, biased, self.activation)
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Multiply, add, activate.  C: ``backward_local_layer``."""
-        z = replace(self, activation="linear").infer(xs, p, training)
-        y, activation_back = activate_training(z, self.activation, training.dialect)
+        z = as_inferred(replace(self, activation="linear"), xs, p, context)
+        y, activation_back = activate_training(z, self.activation, context.dialect)
 
         def back(delta: F32) -> Backward:
             delta = activation_back(delta)
@@ -125,7 +116,7 @@ class Local(Layer):
             updates = {"biases": delta.sum(axis=0), "weights": weights}
             return Backward((given,), updates, delta)
 
-        return Forward(y, back)
+        return Trained(y, back)
 
     def cost(self, xs: Shapes) -> Cost:
         """Count two operations a weight."""

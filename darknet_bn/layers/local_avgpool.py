@@ -13,19 +13,11 @@ from darknet_bn.kernels.maxpool import (
     backward_local_avgpool_layer,
     forward_local_avgpool_layer,
 )
-from darknet_bn.layers.base import (
-    Backward,
-    Cost,
-    Forward,
-    Layer,
-    Params,
-    Setting,
-    Shape,
-    Shapes,
-    Step,
-    Training,
-)
+from darknet_bn.layers.layer import Cost, Layer, as_inferred
 from darknet_bn.layers.options import option
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import image, pooled, window_text
 from darknet_bn.layers.shared.windows_graph import pooled_average
 
@@ -57,7 +49,7 @@ class LocalAvgPool(Layer):
         """Count the windows."""
         return pooled(image(xs[0]), self.window)
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Average."""
         window = self.window
 
@@ -70,15 +62,15 @@ class LocalAvgPool(Layer):
         """``AveragePool``."""
         return pooled_average(graph, values[0], self.window, xs[0])
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Average; in C the shares of the delta are too small at the edges."""
-        x, exact = xs[0], training.dialect.exact_gradients
+        x, exact = xs[0], context.dialect.exact_gradients
 
         def back(delta: F32) -> Backward:
             given = backward_local_avgpool_layer(x, delta, self.window, over_inside=exact)
             return Backward((given,))
 
-        return Forward(self.infer(xs, p, training), back)
+        return Trained(as_inferred(self, xs, p, context), back)
 
     def cost(self, xs: Shapes) -> Cost:
         """Count an addition for every element of every window, as AlexeyAB does."""

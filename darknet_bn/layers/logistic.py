@@ -11,7 +11,10 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.activations import activate_array
-from darknet_bn.layers.base import Backward, Forward, Layer, Params, Setting, Shapes, Step, Training
+from darknet_bn.layers.layer import Layer, as_inferred
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shapes
 from darknet_bn.layers.shapes import truth_like
 
 
@@ -22,7 +25,7 @@ class Logistic(Layer):
     names: ClassVar[tuple[str, ...]] = ("logistic",)
     original: ClassVar[bool] = True
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Squash."""
 
         def squash(xs: Sequence[F32], y: F32) -> None:
@@ -34,14 +37,14 @@ class Logistic(Layer):
         """``Sigmoid``."""
         return graph.add("Sigmoid", values[0])
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Squash; with a truth, cross-entropy of it, value by value.
 
         C: ``forward_logistic_layer`` and ``backward_logistic_layer``, which lets the delta of what
         reads the output pass unchanged.
         """
-        x, y = xs[0], self.infer(xs, p, training)
-        truth = truth_like(y, training)
+        x, y = xs[0], as_inferred(self, xs, p, context)
+        truth = truth_like(y, context)
         loss, down = None, None
         if truth is not None:
             true = truth.reshape(x.shape)
@@ -51,10 +54,10 @@ class Logistic(Layer):
             down = true - y
 
         def back(delta: F32) -> Backward:
-            if training.dialect.exact_gradients:
+            if context.dialect.exact_gradients:
                 delta = delta * y * (1 - y)
             if down is not None:
                 delta = delta + down
             return Backward((delta,), delta=delta)
 
-        return Forward(y, back, loss)
+        return Trained(y, back, loss)

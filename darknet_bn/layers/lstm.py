@@ -13,19 +13,12 @@ from darknet_bn.arrays import F32
 from darknet_bn.graph.activations import activated
 from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.activations import activate_array
-from darknet_bn.layers.base import (
-    Backward,
-    Forward,
-    Layer,
-    Params,
-    Setting,
-    Shape,
-    Shapes,
-    Step,
-    Training,
-)
 from darknet_bn.layers.connected import Connected
+from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.options import fact, option
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shared.recurrent import (
     Part,
     Recurrent,
@@ -56,15 +49,15 @@ class LongShortTerm(Recurrent):
         of_state = tuple(Part(f"w{gate}", self.part(), of_state=True) for gate in self.order)
         return (*of_state, *(Part(f"u{gate}", self.part()) for gate in self.order))
 
-    def largest_cell(self, setting: Setting) -> float | None:
+    def largest_cell(self, context: InferenceContext) -> float | None:
         """Return what cells are held to from one time step to the next; None where they are not."""
         return None
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Make all that does not depend on the state at once, the states one by one."""
-        parts = self.part_steps(xs, p, setting)
+        parts = self.part_steps(xs, p, context)
         state_dims = self.state_shape(xs[0]).dims
-        largest = self.largest_cell(setting)
+        largest = self.largest_cell(context)
 
         def gate(name: str, of_input: F32, state: F32, cell: F32) -> F32:
             z = parts[f"w{name}"](state)
@@ -75,11 +68,11 @@ class LongShortTerm(Recurrent):
 
         def recur(xs: Sequence[F32], y: F32) -> None:
             of_input = {
-                name: by_time(parts[f"u{name}"](xs[0]), setting.time_steps) for name in self.order
+                name: by_time(parts[f"u{name}"](xs[0]), context.time_steps) for name in self.order
             }
-            out = by_time(y.reshape(len(y), *state_dims), setting.time_steps)
-            state, cell = (remembered(setting, name, out[0]) for name in ("state", "cell"))
-            for time in range(setting.time_steps):
+            out = by_time(y.reshape(len(y), *state_dims), context.time_steps)
+            state, cell = (remembered(context, name, out[0]) for name in ("state", "cell"))
+            for time in range(context.time_steps):
                 f, i, g = (gate(name, of_input[name][time], state, cell) for name in "fig")
                 cell = f * cell
                 cell += np.multiply(i, g, out=g)
@@ -89,7 +82,7 @@ class LongShortTerm(Recurrent):
                 out[time] = state
                 if largest is not None:
                     np.clip(cell, -largest, largest, out=cell)
-            setting.state.update(state=state, cell=cell)
+            context.state.update(state=state, cell=cell)
 
         return recur
 
@@ -97,7 +90,7 @@ class LongShortTerm(Recurrent):
         """Add the gates, one time step after another, from a state and a cell of zeros."""
         parts = self.part_graphs(graph, values[0], xs, p)
         of_input = {name: graph.by_time(parts[f"u{name}"](parts.x)) for name in self.order}
-        largest = self.largest_cell(Setting(graph.dialect, time_steps=graph.time_steps))
+        largest = self.largest_cell(InferenceContext(graph.dialect, time_steps=graph.time_steps))
         state = cell = graph.zeros_like(of_input["f"][0])
         states: list[str] = []
 
@@ -116,35 +109,36 @@ class LongShortTerm(Recurrent):
                 cell = graph.clip(cell, -largest, largest)
         return graph.reshape(joined_in_time(graph, states), *self.out_shape(xs).dims)
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Compute the cells one by one, from where the last batch ended.
 
         C: ``forward_lstm_layer`` and ``backward_lstm_layer``; pjreddie's CPU has no way back.
         """
-        parts = self.passes(xs, p, training)
+        parts = self.passes(xs, p, context)
         peeps = any(part.name == "vf" for part in self.parts())
-        largest = self.largest_cell(Setting(training.dialect, time_steps=training.time_steps))
+        inference = InferenceContext(context.dialect, time_steps=context.time_steps)
+        largest = self.largest_cell(inference)
         steps: list[_CellStep] = []
         state: F32 | None = None
-        for x in by_time(xs[0], training.time_steps):
-            sums = {name: parts.forward(f"u{name}", x) for name in "fiog"}
+        for x in by_time(xs[0], context.time_steps):
+            sums = {name: parts.train(f"u{name}", x) for name in "fiog"}
             if state is None:
-                state, cell = (kept(training, name, sums["f"]) for name in ("state", "cell"))
+                state, cell = (kept(context, name, sums["f"]) for name in ("state", "cell"))
             for name in "fiog":
-                sums[name] = sums[name] + parts.forward(f"w{name}", state)
+                sums[name] = sums[name] + parts.train(f"w{name}", state)
             if peeps:
-                sums["f"] += parts.forward("vf", cell)
-                sums["i"] += parts.forward("vi", cell)
+                sums["f"] += parts.train("vf", cell)
+                sums["i"] += parts.train("vi", cell)
             f, i = (activate_array(sums[name], "logistic") for name in "fi")
             g = activate_array(sums["g"], "tanh")
             new = f * cell + i * g
             if peeps:
-                sums["o"] += parts.forward("vo", new)
+                sums["o"] += parts.train("vo", new)
             o, squashed = activate_array(sums["o"], "logistic"), np.tanh(new)
             steps.append(_CellStep(cell, f, i, g, o, new, squashed))
             state = o * squashed
             cell = new if largest is None else np.clip(new, -largest, largest)
-        training.state.update(state=steps[-1].o * steps[-1].squashed, cell=cell)
+        context.state.update(state=steps[-1].o * steps[-1].squashed, cell=cell)
         y = np.concatenate([each.o * each.squashed for each in steps])
 
         def back(delta_y: F32) -> Backward:
@@ -173,7 +167,7 @@ class LongShortTerm(Recurrent):
             return Backward((deltas,), parts.updates)
 
         shaped = y.reshape(len(y), -1) if self.flat_output else y
-        return Forward(shaped, back, changes=parts.changes)
+        return Trained(shaped, back, changes=parts.changes)
 
     @property
     def flat_output(self) -> bool:

@@ -24,19 +24,11 @@ from darknet_bn.kernels.maxpool import (
     forward_maxpool_depth,
     forward_maxpool_layer,
 )
-from darknet_bn.layers.base import (
-    Backward,
-    Cost,
-    Forward,
-    Layer,
-    Params,
-    Setting,
-    Shape,
-    Shapes,
-    Step,
-    Training,
-)
+from darknet_bn.layers.layer import Cost, Layer, as_inferred
 from darknet_bn.layers.options import option
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import image, pooled, window_text
 from darknet_bn.layers.shared.windows_graph import blurred, pooled_max
 
@@ -95,7 +87,7 @@ class MaxPool(Layer):
             raise ShapeError("the blur does not fit into the image", found=f"{before}")
         return Shape(x.c, h, w)
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Pool, and blur."""
         window = self.window
 
@@ -134,15 +126,15 @@ class MaxPool(Layer):
             return y
         return blurred(graph, y, x.c, self.antialiasing, self.strides)
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Pool, and blur; the way back goes to the largest value of each window.
 
         C: ``backward_maxpool_layer``, which goes back as if there were no blur.
         """
         x, window = xs[0], self.window
         if self.maxpool_depth:
-            y = self.infer(xs, p, training)
-            return Forward(y, lambda delta: Backward((backward_maxpool_depth(x, y, delta),)))
+            y = as_inferred(self, xs, p, context)
+            return Trained(y, lambda delta: Backward((backward_maxpool_depth(x, y, delta),)))
         before = pooled(Shape(*x.shape[1:]), window)
         sharp = np.empty((len(x), *before.dims), x.dtype)
         forward_maxpool_layer(x, window, sharp)
@@ -151,17 +143,17 @@ class MaxPool(Layer):
             return Backward((backward_maxpool_layer(x, sharp, delta, window),))
 
         if not self.antialiasing:
-            return Forward(sharp, back)
+            return Trained(sharp, back)
         y = np.empty((len(x), *self.out_shape((Shape(*x.shape[1:]),)).dims), x.dtype)
         blur(sharp, self.antialiasing, *self.strides, y)
         sharp_hw = (before.h, before.w)
 
         def back_through_blur(delta: F32) -> Backward:
-            if not training.dialect.exact_gradients:
+            if not context.dialect.exact_gradients:
                 return back(backward_blur_as_coded(delta, sharp_hw))
             return back(backward_blur(delta, self.antialiasing, *self.strides, sharp_hw))
 
-        return Forward(y, back_through_blur)
+        return Trained(y, back_through_blur)
 
     def cost(self, xs: Shapes) -> Cost:
         """Count a comparison for every element of every window, as AlexeyAB does."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import CfgError, Where
-from darknet_bn.layers.base import Shape
 from darknet_bn.layers.options import Options, option
+from darknet_bn.layers.shape import Shape
 
 POLICIES = ("constant", "step", "steps", "exp", "poly", "random", "sigmoid", "sgdr")
 

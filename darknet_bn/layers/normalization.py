@@ -14,18 +14,11 @@ from darknet_bn.kernels.normalization import (
     backward_normalization_layer,
     forward_normalization_layer,
 )
-from darknet_bn.layers.base import (
-    Backward,
-    Forward,
-    Layer,
-    Params,
-    Setting,
-    Shape,
-    Shapes,
-    Step,
-    Training,
-)
+from darknet_bn.layers.layer import Layer, as_inferred
 from darknet_bn.layers.options import option
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import image, planes
 
 
@@ -44,7 +37,7 @@ class Normalization(Layer):
         """Keep the shape."""
         return image(xs[0])
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Normalise."""
 
         def normalise(xs: Sequence[F32], y: F32) -> None:
@@ -56,7 +49,7 @@ class Normalization(Layer):
                 self.beta,
                 self.kappa,
                 out,
-                misses_one=setting.dialect.normalization_misses_one,
+                misses_one=context.dialect.normalization_misses_one,
             )
 
         return normalise
@@ -78,9 +71,9 @@ class Normalization(Layer):
         power = graph.add("Pow", divisors, graph.number("beta", -self.beta))
         return graph.add("Mul", values[0], power)
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Normalise.  C has only a part of the gradient, and overwrites."""
-        x, dialect = xs[0], training.dialect
+        x, dialect = xs[0], context.dialect
 
         def back(delta: F32) -> Backward:
             given = backward_normalization_layer(
@@ -95,4 +88,4 @@ class Normalization(Layer):
             )
             return Backward((given.reshape(x.shape),), overwrites=not dialect.exact_gradients)
 
-        return Forward(self.infer(xs, p, training), back)
+        return Trained(as_inferred(self, xs, p, context), back)

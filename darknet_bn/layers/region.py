@@ -19,8 +19,10 @@ from darknet_bn.kernels.boxes.decode import get_region_boxes, get_region_detecti
 from darknet_bn.kernels.losses.region import RegionLoss
 from darknet_bn.kernels.reorg import flatten
 from darknet_bn.kernels.softmax import softmax_cpu, softmax_tree
-from darknet_bn.layers.base import Params, Setting, Shape, Shapes, Step, Training
 from darknet_bn.layers.options import option
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Inference, InferenceContext, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import box_truth, check_filters, image
 from darknet_bn.layers.shared.anchors import check_anchors
 from darknet_bn.layers.shared.box_graph import Cells, GraphBoxes
@@ -94,7 +96,7 @@ class Region(Head):
     def _entries(self) -> int:
         return self.coords + 1 + self.classes
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Squash, and store as the dialect does."""
         pixels = xs[0].h * xs[0].w
 
@@ -106,7 +108,7 @@ class Region(Head):
             np.copyto(y, xs[0])
             self._squash_planes(y.reshape(len(y), self.num, self._entries, pixels))
 
-        return by_cell if setting.dialect.region_by_cell else by_plane
+        return by_cell if context.dialect.region_by_cell else by_plane
 
     def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
         """Parts of the planes, squashed, and ``Concat``; in the order of the dialect."""
@@ -178,13 +180,13 @@ class Region(Head):
         """The option itself."""
         return self.random
 
-    def compare(self, y: F32, training: Training) -> tuple[F32, float] | None:
+    def loss(self, y: F32, context: TrainingContext) -> tuple[F32, float] | None:
         """Compare with the boxes of the truth.
 
         pjreddie's CPU has no way back from here; its GPU goes through what is squashed: x, y and
         objectness.
         """
-        truth = box_truth(training, self.classes, self.map)
+        truth = box_truth(context, self.classes, self.map)
         if truth is None:
             return None
         if self.coords != 4:
@@ -193,7 +195,7 @@ class Region(Head):
                 expected="coords=4",
                 found=f"{self.coords}",
             )
-        ab, pixels = training.dialect.extended, y.shape[2:]
+        ab, pixels = context.dialect.extended, y.shape[2:]
         loss = RegionLoss(
             anchors=np.array(self.anchor_sizes, np.float64),
             classes=self.classes,
@@ -211,12 +213,12 @@ class Region(Head):
             focal_loss=self.focal_loss,
             tree=self.tree,
         )
-        by_cell = training.dialect.region_by_cell
+        by_cell = context.dialect.region_by_cell
         if by_cell:
             ordered = y.reshape(len(y), *pixels, self.num, self._entries).transpose(0, 3, 1, 2, 4)
         else:
             ordered = y.reshape(len(y), self.num, self._entries, *pixels).transpose(0, 1, 3, 4, 2)
-        delta, value = loss(ordered, truth, training.seen)
+        delta, value = loss(ordered, truth, context.seen)
         if not ab:
             squashed = (0, 1) if self.background else (0, 1, 4)
             for entry in squashed:
@@ -268,9 +270,9 @@ class Region(Head):
             tree=self.tree,
         )
 
-    def in_order(self, delta: F32, x: F32, training: Training) -> F32:
+    def in_order(self, delta: F32, x: F32, context: TrainingContext) -> F32:
         """Put what is stored cell by cell into planes."""
-        if not training.dialect.region_by_cell:
+        if not context.dialect.region_by_cell:
             return delta
         planes = np.empty_like(x)
         flatten(delta, x.shape[2] * x.shape[3], x.shape[1], planes, forward=False)

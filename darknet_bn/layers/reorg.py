@@ -12,18 +12,11 @@ from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.reorg import flatten, reorg_cpu
-from darknet_bn.layers.base import (
-    Backward,
-    Forward,
-    Layer,
-    Params,
-    Setting,
-    Shape,
-    Shapes,
-    Step,
-    Training,
-)
+from darknet_bn.layers.layer import Layer, as_inferred
 from darknet_bn.layers.options import option
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import UnevenImageError, flat, image
 
 
@@ -63,7 +56,7 @@ class Reorg(Layer):
             )
         return y
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Copy in another order."""
         x_shape = xs[0]
 
@@ -98,7 +91,7 @@ class Reorg(Layer):
         squares = graph.reshape(values[0], x.c // side**2, x.h, side, x.w, side)
         return graph.reshape(graph.add("Transpose", squares, perm=[0, 3, 5, 1, 2, 4]), *y.dims)
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Copy in another order; the way back, in which C overwrites, is in the old one."""
         x = xs[0]
 
@@ -112,9 +105,9 @@ class Reorg(Layer):
             else:
                 dims = (x.shape[1], x.shape[2], x.shape[3])
                 reorg_cpu(delta, dims, self.stride, given, forward=not self.reverse)
-            return Backward((given,), overwrites=not training.dialect.exact_gradients)
+            return Backward((given,), overwrites=not context.dialect.exact_gradients)
 
-        return Forward(self.infer(xs, p, training), back)
+        return Trained(as_inferred(self, xs, p, context), back)
 
     def size_text(self) -> str:
         """``/ stride``."""

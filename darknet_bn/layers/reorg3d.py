@@ -12,19 +12,12 @@ from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.reorg import reorg_cpu
-from darknet_bn.layers.base import (
-    Backward,
-    Forward,
-    Layer,
-    Params,
-    Setting,
-    Shape,
-    Shapes,
-    Step,
-    Training,
-)
+from darknet_bn.layers.layer import Layer, as_inferred
 from darknet_bn.layers.options import option
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
 from darknet_bn.layers.reorg import reorged
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import image
 
 
@@ -54,7 +47,7 @@ class Reorg3d(Layer):
             )
         return y
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Copy in another order."""
         y_shape = self.out_shape(xs)
         dims = (y_shape.c, y_shape.h, y_shape.w)
@@ -73,17 +66,17 @@ class Reorg3d(Layer):
         squares = graph.reshape(values[0], side, side, y.c // side**2, y.h, y.w)
         return graph.reshape(graph.add("Transpose", squares, perm=[0, 3, 4, 1, 5, 2]), *y.dims)
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Copy in another order; the way back, in which C overwrites, is in the old one."""
-        x, y = xs[0], self.infer(xs, p, training)
+        x, y = xs[0], as_inferred(self, xs, p, context)
         dims = (y.shape[1], y.shape[2], y.shape[3])
 
         def back(delta: F32) -> Backward:
             given = np.empty_like(x)
             reorg_cpu(delta, dims, self.stride, given, forward=not self.reverse)
-            return Backward((given,), overwrites=not training.dialect.exact_gradients)
+            return Backward((given,), overwrites=not context.dialect.exact_gradients)
 
-        return Forward(y, back)
+        return Trained(y, back)
 
     def size_text(self) -> str:
         """``/ stride``."""

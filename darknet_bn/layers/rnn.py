@@ -12,19 +12,12 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.graph.graph import Graph
 from darknet_bn.layers.activation import activation_option
-from darknet_bn.layers.base import (
-    Backward,
-    Forward,
-    Layer,
-    Params,
-    Setting,
-    Shape,
-    Shapes,
-    Step,
-    Training,
-)
 from darknet_bn.layers.connected import Connected
+from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.options import fact, option
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shared.recurrent import Part, Recurrent, by_time, joined_in_time, remembered
 
 _OF_STATE = {1: "logistic", 2: "loggy"}
@@ -52,21 +45,21 @@ class Elman(Recurrent):
             Part("output", self.part("output", hidden=False), of_state=True),
         )
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Make all that does not depend on the state at once, the states one by one."""
-        parts = self.part_steps(xs, p, setting)
+        parts = self.part_steps(xs, p, context)
 
         def recur(xs: Sequence[F32], y: F32) -> None:
             states = parts["input"](xs[0])
-            by_step = by_time(states, setting.time_steps)
-            before = remembered(setting, "state", by_step[0])
+            by_step = by_time(states, context.time_steps)
+            before = remembered(context, "state", by_step[0])
             for state in by_step:
                 own = parts["self"](before)
                 if self.shortcut:
                     state += before
                 state += own
                 before = state
-            setting.state["state"] = before.copy()
+            context.state["state"] = before.copy()
             parts["output"](states, y)
 
         return recur
@@ -84,7 +77,7 @@ class Elman(Recurrent):
         y = parts["output"](joined_in_time(graph, states))
         return graph.reshape(y, *self.out_shape(xs).dims)
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Compute the states one by one, from zero; the way back goes through time.
 
         C: ``forward_rnn_layer`` and ``backward_rnn_layer``, and those of crnn.  On the CPU these
@@ -94,16 +87,16 @@ class Elman(Recurrent):
         every step with the statistics of the last one; with a shortcut they update the output part
         as if its input had been without it.
         """
-        parts = self.passes(xs, p, training)
+        parts = self.passes(xs, p, context)
         outputs: list[F32] = []
         before: F32 | None = None
-        for x in by_time(xs[0], training.time_steps):
-            state = parts.forward("input", x).copy()
+        for x in by_time(xs[0], context.time_steps):
+            state = parts.train("input", x).copy()
             before = np.zeros_like(state) if before is None else before
-            state += parts.forward("self", before).reshape(state.shape)
+            state += parts.train("self", before).reshape(state.shape)
             if self.shortcut:
                 state += before
-            outputs.append(parts.forward("output", state))
+            outputs.append(parts.train("output", state))
             before = state
         y = np.concatenate(outputs)
         if self.flat_output:
@@ -114,7 +107,7 @@ class Elman(Recurrent):
             left: list[F32] = []
             later: F32 | None = None
             overwrites = False
-            by_step = by_time(delta_y, training.time_steps)
+            by_step = by_time(delta_y, context.time_steps)
             for delta, given in zip(
                 by_step[::-1], by_time(deltas, len(by_step))[::-1], strict=True
             ):
@@ -125,7 +118,7 @@ class Elman(Recurrent):
                 if later is not None and not replaces:
                     of_state += later
                 later, of_self, _ = parts.give_back("self", of_state)
-                passed = of_state if training.dialect.exact_gradients else of_self
+                passed = of_state if context.dialect.exact_gradients else of_self
                 of_input, _, overwrites = parts.give_back("input", passed)
                 np.copyto(given, of_input.reshape(given.shape))
                 if self.shortcut:
@@ -133,7 +126,7 @@ class Elman(Recurrent):
             own = np.concatenate(left[::-1]).reshape(delta_y.shape)
             return Backward((deltas,), parts.updates, own, overwrites)
 
-        return Forward(y, back, changes=parts.changes)
+        return Trained(y, back, changes=parts.changes)
 
     @property
     def flat_output(self) -> bool:

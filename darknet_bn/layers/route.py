@@ -11,19 +11,11 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.graph.graph import Graph
-from darknet_bn.layers.base import (
-    Backward,
-    Forward,
-    Layer,
-    Params,
-    Setting,
-    Shape,
-    Shapes,
-    Step,
-    Training,
-    resolve,
-)
+from darknet_bn.layers.layer import Layer, as_inferred
 from darknet_bn.layers.options import option
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes, resolve
 from darknet_bn.layers.shapes import flat
 from darknet_bn.work.blocks import Block, run_blocks
 
@@ -77,7 +69,7 @@ class Route(Layer):
         """Say so of a single layer that is taken whole."""
         return len(xs) == 1 and self.groups == 1
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Copy part after part."""
         sizes = [x.size // self.groups for x in xs]
         ends = np.cumsum(sizes).tolist()
@@ -106,7 +98,7 @@ class Route(Layer):
         joined = graph.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
         return joined if by_channel else graph.reshape(joined, *y.dims)
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Concatenate; each source gets its part of the delta."""
 
         def back(delta: F32) -> Backward:
@@ -122,7 +114,7 @@ class Route(Layer):
                 given.append(np.ascontiguousarray(part).reshape(x.shape))
             return Backward(tuple(given))
 
-        return Forward(self.infer(xs, p, training), back)
+        return Trained(as_inferred(self, xs, p, context), back)
 
     def size_text(self) -> str:
         """``group_id/groups``, where there are groups."""

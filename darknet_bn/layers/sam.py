@@ -13,20 +13,12 @@ from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.activations import ACTIVATIONS
 from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.layers.activation import activation_option
-from darknet_bn.layers.base import (
-    Backward,
-    Forward,
-    Layer,
-    Params,
-    Setting,
-    Shape,
-    Shapes,
-    Step,
-    Training,
-    resolve,
-)
+from darknet_bn.layers.layer import Layer, as_inferred
 from darknet_bn.layers.options import option
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
 from darknet_bn.layers.scale_channels import multiply
+from darknet_bn.layers.shape import Shape, Shapes, resolve
 from darknet_bn.layers.shapes import UnequalImagesError, image
 
 
@@ -60,7 +52,7 @@ class Sam(Layer):
             )
         return x
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Multiply, and activate."""
         activation = ACTIVATIONS[self.activation]
 
@@ -73,14 +65,14 @@ class Sam(Layer):
         """``Mul``, and activation."""
         return activated(graph, graph.add("Mul", *values), self.activation)
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Multiply, and activate.  C loses what others gave the layer of ``from`` back."""
         x, other = xs
-        z = replace(self, activation="linear").infer(xs, p, training)
-        y, activation_back = activate_training(z, self.activation, training.dialect)
+        z = as_inferred(replace(self, activation="linear"), xs, p, context)
+        y, activation_back = activate_training(z, self.activation, context.dialect)
 
         def back(delta: F32) -> Backward:
             delta = activation_back(delta)
             return Backward((delta * other, delta * x), delta=delta)
 
-        return Forward(y, back)
+        return Trained(y, back)

@@ -15,19 +15,11 @@ from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.activations import ACTIVATIONS, Activation, activate_tile
 from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.layers.activation import activation_option
-from darknet_bn.layers.base import (
-    Backward,
-    Forward,
-    Layer,
-    Params,
-    Setting,
-    Shape,
-    Shapes,
-    Step,
-    Training,
-    resolve,
-)
+from darknet_bn.layers.layer import Layer, as_inferred
 from darknet_bn.layers.options import option
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes, resolve
 from darknet_bn.layers.shapes import UnequalImagesError, image
 from darknet_bn.work.blocks import Block, run_blocks
 
@@ -68,7 +60,7 @@ class ScaleChannels(Layer):
     def _what(self) -> str:
         return "pixel" if self.scale_wh else "channel"
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Multiply, and activate."""
         activation = ACTIVATIONS[self.activation]
 
@@ -81,11 +73,11 @@ class ScaleChannels(Layer):
         """``Mul``, and activation."""
         return activated(graph, graph.add("Mul", values[1], values[0]), self.activation)
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Multiply, and activate."""
         factors, x = xs
-        z = replace(self, activation="linear").infer(xs, p, training)
-        y, activation_back = activate_training(z, self.activation, training.dialect)
+        z = as_inferred(replace(self, activation="linear"), xs, p, context)
+        y, activation_back = activate_training(z, self.activation, context.dialect)
         axes = (1,) if self.scale_wh else (2, 3)
 
         def back(delta: F32) -> Backward:
@@ -93,7 +85,7 @@ class ScaleChannels(Layer):
             summed = (delta * x).sum(axis=axes, keepdims=True)
             return Backward((summed, delta * factors), delta=delta)
 
-        return Forward(y, back)
+        return Trained(y, back)
 
 
 def multiply(factors: F32, x: F32, activation: Activation, y: F32) -> None:

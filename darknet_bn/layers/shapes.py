@@ -5,7 +5,8 @@ from __future__ import annotations
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, TrainingError, Where
 from darknet_bn.kernels.maxpool import Window
-from darknet_bn.layers.base import Shape, Training
+from darknet_bn.layers.passes import TrainingContext
+from darknet_bn.layers.shape import Shape
 
 LARGEST_WINDOW = 1024
 """How large windows of pooling may be; those of published nets have at most 13 pixels."""
@@ -95,7 +96,7 @@ def planes(x: F32) -> F32:
     return x.reshape(*x.shape[:2], -1)
 
 
-def truth_like(y: F32, training: Training) -> F32 | None:
+def truth_like(y: F32, context: TrainingContext) -> F32 | None:
     """Return the truth as (n, size) like an output, and in its type; None where there is none.
 
     Raises
@@ -103,7 +104,7 @@ def truth_like(y: F32, training: Training) -> F32 | None:
     ShapeError
         It has another number of values.
     """
-    truth = training.truth
+    truth = context.truth
     if truth is None:
         return None
     size = y.size // len(y)
@@ -116,12 +117,12 @@ def truth_like(y: F32, training: Training) -> F32 | None:
     return truth.reshape(len(y), size).astype(y.dtype, copy=False)
 
 
-def box_truth(training: Training, classes: int, numbers: str | None = None) -> F32 | None:
+def box_truth(context: TrainingContext, classes: int, numbers: str | None = None) -> F32 | None:
     """Return the truth as boxes (n, boxes, 5); None where there is none.
 
     Parameters
     ----------
-    training : Training
+    context : TrainingContext
     classes : int
         How many the head knows.
     numbers : str, optional
@@ -134,7 +135,7 @@ def box_truth(training: Training, classes: int, numbers: str | None = None) -> F
     TrainingError
         Classes were to get other numbers.
     """
-    truth = training.truth
+    truth = context.truth
     if truth is None:
         return None
     if numbers is not None:
@@ -143,13 +144,13 @@ def box_truth(training: Training, classes: int, numbers: str | None = None) -> F
             expected="labels with the numbers of the head's classes, and no map=",
             found=f"map={numbers}",
         )
-    if truth.size % (5 * training.batch):
+    if truth.size % (5 * context.batch):
         raise ShapeError(
             "the truth is none of boxes",
-            expected=f"({training.batch}, boxes, 5): x, y, w, h and class",
+            expected=f"({context.batch}, boxes, 5): x, y, w, h and class",
             found=f"{truth.shape}",
         )
-    boxes = truth.reshape(training.batch, -1, 5)
+    boxes = truth.reshape(context.batch, -1, 5)
     kinds = boxes[..., 4][boxes[..., 0] != 0]
     if kinds.size and not (kinds.min() >= 0 and kinds.max() < classes):
         raise ShapeError(

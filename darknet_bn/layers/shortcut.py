@@ -24,21 +24,11 @@ from darknet_bn.kernels.shortcut import (
     shortcut_multilayer_cpu,
 )
 from darknet_bn.layers.activation import activation_option
-from darknet_bn.layers.base import (
-    Backward,
-    Cost,
-    Forward,
-    Layer,
-    Param,
-    Params,
-    Setting,
-    Shape,
-    Shapes,
-    Step,
-    Training,
-    resolve,
-)
+from darknet_bn.layers.layer import Cost, Layer, as_inferred
 from darknet_bn.layers.options import option
+from darknet_bn.layers.parameters import Param, Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes, resolve
 from darknet_bn.layers.shapes import UnequalImagesError, image
 from darknet_bn.layers.shared.windows_graph import with_channels
 from darknet_bn.work.blocks import Block, run_blocks
@@ -112,12 +102,12 @@ class Shortcut(Layer):
         heeds_alpha = dialect.opencv and self.alpha != 1
         return not dialect.extended or heeds_alpha or (add.h, add.w) != (x.h, x.w)
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Add, and activate."""
         weights = self._factors(p.get("weights"), len(xs), xs[0].c)
         activation = ACTIVATIONS[self.activation]
         shape = xs[0]
-        one = self._adds_one(shape, xs[1], setting.dialect)
+        one = self._adds_one(shape, xs[1], context.dialect)
 
         def add(xs: Sequence[F32], y: F32) -> None:
             def block(at: Block) -> None:
@@ -185,14 +175,14 @@ class Shortcut(Layer):
             before = graph.add("Mul", before, graph.constant("alpha", factor))
         return graph.add("Add", before, graph.scaled(part, self.beta))
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Add, and activate.
 
         C: ``backward_shortcut_layer``.  There the weights learn as if they were not normalised,
         and ``alpha`` counts on the way back for values too that nothing is added to.
         """
-        dialect = training.dialect
-        z = replace(self, activation="linear").infer(xs, p, training)
+        dialect = context.dialect
+        z = as_inferred(replace(self, activation="linear"), xs, p, context)
         y, activation_back = activate_training(z, self.activation, dialect)
         shapes = [Shape(*x.shape[1:]) for x in xs]
         one = self._adds_one(shapes[0], shapes[1], dialect)
@@ -203,7 +193,7 @@ class Shortcut(Layer):
                 return Backward(self._back_to_one(xs, delta, dialect), delta=delta)
             return self._back_to_all(xs, p.get("weights"), delta, dialect)
 
-        return Forward(y, back)
+        return Trained(y, back)
 
     def _back_to_one(
         self, xs: Sequence[F32], delta: F32, dialect: Dialect

@@ -13,18 +13,11 @@ from darknet_bn.errors import ShapeError, TrainingError, Where
 from darknet_bn.formats.tree import Tree, parse_tree
 from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.softmax import softmax_cpu, softmax_tree
-from darknet_bn.layers.base import (
-    Backward,
-    Forward,
-    Layer,
-    Params,
-    Setting,
-    Shape,
-    Shapes,
-    Step,
-    Training,
-)
+from darknet_bn.layers.layer import Layer, as_inferred
 from darknet_bn.layers.options import fact, option
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import truth_like
 from darknet_bn.layers.shared.windows_graph import shares_of_tree
 
@@ -64,7 +57,7 @@ class Softmax(Layer):
     def _keeps_pixels(self, x: Shape) -> bool:
         return self.by_pixel and self.groups == 1 and self.tree is None and x.h * x.w > 1
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Softmax of each group."""
         if self._keeps_pixels(xs[0]):
             return lambda xs, y: softmax_cpu(xs[0], self.temperature, y, axis=1)
@@ -94,7 +87,7 @@ class Softmax(Layer):
             shares = shares_of_tree(graph, parts, self.tree, axis=2)
         return graph.reshape(shares, xs[0].size)
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Softmax of each group; with a truth, cross-entropy of it.
 
         Values of a truth below 0 are of classes that it says nothing about, as those of a tree
@@ -105,9 +98,9 @@ class Softmax(Layer):
         """
         if xs[0].ndim == 4 and self._keeps_pixels(Shape(*xs[0].shape[1:])):
             raise TrainingError("a softmax of each pixel, as OpenCV has it, does not learn")
-        y = self.infer(xs, p, training)
-        truth = None if self.noloss else truth_like(y, training)
-        exact = training.dialect.exact_gradients
+        y = as_inferred(self, xs, p, context)
+        truth = None if self.noloss else truth_like(y, context)
+        exact = context.dialect.exact_gradients
         loss, down = None, None
         if truth is not None:
             known = truth >= 0
@@ -126,7 +119,7 @@ class Softmax(Layer):
                 delta = delta + down
             return Backward((delta.reshape(xs[0].shape),), delta=delta)
 
-        return Forward(y, back, loss)
+        return Trained(y, back, loss)
 
     def _sums(self, values: F32) -> F32:
         """Return for each value (n, size) the sum of its group."""

@@ -12,18 +12,11 @@ from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.upsample import downsample_cpu, upsample_cpu
-from darknet_bn.layers.base import (
-    Backward,
-    Forward,
-    Layer,
-    Params,
-    Setting,
-    Shape,
-    Shapes,
-    Step,
-    Training,
-)
+from darknet_bn.layers.layer import Layer, as_inferred
 from darknet_bn.layers.options import option
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import image
 from darknet_bn.work.blocks import Block, run_blocks
 
@@ -58,7 +51,7 @@ class Upsample(Layer):
             )
         return Shape(x.c, x.h // side, x.w // side)
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Repeat or add up."""
         sample = upsample_cpu if self.stride > 0 else downsample_cpu
         side = abs(self.stride)
@@ -92,10 +85,10 @@ class Upsample(Layer):
         )
         return graph.scaled(large, self.scale)
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Resize; the way back is the other kind.  In C that of a negative stride overwrites."""
         x = xs[0]
-        overwrites = self.stride < 0 and not training.dialect.exact_gradients
+        overwrites = self.stride < 0 and not context.dialect.exact_gradients
 
         def back(delta: F32) -> Backward:
             given = np.empty_like(x)
@@ -103,7 +96,7 @@ class Upsample(Layer):
             sample(delta, abs(self.stride), self.scale, given)
             return Backward((given,), overwrites=overwrites)
 
-        return Forward(self.infer(xs, p, training), back)
+        return Trained(as_inferred(self, xs, p, context), back)
 
     def size_text(self) -> str:
         """``stride x``."""

@@ -11,8 +11,9 @@ from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.boxes.box import Boxes
 from darknet_bn.kernels.boxes.decode import get_yolo_detections
 from darknet_bn.kernels.losses.yolo import YoloLoss
-from darknet_bn.layers.base import Shape, Training
 from darknet_bn.layers.options import option
+from darknet_bn.layers.passes import TrainingContext
+from darknet_bn.layers.shape import Shape
 from darknet_bn.layers.shared.anchor_head import AnchorHead
 from darknet_bn.layers.shared.box_graph import Cells, GraphBoxes
 
@@ -47,9 +48,9 @@ class Yolo(AnchorHead):
         """Not with ``new_coords``, where the layer before does it."""
         return not self.new_coords
 
-    def loss(self, training: Training) -> YoloLoss:
+    def loss_function(self, context: TrainingContext) -> YoloLoss:
         """Add what only this head has."""
-        loss = super().loss(training)
+        loss = super().loss_function(context)
         return replace(
             loss,
             new_coords=self.new_coords,

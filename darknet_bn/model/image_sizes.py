@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from darknet_bn.errors import ShapeError
-from darknet_bn.layers.base import Layer, Shape
+from darknet_bn.layers.layer import Layer
+from darknet_bn.layers.shape import Shape
 
 _LARGE = 2**10 * 3**2 * 5 * 7  # pixels, which usual strides divide
 _NEAR = 0.01  # windows without padding leave a little less than a stride's part

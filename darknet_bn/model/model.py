@@ -20,7 +20,7 @@ from darknet_bn.formats.cfg import Cfg, load_cfg, parse_cfg
 from darknet_bn.formats.reading import Stored, StoredFile
 from darknet_bn.formats.weights_formats import START, refuse_other_formats
 from darknet_bn.formats.writing import Writer, require_suffix, require_writable, write_files
-from darknet_bn.layers.base import Params
+from darknet_bn.layers.parameters import Params
 from darknet_bn.model.misfit import Content, likely_cause, refuse_other_order
 from darknet_bn.model.model_files import CFG, WEIGHTS, existing_files_of, with_suffix
 from darknet_bn.model.network import Network, Node, build_network, detect_dialect

@@ -12,8 +12,10 @@ from darknet_bn.formats.cfg import Cfg
 from darknet_bn.formats.synonyms import SECTIONS, hint
 from darknet_bn.formats.writing import read_beside
 from darknet_bn.layers import LAYERS
-from darknet_bn.layers.base import Layer, Param, Shape, Shapes, resolve
+from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.net import Net
+from darknet_bn.layers.parameters import Param
+from darknet_bn.layers.shape import Shape, Shapes, resolve
 from darknet_bn.layers.shapes import NoImageError, UnequalImagesError, UnevenImageError
 from darknet_bn.model.image_sizes import ancestors, divisible_sizes, equal_sizes
 from darknet_bn.values import brief, counted, fields_of

@@ -44,7 +44,7 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, WeightsError, Where
 from darknet_bn.formats.reading import Stored
-from darknet_bn.layers.base import Param, Params
+from darknet_bn.layers.parameters import Param, Params
 from darknet_bn.model.network import Network
 from darknet_bn.values import brief
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
-from darknet_bn.layers.base import Shape
 from darknet_bn.layers.region import Region
+from darknet_bn.layers.shape import Shape
 from darknet_bn.layers.shared.head import Head
 from darknet_bn.layers.yolo import Yolo
 

@@ -13,9 +13,11 @@ from typing import Any, Literal
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.layers.base import Layer, Params, Setting
 from darknet_bn.layers.crop import Crop
 from darknet_bn.layers.detection import Detection
+from darknet_bn.layers.layer import Layer
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import InferenceContext
 from darknet_bn.layers.region import Region
 from darknet_bn.layers.route import Route
 from darknet_bn.layers.shared.head import Head
@@ -197,7 +199,7 @@ def inner_output(model: Model, part: Part, xs: Sequence[F32]) -> F32:
     layer, params = _bare(node.layer, part.role, model.params[part.layer])
     y = np.empty((len(xs[0]), *node.y.dims), np.float32)
     with np.errstate(all="ignore"):
-        layer.step(node.xs, params, Setting(model.dialect, exact=True))(xs, y)
+        layer.infer(node.xs, params, InferenceContext(model.dialect, exact=True))(xs, y)
     return y.reshape(len(y), *output_dims(model.network, part.layer))
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from darknet_bn.dialect import OPENCV
 from darknet_bn.errors import DarknetError, DarknetWarning
 from darknet_bn.formats.cfg import load_cfg, parse_cfg
-from darknet_bn.layers.base import Params
+from darknet_bn.layers.parameters import Params
 from darknet_bn.model.model import Model, load
 from darknet_bn.model.network import build_network
 from darknet_bn.model.weights import Header

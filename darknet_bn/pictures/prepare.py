@@ -15,7 +15,7 @@ from darknet_bn.kernels.pictures.resize import (
     resize_image,
     resize_min,
 )
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.shape import Shape
 from darknet_bn.layers.shared.head import Head
 from darknet_bn.model.model import Model
 from darknet_bn.model.network import Network

@@ -12,7 +12,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
-from darknet_bn.layers.base import Setting, Step
+from darknet_bn.layers.passes import Inference, InferenceContext
 from darknet_bn.model.model import Model
 from darknet_bn.model.network import Network
 from darknet_bn.work.memory import require_memory
@@ -74,10 +74,10 @@ class Plan:
     def __init__(self, model: Model, memory: Memory, *, exact: bool, keeps: bool = True) -> None:
         self._network = model.network
         self._keeps = keeps
-        self._steps: list[Step | None] = [None] * len(model.network.nodes)
+        self._steps: list[Inference | None] = [None] * len(model.network.nodes)
         self._model = model
         self._memory = memory
-        self._setting = Setting(model.dialect, exact, model.network.time_steps)
+        self._setting = InferenceContext(model.dialect, exact, model.network.time_steps)
         self._schedule: Schedule | None = None
         self._buffers: list[F32] = []
 
@@ -125,13 +125,13 @@ class Plan:
                 for index in wanted
             }
 
-    def _step(self, index: int) -> Step:
+    def _step(self, index: int) -> Inference:
         step = self._steps[index]
         if step is None:
             node = self._network.nodes[index]
             model = self._model
-            setting = replace(self._setting, state=self._memory.states[index])
-            step = node.layer.step(node.xs, model.params[index], setting)
+            context = replace(self._setting, state=self._memory.states[index])
+            step = node.layer.infer(node.xs, model.params[index], context)
             self._steps[index] = step if self._keeps else None
         return step
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from darknet_bn.arrays import F32, F64
-from darknet_bn.layers.base import Setting
+from darknet_bn.layers.passes import InferenceContext
 from darknet_bn.model.model import Model
 from darknet_bn.run.plan import make_schedule
 from darknet_bn.run.run import Layers, as_input, forward, layer_numbers
@@ -114,10 +114,12 @@ def double_forward(
                 values[index] = xs[0]
             else:
                 params = {k: v.astype(np.float64) for k, v in model.params[index].items()}
-                setting = Setting(model.dialect, exact=True, time_steps=model.network.time_steps)
+                context = InferenceContext(
+                    model.dialect, exact=True, time_steps=model.network.time_steps
+                )
                 values[index] = np.empty((len(array), *node.y.dims))
                 # A step takes float64 as well, if all its arrays are that.
-                step = node.layer.step(node.xs, params, setting)  # type: ignore[arg-type]
+                step = node.layer.infer(node.xs, params, context)  # type: ignore[arg-type]
                 step(xs, values[index])  # type: ignore[arg-type]
             if index in wanted:
                 found[index] = values[index].astype(np.float32)

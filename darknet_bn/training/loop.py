@@ -12,7 +12,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import TrainingError
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.shape import Shape
 from darknet_bn.training.sizes import training_size
 from darknet_bn.training.state import TrainState
 from darknet_bn.training.step import train_step

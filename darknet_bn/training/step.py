@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import DarknetError, ShapeError, TrainingError, Where
-from darknet_bn.layers.base import Backward, Params, Training
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Backward, TrainingContext
 from darknet_bn.run.run import as_input
 from darknet_bn.training.policy import learning_rate
 from darknet_bn.training.state import TrainState
@@ -23,7 +24,7 @@ Back = Callable[[F32], Backward]
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class TrainStep:
     """What a training step did.
 
     Attributes
@@ -59,7 +60,7 @@ def train_step(
     truth: npt.ArrayLike | None = None,
     *,
     keep: bool = True,
-) -> tuple[TrainState, Step]:
+) -> tuple[TrainState, TrainStep]:
     """Train a model with one batch.
 
     Parameters
@@ -78,7 +79,7 @@ def train_step(
     -------
     state : TrainState
         With the new model.
-    step : Step
+    step : Inference
 
     Raises
     ------
@@ -154,7 +155,7 @@ class _Pass:
         network, state = self._state.model.network, self._state
         outputs, backs, losses = {-1: x}, {}, {}
         for index, node in enumerate(self._nodes):
-            training = Training(
+            context = TrainingContext(
                 dialect=state.dialect,
                 rng=np.random.default_rng([state.seed, self.seen, index]),
                 net=network.input,
@@ -167,8 +168,8 @@ class _Pass:
                 arena=state.arena,
             )
             try:
-                done = node.layer.forward(
-                    [outputs[source] for source in node.sources], self.params[index], training
+                done = node.layer.train(
+                    [outputs[source] for source in node.sources], self.params[index], context
                 )
             except DarknetError as error:
                 error.where = state.model.cfg.where(index + 1)
@@ -236,7 +237,7 @@ def _apart(deltas: Sequence[F32 | None]) -> list[F32 | None]:
 
 def _updated(
     state: TrainState, work: _Pass, parts: Sequence[npt.NDArray[np.intp]]
-) -> tuple[TrainState, Step]:
+) -> tuple[TrainState, TrainStep]:
     """Update all layers, and put the new state together."""
     order = np.argsort(np.concatenate(parts))
     images = len(order)
@@ -264,7 +265,7 @@ def _updated(
         header=replace(model.header, seen=work.seen),
     )
     loss = sum(work.losses) / images
-    step = Step(
+    step = TrainStep(
         loss, rate, _joined(work.outputs, order), _joined(work.deltas, order), tuple(applied)
     )
     if not math.isfinite(loss):

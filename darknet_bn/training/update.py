@@ -9,7 +9,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
-from darknet_bn.layers.base import Layer
+from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.net import Net
 
 

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from darknet_bn.arrays import F32
 from darknet_bn.errors import DarknetError, DarknetWarning
 from darknet_bn.kernels.batchnorm.moments import Moments, moments
-from darknet_bn.layers.base import Params, Setting, Step
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Inference, InferenceContext
 from darknet_bn.model.model import Model
 from darknet_bn.model.network import Network
 from darknet_bn.run.run import LEVELS, as_input, looks_like_levels
@@ -228,7 +229,7 @@ class _Walk:
         self._model, self._nodes = model, model.network.nodes
         self._open = set(targets)
         self._totals: dict[int, Moments] = {}
-        self._steps: dict[int, Step] = {}
+        self._steps: dict[int, Inference] = {}
         self._states: dict[int, dict[str, F32]] = {}
         self._needed = _needed(model.network, targets)
         self._roots = {-1: -1}  # the layer in whose array an output lies
@@ -304,15 +305,15 @@ class _Walk:
         for root in [root for root in arrays if self._last_use.get(root, index) <= index]:
             del arrays[root]
 
-    def _step(self, index: int) -> Step:
+    def _step(self, index: int) -> Inference:
         if index not in self._steps:
             model, node = self._model, self._nodes[index]
-            setting = Setting(model.dialect, True, model.network.time_steps)
+            context = InferenceContext(model.dialect, True, model.network.time_steps)
             if index in self._open:
                 observe = functools.partial(self._observe, index)
-                setting = replace(setting, before_norm=observe)
-            self._states[index] = setting.state
-            self._steps[index] = node.layer.step(node.xs, self.params[index], setting)
+                context = replace(context, before_norm=observe)
+            self._states[index] = context.state
+            self._steps[index] = node.layer.infer(node.xs, self.params[index], context)
         return self._steps[index]
 
     def _observe(self, layer: int, z: F32, p: Params) -> Params:

@@ -9,7 +9,8 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import DarknetError, FoldError
-from darknet_bn.layers.base import Affine, Params, resolve
+from darknet_bn.layers.parameters import Affine, Params
+from darknet_bn.layers.shape import resolve
 from darknet_bn.model.model import Model
 from darknet_bn.model.network import Network, build_network
 from darknet_bn.run.plan import passing_plan
@@ -232,7 +233,7 @@ def _reason_inside(network: Network, owner: int) -> str | None:
             continue
         if node.layer.batch_norm is None:
             return f"layer {index} shares the weights without batch norm"
-        reason = node.layer.keeps_batch_norm()
+        reason = node.layer.why_not_foldable()
         if reason:
             return reason if index == owner else f"layer {index} shares the weights: {reason}"
     return None
@@ -242,7 +243,7 @@ def _reason_alone(network: Network, index: int, source: int, target: int) -> str
     if source < 0:
         return "it stands first: there are no weights in front of it"
     node = network.nodes[target]
-    own = network.nodes[index].layer.keeps_batch_norm() or node.layer.keeps_batch_norm()
+    own = network.nodes[index].layer.why_not_foldable() or node.layer.why_not_foldable()
     if own:
         return own
     if not node.layer.is_linear:

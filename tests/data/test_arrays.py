@@ -9,7 +9,7 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.data import ArrayDataset, array_dataset, load_dataset
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.shape import Shape
 from darknet_bn.model.network import Network
 
 from .sets import GRID, H, W, classifier, detector

@@ -12,8 +12,8 @@ from darknet_bn.data.augment import (
     random_augment_image,
     random_distort_image,
 )
-from darknet_bn.layers.base import Shape
 from darknet_bn.layers.net import Net
+from darknet_bn.layers.shape import Shape
 
 from .sets import classifier, rectangle
 

@@ -17,7 +17,7 @@ from darknet_bn.data.augment_boxes import (
     random_part,
 )
 from darknet_bn.data.truth import correct_boxes
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.shape import Shape
 
 from .sets import GRID, YOLO, H, W, detector, edges, rectangle, red
 

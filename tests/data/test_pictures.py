@@ -8,7 +8,7 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.data import Dataset, PictureBoxes, PictureClasses, load_dataset
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.shape import Shape
 from darknet_bn.pictures.images import save_image
 from darknet_bn.work.threads import Workers
 

@@ -17,7 +17,7 @@ from darknet_bn.data.truth import (
 )
 from darknet_bn.formats.tree import parse_tree
 from darknet_bn.kernels.pictures.resize import letterbox_image
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.shape import Shape
 from tests.support.debian import floats, program
 
 from .sets import GRID, YOLO, classifier, detector, edges

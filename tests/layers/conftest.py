@@ -12,7 +12,9 @@ import darknet_bn as dn
 from darknet_bn.dialect import ALEXEYAB, Dialect
 from darknet_bn.formats.cfg import parse_cfg
 from darknet_bn.layers import LAYERS
-from darknet_bn.layers.base import Layer, Setting, Shape
+from darknet_bn.layers.layer import Layer
+from darknet_bn.layers.passes import InferenceContext
+from darknet_bn.layers.shape import Shape
 
 _CANARY = np.float32(12345)
 
@@ -68,7 +70,9 @@ def _run_layer(
     assert {name: array.shape for name, array in given.items()} == declared
     y, whole = _with_margins(np.full((len(xs[0]), *out.dims), np.nan, np.float32))
     inputs = [_with_margins(x)[0] for x in xs]
-    layer.step(shapes, given, Setting(dialect, exact=True, time_steps=time_steps))(inputs, y)
+    layer.infer(shapes, given, InferenceContext(dialect, exact=True, time_steps=time_steps))(
+        inputs, y
+    )
     assert (whole[:, :3] == _CANARY).all()
     assert (whole[:, -2:] == _CANARY).all()
     for before, after in zip(xs, inputs, strict=True):

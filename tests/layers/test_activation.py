@@ -10,9 +10,9 @@ from darknet_bn.errors import CfgError
 from darknet_bn.formats.cfg import parse_cfg
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_array
 from darknet_bn.layers.activation import ActivationLayer
-from darknet_bn.layers.base import Shape
 from darknet_bn.layers.sam import Sam
 from darknet_bn.layers.scale_channels import ScaleChannels
+from darknet_bn.layers.shape import Shape
 from darknet_bn.layers.shortcut import Shortcut
 
 NAMES = sorted(ActivationLayer.declared()["activation"].rule.choices)

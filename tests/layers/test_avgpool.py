@@ -7,7 +7,7 @@ import pytest
 
 from darknet_bn.errors import ShapeError
 from darknet_bn.layers.avgpool import AvgPool
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.shape import Shape
 
 
 @pytest.mark.parametrize("shape", [(1, 5, 7, 3), (3, 4, 1, 1), (2, 3, 300, 250)])

@@ -8,8 +8,8 @@ import pytest
 import darknet_bn as dn
 from darknet_bn.dialect import DIALECTS
 from darknet_bn.errors import ShapeError
-from darknet_bn.layers.base import Shape
 from darknet_bn.layers.batchnorm import BatchNorm
+from darknet_bn.layers.shape import Shape
 from tests.support.builders import cfg_text, network_of, random_input, random_model
 
 CFG = cfg_text("[batchnorm]", channels=5, width=4, height=3)
@@ -76,6 +76,6 @@ def test_what_the_layer_says_of_itself() -> None:
     layer = BatchNorm()
     assert layer.batch_norm == "alone"
     assert not layer.is_linear
-    assert layer.keeps_batch_norm() is None
-    assert BatchNorm(dontloadscales=True).keeps_batch_norm() is not None
-    assert BatchNorm(dontload=True).keeps_batch_norm() is not None
+    assert layer.why_not_foldable() is None
+    assert BatchNorm(dontloadscales=True).why_not_foldable() is not None
+    assert BatchNorm(dontload=True).why_not_foldable() is not None

@@ -7,8 +7,10 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.dialect import DIALECTS
-from darknet_bn.layers.base import Affine, Cost, Shape
 from darknet_bn.layers.connected import Connected
+from darknet_bn.layers.layer import Cost
+from darknet_bn.layers.parameters import Affine
+from darknet_bn.layers.shape import Shape
 from tests.support.builders import cfg_text, network_of, random_input, random_model
 
 

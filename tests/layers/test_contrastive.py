@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.shape import Shape
 from tests.support.builders import cfg_text, network_of, random_input, random_model
 
 CFG = cfg_text(

@@ -7,8 +7,10 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.dialect import PJREDDIE
-from darknet_bn.layers.base import Cost, Setting, Shape
 from darknet_bn.layers.conv_lstm import ConvLstm
+from darknet_bn.layers.layer import Cost
+from darknet_bn.layers.passes import InferenceContext
+from darknet_bn.layers.shape import Shape
 from tests.support.builders import cfg_text, network_of, random_input, random_model, with_time_steps
 
 STEPS, SEQUENCES = 4, 2
@@ -67,7 +69,7 @@ def test_with_filters_of_one_pixel_every_pixel_is_a_sequence(
 
 
 def test_cells_are_held_to_32_for_each_time_step_by_default() -> None:
-    setting = Setting(dn.ALEXEYAB, time_steps=3)
+    setting = InferenceContext(dn.ALEXEYAB, time_steps=3)
     assert ConvLstm().largest_cell(setting) == 96
     assert ConvLstm(state_constrain=5).largest_cell(setting) == 5
     assert ConvLstm(state_constrain=0).largest_cell(setting) is None

@@ -9,8 +9,10 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.dialect import ALEXEYAB, DIALECTS, PJREDDIE
-from darknet_bn.layers.base import Affine, Cost, Layer, Shape
 from darknet_bn.layers.convolutional import Convolutional, binarised, signs
+from darknet_bn.layers.layer import Cost, Layer
+from darknet_bn.layers.parameters import Affine
+from darknet_bn.layers.shape import Shape
 from darknet_bn.layers.shared.normalised import rolling_affine
 from tests.support.builders import cfg_text, network_of, random_input, random_model
 
@@ -88,7 +90,7 @@ def convolved(
     return y
 
 
-def normalised(z: np.ndarray, p: dn.layers.base.Params, dialect: dn.Dialect) -> np.ndarray:
+def normalised(z: np.ndarray, p: dict[str, np.ndarray], dialect: dn.Dialect) -> np.ndarray:
     wide = {name: array.astype(np.float64)[:, None, None] for name, array in p.items()}
     sigma = dialect.sigma(p["rolling_variance"].astype(np.float64))[:, None, None]
     return (z - wide["rolling_mean"]) / sigma * wide["scales"] + wide["biases"]

@@ -7,8 +7,8 @@ import pytest
 
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE
 from darknet_bn.errors import CfgError, ShapeError
-from darknet_bn.layers.base import Shape
 from darknet_bn.layers.cost import CostLayer
+from darknet_bn.layers.shape import Shape
 from tests.support.layer_training import delta_x, train_layer
 
 # Truth minus output: below -1, -1 to 0, 0, 0 to 1, above 1.

@@ -10,8 +10,9 @@ import pytest
 import darknet_bn as dn
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE
 from darknet_bn.formats.cfg import parse_cfg
-from darknet_bn.layers.base import Cost, Shape
 from darknet_bn.layers.crnn import Crnn
+from darknet_bn.layers.layer import Cost
+from darknet_bn.layers.shape import Shape
 from darknet_bn.model.network import build_network
 from tests.support.builders import (
     cfg_text,

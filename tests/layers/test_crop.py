@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from darknet_bn.errors import CfgError, ShapeError
-from darknet_bn.layers.base import Shape
 from darknet_bn.layers.crop import Crop
+from darknet_bn.layers.shape import Shape
 from tests.support.layer_training import train_layer
 
 

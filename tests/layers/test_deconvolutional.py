@@ -9,8 +9,10 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.errors import FoldError, ShapeError
-from darknet_bn.layers.base import Affine, Cost, Shape
 from darknet_bn.layers.deconvolutional import Deconvolutional
+from darknet_bn.layers.layer import Cost
+from darknet_bn.layers.parameters import Affine
+from darknet_bn.layers.shape import Shape
 from tests.support.builders import cfg_text, network_of, random_input, random_model
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE
 from darknet_bn.errors import ShapeError
-from darknet_bn.layers.base import Shape
 from darknet_bn.layers.detection import Detection
+from darknet_bn.layers.shape import Shape
 
 SIZES = [(1, 3, 2, 4, 4), (3, 7, 3, 20, 4), (2, 1, 1, 1, 1), (2, 3, 2, 0, 4)]
 

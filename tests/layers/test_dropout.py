@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE
-from darknet_bn.layers.base import Shape, Training
+from darknet_bn.layers.passes import TrainingContext
+from darknet_bn.layers.shape import Shape
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (3, 7)])
@@ -26,8 +27,10 @@ def test_default_probability_is_the_dialects(read):
 
 def trained(layer, x, seed=1):
     """Output in training, and what comes back of ones."""
-    training = Training(ALEXEYAB.sound, np.random.default_rng(seed), Shape(1, 8, 8), batch=len(x))
-    done = layer.forward([x], {}, training)
+    training = TrainingContext(
+        ALEXEYAB.sound, np.random.default_rng(seed), Shape(1, 8, 8), batch=len(x)
+    )
+    done = layer.train([x], {}, training)
     return done.y, done.back(np.ones_like(done.y)).deltas[0]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.shape import Shape
 
 
 @pytest.mark.parametrize("name", ["empty", "silence"])

@@ -7,8 +7,8 @@ import pytest
 
 from darknet_bn.dialect import ALEXEYAB
 from darknet_bn.errors import CfgError, ShapeError
-from darknet_bn.layers.base import Shape
 from darknet_bn.layers.gaussian_yolo import GaussianYolo
+from darknet_bn.layers.shape import Shape
 
 W, H = 4, 6  # planes of an anchor that stay as they are
 

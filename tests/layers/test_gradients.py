@@ -17,7 +17,9 @@ from darknet_bn.dialect import Dialect
 from darknet_bn.formats.cfg import parse_cfg
 from darknet_bn.kernels.activations import ACTIVATIONS
 from darknet_bn.layers import LAYERS
-from darknet_bn.layers.base import Forward, Layer, Setting, Shape, Training
+from darknet_bn.layers.layer import Layer
+from darknet_bn.layers.passes import InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shape
 
 SOUND = {"pjreddie": dn.PJREDDIE.sound, "alexeyab": dn.ALEXEYAB.sound}
 # Central differences with a step of 1e-5 leave 1e-10 of the third derivative and 1e-11 of rounding.
@@ -228,8 +230,8 @@ class Case:
         y = self.forward().y
         self.weights = rng.standard_normal(y.shape).astype(dtype)
 
-    def training(self) -> Training:
-        return Training(
+    def training(self) -> TrainingContext:
+        return TrainingContext(
             self.dialect,
             np.random.default_rng(3),
             Shape(1, 8, 8),
@@ -239,8 +241,8 @@ class Case:
             state=dict(self.state),
         )
 
-    def forward(self) -> Forward:
-        return self.layer.forward(self.xs, self.p, self.training())
+    def forward(self) -> Trained:
+        return self.layer.train(self.xs, self.p, self.training())
 
     def loss(self) -> float:
         done = self.forward()
@@ -305,8 +307,8 @@ def test_the_way_forward_is_that_of_inference(example: Example, dialect: Dialect
     if "rolling" in " ".join(case.p) or example.text.startswith("dropout"):
         return  # these differ in training
     y = np.empty_like(done.y)
-    setting = Setting(dialect, True, example.time_steps, dict(case.state))
-    case.layer.step(case.shapes, case.p, setting)(case.xs, y)
+    setting = InferenceContext(dialect, True, example.time_steps, dict(case.state))
+    case.layer.infer(case.shapes, case.p, setting)(case.xs, y)
     # Sums in another order.
     assert np.abs(y - done.y).max() <= 1e-5 * max(1.0, float(np.abs(y).max()))
 
@@ -343,6 +345,6 @@ def test_float32_gives_what_float64_does(example: Example, dialect: Dialect) -> 
 def test_no_layer_is_left_out() -> None:
     tested = {LAYERS[example.text.split()[0]] for example in EXAMPLES}
     others = {LAYERS[name] for name in LOSSES}
-    trained = {kind for kind in LAYERS.values() if kind.forward is not Layer.forward}
+    trained = {kind for kind in LAYERS.values() if kind.train is not Layer.train}
     assert trained <= tested | others
     assert not tested & others

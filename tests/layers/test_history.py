@@ -9,8 +9,8 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.dialect import ALEXEYAB
-from darknet_bn.layers.base import Shape
 from darknet_bn.layers.history import History
+from darknet_bn.layers.shape import Shape
 from tests.support.builders import cfg_text, network_of, random_input
 from tests.support.layer_training import delta_x, train_layer
 

@@ -9,8 +9,9 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.errors import ShapeError
-from darknet_bn.layers.base import Cost, Shape
+from darknet_bn.layers.layer import Cost
 from darknet_bn.layers.local import Local
+from darknet_bn.layers.shape import Shape
 from tests.support.builders import cfg_text, network_of, random_input, random_model
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from darknet_bn.errors import ShapeError
-from darknet_bn.layers.base import Shape
 from darknet_bn.layers.local_avgpool import LocalAvgPool
+from darknet_bn.layers.shape import Shape
 
 WINDOWS = [
     pytest.param(size, stride, padding, id=f"{size}/{stride} padding {padding}")

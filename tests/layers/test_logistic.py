@@ -7,8 +7,8 @@ import pytest
 
 from darknet_bn.dialect import PJREDDIE
 from darknet_bn.errors import ShapeError
-from darknet_bn.layers.base import Shape
 from darknet_bn.layers.logistic import Logistic
+from darknet_bn.layers.shape import Shape
 from tests.support.layer_training import delta_x, slope_of_loss, train_layer
 
 

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.layers.base import Shape, Training
+from darknet_bn.layers.layer import as_inferred
+from darknet_bn.layers.passes import TrainingContext
+from darknet_bn.layers.shape import Shape
 from tests.support.program import compile_driver, program_step
 
 BATCH, CLASSES = 3, 4
@@ -210,9 +212,9 @@ class TestTruth:
             self.step(text, np.zeros((2, 9, 8)))
 
 
-def training(truth: np.ndarray | None, seen: int = 0) -> Training:
+def training(truth: np.ndarray | None, seen: int = 0) -> TrainingContext:
     rng = np.random.default_rng(0)
-    return Training(dn.ALEXEYAB.sound, rng, Shape(3, 96, 64), truth, seen, batch=BATCH)
+    return TrainingContext(dn.ALEXEYAB.sound, rng, Shape(3, 96, 64), truth, seen, batch=BATCH)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -228,7 +230,7 @@ def test_alexeyabs_region_is_pjreddies_in_another_order(dtype: type, seen: int) 
         model = dn.load(text.replace(" ", "\n").encode(), None, dialect=dialect)
         layer = model.network.nodes[2].layer
         place = replace(training(truth, seen), dialect=dialect.sound)
-        done = layer.forward([x], {}, place)
+        done = layer.train([x], {}, place)
         deltas.append(done.back(np.zeros_like(done.y)).deltas[0])
         assert done.loss is not None
         assert done.loss > 0
@@ -252,7 +254,7 @@ def alexeyabs(head: str, filters: int, truth: np.ndarray) -> tuple[np.ndarray, f
         dn.load(text.replace(" ", "\n").encode(), None, dialect="alexeyab").network.nodes[2].layer
     )
     x = np.random.default_rng(0).standard_normal((BATCH, filters, 6, 4))
-    done = layer.forward([x], {}, training(truth))
+    done = layer.train([x], {}, training(truth))
     delta = done.back(np.full_like(done.y, 0.25)).deltas[0]
     assert delta is not None
     assert delta.dtype == done.y.dtype == np.float64
@@ -306,10 +308,10 @@ def test_gaussian_boxes_that_are_right(point: str) -> None:
     )
     x = np.random.default_rng(1).standard_normal((1, 11, 6, 4))
     x[0, :8, 3, 2] = (0.3, 0, -0.2, 0, 0.1, 0, 0.2, 0)
-    y = layer.infer([x], {}, training(None))
+    y = as_inferred(layer, [x], {}, training(None))
     found = layer.boxes(y[0].astype(np.float32), Shape(3, 96, 64), 0.0, dn.ALEXEYAB).xywh
     own = np.float32([*found[3 * 4 + 2], 1])  # they come cell by cell
-    done = layer.forward([x], {}, replace(training(own.reshape(1, 1, 5)), batch=1))
+    done = layer.train([x], {}, replace(training(own.reshape(1, 1, 5)), batch=1))
     delta = done.back(np.zeros_like(done.y)).deltas[0]
     assert delta is not None
     assert np.flatnonzero(delta[0, 9].ravel()).tolist() == [3 * 4 + 2]
@@ -321,7 +323,7 @@ def test_without_truth_there_is_no_loss() -> None:
     model = dn.load("\n\n".join((_NET, _CONV, _LAST, _YOLO)).replace(" ", "\n").encode(), None)
     layer = model.network.nodes[2].layer
     x = np.ones((BATCH, 27, 6, 4), np.float32)
-    done = layer.forward([x], {}, training(None))
+    done = layer.train([x], {}, training(None))
     assert done.loss is None
     delta = np.full_like(done.y, 0.5)
     assert np.array_equal(done.back(delta).deltas[0], delta)

@@ -7,8 +7,9 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.dialect import DIALECTS
-from darknet_bn.layers.base import Cost, Shape
+from darknet_bn.layers.layer import Cost
 from darknet_bn.layers.lstm import Lstm
+from darknet_bn.layers.shape import Shape
 from tests.support.builders import cfg_text, network_of, random_input, random_model, with_time_steps
 
 STEPS, SEQUENCES = 4, 2

@@ -10,8 +10,9 @@ import pytest
 from darknet_bn.dialect import ALEXEYAB
 from darknet_bn.errors import ShapeError
 from darknet_bn.kernels.maxpool import LOWEST, Window, backward_maxpool_layer, forward_maxpool_layer
-from darknet_bn.layers.base import Shape, Training
 from darknet_bn.layers.maxpool import MaxPool
+from darknet_bn.layers.passes import TrainingContext
+from darknet_bn.layers.shape import Shape
 
 WINDOWS = [
     pytest.param(size, stride, padding, id=f"{size}/{stride} padding {padding}")
@@ -129,8 +130,8 @@ def test_a_window_a_little_too_large_still_counts(run):
 def test_as_coded_the_way_back_leaves_the_blur_out(read):
     layer = read("[maxpool]\nsize=2\nstride=2\nantialiasing=1")
     x = np.random.default_rng(1).standard_normal((2, 3, 6, 7), dtype=np.float32)
-    training = Training(ALEXEYAB, np.random.default_rng(0), Shape(1, 6, 6), batch=2)
-    done = layer.forward([x], {}, training)
+    training = TrainingContext(ALEXEYAB, np.random.default_rng(0), Shape(1, 6, 6), batch=2)
+    done = layer.train([x], {}, training)
     delta = np.arange(1, done.y.size + 1, dtype=np.float32).reshape(done.y.shape)
     (given,) = done.back(delta.copy()).deltas
     # The delta lies at the begin of what belongs to windows that move by one pixel.

@@ -11,8 +11,8 @@ import darknet_bn as dn
 from darknet_bn.dialect import ALEXEYAB, DIALECTS, PJREDDIE
 from darknet_bn.errors import CfgError
 from darknet_bn.formats.cfg import load_cfg, parse_cfg
-from darknet_bn.layers.base import Shape
 from darknet_bn.layers.net import Net
+from darknet_bn.layers.shape import Shape
 
 
 def read(text: str, dialect: dn.Dialect = ALEXEYAB) -> tuple[Net, list[str]]:

@@ -9,8 +9,8 @@ import pytest
 
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE
 from darknet_bn.errors import CfgError, ShapeError
-from darknet_bn.layers.base import Shape
 from darknet_bn.layers.normalization import Normalization
+from darknet_bn.layers.shape import Shape
 from tests.support.layer_training import train_layer
 
 

@@ -8,8 +8,8 @@ import pytest
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE
 from darknet_bn.errors import CfgError, ShapeError
 from darknet_bn.formats.tree import parse_tree
-from darknet_bn.layers.base import Shape
 from darknet_bn.layers.region import Region
+from darknet_bn.layers.shape import Shape
 
 TREE = parse_tree(b"a\nb\nc 0\nd 0\n")
 SIZES = [(3, 2, 4, 1, 3, 4), (1, 3, 4, 3, 2, 1), (2, 1, 5, 2, 3, 3), (5, 20, 4, 2, 13, 13)]

@@ -9,8 +9,8 @@ import pytest
 
 from darknet_bn.dialect import PJREDDIE
 from darknet_bn.errors import ShapeError
-from darknet_bn.layers.base import Shape
 from darknet_bn.layers.reorg import Reorg
+from darknet_bn.layers.shape import Shape
 
 SHAPES = [(1, 4, 4, 6, 2), (2, 8, 2, 4, 2), (3, 9, 3, 6, 3), (2, 5, 3, 2, 1)]
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from darknet_bn.errors import ShapeError
-from darknet_bn.layers.base import Shape
 from darknet_bn.layers.reorg3d import Reorg3d
+from darknet_bn.layers.shape import Shape
 
 
 @pytest.mark.parametrize(

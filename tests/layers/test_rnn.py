@@ -10,8 +10,9 @@ import pytest
 import darknet_bn as dn
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE, PJREDDIE_GPU
 from darknet_bn.formats.cfg import parse_cfg
-from darknet_bn.layers.base import Cost, Shape
+from darknet_bn.layers.layer import Cost
 from darknet_bn.layers.rnn import Rnn
+from darknet_bn.layers.shape import Shape
 from darknet_bn.model.network import detect_dialect
 from tests.support.builders import cfg_text, network_of, random_input, random_model, with_time_steps
 

@@ -7,8 +7,8 @@ import pytest
 
 from darknet_bn.dialect import PJREDDIE
 from darknet_bn.errors import CfgError, ShapeError
-from darknet_bn.layers.base import Shape
 from darknet_bn.layers.route import Route
+from darknet_bn.layers.shape import Shape
 
 
 def arrays(*shapes, n=2):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from darknet_bn.errors import ShapeError
-from darknet_bn.layers.base import Shape
 from darknet_bn.layers.sam import Sam
+from darknet_bn.layers.shape import Shape
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 4, 5), (3, 2, 5, 1), (2, 9, 130, 140)])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from darknet_bn.errors import CfgError, ShapeError
-from darknet_bn.layers.base import Shape
 from darknet_bn.layers.scale_channels import ScaleChannels
+from darknet_bn.layers.shape import Shape
 
 
 def arrays(*shapes, n=2):

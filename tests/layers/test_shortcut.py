@@ -9,7 +9,8 @@ import pytest
 
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE
 from darknet_bn.errors import CfgError, ShapeError
-from darknet_bn.layers.base import Shape, Training
+from darknet_bn.layers.passes import TrainingContext
+from darknet_bn.layers.shape import Shape
 from darknet_bn.layers.shortcut import Shortcut
 
 
@@ -175,8 +176,8 @@ def test_weights_as_coded_learn_as_if_they_were_not_normalised(way):
     weights = np.array([[0.5, 1, 2], [1, 0.2, 0.3]], np.float32)
     given = {}
     for dialect in (ALEXEYAB, ALEXEYAB.sound):
-        training = Training(dialect, np.random.default_rng(0), Shape(1, 4, 4), batch=2)
-        given[dialect] = layer.forward(xs, {"weights": weights}, training).back(r.copy())
+        training = TrainingContext(dialect, np.random.default_rng(0), Shape(1, 4, 4), batch=2)
+        given[dialect] = layer.train(xs, {"weights": weights}, training).back(r.copy())
     coded, exact = given.values()
     expected = [(r * x).sum(axis=(0, 2, 3)) for x in xs]
     # sums of 40 products of float32 numbers, in another order

@@ -8,7 +8,7 @@ import pytest
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE
 from darknet_bn.errors import CfgError, ShapeError
 from darknet_bn.formats.tree import parse_tree
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.shape import Shape
 from darknet_bn.layers.softmax import Softmax
 from tests.support.layer_training import delta_x, slope_of_loss, train_layer
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from darknet_bn.errors import ShapeError
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.shape import Shape
 from darknet_bn.layers.upsample import Upsample
 
 

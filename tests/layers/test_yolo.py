@@ -8,7 +8,7 @@ import pytest
 import darknet_bn as dn
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE
 from darknet_bn.errors import CfgError, ShapeError
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.shape import Shape
 from darknet_bn.layers.yolo import Yolo
 from tests.support.builders import cfg_text, random_model
 

@@ -11,6 +11,7 @@ import pytest
 import darknet_bn as dn
 from darknet_bn.model.weights import Header
 from tests.support.builders import cfg_text, network_of, weights_bytes
+from tests.support.paths import FIXTURES
 
 ANCHORS = "anchors=1,2,3,4,5,6,7,8,9,10,11,12"
 HEADS = (
@@ -184,7 +185,7 @@ def refusal(weights: bytes | Path, cfg: bytes = FLOATS) -> dn.WeightsError:
 
 class TestDamages:
     def test_the_report_without_header(self) -> None:
-        folder = Path(__file__).parent / "fixtures/reports/no-header"
+        folder = FIXTURES / "reports/no-header"
         error = refusal(folder / "net.weights", (folder / "net.cfg").read_bytes())
         assert error.found == "1248 bytes, 16 too few"
         assert error.hint == (

@@ -8,8 +8,9 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.model.model_files import files_of, with_suffix
+from tests.support.paths import FIXTURES
 
-TINY = Path(__file__).parent / "fixtures/tiny/tiny"
+TINY = FIXTURES / "tiny/tiny"
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import darknet_bn as dn
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE
 from darknet_bn.formats.cfg import parse_cfg
 from darknet_bn.layers import LAYERS
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.shape import Shape
 from darknet_bn.model.network import build_network
 from tests.support.builders import cfg_text, network_of
 from tests.support.paths import FIXTURES

@@ -9,7 +9,9 @@ import numpy as np
 
 import darknet_bn as dn
 from darknet_bn.dialect import Dialect
-from darknet_bn.layers.base import Forward, Layer, Shape, Training
+from darknet_bn.layers.layer import Layer
+from darknet_bn.layers.passes import Trained, TrainingContext
+from darknet_bn.layers.shape import Shape
 
 
 def train_layer(
@@ -21,14 +23,14 @@ def train_layer(
     params: Mapping[str, np.ndarray] | None = None,
     seed: int = 0,
     **more: Any,
-) -> Forward:
+) -> Trained:
     """The way forward, with the way back to come."""
     rng = np.random.default_rng(seed)
-    training = Training(dialect, rng, Shape(3, 8, 8), truth, batch=len(x), **more)
-    return layer.forward([x], params or {}, training)
+    training = TrainingContext(dialect, rng, Shape(3, 8, 8), truth, batch=len(x), **more)
+    return layer.train([x], params or {}, training)
 
 
-def delta_x(done: Forward, delta_y: np.ndarray | float = 0.0) -> np.ndarray:
+def delta_x(done: Trained, delta_y: np.ndarray | float = 0.0) -> np.ndarray:
     """What goes back to the input for a delta of the output."""
     (given,) = done.back(
         np.broadcast_to(np.asarray(delta_y, done.y.dtype), done.y.shape).copy()

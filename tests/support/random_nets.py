@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import darknet_bn as dn
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.shape import Shape
 from darknet_bn.model.network import Network
 
 Rng = np.random.Generator

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 import darknet_bn as dn
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.shape import Shape
 
 NET = """
 [net]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.layers.base import Setting
+from darknet_bn.layers.passes import InferenceContext
 from darknet_bn.transforms.calibrate import CalibratedLayer, calibrate
 from tests.support.builders import LONG_RANGE, cfg_text, random_input, random_model
 
@@ -40,8 +40,8 @@ def entering(model: dn.Model, x: np.ndarray, layer: int) -> np.ndarray:
         seen.append(z.copy())
         return p
 
-    setting = Setting(model.dialect, exact=True, before_norm=see)
-    node.layer.step(node.xs, model.params[layer], setting)(
+    setting = InferenceContext(model.dialect, exact=True, before_norm=see)
+    node.layer.infer(node.xs, model.params[layer], setting)(
         xs, np.empty((len(x), *node.y.dims), np.float32)
     )
     (z,) = seen

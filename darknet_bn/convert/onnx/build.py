@@ -17,7 +17,7 @@ from darknet_bn.convert.onnx.heads import (
 )
 from darknet_bn.errors import ExportError, Where
 from darknet_bn.graph.graph import FLOAT, HALF, Graph
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.shape import Shape
 from darknet_bn.layers.shared.head import Head
 from darknet_bn.model.model import Model
 from darknet_bn.model.network import Network

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from darknet_bn.graph.graph import FLOAT, Graph
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.shape import Shape
 from darknet_bn.layers.shared.box_graph import GraphBoxes
 
 Form = Literal["raw", "decoded", "yolov5", "yolov8", "nms"]

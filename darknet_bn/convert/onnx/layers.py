@@ -9,7 +9,7 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.convert.onnx.node import Node
 from darknet_bn.dialect import ALEXEYAB
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.shape import Shape
 
 NORMALISED = ("convolutional", "connected")  # what batch norm can be a part of
 _AXES = (2, 3)  # of rows and columns

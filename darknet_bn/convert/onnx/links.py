@@ -5,7 +5,7 @@ from __future__ import annotations
 from darknet_bn.convert.onnx.layers import NORMALISED
 from darknet_bn.convert.onnx.node import Node
 from darknet_bn.convert.onnx.sections import INPUT
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.shape import Shape
 
 
 def joined(node: Node) -> None:

@@ -11,7 +11,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.convert.onnx.sections import Place, Section, Sections
 from darknet_bn.errors import WeightsError, Where, shown
 from darknet_bn.graph.graph import Constant, Op
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.shape import Shape
 
 
 class Node:

@@ -15,7 +15,7 @@ from darknet_bn.convert.onnx.reader import ReadGraph
 from darknet_bn.convert.onnx.sections import INPUT, Place, Sections
 from darknet_bn.errors import WeightsError, Where, shown
 from darknet_bn.graph.graph import FLOAT
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.shape import Shape
 
 _ALIASES = ("Identity", "Dropout")
 

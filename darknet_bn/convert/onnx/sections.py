@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import WeightsError
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.shape import Shape
 
 INPUT = -1  # the number of a layer that is the input of the net
 

@@ -9,7 +9,10 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.graph.graph import Graph
-from darknet_bn.layers.base import Backward, Forward, Layer, Params, Setting, Shapes, Step, Training
+from darknet_bn.layers.layer import Layer
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shapes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +23,7 @@ class Alias(Layer):
         """Say so, always."""
         return True
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Copy, for a caller that wants an array of its own."""
 
         def copy(xs: Sequence[F32], y: F32) -> None:
@@ -32,6 +35,6 @@ class Alias(Layer):
         """Nothing."""
         return values[0]
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Pass on what comes, both ways."""
-        return Forward(xs[0], lambda delta: Backward((delta,)))
+        return Trained(xs[0], lambda delta: Backward((delta,)))

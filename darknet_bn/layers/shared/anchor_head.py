@@ -15,8 +15,10 @@ from darknet_bn.errors import CfgError, Where
 from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
 from darknet_bn.kernels.losses.yolo import YoloLoss
-from darknet_bn.layers.base import Params, Setting, Shape, Shapes, Step, Training
 from darknet_bn.layers.options import option
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Inference, InferenceContext, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import box_truth, check_filters, image
 from darknet_bn.layers.shared.anchors import check_anchors
 from darknet_bn.layers.shared.head import Head, Suppression
@@ -109,7 +111,7 @@ class AnchorHead(Head):
         """Whether the planes are squashed at all."""
         return True
 
-    def step(self, xs: Shapes, p: Params, setting: Setting) -> Step:
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Squash all planes but those of each anchor that stay raw, and stretch x and y."""
         logistic = ACTIVATIONS["logistic"]
         planes, pixels = self.box + self.classes, xs[0].h * xs[0].w
@@ -163,16 +165,16 @@ class AnchorHead(Head):
         """The option itself."""
         return self.random
 
-    def loss(self, training: Training) -> YoloLoss:
+    def loss_function(self, context: TrainingContext) -> YoloLoss:
         """Return how the output is compared with boxes that are true."""
         count = max(self.num, 1 + max(self.masks, default=0))
         values = (*self.anchors, *(0.5,) * (2 * count))[: 2 * count]
-        ab = training.dialect.extended
+        ab = context.dialect.extended
         return YoloLoss(
             anchors=np.array(values, np.float64).reshape(count, 2),
             masks=tuple(self.masks),
             classes=self.classes,
-            net=(training.net.h, training.net.w),
+            net=(context.net.h, context.net.w),
             ignore_thresh=self.ignore_thresh,
             truth_thresh=self.truth_thresh,
             extended=ab,
@@ -188,10 +190,10 @@ class AnchorHead(Head):
             counters_per_class=self.counters_per_class,
         )
 
-    def compare(self, y: F32, training: Training) -> tuple[F32, float] | None:
+    def loss(self, y: F32, context: TrainingContext) -> tuple[F32, float] | None:
         """Compare with the boxes of the truth."""
-        truth = box_truth(training, self.classes, self.map)
-        return None if truth is None else self.loss(training)(y, truth)
+        truth = box_truth(context, self.classes, self.map)
+        return None if truth is None else self.loss_function(context)(y, truth)
 
     @property
     def suppression(self) -> Suppression:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.graph.graph import Graph
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.shape import Shape
 
 
 @dataclass(frozen=True)

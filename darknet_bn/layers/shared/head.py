@@ -14,8 +14,11 @@ from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ExportError, TrainingError
 from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.boxes.box import Boxes
-from darknet_bn.layers.base import Backward, Forward, Layer, Params, Shape, Shapes, Training
+from darknet_bn.layers.layer import Layer, as_inferred
 from darknet_bn.layers.options import option
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.passes import Backward, Trained, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shared.box_graph import GraphBoxes
 
 
@@ -67,7 +70,7 @@ class Head(Layer):
         """
         raise ExportError(f"boxes of [{self.names[0]}] are not expressed in ONNX")
 
-    def compare(self, y: F32, training: Training) -> tuple[F32, float] | None:
+    def loss(self, y: F32, context: TrainingContext) -> tuple[F32, float] | None:
         """Return the delta of an output (n, *shape), like it, and the loss; None without truth.
 
         The loss is that which the program reports, summed over the images.
@@ -81,21 +84,21 @@ class Head(Layer):
         """
         raise TrainingError(f"[{self.names[0]}] has no loss")
 
-    def forward(self, xs: Sequence[F32], p: Params, training: Training) -> Forward:
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Compute the output, and compare it with the truth.
 
         The delta of the loss goes back as the program has it, not through the squashing of the
         output but where it has that itself.
         """
-        y = self.infer(xs, p, training)
-        compared = self.compare(y, training)
+        y = as_inferred(self, xs, p, context)
+        compared = self.loss(y, context)
 
         def back(delta: F32) -> Backward:
             if compared is not None:
                 np.add(delta, compared[0], out=delta)
-            return Backward((self.in_order(delta, xs[0], training),), delta=delta)
+            return Backward((self.in_order(delta, xs[0], context),), delta=delta)
 
-        return Forward(y, back, None if compared is None else compared[1])
+        return Trained(y, back, None if compared is None else compared[1])
 
     def check_inputs(
         self, makers: Sequence[Layer | None], xs: Shapes, dialect: Dialect
@@ -116,7 +119,7 @@ class Head(Layer):
         """Whether the values are squashed here, or have to be before; None where neither is."""
         return None
 
-    def in_order(self, delta: F32, x: F32, training: Training) -> F32:
+    def in_order(self, delta: F32, x: F32, context: TrainingContext) -> F32:
         """Return a delta of the output in the order and shape of the input."""
         return delta.reshape(x.shape)
 

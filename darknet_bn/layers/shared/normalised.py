@@ -12,7 +12,8 @@ from darknet_bn.kernels.batchnorm.batchnorm_layer import (
     backward_batchnorm_layer,
     forward_batchnorm_layer,
 )
-from darknet_bn.layers.base import Affine, Param, Params, Training
+from darknet_bn.layers.parameters import Affine, Param, Params
+from darknet_bn.layers.passes import TrainingContext
 from darknet_bn.work.threads import workers
 
 _BLOCK = 1 << 16  # floats: half a megabyte in float64, which stays in the second-level cache
@@ -29,7 +30,7 @@ def batch_norm_params(filters: int, *, stored: bool, first: int | None = None) -
 
 
 def normalise_training(
-    z: F32, p: Params, training: Training, rolling_keep: float | None = None
+    z: F32, p: Params, context: TrainingContext, rolling_keep: float | None = None
 ) -> tuple[F32, Callable[[F32], tuple[F32, dict[str, F32]]], dict[str, F32]]:
     """Normalise what weights gave with its own statistics, and prepare the way back.
 
@@ -38,7 +39,7 @@ def normalise_training(
     z : float32 array (n, f, ...)
         Kept for the way back.
     p : mapping
-    training : Training
+    context : TrainingContext
     rolling_keep : float, optional
         As in `forward_batchnorm_layer`.
 
@@ -50,7 +51,7 @@ def normalise_training(
     changes : dict
         The new rolling statistics.
     """
-    dialect, out = training.dialect, training.arena.empty(z.shape, z.dtype)
+    dialect, out = context.dialect, context.arena.empty(z.shape, z.dtype)
     done = forward_batchnorm_layer(
         z, p, train=True, dialect=dialect, rolling_keep=rolling_keep, out=out
     )

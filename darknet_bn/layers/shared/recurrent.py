@@ -13,20 +13,11 @@ from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError, TrainingError
 from darknet_bn.graph.graph import Graph
-from darknet_bn.layers.base import (
-    Affine,
-    Backward,
-    Cost,
-    Layer,
-    Param,
-    Params,
-    Setting,
-    Shape,
-    Shapes,
-    Step,
-    Training,
-)
+from darknet_bn.layers.layer import Cost, Layer
 from darknet_bn.layers.options import option
+from darknet_bn.layers.parameters import Affine, Param, Params
+from darknet_bn.layers.passes import Backward, Inference, InferenceContext, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes
 
 T = TypeVar("T")
 
@@ -55,12 +46,12 @@ class PartStep:
 
     Attributes
     ----------
-    step : Step
+    step : Inference
     x, y : Shape
         What goes in and out.
     """
 
-    step: Step
+    step: Inference
     x: Shape
     y: Shape
 
@@ -157,21 +148,21 @@ class Recurrent(Layer):
             for name, array in part.layer.absorb(_within(p, part), _within(affines, part)).items()
         }
 
-    def keeps_batch_norm(self) -> str | None:
+    def why_not_foldable(self) -> str | None:
         """Weights that the file does not hold, or that one part cannot give, cannot be folded."""
         if self.dontload:
             return "dontload: the file has no weights"
-        return next(filter(None, (part.layer.keeps_batch_norm() for part in self.parts())), None)
+        return next(filter(None, (part.layer.why_not_foldable() for part in self.parts())), None)
 
     def edits_without_batch_norm(self) -> dict[str, str | None]:
         """Turn batch norm off."""
         return {"batch_normalize": "0"}
 
-    def part_steps(self, xs: Shapes, p: Params, setting: Setting) -> dict[str, PartStep]:
+    def part_steps(self, xs: Shapes, p: Params, context: InferenceContext) -> dict[str, PartStep]:
         """Build the steps of the parts, by their names."""
         return {
             part.name: PartStep(
-                part.layer.step((x,), _within(p, part), setting), x, part.layer.out_shape((x,))
+                part.layer.infer((x,), _within(p, part), context), x, part.layer.out_shape((x,))
             )
             for part, x in self._with_inputs(xs)
         }
@@ -184,12 +175,12 @@ class Recurrent(Layer):
         table = {part.name: (part, shape) for part, shape in self._with_inputs(xs)}
         return PartGraphs(graph, x, table, p)
 
-    def passes(self, xs: Sequence[F32], p: Params, training: Training) -> Passes:
+    def passes(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Passes:
         """Prepare the parts for training."""
         shapes = tuple(
             Shape(x.shape[1], flat=True) if x.ndim == 2 else Shape(*x.shape[1:]) for x in xs
         )
-        return Passes(list(self._with_inputs(shapes)), p, training)
+        return Passes(list(self._with_inputs(shapes)), p, context)
 
     def cost(self, xs: Shapes) -> Cost:
         """Add up the parts."""
@@ -234,12 +225,14 @@ class Passes:
         Summed over the time steps that the way back has come through.
     """
 
-    def __init__(self, parts: Sequence[tuple[Part, Shape]], p: Params, training: Training) -> None:
+    def __init__(
+        self, parts: Sequence[tuple[Part, Shape]], p: Params, context: TrainingContext
+    ) -> None:
         self._parts = {part.name: (part, x) for part, x in parts}
         self._params = {part.name: _within(p, part) for part, _ in parts}
         self._backs: dict[str, list[Callable[[F32], Backward]]] = {name: [] for name in self._parts}
         self._changes: dict[str, F32] = {}
-        self._training = replace(training, wants_delta=True)
+        self._training = replace(context, wants_delta=True)
         self.updates: dict[str, F32] = {}
 
     @property
@@ -247,10 +240,10 @@ class Passes:
         """The new rolling statistics of all parts, behind the last time step."""
         return self._changes
 
-    def forward(self, name: str, x: F32) -> F32:
+    def train(self, name: str, x: F32) -> F32:
         """Pass through a part; the result is the caller's own."""
         part, shape = self._parts[name]
-        done = part.layer.forward(
+        done = part.layer.train(
             [x.reshape(len(x), *shape.dims)], self._params[name], self._training
         )
         self._backs[name].append(done.back)
@@ -276,9 +269,9 @@ class Passes:
         return PartBack(delta_x, own, given.overwrites)
 
 
-def kept(training: Training, name: str, like: F32) -> F32:
+def kept(context: TrainingContext, name: str, like: F32) -> F32:
     """Return what a layer has left under a name in the last batch, if that was of this size."""
-    state = training.state.get(name)
+    state = context.state.get(name)
     return np.zeros_like(like) if state is None or state.shape != like.shape else state
 
 
@@ -292,9 +285,9 @@ def by_time(rows: F32, time_steps: int) -> F32:
     return rows.reshape(time_steps, len(rows) // time_steps, *rows.shape[1:])
 
 
-def remembered(setting: Setting, name: str, like: F32) -> F32:
+def remembered(context: InferenceContext, name: str, like: F32) -> F32:
     """Return what a layer has left under a name; zeros like an array where a sequence begins."""
-    state = setting.state.get(name)
+    state = context.state.get(name)
     return np.zeros_like(like) if state is None else state
 
 

@@ -9,7 +9,8 @@ from darknet_bn.formats.tree import Tree
 from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.convolution.im2col import ConvGeometry
 from darknet_bn.kernels.maxpool import LOWEST, Window
-from darknet_bn.layers.base import Params, Shape
+from darknet_bn.layers.parameters import Params
+from darknet_bn.layers.shape import Shape
 from darknet_bn.layers.shared.normalised import rolling_affine
 
 

@@ -10,9 +10,10 @@ import pytest
 import darknet_bn as dn
 from darknet_bn.errors import CfgError
 from darknet_bn.layers.shared.anchors import check_anchors
+from tests.support.paths import FIXTURES
 from tests.support.published import NOT_IN_THE_TABLE, read, table, write_tree_of_9k
 
-REPORTS = Path(__file__).parents[1] / "fixtures/reports/anchors-too-few"
+REPORTS = FIXTURES / "reports/anchors-too-few"
 # What each of them says behind the file's name, and whether it is refused.
 SAID = {
     "blanks-for-commas": (

@@ -11,7 +11,7 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.layers import KINDS
-from darknet_bn.layers.base import Shape
+from darknet_bn.layers.shape import Shape
 from tests.support.builders import (
     cfg_text,
     random_input,

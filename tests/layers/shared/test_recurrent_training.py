@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.layers.base import Layer, Shape
+from darknet_bn.layers.layer import Layer
+from darknet_bn.layers.shape import Shape
 from tests.support.layer_training import delta_x, train_layer
 
 SIZE = Shape(2, 3, 3)

@@ -1,0 +1,209 @@
+"""What every layer has: options, sources, shapes, parameters, inference, training, a cost."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from darknet_bn.arrays import F32
+from darknet_bn.dialect import Dialect
+from darknet_bn.errors import ExportError, TrainingError
+from darknet_bn.graph.graph import Graph
+from darknet_bn.layers.options import Options, option
+from darknet_bn.layers.parameters import Affine, Param, Params
+from darknet_bn.layers.passes import Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.shape import Shape, Shapes
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a layer takes for one image: floating-point operations (a multiply-add is two)."""
+
+    flops: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer(Options, ABC):
+    """A section of a cfg behind ``[net]``: one subclass a kind, in a file of its own.
+
+    A subclass says in ``names`` how its section is called (Darknet's long name first), declares
+    its options as fields, and overrides what is different from a layer without parameters that
+    keeps the shape of its input.
+    """
+
+    names: ClassVar[tuple[str, ...]]
+    extended: ClassVar[bool] = False  # only AlexeyAB's fork has it
+    original: ClassVar[bool] = False  # only pjreddie's Darknet has it
+    is_loss: ClassVar[bool] = False  # computes nothing in inference: never an output
+    recurrent: ClassVar[bool] = False  # remembers the images before in a sequence
+
+    dontload: bool = option(False)
+    dontloadscales: bool = option(False)
+    dontsave: bool = option(False, original=True)
+    numload: int = option(0, at_least=0, original=True)
+    learning_rate: float = option(1.0)
+    stopbackward: int = option(0)
+    onlyforward: bool = option(False)
+    clip: float | None = option(None)
+    truth: bool = option(False, original=True)
+    smooth: float = option(0.0, original=True)
+    dont_update: int = option(0, extended=True)
+    burnin_update: float = option(0.0, extended=True)
+    train_only_bn: bool = option(False, extended=True)
+
+    def sources(self, index: int) -> tuple[int, ...]:
+        """Return the layers whose outputs layer ``index`` reads; -1 is the network's input."""
+        return (index - 1,)
+
+    def shared_with(self, index: int) -> int | None:
+        """Return the layer whose parameters this one uses instead of its own, or None."""
+        return None
+
+    def out_shape(self, xs: Shapes) -> Shape:
+        """Return the shape of the output.
+
+        Raises
+        ------
+        ShapeError
+            The inputs do not fit; network.py adds the place.
+        """
+        return xs[0]
+
+    def unequal_images(self, xs: Shapes) -> tuple[int, int] | None:
+        """Return two of the inputs that have to be alike for the output to be an image, or None."""
+        return None
+
+    def check_inputs(
+        self, makers: Sequence[Layer | None], xs: Shapes, dialect: Dialect
+    ) -> Iterator[tuple[str | None, str]]:
+        """Hold the options against what the layer reads, as ``check`` does among themselves.
+
+        Parameters
+        ----------
+        makers : sequence of Layer or None
+            What made each input: the source, or what it passes on unchanged; None is the network's
+            input.
+        xs : tuple of Shape
+        dialect : Dialect
+
+        Yields
+        ------
+        key, text : str or None, str
+        """
+        return iter(())
+
+    def params(self, xs: Shapes, dialect: Dialect) -> tuple[Param, ...]:
+        """Return the parameters, in the order of the file."""
+        return ()
+
+    def is_alias(self, xs: Shapes) -> bool:
+        """Whether the output is the first input itself, so that there is nothing to do."""
+        return False
+
+    @abstractmethod
+    def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
+        """Build the forward step for inputs of these shapes."""
+
+    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+        """Add what the layer computes in inference to a graph, and return the output.
+
+        Parameters
+        ----------
+        graph : Graph
+        values : sequence of str
+            The outputs of the sources.
+        xs : tuple of Shape
+            Their shapes.
+        p : mapping from name to float32 array
+
+        Raises
+        ------
+        ExportError
+            ONNX's operators do not express it; onnx_export.py adds the place.
+        """
+        raise ExportError(f"[{self.names[0]}] is not expressed in ONNX")
+
+    def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
+        """Compute the output in training, and prepare the way back.
+
+        Everything may be float64 too, for checks of gradients; the results then are as well.
+
+        Parameters
+        ----------
+        xs : sequence of float32 arrays (n, *shape)
+            The outputs of the sources, not to be changed.
+        p : mapping from name to float32 array
+        context : TrainingContext
+
+        Raises
+        ------
+        ShapeError
+            The truth does not fit.
+        TrainingError
+            The layer cannot be trained.
+        """
+        raise TrainingError(f"[{self.names[0]}] has no gradient: it is for inference only")
+
+    def learns(self, dialect: Dialect) -> bool:
+        """Whether an update changes the parameters that ``back`` gives updates of."""
+        return not self.dont_update
+
+    def cost(self, xs: Shapes) -> Cost:
+        """Return what the layer takes for one image."""
+        return Cost()
+
+    def size_text(self) -> str:
+        """Return the column ``size/stride`` of Darknet's table."""
+        return ""
+
+    # -- batch norm ------------------------------------------------------------------------
+
+    @property
+    def batch_norm(self) -> Literal["inside", "alone"] | None:
+        """Whether the layer normalises what its own weights give, or does nothing else."""
+        return None
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether a scale and shift of the output (of each filter) can go into the weights."""
+        return False
+
+    def affines(self, p: Params, dialect: Dialect) -> Mapping[str, Affine]:
+        """Return what every batch norm of the layer amounts to in inference.
+
+        The keys are what the names of its parameters begin with: ``""``, or the name of the part
+        of the layer that has it and a dot.
+        """
+        return {}
+
+    def absorb(self, p: Params, affines: Mapping[str, Affine]) -> dict[str, F32]:
+        """Return weights and biases with a scale and shift of each filter multiplied in.
+
+        Of a layer with batch norm inside these are of what comes out of its weights, else of its
+        output.  Only a layer with ``batch_norm`` inside or ``is_linear`` is asked.
+        """
+        return dict(p)
+
+    def why_not_foldable(self) -> str | None:
+        """Say why the layer's own batch norm cannot be folded; None where it can."""
+        return None
+
+    def edits_without_batch_norm(self) -> dict[str, str | None]:
+        """Return the changes of options that turn batch norm off; None takes a line away."""
+        return {}
+
+    # -- what the size of a file that does not fit may tell ----------------------------------
+
+    def filters_per_class(self) -> int:
+        """Return how many filters of the layer before one class more would need; 0: none."""
+        return 0
+
+
+def as_inferred(layer: Layer, xs: Sequence[F32], p: Params, context: TrainingContext) -> F32:
+    """Compute the output as in inference, of a layer whose step takes float64 as well."""
+    shapes = tuple(Shape(x.shape[1], flat=True) if x.ndim == 2 else Shape(*x.shape[1:]) for x in xs)
+    y = context.arena.empty((len(xs[0]), *layer.out_shape(shapes).dims), xs[0].dtype)
+    layer.infer(shapes, p, InferenceContext(context.dialect, exact=True))(xs, y)
+    return y
