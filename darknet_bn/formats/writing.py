@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from darknet_bn.errors import CfgError, DarknetError, Where
-from darknet_bn.formats.reading import open_file
+from darknet_bn.formats.reading import read_file
 
 _MOST_NAME = 40  # letters of a name that go into that of a file beside it: below 255 bytes
 _MOST_BYTES = 4 << 20  # the largest file that a published cfg names, a tree, has 190 kB
@@ -46,15 +46,14 @@ def read_beside(name: str, file: str | None) -> bytes:
     places = [Path(file).parent / name] if file is not None else []
     places.append(Path(name))
     tried = " or ".join(dict.fromkeys(map(_printable, places)))
+    found = next((each for each in places if os.path.isfile(each)), None)
+    if found is None:
+        raise CfgError("it names a file that is not there", expected=tried)
     try:
-        found = next((each for each in places if each.is_file()), None)
-        if found is None:
-            raise CfgError("it names a file that is not there", expected=tried)
-        with open_file(found) as stream:
-            content = stream.read(_MOST_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise CfgError(f"it names a file that cannot be read: {reason}", found=tried) from error
+        content = read_file(found, _MOST_BYTES, piped=False)
+    except DarknetError as error:  # its place is that of the cfg, which whoever calls knows
+        problem = f"it names a file that {error.problem}"
+        raise CfgError(problem, found=_printable(found)) from error
     if len(content) > _MOST_BYTES:
         raise CfgError(
             "it names a file that is too large to be meant",

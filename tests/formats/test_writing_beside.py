@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.formats import writing as files
 from darknet_bn.formats.writing import read_beside, rename_file
+from tests.support.builders import cfg_text
 
 
 def test_beside_the_file_that_names_it_first(
@@ -36,21 +38,44 @@ def test_a_file_that_is_not_there_is_named_with_all_places(tmp_path: Path) -> No
         read_beside("a.tree", None)
 
 
-def test_a_name_that_no_file_has() -> None:
-    with pytest.raises(dn.CfgError):
-        read_beside("a\0b", None)
+@pytest.mark.parametrize("name", ["a\0b", "a" * 5000], ids=["zero byte", "too long"])
+def test_a_name_that_no_file_has(name: str) -> None:
+    with pytest.raises(dn.CfgError, match="it names a file that is not there"):
+        read_beside(name, None)
 
 
-def test_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_MOST_BYTES", 2 << 20)
+def test_a_file_that_cannot_be_read_is_an_error_of_the_cfg(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the line that names the file, in a cfg, and the file."""
+    (tmp_path / "a.tree").write_bytes(b"animal -1\n")
+    (tmp_path / "net.cfg").write_bytes(cfg_text("[connected] output=1", "[softmax] tree=a.tree"))
+    real = os.open
+
+    def refuse(path: str, *args: Any, **options: Any) -> int:
+        if os.path.basename(path) == "a.tree":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(dn.CfgError) as caught:
+        dn.load(tmp_path / "net.cfg", None)
+    assert str(caught.value) == (
+        f"{tmp_path / 'net.cfg'}:10: [softmax] layer 1: tree: 'a.tree': it names a file that "
+        f"cannot be read: Permission denied (found {tmp_path / 'a.tree'})"
+    )
+
+
+def test_the_limit(tmp_path: Path) -> None:
     path = tmp_path / "a.tree"
-    path.write_bytes(bytes(2 << 20))
-    assert len(read_beside(str(path), None)) == 2 << 20
-    path.write_bytes(bytes((2 << 20) + 1))
+    path.touch()
+    os.truncate(path, 4 << 20)
+    assert len(read_beside(str(path), None)) == 4 << 20
+    os.truncate(path, (4 << 20) + 1)
     with pytest.raises(dn.CfgError) as caught:
         read_beside(str(path), None)
     assert str(caught.value) == (
-        f"it names a file that is too large to be meant (expected at most 2 MiB, found {path})"
+        f"it names a file that is too large to be meant (expected at most 4 MiB, found {path})"
     )
 
 
