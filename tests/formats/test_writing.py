@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,15 +14,7 @@ import pytest
 import darknet_bn as dn
 from darknet_bn.formats.writing import Writer, write_files
 from tests.support.builders import cfg_text, random_model, weights_bytes
-from tests.support.crashes import dies
-
-
-def writer(data: bytes) -> Writer:
-    return lambda stream: stream.write(data)
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+from tests.support.written import content, writer
 
 
 def full_disk(*_: object, **__: object) -> Any:
@@ -55,6 +44,14 @@ class TestWriting:
         assert content(tmp_path) == {"a": b"old"}
         write_files({tmp_path / "a": writer(b"1")}, lambda: None, force=True)
         assert content(tmp_path) == {"a": b"1"}
+
+    def test_so_does_a_writer_that_fails_beside_a_check(self, tmp_path: Path) -> None:
+        def broken(stream: BinaryIO) -> None:
+            raise dn.ShapeError("no")
+
+        with pytest.raises(dn.ShapeError, match=r"^no$"):
+            write_files({tmp_path / "a": writer(b"1"), tmp_path / "b": broken}, int, force=True)
+        assert content(tmp_path) == {}
 
     def test_a_link_goes_on_to_lead_to_the_file(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(b"old")
@@ -198,94 +195,13 @@ class TestFailures:
         self.check(tmp_path, before, {"a": writer(b"3"), "b": writer(b"4")})
         monkeypatch.undo()
         monkeypatch.setattr("os.link", refuse)
-        monkeypatch.setattr("shutil.copy2", full_disk)
+
+        def half(source: Path, target: Path) -> None:
+            target.write_bytes(source.read_bytes()[:1])
+            full_disk()
+
+        monkeypatch.setattr("shutil.copy2", half)
         self.check(tmp_path, before, {"a": writer(b"3"), "b": writer(b"4")}, match="No space")
-
-
-class TestDeath:
-    """A program that is killed, before any of its calls, leaves no set of old and new."""
-
-    OLD, NEW = (
-        {"net.weights": b"old w", "net.cfg": b"old c"},
-        {"net.weights": b"w", "net.cfg": b"c"},
-    )
-
-    @pytest.mark.parametrize("before", [{}, {"net.weights": b"old w"}, OLD])
-    def test_a_pair_is_whole_or_has_no_cfg(self, tmp_path: Path, before: dict[str, bytes]) -> None:
-        found = []
-        for last in range(1, 100):
-            folder = tmp_path / str(last)
-            folder.mkdir()
-            for name, data in before.items():
-                (folder / name).write_bytes(data)
-
-            def save(folder: Path = folder) -> None:
-                write_files(
-                    {folder / name: writer(self.NEW[name]) for name in self.NEW}, force=True
-                )
-
-            if not dies(save, last):
-                break
-            left = {name: data for name, data in content(folder).items() if name[0] != "."}
-            found.append(left)
-            assert "net.cfg" not in left or left in (before, self.NEW)
-            if "net.cfg" in before and "net.cfg" not in left:  # the text is not lost
-                (kept,) = folder.glob(".net.cfg.old.*")
-                assert kept.read_bytes() == b"old c"
-        assert before in found
-        assert self.NEW in found
-        assert content(folder) == self.NEW
-
-    def test_contents_reach_the_disk_before_names_do(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """As a power cut would have it: what a name leads to is there before the name is."""
-        calls: list[str] = []
-        opened: dict[int, str] = {}
-
-        def note(call: str, name: Callable[..., str]) -> None:
-            real = getattr(os, call)
-
-            def noting(*args: Any, **options: Any) -> Any:
-                result = real(*args, **options)
-                if call == "open":
-                    opened[result] = os.path.basename(args[0])
-                else:
-                    calls.append(f"{call} {name(*args)}")
-                return result
-
-            monkeypatch.setattr(os, call, noting)
-
-        def kind(name: object) -> str:
-            base = os.path.basename(os.fspath(name))  # type: ignore[call-overload]
-            return re.sub(r"^\.(.*?)\.(new|old)\..*", r"\2 \1", base)
-
-        def flushed(handle: int) -> str:
-            name = os.readlink(f"/proc/self/fd/{handle}")
-            assert os.path.isdir(name) or os.stat(name).st_size  # nothing is left in a buffer
-            return "folder" if os.path.isdir(name) else kind(name)
-
-        note("fsync", flushed)
-        note("replace", lambda a, b: f"{kind(a)} to {kind(b)}")
-        note("unlink", lambda a, **_: kind(a))
-        note("link", lambda a, b, **_: f"{kind(a)} as {kind(b)}")
-        for name, data in self.OLD.items():
-            (tmp_path / name).write_bytes(data)
-        write_files({tmp_path / name: writer(self.NEW[name]) for name in self.NEW}, force=True)
-        assert calls == [
-            "fsync new net.weights",
-            "fsync new net.cfg",
-            "link net.weights as old net.weights",
-            "link net.cfg as old net.cfg",
-            "unlink net.cfg",
-            "fsync folder",
-            "replace new net.weights to net.weights",
-            "fsync folder",
-            "replace new net.cfg to net.cfg",
-            "fsync folder",
-            "unlink old net.weights",
-            "unlink old net.cfg",
-        ]
 
 
 class TestTargets:
@@ -343,35 +259,26 @@ class TestTargets:
         for name, data in kept.items():
             assert f"{tmp_path / name} holds the {data.decode()}" in str(caught.value)
 
-    def test_a_work_that_is_given_up_twice_leaves_nothing(self, tmp_path: Path) -> None:
-        """The second Ctrl-C comes while the first waits for the thread that writes."""
-        begun, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+    def test_so_it_is_after_an_interruption(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "a").write_bytes(b"old a")
+        calls = 0
 
-        def slow(stream: BinaryIO) -> None:
-            begun.set()
-            go_on.wait(10)
-            stream.write(b"1")
-            ended.set()
+        def fails(*_: Any) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == 1:
+                raise KeyboardInterrupt
+            raise OSError(errno.EIO, "Input/output error")
 
-        def interrupted() -> None:
-            begun.wait(10)
-            raise KeyboardInterrupt
-
-        real = ThreadPoolExecutor.shutdown
-
-        def impatient(self: ThreadPoolExecutor, wait: bool = True) -> None:
-            real(self, wait=False)
-            raise KeyboardInterrupt
-
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(ThreadPoolExecutor, "shutdown", impatient)
-            write_files({tmp_path / "a": slow}, interrupted, force=False)
-        go_on.set()
-        assert ended.wait(10)
-        for thread in threading.enumerate():
-            if thread.name.startswith("writing"):
-                thread.join(10)
-        assert content(tmp_path) == {}
+        monkeypatch.setattr("os.replace", fails)
+        with pytest.raises(dn.DarknetError, match="not all is as it was: ") as caught:
+            write_files({tmp_path / "a": writer(b"1"), tmp_path / "b": writer(b"2")}, force=True)
+        (kept,) = tmp_path.glob(".a.old.*")
+        assert kept.read_bytes() == b"old a"
+        assert str(caught.value) == f"not all is as it was: {kept} holds the old a"
+        assert isinstance(caught.value.__cause__, KeyboardInterrupt)
 
 
 def fail_at(

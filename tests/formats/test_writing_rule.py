@@ -131,6 +131,8 @@ class TestRule:
         assert is_same_file(tmp_path / "a", tmp_path / "c")
         assert not is_same_file(tmp_path / "a", tmp_path / "b")
         assert not is_same_file(tmp_path / "a", "zero\0byte")
+        assert is_same_file("zero\0byte", "zero\0byte")
+        assert not is_same_file("zero\0byte", "another\0byte")
 
     def test_suffixes_in_any_case(self) -> None:
         require_suffix("A.ONNX", ".onnx")
