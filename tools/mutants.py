@@ -91,7 +91,7 @@ def changes(node: ast.AST) -> Iterator[tuple[str, Callable[[ast.AST], None]]]:
             yield "the call is left out", lambda n: setattr(n, "value", ast.Constant(None))
         case ast.Raise(exc=ast.expr()):
             yield "the error is not raised", lambda n: _to_pass(n)
-        case ast.Return(value=ast.expr()):
+        case ast.Return(value=ast.expr() as value) if ast.unparse(value) != "None":
             yield "None is returned", lambda n: setattr(n, "value", ast.Constant(None))
         case ast.AugAssign(op=ast.Add()):
             yield "+= becomes -=", lambda n: setattr(n, "op", ast.Sub())
