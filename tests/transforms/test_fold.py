@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.dialect import ALEXEYAB, DIALECTS, PJREDDIE, PJREDDIE_GPU
+from darknet_bn.dialect import ALEXEYAB, DIALECTS, PJREDDIE_GPU
 from darknet_bn.model.weights import Header
 from tests.support.builders import LONG_RANGE, cfg_text, random_model, weights_bytes
 from tests.support.folding import BN, CONV, LINEAR, agree, kept
@@ -375,6 +375,16 @@ class TestStatistics:
         model = with_array(cfg, "alexeyab", "rolling_variance", [-1.0] * 20)
         with pytest.raises(dn.FoldError, match=r"20 channels \(0, 1, 2, 3, 4, 5, 6, 7 …\)"):
             dn.fold_batchnorm(model)
+        model = with_array(cfg, "alexeyab", "rolling_variance", [1.0] + [-1.0] * 8)
+        with pytest.raises(dn.FoldError, match=r"8 channels \(1, 2, 3, 4, 5, 6, 7, 8\)"):
+            dn.fold_batchnorm(model)
+
+    def test_the_values_are_those_of_the_first_channel(self) -> None:
+        model = with_array(self.CFG, "alexeyab", "rolling_variance", [1.0, -1.0, 1.0, -2.0])
+        scale, mean = (model.params[1][name][1] for name in ("scales", "rolling_mean"))
+        with pytest.raises(dn.FoldError) as caught:
+            dn.fold_batchnorm(model)
+        assert caught.value.found == f"rolling_variance -1, scales {scale:g}, rolling_mean {mean:g}"
 
 
 def small_variance(model: dn.Model) -> dn.Model:
@@ -382,50 +392,6 @@ def small_variance(model: dn.Model) -> dn.Model:
     params = list(model.params)
     params[1] = {**params[1], "rolling_variance": np.full(4, 1e-3, np.float32)}
     return dataclasses.replace(model, params=tuple(params))
-
-
-class TestCheck:
-    def test_agreements_of_every_layer_that_both_have(self) -> None:
-        model = random_model(cfg_text(CONV, "[batchnorm]", f"{CONV} {BN}", "[maxpool] size=2"))
-        rows = dn.check_fold(model, dn.fold_batchnorm(model))
-        assert [(row.layer, row.folded_layer) for row in rows] == [(1, 0), (2, 1), (3, 2)]
-        for row in rows:
-            assert row.relative == row.error / row.largest
-            assert row.relative < 1e-5
-
-    def test_a_wrong_fold_is_seen(self) -> None:
-        model = random_model(cfg_text(f"{CONV} {BN}", f"{CONV} {BN}"))
-        folded = dn.fold_batchnorm(model)
-        params = list(folded.params)
-        params[1] = {**params[1], "biases": params[1]["biases"] + np.float32(0.01)}
-        rows = dn.check_fold(model, dataclasses.replace(folded, params=tuple(params)))
-        assert rows[0].relative < 1e-5
-        assert rows[1].error == pytest.approx(0.01, rel=1e-2)
-
-    def test_the_wrong_eps_is_seen(self) -> None:
-        cfg = cfg_text(f"{CONV} {BN}")
-        model = random_model(cfg, "pjreddie")
-        other = dn.fold_batchnorm(dataclasses.replace(model, dialect=ALEXEYAB))
-        rows = dn.check_fold(model, dataclasses.replace(other, dialect=PJREDDIE))
-        assert rows[0].relative > 1e-5
-
-    def test_what_rounding_makes_is_allowed(self) -> None:
-        net = FIXTURES / "reports" / "export-float-noise" / "net"
-        model = dn.load(f"{net}.cfg", f"{net}.weights", dialect="alexeyab")
-        *front, last = dn.check_fold(model, dn.fold_batchnorm(model))
-        assert [(row.rounding, row.allowed) for row in front] == [(None, 1e-4)] * 2
-        assert last.rounding is not None
-        assert 1e-4 < last.relative < last.allowed == 4 * last.rounding
-
-    def test_large_images_are_made_small_where_the_layers_allow(self) -> None:
-        cfg = cfg_text(f"{CONV} {BN}", "[avgpool]", "[softmax]", width=512, height=256)
-        model = random_model(cfg)
-        calls: list[int] = []
-        dn.check_fold(model, dn.fold_batchnorm(model), after_layer=lambda: calls.append(1))
-        assert len(calls) == 2 * 3
-        fixed = cfg_text(f"{CONV} {BN} stride=32", "[connected] output=2", width=512, height=256)
-        model = random_model(fixed)
-        assert len(dn.check_fold(model, dn.fold_batchnorm(model))) == 2
 
 
 @pytest.mark.filterwarnings("ignore::darknet_bn.DarknetWarning")
