@@ -63,6 +63,19 @@ class TestDeath:
         assert last > 3
         assert target.read_bytes() == b"1"
 
+    def test_what_is_left_is_known_by_its_name(self, tmp_path: Path) -> None:
+        names: list[str] = []
+
+        def note(stream: BinaryIO) -> None:
+            names.append(os.path.basename(stream.name))
+
+        target = tmp_path / f"{'0123456789' * 5}.cfg"
+        write_files({target: note}, force=False)
+        write_files({target: note}, force=True)
+        for name in names:  # of a long name the first forty letters
+            assert re.fullmatch(rf"\.{'0123456789' * 4}\.new\.[0-9a-f]{{8}}", name)
+        assert len(set(names)) == 2
+
     def test_contents_reach_the_disk_before_names_do(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
