@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.formats.names import Data, fit_names
+from darknet_bn.formats.names import Data, fit_names, require_names
 
 
 def names_of(folder: Path, content: bytes) -> tuple[str, ...]:
@@ -156,3 +156,12 @@ def test_names_that_are_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "cfg/x.data: names: it names a file that is not there (expected data/x.names or "
         "cfg/data/x.names)"
     )
+
+
+def test_names_must_do_for_the_classes() -> None:
+    require_names(["dog", "cat"], 2)
+    with pytest.raises(dn.DarknetError) as caught:
+        require_names(["dog"], 2)
+    assert str(caught.value) == "there are fewer names than classes (expected 2, found 1)"
+    with pytest.warns(dn.DarknetWarning, match=r"^3 names for 2 classes; "):
+        require_names(["dog", "cat", "cow"], 2)

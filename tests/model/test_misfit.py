@@ -90,6 +90,13 @@ class TestWhatWouldFit:
         assert "'partial'" in hint
         assert dn.load(cfg, backbone, partial=True).loaded == 1
 
+    def test_a_backbone_that_shares_weights(self) -> None:
+        same = "[convolutional] filters=3 size=1"
+        cfg = cfg_text(same, f"{same} share_index=0", "[convolutional] filters=4 size=1")
+        hint = hint_of(cfg, weights_bytes(cfg)[: 20 + 4 * (3 + 9)])  # layer 1 has none of its own
+        assert hint is not None
+        assert "holds the layers 0 to 0 exactly" in hint
+
     def test_the_backbone_of_a_published_cfg(self, shared: Path, tmp_path: Path) -> None:
         # darknet53.conv.74: 162482580 bytes, of which none is read here.
         path = tmp_path / "darknet53.conv.74"

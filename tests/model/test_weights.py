@@ -390,6 +390,15 @@ class TestViews:
         model.release()
         np.testing.assert_array_equal(model.params[2]["weights"], before)
 
+    def test_an_array_may_be_put_in_the_place_of_another(self) -> None:
+        params = load(CFG, numbered(CFG)).params[0]
+        new = np.array([7, 8], np.float32)
+        params["biases"] = new
+        params.release()
+        assert params["biases"] is new
+        del params["scales"]
+        assert list(params) == ["biases", "rolling_mean", "rolling_variance", "weights"]
+
 
 class TestSizesThatNoMachineHas:
     CFGS = (
