@@ -64,14 +64,14 @@ class TestWriting:
     def test_permissions_are_kept_and_new_ones_are_the_usual(self, tmp_path: Path) -> None:
         old, new = tmp_path / "old", tmp_path / "new"
         old.write_bytes(b"0")
-        old.chmod(0o640)
+        old.chmod(0o641)
         mask = os.umask(0o022)
         try:
             write_files({old: writer(b"1"), new: writer(b"2")}, force=True)
             assert os.umask(0o022) == 0o022
         finally:
             os.umask(mask)
-        assert stat.S_IMODE(old.stat().st_mode) == 0o640
+        assert stat.S_IMODE(old.stat().st_mode) == 0o641
         assert stat.S_IMODE(new.stat().st_mode) == 0o644  # 0o666 without the mask
 
     def test_other_names_of_the_old_file_keep_the_old_content(self, tmp_path: Path) -> None:
@@ -96,9 +96,10 @@ class TestFailures:
         for name, data in before.items():
             (folder / name).write_bytes(data)
         arm()
-        with pytest.raises(error, match=match):
+        with pytest.raises(error, match=match) as caught:
             write_files({folder / name: write for name, write in writers.items()}, force=True)
         assert content(folder) == before
+        assert not getattr(caught.value, "hint", None)  # as nothing is left to put back
 
     BEFORE = ({}, {"a": b"old a"}, {"b": b"old b"}, {"a": b"old a", "b": b"old b"})
 
@@ -222,6 +223,15 @@ class TestTargets:
         with pytest.raises(dn.DarknetError, match="a: the file already exists"):
             write_files({tmp_path / "a": slow}, force=False)
         assert content(tmp_path) == {"a": b"another program's"}
+
+    def test_nor_do_the_others_appear_then(self, tmp_path: Path) -> None:
+        def slow(stream: BinaryIO) -> None:
+            (tmp_path / "b").write_bytes(b"another program's")
+
+        with pytest.raises(dn.DarknetError, match="b: the file already exists") as caught:
+            write_files({tmp_path / "a": writer(b"1"), tmp_path / "b": slow}, force=False)
+        assert content(tmp_path) == {"b": b"another program's"}
+        assert caught.value.hint is None
 
     def test_nor_on_a_file_system_without_second_names(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -96,8 +96,10 @@ def test_a_new_name_is_flushed_to_the_disk(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(
         os, "fsync", lambda handle: flushed.append(os.path.isdir(f"/proc/self/fd/{handle}"))
     )
+    handles = os.listdir("/proc/self/fd")
     rename_file(tmp_path / "a", tmp_path / "b")
     assert flushed == [True]
+    assert len(os.listdir("/proc/self/fd")) == len(handles)
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("b", b"1")]
     with pytest.raises(dn.DarknetError, match=r"b: cannot be written: No such file"):
         rename_file(tmp_path / "gone", tmp_path / "b")
