@@ -7,68 +7,55 @@
 >>> dn.save(folded, "folded.cfg", "folded.weights")  # doctest: +SKIP
 """
 
+import importlib as _importlib
 from typing import TYPE_CHECKING, Any
 
-from darknet_bn import kernels
-from darknet_bn.checks.compare import compare
-from darknet_bn.checks.differences import Report
-from darknet_bn.checks.fixture import Fixture, load_fixture
-from darknet_bn.checks.proof import Proof, prove
-from darknet_bn.checks.verify import record, verify
-from darknet_bn.convert import load_arrays, save_arrays
-from darknet_bn.convert.onnx.export import Exported, export_onnx
-from darknet_bn.data import Dataset, load_dataset
-from darknet_bn.dialect import ALEXEYAB, DIALECTS, HANK_AI, OPENCV, PJREDDIE, PJREDDIE_GPU, Dialect
-from darknet_bn.engines.base import Session
-from darknet_bn.engines.onnxruntime import OnnxFile
-from darknet_bn.engines.table import open_session
-from darknet_bn.errors import (
-    CfgError,
-    DarknetError,
-    DarknetWarning,
-    DataError,
-    DataWarning,
-    ExportError,
-    FixtureError,
-    FoldError,
-    ImageError,
-    ProofError,
-    ShapeError,
-    TrainingError,
-    WeightsError,
-    Where,
-)
-from darknet_bn.formats.cfg import Cfg, load_cfg, parse_cfg
-from darknet_bn.formats.names import load_data, load_names
-from darknet_bn.model.model import Model, load, save
-from darknet_bn.model.network import Network, build_network, detect_dialect
-from darknet_bn.model.summary import inspect, summarise
-from darknet_bn.model.weights import Header
-from darknet_bn.pictures.batches import Batches, picture_batches
-from darknet_bn.pictures.images import letterbox_image as letterbox
-from darknet_bn.pictures.images import load_image, resize_image, save_image
-from darknet_bn.pictures.prepare import prepare
-from darknet_bn.predictions import Detection, detections, nms
-from darknet_bn.predictions.average_precision import AveragePrecision, average_precision
-from darknet_bn.predictions.classification import classify
-from darknet_bn.predictions.drawing import draw_detections
-from darknet_bn.predictions.evaluation import Accuracy, evaluate
-from darknet_bn.run.run import forward, reset_state
-from darknet_bn.training import (
-    Progress,
-    TrainState,
-    TrainStep,
-    load_checkpoint,
-    save_checkpoint,
-    train,
-    train_state,
-    train_step,
-)
-from darknet_bn.transforms.calibrate import Calibration, calibrate
-from darknet_bn.transforms.fold import FoldedLayer, check_fold, fold_batchnorm, fold_report
 from darknet_bn.version import __version__
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what the table at the end imports, once it is asked for
+    from darknet_bn import kernels
+    from darknet_bn.checks.compare import compare
+    from darknet_bn.checks.differences import Report
+    from darknet_bn.checks.fixture import Fixture, load_fixture
+    from darknet_bn.checks.proof import Proof, prove
+    from darknet_bn.checks.verify import record, verify
+    from darknet_bn.convert import load_arrays, save_arrays
+    from darknet_bn.convert.onnx.export import Exported, export_onnx
+    from darknet_bn.data import Dataset, load_dataset
+    from darknet_bn.dialect import (
+        ALEXEYAB,
+        DIALECTS,
+        HANK_AI,
+        OPENCV,
+        PJREDDIE,
+        PJREDDIE_GPU,
+        Dialect,
+    )
+    from darknet_bn.engines.base import Session
+    from darknet_bn.engines.onnxruntime import OnnxFile
+    from darknet_bn.engines.table import open_session
+    from darknet_bn.errors import (
+        CfgError,
+        DarknetError,
+        DarknetWarning,
+        DataError,
+        DataWarning,
+        ExportError,
+        FixtureError,
+        FoldError,
+        ImageError,
+        ProofError,
+        ShapeError,
+        TrainingError,
+        WeightsError,
+        Where,
+    )
+    from darknet_bn.formats.cfg import Cfg, load_cfg, parse_cfg
+    from darknet_bn.formats.names import load_data, load_names
+    from darknet_bn.model.model import Model, load, save
+    from darknet_bn.model.network import Network, build_network, detect_dialect
+    from darknet_bn.model.summary import inspect, summarise
+    from darknet_bn.model.weights import Header
     from darknet_bn.opencv import (
         ClassificationModel,
         DetectionModel,
@@ -77,6 +64,28 @@ if TYPE_CHECKING:
         readNet,
         readNetFromDarknet,
     )
+    from darknet_bn.pictures.batches import Batches, picture_batches
+    from darknet_bn.pictures.images import letterbox_image as letterbox
+    from darknet_bn.pictures.images import load_image, resize_image, save_image
+    from darknet_bn.pictures.prepare import prepare
+    from darknet_bn.predictions import Detection, detections, nms
+    from darknet_bn.predictions.average_precision import AveragePrecision, average_precision
+    from darknet_bn.predictions.classification import classify
+    from darknet_bn.predictions.drawing import draw_detections
+    from darknet_bn.predictions.evaluation import Accuracy, evaluate
+    from darknet_bn.run.run import forward, reset_state
+    from darknet_bn.training import (
+        Progress,
+        TrainState,
+        TrainStep,
+        load_checkpoint,
+        save_checkpoint,
+        train,
+        train_state,
+        train_step,
+    )
+    from darknet_bn.transforms.calibrate import Calibration, calibrate
+    from darknet_bn.transforms.fold import FoldedLayer, check_fold, fold_batchnorm, fold_report
 
 __all__ = [
     "ALEXEYAB",
@@ -173,23 +182,114 @@ __all__ = [
     "verify",
 ]
 
-_OF_OPENCV = (
-    "ClassificationModel",
-    "DetectionModel",
-    "dnn_ClassificationModel",
-    "dnn_DetectionModel",
-    "readNet",
-    "readNetFromDarknet",
-)
+_HOMES = {  # where each name comes from, dotted in full
+    "ALEXEYAB": "darknet_bn.dialect.ALEXEYAB",
+    "DIALECTS": "darknet_bn.dialect.DIALECTS",
+    "HANK_AI": "darknet_bn.dialect.HANK_AI",
+    "OPENCV": "darknet_bn.dialect.OPENCV",
+    "PJREDDIE": "darknet_bn.dialect.PJREDDIE",
+    "PJREDDIE_GPU": "darknet_bn.dialect.PJREDDIE_GPU",
+    "Accuracy": "darknet_bn.predictions.evaluation.Accuracy",
+    "AveragePrecision": "darknet_bn.predictions.average_precision.AveragePrecision",
+    "Batches": "darknet_bn.pictures.batches.Batches",
+    "Calibration": "darknet_bn.transforms.calibrate.Calibration",
+    "Cfg": "darknet_bn.formats.cfg.Cfg",
+    "CfgError": "darknet_bn.errors.CfgError",
+    "ClassificationModel": "darknet_bn.opencv.ClassificationModel",
+    "DarknetError": "darknet_bn.errors.DarknetError",
+    "DarknetWarning": "darknet_bn.errors.DarknetWarning",
+    "DataError": "darknet_bn.errors.DataError",
+    "DataWarning": "darknet_bn.errors.DataWarning",
+    "Dataset": "darknet_bn.data.Dataset",
+    "Detection": "darknet_bn.predictions.Detection",
+    "DetectionModel": "darknet_bn.opencv.DetectionModel",
+    "Dialect": "darknet_bn.dialect.Dialect",
+    "ExportError": "darknet_bn.errors.ExportError",
+    "Exported": "darknet_bn.convert.onnx.export.Exported",
+    "Fixture": "darknet_bn.checks.fixture.Fixture",
+    "FixtureError": "darknet_bn.errors.FixtureError",
+    "FoldError": "darknet_bn.errors.FoldError",
+    "FoldedLayer": "darknet_bn.transforms.fold.FoldedLayer",
+    "Header": "darknet_bn.model.weights.Header",
+    "ImageError": "darknet_bn.errors.ImageError",
+    "Model": "darknet_bn.model.model.Model",
+    "Network": "darknet_bn.model.network.Network",
+    "OnnxFile": "darknet_bn.engines.onnxruntime.OnnxFile",
+    "Progress": "darknet_bn.training.Progress",
+    "Proof": "darknet_bn.checks.proof.Proof",
+    "ProofError": "darknet_bn.errors.ProofError",
+    "Report": "darknet_bn.checks.differences.Report",
+    "Session": "darknet_bn.engines.base.Session",
+    "ShapeError": "darknet_bn.errors.ShapeError",
+    "TrainState": "darknet_bn.training.TrainState",
+    "TrainStep": "darknet_bn.training.TrainStep",
+    "TrainingError": "darknet_bn.errors.TrainingError",
+    "WeightsError": "darknet_bn.errors.WeightsError",
+    "Where": "darknet_bn.errors.Where",
+    "average_precision": "darknet_bn.predictions.average_precision.average_precision",
+    "build_network": "darknet_bn.model.network.build_network",
+    "calibrate": "darknet_bn.transforms.calibrate.calibrate",
+    "check_fold": "darknet_bn.transforms.fold.check_fold",
+    "classify": "darknet_bn.predictions.classification.classify",
+    "compare": "darknet_bn.checks.compare.compare",
+    "detect_dialect": "darknet_bn.model.network.detect_dialect",
+    "detections": "darknet_bn.predictions.detections",
+    "dnn_ClassificationModel": "darknet_bn.opencv.dnn_ClassificationModel",
+    "dnn_DetectionModel": "darknet_bn.opencv.dnn_DetectionModel",
+    "draw_detections": "darknet_bn.predictions.drawing.draw_detections",
+    "evaluate": "darknet_bn.predictions.evaluation.evaluate",
+    "export_onnx": "darknet_bn.convert.onnx.export.export_onnx",
+    "fold_batchnorm": "darknet_bn.transforms.fold.fold_batchnorm",
+    "fold_report": "darknet_bn.transforms.fold.fold_report",
+    "forward": "darknet_bn.run.run.forward",
+    "inspect": "darknet_bn.model.summary.inspect",
+    "letterbox": "darknet_bn.pictures.images.letterbox_image",
+    "load": "darknet_bn.model.model.load",
+    "load_arrays": "darknet_bn.convert.load_arrays",
+    "load_cfg": "darknet_bn.formats.cfg.load_cfg",
+    "load_checkpoint": "darknet_bn.training.load_checkpoint",
+    "load_data": "darknet_bn.formats.names.load_data",
+    "load_dataset": "darknet_bn.data.load_dataset",
+    "load_fixture": "darknet_bn.checks.fixture.load_fixture",
+    "load_image": "darknet_bn.pictures.images.load_image",
+    "load_names": "darknet_bn.formats.names.load_names",
+    "nms": "darknet_bn.predictions.nms",
+    "open_session": "darknet_bn.engines.table.open_session",
+    "parse_cfg": "darknet_bn.formats.cfg.parse_cfg",
+    "picture_batches": "darknet_bn.pictures.batches.picture_batches",
+    "prepare": "darknet_bn.pictures.prepare.prepare",
+    "prove": "darknet_bn.checks.proof.prove",
+    "readNet": "darknet_bn.opencv.readNet",
+    "readNetFromDarknet": "darknet_bn.opencv.readNetFromDarknet",
+    "record": "darknet_bn.checks.verify.record",
+    "reset_state": "darknet_bn.run.run.reset_state",
+    "resize_image": "darknet_bn.pictures.images.resize_image",
+    "save": "darknet_bn.model.model.save",
+    "save_arrays": "darknet_bn.convert.save_arrays",
+    "save_checkpoint": "darknet_bn.training.save_checkpoint",
+    "save_image": "darknet_bn.pictures.images.save_image",
+    "summarise": "darknet_bn.model.summary.summarise",
+    "train": "darknet_bn.training.train",
+    "train_state": "darknet_bn.training.train_state",
+    "train_step": "darknet_bn.training.train_step",
+    "verify": "darknet_bn.checks.verify.verify",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import the names of OpenCV when they are asked for: most programs do not need them."""
-    if name != "opencv" and name not in _OF_OPENCV:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import darknet_bn.opencv as opencv
-
-    return opencv if name == "opencv" else getattr(opencv, name)
+    """Import what is asked for: a name that is offered, else a module of the package."""
+    if name in _HOMES:
+        module, _, inside = _HOMES[name].rpartition(".")
+        value = globals()[name] = getattr(_importlib.import_module(module), inside)
+        return value
+    if not name.startswith("_"):
+        module = f"darknet_bn.{name}"
+        try:
+            return _importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name != module:
+                raise
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from darknet_bn.engines import onnxruntime, opencv, openvino
 from darknet_bn.engines.base import ENGINES, Session
 from darknet_bn.errors import DarknetError
 from darknet_bn.model.model import Model
+
+_OPENERS: dict[str, Callable[[Model], Session]] = {
+    "onnxruntime": onnxruntime.OnnxRuntimeSession,
+    "openvino": openvino.OpenVinoSession,
+    "opencv": opencv.open_session,
+}
 
 
 def open_session(model: Model, engine: str = "onnxruntime") -> Session:
@@ -29,14 +36,6 @@ def open_session(model: Model, engine: str = "onnxruntime") -> Session:
     ExportError
         The model cannot be expressed in what the engine reads.
     """
-    # Here, not above: what reads ONNX and draws on OpenCV's names is not for every program.
-    from darknet_bn.engines import onnxruntime, opencv, openvino
-
-    openers: dict[str, Callable[[Model], Session]] = {
-        "onnxruntime": onnxruntime.OnnxRuntimeSession,
-        "openvino": openvino.OpenVinoSession,
-        "opencv": opencv.open_session,
-    }
-    if engine not in openers:
+    if engine not in _OPENERS:
         raise DarknetError("unknown engine", expected=", ".join(ENGINES), found=f"{engine!r}")
-    return openers[engine](model)
+    return _OPENERS[engine](model)
