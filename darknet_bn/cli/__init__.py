@@ -18,35 +18,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from darknet_bn.cli import (
-    arguments,
-    calibrate,
-    check,
-    classify,
-    compare,
-    convert,
-    detect,
-    evaluate,
-    export,
-    failures,
-    fold,
-    hints,
-    info,
-    output,
-    record,
-    run,
-    signals,
-    train,
-    verify,
-)
+from darknet_bn.cli import arguments, failures, hints, output, signals
+from darknet_bn.cli.commands import ALIASES, SHORT_HELP, Commands
 from darknet_bn.version import __version__
 
-_CODES = "Exit codes: 0 fine, 1 a difference or a finding, 2 trouble, 130 interrupted."
-_ALIASES = {"fuse": "fold", "denormalize": "fold"}  # what AlexeyAB's and pjreddie's call it
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 class Main(click.Group):
@@ -54,7 +35,22 @@ class Main(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Find a command by its name or another one that it is known by."""
-        return super().get_command(ctx, _ALIASES.get(cmd_name, cmd_name))
+        return super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(SHORT_HELP.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands that begin so, without importing them, and options."""
+        from click.shell_completion import CompletionItem
+
+        names = [name for name in SHORT_HELP if name.startswith(incomplete)]
+        return [
+            *(CompletionItem(name, help=SHORT_HELP[name]) for name in names),
+            *click.Command.shell_complete(self, ctx, incomplete),
+        ]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Show the help if nothing is asked for."""
@@ -70,7 +66,7 @@ class Main(click.Group):
         if not ctx.resilient_parsing:
             command = self.get_command(ctx, args[0])
             if command is None and not args[0].startswith("-"):
-                ctx.fail(hints.unknown_command(args[0], (*self.commands, *_ALIASES)))
+                ctx.fail(hints.unknown_command(args[0], (*self.commands, *ALIASES)))
             if command is not None:
                 hints.refuse_glued(args[1:], click.Context(command, ctx, args[0]))
         name, found, rest = super().resolve_command(ctx, args)
@@ -100,15 +96,16 @@ class Main(click.Group):
         state = output.State()
         with output.short_warnings(), signals.terminated_as_interrupted():
             try:
-                code = super().main(words, prog_name, complete_var, False, obj=state, **extra) or 0
+                code = super().main(words, prog_name, complete_var, False, obj=state, **extra)
             except (Exception, KeyboardInterrupt) as error:
                 code = failures.answer(error, words, state)
         output.close_if_broken()
-        sys.exit(code)
+        sys.exit(code or 0)
 
 
 @click.group(
     cls=Main,
+    commands=Commands(),
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 fine; 1 a difference or a finding (verify, compare, check, a proof that "
     "fails, some bad pictures of several); 2 trouble (wrong usage, or a file that cannot be read, "
@@ -121,12 +118,3 @@ def main() -> None:
     A model is a .cfg and a .weights file, in this order; MODEL alone stands for MODEL.cfg and
     MODEL.weights.
     """
-
-
-for _command in (
-    *(info.info, check.check, fold.fold, detect.detect, classify.classify, run.run),
-    *(record.record, verify.verify, train.train, evaluate.evaluate, calibrate.calibrate),
-    *(export.export, compare.compare, convert.convert),
-):
-    _command.epilog = _CODES
-    main.add_command(_command)

@@ -6,20 +6,18 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import numpy as np
 
 import darknet_bn as dn
-from darknet_bn.arrays import F32
 from darknet_bn.cli import models, options, output, pictures, progress, tables
-from darknet_bn.data.kinds import KINDS, VIDEOS, is_url, what_to_do
-from darknet_bn.data.lists import load_list
-from darknet_bn.pictures.batches import Batches, picture_batches
-from darknet_bn.pictures.images import require_pillow
-from darknet_bn.pictures.prepare import Fit
-from darknet_bn.predictions.evaluation import own_fit_for_tests
-from darknet_bn.transforms.calibrate import CalibratedLayer, Method
+
+if TYPE_CHECKING:
+    from darknet_bn.arrays import F32
+    from darknet_bn.pictures.batches import Batches
+    from darknet_bn.pictures.prepare import Fit
+    from darknet_bn.transforms.calibrate import CalibratedLayer, Method
 
 _BATCH = 8
 _HEADINGS = ("layer", "section", "channels", "mean shift / sigma", "variance new / old")
@@ -82,6 +80,8 @@ def calibrate(
 
     Example: darknet-bn calibrate yolov3.cfg yolov3.weights photos -o yolov3-calibrated
     """
+    from darknet_bn.predictions.evaluation import own_fit_for_tests
+
     _require_kind(data)
     target = options.stem(out, ".weights") + ".weights"
     options.require_free([target], force=force, inputs=[*source.files, data])
@@ -141,6 +141,8 @@ def _is_array(data: str) -> bool:
 
 def _require_kind(data: str) -> None:
     """Check that a word names pictures or a data set."""
+    from darknet_bn.data.kinds import KINDS, VIDEOS, is_url, what_to_do
+
     where, expected = dn.Where(file=data), "a picture, a folder, a .data or an .npz file"
     suffix = Path(data).suffix.lower()
     if not is_url(data):
@@ -157,6 +159,12 @@ def _batches(
     model: dn.Model, data: str, batch: int, images: int | None, key: str, fit: Fit
 ) -> Batches:
     """Return the inputs that a command line names."""
+    import numpy as np
+
+    from darknet_bn.data.lists import load_list
+    from darknet_bn.pictures.batches import Batches, picture_batches
+    from darknet_bn.pictures.images import require_pillow
+
     if _is_array(data):
         examples = dn.load_dataset(data, model, train=False)
         chosen = _some(len(examples), images)

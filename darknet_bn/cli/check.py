@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import click
 
 import darknet_bn as dn
 from darknet_bn.cli import models, options, output
 from darknet_bn.cli.terminal import ODD, WRONG
-from darknet_bn.model.summary import Finding
+
+if TYPE_CHECKING:
+    from darknet_bn.model.summary import Finding
 
 
 @click.command()

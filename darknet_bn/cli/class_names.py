@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import darknet_bn as dn
 from darknet_bn.cli import kinds
 from darknet_bn.cli.options import FILE, Command
-from darknet_bn.data.base import many
-from darknet_bn.formats.names import Data, fit_names, names_for_classes
+
+if TYPE_CHECKING:
+    from darknet_bn.formats.names import Data
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,9 @@ class ClassNames:
             There are more names, or another number of classes in the ``.data`` file; or fewer names
             in one that is needed for more than the names.
         """
+        from darknet_bn.data.base import many
+        from darknet_bn.formats.names import fit_names, names_for_classes
+
         if self.data is not None and self.data.classes not in (None, classes):
             place = dn.Where(file=self.data.file, key="classes")
             text = f"{place}: the network has {many(classes, 'class')}, not {self.data.classes}"

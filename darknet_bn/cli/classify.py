@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import darknet_bn as dn
 from darknet_bn.cli import class_names, models, one_by_one, options, output, pictures
-from darknet_bn.pictures.images import require_pillow
-from darknet_bn.pictures.prepare import Fit, own_fit, picture_shape
-from darknet_bn.predictions.classification import class_layer, classification_lines
+
+if TYPE_CHECKING:
+    from darknet_bn.pictures.prepare import Fit
 
 _TOP = 5
 _COLUMNS = ("file", "class", "name", "probability")
@@ -50,6 +50,10 @@ def classify(
 
     Example: darknet-bn classify darknet19.cfg darknet19.weights dog.jpg --data imagenet1k.data
     """
+    from darknet_bn.pictures.images import require_pillow
+    from darknet_bn.pictures.prepare import own_fit, picture_shape
+    from darknet_bn.predictions.classification import class_layer, classification_lines
+
     require_pillow()
     found = pictures.find(words, recursive=recursive)
     model = source.load_for_pictures()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
 
 import darknet_bn as dn
-from darknet_bn.arrays import F32
 from darknet_bn.cli import models, options, output, progress
-from darknet_bn.cli.inputs import read_input
 from darknet_bn.engines.base import ENGINES
-from darknet_bn.engines.opencv import OpenCvReader
+
+if TYPE_CHECKING:
+    from darknet_bn.arrays import F32
 
 _RECORDED = 1e-4  # what a recording may differ by
 
@@ -62,6 +63,9 @@ def compare(
 
     Example: darknet-bn compare yolov3.cfg yolov3.weights --with onnxruntime
     """
+    from darknet_bn.cli.inputs import read_input
+    from darknet_bn.engines.opencv import OpenCvReader
+
     if other is None:
         raise click.UsageError(f"missing option: --with, one of {', '.join(ENGINES)}, or a file")
     model = source.load()

@@ -6,14 +6,15 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import darknet_bn as dn
-from darknet_bn.checks.proof import Stage, prove_file
-from darknet_bn.cli import arguments, models, options, output, progress, proofs
-from darknet_bn.convert import FORMATS, READERS, SCHEMES, save_pair
+from darknet_bn.cli import arguments, choices, models, options, output, progress, proofs
+
+if TYPE_CHECKING:
+    from darknet_bn.checks.proof import Stage
 
 _WEIGHTS = ".weights"
 
@@ -22,7 +23,7 @@ _WEIGHTS = ".weights"
 @click.argument("words", nargs=-1, required=True, type=options.FILE, metavar="CFG [WEIGHTS] OUT")
 @click.option(
     "--names",
-    type=click.Choice(["auto", *SCHEMES]),
+    type=click.Choice(["auto", *choices.SCHEMES]),
     default="auto",
     show_default=True,
     help="Array names: Darknet's, or those of a PyTorch port.  auto writes Darknet's, and "
@@ -65,6 +66,8 @@ def convert(
 
     Example: darknet-bn convert classifier.onnx classifier.weights
     """
+    from darknet_bn.convert import FORMATS, READERS, save_pair
+
     if len(words) < 2:
         raise click.UsageError("missing argument: OUT")
     arguments.require_cfg_first(words)
@@ -155,6 +158,8 @@ def _require_no_source(out: str) -> None:
     click.UsageError
         They stand in the place of OUT, and no weights do that could be written there.
     """
+    from darknet_bn.convert import READERS
+
     try:
         foreign = READERS[Path(out).suffix.lower()](out).metadata is None
     except dn.DarknetError:  # there is no file, or none with arrays
@@ -172,6 +177,8 @@ def _is_onnx(file: str) -> bool:
 
 def _proof(model: dn.Model, file: str, tolerance: float | None, stage: Stage) -> Sequence[str]:
     """Run the ONNX file beside the model, and refuse what differs."""
+    from darknet_bn.checks.proof import prove_file
+
     with proofs.or_skipped():
         proof = prove_file(model, file, tolerance=tolerance, stage=stage)
     proofs.require(proof, lambda row: dn.Where(file=file, layer=row.layer), "the file")
@@ -180,6 +187,8 @@ def _proof(model: dn.Model, file: str, tolerance: float | None, stage: Stage) ->
 
 def _load(sources: Sequence[str], dialect: str, names: str) -> tuple[dn.Model, str, str]:
     """Read a model from a file of arrays, behind its cfg where that is given."""
+    from darknet_bn.convert import READERS
+
     *cfgs, file = sources
     if not cfgs:
         return dn.load_arrays(file, dialect=dialect, names=names), file, file

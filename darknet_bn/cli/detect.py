@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
 import darknet_bn as dn
 from darknet_bn.cli import class_names, models, one_by_one, options, output, pictures, targets
-from darknet_bn.formats.writing import write_files
-from darknet_bn.pictures.images import require_pillow
-from darknet_bn.pictures.prepare import Fit, own_fit, picture_shape
-from darknet_bn.predictions import ClassScore, detection_lines, detection_objects, label_lines
-from darknet_bn.predictions.boxes import heads_of
+
+if TYPE_CHECKING:
+    from darknet_bn.pictures.prepare import Fit
 
 _NMS = 0.45
 _COLUMNS = ("file", "class", "name", "probability", "left", "top", "width", "height")
@@ -82,6 +79,12 @@ def detect(
 
     Example: darknet-bn detect yolov3.cfg yolov3.weights dog.jpg --names coco.names -o found.jpg
     """
+    from darknet_bn.formats.writing import write_files
+    from darknet_bn.pictures.images import require_pillow
+    from darknet_bn.pictures.prepare import own_fit, picture_shape
+    from darknet_bn.predictions import detection_lines, label_lines
+    from darknet_bn.predictions.boxes import heads_of
+
     if skip_existing:
         _require_use(out, labels, force=force)
     require_pillow()
@@ -177,12 +180,18 @@ def _require_use(out: str | None, labels: str | None, *, force: bool) -> None:
 
 def _require_font(font: str) -> None:
     """Refuse a font that cannot be read before any work."""
+    import numpy as np
+
+    from darknet_bn.predictions import ClassScore
+
     whole = dn.Detection((ClassScore(0, "x", 1.0),), 1.0, (0.5, 0.5, 1.0, 1.0), (1, 1))
     dn.draw_detections(np.zeros((3, 1, 1), np.float32), [whole], font=font)
 
 
 def _objects(seen: Iterable[dn.Detection]) -> list[dict[str, Any]]:
     """Return what AlexeyAB's -out writes, and the box in pixels."""
+    from darknet_bn.predictions import detection_objects
+
     return [
         entry | {"box": dict(zip(_COLUMNS[4:], _pixels(each), strict=True))}
         for each in seen

@@ -5,19 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import darknet_bn as dn
 from darknet_bn.cli import class_names, models, options, output, progress, tables
-from darknet_bn.data.kinds import require_kind
-from darknet_bn.layers.shared.head import Head
-from darknet_bn.pictures.images import require_pillow
-from darknet_bn.pictures.prepare import Fit
-from darknet_bn.predictions.boxes import heads_of
-from darknet_bn.predictions.classification import class_layer
-from darknet_bn.predictions.evaluation import own_fit_for_tests
+
+if TYPE_CHECKING:
+    from darknet_bn.pictures.prepare import Fit
 
 _TOP, _BATCH = 5, 8
 _IOU, _THRESHOLD, _NMS = 0.5, 0.25, 0.45
@@ -87,6 +83,10 @@ def evaluate(
 
     Example: darknet-bn evaluate yolov3-tiny.cfg yolov3-tiny.weights coco.data --points 101
     """
+    from darknet_bn.data.kinds import require_kind
+    from darknet_bn.pictures.images import require_pillow
+    from darknet_bn.predictions.evaluation import own_fit_for_tests
+
     require_kind(data)
     is_array = data.lower().endswith(".npz")
     if not is_array:
@@ -135,6 +135,10 @@ def evaluate(
 
 def _classes(model: dn.Model) -> int:
     """Return how many classes a network has."""
+    from darknet_bn.layers.shared.head import Head
+    from darknet_bn.predictions.boxes import heads_of
+    from darknet_bn.predictions.classification import class_layer
+
     if any(isinstance(node.layer, Head) for node in model.network.nodes):
         return next(iter(heads_of(model.network).values())).classes
     return model.network.nodes[class_layer(model.network)].y.size

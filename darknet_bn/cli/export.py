@@ -6,19 +6,19 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
-import numpy as np
 
 import darknet_bn as dn
-from darknet_bn.arrays import F32
-from darknet_bn.checks.proof import Proof, ProofRow
-from darknet_bn.cli import class_names, models, options, output, pictures, progress, proofs
+from darknet_bn.cli import choices, class_names, models, options, output, pictures, progress, proofs
 from darknet_bn.cli.tables import aligned
-from darknet_bn.convert.onnx.export import DEFAULT_OPSET, Exported
-from darknet_bn.convert.onnx.heads import FORMS, Form
-from darknet_bn.pictures.prepare import own_fit, preparation
+
+if TYPE_CHECKING:
+    from darknet_bn.arrays import F32
+    from darknet_bn.checks.proof import Proof, ProofRow
+    from darknet_bn.convert.onnx.export import Exported
+    from darknet_bn.convert.onnx.heads import Form
 
 _SPARE = (5, 2, 3)  # columns that a narrow terminal does without
 _OTHER_SIZE = 32  # pixels: by what another size is proven that a file of any size takes
@@ -28,11 +28,11 @@ _OTHER_SIZE = 32  # pixels: by what another size is proven that a file of any si
 @models.model_and_out
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 @click.option(
-    "--opset", type=int, default=DEFAULT_OPSET, show_default=True, help="ONNX opset version."
+    "--opset", type=int, default=choices.OPSET, show_default=True, help="ONNX opset version."
 )
 @click.option(
     "--head",
-    type=click.Choice(FORMS),
+    type=click.Choice(choices.FORMS),
     default="raw",
     show_default=True,
     help="Detector output format: raw layers, decoded boxes, YOLOv5 or YOLOv8 rows, or boxes after "
@@ -169,6 +169,10 @@ def _names(names: class_names.ClassNames, model: dn.Model) -> tuple[str, ...] | 
 
 def _inputs(model: dn.Model, exported: Exported, paths: tuple[str, ...]) -> dict[str, F32]:
     """Return what the file is proven with, by name: as many images as it takes."""
+    import numpy as np
+
+    from darknet_bn.pictures.prepare import own_fit
+
     first = exported.input.dims[0]
     steps = model.network.time_steps
     count = first if isinstance(first, int) else 2 * steps
@@ -193,6 +197,8 @@ def _facts(
     written: str | None,
 ) -> dict[str, Any]:
     """Return what JSON tells."""
+    from darknet_bn.pictures.prepare import preparation
+
     return output.about(model, source.cfg, source.weights) | {
         "written": [str(path) for path in (exported.path, exported.beside) if path],
         "bytes": _bytes(exported),
@@ -212,6 +218,8 @@ def _facts(
 def _as_text(
     model: dn.Model, exported: Exported, proven: list[Proof], written: str | None, *, folded: bool
 ) -> None:
+    from darknet_bn.pictures.prepare import preparation
+
     output.note(output.dialect(model))
     for what, tensors in (("input", {"input": exported.input}), ("output", exported.outputs)):
         for name, tensor in tensors.items():

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 import darknet_bn as dn
 from darknet_bn.cli import models, options, output, progress, proofs
-from darknet_bn.transforms.fold import Agreement
+
+if TYPE_CHECKING:
+    from darknet_bn.transforms.fold import Agreement
 
 
 @click.command(short_help="Fold batch norm into the weights before it (also: fuse, denormalize).")

@@ -10,8 +10,6 @@ import click
 import darknet_bn as dn
 from darknet_bn.cli import models, options, output
 from darknet_bn.cli.terminal import width
-from darknet_bn.model.network import build_network, detect_dialect
-from darknet_bn.model.summary import summary_text
 
 
 @click.command()
@@ -26,6 +24,8 @@ def info(source: models.Source, as_json: bool) -> None:
 
     Example: darknet-bn info yolov3.cfg yolov3.weights
     """
+    from darknet_bn.model.summary import summary_text
+
     with_weights = source.weights_named or os.path.exists(source.weights)
     model = source.load() if with_weights else _without_weights(source)
     if as_json:
@@ -48,6 +48,8 @@ def info(source: models.Source, as_json: bool) -> None:
 
 def _without_weights(source: models.Source) -> dn.Model:
     """Read what the cfg alone tells; to draw initial parameters would take long for a large net."""
+    from darknet_bn.model.network import build_network, detect_dialect
+
     cfg = dn.load_cfg(source.cfg)
     if source.dialect == "auto":
         dialect, reason = detect_dialect(cfg)

@@ -9,7 +9,7 @@ import shlex
 from typing import Literal
 
 import darknet_bn as dn
-from darknet_bn.data.kinds import VIDEOS
+from darknet_bn.cli import choices
 
 Kind = Literal[
     "cfg", "weights", "model", "picture", "list", "video", "remote", "names", "data",
@@ -28,7 +28,7 @@ _KINDS: dict[Kind, tuple[str, ...]] = {
     "weights": (".weights", ".backup"),
     "picture": PICTURES,
     "list": LISTS,
-    "video": VIDEOS,
+    "video": choices.VIDEOS,
     "names": (".names",),
     "data": (".data",),
     "annotations": (".json", ".yaml", ".yml", ".xml", ".csv"),

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import arguments, kinds, output, pictures
+from darknet_bn.cli import arguments, choices, kinds, output, pictures
 from darknet_bn.cli.arguments import Role
 from darknet_bn.cli.options import FILE, Command
 from darknet_bn.model.model_files import files_of, with_suffix
@@ -96,7 +96,7 @@ def find_files(names: Sequence[str]) -> tuple[str, str, bool]:
 
 dialect = click.option(
     "--dialect",
-    type=click.Choice(["auto", *dn.DIALECTS]),
+    type=click.Choice(["auto", *choices.DIALECTS]),
     default="auto",
     show_default=True,
     help="Which Darknet's arithmetic to follow; auto detects it from the weights header and cfg "

@@ -7,13 +7,14 @@ import math
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from darknet_bn.cli import kinds, output
-from darknet_bn.formats.writing import require_writable
-from darknet_bn.run.run import Layers
+
+if TYPE_CHECKING:
+    from darknet_bn.run.run import Layers
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -143,6 +144,8 @@ def _no_folder(ctx: click.Context, param: click.Parameter, value: str | None) ->
 
 def require_free(targets: Iterable[str], *, force: bool, inputs: Iterable[str | None] = ()) -> None:
     """Check before any work that files may be written, as `require_writable` does."""
+    from darknet_bn.formats.writing import require_writable
+
     require_writable(targets, force=force, inputs=inputs, how="--force")
 
 

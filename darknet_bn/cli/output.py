@@ -15,13 +15,15 @@ import math
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import darknet_bn as dn
 from darknet_bn.cli.terminal import ODD, RIGHT, WRONG, coloured, width
-from darknet_bn.pictures.prepare import Fit
+
+if TYPE_CHECKING:
+    from darknet_bn.pictures.prepare import Fit
 
 _MOST_PROBLEMS = 20  # lines under an error or a warning
 _LONG = 2.0  # seconds after which a command says how long it took

@@ -16,7 +16,6 @@ from typing import BinaryIO
 
 import darknet_bn as dn
 from darknet_bn.cli import kinds
-from darknet_bn.formats.reading import open_file
 
 _MOST_BYTES = 1 << 30  # a list of the 14 million pictures of ImageNet has about this
 _HEAD = 4096  # bytes: enough to tell text from anything else
@@ -100,6 +99,8 @@ def read_list(word: str) -> list[Line]:
         It cannot be read, is empty or something else than a list; or of several lines not one leads
         to a file.
     """
+    from darknet_bn.formats.reading import open_file
+
     file = "standard input" if word == kinds.STDIN else word
     where = dn.Where(file=file)
     if word == kinds.STDIN and sys.stdin is None:

@@ -11,15 +11,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 import darknet_bn as dn
-from darknet_bn.arrays import F32
 from darknet_bn.cli import kinds
 from darknet_bn.cli.arguments import PICTURES
 from darknet_bn.cli.picture_lists import EmptyList, is_list, read_list
-from darknet_bn.pictures.prepare import Fit
+
+if TYPE_CHECKING:
+    from darknet_bn.arrays import F32
+    from darknet_bn.pictures.prepare import Fit
 
 _EXPECTED = "a picture, a folder, a pattern such as 'photos/*.jpg', or a list of pictures"
 _OPTIONS = {"names": "--names", "data": "--data"}  # where files go that are often given as pictures

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 import darknet_bn as dn
-from darknet_bn.checks.proof import Proof, ProofRow
-from darknet_bn.engines.onnxruntime import engine_name
-from darknet_bn.run.rounding import ROOM
+
+if TYPE_CHECKING:
+    from darknet_bn.checks.proof import Proof, ProofRow
 
 skip_proof = click.option(
     "--skip-proof", is_flag=True, help="Write the file without running it in ONNX Runtime."
@@ -26,6 +27,8 @@ def require_engine() -> None:
     ProofError
         ONNX Runtime is not installed.
     """
+    from darknet_bn.engines.onnxruntime import engine_name
+
     try:
         engine_name()
     except dn.DarknetError as error:
@@ -88,6 +91,8 @@ def require(proof: Proof, where: Callable[[ProofRow], dn.Where], what: str) -> N
 
 
 def _hint(proof: Proof, wrong: Sequence[ProofRow], first: ProofRow) -> str:
+    from darknet_bn.run.rounding import ROOM
+
     most = max(row.relative for row in wrong)
     enough = tolerance_hint(most)
     if first.rounding is None or not math.isfinite(most):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import inputs, models, options, output, progress
-from darknet_bn.run.run import Layers, layer_numbers
+from darknet_bn.cli import models, options, output, progress
+
+if TYPE_CHECKING:
+    from darknet_bn.run.run import Layers
 
 
 @click.command()
@@ -41,9 +44,12 @@ def record(
 
     Example: darknet-bn record yolov3.cfg yolov3.weights -o yolov3.npz
     """
+    from darknet_bn.cli.inputs import read_input
+    from darknet_bn.run.run import layer_numbers
+
     target = options.npz(out, force=force, inputs=[*source.files, input_path])
     model = source.load()
-    given = inputs.read_input(input_path, seed, model)
+    given = read_input(input_path, seed, model)
     numbers = layer_numbers(model.network, layers)
     with progress.bar("recording", len(model.network.nodes) + 1) as step:  # the last is to write
         dn.record(model, target, given.x, numbers, force=force, after_layer=step)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
-import numpy as np
 
 import darknet_bn as dn
-from darknet_bn.arrays import F32
-from darknet_bn.checks.fixture import save_fixture
-from darknet_bn.cli import inputs, models, options, output, progress, tables
-from darknet_bn.model.provenance import provenance
-from darknet_bn.run.run import Layers
+from darknet_bn.cli import models, options, output, progress, tables
+
+if TYPE_CHECKING:
+    from darknet_bn.arrays import F32
+    from darknet_bn.run.run import Layers
 
 _FIRST = 4  # values of each layer to print
 _HEADINGS = (
@@ -69,12 +69,16 @@ def run(
 
     Example: darknet-bn run yolov3.cfg yolov3.weights dog.jpg -o dog-outputs.npz
     """
+    from darknet_bn.checks.fixture import save_fixture
+    from darknet_bn.cli.inputs import read_input
+    from darknet_bn.model.provenance import provenance
+
     began = time.monotonic()
     target = (
         None if out is None else options.npz(out, force=force, inputs=[*source.files, input_path])
     )
     model = source.load()
-    given = inputs.read_input(input_path, seed, model)
+    given = read_input(input_path, seed, model)
     writes = target is not None  # which is one step more
     with progress.bar("running", len(model.network.nodes) + writes) as step:
         outputs = dn.forward(model, given.x, layers, after_layer=step)
@@ -104,6 +108,8 @@ def _cells(row: _Output) -> tuple[str, ...]:
 
 
 def _told(model: dn.Model, index: int, array: F32) -> _Output:
+    import numpy as np
+
     with np.errstate(invalid="ignore"):  # the mean of infinities
         mean = float(array.mean(dtype=np.float64))
     first = tuple(float(value) for value in array.flat[:_FIRST])

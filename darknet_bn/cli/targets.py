@@ -9,7 +9,6 @@ from pathlib import Path
 import darknet_bn as dn
 from darknet_bn.cli import kinds, options
 from darknet_bn.cli.pictures import Found
-from darknet_bn.pictures.images import image_format
 
 
 def annotated(found: Found, out: str) -> dict[str, str]:
@@ -31,6 +30,8 @@ def annotated(found: Found, out: str) -> dict[str, str]:
         As `in_folder`; or ``out`` is the name of a picture where it has to be a folder, or is none
         where it has to be one.
     """
+    from darknet_bn.pictures.images import image_format
+
     if found.single and not os.path.isdir(out) and os.path.basename(out):
         image_format(out)
         options.require_free([out], force=True)
@@ -141,6 +142,8 @@ def make_folder(folder: Path) -> None:
 
 def _writable(name: str) -> str:
     """Return a name that says what kind of picture to write; a PNG can hold any."""
+    from darknet_bn.pictures.images import image_format
+
     try:
         image_format(name)
     except dn.ImageError:

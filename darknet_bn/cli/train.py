@@ -12,10 +12,6 @@ import click
 
 import darknet_bn as dn
 from darknet_bn.cli import arguments, kinds, models, options, output
-from darknet_bn.cli.training_run import TrainingRun
-from darknet_bn.data.base import many
-from darknet_bn.data.kinds import require_kind
-from darknet_bn.training.loop import last_iteration
 
 
 @click.command(short_help="Train a model with pictures and labels, or with arrays.")
@@ -84,6 +80,11 @@ def train(
 
     Example: darknet-bn train cfg/yolov3-tiny.cfg voc.data yolov3-tiny.conv.15 --partial
     """
+    from darknet_bn.cli.training_run import TrainingRun
+    from darknet_bn.data.base import many
+    from darknet_bn.data.kinds import require_kind
+    from darknet_bn.training.loop import last_iteration
+
     typed = [word for word in (cfg, data, weights) if word is not None]
     arguments.require_order(typed, (arguments.CFG, arguments.DATA, arguments.WEIGHTS))
     kinds.require_local(cfg, weights)

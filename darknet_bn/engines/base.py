@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy.typing as npt
-
-from darknet_bn.arrays import F32
 from darknet_bn.optional import load_extra
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from darknet_bn.arrays import F32
 
 ENGINES = ("onnxruntime", "openvino", "opencv")
 _PACKAGES = {"opencv": "opencv-python-headless"}

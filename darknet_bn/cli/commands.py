@@ -1,0 +1,65 @@
+"""The commands: each is imported when it is first asked for, and listed without."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+
+import click
+
+_CODES = "Exit codes: 0 fine, 1 a difference or a finding, 2 trouble, 130 interrupted."
+
+ALIASES = {"fuse": "fold", "denormalize": "fold"}  # what AlexeyAB's and pjreddie's call it
+
+# Where each command is, and its own short help, which shows without it.
+_HOMES = {
+    "calibrate": "darknet_bn.cli.calibrate.calibrate",
+    "check": "darknet_bn.cli.check.check",
+    "classify": "darknet_bn.cli.classify.classify",
+    "compare": "darknet_bn.cli.compare.compare",
+    "convert": "darknet_bn.cli.convert.convert",
+    "detect": "darknet_bn.cli.detect.detect",
+    "evaluate": "darknet_bn.cli.evaluate.evaluate",
+    "export": "darknet_bn.cli.export.export",
+    "fold": "darknet_bn.cli.fold.fold",
+    "info": "darknet_bn.cli.info.info",
+    "record": "darknet_bn.cli.record.record",
+    "run": "darknet_bn.cli.run.run",
+    "train": "darknet_bn.cli.train.train",
+    "verify": "darknet_bn.cli.verify.verify",
+}
+SHORT_HELP = {
+    "calibrate": "Recompute batch-norm statistics from pictures.",
+    "check": "Check that the cfg and weights match and all values are finite.",
+    "classify": "Classify pictures (output as in 'darknet classifier predict').",
+    "compare": "Find the first layer where two models or engines disagree.",
+    "convert": "Convert weights to and from .safetensors, .npz, .pt; from .onnx.",
+    "detect": "Detect objects in pictures (output as in 'darknet detector test').",
+    "evaluate": "Measure a model on labelled pictures: mAP, or accuracy.",
+    "export": "Write a model as an ONNX file, and prove that it computes the same.",
+    "fold": "Fold batch norm into the weights before it (also: fuse, denormalize).",
+    "info": "Show the layer table and the weights header.",
+    "record": "Record layer outputs as a test fixture.",
+    "run": "Compute the outputs of a model.",
+    "train": "Train a model with pictures and labels, or with arrays.",
+    "verify": "Compare every layer of a model with a recording.",
+}
+
+
+class Commands(Mapping[str, click.Command]):
+    """The commands by name, which are imported when they are looked at."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        """Return the command of a name."""
+        module, _, inside = _HOMES[name].rpartition(".")
+        command: click.Command = getattr(importlib.import_module(module), inside)
+        command.epilog = _CODES
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the names."""
+        return iter(_HOMES)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(_HOMES)
