@@ -8,11 +8,14 @@
 """
 
 import importlib as _importlib
-from typing import TYPE_CHECKING, Any
 
 from darknet_bn.version import __version__
 
+TYPE_CHECKING = False  # as of the module typing, which would take longer than all else here
+
 if TYPE_CHECKING:  # what the table at the end imports, once it is asked for
+    from typing import Any
+
     from darknet_bn import kernels
     from darknet_bn.checks.compare import compare
     from darknet_bn.checks.differences import Report
@@ -276,7 +279,7 @@ _HOMES = {  # where each name comes from, dotted in full
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """Import what is asked for: a name that is offered, else a module of the package."""
     if name in _HOMES:
         module, _, inside = _HOMES[name].rpartition(".")

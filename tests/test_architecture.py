@@ -132,9 +132,8 @@ def test_every_room_of_the_list_is_there() -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_no_module_of_ours_is_imported_unseen(name: str) -> None:
-    # By importlib, or through sys.modules, an import would be one that no check here counts.
-    # Tables of our own names, which tests/test_face.py and tests/cli/test_commands.py hold to what is
-    # there, and packages of others.
+    # By importlib an import would be one that no check here counts, but for the tables of names of
+    # ours, which tests/test_face.py and tests/cli/test_commands.py hold to what is there.
     if name in ("", "cli.commands", "optional"):
         return
     for node in ast.walk(tree_of(name)):

@@ -20,7 +20,7 @@ import pytest
 from click.testing import CliRunner
 
 import darknet_bn as dn
-from darknet_bn.cli import main
+from darknet_bn.cli.program import main
 from darknet_bn.layers import LAYERS
 from darknet_bn.predictions.drawing import _text
 

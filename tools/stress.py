@@ -32,7 +32,7 @@ import click
 import numpy as np
 
 import darknet_bn as dn
-from darknet_bn.cli import main as command_line
+from darknet_bn.cli.program import main as command_line
 
 CALLS = ("link", "unlink", "replace", "rename", "open", "fsync", "chmod")
 KILLED = 137  # 128 + SIGKILL, as a shell says it

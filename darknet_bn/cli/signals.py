@@ -1,15 +1,27 @@
-"""SIGTERM, as from ``docker stop`` or systemd, goes the way of Ctrl-C."""
+"""Ctrl-C and SIGTERM, as from ``docker stop`` or systemd, go the same way.
+
+While the program is imported they end it at once (see `darknet_bn.cli.interrupts`).  Once a command
+runs they raise an exception, so that what it has begun to write is removed; but not inside an
+import, where an exception may crash an extension module, get lost, or be shown by Python itself.
+"""
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
 from typing import NoReturn
 
+from darknet_bn.cli.interrupts import DEFAULTS, leave
+
 INTERRUPTED, TERMINATED = 130, 143  # 128 and the number of the signal, as a shell says it
+
+_AGAIN = 0.01  # seconds
+_IMPORTING = "<frozen importlib._bootstrap>"  # the code of which is on the stack
 
 
 class Terminated(KeyboardInterrupt):
@@ -17,23 +29,54 @@ class Terminated(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
-def terminated_as_interrupted() -> Iterator[None]:
-    """Within, SIGTERM raises `Terminated`, so that all that Ctrl-C saves and removes is."""
-    number = getattr(signal, "SIGTERM", None)  # not every system has it
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if number is None or not in_main_thread or signal.getsignal(number) != signal.SIG_DFL:
-        yield  # somebody else sees to it, or it is ignored on purpose
-        return
+def raised() -> Iterator[None]:
+    """Within, SIGINT raises `KeyboardInterrupt` and SIGTERM `Terminated`.
 
-    def end(number: int, frame: FrameType | None) -> NoReturn:
+    So all that Ctrl-C saves and removes is saved and removed.  Imports are brought to their end
+    before.  A signal for which somebody else has set a handler, or that is ignored on purpose, is
+    left alone.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals go to the main thread alone
+        return
+    around = _imports(sys._getframe())
+    waiting: list[int] = []
+
+    def arrived(number: int, frame: FrameType | None) -> None:
+        waiting[:] = [number] if _imports(frame) > around else []
+        if waiting:
+            later = threading.Timer(_AGAIN, _thread.interrupt_main, waiting)
+            later.daemon = True
+            later.start()
+        else:
+            end(number)
+
+    def end(number: int) -> NoReturn:
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
         signal.signal(number, signal.SIG_IGN)  # one is enough: what it leads to is not to be cut
         raise Terminated
 
-    signal.signal(number, end)
+    before = {number: signal.getsignal(number) for number in DEFAULTS}
+    ours = {number: each for number, each in before.items() if each in (leave, DEFAULTS[number])}
     try:
+        for number in ours:
+            signal.signal(number, arrived)
         yield
+        for number in waiting:
+            end(number)
     finally:
-        signal.signal(number, signal.SIG_DFL)
+        for number, handler in ours.items():
+            signal.signal(number, handler)
+
+
+def _imports(frame: FrameType | None) -> int:
+    """Return how many calls on a stack belong to imports."""
+    count = 0
+    while frame is not None:
+        count += frame.f_code.co_filename == _IMPORTING
+        frame = frame.f_back
+    return count
 
 
 def exit_code(error: BaseException) -> int:

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 import darknet_bn as dn
-from darknet_bn.cli import main
+from darknet_bn.cli.program import main
 from tests.support.paths import FIXTURES
 
 TINY = FIXTURES / "tiny" / "tiny"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from darknet_bn.cli import main
+from darknet_bn.cli.program import main
 
 from .conftest import PICTURE, TINY, Answer, Cli
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import darknet_bn as dn
-from darknet_bn.cli import main
+from darknet_bn.cli.program import main
 from tests.support.labelled import NAMES, box_set
 from tests.support.pictures import PREPROCESS
 

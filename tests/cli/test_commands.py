@@ -12,8 +12,9 @@ import pytest
 from click.shell_completion import ShellComplete
 
 import darknet_bn as dn
-from darknet_bn.cli import choices, main
+from darknet_bn.cli import choices
 from darknet_bn.cli.commands import ALIASES, SHORT_HELP
+from darknet_bn.cli.program import main
 from darknet_bn.convert import SCHEMES
 from darknet_bn.convert.onnx.export import DEFAULT_OPSET
 from darknet_bn.convert.onnx.heads import FORMS
@@ -85,7 +86,7 @@ def test_an_unknown_command_is_no_command() -> None:
 
 HELP = """
 import sys
-from darknet_bn.cli import main
+from darknet_bn.cli.program import main
 
 def loaded(*beginnings):
     return sorted(name for name in sys.modules if name.startswith(beginnings))

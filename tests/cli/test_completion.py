@@ -11,7 +11,7 @@ import click
 import pytest
 from click.shell_completion import CompletionItem, ShellComplete
 
-from darknet_bn.cli import main
+from darknet_bn.cli.program import main
 
 PARAMS = [
     (command, param)
@@ -73,7 +73,7 @@ def test_bash_is_told_so(tmp_path: Path) -> None:
     words = {"COMP_WORDS": "darknet-bn info di", "COMP_CWORD": "2"}
     environment = os.environ | words | {"_DARKNET_BN_COMPLETE": "bash_complete"}
     result = subprocess.run(
-        [sys.executable, "-c", "from darknet_bn.cli import main; main(prog_name='darknet-bn')"],
+        [sys.executable, "-m", "darknet_bn"],
         env=environment,
         capture_output=True,
         text=True,

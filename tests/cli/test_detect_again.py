@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import darknet_bn as dn
-from darknet_bn.cli import main
+from darknet_bn.cli.program import main
 
 from .conftest import PICTURE, TINY, Answer, Cli, as_classifier, lines_of
 

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.cli import main, progress
+from darknet_bn.cli import progress
+from darknet_bn.cli.program import main
 
 from .conftest import ERROR_FIELDS, FIXTURES, PICTURE, TINY, Cli, Terminal, detections, lines_of
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.cli import main, output
+from darknet_bn.cli import output
+from darknet_bn.cli.program import main
 
 from .complete import LINES
 from .conftest import ERROR_FIELDS, Answer, Cli

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 import pytest
 
-from darknet_bn.cli import hints, main
+from darknet_bn.cli import hints
+from darknet_bn.cli.program import main
 
 from .conftest import Cli
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from darknet_bn.cli import main
+from darknet_bn.cli.program import main
 
 from .conftest import FIXTURES, PICTURE, TINY, TOOK, Answer, Cli, lines_of
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from darknet_bn.cli import main, output, progress
+from darknet_bn.cli import output, progress
+from darknet_bn.cli.program import main
 
 from .complete import LINES
 from .conftest import TINY, Cli, Terminal

@@ -13,14 +13,15 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from darknet_bn.cli import main
-from darknet_bn.cli.signals import Terminated, exit_code, terminated_as_interrupted
+from darknet_bn.cli.interrupts import DEFAULTS
+from darknet_bn.cli.program import main
+from darknet_bn.cli.signals import Terminated, exit_code, raised
 
 # A command that writes, and is hit while it does; what is raised in it must remove what it began.
 HIT = """
 import os, signal, sys
 import darknet_bn.model.model as model
-from darknet_bn.cli import main
+from darknet_bn.cli.program import main
 
 real, number = model.write_weights, getattr(signal, sys.argv.pop(1))
 
@@ -54,7 +55,7 @@ def test_a_command_that_writes_leaves_nothing(
 PROGRAMS = {
     "the handler is there within only": """
 try:
-    with terminated_as_interrupted():
+    with raised():
         signal.raise_signal(signal.SIGTERM)
 except Terminated:
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
@@ -63,13 +64,57 @@ else:
 """,
     "what is ignored on purpose stays ignored": """
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-with terminated_as_interrupted():
+with raised():
     signal.raise_signal(signal.SIGTERM)
+""",
+    "an import is brought to its end first": """
+import sys, tempfile
+folder = tempfile.mkdtemp()
+sys.path.insert(0, folder)
+with open(folder + "/interrupted.py", "w") as stream:
+    stream.write(
+        "import signal, time\\nsignal.raise_signal(signal.SIGINT)\\ntime.sleep(0.05)\\ndone = 1\\n"
+    )
+try:
+    with raised():
+        import interrupted
+        while True:  # until it is raised again
+            pass
+except KeyboardInterrupt:
+    assert interrupted.done == 1
+else:
+    raise SystemExit("nothing was raised")
+""",
+    "nor is it held up by an import around the command": """
+import sys, tempfile
+folder = tempfile.mkdtemp()
+sys.path.insert(0, folder)
+with open(folder + "/around.py", "w") as stream:
+    stream.write(
+        "import signal\\nfrom darknet_bn.cli.signals import raised\\n"
+        "with raised():\\n    signal.raise_signal(signal.SIGINT)\\n    caught = False\\n"
+    )
+try:
+    import around
+except KeyboardInterrupt:
+    pass
+else:
+    raise SystemExit("nothing was raised")
+""",
+    "what ends the program while it starts is put back": """
+from darknet_bn.cli.interrupts import leave, leave_at_signals
+leave_at_signals()
+try:
+    with raised():
+        signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    pass
+assert signal.getsignal(signal.SIGINT) == signal.getsignal(signal.SIGTERM) == leave
 """,
     "a second signal does not cut what the first leads to": """
 cleaned = False
 try:
-    with terminated_as_interrupted():
+    with raised():
         try:
             signal.raise_signal(signal.SIGTERM)
         finally:
@@ -84,9 +129,7 @@ assert cleaned
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_handling(name: str) -> None:
-    start = (
-        "import signal\nfrom darknet_bn.cli.signals import Terminated, terminated_as_interrupted\n"
-    )
+    start = "import signal\nfrom darknet_bn.cli.signals import Terminated, raised\n"
     done = subprocess.run(
         [sys.executable, "-c", start + PROGRAMS[name]], capture_output=True, text=True
     )
@@ -97,13 +140,13 @@ def test_systems_and_threads_without_it(monkeypatch: pytest.MonkeyPatch) -> None
     done: list[bool] = []
 
     def within() -> None:
-        with terminated_as_interrupted():
+        with raised():
             done.append(True)
 
     thread = threading.Thread(target=within)
     thread.start()
     thread.join()
-    monkeypatch.delattr(signal, "SIGTERM")
+    monkeypatch.delitem(DEFAULTS, signal.SIGTERM)
     within()
     assert done == [True, True]
 

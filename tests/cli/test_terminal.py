@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from darknet_bn.cli import main
+from darknet_bn.cli.program import main
 
 from .complete import LINES
 from .conftest import Cli, Terminal

@@ -20,7 +20,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import darknet_bn as dn
-from darknet_bn.cli import main
+from darknet_bn.cli.program import main
 
 CFG = """[net]
 batch=4
