@@ -11,7 +11,8 @@ from typing import Any
 
 from darknet_bn.errors import DarknetError, Where
 
-_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM") if hasattr(signal, name))
+_NAMES = ("SIGINT", "SIGTERM", "SIGBREAK")  # no system has all of them
+_SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
 
 
 def load_extra(

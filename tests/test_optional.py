@@ -95,6 +95,21 @@ def test_a_signal_waits_until_the_import_is_over(name: str, package: Path) -> No
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_so_does_one_that_only_windows_has(package: Path) -> None:
+    package.write_text(HEAVY.format(name="SIGBREAK"))
+    places = os.pathsep.join([str(package.parent), str(Path(dn.__file__).parents[1])])
+    program = "import signal; signal.SIGBREAK = signal.SIGUSR1\n" + SIGNALLED.format(
+        name="SIGBREAK"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": places},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_another_thread_imports_too(package: Path) -> None:
     package.write_text("x = 1")
     found: list[object] = []

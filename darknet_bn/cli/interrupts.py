@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while the program starts: they end it at once, without a word.
+"""Ctrl-C, SIGTERM and SIGBREAK while the program starts: they end it at once, without a word.
 
 This module is what the program imports first, so it needs next to nothing itself.
 """
@@ -17,17 +17,19 @@ if TYPE_CHECKING:
 DEFAULTS: "dict[int, Callable[[int, FrameType | None], object] | int | None]" = {
     signal.SIGINT: signal.default_int_handler
 }
-if hasattr(signal, "SIGTERM"):  # not every system has it
-    DEFAULTS[signal.SIGTERM] = signal.SIG_DFL
+for _name in ("SIGTERM", "SIGBREAK"):  # no system has both
+    if hasattr(signal, _name):
+        DEFAULTS[getattr(signal, _name)] = signal.SIG_DFL
 
 
 def leave(number: int, frame: "FrameType | None") -> None:
     """End the program, with the exit code that a shell gives to the signal."""
-    os._exit(128 + number)  # an exception might crash extension modules, or be shown
+    terminated = number == getattr(signal, "SIGTERM", None)
+    os._exit(143 if terminated else 130)  # an exception might crash extension modules, or be shown
 
 
 def leave_at_signals() -> None:
-    """From now on, end the program at Ctrl-C and SIGTERM, unless something else is set."""
+    """From now on, end the program at these signals, unless something else is set."""
     for number, default in DEFAULTS.items():
         if signal.getsignal(number) == default:
             signal.signal(number, leave)

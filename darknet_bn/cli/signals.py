@@ -1,8 +1,9 @@
-"""Ctrl-C and SIGTERM, as from ``docker stop`` or systemd, go the same way.
+"""Ctrl-C and SIGTERM, as from ``docker stop`` or systemd, go the same way; so does SIGBREAK.
 
 While the program is imported they end it at once (see `darknet_bn.cli.interrupts`).  Once a command
 runs they raise an exception, so that what it has begun to write is removed; but not inside an
 import, where an exception may crash an extension module, get lost, or be shown by Python itself.
+Windows sends SIGBREAK for Ctrl-Break, and when the window is closed.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Terminated(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def raised() -> Iterator[None]:
-    """Within, SIGINT raises `KeyboardInterrupt` and SIGTERM `Terminated`.
+    """Within, SIGINT and SIGBREAK raise `KeyboardInterrupt`, and SIGTERM `Terminated`.
 
     So all that Ctrl-C saves and removes is saved and removed.  Imports are brought to their end
     before.  A signal for which somebody else has set a handler, or that is ignored on purpose, is
@@ -55,7 +56,7 @@ def raised() -> Iterator[None]:
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         signal.signal(number, signal.SIG_IGN)  # one is enough: what it leads to is not to be cut
-        raise Terminated
+        raise Terminated if number == getattr(signal, "SIGTERM", None) else KeyboardInterrupt
 
     before = {number: signal.getsignal(number) for number in DEFAULTS}
     ours = {number: each for number, each in before.items() if each in (leave, DEFAULTS[number])}

@@ -156,3 +156,28 @@ def test_the_exit_code_is_that_of_the_cause() -> None:
     aborted.__cause__ = Terminated()
     assert exit_code(aborted) == 143
     assert exit_code(click.Abort()) == 130
+
+
+BREAK = """
+import signal
+signal.SIGBREAK = signal.SIGUSR1  # which is sent as the other one is
+from darknet_bn.cli.signals import raised
+caught = None
+with raised():
+    try:
+        signal.raise_signal(signal.SIGBREAK)
+    except KeyboardInterrupt as error:
+        caught = error
+    signal.raise_signal(signal.SIGBREAK)  # a second one does not cut what the first leads to
+assert type(caught) is KeyboardInterrupt
+assert signal.getsignal(signal.SIGBREAK) == signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+from darknet_bn.cli.interrupts import leave_at_signals
+leave_at_signals()
+signal.raise_signal(signal.SIGBREAK)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="the system has no SIGUSR1")
+def test_sigbreak_of_windows_is_ctrl_c() -> None:
+    done = subprocess.run([sys.executable, "-c", BREAK], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
