@@ -9,7 +9,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ import darknet_bn as dn
 from darknet_bn.cli import kinds
 from darknet_bn.cli.arguments import PICTURES
 from darknet_bn.cli.picture_lists import EmptyList, is_list, read_list
+from darknet_bn.formats.systems import identity
 
 if TYPE_CHECKING:
     from darknet_bn.arrays import F32
@@ -193,7 +194,7 @@ def _has_form(parts: Sequence[str], form: Sequence[str]) -> bool:
         return True
     if form[0] == "**":
         return any(_has_form(parts[at:], form[1:]) for at in range(len(parts) + 1))
-    return bool(parts) and fnmatchcase(parts[0], form[0]) and _has_form(parts[1:], form[1:])
+    return bool(parts) and fnmatch(parts[0], form[0]) and _has_form(parts[1:], form[1:])
 
 
 def _walk(tops: Sequence[str], problems: list[Problem], out: str | None) -> list[str]:
@@ -203,14 +204,14 @@ def _walk(tops: Sequence[str], problems: list[Problem], out: str | None) -> list
     circle of links, goes by its own name.  Folders whose name begins with a dot are left out.
     """
     files: list[str] = []
-    left_out = {_identity(out)} if out is not None and os.path.isdir(out) else set()
-    seen = left_out - set(map(_identity, tops))
+    left_out = {identity(out)} if out is not None and os.path.isdir(out) else set()
+    seen = left_out - set(map(identity, tops))
     waiting = deque(tops)
     while waiting:
         folder = waiting.popleft()
-        if _identity(folder) in seen:
+        if identity(folder) in seen:
             continue
-        seen.add(_identity(folder))
+        seen.add(identity(folder))
         try:
             entries = _entries(folder)
         except dn.DarknetError as error:
@@ -238,12 +239,6 @@ def _entries(folder: str) -> list[str]:
         raise dn.DarknetError(
             f"cannot be read: {error.strerror or error}", where=dn.Where(file=folder)
         ) from error
-
-
-def _identity(folder: str) -> tuple[int, int]:
-    """Return what a folder is known by, under whatever name."""
-    status = os.stat(folder)
-    return status.st_dev, status.st_ino
 
 
 def _is_file(path: str) -> bool:

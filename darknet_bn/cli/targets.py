@@ -9,6 +9,7 @@ from pathlib import Path
 import darknet_bn as dn
 from darknet_bn.cli import kinds, options
 from darknet_bn.cli.pictures import Found
+from darknet_bn.formats import systems
 
 
 def annotated(found: Found, out: str) -> dict[str, str]:
@@ -62,17 +63,16 @@ def in_folder(found: Found, folder: str, rename: Callable[[str], str]) -> dict[s
         Two pictures would share a file; the folder is a file.
     """
     targets = {path: os.path.join(folder, rename(name)) for path, name in found.names.items()}
-    sources: dict[str, str] = {}
-    for path, target in targets.items():
-        other = sources.setdefault(target, path)
-        if other != path:
-            apart = os.path.dirname(other) != os.path.dirname(path)
-            raise dn.DarknetError(
-                "two pictures would share this file",
-                where=dn.Where(file=target),
-                found=f"{other} and {path}",
-                hint="name the folder above both, with --recursive" if apart else None,
-            )
+    clash = systems.first_clash(list(targets.values()))
+    if clash is not None:
+        one, other = (list(targets)[place] for place in clash)
+        apart = os.path.dirname(one) != os.path.dirname(other)
+        raise dn.DarknetError(
+            "two pictures would share this file",
+            where=dn.Where(file=targets[other]),
+            found=f"{one} and {other}",
+            hint="name the folder above both, with --recursive" if apart else None,
+        )
     if os.path.lexists(folder) and not os.path.isdir(folder):
         raise dn.DarknetError("this is no folder", where=dn.Where(file=folder))
     return targets

@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.errors import DarknetError, WeightsError, Where
+from darknet_bn.formats import systems
 
 Name: TypeAlias = "str | os.PathLike[str]"
 
@@ -58,7 +59,10 @@ def reported(
         yield
     except (OSError, ValueError) as failure:  # ValueError: a zero byte in the name
         reason = getattr(failure, "strerror", None) or failure
-        raise error(f"{what}: {reason}", where=Where(file=os.fspath(path))) from failure
+        name = os.fspath(path)
+        raise error(
+            f"{what}: {reason}", where=Where(file=name), hint=systems.advice(failure, name)
+        ) from failure
 
 
 def open_file(
@@ -89,11 +93,16 @@ def open_file(
     own = piped and _OWN.fullmatch(name) is not None
 
     def opener(path: str, flags: int) -> int:
-        # Without O_NONBLOCK, what has become a FIFO since it was looked at would wait.
+        # Without O_NONBLOCK, what has become a FIFO since it was looked at would wait; without
+        # O_BINARY, which Windows has, bytes would be taken for a text that ends at 0x1a.
+        flags |= getattr(os, "O_BINARY", 0)
         return os.open(path, flags if own else flags | getattr(os, "O_NONBLOCK", 0))
 
     with reported(name, error, what):
         if not own:
+            problem = systems.impossible(name)
+            if problem is not None:
+                raise ValueError(problem)
             _require_regular(os.stat(name))
         stream = open(name, "rb", opener=opener)  # noqa: SIM115  # whoever calls closes it
         try:

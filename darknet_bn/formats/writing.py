@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from darknet_bn.errors import CfgError, DarknetError, Where
+from darknet_bn.formats import systems
 from darknet_bn.formats.reading import read_file
 
 _MOST_NAME = 40  # letters of a name that go into that of a file beside it: below 255 bytes
+_MOST_MORE = 14  # letters that the name of a file beside it has more than that
 _MOST_BYTES = 4 << 20  # the largest file that a published cfg names, a tree, has 190 kB
 
 Name = str | os.PathLike[str]
@@ -120,23 +123,14 @@ def require_writable(
         A folder does not exist, or is named instead of a file; two targets are one file; one is no
         regular file, or an input; or it exists, and ``force`` is off.
     """
-    read = {_identity(each) for each in inputs if each is not None}
-    seen: dict[str, str] = {}
-    for target in [os.fspath(each) for each in targets]:
+    read = {systems.identity(each) for each in inputs if each is not None}
+    names = [os.fspath(each) for each in targets]
+    for target in names:
+        _require_name(target)
         where = Where(file=target)
-        if "\0" in target:
-            raise DarknetError("no file can have this name", where=where)
-        folder = Path(target).parent
-        if not folder.is_dir():
-            raise DarknetError("there is no such folder", where=Where(file=str(folder)))
-        if os.path.isdir(target) or not os.path.basename(target):
-            raise DarknetError("this is a folder", where=where, expected="the name of a file")
-        other = seen.setdefault(os.path.realpath(target), target)
-        if other is not target:
-            raise DarknetError("two files cannot be written under one name", where=where)
         if os.path.exists(target) and not os.path.isfile(target):
             raise DarknetError("this is no regular file, and is never replaced", where=where)
-        if _identity(target) in read:
+        if systems.identity(target) in read:
             raise DarknetError(
                 "this file is read as input, and is never written over",
                 where=where,
@@ -146,22 +140,54 @@ def require_writable(
             raise DarknetError(
                 "the file already exists", where=where, hint=f"use {how} to overwrite it"
             )
+        if systems.WINDOWS and os.path.exists(target) and not os.access(target, os.W_OK):
+            raise DarknetError("the file is marked as read-only", where=where)
+    clash = systems.first_clash([os.path.realpath(each) for each in names])
+    if clash is not None:
+        raise DarknetError(
+            "two files cannot be written under one name",
+            where=Where(file=names[clash[1]]),
+            found=names[clash[0]],
+        )
+
+
+def _require_name(target: str) -> None:
+    """Refuse what is not the name of a file in a folder that is there."""
+    where = Where(file=target)
+    problem = systems.impossible(target)
+    if problem is not None:
+        raise DarknetError(problem, where=where)
+    folder = Path(target).parent
+    if not os.path.isdir(folder):
+        raise DarknetError("there is no such folder", where=Where(file=str(folder)))
+    if os.path.isdir(target) or not os.path.basename(target):
+        raise DarknetError("this is a folder", where=where, expected="the name of a file")
+    require_short(target)
+
+
+def require_short(target: Name) -> None:
+    """Refuse a name that is longer than the file system takes.
+
+    Raises
+    ------
+    DarknetError
+        It is.
+    """
+    try:
+        os.lstat(target)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise DarknetError(
+                "the name is too long for the file system",
+                where=Where(file=os.fspath(target)),
+                found=f"{len(os.fsencode(os.path.basename(target)))} bytes",
+                hint=systems.advice(error, os.fspath(target)),
+            ) from error
 
 
 def is_same_file(one: Name, other: Name) -> bool:
     """Tell whether two names lead to one file, through links of either kind too."""
-    return _identity(one) == _identity(other)
-
-
-def _identity(name: Name) -> tuple[int, int] | str:
-    """Return what a file is known by under any name; the whole path of one that is not there."""
-    try:
-        status = os.stat(name)
-    except OSError:
-        return os.path.realpath(name)
-    except ValueError:  # a zero byte, which no name of a file has
-        return os.fspath(name)
-    return status.st_dev, status.st_ino
+    return systems.identity(one) == systems.identity(other)
 
 
 def write_files(
@@ -248,8 +274,12 @@ def _named(target: Path) -> Iterator[None]:
     except FileExistsError as error:  # it has appeared since `require_writable` looked
         raise DarknetError("the file already exists", where=Where(file=str(target))) from error
     except OSError as error:
-        reason = f"cannot be written: {error.strerror or error}"
-        raise DarknetError(reason, where=Where(file=str(target))) from error
+        more = max(0, min(len(target.name), _MOST_NAME) + _MOST_MORE - len(target.name))
+        raise DarknetError(
+            f"cannot be written: {error.strerror or error}",
+            where=Where(file=str(target)),
+            hint=systems.advice(error, str(target), more),
+        ) from error
 
 
 def _write(move: _Move, write: Writer) -> None:

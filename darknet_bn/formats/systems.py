@@ -1,0 +1,139 @@
+"""How systems differ in their files: which names there are, which are one, what an error means."""
+
+from __future__ import annotations
+
+import errno
+import ntpath
+import os
+import re
+import unicodedata
+from collections.abc import Sequence
+
+WINDOWS = os.name == "nt"  # read where it is used, so that a test may say otherwise
+
+_DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9¹²³]) *(\..*)?", re.I | re.S)
+_FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f]')
+_LONGEST = 259  # of a path on Windows, unless the system is told otherwise
+
+
+def impossible(name: str) -> str | None:
+    """Say why no file of this system can have a name; None if one can.
+
+    Parameters
+    ----------
+    name : str
+        A path.  Windows opens a device under some names in any folder, hides what follows a colon,
+        and drops dots and spaces at an end.
+    """
+    try:
+        if b"\0" in os.fsencode(name):
+            return "no file can have this name"
+    except UnicodeEncodeError:
+        return "no file can have this name"
+    if not WINDOWS:
+        return None
+    for part in re.split(r"[\\/]", ntpath.splitdrive(name)[1]):
+        if _DEVICE.fullmatch(part):
+            return f"no file of Windows can be called {part!r}, which is a device"
+        if found := _FORBIDDEN.search(part):
+            return f"no name of a file of Windows can have {found[0]!r}"
+        if part.endswith((".", " ")) and part not in (".", ".."):
+            return "no name of a file of Windows can end in a dot or a space"
+    return None
+
+
+def advice(error: Exception, name: str, more: int = 0) -> str | None:
+    """Say what to do about an error of the system, where its own words do not tell.
+
+    Parameters
+    ----------
+    error : exception
+    name : str
+        The path that it is about.
+    more : int
+        By how many characters the path was longer that the system was given.
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.ENAMETOOLONG:
+        return "choose a shorter name"
+    if WINDOWS and number == errno.ENOENT and len(os.path.abspath(name)) + more > _LONGEST:
+        return f"Windows takes paths of {_LONGEST} characters: choose a shorter one, or allow more"
+    if WINDOWS and number == errno.EACCES:
+        return "if another program has it open, close it there"
+    return None
+
+
+def identity(name: str | os.PathLike[str]) -> tuple[int, int] | str:
+    """Return what a file is known by under any name; the whole path of one that is not there."""
+    try:
+        status = os.stat(name)
+    except OSError:
+        return os.path.realpath(name)
+    except ValueError:  # a zero byte, which no name of a file has
+        return os.fspath(name)
+    if not status.st_ino:  # a file system of Windows that does not number its files
+        return os.path.normcase(os.path.realpath(name))
+    return status.st_dev, status.st_ino
+
+
+def first_clash(paths: Sequence[str]) -> tuple[int, int] | None:
+    """Find two paths, of files that need not be there, under which there would be one file only.
+
+    Parameters
+    ----------
+    paths : sequence of str
+
+    Returns
+    -------
+    places : (int, int) or None
+        Of the first path that stands for the same file as one before it, after that of the latter.
+
+    Notes
+    -----
+    On macOS and Windows names that differ in case only are one.  Whether they are is a property of
+    the file system, so what lies in the folder is asked, or in one above it if it is empty.
+    """
+    if len(set(map(_folded, paths))) == len(paths):
+        return None
+    asked: dict[str, bool] = {}
+    seen: dict[str, int] = {}
+    for place, path in enumerate(paths):
+        folder = os.path.dirname(os.path.abspath(path))
+        if folder not in asked:
+            asked[folder] = _ignores_case(folder)
+        other = seen.setdefault(_folded(path) if asked[folder] else path, place)
+        if other != place:
+            return other, place
+    return None
+
+
+def _folded(path: str) -> str:
+    return unicodedata.normalize("NFC", path.casefold())
+
+
+def _ignores_case(folder: str) -> bool:
+    """Tell whether names in a folder that differ in case only are one."""
+    while True:
+        try:
+            with os.scandir(folder) as entries:
+                name = next(filter(_has_cases, (each.name for each in entries)), None)
+        except OSError:  # it is yet to be made, or not to be listed
+            name = None
+        if name is not None:
+            names = (os.path.join(folder, each) for each in (name, name.swapcase()))
+            return _are_one(*names)
+        above = os.path.dirname(folder)
+        if above == folder:
+            return WINDOWS
+        folder = above
+
+
+def _has_cases(name: str) -> bool:
+    return name.isascii() and name.swapcase() != name
+
+
+def _are_one(one: str, other: str) -> bool:
+    try:
+        return os.path.samestat(os.lstat(one), os.lstat(other))
+    except OSError:
+        return False
