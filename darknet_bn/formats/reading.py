@@ -210,12 +210,16 @@ class StoredFile(Stored):
         weakref.finalize(self, self._stream.close)
         self._state = self._state_now()
         self.size = self._state[0]
+        with _GUARD:
+            _OPEN.add(self)
 
     def array(self, begin: int, dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
         """Read values, as `Stored.array`."""
         values = np.empty(count, dtype)
         rest = values.view(np.uint8).data
         with self._lock, reported(self._name, WeightsError):
+            if self._stream.closed:  # `let_go` has read it all
+                return super().array(begin, dtype, count)
             self._stream.seek(begin)
             while len(rest) and (got := self._stream.readinto(rest)):
                 rest = rest[got:]
@@ -231,9 +235,44 @@ class StoredFile(Stored):
         values.flags.writeable = False
         return values
 
+    def identity(self) -> tuple[int, int] | None:
+        """Return what the system knows the file by; None if it is not open any more."""
+        if self._stream.closed:
+            return None
+        found = os.fstat(self._stream.fileno())
+        return found.st_dev, found.st_ino
+
+    def let_go(self) -> None:
+        """Read all that is there, and close the file."""
+        self._content = memoryview(self.bytes(0, self.size))
+        with self._lock:
+            self._stream.close()
+
     def _state_now(self) -> tuple[int, int]:
         found = os.fstat(self._stream.fileno())
         return found.st_size, found.st_mtime_ns
+
+
+_OPEN: weakref.WeakSet[StoredFile] = weakref.WeakSet()
+_GUARD = threading.Lock()  # for the set above
+
+
+def let_go(path: Name) -> None:
+    """Close a file that is stored: Windows neither replaces nor removes what is open.
+
+    Whoever reads it goes on with what was in it, which lies in memory from then on.
+
+    Raises
+    ------
+    WeightsError
+        It cannot be read any more, or was changed after it was opened.
+    """
+    wanted = systems.identity(path)
+    with _GUARD:
+        found = list(_OPEN)
+    for each in found:
+        if each.identity() == wanted:
+            each.let_go()
 
 
 class StoredStream(io.RawIOBase):

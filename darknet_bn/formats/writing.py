@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from darknet_bn.errors import CfgError, DarknetError, Where
 from darknet_bn.formats import systems
-from darknet_bn.formats.reading import read_file
+from darknet_bn.formats.reading import let_go, read_file
 
 _MOST_NAME = 40  # letters of a name that go into that of a file beside it: below 255 bytes
 _MOST_MORE = 14  # letters that the name of a file beside it has more than that
@@ -294,6 +294,9 @@ def _write(move: _Move, write: Writer) -> None:
 
 def _rename_all(moves: Sequence[_Move], *, force: bool) -> None:
     """Rename every file to its target; on a failure put back what was there before."""
+    for move in moves if systems.WINDOWS else ():
+        let_go(move.target)
+        let_go(move.beside)
     *_, key = moves
     together = len(moves) > 1
     try:
@@ -318,7 +321,9 @@ def _rename_all(moves: Sequence[_Move], *, force: bool) -> None:
 
 def _remove(beside: Path) -> None:
     """Remove what is needed no more; if that fails, the files that count are as they must be."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, DarknetError):
+        if systems.WINDOWS:
+            let_go(beside)  # whoever looked at it may have it open still
         beside.unlink(missing_ok=True)
 
 
@@ -342,9 +347,10 @@ def _put_back(moves: Sequence[_Move], error: BaseException) -> None:
     kept = []
     for move in moves:
         try:
-            if move.old.exists():
+            if move.old.exists() and is_same_file(move.old, move.target):
+                _remove(move.old)
+            elif move.old.exists():
                 move.old.replace(move.target)
-                move.old.unlink(missing_ok=True)  # still there if both are names of one file
             elif not move.replaces and move.target.exists() and not _waits(move):
                 move.target.unlink()
         except OSError:
@@ -382,6 +388,8 @@ def rename_file(name: Name, target: Name) -> None:
         It cannot be renamed.
     """
     with _named(Path(target)):
+        if systems.WINDOWS:
+            let_go(target)
         os.replace(name, target)
         _flush_folder(Path(target).parent)
 
