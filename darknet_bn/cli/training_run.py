@@ -12,11 +12,13 @@ from darknet_bn.cli import options, output
 from darknet_bn.cli.status import status_line
 from darknet_bn.cli.targets import make_folder
 from darknet_bn.data.base import many
-from darknet_bn.formats.writing import is_same_file, write_files
+from darknet_bn.formats.writing import is_same_file, require_possible, write_files
 from darknet_bn.layers.shared.head import Head
 from darknet_bn.training.chart import loss_chart
-from darknet_bn.training.checkpoint import due, final, state_path, stopped
+from darknet_bn.training.checkpoint import due, final, next_state_path, state_path, stopped
 from darknet_bn.training.log import Log, open_log
+
+_LONGEST = "_10000000.weights"  # what follows the name of a cfg in that of its longest checkpoint
 
 
 class TrainingRun:
@@ -69,6 +71,8 @@ class TrainingRun:
             The folder cannot be made, or this run would overwrite an input or another run.
         """
         make_folder(Path(self._base).parent)
+        for weights in (self.interrupted, self._base + _LONGEST):
+            require_possible(next_state_path(weights))
         others = self._others.values() if begins else ()
         left = os.path.lexists(self.interrupted) and not self._is_start(self.interrupted)
         if left and not self._force:

@@ -154,34 +154,35 @@ def require_writable(
 def _require_name(target: str) -> None:
     """Refuse what is not the name of a file in a folder that is there."""
     where = Where(file=target)
-    problem = systems.impossible(target)
-    if problem is not None:
-        raise DarknetError(problem, where=where)
+    require_possible(target)
     folder = Path(target).parent
     if not os.path.isdir(folder):
         raise DarknetError("there is no such folder", where=Where(file=str(folder)))
     if os.path.isdir(target) or not os.path.basename(target):
         raise DarknetError("this is a folder", where=where, expected="the name of a file")
-    require_short(target)
 
 
-def require_short(target: Name) -> None:
-    """Refuse a name that is longer than the file system takes.
+def require_possible(target: str) -> None:
+    """Refuse a name that no file of this system can have, or that is too long.
 
     Raises
     ------
     DarknetError
-        It is.
+        It is such a name.
     """
+    where = Where(file=target)
+    problem = systems.impossible(target)
+    if problem is not None:
+        raise DarknetError(problem, where=where)
     try:
         os.lstat(target)
     except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
+        if error.errno == errno.ENAMETOOLONG and os.path.isdir(os.path.dirname(target) or "."):
             raise DarknetError(
                 "the name is too long for the file system",
-                where=Where(file=os.fspath(target)),
+                where=where,
                 found=f"{len(os.fsencode(os.path.basename(target)))} bytes",
-                hint=systems.advice(error, os.fspath(target)),
+                hint=systems.advice(error, target),
             ) from error
 
 

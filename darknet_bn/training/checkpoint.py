@@ -49,7 +49,7 @@ def state_path(weights: str | os.PathLike[str]) -> str:
     return f"{os.fspath(weights)}.state"
 
 
-def _next_state_path(weights: str | os.PathLike[str]) -> str:
+def next_state_path(weights: str | os.PathLike[str]) -> str:
     """Return where it lies while the weights are being replaced."""
     return f"{state_path(weights)}.next"
 
@@ -94,7 +94,7 @@ def save_checkpoint(
     def write(stream: BinaryIO) -> None:
         write_weights(stream, model.header, model.network, model.params)
 
-    place, waiting = state_path(weights), _next_state_path(weights)
+    place, waiting = state_path(weights), next_state_path(weights)
     require_writable([weights, place], force=force)
     write_files({Path(waiting): write_state}, force=True)  # a leftover of a save that was killed
     try:
@@ -130,7 +130,7 @@ def load_checkpoint(model: Model, weights: str | os.PathLike[str]) -> TrainState
     DarknetWarning
         It belongs to other weights.
     """
-    paths = [path for path in (state_path(weights), _next_state_path(weights)) if isfile(path)]
+    paths = [path for path in (state_path(weights), next_state_path(weights)) if isfile(path)]
     mine = fingerprint(model) if paths else ""
     for path in paths:
         state = _read_state(model, path, mine)

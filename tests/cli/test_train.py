@@ -74,6 +74,17 @@ def test_it_writes_weights_log_and_chart(folder: Path) -> None:
     ET.parse(folder / "net_chart.svg")
 
 
+def test_names_that_will_be_too_long_are_refused_before_the_work(folder: Path) -> None:
+    """Checkpoints and their states have longer names than the cfg."""
+    (folder / "net.cfg").rename(folder / ("n" * 230 + ".cfg"))
+    result = run("n" * 230 + ".cfg", "data.npz")
+    assert result.exit_code == 2
+    assert "the name is too long for the file system" in result.output
+    assert len(os.listdir(folder)) == 2
+    (folder / ("n" * 230 + ".cfg")).rename(folder / ("n" * 227 + ".cfg"))
+    assert run("n" * 227 + ".cfg", "data.npz").exit_code == 0
+
+
 @pytest.mark.parametrize("name", ["net_log.csv", "net_chart.svg", "net.weights", "net.backup"])
 def test_work_of_another_run_stays_unless_forced(folder: Path, name: str) -> None:
     (folder / name).write_bytes(b"two days of training")
