@@ -24,7 +24,7 @@ from bench_train import cases
 
 import darknet_bn as dn
 
-THREADS = len(os.sched_getaffinity(0))
+THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 PAUSE = 0.1  # seconds in which the threads of the engine asked before go to sleep
 PASSES = 3  # timed each time an engine is asked, after one that warms the caches up again
 

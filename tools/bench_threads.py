@@ -71,8 +71,11 @@ def _work(cfg: str, weights: str) -> Work:
 
 
 def _resident() -> float:
-    with open("/proc/self/statm", encoding="ascii") as stream:
-        return int(stream.read().split()[1]) / PAGES_PER_MIB
+    try:
+        with open("/proc/self/statm", encoding="ascii") as stream:
+            return int(stream.read().split()[1]) / PAGES_PER_MIB
+    except FileNotFoundError:  # a system that does not tell
+        return float("nan")
 
 
 def main() -> None:

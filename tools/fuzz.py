@@ -40,6 +40,7 @@ MOST_BYTES = 512 << 20
 MOST_CHARACTERS = 700
 _STOP = 5.0  # seconds of CPU after which a case is broken off
 _STEP = 500  # cases between two reports of a worker
+_STATM = Path("/proc/self/statm")  # how much memory the process has
 
 
 class Broken(Exception):
@@ -109,7 +110,7 @@ def limit_memory(more: int) -> None:
     """Let the process take so many bytes more than it has, and no more."""
     import resource
 
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    pages = int(_STATM.read_text(encoding="ascii").split()[0])
     most = pages * resource.getpagesize() + more
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
@@ -294,6 +295,8 @@ def main() -> int:
     parser.add_argument("--only", help=argparse.SUPPRESS)
     parser.add_argument("--guide", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if not hasattr(signal, "setitimer") or not _STATM.exists():
+        parser.exit(2, "error: tools/fuzz.py runs on Linux only\n")
     if given.replay:
         return _replay()
     if given.guide is not None:

@@ -38,7 +38,9 @@ def main() -> None:
     cv2.imwrite(str(FOLDER / "scene.png"), _scene())
     cv2.imwrite(str(FOLDER / "digits.png"), _digits())
     _write_provenance()
-    for name, arguments in json.loads((PROGRAMS / "arguments.json").read_text()).items():
+    for name, arguments in json.loads(
+        (PROGRAMS / "arguments.json").read_text(encoding="utf-8")
+    ).items():
         printed = subprocess.run(
             [sys.executable, PROGRAMS / f"{name}.py", *arguments],
             cwd=FIXTURES,
@@ -47,7 +49,7 @@ def main() -> None:
             text=True,
             check=True,
         )
-        (PROGRAMS / f"{name}.txt").write_text(printed.stdout)
+        (PROGRAMS / f"{name}.txt").write_text(printed.stdout, encoding="utf-8")
         click.echo(f"{name}: {printed.stdout.count(chr(10))} lines")
 
 
@@ -113,7 +115,7 @@ def _write_provenance() -> None:
         "the side in the name of the file"
     )
     text = json.dumps({"about": about, "files": files}, indent=1)
-    (FOLDER / "provenance.json").write_text(text + "\n")
+    (FOLDER / "provenance.json").write_text(text + "\n", encoding="utf-8")
 
 
 def _row_facts(array: str, cfg: str) -> dict[str, object]:

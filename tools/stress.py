@@ -17,7 +17,6 @@ import collections
 import errno
 import os
 import random
-import resource
 import shutil
 import signal
 import sys
@@ -27,6 +26,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+try:
+    import resource
+except ImportError:
+    sys.exit("error: tools/stress.py runs on POSIX systems only")
 
 import click
 import numpy as np
