@@ -206,3 +206,21 @@ def test_every_module_says_what_it_is_for_and_stays_small(name: str) -> None:
     assert ast.get_docstring(tree_of(name)), name
     assert MODULES[name].read_text(encoding="utf-8").count("\n") <= 450, name
     assert MODULES[name].stem != "utils"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_texts_are_utf8_on_every_system(name: str) -> None:
+    """What is opened as text says its encoding: that of the system may be any."""
+    for node in ast.walk(tree_of(name)):
+        if not isinstance(node, ast.Call):
+            continue
+        called = node.func.id if isinstance(node.func, ast.Name) else None
+        if isinstance(node.func, ast.Attribute) and node.func.attr in ("read_text", "write_text"):
+            called = node.func.attr
+        if called not in ("open", "read_text", "write_text"):
+            continue
+        modes = [each.value for each in node.args[1:2] if isinstance(each, ast.Constant)]
+        binary = called == "open" and any("b" in str(each) for each in modes)
+        keywords = {each.arg for each in node.keywords}
+        assert binary or "encoding" in keywords, f"{name}:{node.lineno}"
+        assert binary or called == "read_text" or "newline" in keywords, f"{name}:{node.lineno}"

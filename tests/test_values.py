@@ -149,10 +149,13 @@ def test_errors_keep_all_that_they_say() -> None:
 # -- other processes ---------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def process() -> Iterator[ProcessPoolExecutor]:
-    """A process that shares nothing with this one."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+@pytest.fixture(
+    scope="module",
+    params=sorted({"forkserver", "spawn"} & set(multiprocessing.get_all_start_methods())),
+)
+def process(request: pytest.FixtureRequest) -> Iterator[ProcessPoolExecutor]:
+    """A process that shares nothing with this one, begun as elsewhere, or as Python 3.14 does."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context(request.param)) as pool:
         yield pool
 
 
