@@ -15,6 +15,7 @@ from darknet_bn.convert.onnx.build import Tensor
 from darknet_bn.convert.onnx.export import export_onnx, second_place
 from darknet_bn.convert.onnx.file import exposed, files_beside
 from darknet_bn.engines.network_session import NetworkSession
+from darknet_bn.formats import systems
 from darknet_bn.model.model import Model
 
 T = TypeVar("T")
@@ -62,13 +63,24 @@ class OnnxSession(NetworkSession):
         size: int | Literal["any"] = "any" if self.any_batch else batch
         key = inside, 0 if self.any_batch else batch
         if key not in self._opened:
-            with tempfile.TemporaryDirectory() as folder:
+            with temporary_folder() as folder:
                 path = Path(folder) / "model.onnx"
                 made = export_onnx(self._model, path, batch=size, fold=not inside)
                 inner = {name: v for name, v in made.values.items() if name not in made.outputs}
                 runner = with_layers(path, inner, self.open) if inside else self.open(path)
             self._opened[key] = runner, made.layers
         return self._opened[key]
+
+
+def temporary_folder(place: Path | None = None) -> tempfile.TemporaryDirectory[str]:
+    """Make a folder that is removed after use, or on Windows what is not in use any more.
+
+    Arrays that lie beside a file stay mapped as long as what runs it is there.
+    """
+    prefix = None if place is None else "."
+    return tempfile.TemporaryDirectory(
+        prefix=prefix, dir=place, ignore_cleanup_errors=systems.WINDOWS
+    )
 
 
 def with_layers(path: Path, inner: Mapping[str, Tensor], use: Callable[[Path], T]) -> T:
@@ -85,7 +97,7 @@ def with_layers(path: Path, inner: Mapping[str, Tensor], use: Callable[[Path], T
     """
     beside = files_beside(path)
     place = path.parent if beside else None
-    with tempfile.TemporaryDirectory(prefix=".", dir=place) as folder:
+    with temporary_folder(place) as folder:
         changed = Path(folder) / path.name
         changed.write_bytes(exposed(path.read_bytes(), inner))
         for each in beside:

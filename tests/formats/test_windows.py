@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
+from darknet_bn.convert.onnx import file as onnx_file
 from darknet_bn.formats import systems
 from darknet_bn.formats.reading import StoredFile, let_go, open_file
 from darknet_bn.formats.writing import require_writable, write_files
@@ -125,6 +126,24 @@ class TestOpenFiles:
         with pytest.raises(dn.WeightsError, match="no"):
             dn.save(random_model(CFG), None, tmp_path / "a.weights", look=look)
         assert names(tmp_path) == []
+
+    def test_arrays_beside_a_file_are_proven_and_nothing_is_left(
+        self, pair: Path, simulated: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """ONNX Runtime maps them as long as it runs the file."""
+        monkeypatch.setattr(onnx_file, "_LARGEST", onnx_file._ROOM + 100)
+        monkeypatch.setattr(onnx_file, "_ALIGNED", 64)
+        model = dn.load(str(pair))
+        target = pair.with_suffix(".onnx")
+
+        def check(exported: dn.Exported) -> dict[str, bool]:
+            return {"ok": dn.prove(model, exported, {"x": X}, layers=True).ok}
+
+        exported = dn.export_onnx(model, target, check=check, proof=f"{pair}.json")
+        assert exported.beside is not None
+        assert Path(f"{pair}.json").read_text(encoding="utf-8") == '{\n "ok": true\n}\n'
+        left = ["net.cfg", "net.json", "net.onnx", exported.beside.name, "net.weights"]
+        assert names(pair.parent) == left
 
     @pytest.mark.parametrize("held", ["net.cfg", "net.weights"])
     def test_what_another_program_has_open_is_not_lost(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -25,6 +26,7 @@ from darknet_bn.convert.onnx.file import (
 )
 from darknet_bn.convert.onnx.heads import FORMS, Form
 from darknet_bn.errors import ExportError
+from darknet_bn.formats import systems
 from darknet_bn.formats.writing import Writer, require_suffix, require_writable, write_files
 from darknet_bn.model.model import Model
 from darknet_bn.model.provenance import provenance
@@ -281,9 +283,11 @@ def _under_their_names(
 def second_place(path: Path, target: Path) -> None:
     """Give a file a second name; a copy where the file system has no such thing.
 
-    A symbolic link will not do: ONNX Runtime follows none out of the folder of a model.
+    A symbolic link will not do: ONNX Runtime follows none out of the folder of a model.  Nor will a
+    second name on Windows: it could not be taken away again while the file is being written.
     """
-    try:
-        os.link(path, target)
-    except OSError:
-        shutil.copyfile(path, target)
+    if not systems.WINDOWS:
+        with contextlib.suppress(OSError, AttributeError):
+            os.link(path, target)
+            return
+    shutil.copyfile(path, target)
