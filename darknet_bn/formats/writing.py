@@ -348,10 +348,11 @@ def _put_back(moves: Sequence[_Move], error: BaseException) -> None:
     kept = []
     for move in moves:
         try:
-            if move.old.exists() and is_same_file(move.old, move.target):
-                _remove(move.old)
+            if systems.WINDOWS and is_same_file(move.old, move.target):
+                _remove(move.old)  # where it is open it cannot be renamed, and need not
             elif move.old.exists():
                 move.old.replace(move.target)
+                move.old.unlink(missing_ok=True)  # still there if both are names of one file
             elif not move.replaces and move.target.exists() and not _waits(move):
                 move.target.unlink()
         except OSError:
