@@ -39,6 +39,8 @@ _BOM = b"\xef\xbb\xbf"
 _BLANKS = b" \t\r\n"
 # A section with a comment after it, without blanks.
 _HEAD = re.compile(r"(\[[^\[\]]*\])((?:[#;]|//).*)")
+# Without this in a line no number has become one with the next.
+_APART = re.compile(rb"[-+0-9.eE][ \t\r\n]+[-+0-9.eE]")
 _NUMBERS = re.compile(r"[-+0-9.,eE \t\r\n]*")
 _MAX_BYTES = 1 << 20  # a weights file given by mistake has more
 _MAX_SECTIONS = 4096
@@ -77,11 +79,15 @@ class Section:
 
     def last(self, key: str) -> Option | None:
         """Return the last option with the key, which is the one that counts for OpenCV; or None."""
-        return next((option for option in reversed(self.options) if option.key == key), None)
+        return self._lasts.get(key)
 
     @cached_property
     def _firsts(self) -> dict[str, Option]:
         return {option.key: option for option in reversed(self.options)}
+
+    @cached_property
+    def _lasts(self) -> dict[str, Option]:
+        return {option.key: option for option in self.options}
 
 
 @dataclass(frozen=True)
@@ -265,9 +271,10 @@ def _parse(data: bytes, file: str | None) -> Cfg:
             )
         lasts[-1] = number
         key, equals, value = text.partition("=")
-        for problem in _problems(raw, equals, value, seen.get(key)):
-            where = Where(file=file, line=number, section=heads[-1][0], key=key)
-            odd(f"{where}: {problem}")
+        if not value or key in seen or _APART.search(raw):
+            for problem in _problems(raw, equals, value, seen.get(key)):
+                where = Where(file=file, line=number, section=heads[-1][0], key=key)
+                odd(f"{where}: {problem}")
         if equals and not value:
             continue
         seen.setdefault(key, number)

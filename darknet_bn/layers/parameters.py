@@ -57,6 +57,8 @@ class Param:
     @property
     def stored_size(self) -> int:
         """How many floats of it the file holds."""
+        if self.first is None:
+            return self.size if self.stored else 0
         return math.prod(self.stored_shape) if self.stored else 0
 
     @property

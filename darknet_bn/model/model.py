@@ -366,8 +366,10 @@ def initial_params(cfg: Cfg, network: Network, seed: int, loaded: int) -> Sequen
         raise
     values: list[dict[str, F32]] = []
     for index, params in enumerate(missing):
-        rng = np.random.default_rng([seed, index])
         values.append({})
+        if not params:
+            continue
+        rng = np.random.default_rng([seed, index])
         for param in params:
             if callable(param.init):
                 array = param.init(rng, param.shape)

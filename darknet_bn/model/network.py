@@ -117,16 +117,22 @@ class Network:
 
     def stored(self) -> Iterator[tuple[int, Param]]:
         """Yield (layer, parameter) for every array of the file, in its order."""
-        for index, node in enumerate(self.nodes):
-            if node.owner == index:
-                for param in node.params:
-                    if param.stored_size:
-                        yield index, param
+        return iter(self._stored)
 
-    @property
+    @cached_property
+    def _stored(self) -> tuple[tuple[int, Param], ...]:
+        return tuple(
+            (index, param)
+            for index, node in enumerate(self.nodes)
+            if node.owner == index
+            for param in node.params
+            if param.stored_size
+        )
+
+    @cached_property
     def stored_floats(self) -> int:
         """How many floats a complete file holds behind its header."""
-        return sum(param.stored_size for _, param in self.stored())
+        return sum(param.stored_size for _, param in self._stored)
 
 
 def build_network(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
+from darknet_bn.formats.cfg import Cfg
 from darknet_bn.model.weights import Header
 from tests.support.builders import LONG_RANGE, cfg_text, random_input, random_model, weights_bytes
 
@@ -49,6 +50,19 @@ class TestLoading:
         assert len(model.oddities) == 2
         assert {each.filename for each in caught} == {__file__}
         assert all(oddity.startswith(f"{path}:") for oddity in model.oddities)
+
+    def test_no_work_is_done_for_errors_that_are_not_raised(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        weights = weights_bytes(LONG_RANGE)
+
+        def needless(*args: object) -> None:
+            raise AssertionError("nobody needs it")
+
+        monkeypatch.setattr(Cfg, "where", needless)  # a place, of which nothing is said
+        monkeypatch.setattr(np.random, "default_rng", needless)  # the file has every value
+        for dialect in ("auto", "opencv"):
+            assert dn.load(LONG_RANGE, weights, dialect=dialect).loaded == 19
 
     def test_a_header_of_its_own_where_there_is_no_file(self) -> None:
         assert dn.load(CFG, None, dialect="pjreddie").header == Header()
