@@ -224,3 +224,12 @@ def test_texts_are_utf8_on_every_system(name: str) -> None:
         keywords = {each.arg for each in node.keywords}
         assert binary or "encoding" in keywords, f"{name}:{node.lineno}"
         assert binary or called == "read_text" or "newline" in keywords, f"{name}:{node.lineno}"
+
+
+def test_a_layer_is_asked_few_questions() -> None:
+    (layer,) = (
+        node
+        for node in tree_of("layers.layer").body
+        if isinstance(node, ast.ClassDef) and node.name == "Layer"
+    )
+    assert sum(isinstance(node, ast.FunctionDef) for node in layer.body) <= 13

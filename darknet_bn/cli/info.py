@@ -36,7 +36,7 @@ def info(source: models.Source, as_json: bool) -> None:
         facts["bytes"] = model.header.size + 4 * model.network.stored_floats
         output.as_json(facts | {"layers": rows})
         return
-    normalised = sum(node.layer.batch_norm is not None for node in model.network.nodes)
+    normalised = sum(node.layer.norm.batch_norm is not None for node in model.network.nodes)
     output.text(summary_text(model.network, model.header, width(sys.stdout)))
     output.note(f"batch norm: {normalised} layers" if normalised else "batch norm: none")
     if with_weights:

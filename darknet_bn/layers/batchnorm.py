@@ -13,6 +13,7 @@ from darknet_bn.dialect import Dialect
 from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.batchnorm.batchnorm_layer import forward_batchnorm_layer
 from darknet_bn.layers.layer import Layer
+from darknet_bn.layers.norm import Norm
 from darknet_bn.layers.parameters import Affine, Param, Params
 from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
 from darknet_bn.layers.shape import Shape, Shapes
@@ -26,7 +27,7 @@ from darknet_bn.layers.shared.windows_graph import normalised
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchNorm(Layer):
+class BatchNorm(Norm, Layer):
     """Normalise each channel over the batch and all pixels.  C: ``src/batchnorm_layer.c``."""
 
     names: ClassVar[tuple[str, ...]] = ("batchnorm",)

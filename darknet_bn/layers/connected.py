@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,16 +19,11 @@ from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.layers.activation import activation_option, of_weights
 from darknet_bn.layers.layer import Cost, Layer
 from darknet_bn.layers.options import option
-from darknet_bn.layers.parameters import Affine, Param, Params
+from darknet_bn.layers.parameters import Param, Params
 from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
 from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shared.initial import Uniform
-from darknet_bn.layers.shared.normalised import (
-    absorbed,
-    batch_norm_params,
-    normalise_training,
-    rolling_affine,
-)
+from darknet_bn.layers.shared.normalised import Normalised, batch_norm_params, normalise_training
 from darknet_bn.layers.shared.windows_graph import normalised
 from darknet_bn.work.threads import workers
 
@@ -36,7 +31,7 @@ _ROWS = 1 << 18  # weights that one thread multiplies before it takes the next r
 
 
 @dataclass(frozen=True, kw_only=True)
-class Connected(Layer):
+class Connected(Normalised, Layer):
     """A full matrix.  C: ``src/connected_layer.c``."""
 
     names: ClassVar[tuple[str, ...]] = ("connected", "conn")
@@ -62,34 +57,6 @@ class Connected(Layer):
             ),
             *(norm if self.batch_normalize else ()),
         )
-
-    @property
-    def batch_norm(self) -> Literal["inside", "alone"] | None:
-        """Batch norm comes behind the weights, where there is any."""
-        return "inside" if self.batch_normalize else None
-
-    @property
-    def is_linear(self) -> bool:
-        """Whether nothing bends what the weights give."""
-        return self.activation == "linear"
-
-    def affines(self, p: Params, dialect: Dialect) -> Mapping[str, Affine]:
-        """Return what the batch norm amounts to."""
-        return {"": rolling_affine(p, dialect)} if self.batch_normalize else {}
-
-    def absorb(self, p: Params, affines: Mapping[str, Affine]) -> dict[str, F32]:
-        """Multiply scale and shift into weights and biases."""
-        return absorbed(p, affines[""], inside=bool(self.batch_normalize))
-
-    def why_not_foldable(self) -> str | None:
-        """Statistics or weights that the file does not hold cannot be folded."""
-        if self.dontload:
-            return "dontload: the file has no weights"
-        return "dontloadscales: the file has no statistics" if self.dontloadscales else None
-
-    def edits_without_batch_norm(self) -> dict[str, str | None]:
-        """Turn batch norm off."""
-        return {"batch_normalize": "0"}
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Multiply, add, activate."""

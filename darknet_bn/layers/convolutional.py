@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,25 +24,21 @@ from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.layers.activation import activation_option, of_weights
 from darknet_bn.layers.layer import Cost, Layer
 from darknet_bn.layers.options import option
-from darknet_bn.layers.parameters import Affine, Param, Params
+from darknet_bn.layers.parameters import Param, Params
 from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
-from darknet_bn.layers.shape import Shape, Shapes, resolve
+from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import image
 from darknet_bn.layers.shared.initial import Normal, Uniform
-from darknet_bn.layers.shared.normalised import (
-    absorbed,
-    batch_norm_params,
-    normalise_training,
-    rolling_affine,
-)
+from darknet_bn.layers.shared.normalised import Normalised, batch_norm_params, normalise_training
 from darknet_bn.layers.shared.windows_graph import blurred, convolved, normalised
 
 
 @dataclass(frozen=True, kw_only=True)
-class Convolutional(Layer):
+class Convolutional(Normalised, Layer):
     """A bank of filters.  C: ``src/convolutional_layer.c``."""
 
     names: ClassVar[tuple[str, ...]] = ("convolutional", "conv")
+    shares: ClassVar[str | None] = "share_index"
 
     filters: int = option(1, at_least=1)
     size: int = option(1, at_least=1)
@@ -105,10 +101,6 @@ class Convolutional(Layer):
     def _strides(self) -> tuple[int, int]:
         return self.stride_x or self.stride, self.stride_y or self.stride
 
-    def shared_with(self, index: int) -> int | None:
-        """Return the layer named by ``share_index``."""
-        return None if self.share_index is None else resolve(self.share_index, index)
-
     def out_shape(self, xs: Shapes) -> Shape:
         """Slide over the padded image; Darknet's formula leaves the dilation out."""
         before = self._before_blur(xs[0])
@@ -156,36 +148,21 @@ class Convolutional(Layer):
         )
 
     @property
-    def batch_norm(self) -> Literal["inside", "alone"] | None:
-        """Batch norm comes behind the weights, where there is any."""
-        return "inside" if self.normalised else None
-
-    @property
     def is_linear(self) -> bool:
-        """Whether nothing bends what the weights give."""
-        return self.activation == "linear" and not self.antialiasing
-
-    def affines(self, p: Params, dialect: Dialect) -> Mapping[str, Affine]:
-        """Return what the batch norm amounts to."""
-        return {"": rolling_affine(p, dialect)} if self.normalised else {}
-
-    def absorb(self, p: Params, affines: Mapping[str, Affine]) -> dict[str, F32]:
-        """Multiply scale and shift into weights and biases."""
-        return absorbed(p, affines[""], inside=self.normalised)
+        """Whether nothing bends or blurs what the weights give."""
+        return super().is_linear and not self.antialiasing
 
     def why_not_foldable(self) -> str | None:
         """Binary weights and statistics that the file does not hold cannot be folded."""
         if self.xnor or self.binary:
             return "xnor/binary: the weights count by their signs"
-        if self.dontload:
-            return "dontload: the file has no weights"
-        if 0 < self.numload < self.filters:
+        if 0 < self.numload < self.filters and not self.dontload:
             return "numload: the file has only some of the filters"
-        return "dontloadscales: the file has no statistics" if self.dontloadscales else None
+        return super().why_not_foldable()
 
     def edits_without_batch_norm(self) -> dict[str, str | None]:
-        """Turn batch norm off."""
-        return {"batch_normalize": "0", "cbn": None, "train_only_bn": None}
+        """Turn batch norm off, and what only counts with it."""
+        return {**super().edits_without_batch_norm(), "cbn": None, "train_only_bn": None}
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Convolve, normalise, activate, blur."""

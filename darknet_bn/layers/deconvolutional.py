@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
@@ -30,16 +30,16 @@ from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import image, window_text
 from darknet_bn.layers.shared.initial import Normal
 from darknet_bn.layers.shared.normalised import (
+    Normalised,
     batch_norm_params,
     normalise_training,
-    rolling_affine,
     scaled_rows,
 )
 from darknet_bn.layers.shared.windows_graph import normalised
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deconvolutional(Layer):
+class Deconvolutional(Normalised, Layer):
     """Spread every pixel over a window.  C: pjreddie's ``src/deconvolutional_layer.c``.
 
     Its program writes the weights of this section, and divides by zero when it reads them.
@@ -94,38 +94,14 @@ class Deconvolutional(Layer):
             ),
         )
 
-    @property
-    def batch_norm(self) -> Literal["inside", "alone"] | None:
-        """Batch norm comes behind the weights, where there is any."""
-        return "inside" if self.batch_normalize else None
-
-    @property
-    def is_linear(self) -> bool:
-        """Whether nothing bends what the weights give."""
-        return self.activation == "linear"
-
-    def affines(self, p: Params, dialect: Dialect) -> Mapping[str, Affine]:
-        """Return what the batch norm amounts to."""
-        return {"": rolling_affine(p, dialect)} if self.batch_normalize else {}
-
     def absorb(self, p: Params, affines: Mapping[str, Affine]) -> dict[str, F32]:
         """Multiply scale and shift into weights and biases; the filter is the second axis."""
         scale, shift = affines[""].scale, affines[""].shift
-        if not self.batch_normalize:
+        if not self.normalised:
             shift = shift + scale * p["biases"]
         c, f, k, _ = p["weights"].shape
         rows = scaled_rows(p["weights"].reshape(c * f, k * k), np.tile(scale, c))
         return {"biases": shift.astype(np.float32), "weights": rows.reshape(c, f, k, k)}
-
-    def why_not_foldable(self) -> str | None:
-        """Statistics that the file does not hold cannot be folded."""
-        if self.dontload:
-            return "dontload: the file has no weights"
-        return "dontloadscales: the file has no statistics" if self.dontloadscales else None
-
-    def edits_without_batch_norm(self) -> dict[str, str | None]:
-        """Turn batch norm off."""
-        return {"batch_normalize": "0"}
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Spread, normalise, activate."""

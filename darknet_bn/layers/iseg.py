@@ -13,22 +13,22 @@ from darknet_bn.errors import ShapeError
 from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.activations import activate_array
 from darknet_bn.kernels.losses.iseg import compare_instances
-from darknet_bn.layers.layer import Layer, as_inferred
+from darknet_bn.layers.layer import as_inferred
 from darknet_bn.layers.options import option
 from darknet_bn.layers.parameters import Params
 from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
 from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import check_filters, image
+from darknet_bn.layers.shared.per_class import PerClass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Iseg(Layer):
+class Iseg(PerClass):
     """Squash the planes of the classes, not the embeddings.  C: pjreddie's ``src/iseg_layer.c``."""
 
     names: ClassVar[tuple[str, ...]] = ("iseg",)
     original: ClassVar[bool] = True
 
-    classes: int = option(20, at_least=0)
     ids: int = option(32, at_least=0)
 
     def out_shape(self, xs: Shapes) -> Shape:

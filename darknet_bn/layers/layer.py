@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ExportError, TrainingError
 from darknet_bn.graph.graph import Graph
+from darknet_bn.layers.norm import NO_NORM, Norm
 from darknet_bn.layers.options import Options, option
-from darknet_bn.layers.parameters import Affine, Param, Params
+from darknet_bn.layers.parameters import Param, Params
 from darknet_bn.layers.passes import Inference, InferenceContext, Trained, TrainingContext
 from darknet_bn.layers.shape import Shape, Shapes
 
@@ -38,6 +39,7 @@ class Layer(Options, ABC):
     original: ClassVar[bool] = False  # only pjreddie's Darknet has it
     is_loss: ClassVar[bool] = False  # computes nothing in inference: never an output
     recurrent: ClassVar[bool] = False  # remembers the images before in a sequence
+    shares: ClassVar[str | None] = None  # the option that names a layer whose parameters it uses
 
     dontload: bool = option(False)
     dontloadscales: bool = option(False)
@@ -57,10 +59,6 @@ class Layer(Options, ABC):
         """Return the layers whose outputs layer ``index`` reads; -1 is the network's input."""
         return (index - 1,)
 
-    def shared_with(self, index: int) -> int | None:
-        """Return the layer whose parameters this one uses instead of its own, or None."""
-        return None
-
     def out_shape(self, xs: Shapes) -> Shape:
         """Return the shape of the output.
 
@@ -70,10 +68,6 @@ class Layer(Options, ABC):
             The inputs do not fit; network.py adds the place.
         """
         return xs[0]
-
-    def unequal_images(self, xs: Shapes) -> tuple[int, int] | None:
-        """Return two of the inputs that have to be alike for the output to be an image, or None."""
-        return None
 
     def check_inputs(
         self, makers: Sequence[Layer | None], xs: Shapes, dialect: Dialect
@@ -158,47 +152,10 @@ class Layer(Options, ABC):
         """Return the column ``size/stride`` of Darknet's table."""
         return ""
 
-    # -- batch norm ------------------------------------------------------------------------
-
     @property
-    def batch_norm(self) -> Literal["inside", "alone"] | None:
-        """Whether the layer normalises what its own weights give, or does nothing else."""
-        return None
-
-    @property
-    def is_linear(self) -> bool:
-        """Whether a scale and shift of the output (of each filter) can go into the weights."""
-        return False
-
-    def affines(self, p: Params, dialect: Dialect) -> Mapping[str, Affine]:
-        """Return what every batch norm of the layer amounts to in inference.
-
-        The keys are what the names of its parameters begin with: ``""``, or the name of the part
-        of the layer that has it and a dot.
-        """
-        return {}
-
-    def absorb(self, p: Params, affines: Mapping[str, Affine]) -> dict[str, F32]:
-        """Return weights and biases with a scale and shift of each filter multiplied in.
-
-        Of a layer with batch norm inside these are of what comes out of its weights, else of its
-        output.  Only a layer with ``batch_norm`` inside or ``is_linear`` is asked.
-        """
-        return dict(p)
-
-    def why_not_foldable(self) -> str | None:
-        """Say why the layer's own batch norm cannot be folded; None where it can."""
-        return None
-
-    def edits_without_batch_norm(self) -> dict[str, str | None]:
-        """Return the changes of options that turn batch norm off; None takes a line away."""
-        return {}
-
-    # -- what the size of a file that does not fit may tell ----------------------------------
-
-    def filters_per_class(self) -> int:
-        """Return how many filters of the layer before one class more would need; 0: none."""
-        return 0
+    def norm(self) -> Norm:
+        """What batch norm the layer has or takes up; by default none."""
+        return NO_NORM
 
 
 def as_inferred(layer: Layer, xs: Sequence[F32], p: Params, context: TrainingContext) -> F32:

@@ -44,7 +44,6 @@ class Region(Head):
     names: ClassVar[tuple[str, ...]] = ("region",)
 
     coords: int = option(4, at_least=4)
-    classes: int = option(20, at_least=0)
     num: int = option(1, at_least=1)
     softmax: bool = option(False)
     background: bool = option(False, original=True)

@@ -16,7 +16,7 @@ from darknet_bn.layers.options import option
 from darknet_bn.layers.parameters import Params
 from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
 from darknet_bn.layers.shape import Shape, Shapes, resolve
-from darknet_bn.layers.shapes import flat
+from darknet_bn.layers.shapes import flat, unequal_images
 from darknet_bn.work.blocks import Block, run_blocks
 
 
@@ -45,7 +45,7 @@ class Route(Layer):
                 expected=f"0 to {self.groups - 1}",
                 found=f"{self.group_id}",
             )
-        alike = not xs[0].flat and self.unequal_images(xs) is None
+        alike = not xs[0].flat and unequal_images(xs) is None
         channels = sum(x.c for x in xs) if alike else sum(x.size for x in xs)
         if channels % self.groups or any(x.size % self.groups for x in xs):
             raise ShapeError(
@@ -57,13 +57,6 @@ class Route(Layer):
         if not alike:
             return Shape(channels // self.groups, flat=True)
         return Shape(channels // self.groups, xs[0].h, xs[0].w)
-
-    def unequal_images(self, xs: Shapes) -> tuple[int, int] | None:
-        """Return the first layer of the list, and one that has another size."""
-        for number, x in enumerate(xs):
-            if (x.h, x.w, x.flat) != (xs[0].h, xs[0].w, xs[0].flat):
-                return 0, number
-        return None
 
     def is_alias(self, xs: Shapes) -> bool:
         """Say so of a single layer that is taken whole."""

@@ -6,7 +6,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, TrainingError, Where
 from darknet_bn.kernels.maxpool import Window
 from darknet_bn.layers.passes import TrainingContext
-from darknet_bn.layers.shape import Shape
+from darknet_bn.layers.shape import Shape, Shapes
 
 LARGEST_WINDOW = 1024
 """How large windows of pooling may be; those of published nets have at most 13 pixels."""
@@ -59,6 +59,14 @@ def image(x: Shape, what: str = "the layer before") -> Shape:
     if x.flat:
         raise NoImageError(f"{what} has no image shape", expected="w x h x c", found=f"{x} values")
     return x
+
+
+def unequal_images(xs: Shapes) -> tuple[int, int] | None:
+    """Return the first of some shapes, and one that has another size; None if all are alike."""
+    for number, x in enumerate(xs):
+        if (x.h, x.w, x.flat) != (xs[0].h, xs[0].w, xs[0].flat):
+            return 0, number
+    return None
 
 
 def pooled(x: Shape, window: Window) -> Shape:

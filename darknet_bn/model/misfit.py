@@ -11,6 +11,7 @@ import numpy as np
 from darknet_bn.dialect import DIALECTS, Dialect
 from darknet_bn.errors import DarknetError, WeightsError
 from darknet_bn.formats.cfg import Cfg
+from darknet_bn.layers.shared.per_class import per_class
 from darknet_bn.model.network import Network, build_network
 from darknet_bn.model.weights import Header
 
@@ -205,21 +206,18 @@ def _fitting_classes(
 
     The size of a file is a linear function of the class count: two points give the line.
     """
-    heads = {
-        index: node.layer.filters_per_class()
-        for index, node in enumerate(network.nodes)
-        if node.layer.filters_per_class()
-    }
-    counts = {getattr(network.nodes[index].layer, "classes", 0) for index in heads}
+    layers = ((index, per_class(node.layer)) for index, node in enumerate(network.nodes))
+    heads = {index: each for index, each in layers if each and each.filters_per_class()}
+    counts = {each.classes for each in heads.values()}
     if len(counts) != 1:
         return None
     (now,) = counts
 
     def edits(classes: int) -> dict[tuple[int, str], str | None]:
         changes: dict[tuple[int, str], str | None] = {}
-        for index, per_class in heads.items():
+        for index, head in heads.items():
             (source,) = network.nodes[index].sources
-            filters = network.nodes[index].y.c + per_class * (classes - now)
+            filters = network.nodes[index].y.c + head.filters_per_class() * (classes - now)
             changes[source + 1, "filters"] = str(filters)
             changes[index + 1, "classes"] = str(classes)
         return changes
@@ -231,7 +229,7 @@ def _fitting_classes(
     if rest or now + steps < 1 or _floats(cfg, dialect, edits(now + steps)) != floats:
         return None
     last = max(heads)
-    return now + steps, network.nodes[last].y.c + heads[last] * steps
+    return now + steps, network.nodes[last].y.c + heads[last].filters_per_class() * steps
 
 
 def _batch_norm_edits(network: Network, value: int) -> dict[tuple[int, str], str | None]:
@@ -239,7 +237,7 @@ def _batch_norm_edits(network: Network, value: int) -> dict[tuple[int, str], str
     heads = {
         source
         for node in network.nodes
-        if node.layer.filters_per_class()
+        if (head := per_class(node.layer)) and head.filters_per_class()
         for source in node.sources
     }
     return {

@@ -16,7 +16,12 @@ from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.net import Net
 from darknet_bn.layers.parameters import Param
 from darknet_bn.layers.shape import Shape, Shapes, resolve
-from darknet_bn.layers.shapes import NoImageError, UnequalImagesError, UnevenImageError
+from darknet_bn.layers.shapes import (
+    NoImageError,
+    UnequalImagesError,
+    UnevenImageError,
+    unequal_images,
+)
 from darknet_bn.model.image_sizes import ancestors, divisible_sizes, equal_sizes
 from darknet_bn.values import brief, counted, fields_of
 
@@ -286,7 +291,7 @@ def _unequal_route(at: int, nodes: list[Node]) -> tuple[int, tuple[int, int]] | 
     """Find the layer that made a flat count of images, and two of these that differ in size."""
     while at >= 0 and nodes[at].y.flat:
         node = nodes[at]
-        pair = node.layer.unequal_images(node.xs)
+        pair = unequal_images(node.xs)
         if pair is not None and not any(node.xs[number].flat for number in pair):
             return at, (node.sources[pair[0]], node.sources[pair[1]])
         if not node.layer.is_alias(node.xs):
@@ -336,15 +341,17 @@ def _check_references(cfg: Cfg, layer: Layer, index: int) -> None:
 
 
 def _owner(cfg: Cfg, layer: Layer, index: int, params: tuple[Param, ...], nodes: list[Node]) -> int:
-    shared = layer.shared_with(index)
-    if shared is None:
+    key = layer.shares
+    named = () if key is None else layer.references(key)
+    if not named:
         return index
+    shared = resolve(named[0], index)
     theirs = {param.name: param.shape for param in nodes[shared].params}
     for param in params:
         if theirs.get(param.name) != param.shape:
             raise ShapeError(
                 f"the {param.name} of layer {shared} do not fit this layer, which shares them",
-                where=cfg.where(index + 1, "share_index"),
+                where=cfg.where(index + 1, key),
                 expected=f"{param.shape}",
                 found=f"{theirs.get(param.name, 'none')}",
             )

@@ -149,7 +149,7 @@ def _after(layer: Layer, kind: str, number: int) -> Iterator[tuple[str, str, Rol
     """Yield name, type and role of what OpenCV makes of a section after its layer."""
     if kind not in _KINDS:
         return
-    if layer.batch_norm == "inside":
+    if layer.norm.batch_norm == "inside":
         yield f"bn_{number}", "BatchNorm", "norm"
     if isinstance(layer, Crop) and not layer.noadjust:
         yield f"adjust_crop_{number + 1}", "Scale", "activation"  # OpenCV has counted on
@@ -170,7 +170,7 @@ def blobs_of(model: Model, part: Part) -> tuple[F32, ...]:
     if part.role == "norm":
         names = ("rolling_mean", "rolling_variance", "scales", "biases")
     elif part.type in ("Convolution", "InnerProduct"):
-        names = ("weights",) if layer.batch_norm else ("weights", "biases")
+        names = ("weights",) if layer.norm.batch_norm else ("weights", "biases")
     arrays = (p[name] for name in names if name in p)
     return tuple(array if array.ndim > 1 else array.reshape(1, -1) for array in arrays)
 
@@ -208,7 +208,7 @@ def _bare(layer: Layer, role: Role, p: Params) -> tuple[Layer, Params]:
     if role == "cut":
         return replace(layer, **{"noadjust": True}), p
     changes: dict[str, Any] = {"activation": "linear"}
-    if role == "weights" and layer.batch_norm:
+    if role == "weights" and layer.norm.batch_norm:
         p = {"weights": p["weights"], "biases": np.zeros_like(p["biases"])}
         options = ("batch_normalize", "cbn")
         changes.update({name: 0 for name in options if hasattr(layer, name)})

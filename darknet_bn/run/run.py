@@ -134,7 +134,7 @@ def _nearer_scale(model: Model, image: F32) -> float | None:
     """
     node, p = model.network.nodes[0], model.params[0]
     weights, variance = p.get("weights"), p.get("rolling_variance")
-    if node.layer.batch_norm != "inside" or weights is None or variance is None:
+    if node.layer.norm.batch_norm != "inside" or weights is None or variance is None:
         return None
     if weights.ndim != 4 or weights.shape[1] != len(image) or not variance.any():
         return None

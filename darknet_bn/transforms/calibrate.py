@@ -372,7 +372,7 @@ def _rows(model: Model) -> tuple[CalibratedLayer, ...]:
             reason=_reason(network, index),
         )
         for index, node in enumerate(network.nodes)
-        if node.layer.batch_norm is not None
+        if node.layer.norm.batch_norm is not None
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import DarknetError, FoldError
+from darknet_bn.layers.norm import Norm
 from darknet_bn.layers.parameters import Affine, Params
 from darknet_bn.layers.shape import resolve
 from darknet_bn.model.model import Model
@@ -51,7 +52,7 @@ def fold_report(model: Model) -> tuple[FoldedLayer, ...]:
     rows: list[FoldedLayer] = []
     into: dict[int, int] = {}  # layers of nothing but batch norm, and what takes them up
     for index, node in enumerate(network.nodes):
-        kind = node.layer.batch_norm
+        kind = node.layer.norm.batch_norm
         if kind is None:
             continue
         if kind == "inside":
@@ -102,7 +103,7 @@ def fold_batchnorm(model: Model) -> Model:
                 chained[prefix] = _behind(before, affine) if before else affine
     params: list[Params] = list(model.params)
     for target, chained in affines.items():
-        params[target] = model.network.nodes[target].layer.absorb(params[target], chained)
+        params[target] = model.network.nodes[target].layer.norm.absorb(params[target], chained)
         for array in params[target].values():
             array.flags.writeable = False
         model.release()
@@ -111,7 +112,7 @@ def fold_batchnorm(model: Model) -> Model:
         (row.layer + 1, key): value
         for row in rows
         if row.layer not in gone
-        for key, value in model.network.nodes[row.layer].layer.edits_without_batch_norm().items()
+        for key, value in _norm(model, row).edits_without_batch_norm().items()
         if model.cfg.sections[row.layer + 1].find(key) is not None
     }
     edits |= _renumbered(model, gone)
@@ -231,9 +232,9 @@ def _reason_inside(network: Network, owner: int) -> str | None:
     for index, node in enumerate(network.nodes):
         if node.owner != owner:
             continue
-        if node.layer.batch_norm is None:
+        if node.layer.norm.batch_norm is None:
             return f"layer {index} shares the weights without batch norm"
-        reason = node.layer.why_not_foldable()
+        reason = node.layer.norm.why_not_foldable()
         if reason:
             return reason if index == owner else f"layer {index} shares the weights: {reason}"
     return None
@@ -242,11 +243,11 @@ def _reason_inside(network: Network, owner: int) -> str | None:
 def _reason_alone(network: Network, index: int, source: int, target: int) -> str | None:
     if source < 0:
         return "it stands first: there are no weights in front of it"
-    node = network.nodes[target]
-    own = network.nodes[index].layer.why_not_foldable() or node.layer.why_not_foldable()
+    node, norm = network.nodes[target], network.nodes[target].layer.norm
+    own = network.nodes[index].layer.norm.why_not_foldable() or norm.why_not_foldable()
     if own:
         return own
-    if not node.layer.is_linear:
+    if not norm.is_linear:
         return f"layer {target} has no weights that could take it up as they are"
     if sum(each.owner == node.owner for each in network.nodes) > 1:
         return f"layer {target} shares its weights"
@@ -257,8 +258,8 @@ def _reason_alone(network: Network, index: int, source: int, target: int) -> str
 
 
 def _finite_affines(model: Model, row: FoldedLayer) -> Mapping[str, Affine]:
-    layer, p = model.network.nodes[row.layer].layer, model.params[row.layer]
-    affines = layer.affines(p, model.dialect)
+    p = model.params[row.layer]
+    affines = _norm(model, row).affines(p, model.dialect)
     for prefix, affine in affines.items():
         with np.errstate(over="ignore"):  # what float32 cannot hold is not finite either
             factors = np.array([affine.scale, affine.shift], np.float32)
@@ -275,6 +276,10 @@ def _finite_affines(model: Model, row: FoldedLayer) -> Mapping[str, Affine]:
     return affines
 
 
+def _norm(model: Model, row: FoldedLayer) -> Norm:
+    return model.network.nodes[row.layer].layer.norm
+
+
 def _behind(first: Affine, second: Affine) -> Affine:
     """Return the one scale and shift that do what two do, one behind the other."""
     return Affine(second.scale * first.scale, second.scale * first.shift + second.shift)
@@ -285,7 +290,7 @@ def _gone(model: Model) -> frozenset[int]:
     return frozenset(
         row.layer
         for row in fold_report(model)
-        if row.into is not None and model.network.nodes[row.layer].layer.batch_norm == "alone"
+        if row.into is not None and _norm(model, row).batch_norm == "alone"
     )
 
 

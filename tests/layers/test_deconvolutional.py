@@ -13,6 +13,7 @@ from darknet_bn.layers.deconvolutional import Deconvolutional
 from darknet_bn.layers.layer import Cost
 from darknet_bn.layers.parameters import Affine
 from darknet_bn.layers.shape import Shape
+from darknet_bn.layers.shared.per_class import per_class
 from tests.support.builders import cfg_text, network_of, random_input, random_model
 
 
@@ -180,7 +181,7 @@ def test_cost_and_text():
     assert layer.out_shape((Shape(3, 7, 9),)) == Shape(4, 13, 17)
     assert layer.cost((Shape(3, 7, 9),)) == Cost(2 * 63 * 3 * 4 * 9)
     assert layer.size_text() == "3 x 3 / 2"
-    assert layer.filters_per_class() == 0
+    assert per_class(layer) is None
 
 
 def test_what_does_not_fit_is_refused():

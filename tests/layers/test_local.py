@@ -95,7 +95,7 @@ def test_cost_and_text():
     layer = Local(filters=4, size=3, pad=True, stride=2)
     assert layer.cost((Shape(3, 7, 9),)) == Cost(2 * 4 * 20 * 27)
     assert layer.size_text() == "3 x 3 / 2"
-    assert layer.batch_norm is None
+    assert layer.norm.batch_norm is None
 
 
 def test_what_does_not_fit_is_refused(read):

@@ -18,7 +18,7 @@ def agree(model: dn.Model, folded: dn.Model, tolerance: float = 1e-5) -> None:
     # random nets of a few layers come out within 1e-5 of a layer's largest value.
     x = random_input(model)
     gone = {row.layer for row in dn.fold_report(model) if row.into not in (None, row.layer)}
-    gone = {index for index in gone if model.network.nodes[index].layer.batch_norm == "alone"}
+    gone = {index for index in gone if model.network.nodes[index].layer.norm.batch_norm == "alone"}
     numbers = [index for index in range(len(model.network.nodes)) if index + 1 not in gone]
     before = dn.forward(model, x, "all", exact=True)
     for exact in (True, False):

@@ -49,7 +49,7 @@ def entering(model: dn.Model, x: np.ndarray, layer: int) -> np.ndarray:
 
 
 def batch_norms(model: dn.Model) -> list[int]:
-    return [i for i, node in enumerate(model.network.nodes) if node.layer.batch_norm]
+    return [i for i, node in enumerate(model.network.nodes) if node.layer.norm.batch_norm]
 
 
 def require_normalised(model: dn.Model, x: np.ndarray) -> None:

@@ -120,7 +120,7 @@ class TestLaws:
         model = random_model(cfg, dialect)
         folded = dn.fold_batchnorm(model)
         agree(model, folded)
-        assert all(node.layer.batch_norm is None for node in folded.network.nodes)
+        assert all(node.layer.norm.batch_norm is None for node in folded.network.nodes)
         assert folded.dialect is model.dialect
 
     @pytest.mark.parametrize("cfg", NETS.values(), ids=NETS)
@@ -262,8 +262,8 @@ class TestWhatStays:
         assert why is not None
         assert why.startswith(reason)
         folded = dn.fold_batchnorm(model)
-        assert folded.network.nodes[0].layer.batch_norm == "inside"
-        assert folded.network.nodes[1].layer.batch_norm is None
+        assert folded.network.nodes[0].layer.norm.batch_norm == "inside"
+        assert folded.network.nodes[1].layer.norm.batch_norm is None
         agree(model, folded)
         dn.save(folded, tmp_path / "out.cfg", tmp_path / "out.weights", force=True)
         agree(folded, dn.load(tmp_path / "out.cfg", tmp_path / "out.weights", dialect=dialect))
@@ -294,7 +294,7 @@ class TestSharedWeights:
         folded = dn.fold_batchnorm(model)
         agree(model, folded)
         assert folded.params[2] is folded.params[0]
-        assert all(node.layer.batch_norm is None for node in folded.network.nodes)
+        assert all(node.layer.norm.batch_norm is None for node in folded.network.nodes)
 
     def test_stay_where_one_of_them_has_no_batch_norm(self) -> None:
         without = self.SAME.replace(BN, "")

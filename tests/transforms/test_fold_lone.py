@@ -21,7 +21,7 @@ class TestLoneBatchNorm:
         alone = [
             row
             for row in dn.fold_report(model)
-            if model.network.nodes[row.layer].layer.batch_norm == "alone"
+            if model.network.nodes[row.layer].layer.norm.batch_norm == "alone"
         ]
         names = [node.layer.names[0] for node in folded.network.nodes]
         assert names.count("batchnorm") == sum(row.into is None for row in alone)

@@ -245,7 +245,7 @@ def _numbers(model: Model, *, fold: bool) -> list[tuple[int, int]]:
     nodes = model.network.nodes
     taken: dict[int, int] = {}
     for row in fold_report(model) if fold else ():
-        if row.into is not None and nodes[row.layer].layer.batch_norm == "alone":
+        if row.into is not None and nodes[row.layer].layer.norm.batch_norm == "alone":
             taken[row.layer] = row.into
     return [
         (index, max([index, *(layer for layer, into in taken.items() if into == index)]))

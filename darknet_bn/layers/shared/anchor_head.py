@@ -39,7 +39,6 @@ class AnchorHead(Head):
     raw: ClassVar[tuple[slice, ...]]
     stretched: ClassVar[tuple[slice, ...]]
 
-    classes: int = option(20, at_least=0)
     num: int = option(1, at_least=1)
     mask: tuple[int, ...] | None = option(None, at_least=0)
     anchors: tuple[float, ...] = option(())

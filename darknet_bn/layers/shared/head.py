@@ -15,11 +15,11 @@ from darknet_bn.errors import ExportError, TrainingError
 from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.boxes.box import Boxes
 from darknet_bn.layers.layer import Layer, as_inferred
-from darknet_bn.layers.options import option
 from darknet_bn.layers.parameters import Params
 from darknet_bn.layers.passes import Backward, Trained, TrainingContext
 from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shared.box_graph import GraphBoxes
+from darknet_bn.layers.shared.per_class import PerClass
 
 
 class Suppression(NamedTuple):
@@ -30,12 +30,10 @@ class Suppression(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Head(Layer):
+class Head(PerClass):
     """A layer whose output is made into boxes."""
 
     leaves_letterbox: ClassVar[bool] = True  # whether its boxes are ever taken out of a letterbox
-
-    classes: int = option(20, at_least=0)
 
     @abstractmethod
     def boxes(self, y: F32, net: Shape, threshold: float, dialect: Dialect) -> Boxes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Literal
 
 import numpy as np
 
@@ -12,11 +13,54 @@ from darknet_bn.kernels.batchnorm.batchnorm_layer import (
     backward_batchnorm_layer,
     forward_batchnorm_layer,
 )
+from darknet_bn.layers.norm import Norm
 from darknet_bn.layers.parameters import Affine, Param, Params
 from darknet_bn.layers.passes import TrainingContext
 from darknet_bn.work.threads import workers
 
 _BLOCK = 1 << 16  # floats: half a megabyte in float64, which stays in the second-level cache
+
+
+class Normalised(Norm):
+    """A layer with weights and, with ``batch_normalize``, batch norm behind them."""
+
+    batch_normalize: int
+    activation: str
+    dontload: bool
+    dontloadscales: bool
+
+    @property
+    def normalised(self) -> bool:
+        """Whether there is batch norm."""
+        return bool(self.batch_normalize)
+
+    @property
+    def batch_norm(self) -> Literal["inside", "alone"] | None:
+        """Batch norm comes behind the weights, if there is any."""
+        return "inside" if self.normalised else None
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether nothing bends what the weights give."""
+        return self.activation == "linear"
+
+    def affines(self, p: Params, dialect: Dialect) -> Mapping[str, Affine]:
+        """Return what the batch norm amounts to."""
+        return {"": rolling_affine(p, dialect)} if self.normalised else {}
+
+    def absorb(self, p: Params, affines: Mapping[str, Affine]) -> dict[str, F32]:
+        """Multiply scale and shift into weights and biases."""
+        return absorbed(p, affines[""], inside=self.normalised)
+
+    def why_not_foldable(self) -> str | None:
+        """Statistics or weights that the file does not hold cannot be folded."""
+        if self.dontload:
+            return "dontload: the file has no weights"
+        return "dontloadscales: the file has no statistics" if self.dontloadscales else None
+
+    def edits_without_batch_norm(self) -> dict[str, str | None]:
+        """Turn batch norm off."""
+        return {"batch_normalize": "0"}
 
 
 def batch_norm_params(filters: int, *, stored: bool, first: int | None = None) -> tuple[Param, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, NamedTuple, TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from darknet_bn.layers.options import option
 from darknet_bn.layers.parameters import Affine, Param, Params
 from darknet_bn.layers.passes import Backward, Inference, InferenceContext, TrainingContext
 from darknet_bn.layers.shape import Shape, Shapes
+from darknet_bn.layers.shared.normalised import Normalised
 
 T = TypeVar("T")
 
@@ -96,7 +97,7 @@ class PartGraphs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recurrent(Layer):
+class Recurrent(Normalised, Layer):
     """A layer of parts, each a layer with weights, some of which read what it remembers.
 
     Where there is batch norm, each part has its own.
@@ -128,16 +129,16 @@ class Recurrent(Layer):
         )
 
     @property
-    def batch_norm(self) -> Literal["inside", "alone"] | None:
-        """Batch norm comes behind the weights of every part, or of none."""
-        return "inside" if self.batch_normalize else None
+    def is_linear(self) -> bool:
+        """Never: what comes out is made of several parts."""
+        return False
 
     def affines(self, p: Params, dialect: Dialect) -> Mapping[str, Affine]:
         """Return what the batch norm of each part amounts to."""
         return {
             f"{part.name}.{prefix}": affine
             for part in self.parts()
-            for prefix, affine in part.layer.affines(_within(p, part), dialect).items()
+            for prefix, affine in part.layer.norm.affines(_within(p, part), dialect).items()
         }
 
     def absorb(self, p: Params, affines: Mapping[str, Affine]) -> dict[str, F32]:
@@ -145,18 +146,18 @@ class Recurrent(Layer):
         return {
             f"{part.name}.{name}": array
             for part in self.parts()
-            for name, array in part.layer.absorb(_within(p, part), _within(affines, part)).items()
+            for name, array in part.layer.norm.absorb(
+                _within(p, part), _within(affines, part)
+            ).items()
         }
 
     def why_not_foldable(self) -> str | None:
         """Weights that the file does not hold, or that one part cannot give, cannot be folded."""
         if self.dontload:
             return "dontload: the file has no weights"
-        return next(filter(None, (part.layer.why_not_foldable() for part in self.parts())), None)
-
-    def edits_without_batch_norm(self) -> dict[str, str | None]:
-        """Turn batch norm off."""
-        return {"batch_normalize": "0"}
+        return next(
+            filter(None, (part.layer.norm.why_not_foldable() for part in self.parts())), None
+        )
 
     def part_steps(self, xs: Shapes, p: Params, context: InferenceContext) -> dict[str, PartStep]:
         """Build the steps of the parts, by their names."""

@@ -32,7 +32,7 @@ class TestFolding:
     def test_every_part_is_folded_and_the_outputs_stay(self, name: str) -> None:
         model, folded = self.folded(name)
         assert [(row.layer, row.into) for row in dn.fold_report(model)] == [(0, 0)]
-        assert folded.network.nodes[0].layer.batch_norm is None
+        assert folded.network.nodes[0].layer.norm.batch_norm is None
         assert {each.rpartition(".")[2] for each in folded.params[0]} == {"weights", "biases"}
         x = random_input(model, SIX * SEQUENCES)
         before = dn.forward(model, x, "all", exact=True)
