@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import darknet_bn
+from darknet_bn.layers import KINDS
+from darknet_bn.layers.layer import Layer
 
 PACKAGE = Path(darknet_bn.__file__).parent
 
@@ -233,3 +235,53 @@ def test_a_layer_is_asked_few_questions() -> None:
         if isinstance(node, ast.ClassDef) and node.name == "Layer"
     )
     assert sum(isinstance(node, ast.FunctionDef) for node in layer.body) <= 13
+
+
+def layer_classes(kind: type[Layer] = Layer) -> set[str]:
+    """The names of all classes of layers, abstract ones too."""
+    below = (layer_classes(each) for each in kind.__subclasses__())
+    return {kind.__name__}.union(*below)
+
+
+OF_ONE_KIND = {inside(kind.__module__) for kind in KINDS}
+LAYER_CLASSES = layer_classes()
+OUTSIDE_LAYERS = [name for name in MODULES if room_of(name) != "layers"]
+NAMES_KINDS = ("opencv", "convert")  # they have the names that other programs give to kinds
+BUILT_IN = {"str", "int", "float", "bool", "bytes", "dict", "list", "tuple"}
+
+
+@pytest.mark.parametrize("name", OUTSIDE_LAYERS)
+def test_nobody_outside_layers_imports_a_single_kind(name: str) -> None:
+    assert not imports_of(name) & OF_ONE_KIND
+    for node in ast.walk(tree_of(name)):
+        if isinstance(node, ast.ImportFrom) and node.module == "darknet_bn.layers":
+            assert not {alias.name for alias in node.names} & LAYER_CLASSES
+
+
+def is_layer(node: ast.expr) -> bool:
+    """Whether an expression is called as layers are: ``node.layer``, ``last_head`` …"""
+    while isinstance(node, ast.Subscript):
+        node = node.value
+    text = ast.unparse(node).rpartition(".")[2]
+    return text.rpartition("_")[2] in ("layer", "head") or text == "last"
+
+
+def asks_for_the_kind(node: ast.AST) -> bool:
+    """Whether code asks what kind a layer is, or what it may have, instead of asking the layer."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args):
+        return False
+    if node.func.id in ("isinstance", "issubclass"):
+        kinds = {each.id for each in ast.walk(node.args[1]) if isinstance(each, ast.Name)}
+        kinds |= {each.attr for each in ast.walk(node.args[1]) if isinstance(each, ast.Attribute)}
+        return bool(kinds & LAYER_CLASSES) or (is_layer(node.args[0]) and not kinds <= BUILT_IN)
+    return node.func.id in ("getattr", "hasattr", "type") and is_layer(node.args[0])
+
+
+@pytest.mark.parametrize("name", OUTSIDE_LAYERS)
+def test_nobody_outside_layers_asks_what_kind_a_layer_is(name: str) -> None:
+    for node in ast.walk(tree_of(name)):
+        at = f"{name}:{getattr(node, 'lineno', 0)}"
+        assert not asks_for_the_kind(node), at
+        if isinstance(node, ast.Compare) and room_of(name) not in NAMES_KINDS:
+            sides = (ast.unparse(each) for each in (node.left, *node.comparators))
+            assert not any(each.endswith(".names[0]") for each in sides), at

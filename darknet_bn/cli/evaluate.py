@@ -135,12 +135,10 @@ def evaluate(
 
 def _classes(model: dn.Model) -> int:
     """Return how many classes a network has."""
-    from darknet_bn.layers.shared.head import Head
-    from darknet_bn.predictions.boxes import heads_of
     from darknet_bn.predictions.classification import class_layer
 
-    if any(isinstance(node.layer, Head) for node in model.network.nodes):
-        return next(iter(heads_of(model.network).values())).classes
+    if model.network.is_detector:
+        return next(iter(model.network.heads.values())).classes
     return model.network.nodes[class_layer(model.network)].y.size
 
 

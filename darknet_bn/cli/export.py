@@ -162,9 +162,12 @@ def _batch(value: str | None) -> int | Literal["any"] | None:
 def _names(names: class_names.ClassNames, model: dn.Model) -> tuple[str, ...] | None:
     if names.file is None and names.data is None:
         return None
+    from darknet_bn.layers.shared.per_class import per_class
+
     outputs = model.network.outputs
-    layer = model.network.nodes[outputs[-1]]
-    return names.fit(getattr(layer.layer, "classes", layer.y.c))
+    node = model.network.nodes[outputs[-1]]
+    of_classes = per_class(node.layer)
+    return names.fit(node.y.c if of_classes is None else of_classes.classes)
 
 
 def _inputs(model: dn.Model, exported: Exported, paths: tuple[str, ...]) -> dict[str, F32]:

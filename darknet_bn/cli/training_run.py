@@ -13,7 +13,6 @@ from darknet_bn.cli.status import status_line
 from darknet_bn.cli.targets import make_folder
 from darknet_bn.data.base import many
 from darknet_bn.formats.writing import is_same_file, require_possible, write_files
-from darknet_bn.layers.shared.head import Head
 from darknet_bn.training.chart import loss_chart
 from darknet_bn.training.checkpoint import due, final, next_state_path, state_path, stopped
 from darknet_bn.training.log import Log, open_log
@@ -48,7 +47,7 @@ class TrainingRun:
 
     def __init__(self, base: str, model: dn.Model, weights: str | None, *, force: bool) -> None:
         self._base, self._start, self._force = base, weights, force
-        self._detects = any(isinstance(node.layer, Head) for node in model.network.nodes)
+        self._detects = model.network.is_detector
         self.target = base + final(model, detects=self._detects)
         self.interrupted = base + stopped(model)
         self.iteration, self.loss = 0, float("nan")

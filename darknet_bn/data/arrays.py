@@ -35,7 +35,6 @@ from darknet_bn.formats.npz import Head as ArrayHead
 from darknet_bn.formats.npz import read_npz
 from darknet_bn.kernels.pictures.resize import resize_image
 from darknet_bn.layers.shape import Shape
-from darknet_bn.layers.shared.head import Head
 from darknet_bn.model.model import Model
 from darknet_bn.values import brief
 from darknet_bn.work.memory import require_memory
@@ -173,10 +172,10 @@ def array_dataset(
         )
     if not _fits_float32(y):
         raise DarknetError("the array has values that are no numbers", where=where)
-    last = model.network.nodes[-1].layer
-    if isinstance(last, Head):
-        _check_boxes(y, last.classes, where)
-        return ArrayDataset(x, y, BoxTruth(last, model.dialect), name)
+    head = model.network.last_head
+    if head is not None:
+        _check_boxes(y, head.classes, where)
+        return ArrayDataset(x, y, BoxTruth(head, model.dialect), name)
     truth = ClassTruth.of(model.network, train=train)
     values = math.prod(y.shape[1:])
     if values == truth.classes:

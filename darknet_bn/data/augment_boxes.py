@@ -22,7 +22,6 @@ from darknet_bn.kernels.pictures.augment import (
     place_image,
 )
 from darknet_bn.kernels.pictures.resize import as_picture, crop_image, resize_image
-from darknet_bn.layers.detection import Detection
 from darknet_bn.layers.net import Net
 from darknet_bn.layers.shape import Shape
 from darknet_bn.model.model import Model
@@ -141,17 +140,17 @@ def augment_boxes(
 
 
 def _in_grid(model: Model) -> bool:
-    return isinstance(model.network.nodes[-1].layer, Detection)
+    head = model.network.last_head
+    return head is not None and head.grid is not None
 
 
 def _example(im: F32, boxes: F32, model: Model, shape: Shape, rng: np.random.Generator) -> Example:
-    net, head = model.network.net, model.network.nodes[-1].layer
-    jitter, grid = float(getattr(head, "jitter", 0.0)), _in_grid(model)
+    net, head, grid = model.network.net, model.network.last_head, _in_grid(model)
+    jitter, resize = (0.0, 1.0) if head is None else (head.jitter, head.resize)
     padding = (0.0, 0.0, 0.0, 0.0)
     if model.dialect.places_pictures and not grid:
         x, move = place_randomly(im, jitter, shape, rng)
     else:
-        resize = 1.0 if grid else float(getattr(head, "resize", 1.0))
         part = random_part(im, jitter, rng, resize=resize)
         if net.letter_box and not grid:
             part = part.letterboxed(im, shape)

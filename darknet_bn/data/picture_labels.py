@@ -77,7 +77,7 @@ def load_labels(entries: Sequence[Entry], truth: BoxTruth, data: Data) -> Pictur
         there are more boxes, or other classes, than the network has.
     """
     paths = _Search(truth.dialect, entries).paths()
-    class_only = truth.dialect.places_pictures and getattr(truth.head, "tree", None) is not None
+    class_only = truth.dialect.places_pictures and truth.head.tree is not None
     boxes: list[F32] = []
     problems: dict[str, DarknetError] = {}  # by place: a picture may be listed twice
     refused = False

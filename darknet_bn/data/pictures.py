@@ -21,7 +21,6 @@ from darknet_bn.data.truth import BoxTruth, ClassTruth, Move, correct_boxes
 from darknet_bn.errors import DarknetError, DarknetWarning, ImageError, Where
 from darknet_bn.formats.names import Data, load_names
 from darknet_bn.layers.shape import Shape
-from darknet_bn.layers.shared.head import Head
 from darknet_bn.model.model import Model
 from darknet_bn.pictures.images import load_image
 from darknet_bn.pictures.prepare import fit_image, own_fit, picture_shape
@@ -219,8 +218,8 @@ def load_pictures(data: Data, model: Model, *, train: bool) -> PictureDataset:
     key = "train" if train else "valid"
     entries = load_list(data, key)
     name = entries[0].where.file or key
-    head = model.network.nodes[-1].layer
-    if isinstance(head, Head):
+    head = model.network.last_head
+    if head is not None:
         if train:
             _warn_of_not_done(model, _NOT_FOR_BOXES)
         truth = BoxTruth(head, model.dialect)
@@ -262,7 +261,7 @@ def _class_labels(data: Data, classes: int) -> tuple[str, ...]:
 
 def _warn_of_not_done(model: Model, options: Iterable[str]) -> None:
     for option in options:
-        if getattr(model.network.net, option):
+        if model.network.net.value(option):
             _warn(f"[net]: {option}: pictures are not changed so here; the option does not count")
 
 

@@ -11,10 +11,8 @@ from darknet_bn.arrays import F32, F64
 from darknet_bn.data.labels import MOST_BOXES
 from darknet_bn.dialect import Dialect
 from darknet_bn.formats.tree import Tree
-from darknet_bn.layers.detection import Detection
 from darknet_bn.layers.shape import Shape
 from darknet_bn.layers.shared.head import Head
-from darknet_bn.layers.softmax import Softmax
 from darknet_bn.model.network import Network
 from darknet_bn.values import brief_fields
 
@@ -40,9 +38,7 @@ class BoxTruth:
     @property
     def room(self) -> int | None:
         """How many boxes of a picture count; None where it is one a cell."""
-        if isinstance(self.head, Detection):
-            return None
-        return min(MOST_BOXES, int(getattr(self.head, "max", 90)))
+        return min(MOST_BOXES, self.head.max_boxes) if self.head.grid is None else None
 
     def __call__(self, boxes: F32, shape: Shape) -> F32:
         """Return the truth of a picture.
@@ -54,9 +50,9 @@ class BoxTruth:
         shape : Shape
             Of the network's input.
         """
-        if isinstance(self.head, Detection):
+        if self.head.grid is not None:
             boxes = _at_least(boxes, self.dialect.smallest_grid_box, self.dialect.smallest_grid_box)
-            return fill_truth_region(boxes, self.head.side, self.head.classes)
+            return fill_truth_region(boxes, self.head.grid, self.head.classes)
         pixels = (1 / shape.w, 1 / shape.h) if self.dialect.drops_subpixel_boxes else (0.0, 0.0)
         width, height = (max(self.dialect.smallest_box, pixel) for pixel in pixels)
         return fill_truth_detection(_at_least(boxes, width, height), self.room or 0)
@@ -81,8 +77,8 @@ class ClassTruth:
     @classmethod
     def of(cls, network: Network, *, train: bool) -> ClassTruth:
         """Return that of a network; without ``label_smooth_eps`` where nothing is trained."""
-        layers = [node.layer for node in network.nodes]
-        trees = [layer.tree for layer in layers if isinstance(layer, Softmax)]
+        others = (node for at, node in enumerate(network.nodes) if at not in network.heads)
+        trees = [node.layer.tree for node in others]
         smooth = network.net.label_smooth_eps if train else 0.0
         return cls(network.nodes[-1].y.size, smooth, next(filter(None, trees), None))
 

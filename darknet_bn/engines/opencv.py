@@ -16,7 +16,6 @@ from darknet_bn.engines.base import Session, import_package
 from darknet_bn.engines.network_session import NetworkSession
 from darknet_bn.engines.onnx_session import OnnxSession, Runner
 from darknet_bn.errors import DarknetError
-from darknet_bn.layers.shared.head import Head
 from darknet_bn.model.model import Model, save
 from darknet_bn.opencv.parts import output_names
 
@@ -49,7 +48,7 @@ class OpenCvReader(NetworkSession):
         self.layers = tuple(
             index
             for index in needed
-            if not isinstance(self.network.nodes[index].layer, Head) and self._names[index] in known
+            if index not in self.network.heads and self._names[index] in known
         )
 
     def run(self, x: F32, layers: Sequence[int]) -> dict[int, npt.ArrayLike]:

@@ -53,6 +53,20 @@ class Detection(Head):
     random: bool = option(False)
     reorg: bool = option(False)
 
+    @property
+    def max_boxes(self) -> int:
+        """The option itself."""
+        return self.max
+
+    @property
+    def grid(self) -> int:
+        """The option ``side``."""
+        return self.side
+
+    def box_count(self, y: Shape) -> int:
+        """Count ``num`` for each cell."""
+        return self.num * self.side**2
+
     def out_shape(self, xs: Shapes) -> Shape:
         """Give as many values as come in, which must be those of all cells, without image shape."""
         cell = (1 + self.coords) * self.num + self.classes

@@ -10,6 +10,7 @@ from typing import ClassVar
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ExportError, TrainingError
+from darknet_bn.formats.tree import Tree
 from darknet_bn.graph.graph import Graph
 from darknet_bn.layers.norm import NO_NORM, Norm
 from darknet_bn.layers.options import Options, option
@@ -151,6 +152,11 @@ class Layer(Options, ABC):
     def size_text(self) -> str:
         """Return the column ``size/stride`` of Darknet's table."""
         return ""
+
+    @property
+    def tree(self) -> Tree | None:
+        """The tree that its classes form, if they do."""
+        return None
 
     @property
     def norm(self) -> Norm:

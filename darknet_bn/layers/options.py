@@ -170,9 +170,14 @@ class Options:
         """Return the keys that name other layers."""
         return _reference_keys(cls)
 
+    def value(self, key: str, default: Any = None) -> Any:
+        """Return the value of an option by its key; ``default`` if there is no such option."""
+        known = self.declared().get(key)
+        return default if known is None else getattr(self, known.field)
+
     def references(self, key: str) -> tuple[int, ...]:
         """Return the layers that an option names, as they stand in the cfg."""
-        value = getattr(self, self.declared()[key].field)
+        value = self.value(key)
         return () if value is None else value if isinstance(value, tuple) else (value,)
 
 

@@ -78,6 +78,15 @@ class Region(Head):
         return True
 
     @property
+    def max_boxes(self) -> int:
+        """The option itself."""
+        return self.max
+
+    def box_count(self, y: Shape) -> int:
+        """Count one for each anchor and pixel."""
+        return self.num * y.h * y.w
+
+    @property
     def anchor_sizes(self) -> tuple[tuple[float, float], ...]:
         """Width and height of each anchor, in cells."""
         values = (*self.anchors, *(0.5,) * (2 * self.num))

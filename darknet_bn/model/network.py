@@ -22,6 +22,7 @@ from darknet_bn.layers.shapes import (
     UnevenImageError,
     unequal_images,
 )
+from darknet_bn.layers.shared.head import Head, as_head
 from darknet_bn.model.image_sizes import ancestors, divisible_sizes, equal_sizes
 from darknet_bn.values import brief, counted, fields_of
 
@@ -105,6 +106,22 @@ class Network:
             for index, node in enumerate(self.nodes)
             if index not in read and not node.layer.is_loss
         )
+
+    @cached_property
+    def heads(self) -> Mapping[int, Head]:
+        """The detection heads, by layer number."""
+        heads = {index: as_head(node.layer) for index, node in enumerate(self.nodes)}
+        return {index: head for index, head in heads.items() if head is not None}
+
+    @property
+    def is_detector(self) -> bool:
+        """Whether there is a detection head."""
+        return bool(self.heads)
+
+    @property
+    def last_head(self) -> Head | None:
+        """The last layer, which truths are made for in training, if it is a detection head."""
+        return self.heads.get(len(self.nodes) - 1)
 
     @cached_property
     def recurrent(self) -> bool:

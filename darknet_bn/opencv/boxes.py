@@ -9,10 +9,8 @@ import numpy.typing as npt
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
-from darknet_bn.layers.region import Region
 from darknet_bn.layers.shape import Shape
 from darknet_bn.layers.shared.head import Head
-from darknet_bn.layers.yolo import Yolo
 
 _THRESHOLD = 0.2  # of heads that OpenCV does not have
 _REGION_OVERLAP = 0.4
@@ -20,9 +18,17 @@ _REGION_OVERLAP = 0.4
 
 def overlap_of(head: Head) -> float:
     """Return the overlap over which OpenCV's head suppresses boxes; 0: it does not."""
-    if isinstance(head, Yolo):
-        return head.nms_threshold
-    return _REGION_OVERLAP if isinstance(head, Region) else 0.0
+    if _is_region(head):
+        return _REGION_OVERLAP
+    return float(head.value("nms_threshold")) if _is_yolo(head) else 0.0
+
+
+def _is_yolo(head: Head) -> bool:
+    return head.names[0] == "yolo"
+
+
+def _is_region(head: Head) -> bool:
+    return head.names[0] == "region"
 
 
 def rows_of(head: Head, y: F32, net: Shape, dialect: Dialect, overlap: float) -> F32:
@@ -47,9 +53,9 @@ def rows_of(head: Head, y: F32, net: Shape, dialect: Dialect, overlap: float) ->
         each class; 0 where it is not over the threshold.
     """
     threshold = _THRESHOLD
-    if isinstance(head, (Yolo, Region)):
-        threshold = head.thresh
-    if isinstance(head, Yolo) or (isinstance(head, Region) and _is_plain(head, dialect)):
+    if _is_yolo(head) or _is_region(head):
+        threshold = head.value("thresh")
+    if _is_yolo(head) or (_is_region(head) and _is_plain(head, dialect)):
         rows, scale = _decoded(head, y, net)
         rows[:, 5:] *= scale[:, None]
     else:
@@ -69,11 +75,11 @@ def rows_of(head: Head, y: F32, net: Shape, dialect: Dialect, overlap: float) ->
     return rows
 
 
-def _is_plain(head: Region, dialect: Dialect) -> bool:
-    return head.tree is None and head.coords == 4 and not dialect.region_by_cell
+def _is_plain(region: Head, dialect: Dialect) -> bool:
+    return region.tree is None and region.value("coords") == 4 and not dialect.region_by_cell
 
 
-def _decoded(head: Yolo | Region, y: F32, net: Shape) -> tuple[F32, F32]:
+def _decoded(head: Head, y: F32, net: Shape) -> tuple[F32, F32]:
     """Return the rows with the classes' shares, and what these are to be multiplied by."""
     _, h, w = y.shape
     count = len(head.anchor_sizes)
@@ -83,9 +89,9 @@ def _decoded(head: Yolo | Region, y: F32, net: Shape) -> tuple[F32, F32]:
     rows[:, :, 1] += row[:, None]
     rows[:, :, :2] /= np.array([w, h], np.float32)
     sizes = rows[:, :, 2:4]
-    relative = (w, h) if isinstance(head, Region) else (net.w, net.h)
+    relative = (w, h) if _is_region(head) else (net.w, net.h)
     with np.errstate(all="ignore"):  # in OpenCV too, a size may be infinite
-        if isinstance(head, Yolo) and head.new_coords:
+        if _is_yolo(head) and head.value("new_coords"):
             np.multiply(4 * sizes, sizes, out=sizes)
         else:
             np.exp(sizes, out=sizes)
@@ -93,7 +99,7 @@ def _decoded(head: Yolo | Region, y: F32, net: Shape) -> tuple[F32, F32]:
         sizes /= np.array(relative, np.float32)
     flat = rows.reshape(-1, rows.shape[2])
     scale = flat[:, 4]
-    if isinstance(head, Region) and head.classfix == -1:
+    if _is_region(head) and head.value("classfix") == -1:
         scale = np.where(scale < np.float32(0.5), np.float32(0), scale)
     return flat, scale
 

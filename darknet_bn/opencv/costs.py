@@ -6,10 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from darknet_bn.layers.convolutional import Convolutional
-from darknet_bn.layers.maxpool import MaxPool
-from darknet_bn.layers.route import Route
-from darknet_bn.layers.shared.head import Head
+from darknet_bn.layers.layer import Layer
 from darknet_bn.model.network import Network
 from darknet_bn.opencv.parts import Dims, Part, output_dims
 
@@ -64,7 +61,7 @@ def costs_of(network: Network, parts: Sequence[Part], batch: int) -> tuple[Cost,
     for part in parts:
         inputs = tuple(costs[1 + each].outputs[0] for each in part.inputs)
         output = _output(network, part, inputs, batch)
-        maximum = isinstance(network.nodes[part.layer].layer, MaxPool)
+        maximum = _window(network.nodes[part.layer].layer) is not None
         outputs = (output, output) if maximum and len(costs) - 1 not in read else (output,)
         costs.append(Cost(inputs, outputs, _flops(network, part, inputs, output)))
     return tuple(costs)
@@ -72,36 +69,35 @@ def costs_of(network: Network, parts: Sequence[Part], batch: int) -> tuple[Cost,
 
 def _output(network: Network, part: Part, inputs: tuple[Dims, ...], batch: int) -> Dims:
     node = network.nodes[part.layer]
-    layer = node.layer
     if part.role == "planes":
         n, c, h, w = inputs[0]
         return n, h, w, c
-    if part.role == "slice" and isinstance(layer, Route):
+    if part.role == "slice":
         n, c, *pixels = inputs[0]
-        return (n, c // layer.groups, *pixels)
-    if isinstance(layer, Head):
-        row = 5 + layer.classes
-        boxes = _boxes(layer, node.y.h * node.y.w)
+        return (n, c // node.layer.value("groups"), *pixels)
+    head = network.heads.get(part.layer)
+    if head is not None:
+        row, boxes = 5 + head.classes, head.box_count(node.y)
         return (boxes, row) if batch == 1 else (batch, boxes, row)
     return (batch, *output_dims(network, part.layer))
 
 
-def _boxes(head: Head, cells: int) -> int:
-    """Return how many boxes a head makes of an image."""
-    masks, side = getattr(head, "masks", None), getattr(head, "side", None)
-    each = len(masks) if masks is not None else int(getattr(head, "num", 1))
-    return each * (cells if side is None else side * side)
+def _window(layer: Layer) -> int | None:
+    """Return the size of the windows of a maxpool; None for other layers."""
+    if layer.names[0] != "maxpool":
+        return None
+    return int(layer.value("size") or layer.value("stride"))
 
 
 def _flops(network: Network, part: Part, inputs: tuple[Dims, ...], output: Dims) -> int:
     layer, size = network.nodes[part.layer].layer, math.prod(output)
-    if part.type == "Convolution" and isinstance(layer, Convolutional):
-        return size * (2 * layer.size**2 * inputs[0][1] + 1)
+    if part.type == "Convolution":
+        return size * (2 * int(layer.value("size")) ** 2 * inputs[0][1] + 1)
     if part.type == "InnerProduct":
         return 3 * math.prod(inputs[0][1:]) * size
     if part.type == "Pooling":
-        window = layer.window.size**2 if isinstance(layer, MaxPool) else None
-        return size * (window or math.prod(inputs[0][2:]) + 1)
+        window = _window(layer)
+        return size * (window**2 if window else math.prod(inputs[0][2:]) + 1)
     if part.type == "Eltwise":
         return len(inputs) * size
     if part.type == "Scale":

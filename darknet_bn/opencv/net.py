@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from darknet_bn.arrays import F32, F64
 from darknet_bn.errors import DarknetError
-from darknet_bn.layers.shared.head import Head
 from darknet_bn.model.model import Model
 from darknet_bn.opencv.arguments import Scalar, filled, forward_arguments, scalar
 from darknet_bn.opencv.boxes import overlap_of, rows_of
@@ -40,11 +39,7 @@ class Net(Described):
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
-        self._overlaps = {
-            index: overlap_of(node.layer)
-            for index, node in enumerate(model.network.nodes)
-            if isinstance(node.layer, Head)
-        }
+        self._overlaps = {index: overlap_of(head) for index, head in model.network.heads.items()}
         self._input: F32 | None = None
         self._seconds: F64 | None = None  # that each part took in the last pass
 
@@ -225,11 +220,11 @@ class Net(Described):
     def _blob(self, model: Model, part: Part, y: F32) -> F32:
         """Return the output of a layer as OpenCV shapes it."""
         network = model.network
-        layer = network.nodes[part.layer].layer
-        if not isinstance(layer, Head):
+        head = network.heads.get(part.layer)
+        if head is None:
             return y.reshape(len(y), *output_dims(network, part.layer))
         overlap = self._overlaps[part.layer]
-        rows = [rows_of(layer, each, network.input, model.dialect, overlap) for each in y]
+        rows = [rows_of(head, each, network.input, model.dialect, overlap) for each in y]
         return rows[0] if len(rows) == 1 else np.stack(rows)
 
     def _keep_overlaps(self) -> None:

@@ -13,14 +13,9 @@ from typing import Any, Literal
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.layers.crop import Crop
-from darknet_bn.layers.detection import Detection
 from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.parameters import Params
 from darknet_bn.layers.passes import InferenceContext
-from darknet_bn.layers.region import Region
-from darknet_bn.layers.route import Route
-from darknet_bn.layers.shared.head import Head
 from darknet_bn.model.model import Model
 from darknet_bn.model.network import Network
 
@@ -94,20 +89,21 @@ def parts_of(network: Network) -> tuple[Part, ...]:
         inputs = tuple(last[source] for source in sources)
         if kind == "scale_channels":
             inputs = inputs[::-1]
-        if isinstance(layer, Route):
-            pattern, type_ = _route(layer)
-            if len(sources) > 1 and layer.groups > 1:
+        if kind == "route":
+            groups = layer.value("groups")
+            pattern, type_ = _route(len(sources), groups)
+            if len(sources) > 1 and groups > 1:
                 for source in sources:
                     name = f"slice_{number}"
                     parts.append(Part(name, "Slice", index, "slice", (last[source],), (source,)))
                     number += 1
                 inputs = tuple(range(len(parts) - len(sources), len(parts)))
-        elif isinstance(layer, Head):
+        elif index in network.heads:
             type_ = "Region"
-            if not isinstance(layer, Detection):
+            if kind != "detection":
                 parts.append(Part(f"permute_{number}", "Permute", index, "planes", inputs, sources))
                 inputs = (len(parts) - 1,)
-            if not isinstance(layer, Region):
+            if kind != "region":
                 inputs = (*inputs, -1)  # for the size of the net's input
         after = tuple(_after(layer, kind, number))
         role: Role = "whole" if not after else "cut" if kind == "crop" else "weights"
@@ -139,10 +135,10 @@ def output_dims(network: Network, index: int) -> Dims:
     return node.y.dims
 
 
-def _route(layer: Route) -> tuple[str, str]:
-    if len(layer.layers) > 1:
+def _route(sources: int, groups: int) -> tuple[str, str]:
+    if sources > 1:
         return "concat_{}", "Concat"
-    return ("slice_{}", "Slice") if layer.groups > 1 else ("identity_{}", "Identity")
+    return ("slice_{}", "Slice") if groups > 1 else ("identity_{}", "Identity")
 
 
 def _after(layer: Layer, kind: str, number: int) -> Iterator[tuple[str, str, Role]]:
@@ -151,9 +147,9 @@ def _after(layer: Layer, kind: str, number: int) -> Iterator[tuple[str, str, Rol
         return
     if layer.norm.batch_norm == "inside":
         yield f"bn_{number}", "BatchNorm", "norm"
-    if isinstance(layer, Crop) and not layer.noadjust:
+    if kind == "crop" and not layer.value("noadjust"):
         yield f"adjust_crop_{number + 1}", "Scale", "activation"  # OpenCV has counted on
-    activation = getattr(layer, "activation", "linear")
+    activation = layer.value("activation", "linear")
     if activation != "linear":
         yield f"{activation}_{number + 1}", _ACTIVATIONS.get(activation, activation), "activation"
 
@@ -162,9 +158,10 @@ def blobs_of(model: Model, part: Part) -> tuple[F32, ...]:
     """Return the parameters of a part in OpenCV's order and shapes; none without weights."""
     layer, p = model.network.nodes[part.layer].layer, model.params[part.layer]
     if part.type == "Region":
-        anchors = getattr(layer, "anchor_sizes", ())
+        head = model.network.heads.get(part.layer)
+        anchors = () if head is None else head.anchor_sizes
         return (np.array(anchors, np.float32).reshape(1, -1),)
-    if isinstance(layer, Crop) and part.role == "activation":
+    if layer.names[0] == "crop" and part.role == "activation":
         return np.full((1, 1), 2, np.float32), np.full((1, 1), -1, np.float32)
     names: tuple[str, ...] = ()
     if part.role == "norm":
@@ -190,11 +187,12 @@ def inner_output(model: Model, part: Part, xs: Sequence[F32]) -> F32:
     y : float32 array (n, ...)
     """
     node = model.network.nodes[part.layer]
+    kind = node.layer.names[0]
     if part.role == "planes":
         return np.ascontiguousarray(xs[0].transpose(0, 2, 3, 1))
-    if isinstance(node.layer, Route):
-        size = xs[0].shape[1] // node.layer.groups
-        start = size * node.layer.group_id
+    if kind == "route":
+        size = xs[0].shape[1] // node.layer.value("groups")
+        start = size * node.layer.value("group_id")
         return np.ascontiguousarray(xs[0][:, start : start + size])
     layer, params = _bare(node.layer, part.role, model.params[part.layer])
     y = np.empty((len(xs[0]), *node.y.dims), np.float32)
@@ -211,5 +209,5 @@ def _bare(layer: Layer, role: Role, p: Params) -> tuple[Layer, Params]:
     if role == "weights" and layer.norm.batch_norm:
         p = {"weights": p["weights"], "biases": np.zeros_like(p["biases"])}
         options = ("batch_normalize", "cbn")
-        changes.update({name: 0 for name in options if hasattr(layer, name)})
+        changes.update({name: 0 for name in options if name in layer.declared()})
     return replace(layer, **changes), p

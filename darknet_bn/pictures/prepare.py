@@ -16,7 +16,6 @@ from darknet_bn.kernels.pictures.resize import (
     resize_min,
 )
 from darknet_bn.layers.shape import Shape
-from darknet_bn.layers.shared.head import Head
 from darknet_bn.model.model import Model
 from darknet_bn.model.network import Network
 from darknet_bn.pictures.images import CHANNELS
@@ -41,7 +40,7 @@ def own_fit(model: Model) -> Fit:
     C: ``test_detector`` in ``examples/detector.c`` and ``predict_classifier`` in
     ``examples/classifier.c`` (pjreddie; AlexeyAB has them in ``src``).
     """
-    detects = any(isinstance(node.layer, Head) for node in model.network.nodes)
+    detects = model.network.is_detector
     if model.dialect.letterboxes or (detects and model.network.net.letter_box):
         return "letterbox"
     return "stretch" if detects else "crop"

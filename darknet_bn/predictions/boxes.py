@@ -132,20 +132,15 @@ def nms(
     return boxes.with_class()
 
 
-def heads_of(network: Network) -> dict[int, Head]:
+def heads_of(network: Network) -> Mapping[int, Head]:
     """Return the detection heads by layer number; a DarknetError where there are none."""
-    heads = {
-        index: node.layer
-        for index, node in enumerate(network.nodes)
-        if isinstance(node.layer, Head)
-    }
-    if not heads:
+    if not network.is_detector:
         raise DarknetError(
             "the network has no detection head",
             expected="[yolo] or [region]",
             hint="the command classify is for classifiers",
         )
-    return heads
+    return network.heads
 
 
 def sizes_of(given: ImageSizes | None, count: int, network: Network) -> list[Size]:

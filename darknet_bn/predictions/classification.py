@@ -11,8 +11,6 @@ from darknet_bn.dialect import Dialect
 from darknet_bn.errors import DarknetError
 from darknet_bn.formats.names import require_names
 from darknet_bn.kernels.boxes.tree import hierarchy_predictions
-from darknet_bn.layers.shared.head import Head
-from darknet_bn.layers.softmax import Softmax
 from darknet_bn.model.model import Model
 from darknet_bn.model.network import Network
 from darknet_bn.predictions import ClassScore
@@ -70,10 +68,10 @@ def classify(
     if names is not None:
         require_names(names, classes)
     outputs = forward(model, x, [layer], exact=exact)[layer]
-    head = model.network.nodes[layer].layer
-    if isinstance(head, Softmax) and head.tree is not None:
+    tree = model.network.nodes[layer].layer.tree
+    if tree is not None:
         leaves = model.dialect.classifies_leaves
-        hierarchy_predictions(outputs, head.tree, outputs, only_leaves=leaves)
+        hierarchy_predictions(outputs, tree, outputs, only_leaves=leaves)
     found = []
     for scores in outputs.reshape(len(outputs), classes):
         best = np.argsort(-scores, kind="stable")[:top].tolist()
@@ -98,13 +96,12 @@ def class_layer(network: Network) -> int:
     -----
     C: ``get_network_output`` in ``src/network.c``: the last layer that is not ``[cost]``.
     """
-    layers = {index: node.layer for index, node in enumerate(network.nodes)}
-    if any(isinstance(layer, Head) for layer in layers.values()):
+    if network.is_detector:
         raise DarknetError(
             "the network is a detector, not a classifier", hint="use the command detect"
         )
-    last = max((index for index, layer in layers.items() if not layer.is_loss), default=0)
-    return last
+    others = (index for index, node in enumerate(network.nodes) if not node.layer.is_loss)
+    return max(others, default=0)
 
 
 def classification_lines(scores: Iterable[ClassScore], dialect: Dialect) -> list[str]:

@@ -12,7 +12,6 @@ from darknet_bn.arrays import F32
 from darknet_bn.data import ArrayDataset, Dataset
 from darknet_bn.errors import DarknetError, DarknetWarning, ImageError, Oddities, Where
 from darknet_bn.kernels.boxes.box import Boxes, Size
-from darknet_bn.layers.shared.head import Head
 from darknet_bn.model.model import Model
 from darknet_bn.pictures.batches import load_inputs
 from darknet_bn.pictures.prepare import Fit, own_fit
@@ -136,7 +135,7 @@ def evaluate(
     if not len(dataset):
         raise DarknetError("there is nothing to evaluate with")
     work = _Work(model, dataset, fit or own_fit_for_tests(model), batch, after_batch)
-    if not any(isinstance(node.layer, Head) for node in model.network.nodes):
+    if not model.network.is_detector:
         return _accuracy(work, top)
     require_options(iou_threshold, points, threshold)
     truths = _truths(dataset)
@@ -160,7 +159,7 @@ def own_fit_for_tests(model: Model) -> Fit:
     -----
     C: ``validate_classifier_single``, ``validate_detector``, ``validate_yolo``.
     """
-    heads = [node.layer for node in model.network.nodes if isinstance(node.layer, Head)]
+    heads = model.network.heads.values()
     if not heads:
         return "crop"
     return own_fit(model) if all(head.leaves_letterbox for head in heads) else "stretch"

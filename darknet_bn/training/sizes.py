@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from darknet_bn.layers.shared.head import Head
 from darknet_bn.model.model import Model
 
 _PERIOD = 10  # iterations
@@ -30,8 +29,8 @@ def training_size(model: Model, iteration: int, last: int, seed: int) -> tuple[i
     ``resize_step`` around the size in the cfg, up to a factor of ``random`` (1.4 where that is 1)
     above and below it.
     """
-    last_layer = model.network.nodes[-1].layer
-    factor = last_layer.random_sizes if isinstance(last_layer, Head) else 0.0
+    head = model.network.last_head
+    factor = head.random_sizes if head is not None else 0.0
     if not factor:
         return None
     net, extended = model.network.net, model.dialect.extended

@@ -123,7 +123,7 @@ def train_state(model: Model, seed: int = 0, *, as_coded: bool = False) -> Train
     if not any(node.params for node in nodes):
         raise TrainingError("the model has no parameters that could learn")
     for key in _NOT_DONE:
-        if getattr(net, key):
+        if net.value(key):
             where = model.cfg.where(0)
             where = replace(where, key=key)
             warnings.warn(

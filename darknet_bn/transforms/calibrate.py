@@ -387,7 +387,7 @@ def _reason(network: Network, index: int) -> str | None:
     for param in node.params:
         if param.name in _STATISTICS and param.stored_size < param.size:
             keys = [
-                key for key in ("dontload", "dontloadscales", "numload") if getattr(node.layer, key)
+                key for key in ("dontload", "dontloadscales", "numload") if node.layer.value(key)
             ]
             return f"{keys[0] if keys else param.name}: the file does not hold its statistics"
     return None

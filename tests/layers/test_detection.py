@@ -48,6 +48,9 @@ def test_options_and_what_does_not_fit(read):
         "object_scale=1\nnoobject_scale=.5\nclass_scale=1\ncoord_scale=5"
     )
     assert layer.out_shape((Shape(1470),)) == Shape(1470, flat=True)
+    assert layer.box_count(Shape(1470, flat=True)) == 2 * 7 * 7
+    assert (layer.jitter, layer.resize, layer.max_boxes, layer.grid) == (0.2, 1.0, 200, 7)
+    assert layer.anchor_sizes == ()
     assert layer.out_shape((Shape(30, 7, 7),)) == Shape(1470, flat=True)
     with pytest.raises(
         ShapeError,

@@ -307,6 +307,12 @@ class TestUnknownKeys:
         assert sample.references("from") == (-1, 2)
         assert odd == []
         assert Sample.reference_keys() == ("from",)
+        assert sample.value("from") == (-1, 2)
+
+    def test_values_by_key(self) -> None:
+        sample, _ = read("whole=7")
+        assert (sample.value("whole"), sample.value("maybe", 5)) == (7, None)
+        assert (sample.value("nowhere"), sample.value("nowhere", 5)) == (None, 5)
 
     def test_sets_of_keys_and_words(self) -> None:
         assert Sample.extended_keys() == {"newer"}

@@ -100,6 +100,8 @@ def test_options(read):
     )
     assert layer.anchor_sizes == ((1.08, 1.19), (3.42, 4.41))
     assert layer.filters_per_class() == 2
+    assert layer.box_count(Shape(16, 3, 5)) == 2 * 3 * 5
+    assert (layer.jitter, layer.resize, layer.max_boxes, layer.grid) == (0.2, 1.0, 200, None)
     for dialect, most in ((PJREDDIE, 30), (ALEXEYAB, 200)):
         assert read("[region]\nanchors=1,2", dialect).max == most
 

@@ -119,6 +119,28 @@ class TestShapesAndLinks:
         )
 
 
+class TestHeads:
+    YOLO = ("[convolutional] filters=6", "[yolo] classes=1")
+
+    def test_of_a_detector(self) -> None:
+        network = network_of(cfg_text(*self.YOLO, "[route] layers=-2", *self.YOLO))
+        assert list(network.heads) == [1, 4]
+        assert network.is_detector
+        assert network.last_head is network.nodes[4].layer
+
+    def test_of_a_detector_that_ends_in_something_else(self) -> None:
+        network = network_of(cfg_text(*self.YOLO, "[softmax]"))
+        assert list(network.heads) == [1]
+        assert network.is_detector
+        assert network.last_head is None
+
+    def test_of_a_classifier(self) -> None:
+        network = network_of(cfg_text("[softmax]"))
+        assert not network.heads
+        assert not network.is_detector
+        assert network.last_head is None
+
+
 # The table of sections in the description of the format, without [net].
 SECTIONS = """
     activation avg avgpool batchnorm conn connected contrastive conv conv_lstm convolutional cost

@@ -149,7 +149,7 @@ def build_graph(model: Model, options: ExportOptions) -> ExportGraph:
     found: dict[int, str] = {}
     for index in network.ancestors(outputs):
         node, (number, shown) = network.nodes[index], numbers[index]
-        is_output, is_head = index in outputs, isinstance(node.layer, Head)
+        is_output, is_head = index in outputs, index in network.heads
         inputs = [graph.layers[each] for each in node.sources]
         before = len(graph.ops)
         with graph.within(f"layer_{shown:03d}"):

@@ -89,6 +89,15 @@ class AnchorHead(Head):
         return range(self.num) if self.mask is None else self.mask
 
     @property
+    def max_boxes(self) -> int:
+        """The option itself."""
+        return self.max
+
+    def box_count(self, y: Shape) -> int:
+        """Count one for each mask and pixel."""
+        return len(self.masks) * y.h * y.w
+
+    @property
     def anchor_sizes(self) -> tuple[tuple[float, float], ...]:
         """Width and height of each of ``masks``, in pixels of the network's input.
 

@@ -35,6 +35,35 @@ class Head(PerClass):
 
     leaves_letterbox: ClassVar[bool] = True  # whether its boxes are ever taken out of a letterbox
 
+    @property
+    @abstractmethod
+    def max_boxes(self) -> int:
+        """How many boxes of a picture count in training: the option ``max``."""
+
+    @property
+    def grid(self) -> int | None:
+        """The rows and columns of a grid with one true box a cell; None without such a grid."""
+        return None
+
+    @property
+    def jitter(self) -> float:
+        """How far the pictures it is trained with are cut at random: a share of their sides."""
+        return 0.0
+
+    @property
+    def resize(self) -> float:
+        """Up to which factor these pictures are made smaller or larger at random."""
+        return 1.0
+
+    @property
+    def anchor_sizes(self) -> tuple[tuple[float, float], ...]:
+        """Width and height of each anchor; none by default."""
+        return ()
+
+    @abstractmethod
+    def box_count(self, y: Shape) -> int:
+        """Return how many boxes an output of this shape makes."""
+
     @abstractmethod
     def boxes(self, y: F32, net: Shape, threshold: float, dialect: Dialect) -> Boxes:
         """Return the boxes of one picture, relative to the input of the network.
@@ -130,3 +159,8 @@ class Head(PerClass):
     def suppression(self) -> Suppression:
         """How the boxes are suppressed unless the user says otherwise."""
         return Suppression()
+
+
+def as_head(layer: Layer) -> Head | None:
+    """Return a layer itself, if it is a detection head."""
+    return layer if isinstance(layer, Head) else None
