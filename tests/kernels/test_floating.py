@@ -19,20 +19,20 @@ from darknet_bn.kernels.floating import floating
 
 # Parts of kernels, which are handed what their callers have checked.
 PARTS = {
-    "channels",  # the loops of batch norm
-    "depthwise",
-    "gemm",
-    "winograd",  # ways of Convolution
-    "head_loss",  # what the losses of heads have in common
+    "batchnorm.filters",  # the loops of batch norm
+    "convolution.depthwise",
+    "convolution.gemm",
+    "convolution.winograd",  # ways of Convolution
+    "losses.common",  # what the losses of heads have in common
 }
-ALSO_PARTS = {"im2col.windows"}
+ALSO_PARTS = {"convolution.im2col.windows"}
 
 Kernel = tuple[str, Callable[..., Any]]
 
 
 def modules() -> Iterator[tuple[str, Any]]:
-    for each in pkgutil.iter_modules(kernels.__path__):
-        yield each.name, importlib.import_module(f"darknet_bn.kernels.{each.name}")
+    for each in pkgutil.walk_packages(kernels.__path__, f"{kernels.__name__}."):
+        yield each.name.removeprefix(f"{kernels.__name__}."), importlib.import_module(each.name)
 
 
 def public_kernels() -> Iterator[Kernel]:
@@ -87,10 +87,12 @@ def call(kernel: Callable[..., Any], argument: str, value: Any) -> None:
 
 
 def test_the_walk_finds_them() -> None:
-    assert {"blas.mean_cpu", "softmax.softmax_cpu", "yolo_loss.YoloLoss"} <= set(KERNELS)
+    assert {"batchnorm.blas.mean_cpu", "softmax.softmax_cpu", "losses.yolo.YoloLoss"} <= set(
+        KERNELS
+    )
     assert len(KERNELS) > 70
     exported = {name for name in kernels.__all__ if inspect.isfunction(getattr(kernels, name))}
-    assert exported - {key.partition(".")[2] for key in KERNELS} == {"make_batchnorm_layer"}
+    assert exported - {key.rpartition(".")[2] for key in KERNELS} == {"make_batchnorm_layer"}
 
 
 @pytest.mark.parametrize(("name", "argument"), CASES, ids=".".join)
