@@ -15,9 +15,9 @@ import numpy as np
 from darknet_bn.arrays import F32, F64
 from darknet_bn.errors import CfgError
 from darknet_bn.kernels.floating import floating
+from darknet_bn.work import measured
+from darknet_bn.work.cuts import elements, pixels
 from darknet_bn.work.threads import workers
-
-_BLOCK = 1 << 16  # floats; a block and its scratch stay in the cache of one core
 
 LEAKY = np.float32(0.1)
 RELIE = np.float32(0.01)
@@ -116,7 +116,7 @@ def activate_array(x: F32, name: str, *, out: F32 | None = None) -> F32:
         out = np.empty_like(x)
     if out is not x:
         np.copyto(out, x)
-    workers().run(activation.apply, _blocks(out, activation))
+    workers().run(lambda part: activation.apply(*part), _parts(out, activation))
     return out
 
 
@@ -130,34 +130,17 @@ def activate_tile(y: F32, activation: Activation) -> None:
         As ``Activation.apply`` takes it.
     activation : Activation
     """
-    if y.size <= _BLOCK:
+    if y.size <= measured.ELEMENTS:
         activation.apply(y)
         return
-    for block in _blocks(y, activation):
-        activation.apply(block)
+    for (part,) in _parts(y, activation):
+        activation.apply(part)
 
 
-def _blocks(y: F32, activation: Activation) -> list[F32]:
-    """Cut an array into views of some ``_BLOCK`` elements that together are all of it."""
-    if activation.over_channels:
-        return _pixel_blocks(y)
-    if y.size <= _BLOCK:
-        return [y]
-    if y.flags.c_contiguous:
-        flat = y.reshape(-1)
-        return [flat[i : i + _BLOCK] for i in range(0, flat.size, _BLOCK)]
-    inner = y.size // y.shape[0]
-    if inner > _BLOCK:
-        return [block for part in y for block in _blocks(part, activation)]
-    step = max(1, _BLOCK // max(inner, 1))
-    return [y[i : i + step] for i in range(0, y.shape[0], step)]
-
-
-def _pixel_blocks(y: F32) -> list[F32]:
-    """Cut ``(n, c, ...)`` into blocks of whole pixels, all channels of each in one block."""
-    rows = y.shape[2]
-    step = max(1, _BLOCK * rows * y.shape[0] // max(y.size, 1))
-    return [image[None, :, i : i + step] for image in y for i in range(0, rows, step)]
+def _parts(y: F32, activation: Activation) -> list[tuple[F32, ...]]:
+    """Cut an array into views that stay in the cache, of whole pixels where channels count."""
+    cut = pixels if activation.over_channels else elements
+    return cut(measured.ELEMENTS, y)
 
 
 def _scratch(y: F32, slot: int = 0) -> F32:

@@ -28,11 +28,12 @@ from darknet_bn.kernels.activations import (
 )
 from darknet_bn.kernels.batchnorm.filters import by_filter, scratch_like
 from darknet_bn.kernels.floating import floating
+from darknet_bn.work import measured
+from darknet_bn.work.cuts import elements, pixels
 from darknet_bn.work.threads import workers
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
-_BLOCK = 1 << 16  # floats; a block and its scratch stay in the cache of one core
 _STEEP = 3.4e38  # times this, every normal float32 above 0 is above 1
 _LHTAN, _PLSE = 0.001, 0.125
 
@@ -96,19 +97,11 @@ def activate_training(
     return y, back
 
 
-def _pairs(delta: F32, kept: F32, gradient: Gradient) -> list[tuple[F32, F32]]:
-    """Cut two arrays alike into blocks that stay in cache."""
+def _pairs(delta: F32, kept: F32, gradient: Gradient) -> list[tuple[F32, ...]]:
+    """Cut two arrays alike into parts that stay in the cache."""
     if gradient.over_channels:
-        deltas, keeps = by_filter(delta), by_filter(kept)
-        _, c, s = deltas.shape
-        step = max(1, _BLOCK // c)
-        return [
-            (deltas[i : i + 1, :, first : first + step], keeps[i : i + 1, :, first : first + step])
-            for i in range(len(deltas))
-            for first in range(0, s, step)
-        ]
-    flat, flat_kept = delta.reshape(-1), kept.reshape(-1)
-    return [(flat[i : i + _BLOCK], flat_kept[i : i + _BLOCK]) for i in range(0, flat.size, _BLOCK)]
+        return pixels(measured.ELEMENTS, by_filter(delta), by_filter(kept))
+    return elements(measured.ELEMENTS, delta.reshape(-1), kept.reshape(-1))
 
 
 def _above(low: float) -> Callable[[F32, F32], None]:

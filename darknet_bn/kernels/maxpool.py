@@ -15,7 +15,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.floating import floating
-from darknet_bn.work.blocks import Block, run_blocks
+from darknet_bn.work.cuts import Block, run_blocks
 from darknet_bn.work.threads import workers
 
 LOWEST = float(np.finfo(np.float32).min)  # -FLT_MAX: what C finds in a window without any number

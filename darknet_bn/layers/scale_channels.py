@@ -21,7 +21,7 @@ from darknet_bn.layers.parameters import Params
 from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
 from darknet_bn.layers.shape import Shape, Shapes, resolve
 from darknet_bn.layers.shapes import UnequalImagesError, image
-from darknet_bn.work.blocks import Block, run_blocks
+from darknet_bn.work.cuts import Block, run_blocks
 
 
 @dataclass(frozen=True, kw_only=True)

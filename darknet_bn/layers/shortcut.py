@@ -31,7 +31,7 @@ from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trai
 from darknet_bn.layers.shape import Shape, Shapes, resolve
 from darknet_bn.layers.shapes import UnequalImagesError, image
 from darknet_bn.layers.shared.windows_graph import with_channels
-from darknet_bn.work.blocks import Block, run_blocks
+from darknet_bn.work.cuts import Block, run_blocks
 
 _FACTORS = {"none": 0, "per_feature": 1, "per_layer": 1, "per_channel": 2}
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError
+from darknet_bn.work import measured
 
-_LINE = 64
 _SMALL = 1 << 15  # bytes; below, the system's own memory is as fast
 
 
@@ -66,8 +66,8 @@ class Arena:
         if size < _SMALL:
             return np.empty(shape, dtype)
         with self._lock:
-            block = self._block(size + _LINE)
-            begin = -block.ctypes.data % _LINE
+            block = self._block(size + measured.LINE)
+            begin = -block.ctypes.data % measured.LINE
             array: F32 = block[begin : begin + size].view(dtype).reshape(shape)
             return array
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
+from darknet_bn.work import measured
 from darknet_bn.work.blas_limit import BlasLimit
 from darknet_bn.work.crew import Crew
 
@@ -114,9 +115,8 @@ class Workers:
 
 def _aligned(size: int) -> F32:
     """Return an uninitialised array that begins at a cache line; unaligned ones are slower."""
-    line = 64
-    raw = np.empty(4 * size + line, np.uint8)
-    begin = -raw.ctypes.data % line
+    raw = np.empty(4 * size + measured.LINE, np.uint8)
+    begin = -raw.ctypes.data % measured.LINE
     aligned: F32 = raw[begin : begin + 4 * size].view(np.float32)
     return aligned
 

@@ -23,7 +23,6 @@ from darknet_bn.kernels.batchnorm.blas import (
 )
 from darknet_bn.kernels.batchnorm.exact import exact_batchnorm_delta
 from darknet_bn.kernels.batchnorm.filters import (
-    Tile,
     along_filters,
     by_filter,
     centred,
@@ -39,6 +38,7 @@ from darknet_bn.kernels.batchnorm.filters import (
 )
 from darknet_bn.kernels.batchnorm.results import BatchNormBackward, BatchNormForward, BatchNormSaved
 from darknet_bn.kernels.floating import floating
+from darknet_bn.work.cuts import Block
 
 _DELTA_EPS = np.float32(1e-5)  # of mean_delta_cpu and variance_delta_cpu, in every Darknet
 
@@ -277,7 +277,7 @@ def forward_batchnorm_layer(
     scales, biases = p["scales"], p["biases"]
     if not train:
 
-        def infer(tile: Tile) -> None:
+        def infer(tile: Block) -> None:
             filters, part = tile[1], ys[tile]
             mean, variance = p["rolling_mean"][filters], p["rolling_variance"][filters]
             normalize_cpu(xs[tile], mean, variance, dialect, out=part)

@@ -7,28 +7,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from itertools import pairwise
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32, F64
 from darknet_bn.errors import ShapeError
+from darknet_bn.work import measured
+from darknet_bn.work.cuts import Block, even, shares, tiles
 from darknet_bn.work.threads import workers
 
-Tile: TypeAlias = tuple[slice, slice]
 T = TypeVar("T")
-
-# Measured on two cores with 2 MB of second-level cache each.
-_BLOCK_BYTES = 11 << 18  # of one array; threads that share less wait for Python's lock too often
-_TILE_BYTES = 4 << 20  # of intermediate values at a time: bounded, but no block is cut
-_SHORT_SUM = 128  # pixels; below, it is faster to add up over the images first
-_SHORT_STEP = 1024  # pixels; below, repeating a filter's value for each is faster than broadcasting
-_PIECE = 512  # values that are added up in float32; the pieces are added in float64
-_BUFFERED = 4096  # steps; up to these, ufuncs copy what they broadcast to a buffer of 8192,
-_LEAST_BUFFER = 16  # but not to one where no row fits
-_FEW = 1 << 14  # values; below, that does not matter
 
 
 def sizes(x: F32) -> tuple[int, int, int]:
@@ -71,7 +61,7 @@ def channel_sum(x: F32) -> F64:
         Of pieces of some 500 values at most that were added in the type of ``x``.
     """
     n, f, s = sizes(x)
-    if s < _SHORT_SUM:
+    if s < measured.NORM_SHORT_SUM:
         columns = np.ones(n, x.dtype) @ x.reshape(n, f * s)
         return _fold(columns[None], f)
     piece = _piece(s)
@@ -97,7 +87,7 @@ def channel_dot(a: F32, b: F32) -> F64:
     """
     n, f, s = sizes(a)
     expect("the second array", b, a.shape)
-    if s < _SHORT_SUM:
+    if s < measured.NORM_SHORT_SUM:
         columns = np.einsum("nk,nk->k", a.reshape(n, f * s), b.reshape(n, f * s))
         return _fold(columns[None], f)
     pieces = (n, f * (s // _piece(s)), _piece(s))
@@ -134,14 +124,14 @@ def along_filters(
     expect(name, values, (f,))
     if out is not None:
         expect("out", out, x.shape)
-    short = f > 1 and 1 < s < _SHORT_STEP
+    short = f > 1 and 1 < s < measured.NORM_SHORT_STEP
     values = values.astype(x.dtype, copy=False)
     values = values.repeat(s).reshape(f, s) if short else values[:, None]
     result: F32
-    if x.size < _FEW or (f * s if short else s) > _BUFFERED:
+    if x.size < measured.NORM_FEW or (f * s if short else s) > measured.NORM_BUFFERED:
         result = step(x, values, out=out)
         return result
-    before = np.setbufsize(_LEAST_BUFFER)
+    before = np.setbufsize(measured.NORM_LEAST_BUFFER)
     try:
         result = step(x, values, out=out)
     finally:
@@ -149,7 +139,7 @@ def along_filters(
     return result
 
 
-def centred(x: F32, mean: F32 | None) -> Iterator[tuple[Tile, F32]]:
+def centred(x: F32, mean: F32 | None) -> Iterator[tuple[Block, F32]]:
     """Subtract the mean, a part at a time.
 
     Parameters
@@ -172,7 +162,7 @@ def centred(x: F32, mean: F32 | None) -> Iterator[tuple[Tile, F32]]:
     """
     if mean is not None:
         expect("mean", mean, sizes(x)[1:2])
-    for tile in _cut(x, _TILE_BYTES):
+    for tile in _tiles(x, measured.NORM_TILE):
         d = x[tile]
         if mean is not None:
             out = scratch_like(d, "centred")
@@ -225,14 +215,12 @@ def output_like(x: F32, out: F32 | None) -> tuple[F32, F32]:
 def share_filters(task: Callable[[slice], None], x: F32) -> None:
     """Give all filters to ``task``, in blocks that stay in the cache, on all threads."""
     f = x.shape[1]
-    count = min(f, _parts(x))
-    edges = [f * i // count for i in range(count + 1)] if count else []
-    _share(task, [slice(first, end) for first, end in pairwise(edges)])
+    _share(task, even(f, min(f, _parts(x))))
 
 
-def share_tiles(task: Callable[[Tile], None], x: F32) -> None:
+def share_tiles(task: Callable[[Block], None], x: F32) -> None:
     """Give all images and filters to ``task``, in tiles that stay in the cache, on all threads."""
-    _share(task, list(_cut(x, -(-x.nbytes // _parts(x)))))
+    _share(task, list(_tiles(x, -(-x.nbytes // _parts(x)))))
 
 
 def _share(task: Callable[[T], None], parts: list[T]) -> None:
@@ -251,25 +239,21 @@ def _fold(partials: F32, f: int) -> F64:
 @functools.cache
 def _piece(s: int) -> int:
     """Longest part of which a row of ``s`` pixels has a whole number; the row if all are short."""
-    whole = (piece for piece in range(min(s, _PIECE), _SHORT_SUM // 2, -1) if s % piece == 0)
+    whole = (
+        piece
+        for piece in range(min(s, measured.NORM_PIECE), measured.NORM_SHORT_SUM // 2, -1)
+        if s % piece == 0
+    )
     return next(whole, s)
 
 
-def _cut(x: F32, size: int) -> Iterator[Tile]:
+def _tiles(x: F32, size: int) -> Iterator[Block]:
     """Cut activations into parts of about ``size`` bytes: images, or some filters of one."""
     n, f, s = sizes(x)
-    parts = max(1, -(-x.nbytes // max(1, size)))
-    images = -(-n // min(n, parts)) if n else 1
-    parts = max(1, -(-f * s * x.itemsize // max(1, size))) if images == 1 else 1
-    filters = -(-f // min(f, parts)) if f else 1
-    for image in range(0, n, images):
-        for first in range(0, f, filters):
-            yield slice(image, min(n, image + images)), slice(first, min(f, first + filters))
+    return tiles(n, f, s * x.itemsize, size)
 
 
 def _parts(x: F32) -> int:
     """Into how many parts the work on ``x`` is cut: as many for each thread, or one if small."""
-    if x.nbytes <= _BLOCK_BYTES:
-        return 1
-    threads = workers().count
-    return threads * -(-x.nbytes // (threads * _BLOCK_BYTES))
+    block = measured.NORM_BLOCK
+    return 1 if x.nbytes <= block else shares(x.nbytes, block, workers().count)

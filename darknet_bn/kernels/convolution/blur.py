@@ -13,7 +13,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.floating import floating
-from darknet_bn.work.blocks import Block, run_blocks
+from darknet_bn.work.cuts import Block, run_blocks
 from darknet_bn.work.threads import workers
 
 

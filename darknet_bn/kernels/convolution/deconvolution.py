@@ -10,7 +10,7 @@ from darknet_bn.kernels.activations import Epilogue
 from darknet_bn.kernels.convolution.gradient import input_delta
 from darknet_bn.kernels.convolution.im2col import ConvGeometry
 from darknet_bn.kernels.floating import floating
-from darknet_bn.work.blocks import Block, run_blocks
+from darknet_bn.work.cuts import Block, run_blocks
 
 
 @floating

@@ -22,7 +22,7 @@ from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import box_truth, check_filters, image
 from darknet_bn.layers.shared.anchors import check_anchors
 from darknet_bn.layers.shared.head import Head, Suppression
-from darknet_bn.work.blocks import Block, run_blocks
+from darknet_bn.work.cuts import Block, run_blocks
 
 _FLT_MAX = float(np.finfo(np.float32).max)
 

@@ -27,7 +27,7 @@ from darknet_bn.kernels import (
     variance_cpu,
     variance_delta_cpu,
 )
-from darknet_bn.kernels.batchnorm import filters as channels
+from darknet_bn.work import measured
 
 Arrays = dict[str, np.ndarray]
 
@@ -60,9 +60,9 @@ def saved_by(x: np.ndarray, p: Arrays, dialect: Dialect) -> BatchNormSaved:
 def cut(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Work on an example whole, in blocks of filters, or in blocks cut into tiles again."""
     if request.param != "serial":
-        monkeypatch.setattr(channels, "_BLOCK_BYTES", 500)
+        monkeypatch.setattr(measured, "NORM_BLOCK", 500)
     if request.param == "tiles":
-        monkeypatch.setattr(channels, "_TILE_BYTES", 200)
+        monkeypatch.setattr(measured, "NORM_TILE", 200)
     yield request.param
 
 

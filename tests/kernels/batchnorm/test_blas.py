@@ -24,7 +24,7 @@ from darknet_bn.kernels import (
     scale_bias,
     variance_cpu,
 )
-from darknet_bn.kernels.batchnorm import filters as channels
+from darknet_bn.work import measured
 
 # Rows that are added up image by image or piece by piece, in whole pieces or not (521 is prime),
 # and broadcast by pixel or by filter; one filter and one image are special cases of both.
@@ -86,7 +86,7 @@ def test_variance_in_small_tiles_is_the_same(monkeypatch: pytest.MonkeyPatch) ->
     mean = mean_cpu(x)
     whole = variance_cpu(x, mean)
     for size in (1, 1200, 2400, 7200, 15000):
-        monkeypatch.setattr(channels, "_TILE_BYTES", size)
+        monkeypatch.setattr(measured, "NORM_TILE", size)
         np.testing.assert_allclose(variance_cpu(x, mean), whole, rtol=2e-7)  # one rounding
 
 
