@@ -14,15 +14,9 @@ from darknet_bn.kernels.convolution.gemm import Im2col, Pointwise
 from darknet_bn.kernels.convolution.im2col import ConvGeometry
 from darknet_bn.kernels.convolution.winograd import F2, F4, Scheme, Winograd
 from darknet_bn.kernels.floating import floating
+from darknet_bn.work import measured
 
 __all__ = ["ConvGeometry", "Convolution"]
-
-# Measured on x86-64 with AVX-512, where Winograd's transforms begin to pay: each channel and filter
-# must be summed over many of the other, and there must be work to hide some 30 microseconds of
-# Python.  On images of up to 10x10 pixels, F2 has fewer filters to read and wastes less.
-_FEWEST = 16
-_FEWEST_MULTIPLICATIONS = 2_500_000
-_SMALL_IMAGE = 120
 
 Strategy: TypeAlias = "Pointwise | Im2col | Winograd | Depthwise"
 
@@ -145,8 +139,8 @@ def _choose(
 def _scheme(f: int, geometry: ConvGeometry, in_shape: tuple[int, int, int]) -> Scheme | None:
     """Return how Winograd would do it, or None where it cannot or would be slower."""
     c, h, w = in_shape
-    if geometry != ConvGeometry(size=3, pad=1) or min(c, f) < _FEWEST:
+    if geometry != ConvGeometry(size=3, pad=1) or min(c, f) < measured.WINOGRAD_CHANNELS:
         return None
-    if 9 * c * f * h * w < _FEWEST_MULTIPLICATIONS:
+    if 9 * c * f * h * w < measured.WINOGRAD_MULTIPLICATIONS:
         return None
-    return F4 if h * w > _SMALL_IMAGE else F2
+    return F4 if h * w > measured.WINOGRAD_SMALL_IMAGE else F2

@@ -19,11 +19,11 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.activations import Epilogue, activate_tile
 from darknet_bn.kernels.convolution.im2col import ConvGeometry
+from darknet_bn.work import measured
+from darknet_bn.work.cuts import Strip, sharers, strips
 from darknet_bn.work.threads import workers
-from darknet_bn.work.tiles import Strip, sharers, strips
 
-_LINE = 16  # floats in a cache line: each run begins at one
-_PER_OUTPUT = 4  # floats written on the way to one output, roughly
+_LINE = measured.LINE // 4  # floats: each run begins at a line
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Depthwise:
                 self._convolve(x, out, part)
 
         n, c = x.shape[:2]
-        threads = sharers(0, _PER_OUTPUT * out.size)
+        threads = sharers(0, measured.DEPTHWISE_FLOATS * out.size)
         workers().run(task, strips(n, c, c, threads))
 
     def _convolve(self, x: F32, out: F32, part: Strip) -> None:

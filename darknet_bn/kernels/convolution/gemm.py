@@ -11,16 +11,9 @@ import numpy.typing as npt
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.activations import Epilogue
 from darknet_bn.kernels.convolution.im2col import ConvGeometry, im2col_cpu, windows
+from darknet_bn.work import measured
+from darknet_bn.work.cuts import Strip, fitting, sharers, strips, two_each
 from darknet_bn.work.threads import workers
-from darknet_bn.work.tiles import Strip, pieces, sharers, strips
-
-UNPACKED = 1_000_000  # multiplications up to which OpenBLAS multiplies without packing first
-_NARROWEST = 192  # columns that are worth a product of their own
-_WINDOWS = 1 << 19  # floats of windows and sums in a tile
-_PIXELS = 1 << 18  # floats of sums in a tile of a 1x1 convolution
-_FEW_PIXELS = 1 << 10  # pixels of an image up to which threads share the filters
-_MANY_FILTERS = 64
-_BIAS_AS_WEIGHT = 1 << 15  # weights up to which the bias may be one more of them
 
 
 class Pointwise:
@@ -45,7 +38,7 @@ class Pointwise:
         self._pixels = in_shape[1] * in_shape[2]
         # A copy of the image with a row of ones costs less than adding biases to more filters.
         self._product = Product(weights, epilogue, geometry.groups, bias_as_weight=c <= f)
-        self._at_once = max(1, _PIXELS // f)
+        self._at_once = fitting(measured.POINTWISE_SUMS, f)
 
     def __call__(self, x: F32, out: F32) -> None:
         """Convolve.
@@ -106,7 +99,8 @@ class Im2col:
         self._rows, self._width = geometry.out_hw(*in_shape[1:])
         self._taps = in_shape[0] * geometry.size**2
         self._product = Product(weights, epilogue, geometry.groups, bias_as_weight=True)
-        self._at_once = max(1, _WINDOWS // ((len(weights) + self._taps) * self._width))
+        row = (len(weights) + self._taps) * self._width
+        self._at_once = fitting(measured.WINDOWS, row)
 
     def __call__(self, x: F32, out: F32) -> None:
         """Convolve.
@@ -142,7 +136,7 @@ class Im2col:
         def task(channels: slice) -> None:
             im2col_cpu(x[channels], self._geometry, out=taps[channels, :, :, 0])
 
-        workers().run(task, pieces(len(x), -(-len(x) // (2 * workers().count))))
+        workers().run(task, two_each(len(x)))
         return columns
 
     def _columns(self, images: int, rows: int, dtype: npt.DTypeLike) -> tuple[F32, F32]:
@@ -179,12 +173,12 @@ class Product:
     ) -> None:
         f = len(weights)
         self.weights = weights.size
-        self._can_share_filters = groups == 1 and f >= _MANY_FILTERS
+        self._can_share_filters = groups == 1 and f >= measured.FILTERS_SHARED
         self.bias_as_weight = (
             bias_as_weight
             and groups == 1
             and epilogue.biases is not None
-            and weights.size <= _BIAS_AS_WEIGHT
+            and weights.size <= measured.BIAS_AS_WEIGHT
         )
         self._weights = weights.reshape(groups, f // groups, -1)
         self._epilogue = epilogue
@@ -196,7 +190,7 @@ class Product:
 
     def shares_filters(self, images: int, pixels: int, threads: int) -> bool:
         """Tell whether threads should take some filters each, of one image after the other."""
-        few = images < threads and pixels <= _FEW_PIXELS
+        few = images < threads and pixels <= measured.FILTERS_PIXELS
         return few and self._can_share_filters
 
     def compute(self, columns: F32, target: F32) -> None:
@@ -239,7 +233,7 @@ class Product:
             self._compute(self._weights[:, filters], columns, target[filters], filters)
 
         f = len(target)
-        workers().run(task, pieces(f, -(-f // (2 * workers().count))))
+        workers().run(task, two_each(f))
 
     def _compute(self, weights: F32, columns: F32, target: F32, filters: slice) -> None:
         groups = len(weights)
@@ -269,8 +263,8 @@ def multiply(weights: F32, columns: F32, out: F32) -> None:
     """
     f, taps = weights.shape
     pixels = columns.shape[-1]
-    widest = UNPACKED // (f * taps)
-    if widest < _NARROWEST or pixels <= widest:
+    widest = measured.UNPACKED // (f * taps)
+    if widest < measured.PRODUCT_COLUMNS or pixels <= widest:
         np.matmul(weights, columns, out=out)
         return
     parts, _, rest = equal_parts(pixels, widest)

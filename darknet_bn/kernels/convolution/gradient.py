@@ -14,12 +14,9 @@ from darknet_bn.arrays import F32
 from darknet_bn.kernels.convolution.convolution import Convolution
 from darknet_bn.kernels.convolution.im2col import ConvGeometry, windows
 from darknet_bn.kernels.floating import floating
+from darknet_bn.work import measured
+from darknet_bn.work.cuts import even, fitting, pieces, strips, worth_sharing
 from darknet_bn.work.threads import workers
-from darknet_bn.work.tiles import pieces, strips, worth_sharing
-
-_WINDOWS = 1 << 19  # floats of windows in a tile
-_PARTS = 8  # sums of weight updates at most; a fixed number, so that threads do not change results
-_SUMS = 1 << 21  # floats in all of them at most
 
 
 @floating
@@ -47,14 +44,15 @@ def weight_updates(x: F32, delta: F32, geometry: ConvGeometry) -> F32:
     taps = c // g * k * k
     deltas = delta.reshape(n, f, oh * ow)
     large = worth_sharing(n * oh * ow * f * taps, n * oh * ow * (g * taps + f))
-    tiles = strips(n, oh, max(1, _WINDOWS // ((f + g * taps) * ow)), _PARTS if large else 1)
-    count = max(1, min(len(tiles), _PARTS, _SUMS // (f * taps)))
-    edges = [len(tiles) * part // count for part in range(count + 1)]
+    rows = fitting(measured.UPDATE_WINDOWS, (f + g * taps) * ow)
+    tiles = strips(n, oh, rows, measured.UPDATE_PARTS if large else 1)
+    count = max(1, min(len(tiles), measured.UPDATE_PARTS, measured.UPDATE_SUMS // (f * taps)))
+    parts = even(len(tiles), count)
     sums = np.zeros((count, g, taps, f // g), x.dtype)
     pointwise = k == 1 and geometry.pad == 0 and (geometry.stride_x, geometry.stride_y) == (1, 1)
 
     def task(part: int) -> None:
-        for tile in tiles[edges[part] : edges[part + 1]]:
+        for tile in tiles[parts[part]]:
             images = slice(tile[0].image, tile[-1].image + 1)
             first, rows = tile[0].first, tile[0].rows
             pixels = slice(first * ow, (first + rows) * ow)
@@ -113,8 +111,8 @@ def input_delta(delta: F32, weights: F32, geometry: ConvGeometry, out: F32) -> N
     matrix = np.ascontiguousarray(weights.reshape(g, f // g, -1).swapaxes(1, 2))
     deltas = delta.reshape(n, f, oh * ow)
     large = worth_sharing(n * oh * ow * weights.size, 2 * n * oh * ow * taps + out.size)
-    fitting = max(1, _WINDOWS // (taps * oh * ow))
-    images = min(fitting, -(-n // workers().count) if large else n)
+    most = fitting(measured.UPDATE_WINDOWS, taps * oh * ow)
+    images = min(most, -(-n // workers().count) if large else n)
 
     def task(some: slice) -> None:
         m = len(range(*some.indices(n)))

@@ -9,10 +9,9 @@ from darknet_bn.kernels.activations import Activation, activate_tile
 from darknet_bn.kernels.convolution.gradient import col2im_cpu
 from darknet_bn.kernels.convolution.im2col import ConvGeometry, windows
 from darknet_bn.kernels.floating import floating
+from darknet_bn.work import measured
+from darknet_bn.work.cuts import fitting, pieces, sharers
 from darknet_bn.work.threads import workers
-from darknet_bn.work.tiles import pieces, sharers
-
-_WINDOWS = 1 << 18  # floats of windows in a tile: half the cache of a core
 
 
 @floating
@@ -42,9 +41,9 @@ def forward_local_layer(
     y = out.reshape(n, f, oh * ow)
     offsets = biases.reshape(f, -1).T
     matrices = weights.reshape(oh * ow, f, taps)
-    images = max(1, min(n, _WINDOWS // (ow * taps)))
+    images = max(1, min(n, measured.LOCAL_WINDOWS // (ow * taps)))
     threads = sharers(n * weights.size, weights.size)
-    rows = max(1, min(_WINDOWS // (images * ow * taps), -(-oh // threads)))
+    rows = min(fitting(measured.LOCAL_WINDOWS, images * ow * taps), -(-oh // threads))
 
     def tile(part: slice) -> None:
         pixels = slice(part.start * ow, part.stop * ow)

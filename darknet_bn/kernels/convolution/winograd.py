@@ -13,27 +13,18 @@ tiles, then across.  See A. Lavin and S. Gray, "Fast Algorithms for Convolutiona
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from darknet_bn.arrays import F32, F64
 from darknet_bn.kernels.activations import Epilogue, activate_tile
-from darknet_bn.kernels.convolution.gemm import UNPACKED, cut, equal_parts, multiply
+from darknet_bn.kernels.convolution.gemm import cut, equal_parts, multiply
+from darknet_bn.work import measured
+from darknet_bn.work.cuts import Strip, fitting, portions, strips
 from darknet_bn.work.threads import workers
-from darknet_bn.work.tiles import Strip, pieces, strips
 
-_ROWS = 1 << 16  # floats of one row position that a task transforms at once
-_PATCHES = 16_000  # channels times tiles in a task where threads share the tiles
-_TILES_AT_ONCE = 192  # tiles in a block where threads share the filters
-_BLOCKS = (32, 24, 16)  # filters in one product, whichever fits best
-_BLOCKS_FOR_FEW, _FEW_TILES = (24,), 16
-_NARROWEST = 104  # tiles that are worth a product
-_PATCH = 12_288  # channels times tiles in one product: what the first-level cache holds
-_LINE = 16  # floats in a cache line
-_SUMS = 1 << 14  # filters times tiles that are transformed back at once
-_HEAVY = 1 << 21  # floats of transformed filters that should be read once only
+_LINE = measured.LINE // 4  # floats
 
 
 @dataclass(frozen=True)
@@ -110,7 +101,8 @@ class Winograd:
         self._down, self._across = (-(-side // scheme.m) for side in in_shape[1:])
         half = np.einsum("ir,fcrk->ifck", scheme.filter, weights, optimize=True)
         full = np.einsum("ifck,jk->ijcf", half, scheme.filter, optimize=True)
-        sizes = _BLOCKS_FOR_FEW if self._down * self._across <= _FEW_TILES else _BLOCKS
+        few = self._down * self._across <= measured.WINOGRAD_FEW_TILES
+        sizes = measured.WINOGRAD_BLOCKS_FOR_FEW if few else measured.WINOGRAD_BLOCKS
         self._block = min(sizes, key=lambda block: -self._f % block)
         blocks = -(-self._f // self._block)
         # (a, a, blocks, c, filters of a block), the last of which may be empty
@@ -129,12 +121,13 @@ class Winograd:
         out : float32 array (n, f, h, w)
         """
         n, threads = len(x), workers().count
-        tiles = min(_PATCHES // self._channels, _SUMS // self._block)
-        tasks = strips(n, self._down, max(1, tiles // self._across), threads)
-        if len(tasks) >= threads and self._filters.size <= _HEAVY:
+        patches = measured.WINOGRAD_PATCHES // self._channels
+        tiles = min(patches, measured.WINOGRAD_SUMS // self._block)
+        tasks = strips(n, self._down, fitting(tiles, self._across), threads)
+        if len(tasks) >= threads and self._filters.size <= measured.WINOGRAD_HEAVY:
             workers().run(lambda parts: self._share_tiles(x, out, parts), tasks)
             return
-        whole = max(self._down, _TILES_AT_ONCE // self._across)
+        whole = max(self._down, measured.WINOGRAD_TILES // self._across)
         for parts in strips(n, self._down, whole, 1):
             self._share_filters(x, out, parts)
 
@@ -142,9 +135,9 @@ class Winograd:
         """Convolve some strips in this thread, while other threads do others."""
         tiles = self._tiles(parts)
         patches = self._patches(tiles)
-        for channels in pieces(self._channels, self._channels_at_once(tiles, 1)):
+        for channels in self._channel_parts(tiles, 1):
             self._transform(x, parts, channels, patches)
-        for blocks in pieces(len(self._filters[0, 0]), self._blocks_at_once(tiles, 1)):
+        for blocks in self._block_parts(tiles, 1):
             self._multiply(patches, parts, blocks, out)
 
     def _share_filters(self, x: F32, out: F32, parts: list[Strip]) -> None:
@@ -153,21 +146,22 @@ class Winograd:
         patches = self._patches(tiles)
         workers().run(
             lambda channels: self._transform(x, parts, channels, patches),
-            pieces(self._channels, self._channels_at_once(tiles, threads)),
+            self._channel_parts(tiles, threads),
         )
         workers().run(
             lambda blocks: self._multiply(patches, parts, blocks, out),
-            pieces(len(self._filters[0, 0]), self._blocks_at_once(tiles, threads)),
+            self._block_parts(tiles, threads),
         )
 
     def _tiles(self, parts: list[Strip]) -> int:
         return self._across * sum(part.rows for part in parts)
 
-    def _channels_at_once(self, tiles: int, threads: int) -> int:
-        return _portion(self._channels, tiles * self.scheme.m / _ROWS, threads)
+    def _channel_parts(self, tiles: int, threads: int) -> list[slice]:
+        return portions(self._channels, tiles * self.scheme.m, measured.WINOGRAD_ROWS, threads)
 
-    def _blocks_at_once(self, tiles: int, threads: int) -> int:
-        return _portion(len(self._filters[0, 0]), tiles * self._block / _SUMS, threads)
+    def _block_parts(self, tiles: int, threads: int) -> list[slice]:
+        blocks = self._filters.shape[2]
+        return portions(blocks, tiles * self._block, measured.WINOGRAD_SUMS, threads)
 
     def _patches(self, tiles: int) -> F32:
         """Borrow the buffer (a, a, c, tiles) of transformed inputs."""
@@ -257,12 +251,6 @@ class Winograd:
             begin = end
 
 
-def _portion(size: int, load: float, threads: int) -> int:
-    """Share ``size`` out evenly, at most a load of 1 together."""
-    rounds = math.ceil(size * load / threads)
-    return -(-size // (rounds * threads))
-
-
 def _sum_channels(filters: F32, patches: F32, sums: F32) -> None:
     """Multiply (a, a, blocks, c, block) by (a, a, c, tiles) to (a, a, blocks*block, tiles).
 
@@ -271,7 +259,8 @@ def _sum_channels(filters: F32, patches: F32, sums: F32) -> None:
     """
     blocks, c, block = filters.shape[2:]
     tiles = patches.shape[3]
-    widest = min(max(_NARROWEST, _PATCH // c), max(1, UNPACKED // (c * block)))
+    widest = max(measured.WINOGRAD_COLUMNS, measured.WINOGRAD_PATCH // c)
+    widest = min(widest, fitting(measured.UNPACKED, c * block))
     parts, _, rest = equal_parts(tiles, widest)
     blockwise = sums.reshape(*sums.shape[:2], blocks, block, tiles)
     weights = filters.swapaxes(3, 4)[:, :, :, None]

@@ -9,6 +9,7 @@ from darknet_bn.kernels.activations import ACTIVATIONS, Epilogue
 from darknet_bn.kernels.convolution import gemm
 from darknet_bn.kernels.convolution.gemm import Im2col, Pointwise, equal_parts, multiply
 from darknet_bn.kernels.convolution.im2col import ConvGeometry
+from darknet_bn.work import measured
 from tests.support.convolutions import (
     Case,
     assert_close,
@@ -37,10 +38,10 @@ def sharing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """One thread for all; or each way to share, on images that are too small for it otherwise."""
     threads = 1 if request.param == "alone" else 2
     monkeypatch.setattr(gemm, "sharers", lambda *_: threads)
-    monkeypatch.setattr(gemm, "_FEW_PIXELS", 1 << 20 if request.param == "filters" else 0)
+    monkeypatch.setattr(measured, "FILTERS_PIXELS", 1 << 20 if request.param == "filters" else 0)
     if request.param == "few rows":
-        monkeypatch.setattr(gemm, "_WINDOWS", 1)
-        monkeypatch.setattr(gemm, "_PIXELS", 1)
+        monkeypatch.setattr(measured, "WINDOWS", 1)
+        monkeypatch.setattr(measured, "POINTWISE_SUMS", 1)
     return str(request.param)
 
 
@@ -49,7 +50,7 @@ def sharing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("bias_as_weight", [0, 1 << 20], ids=["added", "weight"])
 @pytest.mark.parametrize("geometry", [THREE, WIDE, GROUPS, STRIDED], ids=str)
 def test_im2col(sharing, monkeypatch, geometry, bias_as_weight, f, n) -> None:
-    monkeypatch.setattr(gemm, "_BIAS_AS_WEIGHT", bias_as_weight)
+    monkeypatch.setattr(measured, "BIAS_AS_WEIGHT", bias_as_weight)
     case = make_case(n, 8, 9, 7, f, geometry)
     found = run_into_slice(
         Im2col(case.weights, leaky_epilogue(case), geometry, case.in_shape), case
@@ -62,7 +63,7 @@ def test_im2col(sharing, monkeypatch, geometry, bias_as_weight, f, n) -> None:
 @pytest.mark.parametrize("bias_as_weight", [0, 1 << 20], ids=["added", "weight"])
 @pytest.mark.parametrize("groups", [1, 4])
 def test_pointwise(sharing, monkeypatch, groups, bias_as_weight, f, n) -> None:
-    monkeypatch.setattr(gemm, "_BIAS_AS_WEIGHT", bias_as_weight)
+    monkeypatch.setattr(measured, "BIAS_AS_WEIGHT", bias_as_weight)
     case = make_case(n, 8, 5, 7, f, ConvGeometry(size=1, groups=groups))
     found = run_into_slice(
         Pointwise(case.weights, leaky_epilogue(case), case.geometry, case.in_shape), case

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from darknet_bn.kernels.activations import ACTIVATIONS, Epilogue
-from darknet_bn.kernels.convolution import winograd
 from darknet_bn.kernels.convolution.im2col import ConvGeometry
 from darknet_bn.kernels.convolution.winograd import F2, F4, Scheme, Winograd
+from darknet_bn.work import measured
 from tests.support.convolutions import assert_close, convolve, leaky, make_case, run_into_slice
 
 SCHEMES = pytest.mark.parametrize("scheme", [F2, F4], ids=["F2", "F4"])
@@ -37,12 +37,12 @@ def test_the_matrices_are_exact(scheme: Scheme) -> None:
 )
 @pytest.mark.parametrize("way", ["share tiles", "share filters", "tiny parts"])
 def test_any_size(way, size, n, scheme, monkeypatch) -> None:
-    monkeypatch.setattr(winograd, "_HEAVY", 0 if way == "share filters" else 1 << 30)
+    monkeypatch.setattr(measured, "WINOGRAD_HEAVY", 0 if way == "share filters" else 1 << 30)
     if way != "share filters":
-        monkeypatch.setattr(winograd, "_PATCHES", 1)
+        monkeypatch.setattr(measured, "WINOGRAD_PATCHES", 1)
     if way == "tiny parts":
-        for name in ("_ROWS", "_SUMS", "_TILES_AT_ONCE"):
-            monkeypatch.setattr(winograd, name, 1)
+        for name in ("WINOGRAD_ROWS", "WINOGRAD_SUMS", "WINOGRAD_TILES"):
+            monkeypatch.setattr(measured, name, 1)
     case = make_case(n, 20, *size, 37, THREE)
     convolution = Winograd(
         case.weights, Epilogue(case.biases, ACTIVATIONS["leaky"]), case.in_shape, scheme
@@ -55,9 +55,9 @@ def test_any_size(way, size, n, scheme, monkeypatch) -> None:
     ("unpacked", "block"), [(1, 1 << 20), (5000, 1 << 20), (5000, 100), (100_000, 100)]
 )
 def test_any_cut_of_the_products(unpacked, block, monkeypatch) -> None:
-    monkeypatch.setattr(winograd, "UNPACKED", unpacked)
-    monkeypatch.setattr(winograd, "_PATCH", block)
-    monkeypatch.setattr(winograd, "_NARROWEST", 1)
+    monkeypatch.setattr(measured, "UNPACKED", unpacked)
+    monkeypatch.setattr(measured, "WINOGRAD_PATCH", block)
+    monkeypatch.setattr(measured, "WINOGRAD_COLUMNS", 1)
     case = make_case(1, 5, 16, 24, 37, THREE)
     convolution = Winograd(case.weights, Epilogue(case.biases, None), case.in_shape, F4)
     assert_close(run_into_slice(convolution, case), convolve(case), 5e-6)  # as above
