@@ -20,10 +20,9 @@ from darknet_bn.kernels.boxes.box import Boxes, join_boxes
 from darknet_bn.layers.shape import Shape
 from darknet_bn.model.model import Model
 from darknet_bn.predictions.boxes import heads_of
+from darknet_bn.work import measured
 
 Rows: TypeAlias = npt.NDArray[np.intp]
-
-_MOST_PAIRS = 1 << 20  # of boxes that are looked at together
 
 
 def all_boxes(model: Model, outputs: Mapping[int, F32]) -> list[Boxes]:
@@ -185,7 +184,7 @@ def _pair_class(candidates: F32, rows: F32, mine: Rows, limits: Limits, result: 
 
 def _parts(rows: Rows, columns: int) -> Sequence[Rows]:
     """Cut rows into parts that make tables of some size with so many columns."""
-    count = -(-len(rows) * columns // _MOST_PAIRS)
+    count = -(-len(rows) * columns // measured.PROOF_PAIRS)
     return np.array_split(rows, max(1, count))
 
 

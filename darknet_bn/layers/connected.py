@@ -25,9 +25,9 @@ from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shared.initial import Uniform
 from darknet_bn.layers.shared.normalised import Normalised, batch_norm_params, normalise_training
 from darknet_bn.layers.shared.windows_graph import normalised
+from darknet_bn.work import measured
+from darknet_bn.work.cuts import fitting, pieces
 from darknet_bn.work.threads import workers
-
-_ROWS = 1 << 18  # weights that one thread multiplies before it takes the next rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,18 +64,17 @@ class Connected(Normalised, Layer):
         folded = self.absorb(p, affines) if affines and not context.exact else None
         weights, biases = (folded or p)["weights"], (folded or p)["biases"]
         normalised = bool(affines) and folded is None
-        height = max(1, _ROWS // weights.shape[1])
+        parts = pieces(len(weights), fitting(measured.CONNECTED_WEIGHTS, weights.shape[1]))
 
         def connect(xs: Sequence[F32], y: F32) -> None:
             x = xs[0].reshape(len(xs[0]), -1)
             out = y[:, :, 0, 0]
 
-            def rows(start: int) -> None:
-                part = slice(start, start + height)
+            def rows(part: slice) -> None:
                 tile = x @ weights[part].T
                 out[:, part] = tile if normalised else np.add(tile, biases[part], out=tile)
 
-            workers().run(rows, range(0, len(weights), height))
+            workers().run(rows, parts)
             if normalised:
                 norm = context.before_norm(out, p)
                 forward_batchnorm_layer(out, norm, train=False, dialect=context.dialect, out=out)

@@ -14,8 +14,9 @@ from darknet_bn.formats.cfg import Cfg
 from darknet_bn.layers.shared.per_class import per_class
 from darknet_bn.model.network import Network, build_network
 from darknet_bn.model.weights import Header
+from darknet_bn.work import measured
+from darknet_bn.work.cuts import pieces
 
-_PART = 1 << 24  # bytes that are looked at together
 _LEAST_CUT = 1 << 20  # bytes; a shorter file may have no CR LF by chance
 _USUAL = (1e-8, 1e5)  # magnitudes that nearly all weights of a trained net have
 _SAMPLES, _SAMPLE = 8, 256  # how many places of a file are looked at, and floats at each
@@ -37,8 +38,8 @@ class Content(NamedTuple):
 
     def parts(self) -> Iterator[bytes]:
         """Yield all bytes, each part with the last byte of the one before."""
-        for at in range(0, self.size, _PART):
-            yield self.read(max(0, at - 1), at + _PART)
+        for part in pieces(self.size, measured.FILE_PART):
+            yield self.read(max(0, part.start - 1), part.stop)
 
 
 def likely_cause(cfg: Cfg, dialect: Dialect, content: Content, header: Header) -> str | None:

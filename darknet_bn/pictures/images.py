@@ -34,6 +34,8 @@ from darknet_bn.kernels.pictures.resize import (
     resize_min,
 )
 from darknet_bn.optional import load_extra
+from darknet_bn.work import measured
+from darknet_bn.work.cuts import fitting, pieces
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -84,7 +86,6 @@ CHANNELS = (1, 3, 4)
 _QUALITY = 95  # of JPEG and WebP; Pillow's own 75 smears thin lines
 _ORIENTATION = 0x0112  # the EXIF tag
 _TURNED = (5, 6, 7, 8)  # of its values, those that exchange rows and columns
-_STRIP = 1 << 20  # pixels
 
 
 def load_image(source: str | os.PathLike[str] | bytes, channels: int = 3) -> F32:
@@ -326,11 +327,10 @@ def _planes(picture: Image, channels: int, where: Where) -> F32:
     elif picture.mode == "I":  # how Pillow hands out the 16 bits of a PPM and of some others
         lying[:3] = _within(np.asarray(picture), 65535, where) >> 8
     else:
-        rows = max(1, _STRIP // width)
-        for top in range(0, height, rows):  # strip by strip: the whole would be there four times
-            strip = picture.crop((0, top, width, min(top + rows, height)))
-            levels = _levels(strip, channels)
-            lying[: len(levels), top : top + rows] = levels
+        rows = fitting(measured.PICTURE_STRIP, width)
+        for some in pieces(height, rows):  # strip by strip: the whole would be there four times
+            levels = _levels(picture.crop((0, some.start, width, some.stop)), channels)
+            lying[: len(levels), some] = levels
     planes /= np.float32(255)
     return planes
 

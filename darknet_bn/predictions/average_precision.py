@@ -17,9 +17,10 @@ from darknet_bn.arrays import F32, F64
 from darknet_bn.errors import DarknetError, ShapeError
 from darknet_bn.kernels.boxes.box import Boxes, box_iou
 from darknet_bn.values import brief, brief_fields, counted
+from darknet_bn.work import measured
+from darknet_bn.work.cuts import fitting, pieces
 
 Mask = npt.NDArray[np.bool_]
-_MOST = 1 << 20  # pairs and truths that are compared at once: some 40 MB
 _NONE = -1  # the truth of a pair that agrees with none
 
 
@@ -270,8 +271,8 @@ def _best_truths(
     iou, truth = np.zeros(len(row), np.float32), np.full(len(row), _NONE)
     for number in np.unique(rows[:, 4]):
         own, pairs = np.flatnonzero(rows[:, 4] == number), np.flatnonzero(kind == number)
-        step = max(1, _MOST // len(own))
-        for part in (pairs[start : start + step] for start in range(0, len(pairs), step)):
+        step = fitting(measured.TRUTH_PAIRS, len(own))
+        for part in (pairs[some] for some in pieces(len(pairs), step)):
             overlap = box_iou(xywh[row[part], None], rows[None, own, :4])
             overlap = np.nan_to_num(overlap)  # NaN would hide the others from argmax
             best = overlap.argmax(axis=1)

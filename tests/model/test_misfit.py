@@ -10,6 +10,7 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.model.weights import Header
+from darknet_bn.work import measured
 from tests.support.builders import cfg_text, network_of, weights_bytes
 from tests.support.paths import FIXTURES
 
@@ -262,7 +263,7 @@ class TestDamages:
     ) -> None:
         data = WHOLE.replace(b"\r\n", b"\r0").replace(b"\n", b"\r\n")
         for size in (7, 64, 1000):
-            monkeypatch.setattr("darknet_bn.model.misfit._PART", size)
+            monkeypatch.setattr(measured, "FILE_PART", size)
             assert "every LF byte has become CR LF" in str(refusal(data))
 
 

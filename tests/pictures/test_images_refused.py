@@ -19,6 +19,7 @@ from darknet_bn.errors import ImageError
 from darknet_bn.pictures import images
 from darknet_bn.pictures.images import from_bytes, load_image, save_image
 from darknet_bn.predictions.drawing import draw_detections
+from darknet_bn.work import measured
 from tests.support.pictures import COLOURS, NOISE, PNGS, encoded, png
 
 KINDS = ["JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "TGA"]
@@ -169,10 +170,10 @@ def test_a_picture_is_the_same_in_strips(monkeypatch: pytest.MonkeyPatch) -> Non
         if exif is not None:
             more["exif"][0x0112] = exif
         data = encoded(picture, "PNG", **more)
-        monkeypatch.setattr(images, "_STRIP", 1 << 20)
+        monkeypatch.setattr(measured, "PICTURE_STRIP", 1 << 20)
         whole = [load_image(data, channels) for channels in (3, 1)]
         for pixels in (1, 3 * NOISE.shape[1]):
-            monkeypatch.setattr(images, "_STRIP", pixels)
+            monkeypatch.setattr(measured, "PICTURE_STRIP", pixels)
             for channels, expected in zip((3, 1), whole, strict=True):
                 np.testing.assert_array_equal(load_image(data, channels), expected)
 

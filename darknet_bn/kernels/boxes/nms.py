@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.boxes.box import Boxes, box_diounms, box_iou
+from darknet_bn.work import measured
+from darknet_bn.work.cuts import fitting
 
-_TILE = 1 << 16  # pairs looked at together: their values fit the second-level cache
-_MOST = 1 << 20  # pairs that overlap, settled together: some 80 MB
 _DIOU = 0.6
 
 Rows = npt.NDArray[np.intp]
@@ -145,7 +145,7 @@ def _survivors(xywh: F32, live: Mask, rank: Rows, thresh: float, beta: float | N
         for one, its_rank in zip(stays, rank, strict=True):
             _settle_in_turn(one, its_rank, xywh, thresh, beta)
         return stays
-    step = max(1, _MOST // max(1, len(pairs[0])))
+    step = fitting(measured.NMS_OVERLAPS, len(pairs[0]))
     for at in range(0, len(stays), step):
         _settle(stays[at : at + step], rank[at : at + step], pairs)
     return stays
@@ -156,12 +156,12 @@ def _overlapping(xywh: F32, thresh: float, beta: float | None) -> Pairs | None:
     found: list[Pairs] = []
     count = at = 0
     while at < len(xywh):
-        step = max(1, _TILE // (len(xywh) - at))
+        step = fitting(measured.NMS_PAIRS, len(xywh) - at)
         i, j = _over(xywh[at : at + step], xywh[at:], thresh, beta)
         each_once = i < j
         found.append((at + i[each_once], at + j[each_once]))
         count += len(found[-1][0])
-        if count > _MOST:
+        if count > measured.NMS_OVERLAPS:
             return None
         at += step
     if not found:

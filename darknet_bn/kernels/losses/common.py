@@ -10,12 +10,13 @@ import numpy.typing as npt
 
 from darknet_bn.arrays import F32, F64
 from darknet_bn.kernels.boxes.box import box_iou
+from darknet_bn.work import measured
+from darknet_bn.work.cuts import fitting
 
 Rows = npt.NDArray[np.intp]
 Flags = npt.NDArray[np.bool_]
 
 MOST = float(np.finfo(np.float32).max)
-_BLOCK = 1 << 15  # overlaps at once: a few arrays of so many float32 stay in the cache
 
 
 class TrueBoxes(NamedTuple):
@@ -107,7 +108,7 @@ def best_overlaps(xywh: F32, true: F32) -> F32:
     best = np.zeros(k, xywh.dtype)
     half = xywh[2:] / 2
     (left, top), (right, bottom) = xywh[:2] - half, xywh[:2] + half
-    step = max(1, _BLOCK // max(1, k))
+    step = fitting(measured.OVERLAPS, k)
     with np.errstate(all="ignore"):  # sizes may be infinite, or 0
         area = xywh[2] * xywh[3]
         for start in range(0, len(true), step):

@@ -15,10 +15,11 @@ import numpy.typing as npt
 from darknet_bn.arrays import F32, F64
 from darknet_bn.kernels.floating import floating
 from darknet_bn.kernels.pictures.resize import as_picture
+from darknet_bn.work import measured
+from darknet_bn.work.cuts import pieces
 
 Numbers = npt.NDArray[np.intp]
 
-_BAND = 1 << 14  # pixels that are recoloured at a time: their planes stay in the cache
 _SMALL_BELLS = {  # windows for which OpenCV has a table
     1: (1.0,),
     3: (0.25, 0.5, 0.25),
@@ -244,8 +245,8 @@ def distort_image(im: F32, hue: float, saturation: float, exposure: float) -> F3
         result[0] *= np.float32(exposure)
     elif (hue, saturation, exposure) != (0, 1, 1):
         pixels = result.reshape(3, -1)
-        for begin in range(0, pixels.shape[1], _BAND):
-            band = pixels[:, begin : begin + _BAND]
+        for some in pieces(pixels.shape[1], measured.RECOLOURED):
+            band = pixels[:, some]
             hsv = rgb_to_hsv(band)
             hsv[0] += np.float32(hue)
             hsv[0] -= hsv[0] > 1

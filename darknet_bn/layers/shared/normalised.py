@@ -16,9 +16,9 @@ from darknet_bn.kernels.batchnorm.batchnorm_layer import (
 from darknet_bn.layers.norm import Norm
 from darknet_bn.layers.parameters import Affine, Param, Params
 from darknet_bn.layers.passes import TrainingContext
+from darknet_bn.work import measured
+from darknet_bn.work.cuts import fitting, pieces
 from darknet_bn.work.threads import workers
-
-_BLOCK = 1 << 16  # floats: half a megabyte in float64, which stays in the second-level cache
 
 
 class Normalised(Norm):
@@ -153,14 +153,12 @@ def scaled_rows(weights: F32, scale: F64) -> F32:
     """
     rows = weights.reshape(len(weights), -1)
     out = np.empty(rows.shape, np.float32)
-    height = max(1, _BLOCK // max(1, rows.shape[1]))
 
-    def block(start: int) -> None:
-        part = slice(start, start + height)
+    def block(part: slice) -> None:
         wide = rows[part].astype(np.float64)
         wide *= scale[part, None]
         with np.errstate(over="ignore", invalid="ignore"):
             out[part] = wide
 
-    workers().run(block, range(0, len(rows), height))
+    workers().run(block, pieces(len(rows), fitting(measured.ABSORBED, rows.shape[1])))
     return out.reshape(weights.shape)

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from darknet_bn.kernels.boxes import nms
 from darknet_bn.kernels.boxes.box import Boxes, box_diounms, box_iou
 from darknet_bn.kernels.boxes.nms import diounms_sort, do_nms_obj, do_nms_sort
+from darknet_bn.work import measured
 
 F32 = npt.NDArray[np.float32]
 THRESHOLD = 0.45
@@ -80,11 +80,11 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each way to settle who stays: as usual, in many parts, and one by one."""
     name = str(request.param)
     if name == "small tiles":
-        monkeypatch.setattr(nms, "_TILE", 64)
+        monkeypatch.setattr(measured, "NMS_PAIRS", 64)
     elif name == "few at once":
-        monkeypatch.setattr(nms, "_MOST", 150)
+        monkeypatch.setattr(measured, "NMS_OVERLAPS", 150)
     elif name == "in turn":
-        monkeypatch.setattr(nms, "_MOST", 0)
+        monkeypatch.setattr(measured, "NMS_OVERLAPS", 0)
     return name
 
 
