@@ -10,7 +10,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.graph.graph import Graph
-from darknet_bn.kernels.avgpool import forward_avgpool_layer
+from darknet_bn.kernels.pooling.average import forward_avgpool_layer
 from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.parameters import Params
 from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext

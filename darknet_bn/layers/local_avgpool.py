@@ -8,11 +8,11 @@ from typing import ClassVar
 
 from darknet_bn.arrays import F32
 from darknet_bn.graph.graph import Graph
-from darknet_bn.kernels.maxpool import (
-    Window,
+from darknet_bn.kernels.pooling.average import (
     backward_local_avgpool_layer,
     forward_local_avgpool_layer,
 )
+from darknet_bn.kernels.pooling.windows import Window
 from darknet_bn.layers.layer import Cost, Layer, as_inferred
 from darknet_bn.layers.options import option
 from darknet_bn.layers.parameters import Params

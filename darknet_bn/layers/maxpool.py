@@ -17,13 +17,13 @@ from darknet_bn.kernels.convolution.blur import (
     blur,
     blurred_size,
 )
-from darknet_bn.kernels.maxpool import (
-    Window,
+from darknet_bn.kernels.pooling.maximum import (
     backward_maxpool_depth,
     backward_maxpool_layer,
     forward_maxpool_depth,
     forward_maxpool_layer,
 )
+from darknet_bn.kernels.pooling.windows import Window
 from darknet_bn.layers.layer import Cost, Layer, as_inferred
 from darknet_bn.layers.options import option
 from darknet_bn.layers.parameters import Params

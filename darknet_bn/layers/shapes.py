@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, TrainingError, Where
-from darknet_bn.kernels.maxpool import Window
+from darknet_bn.kernels.pooling.windows import Window
 from darknet_bn.layers.passes import TrainingContext
 from darknet_bn.layers.shape import Shape, Shapes
 

@@ -9,7 +9,8 @@ import pytest
 
 from darknet_bn.dialect import ALEXEYAB
 from darknet_bn.errors import ShapeError
-from darknet_bn.kernels.maxpool import LOWEST, Window, backward_maxpool_layer, forward_maxpool_layer
+from darknet_bn.kernels.pooling.maximum import backward_maxpool_layer, forward_maxpool_layer
+from darknet_bn.kernels.pooling.windows import LOWEST, Window
 from darknet_bn.layers.maxpool import MaxPool
 from darknet_bn.layers.passes import TrainingContext
 from darknet_bn.layers.shape import Shape

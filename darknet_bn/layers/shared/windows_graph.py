@@ -8,7 +8,7 @@ from darknet_bn.errors import ExportError
 from darknet_bn.formats.tree import Tree
 from darknet_bn.graph.graph import Graph
 from darknet_bn.kernels.convolution.im2col import ConvGeometry
-from darknet_bn.kernels.maxpool import LOWEST, Window
+from darknet_bn.kernels.pooling.windows import LOWEST, Window
 from darknet_bn.layers.parameters import Params
 from darknet_bn.layers.shape import Shape
 from darknet_bn.layers.shared.normalised import rolling_affine

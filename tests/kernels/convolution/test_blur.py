@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from darknet_bn.kernels.convolution.blur import blur, blurred_size
+from darknet_bn.kernels.convolution.blur import backward_blur_as_coded, blur, blurred_size
 
 
 @pytest.mark.parametrize("mode", [1, 2, 3])
@@ -35,3 +35,10 @@ def test_a_single_row_has_no_neighbours(stride):
     out = np.empty_like(x)
     blur(x, 1, stride, stride, out)
     assert out[0, 0, 0, 0] == 0.25
+
+
+def test_a_blur_that_the_program_leaves_out() -> None:
+    delta = np.arange(1, 2 * 3 * 2 * 2 + 1, dtype=np.float32).reshape(2, 3, 2, 2)
+    given = backward_blur_as_coded(delta, (4, 3))
+    assert given.shape == (2, 3, 4, 3)
+    np.testing.assert_array_equal(given.ravel(), [*range(1, 25), *[0] * 48])

@@ -1,4 +1,4 @@
-"""The way back of pooling over windows, against plain loops."""
+"""The way back of pooling to the largest value, against plain loops."""
 
 from __future__ import annotations
 
@@ -7,40 +7,17 @@ import itertools
 import numpy as np
 import pytest
 
-from darknet_bn.kernels.convolution.blur import backward_blur_as_coded
-from darknet_bn.kernels.maxpool import (
-    Window,
-    backward_local_avgpool_layer,
+from darknet_bn.kernels.pooling.maximum import (
     backward_maxpool_depth,
     backward_maxpool_layer,
     forward_maxpool_depth,
     forward_maxpool_layer,
 )
+from darknet_bn.kernels.pooling.windows import Window
+from tests.support.pooling import deltas, windows
 
 SIZES = (1, 2, 3, 5, 9, 13)
 STRIDES = ((1, 1), (2, 2), (1, 2), (3, 2))
-
-
-def windows(x: np.ndarray, window: Window):
-    """Yield the place of each output value, and the places of its window in the image."""
-    oh, ow = window.out_hw(*x.shape[2:])
-    begin = window.padding // 2
-    for image, channel, i, j in itertools.product(*map(range, (*x.shape[:2], oh, ow))):
-        rows = [i * window.stride_y - begin + k for k in range(window.size)]
-        columns = [j * window.stride_x - begin + k for k in range(window.size)]
-        inside = [
-            (image, channel, row, column)
-            for row in rows
-            if 0 <= row < x.shape[2]
-            for column in columns
-            if 0 <= column < x.shape[3]
-        ]
-        yield (image, channel, i, j), inside
-
-
-def deltas(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Whole numbers, of which all sums are exact."""
-    return rng.integers(-9, 10, shape).astype(np.float32)
 
 
 @pytest.mark.parametrize("stride", STRIDES, ids=str)
@@ -106,25 +83,3 @@ def test_first_of_the_largest_channels(c: int, f: int) -> None:
             first = max(channels, key=lambda k: x[image, k, row, column])
             expected[image, first, row, column] += delta[image, out, row, column]
     np.testing.assert_array_equal(backward_maxpool_depth(x, y, delta), expected)
-
-
-@pytest.mark.parametrize("over_inside", [True, False], ids=["exact", "as coded"])
-def test_shares_of_a_mean(over_inside: bool) -> None:
-    rng = np.random.default_rng(3)
-    x = np.empty((2, 3, 7, 6))
-    for window in (Window(2, 2, 2, 1), Window(3, 1, 1, 2), Window(3, 2, 1, 2)):
-        delta = rng.standard_normal((2, 3, *window.out_hw(7, 6)))
-        expected = np.zeros_like(x)
-        for place, inside in windows(x, window):
-            for at in inside:
-                count = len(inside) if over_inside else window.size**2
-                expected[at] += delta[place] / count
-        given = backward_local_avgpool_layer(x, delta, window, over_inside=over_inside)
-        np.testing.assert_allclose(given, expected, atol=1e-14)  # sums of nine in another order
-
-
-def test_a_blur_that_the_program_leaves_out() -> None:
-    delta = np.arange(1, 2 * 3 * 2 * 2 + 1, dtype=np.float32).reshape(2, 3, 2, 2)
-    given = backward_blur_as_coded(delta, (4, 3))
-    assert given.shape == (2, 3, 4, 3)
-    np.testing.assert_array_equal(given.ravel(), [*range(1, 25), *[0] * 48])

@@ -1,0 +1,1 @@
+"""Pooling: how windows move over images, their largest value, their mean."""
