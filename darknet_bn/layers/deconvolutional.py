@@ -143,7 +143,7 @@ class Deconvolutional(Normalised, Layer):
         forward is the way back of a convolution, and the other way round.
         """
         x, geometry, dialect = xs[0], self._geometry, context.dialect
-        shape = self.out_shape((Shape(*x.shape[1:]),))
+        shape = self.out_shape((Shape.of(x),))
         z = context.arena.empty((len(x), *shape.dims), x.dtype)
         input_delta(x, p["weights"], geometry, z)
         changes: dict[str, F32] = {}

@@ -78,7 +78,7 @@ class History(Layer):
         y = np.empty((len(x), new * self.history_size, *x.shape[2:]), x.dtype)
         memory = {"output": kept(context, "output", by_time(y, steps)[0])}
         inference = InferenceContext(context.dialect, time_steps=steps, state=memory)
-        self.infer((Shape(*x.shape[1:]),), p, inference)([x], y)
+        self.infer((Shape.of(x),), p, inference)([x], y)
         context.state.update(memory)
 
         def back(delta: F32) -> Backward:

@@ -166,7 +166,7 @@ class Layer(Options, ABC):
 
 def as_inferred(layer: Layer, xs: Sequence[F32], p: Params, context: TrainingContext) -> F32:
     """Compute the output as in inference, of a layer whose step takes float64 as well."""
-    shapes = tuple(Shape(x.shape[1], flat=True) if x.ndim == 2 else Shape(*x.shape[1:]) for x in xs)
+    shapes = tuple(map(Shape.of, xs))
     y = context.arena.empty((len(xs[0]), *layer.out_shape(shapes).dims), xs[0].dtype)
     layer.infer(shapes, p, InferenceContext(context.dialect, exact=True))(xs, y)
     return y

@@ -135,7 +135,7 @@ class MaxPool(Layer):
         if self.maxpool_depth:
             y = as_inferred(self, xs, p, context)
             return Trained(y, lambda delta: Backward((backward_maxpool_depth(x, y, delta),)))
-        before = pooled(Shape(*x.shape[1:]), window)
+        before = pooled(Shape.of(x), window)
         sharp = np.empty((len(x), *before.dims), x.dtype)
         forward_maxpool_layer(x, window, sharp)
 
@@ -144,7 +144,7 @@ class MaxPool(Layer):
 
         if not self.antialiasing:
             return Trained(sharp, back)
-        y = np.empty((len(x), *self.out_shape((Shape(*x.shape[1:]),)).dims), x.dtype)
+        y = np.empty((len(x), *self.out_shape((Shape.of(x),)).dims), x.dtype)
         blur(sharp, self.antialiasing, *self.strides, y)
         sharp_hw = (before.h, before.w)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+import numpy.typing as npt
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,11 @@ class Shape:
     h: int = 1
     w: int = 1
     flat: bool = False
+
+    @classmethod
+    def of(cls, array: npt.NDArray[Any]) -> Shape:
+        """Return the shape of the images in an array (n, c, h, w), or (n, count)."""
+        return cls(array.shape[1], flat=True) if array.ndim == 2 else cls(*array.shape[1:])
 
     @property
     def size(self) -> int:

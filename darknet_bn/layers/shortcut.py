@@ -184,7 +184,7 @@ class Shortcut(Layer):
         dialect = context.dialect
         z = as_inferred(replace(self, activation="linear"), xs, p, context)
         y, activation_back = activate_training(z, self.activation, dialect)
-        shapes = [Shape(*x.shape[1:]) for x in xs]
+        shapes = [Shape.of(x) for x in xs]
         one = self._adds_one(shapes[0], shapes[1], dialect)
 
         def back(delta: F32) -> Backward:

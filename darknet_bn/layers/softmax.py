@@ -96,7 +96,7 @@ class Softmax(Layer):
         C: ``forward_softmax_layer`` and ``backward_softmax_layer``, which lets the delta of what
         reads the shares pass unchanged, and counts every class with a truth as wholly true.
         """
-        if xs[0].ndim == 4 and self._keeps_pixels(Shape(*xs[0].shape[1:])):
+        if xs[0].ndim == 4 and self._keeps_pixels(Shape.of(xs[0])):
             raise TrainingError("a softmax of each pixel, as OpenCV has it, does not learn")
         y = as_inferred(self, xs, p, context)
         truth = None if self.noloss else truth_like(y, context)

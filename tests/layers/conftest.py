@@ -63,7 +63,7 @@ def _run_layer(
     params: Mapping[str, np.ndarray] | None = None,
     time_steps: int = 1,
 ) -> np.ndarray:
-    shapes = tuple(Shape(*x.shape[1:]) if x.ndim == 4 else Shape(x.shape[1], flat=True) for x in xs)
+    shapes = tuple(map(Shape.of, xs))
     out = layer.out_shape(shapes)
     declared = {param.name: param.shape for param in layer.params(shapes, dialect)}
     given = dict(params or {})

@@ -178,10 +178,7 @@ class Recurrent(Normalised, Layer):
 
     def passes(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Passes:
         """Prepare the parts for training."""
-        shapes = tuple(
-            Shape(x.shape[1], flat=True) if x.ndim == 2 else Shape(*x.shape[1:]) for x in xs
-        )
-        return Passes(list(self._with_inputs(shapes)), p, context)
+        return Passes(list(self._with_inputs(tuple(map(Shape.of, xs)))), p, context)
 
     def cost(self, xs: Shapes) -> Cost:
         """Add up the parts."""
