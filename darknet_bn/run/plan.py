@@ -14,7 +14,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.layers.passes import Inference, InferenceContext
 from darknet_bn.model.model import Model
-from darknet_bn.model.network import Network
+from darknet_bn.run.order import Order
 from darknet_bn.work.memory import require_memory
 from darknet_bn.work.threads import workers
 
@@ -108,22 +108,21 @@ class Plan:
         memory = self._memory.during(len(x), keep=keep_state)
         with memory, workers().hold_blas(), np.errstate(all="ignore"):
             schedule = self._prepare(len(x), tuple(wanted))
-            arrays = {-1: x}
-            for index in schedule.order:
-                node = self._network.nodes[index]
-                xs = [arrays[source] for source in node.sources]
-                if schedule.roots[index] != index:
-                    arrays[index] = xs[0]
-                else:
-                    shape = (len(x), *node.y.dims)
-                    arrays[index] = self._place(schedule, index, shape)
-                    self._step(index)(xs, arrays[index])
+            roots, asked = schedule.order.roots, frozenset(wanted)
+            arrays, outputs = {-1: x}, {}
+
+            def compute(index: int, xs: list[F32]) -> F32:
+                y = self._place(schedule, index)
+                self._step(index)(xs, y)
+                return y
+
+            for index in schedule.order.walk(arrays, compute):
+                if index in asked:
+                    y = arrays[roots[index]]
+                    outputs[index] = y if roots[index] == index else y.copy()
                 if after_layer is not None:
                     after_layer()
-            return {
-                index: arrays[index].copy() if schedule.roots[index] != index else arrays[index]
-                for index in wanted
-            }
+            return {index: outputs[index] for index in wanted}
 
     def _step(self, index: int) -> Inference:
         step = self._steps[index]
@@ -137,13 +136,14 @@ class Plan:
 
     def _prepare(self, batch: int, wanted: tuple[int, ...]) -> Schedule:
         schedule = self._schedule
-        if schedule is None or (schedule.batch, schedule.wanted) != (batch, wanted):
-            schedule = make_schedule(self._network, batch, wanted)
+        if schedule is None or (schedule.batch, schedule.order.wanted) != (batch, wanted):
+            schedule = make_schedule(Order(self._network, wanted), batch)
             self._buffers = [np.empty(size, np.float32) for size in schedule.sizes]
             self._schedule = schedule
         return schedule
 
-    def _place(self, schedule: Schedule, index: int, shape: tuple[int, ...]) -> F32:
+    def _place(self, schedule: Schedule, index: int) -> F32:
+        shape = (schedule.batch, *self._network.nodes[index].y.dims)
         slot = schedule.slots.get(index)
         if slot is None:
             return np.empty(shape, np.float32)
@@ -152,54 +152,38 @@ class Plan:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Which layers run for a request, and where their outputs go.
+    """Where the outputs of the layers go that run for a request.
 
     Attributes
     ----------
-    batch, wanted : int, tuple of int
-        The request.
-    order : tuple of int
-        The layers that run, in order.
-    roots : dict
-        For each of them, the layer in whose array its output lies: itself, or the source that it
-        passes on unchanged (-1 for the input).
+    order : Order
+    batch : int
     slots : dict
         The buffer of each root that nobody asked for.
     sizes : tuple of int
         Floats in each buffer.
     """
 
+    order: Order
     batch: int
-    wanted: tuple[int, ...]
-    order: tuple[int, ...]
-    roots: dict[int, int]
     slots: dict[int, int]
     sizes: tuple[int, ...]
 
 
-def make_schedule(network: Network, batch: int, wanted: tuple[int, ...]) -> Schedule:
-    """Find what has to run for some outputs, and share buffers among what is not needed at once.
+def make_schedule(order: Order, batch: int) -> Schedule:
+    """Share buffers among the outputs that are not needed at once.
 
     Raises
     ------
     ShapeError
         There is not enough memory in the machine.
     """
-    nodes = network.nodes
-    order = network.ancestors(wanted)
-    roots = {-1: -1}
-    last_use: dict[int, int] = {}
-    for index in order:
-        node = nodes[index]
-        roots[index] = roots[node.sources[0]] if node.layer.is_alias(node.xs) else index
-        for source in node.sources:
-            last_use[roots[source]] = index
-    kept = {roots[index] for index in wanted}
-
+    nodes, roots = order.network.nodes, order.roots
+    kept = {roots[index] for index in order.wanted}
     slots: dict[int, int] = {}
     sizes: list[int] = []
     free: list[int] = []
-    for index in order:
+    for index in order.layers:
         if roots[index] == index and index not in kept:
             size = batch * nodes[index].y.size
             slot = _best(free, sizes, size)
@@ -210,8 +194,7 @@ def make_schedule(network: Network, batch: int, wanted: tuple[int, ...]) -> Sche
                 free.remove(slot)
             slots[index] = slot
             sizes[slot] = max(sizes[slot], size)
-        done = [root for root in slots if last_use.get(root, root) == index]
-        free.extend(slots[root] for root in done)
+        free.extend(slots[root] for root in order.spent.get(index, ()) if root in slots)
 
     outputs = sum(nodes[index].y.size for index in kept if index >= 0)
     try:
@@ -219,7 +202,7 @@ def make_schedule(network: Network, batch: int, wanted: tuple[int, ...]) -> Sche
     except ShapeError as error:
         error.where = replace(Where(), section="net", key=f"a batch of {batch}")
         raise
-    return Schedule(batch, wanted, order, roots, slots, tuple(sizes))
+    return Schedule(order, batch, slots, tuple(sizes))
 
 
 def _best(free: list[int], sizes: list[int], size: int) -> int | None:

@@ -16,6 +16,7 @@ import numpy as np
 from darknet_bn.arrays import F32, F64
 from darknet_bn.layers.passes import InferenceContext
 from darknet_bn.model.model import Model
+from darknet_bn.run.order import Order
 from darknet_bn.run.plan import make_schedule
 from darknet_bn.run.run import Layers, as_input, forward, layer_numbers
 from darknet_bn.work.threads import workers
@@ -102,33 +103,27 @@ def double_forward(
     """
     nodes, wanted = model.network.nodes, layer_numbers(model.network, layers)
     array = as_input(model.network, x)
-    schedule = make_schedule(model.network, len(array), wanted)
-    last = {source: index for index in schedule.order for source in nodes[index].sources}
+    order = make_schedule(Order(model.network, wanted), len(array)).order  # if there is memory
     values: dict[int, F64] = {-1: array.astype(np.float64)}
-    found: dict[int, F32] = {}
+    outputs: dict[int, F32] = {}
+
+    def compute(index: int, xs: list[F64]) -> F64:
+        node = nodes[index]
+        params = {k: v.astype(np.float64) for k, v in model.params[index].items()}
+        context = InferenceContext(model.dialect, exact=True, time_steps=model.network.time_steps)
+        y = np.empty((len(array), *node.y.dims))
+        # A step takes float64 as well, if all its arrays are that.
+        step = node.layer.infer(node.xs, params, context)  # type: ignore[arg-type]
+        step(xs, y)  # type: ignore[arg-type]
+        return y
+
     with workers().hold_blas(), np.errstate(all="ignore"):
-        for index in schedule.order:
-            node = nodes[index]
-            xs = [values[source] for source in node.sources]
-            if schedule.roots[index] != index:
-                values[index] = xs[0]
-            else:
-                params = {k: v.astype(np.float64) for k, v in model.params[index].items()}
-                context = InferenceContext(
-                    model.dialect, exact=True, time_steps=model.network.time_steps
-                )
-                values[index] = np.empty((len(array), *node.y.dims))
-                # A step takes float64 as well, if all its arrays are that.
-                step = node.layer.infer(node.xs, params, context)  # type: ignore[arg-type]
-                step(xs, values[index])  # type: ignore[arg-type]
+        for index in order.walk(values, compute):
             if index in wanted:
-                found[index] = values[index].astype(np.float32)
-            for source in {*node.sources, index}:
-                if last.get(source, index) == index:
-                    values.pop(source, None)
+                outputs[index] = values[order.roots[index]].astype(np.float32)
             if after_layer is not None:
                 after_layer()
-    return {index: found[index] for index in wanted}
+    return {index: outputs[index] for index in wanted}
 
 
 def rounding(exact: F32, others: Sequence[F32], scale: float) -> float:

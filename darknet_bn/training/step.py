@@ -13,6 +13,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.errors import DarknetError, ShapeError, TrainingError, Where
 from darknet_bn.layers.parameters import Params
 from darknet_bn.layers.passes import Backward, TrainingContext
+from darknet_bn.run.order import Order
 from darknet_bn.run.run import as_input
 from darknet_bn.training.policy import learning_rate
 from darknet_bn.training.state import TrainState
@@ -128,6 +129,7 @@ class _Pass:
     def __init__(self, state: TrainState, keep: bool) -> None:
         self._state = state
         self._nodes = state.model.network.nodes
+        self._order = Order.of_all(state.model.network)
         self.params: list[Params] = list(state.model.params)
         self.updates: list[dict[str, F32]] = [{} for _ in self._nodes]
         self.memory: list[dict[str, F32]] = [dict(each) for each in state.memory]
@@ -154,7 +156,9 @@ class _Pass:
     ) -> tuple[dict[int, F32], dict[int, Back], dict[int, float]]:
         network, state = self._state.model.network, self._state
         outputs, backs, losses = {-1: x}, {}, {}
-        for index, node in enumerate(self._nodes):
+
+        def compute(index: int, xs: list[F32]) -> F32:
+            node = self._nodes[index]
             context = TrainingContext(
                 dialect=state.dialect,
                 rng=np.random.default_rng([state.seed, self.seen, index]),
@@ -168,27 +172,27 @@ class _Pass:
                 arena=state.arena,
             )
             try:
-                done = node.layer.train(
-                    [outputs[source] for source in node.sources], self.params[index], context
-                )
+                done = node.layer.train(xs, self.params[index], context)
             except DarknetError as error:
                 error.where = state.model.cfg.where(index + 1)
                 raise
-            outputs[index], backs[index] = done.y, done.back
+            backs[index] = done.back
             if done.loss is not None:
                 losses[index] = done.loss
             if done.changes:
                 self._change(node.owner, done.changes)
+            return done.y
+
+        for index in self._order.walk(outputs, compute):
             if self._keep:
-                self.outputs.setdefault(index, []).append(done.y.copy())
+                self.outputs.setdefault(index, []).append(outputs[index].copy())
         return outputs, backs, losses
 
     def _change(self, owner: int, changes: Mapping[str, F32]) -> None:
         """Put new values in place, for all layers that share them."""
         changed = {**self.params[owner], **changes}
-        for index, node in enumerate(self._nodes):
-            if node.owner == owner:
-                self.params[index] = changed
+        for index in self._order.sharing(owner):
+            self.params[index] = changed
 
     def _backward(
         self, outputs: dict[int, F32], backs: dict[int, Back], losses: dict[int, float]

@@ -17,7 +17,7 @@ from darknet_bn.kernels.batchnorm.moments import Moments, moments
 from darknet_bn.layers.parameters import Params
 from darknet_bn.layers.passes import Inference, InferenceContext
 from darknet_bn.model.model import Model
-from darknet_bn.model.network import Network
+from darknet_bn.run.order import Order
 from darknet_bn.run.run import LEVELS, as_input, looks_like_levels
 from darknet_bn.values import brief, brief_fields, counted
 from darknet_bn.work.memory import require_memory
@@ -210,7 +210,7 @@ def _one_pass(walk: _Walk, batches: Inputs, tell: Tell) -> int:
 
 
 class _Walk:
-    """Computes layers one by one, and observes what enters batch norms that are not settled.
+    """Observes what enters the batch norms that are not settled, while layers are computed.
 
     Attributes
     ----------
@@ -227,19 +227,11 @@ class _Walk:
         self.params: list[Params] = list(model.params)
         self.normalise_by_batch = False
         self._model, self._nodes = model, model.network.nodes
+        self._order = Order(model.network, tuple(targets))
         self._open = set(targets)
         self._totals: dict[int, Moments] = {}
         self._steps: dict[int, Inference] = {}
         self._states: dict[int, dict[str, F32]] = {}
-        self._needed = _needed(model.network, targets)
-        self._roots = {-1: -1}  # the layer in whose array an output lies
-        self._last_use = {-1: -1}
-        for index in self._needed:
-            node = self._nodes[index]
-            alias = node.layer.is_alias(node.xs)
-            self._roots[index] = self._roots[node.sources[0]] if alias else index
-            for source in node.sources:
-                self._last_use[self._roots[source]] = index
 
     # -- how much there is to do -----------------------------------------------------------
 
@@ -252,14 +244,14 @@ class _Walk:
         starts, start = [], -1
         for layer in self.targets:
             starts.append(start)
-            if 4 * images * self._live(layer) <= cache:
+            if 4 * images * self._order.live(layer) <= cache:
                 start = layer
         return starts
 
     def work(self, starts: Sequence[int]) -> float:
         """Return what passes from these starts take, as a multiple of one through all layers."""
         costs = np.zeros(self.targets[-1] + 2)
-        for index in self._needed:
+        for index in self._order.layers:
             node = self._nodes[index]
             costs[index + 1] = node.layer.cost(node.xs).flops + node.y.size
         total = costs.cumsum()
@@ -269,41 +261,27 @@ class _Walk:
         )
         return float(passes / total[-1])
 
-    def _live(self, layer: int) -> int:
-        """Return how many values of an image are held in front of a layer."""
-        network = self._model.network
-        return sum(
-            network.input.size if root < 0 else self._nodes[root].y.size
-            for root, use in self._last_use.items()
-            if root < layer <= use
-        )
-
     # -- one batch -------------------------------------------------------------------------
 
     def begin(self, x: npt.ArrayLike) -> dict[int, F32]:
         """Return what there is in front of the first layer."""
-        array = as_input(self._model.network, x)
-        most = max(self._live(index) + self._nodes[index].y.size for index in self._needed)
+        array, order = as_input(self._model.network, x), self._order
+        most = max(order.live(index) + self._nodes[index].y.size for index in order.layers)
         require_memory(4 * len(array) * most, "the outputs of the layers")
         return {-1: array}
 
     def run(self, arrays: dict[int, F32], start: int, end: int) -> None:
         """Compute layers ``start`` to ``end - 1``: add their outputs, and drop what is over."""
         with workers().hold_blas(), np.errstate(all="ignore"):
-            for index in self._needed:
-                if start <= index < end:
-                    self._run_layer(arrays, index)
+            for _ in self._order.walk(arrays, self._computed, start, end):
+                pass
 
-    def _run_layer(self, arrays: dict[int, F32], index: int) -> None:
-        node = self._nodes[index]
-        if self._roots[index] == index:
-            xs = [arrays[self._roots[source]] for source in node.sources]
-            arrays[index] = np.empty((len(xs[0]), *node.y.dims), np.float32)
-            if index in self._states:
-                self._states[index].clear()
-            self._step(index)(xs, arrays[index])
-        for root in [root for root in arrays if self._last_use.get(root, index) <= index]:
-            del arrays[root]
+    def _computed(self, index: int, xs: list[F32]) -> F32:
+        y = np.empty((len(xs[0]), *self._nodes[index].y.dims), np.float32)
+        if index in self._states:
+            self._states[index].clear()
+        self._step(index)(xs, y)
+        return y
 
     def _step(self, index: int) -> Inference:
         if index not in self._steps:
@@ -359,7 +337,7 @@ class _Walk:
 
 def _rows(model: Model) -> tuple[CalibratedLayer, ...]:
     """Return a row for each batch norm, with the reason where its statistics stay."""
-    network = model.network
+    network, order = model.network, Order.of_all(model.network)
     return tuple(
         CalibratedLayer(
             index,
@@ -369,19 +347,19 @@ def _rows(model: Model) -> tuple[CalibratedLayer, ...]:
                 for param in network.nodes[node.owner].params
                 if param.name.rpartition(".")[2] == _STATISTICS[0]
             ),
-            reason=_reason(network, index),
+            reason=_reason(order, index),
         )
         for index, node in enumerate(network.nodes)
         if node.layer.norm.batch_norm is not None
     )
 
 
-def _reason(network: Network, index: int) -> str | None:
+def _reason(order: Order, index: int) -> str | None:
     """Say why the statistics of a layer stay; None where they are replaced."""
-    node = network.nodes[index]
+    node = order.network.nodes[index]
     if node.layer.recurrent:
         return "recurrent: what enters its batch norm depends on its own statistics"
-    others = [i for i, each in enumerate(network.nodes) if each.owner == node.owner and i != index]
+    others = [each for each in order.sharing(index) if each != index]
     if others:
         return f"layer {others[0]} has the same statistics, but other inputs"
     for param in node.params:
@@ -391,15 +369,6 @@ def _reason(network: Network, index: int) -> str | None:
             ]
             return f"{keys[0] if keys else param.name}: the file does not hold its statistics"
     return None
-
-
-def _needed(network: Network, targets: Sequence[int]) -> list[int]:
-    """Return the layers that some layers need, in order, they included."""
-    needed = set(targets)
-    for index in range(targets[-1], -1, -1):
-        if index in needed:
-            needed.update(source for source in network.nodes[index].sources if source >= 0)
-    return sorted(needed)
 
 
 def _moved(row: CalibratedLayer, before: Model, after: Model) -> CalibratedLayer:
