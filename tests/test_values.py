@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
+from darknet_bn.model.weights import release
 from darknet_bn.values import brief, shortened
 from tests.support.builders import (
     cfg_text,
@@ -95,7 +96,7 @@ def test_a_model_in_a_map_of_its_file(way: str, tmp_path: Path) -> None:
         for array in params.values():
             with pytest.raises(ValueError, match="read-only"):
                 array[...] = 0
-    again.release()
+    release(again.params)
     assert (tmp_path / "again.weights").read_bytes() == data
 
 

@@ -26,7 +26,6 @@ from darknet_bn.model.model_files import CFG, WEIGHTS, existing_files_of, with_s
 from darknet_bn.model.network import Network, Node, build_network, detect_dialect
 from darknet_bn.model.weights import (
     Header,
-    StoredParams,
     choose_header,
     parse_header,
     read_arrays,
@@ -106,12 +105,6 @@ class Model:
         for params in self.params:
             for array in params.values():
                 array.flags.writeable = False
-
-    def release(self) -> None:
-        """Forget what was read of the file; who asks for an array gets it from there again."""
-        for each in self.params:
-            if isinstance(each, StoredParams):
-                each.release()
 
     def derived(self, make: Callable[[Model], T]) -> T:
         """Return ``make(self)``, computed once in the life of the model."""

@@ -11,7 +11,7 @@ from darknet_bn.dialect import Dialect
 from darknet_bn.formats.columns import aligned
 from darknet_bn.model.model import Model
 from darknet_bn.model.network import Network, Node
-from darknet_bn.model.weights import Header
+from darknet_bn.model.weights import Header, release
 from darknet_bn.values import brief_fields
 
 _HEADINGS = (
@@ -156,7 +156,7 @@ def inspect(model: Model) -> tuple[Finding, ...]:
                     Finding(index, section, what, fatal)
                     for what, fatal in _variances(name, array, mean, model.dialect)
                 ]
-        model.release()
+        release(model.params)
     return tuple(findings)
 
 

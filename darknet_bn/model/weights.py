@@ -34,7 +34,7 @@ read from the file when they are asked for: see ``reading.py``.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import BinaryIO
@@ -244,6 +244,19 @@ class StoredParams(MutableMapping[str, F32]):
     def release(self) -> None:
         """Forget what was read; who asks again gets it from the file again."""
         self._read.clear()
+
+
+def release(params: Iterable[Params]) -> None:
+    """Forget what was read from a file; who asks for an array gets it from there again.
+
+    Parameters
+    ----------
+    params : iterable of mappings from name to float32 array
+        Those of a model; arrays that are in memory alone stay.
+    """
+    for each in params:
+        if isinstance(each, StoredParams):
+            each.release()
 
 
 def read_arrays(

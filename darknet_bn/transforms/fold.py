@@ -14,6 +14,7 @@ from darknet_bn.layers.parameters import Affine, Params
 from darknet_bn.layers.shape import resolve
 from darknet_bn.model.model import Model
 from darknet_bn.model.network import Network, build_network
+from darknet_bn.model.weights import release
 from darknet_bn.run.plan import passing_plan
 from darknet_bn.run.rounding import FLOAT32, rounding, two_other_ways
 from darknet_bn.values import brief_fields
@@ -106,7 +107,7 @@ def fold_batchnorm(model: Model) -> Model:
         params[target] = model.network.nodes[target].layer.norm.absorb(params[target], chained)
         for array in params[target].values():
             array.flags.writeable = False
-        model.release()
+        release(model.params)
     gone = _gone(model)
     edits = {
         (row.layer + 1, key): value
@@ -200,7 +201,7 @@ def check_fold(
     }
 
     def step() -> None:
-        model.release()
+        release(model.params)
         if after_layer is not None:
             after_layer()
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
+from darknet_bn.model.weights import release
 from tests.convert.cases import (
     CFG,
     FIXTURES,
@@ -173,5 +174,5 @@ def test_arrays_are_read_only_views_of_the_file_where_they_can_be(tmp_path: Path
                 assert not array.flags.owndata
                 assert array.flags.aligned
                 assert array.flags.c_contiguous
-        model.release()
+        release(model.params)
         assert same_bits(model, small_model())

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.model.weights import Header, parse_header
+from darknet_bn.model.weights import Header, parse_header, release
 from tests.support.builders import cfg_text, random_input, random_model, weights_bytes
 from tests.support.numbered import load, numbered, saved
 from tests.support.paths import FIXTURES
@@ -387,7 +387,7 @@ class TestViews:
         path.write_bytes(numbered(CFG))
         model = load(CFG, path)
         before = model.params[2]["weights"].copy()
-        model.release()
+        release(model.params)
         np.testing.assert_array_equal(model.params[2]["weights"], before)
 
     def test_an_array_may_be_put_in_the_place_of_another(self) -> None:
