@@ -76,7 +76,7 @@ if TYPE_CHECKING:  # what the table at the end imports, once it is asked for
     from darknet_bn.predictions.classification import classify
     from darknet_bn.predictions.drawing import draw_detections
     from darknet_bn.predictions.evaluation import Accuracy, evaluate
-    from darknet_bn.run.run import forward, reset_state
+    from darknet_bn.run.run import Runner, forward
     from darknet_bn.training import (
         Progress,
         TrainState,
@@ -127,6 +127,7 @@ __all__ = [
     "Proof",
     "ProofError",
     "Report",
+    "Runner",
     "Session",
     "ShapeError",
     "TrainState",
@@ -172,7 +173,6 @@ __all__ = [
     "readNet",
     "readNetFromDarknet",
     "record",
-    "reset_state",
     "resize_image",
     "save",
     "save_arrays",
@@ -222,6 +222,7 @@ _HOMES = {  # where each name comes from, dotted in full
     "Proof": "darknet_bn.checks.proof.Proof",
     "ProofError": "darknet_bn.errors.ProofError",
     "Report": "darknet_bn.checks.differences.Report",
+    "Runner": "darknet_bn.run.run.Runner",
     "Session": "darknet_bn.engines.base.Session",
     "ShapeError": "darknet_bn.errors.ShapeError",
     "TrainState": "darknet_bn.training.TrainState",
@@ -265,7 +266,6 @@ _HOMES = {  # where each name comes from, dotted in full
     "readNet": "darknet_bn.opencv.readNet",
     "readNetFromDarknet": "darknet_bn.opencv.readNetFromDarknet",
     "record": "darknet_bn.checks.verify.record",
-    "reset_state": "darknet_bn.run.run.reset_state",
     "resize_image": "darknet_bn.pictures.images.resize_image",
     "save": "darknet_bn.model.model.save",
     "save_arrays": "darknet_bn.convert.save_arrays",

@@ -100,7 +100,7 @@ def test_a_model_in_a_map_of_its_file(way: str, tmp_path: Path) -> None:
     assert (tmp_path / "again.weights").read_bytes() == data
 
 
-def test_what_is_derived_is_left_out() -> None:
+def test_running_a_model_changes_nothing_of_it() -> None:
     model = pair(DIGITS)
     x, _ = digits_batch()
     before = pickle.dumps(model)
@@ -122,11 +122,11 @@ def test_layers_that_share_arrays_still_do() -> None:
 def test_sequences_begin_anew_in_a_copy() -> None:
     cfg = with_time_steps(cfg_text("[rnn] output=4 hidden=4 activation=leaky"), 2)
     model = random_model(cfg)
-    x = random_input(model, 2)
-    first = dn.forward(model, x, keep_state=True)[0]
-    second = dn.forward(copy.deepcopy(model), x, keep_state=True)[0]
-    np.testing.assert_array_equal(first, second)
-    assert not np.array_equal(dn.forward(model, x, keep_state=True)[0], first)
+    runner, x = dn.Runner(model), random_input(model, 2)
+    first = runner.forward(x)[0]
+    for again in (copy.copy(runner), copy.deepcopy(runner), pickle.loads(pickle.dumps(runner))):
+        np.testing.assert_array_equal(again.forward(x)[0], first)
+    assert not np.array_equal(runner.forward(x)[0], first)
 
 
 def test_training_goes_on_to_the_same_bits() -> None:

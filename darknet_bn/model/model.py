@@ -6,10 +6,10 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import EllipsisType
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import BinaryIO
 
 import numpy as np
 
@@ -37,7 +37,6 @@ from darknet_bn.work.memory import require_memory
 
 WEIGHTS_SUFFIXES = (".weights", ".backup")  # as Darknet names what it trains
 
-T = TypeVar("T")
 PathOrBytes = str | os.PathLike[str] | bytes
 
 
@@ -68,8 +67,8 @@ class Model:
 
     Notes
     -----
-    A model may be pickled and copied.  Arrays that lie in a file are then in memory, and what
-    recurrent layers remember of the last call is left out.
+    A model is a value: running it changes nothing of it, and it may be pickled and copied.  Arrays
+    that lie in a file are then in memory.
     """
 
     cfg: Cfg
@@ -81,7 +80,6 @@ class Model:
     loaded: int
     oddities: tuple[str, ...] = ()
     file: str | None = None
-    _derived: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __repr__(self) -> str:
         """Return one line about it."""
@@ -92,12 +90,9 @@ class Model:
         return brief(self, origin + facts)
 
     def __getstate__(self) -> dict[str, object]:
-        """Return what is pickled: the arrays themselves, not where they lie; nothing derived."""
+        """Return what is pickled: the arrays themselves, not where they lie."""
         arrays = {id(params): dict(params) for params in self.params}
-        return fields_of(self) | {
-            "params": tuple(arrays[id(params)] for params in self.params),
-            "_derived": {},
-        }
+        return fields_of(self) | {"params": tuple(arrays[id(params)] for params in self.params)}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         """Take what was pickled."""
@@ -105,12 +100,6 @@ class Model:
         for params in self.params:
             for array in params.values():
                 array.flags.writeable = False
-
-    def derived(self, make: Callable[[Model], T]) -> T:
-        """Return ``make(self)``, computed once in the life of the model."""
-        if make not in self._derived:
-            self._derived.setdefault(make, make(self))  # another thread may have been faster
-        return cast("T", self._derived[make])
 
     def resized(self, height: int, width: int) -> Model:
         """Return the same model for images of another size; the parameters are shared.

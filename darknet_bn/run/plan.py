@@ -19,29 +19,24 @@ from darknet_bn.work.memory import require_memory
 from darknet_bn.work.threads import workers
 
 
-def fast_plan(model: Model) -> Plan:
-    """Build the plan that computes outputs fast: batch norm folded, the best algorithms."""
-    return Plan(model, model.derived(Memory), exact=False)
-
-
-def exact_plan(model: Model) -> Plan:
-    """Build the plan that keeps to Darknet's order of operations."""
-    return Plan(model, model.derived(Memory), exact=True)
-
-
-def passing_plan(model: Model) -> Plan:
-    """Build an `exact_plan` for one call, which keeps nothing of a layer that has run."""
-    return Plan(model, model.derived(Memory), exact=True, keeps=False)
-
-
 class Memory:
-    """What the layers of a model remember from one call to the next.
+    """What layers remember from one call to the next.
 
-    Its plans share it, so that a sequence may go on in either; one of them runs at a time.
+    Plans may share it, so that a sequence may go on in either; one of them runs at a time.
+
+    Parameters
+    ----------
+    layers : int
+        How many there are.
+
+    Attributes
+    ----------
+    states : list of dict from name to float32 array
+        One a layer; only recurrent ones put anything there.
     """
 
-    def __init__(self, model: Model) -> None:
-        self.states: list[dict[str, F32]] = [{} for _ in model.network.nodes]
+    def __init__(self, layers: int) -> None:
+        self.states: list[dict[str, F32]] = [{} for _ in range(layers)]
         self._batch: int | None = None
         self._lock = threading.Lock()
 
@@ -68,15 +63,28 @@ class Memory:
 class Plan:
     """The forward steps of every layer, and the buffers between them.
 
-    A plan may be called from several threads, one call at a time.
+    A plan may be called from several threads, one call at a time.  It does not refer to the model,
+    so that what is kept for one goes with it.
+
+    Parameters
+    ----------
+    model : Model
+    memory : Memory, optional
+        That of another plan, to go on with its sequences; by default its own.
+    exact : bool
+        Whether to keep to Darknet's order of operations, rather than fold batch norm and take the
+        best algorithms.
+    keeps : bool
+        Whether the step of a layer is kept for the next call.
     """
 
-    def __init__(self, model: Model, memory: Memory, *, exact: bool, keeps: bool = True) -> None:
-        self._network = model.network
+    def __init__(
+        self, model: Model, memory: Memory | None = None, *, exact: bool, keeps: bool = True
+    ) -> None:
+        self._network, self._params = model.network, model.params
         self._keeps = keeps
         self._steps: list[Inference | None] = [None] * len(model.network.nodes)
-        self._model = model
-        self._memory = memory
+        self._memory = memory or Memory(len(model.network.nodes))
         self._setting = InferenceContext(model.dialect, exact, model.network.time_steps)
         self._schedule: Schedule | None = None
         self._buffers: list[F32] = []
@@ -128,9 +136,8 @@ class Plan:
         step = self._steps[index]
         if step is None:
             node = self._network.nodes[index]
-            model = self._model
             context = replace(self._setting, state=self._memory.states[index])
-            step = node.layer.infer(node.xs, model.params[index], context)
+            step = node.layer.infer(node.xs, self._params[index], context)
             self._steps[index] = step if self._keeps else None
         return step
 
@@ -148,6 +155,30 @@ class Plan:
         if slot is None:
             return np.empty(shape, np.float32)
         return self._buffers[slot][: math.prod(shape)].reshape(shape)
+
+
+class Plans:
+    """The two plans of a model, exact and fast, and what both remember.
+
+    Parameters
+    ----------
+    model : Model
+        Not referred to afterwards.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._memory = Memory(len(model.network.nodes))
+        self._exact, self._fast = (
+            Plan(model, self._memory, exact=exact) for exact in (True, False)
+        )
+
+    def of(self, *, exact: bool) -> Plan:
+        """Return the plan that keeps to Darknet's order of operations, or the fast one."""
+        return self._exact if exact else self._fast
+
+    def forget(self) -> None:
+        """Let all sequences begin anew."""
+        self._memory.forget()
 
 
 @dataclass(frozen=True)

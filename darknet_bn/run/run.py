@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,8 @@ from darknet_bn.kernels.floating import PICTURE_HINT
 from darknet_bn.model.model import Model
 from darknet_bn.model.network import Network
 from darknet_bn.pictures.images import CHANNELS
-from darknet_bn.run.plan import Memory, exact_plan, fast_plan
+from darknet_bn.run.plan import Plans
+from darknet_bn.values import brief
 
 LEVELS = (
     "the input looks like levels from 0 to 255, and networks take pictures with values from 0 to "
@@ -26,6 +28,8 @@ _FAR = 32  # above what is 1 for white, whether or not all values are whole
 
 Layers = Literal["outputs", "all"] | Iterable[int]
 
+_PLANS: WeakKeyDictionary[Model, Plans] = WeakKeyDictionary()  # those of `forward`
+
 
 def forward(
     model: Model,
@@ -33,10 +37,9 @@ def forward(
     layers: Layers = "outputs",
     *,
     exact: bool | None = None,
-    keep_state: bool = False,
     after_layer: Callable[[], None] | None = None,
 ) -> dict[int, F32]:
-    """Compute the outputs of layers.
+    """Compute the outputs of layers; sequences begin with the call.
 
     Parameters
     ----------
@@ -54,10 +57,6 @@ def forward(
         than folded into it, and no fast convolution algorithms.  By default so where layers are
         asked for by number or all, to look into them, and not where only the outputs are.  The
         results differ in the last digits (about 1e-6 of a layer's largest value).
-    keep_state : bool
-        Whether recurrent layers go on from where they were at the end of the last call of this
-        model, as Darknet's always do; else they begin anew.  A batch of another size begins anew.
-        A layer that a call did not compute stays where it was.
     after_layer : function, optional
         Called behind every layer that has been computed; to show progress.
 
@@ -83,23 +82,100 @@ def forward(
     OpenCV's arrays have them, cannot be told from RGB by their values: what they do to the first
     batch norm is within what other pictures do.  `load_image` and `prepare` refuse OpenCV's arrays
     for that reason.
+
+    What is prepared at the first call, such as folded weights, is kept as long as the model.
+    Any number of threads may share one.  A `Runner` goes on with sequences from call to call.
     """
+    plans = _PLANS.get(model)
+    if plans is None:
+        plans = _PLANS.setdefault(model, Plans(model))  # another thread may have been faster
+    return _outputs(plans, model, x, layers, exact, after_layer, keep_state=False)
+
+
+class Runner:
+    """A model with what running it leaves: prepared weights, and where sequences are.
+
+    Parameters
+    ----------
+    model : Model
+
+    Attributes
+    ----------
+    model : Model
+
+    Notes
+    -----
+    Each runner has its own, apart from `forward`'s.  Several threads may share one: they take
+    turns.  A copy begins anew.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._plans = Plans(model)
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        return brief(self, f"of {self.model!r}")
+
+    def __reduce__(self) -> tuple[type[Runner], tuple[Model]]:
+        """Pickle the model alone."""
+        return type(self), (self.model,)
+
+    def forward(
+        self,
+        x: npt.ArrayLike,
+        layers: Layers = "outputs",
+        *,
+        exact: bool | None = None,
+        after_layer: Callable[[], None] | None = None,
+    ) -> dict[int, F32]:
+        """Compute the outputs of layers; sequences go on where the last call ended.
+
+        So they always do in Darknet.  A layer that a call did not compute stays where it was.  A
+        batch of another size begins anew, and so does the call after one that broke off.
+        Everything else is as in `darknet_bn.forward`, which has the same arguments.
+
+        Parameters
+        ----------
+        x : float32 array (n, c, h, w), or (n, inputs) where the net has no image input
+        layers : "outputs", "all", or layer numbers
+        exact : bool, optional
+        after_layer : function, optional
+
+        Returns
+        -------
+        outputs : dict from layer number to float32 array
+            (n, c, h, w), or (n, outputs) where a layer has no image shape.
+
+        Raises
+        ------
+        ShapeError
+            As in `darknet_bn.forward`.
+        """
+        return _outputs(self._plans, self.model, x, layers, exact, after_layer, keep_state=True)
+
+    def reset(self) -> None:
+        """Let the next call begin anew."""
+        self._plans.forget()
+
+
+def _outputs(
+    plans: Plans,
+    model: Model,
+    x: npt.ArrayLike,
+    layers: Layers,
+    exact: bool | None,
+    after_layer: Callable[[], None] | None,
+    *,
+    keep_state: bool,
+) -> dict[int, F32]:
     if exact is None:
         exact = not (isinstance(layers, str) and layers == "outputs")
-    plan = model.derived(exact_plan if exact else fast_plan)
     wanted = layer_numbers(model.network, layers)
     array = as_input(model.network, x)
     if looks_like_levels(model, array[0]):
-        warnings.warn(LEVELS, DarknetWarning, stacklevel=2)
-    return plan.run(array, wanted, after_layer, keep_state=keep_state)
-
-
-def reset_state(model: Model) -> None:
-    """Let the recurrent layers of a model forget what ``forward`` has left in them.
-
-    The next call begins anew even with ``keep_state``.
-    """
-    model.derived(Memory).forget()
+        warnings.warn(LEVELS, DarknetWarning, stacklevel=3)
+    return plans.of(exact=exact).run(array, wanted, after_layer, keep_state=keep_state)
 
 
 def looks_like_levels(model: Model, image: F32) -> bool:

@@ -15,7 +15,7 @@ from darknet_bn.layers.shape import resolve
 from darknet_bn.model.model import Model
 from darknet_bn.model.network import Network, build_network
 from darknet_bn.model.weights import release
-from darknet_bn.run.plan import passing_plan
+from darknet_bn.run.plan import Plan
 from darknet_bn.run.rounding import FLOAT32, rounding, two_other_ways
 from darknet_bn.values import brief_fields
 
@@ -205,8 +205,8 @@ def check_fold(
         if after_layer is not None:
             after_layer()
 
-    before = passing_plan(model).run(x, tuple(numbers), step)
-    after = passing_plan(folded).run(x, tuple(numbers.values()), step)
+    before = Plan(model, exact=True, keeps=False).run(x, tuple(numbers), step)
+    after = Plan(folded, exact=True, keeps=False).run(x, tuple(numbers.values()), step)
     found = [_agreement(old, new, before[old], after[new]) for old, new in numbers.items()]
     unlike = [each.layer for each in found if not each.relative <= each.allowed]
     ways = two_other_ways(model, x, unlike) if unlike else ()

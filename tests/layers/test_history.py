@@ -48,7 +48,8 @@ class TestASingleTimeStep:
     def calls(self, dialect: dn.Dialect, count: int) -> tuple[np.ndarray, np.ndarray]:
         model = dn.load(cfg_text("[history] history_size=3"), None, dialect=dialect)
         x = np.stack([random_input(model, 2, seed) for seed in range(count)])
-        return x, np.stack([dn.forward(model, each, keep_state=True)[0] for each in x])
+        runner = dn.Runner(model)
+        return x, np.stack([runner.forward(each)[0] for each in x])
 
     def test_in_alexeyab_s(self) -> None:
         x, y = self.calls(ALEXEYAB, 4)

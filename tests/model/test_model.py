@@ -142,20 +142,6 @@ class TestOtherSizes:
             random_model(CFG).resized(size, size)
 
 
-def test_what_is_derived_from_a_model_is_computed_once() -> None:
-    model = random_model(CFG)
-    calls: list[dn.Model] = []
-
-    def make(given: dn.Model) -> int:
-        calls.append(given)
-        return 7
-
-    assert (model.derived(make), model.derived(make)) == (7, 7)
-    assert calls == [model]
-    assert random_model(CFG).derived(make) == 7
-    assert len(calls) == 2
-
-
 def test_a_changed_copy_computes_anew() -> None:
     model = random_model(CFG)
     x = random_input(model)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import weakref
+from functools import partial
+
 import numpy as np
 import pytest
 
 import darknet_bn as dn
 from darknet_bn.model.network import Network
 from darknet_bn.run.order import Order
-from darknet_bn.run.plan import Plan, Schedule, exact_plan, fast_plan, make_schedule
+from darknet_bn.run.plan import Plan, Plans, Schedule, make_schedule
 from tests.support.builders import LONG_RANGE as CFG
 from tests.support.builders import cfg_text, network_of, random_input, random_model
 
@@ -63,7 +66,10 @@ class TestSchedule:
         assert "a batch of 1099511627776" in str(caught.value)
 
 
-@pytest.mark.parametrize("make", [fast_plan, exact_plan])
+@pytest.mark.parametrize(
+    "make",
+    [partial(Plan, exact=exact, keeps=keeps) for exact in (False, True) for keeps in (True, False)],
+)
 class TestRunning:
     def test_every_layer_alone_gives_what_it_gives_among_all(self, make) -> None:
         model = random_model(CFG, "pjreddie")
@@ -111,8 +117,17 @@ class TestRunning:
         assert make(model).run(random_input(model), []) == {}
 
 
-def test_a_plan_is_made_once_for_a_model() -> None:
+def test_there_are_two_plans_of_a_model() -> None:
+    plans = Plans(random_model(CFG, "pjreddie"))
+    assert isinstance(plans.of(exact=False), Plan)
+    assert plans.of(exact=False) is plans.of(exact=False)
+    assert plans.of(exact=True) is not plans.of(exact=False)
+
+
+def test_a_plan_does_not_keep_its_model() -> None:
     model = random_model(CFG, "pjreddie")
-    assert isinstance(model.derived(fast_plan), Plan)
-    assert model.derived(fast_plan) is model.derived(fast_plan)
-    assert model.derived(exact_plan) is not model.derived(fast_plan)
+    plans, x, gone = Plans(model), random_input(model), weakref.ref(model)
+    for exact in (False, True):
+        plans.of(exact=exact).run(x, range(19))
+    del model
+    assert gone() is None  # at once: not even a circle kept it

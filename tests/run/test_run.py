@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gc
 import threading
+import tracemalloc
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import darknet_bn as dn
+from darknet_bn.layers.convolutional import Convolutional
+from darknet_bn.layers.passes import Inference
 from darknet_bn.run.run import looks_like_levels
 from tests.support.builders import LONG_RANGE as CFG
 from tests.support.builders import cfg_text, random_input, random_model
@@ -117,6 +123,117 @@ class TestThreads:
         for thread in threads:
             thread.join()
         assert failures == []
+
+
+class TestWhatIsPrepared:
+    def counted(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """The names of layers whose steps are built from now on."""
+        built: list[str] = []
+        before = Convolutional.infer
+
+        def infer(self: Convolutional, *args: Any) -> Inference:
+            built.append(self.names[0])
+            return before(self, *args)
+
+        monkeypatch.setattr(Convolutional, "infer", infer)
+        return built
+
+    def test_is_prepared_once_for_a_model_and_once_for_a_runner(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        model, built = random_model(cfg_text(PLAIN)), self.counted(monkeypatch)
+        x = random_input(model)
+        for _ in range(3):
+            dn.forward(model, x)
+        assert len(built) == 1
+        dn.forward(dataclasses.replace(model), x)
+        assert len(built) == 2
+        runner = dn.Runner(model)
+        for _ in range(3):
+            runner.forward(x)
+        assert len(built) == 3
+
+    @pytest.mark.parametrize("kind", ["model", "runner"])
+    def test_goes_with_the_model_or_the_runner(self, kind: str) -> None:
+        def once() -> int:
+            """Bytes that are held after a model was run and left."""
+            model = random_model(cfg_text("[connected] output=2000"))
+            x = random_input(model)
+            dn.forward(model, x) if kind == "model" else dn.Runner(model).forward(x)
+            del model
+            return tracemalloc.get_traced_memory()[0]
+
+        gc.disable()
+        tracemalloc.start()
+        try:
+            once()  # what the package itself keeps, such as buffers of threads
+            before = once()
+            after = [once() for _ in range(3)]
+        finally:
+            tracemalloc.stop()
+            gc.enable()
+        # The weights alone are 1.5 MB.
+        assert max(after) - before < 1 << 17
+
+    def test_a_call_does_not_reach_into_the_model(self) -> None:
+        model = random_model(CFG, "pjreddie")
+        before = dict(vars(model))
+        dn.forward(model, random_input(model), "all")
+        dn.Runner(model).forward(random_input(model))
+        assert vars(model) == before
+
+
+class TestRunner:
+    def test_gives_what_forward_gives(self) -> None:
+        model = random_model(CFG, "pjreddie")
+        x, runner = random_input(model), dn.Runner(model)
+        choices: list[tuple[Any, bool | None, int]] = [
+            ("outputs", None, 19),
+            ("all", None, 19),
+            ([3, -1], False, 13),
+        ]
+        calls: list[int] = []
+        for layers, exact, count in choices:
+            calls.clear()
+            outputs = runner.forward(x, layers, exact=exact, after_layer=lambda: calls.append(1))
+            expected = dn.forward(model, x, layers, exact=exact)
+            assert list(outputs) == list(expected)
+            for index, array in outputs.items():
+                np.testing.assert_array_equal(array, expected[index])
+            assert len(calls) == count
+
+    def test_refuses_and_warns_as_forward_does(self) -> None:
+        model = random_model(cfg_text(PLAIN, width=12, height=12))
+        with pytest.raises(dn.ShapeError, match="the input does not fit the net"):
+            dn.Runner(model).forward(np.zeros((1, 3, 8, 8), np.float32))
+        with pytest.warns(dn.DarknetWarning, match=TestLevels.MATCH) as caught:
+            dn.Runner(model).forward(levels())
+        assert [warning.filename for warning in caught] == [__file__]
+
+    def test_several_threads_take_turns(self) -> None:
+        model = random_model(CFG, "pjreddie")
+        inputs = [random_input(model, batch=1 + seed % 3, seed=seed) for seed in range(4)]
+        expected = [dn.forward(model, x) for x in inputs]
+        runner, start = dn.Runner(model), threading.Barrier(4)
+        failures: list[str] = []
+
+        def work(number: int) -> None:
+            start.wait()
+            for _ in range(10):
+                for index, array in runner.forward(inputs[number]).items():
+                    if not np.array_equal(array, expected[number][index]):
+                        failures.append(f"input {number}, layer {index}")
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+
+    def test_is_shown_with_its_model(self) -> None:
+        model = random_model(FLAT)
+        assert repr(dn.Runner(model)) == f"<Runner of {model!r}>"
 
 
 class TestExactAndFast:

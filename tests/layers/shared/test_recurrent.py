@@ -77,11 +77,8 @@ class TestStateAcrossCalls:
         whole = remembering(model_of(name))
         x = random_input(whole, SIX * SEQUENCES)
         expected = dn.forward(whole, x, "all", exact=exact)
-        model = whole.with_time_steps(chunk)
-        parts = [
-            dn.forward(model, part, "all", exact=exact, keep_state=True)
-            for part in np.split(x, SIX // chunk)
-        ]
+        runner = dn.Runner(whole.with_time_steps(chunk))
+        parts = [runner.forward(part, "all", exact=exact) for part in np.split(x, SIX // chunk)]
         for index, array in expected.items():
             assert_close(np.concatenate([part[index] for part in parts]), array)
 
@@ -89,55 +86,68 @@ class TestStateAcrossCalls:
         whole = model_of(name)
         x = random_input(whole, SIX * SEQUENCES)
         (expected,) = dn.forward(whole, x, exact=True).values()
-        model = whole.with_time_steps(2)
+        runner = dn.Runner(whole.with_time_steps(2))
         parts = [
-            dn.forward(model, part, exact=exact, keep_state=True).popitem()[1]
+            runner.forward(part, exact=exact).popitem()[1]
             for part, exact in zip(np.split(x, 3), (True, False, True), strict=True)
         ]
         assert_close(np.concatenate(parts), expected)
 
-    def test_without_asking_every_call_begins_anew(self, name: str) -> None:
+    def test_without_a_runner_every_call_begins_anew(self, name: str) -> None:
         model = model_of(name, 2)
         x, other = random_input(model, 4), random_input(model, 4, seed=8)
         (first,) = dn.forward(model, x).values()
         dn.forward(model, other)
         (second,) = dn.forward(model, x).values()
         np.testing.assert_array_equal(first, second)
-        (kept,) = dn.forward(model, x, keep_state=True).values()
+        runner = dn.Runner(model)
+        (begun,) = runner.forward(x).values()
+        np.testing.assert_array_equal(begun, first)
+        (kept,) = runner.forward(x).values()
         assert np.abs(kept - first).max() > 1e-4
+
+    def test_two_runners_and_calls_without_one_do_not_see_each_other(self, name: str) -> None:
+        model = model_of(name, 2)
+        x, other = random_input(model, 4), random_input(model, 4, seed=8)
+        alone, one, two = dn.Runner(model), dn.Runner(model), dn.Runner(model)
+        expected = [alone.forward(x).popitem()[1] for _ in range(3)]
+        for y in expected:
+            np.testing.assert_array_equal(one.forward(x).popitem()[1], y)
+            two.forward(other)
+            dn.forward(model, other)
 
     def test_a_reset_or_another_batch_begins_anew(self, name: str) -> None:
         model = model_of(name, 2)
-        x = random_input(model, 4)
-        (first,) = dn.forward(model, x, keep_state=True).values()
-        dn.reset_state(model)
-        np.testing.assert_array_equal(dn.forward(model, x, keep_state=True).popitem()[1], first)
-        dn.forward(model, np.concatenate([x, x]), keep_state=True)
-        np.testing.assert_array_equal(dn.forward(model, x, keep_state=True).popitem()[1], first)
+        runner, x = dn.Runner(model), random_input(model, 4)
+        (first,) = runner.forward(x).values()
+        runner.reset()
+        np.testing.assert_array_equal(runner.forward(x).popitem()[1], first)
+        runner.forward(np.concatenate([x, x]))
+        np.testing.assert_array_equal(runner.forward(x).popitem()[1], first)
 
     def test_a_call_that_breaks_off_leaves_nothing(self, name: str) -> None:
         model = model_of(name, 2)
-        x = random_input(model, 4)
-        (first,) = dn.forward(model, x, keep_state=True).values()
+        runner, x = dn.Runner(model), random_input(model, 4)
+        (first,) = runner.forward(x).values()
 
         def stop() -> None:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            dn.forward(model, x, keep_state=True, after_layer=stop)
-        np.testing.assert_array_equal(dn.forward(model, x, keep_state=True).popitem()[1], first)
+            runner.forward(x, after_layer=stop)
+        np.testing.assert_array_equal(runner.forward(x).popitem()[1], first)
 
     def test_the_check_of_a_fold_does_not_touch_it(self, name: str) -> None:
         model = model_of(name, 2)
         folded = dn.fold_batchnorm(model)
-        x = random_input(model, 4)
+        runner, x = dn.Runner(model), random_input(model, 4)
         calls = []
         for check in (False, True):
-            dn.reset_state(model)
-            dn.forward(model, x, keep_state=True)
+            runner.reset()
+            runner.forward(x)
             if check:
                 dn.check_fold(model, folded)
-            calls.append(dn.forward(model, x, keep_state=True).popitem()[1])
+            calls.append(runner.forward(x).popitem()[1])
         np.testing.assert_array_equal(*calls)
 
 
@@ -161,8 +171,9 @@ def test_step_by_step_a_net_gives_what_the_program_gave_for_whole_sequences(
     model = whole.with_time_steps(1)
     for folded in (False, True):
         model = dn.fold_batchnorm(model) if folded else model
+        runner = dn.Runner(model)
         parts = [
-            dn.forward(model, part, "all", exact=exact, keep_state=True)
+            runner.forward(part, "all", exact=exact)
             for part in np.split(x, whole.network.time_steps)
         ]
         for index, node in enumerate(model.network.nodes):
@@ -176,16 +187,19 @@ def test_step_by_step_a_net_gives_what_the_program_gave_for_whole_sequences(
 def test_what_a_call_leaves_is_not_what_it_returns() -> None:
     for name in NETS:
         model = model_of(name, 2)
-        x = random_input(model, 4)
-        first = dn.forward(model, x, "all")
-        expected = dn.forward(model, x, "all", keep_state=True)
-        dn.forward(model, x, "all")
-        dn.reset_state(model)
+        untouched, runner, x = dn.Runner(model), dn.Runner(model), random_input(model, 4)
+        first = runner.forward(x, "all")
+        untouched.forward(x, "all")
+        expected = untouched.forward(x, "all")
         for array in first.values():
             array.fill(np.nan)
-        for array in dn.forward(model, x, "all").values():
+        for index, array in runner.forward(x, "all").items():
+            np.testing.assert_array_equal(array, expected[index])
             array.fill(np.nan)
-        for index, array in dn.forward(model, x, "all", keep_state=True).items():
+        runner.reset()
+        untouched.reset()
+        expected = untouched.forward(x, "all")
+        for index, array in runner.forward(x, "all").items():
             np.testing.assert_array_equal(array, expected[index])
 
 
