@@ -93,10 +93,13 @@ class TestWhatWouldFit:
 
     def test_a_backbone_that_shares_weights(self) -> None:
         same = "[convolutional] filters=3 size=1"
-        cfg = cfg_text(same, f"{same} share_index=0", "[convolutional] filters=4 size=1")
-        hint = hint_of(cfg, weights_bytes(cfg)[: 20 + 4 * (3 + 9)])  # layer 1 has none of its own
+        others = ("[convolutional] filters=4 size=1", "[convolutional] filters=5 size=1")
+        cfg = cfg_text(same, f"{same} share_index=0", *others)
+        backbone = weights_bytes(cfg)[: 20 + 4 * (3 + 9 + 4 + 12)]  # layer 1 has none of its own
+        hint = hint_of(cfg, backbone)
         assert hint is not None
-        assert "holds the layers 0 to 0 exactly" in hint
+        assert "holds the layers 0 to 2 exactly" in hint
+        assert dn.load(cfg, backbone, partial=True).loaded == 3
 
     def test_the_backbone_of_a_published_cfg(self, shared: Path, tmp_path: Path) -> None:
         # darknet53.conv.74: 162482580 bytes, of which none is read here.

@@ -268,6 +268,10 @@ class TestWhatStays:
         dn.save(folded, tmp_path / "out.cfg", tmp_path / "out.weights", force=True)
         agree(folded, dn.load(tmp_path / "out.cfg", tmp_path / "out.weights", dialect=dialect))
 
+    def test_behind_others_too(self) -> None:
+        model = random_model(cfg_text(CONV, f"{CONV} {BN} xnor=1", CONV))
+        assert kept(model) == [(1, "xnor/binary: the weights count by their signs")]
+
     def test_numload_of_all_filters_folds(self) -> None:
         assert kept(random_model(cfg_text(f"{CONV} {BN} numload=4"), "pjreddie")) == []
 

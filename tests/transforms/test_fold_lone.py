@@ -8,7 +8,7 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.dialect import DIALECTS
-from tests.support.builders import cfg_text, network_of, random_model
+from tests.support.builders import cfg_text, network_of, random_model, weights_bytes
 from tests.support.folding import BN, CONV, LINEAR, agree, kept
 
 
@@ -86,6 +86,19 @@ class TestLoneBatchNorm:
         sections = (CONV, "[batchnorm]", "[batchnorm]", "[route] layers=1,2")
         assert self.gone(*sections) == (1,)
         assert kept(random_model(cfg_text(*sections))) == [(2, "layer 3 too reads layer 1")]
+
+    def test_of_several_readers_the_first_is_named(self) -> None:
+        sections = (CONV, "[batchnorm]", "[route] layers=0", "[route] layers=0,1")
+        assert kept(random_model(cfg_text(*sections))) == [(1, "layer 2 too reads layer 0")]
+
+    @pytest.mark.parametrize(("read", "loaded"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3)])
+    def test_of_the_layers_that_came_from_a_file_it_is_none(self, read: int, loaded: int) -> None:
+        cfg = cfg_text(CONV, "[batchnorm]", CONV, "[batchnorm]", CONV)
+        floats = (4 + 4 * 27, 4 * 4, 4 + 4 * 36, 4 * 4, 4 + 4 * 36)
+        data = weights_bytes(cfg)[: 20 + 4 * sum(floats[:read])]
+        model = dn.load(cfg, data, dialect="alexeyab", partial=True)
+        assert model.loaded == read
+        assert dn.fold_batchnorm(model).loaded == loaded
 
     def test_a_shared_layer_keeps_it(self) -> None:
         same = f"[convolutional] filters=3 size=3 pad=1 {LINEAR}"
