@@ -153,13 +153,16 @@ def mutant(source: str, number: int, which: int) -> str:
 def survives(module: Path, text: str, tests: list[str]) -> bool:
     """Run tests against a package with a mutant; say whether all of them pass."""
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
+        place = Path(folder) / "project"
         shutil.copytree(PROJECT / "darknet_bn", place / "darknet_bn", symlinks=True)
         (place / module).write_text(text, encoding="utf-8")
-        environment = os.environ | {"PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}
-        words = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-        words += ["--rootdir", str(PROJECT), "-c", str(PROJECT / "pyproject.toml")]
-        words += [str(PROJECT / test) for test in tests]
+        # The tests belong to the copy: pytest puts the folder that they lie in before all others.
+        for each in (*PROJECT.iterdir(), PROJECT.parent / "shared"):
+            where = place if each.parent == PROJECT else place.parent
+            if each.name not in ("darknet_bn", ".git") and each.exists():
+                (where / each.name).symlink_to(each)
+        environment = os.environ | {"PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"}
+        words = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
         try:
             result = subprocess.run(
                 words, cwd=place, env=environment, capture_output=True, timeout=_SECONDS
@@ -195,6 +198,9 @@ def main() -> int:
 
     if not survives(given.module, source, given.tests):
         print("the tests do not pass as it is")
+        return 2
+    if survives(given.module, f"{source}\nraise SystemError\n", given.tests):
+        print("the tests do not use the module")
         return 2
 
     def verdict(site: tuple[int, int, str]) -> tuple[str, str]:
