@@ -127,6 +127,10 @@ class TestGrammar:
         found = cfg.sections[0].find("a")
         assert found is not None
         assert (found.value, found.line) == ("1", 2)
+        last = cfg.sections[0].last("a")  # which counts for OpenCV
+        assert last is not None
+        assert (last.value, last.line) == ("2", 3)
+        assert cfg.sections[0].last("b") is None
 
     def test_the_same_option_in_two_sections_is_no_duplicate(self) -> None:
         cfg = parse_cfg(b"[net]\na=1\n[conv]\na=2\n")
