@@ -305,7 +305,7 @@ class TestAbsent:
 
     def test_signals(self, simulated: None) -> None:
         assert not hasattr(signal, "SIGALRM")
-        from darknet_bn.cli.signals import terminated_as_interrupted
+        from darknet_bn.cli.signals import raised
 
-        with terminated_as_interrupted():
+        with raised():
             pass
