@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
+from darknet_bn.kernels.boxes.box import Boxes
 from darknet_bn.predictions.average_precision import AveragePrecision, average_precision
 from darknet_bn.predictions.evaluation import Accuracy, evaluate, own_fit_for_tests
 from tests.support.builders import cfg_text, random_model
@@ -44,13 +45,13 @@ def as_rows(found: list[dn.Detection], most: int) -> list[tuple[float, ...]]:
     return [(each.class_id, *each.box) for each in best]
 
 
-def as_boxes(found: list[dn.Detection]) -> dn.kernels.box.Boxes:
+def as_boxes(found: list[dn.Detection]) -> Boxes:
     probabilities = np.zeros((len(found), 2), np.float32)
     for row, each in enumerate(found):
         for score in each.classes:
             probabilities[row, score.class_id] = score.probability
     xywh = np.array([each.box for each in found], np.float32)
-    return dn.kernels.box.Boxes(xywh, np.ones(len(found), np.float32), probabilities)
+    return Boxes(xywh, np.ones(len(found), np.float32), probabilities)
 
 
 @pytest.mark.parametrize("dialect", ["alexeyab", "pjreddie"])
