@@ -40,7 +40,25 @@ class Dialect:
     batchnorm_stores_biases : bool
         Whether the file holds biases for a ``[batchnorm]`` section.
     extended : bool
-        Whether AlexeyAB's sections and options exist (``scale_x_y``, ``mish``, ``[sam]`` …).
+        Whether AlexeyAB's sections and options exist (``scale_x_y``, ``mish``, ``[sam]`` …).  Only
+        the reader of options asks; any other difference has a name of its own.
+    weights_revision : int
+        The revision in the header of new weights.
+    checkpoint_names : {"backup", "last"}
+        How the newest checkpoint is called, ``.backup`` or ``_last.weights``, and how often
+        checkpoints are written: the former by updates or epochs, the latter by updates only.
+    random_sizes : {"squares", "around"}
+        Whether ``random`` of a head trains at squares of 320 to 608 pixels, or at sizes around that
+        of the cfg.
+    adam_eps : float
+        What Adam adds to the root of its second moment unless the cfg says it.
+    mends_groups : bool
+        Whether ``groups`` below 1 counts as 1; else it means nothing.
+    shortcut_adds_all : bool
+        Whether ``[shortcut]`` adds all layers of ``from``, or the first only.
+    fork_yolo_loss, fork_region_loss : bool
+        Whether ``[yolo]`` and ``[Gaussian_yolo]``, and ``[region]``, compare with the truth as
+        AlexeyAB's does; else as pjreddie's does.
     region_by_cell : bool
         Whether ``[region]`` stores its output cell by cell with raw x and y (AlexeyAB), or in
         planes with x and y squashed (pjreddie).
@@ -123,6 +141,14 @@ class Dialect:
     connected_learns: bool
     smooth_descends: bool
     extended: bool
+    weights_revision: int
+    checkpoint_names: Literal["backup", "last"]
+    random_sizes: Literal["squares", "around"]
+    adam_eps: float
+    mends_groups: bool
+    shortcut_adds_all: bool
+    fork_yolo_loss: bool
+    fork_region_loss: bool
     region_by_cell: bool
     dropout_probability: float
     filters_from_normal: bool
@@ -252,6 +278,14 @@ PJREDDIE = Dialect(
     connected_learns=True,
     smooth_descends=False,
     extended=False,
+    weights_revision=0,
+    checkpoint_names="backup",
+    random_sizes="squares",
+    adam_eps=1e-7,
+    mends_groups=False,
+    shortcut_adds_all=False,
+    fork_yolo_loss=False,
+    fork_region_loss=False,
     region_by_cell=False,
     dropout_probability=0.5,
     filters_from_normal=True,
@@ -294,6 +328,14 @@ ALEXEYAB = Dialect(
     connected_learns=False,
     smooth_descends=True,
     extended=True,
+    weights_revision=5,
+    checkpoint_names="last",
+    random_sizes="around",
+    adam_eps=1e-6,
+    mends_groups=True,
+    shortcut_adds_all=True,
+    fork_yolo_loss=True,
+    fork_region_loss=True,
     region_by_cell=True,
     dropout_probability=0.2,
     filters_from_normal=False,

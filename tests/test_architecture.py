@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import darknet_bn
+from darknet_bn import dialect
+from darknet_bn.dialect import Dialect
 from darknet_bn.layers import KINDS
 from darknet_bn.layers.layer import Layer
 
@@ -247,6 +249,7 @@ OF_ONE_KIND = {inside(kind.__module__) for kind in KINDS}
 LAYER_CLASSES = layer_classes()
 OUTSIDE_LAYERS = [name for name in MODULES if room_of(name) != "layers"]
 NAMES_KINDS = ("opencv", "convert")  # they have the names that other programs give to kinds
+DIALECT_VALUES = {name for name, value in vars(dialect).items() if isinstance(value, Dialect)}
 BUILT_IN = {"str", "int", "float", "bool", "bytes", "dict", "list", "tuple"}
 
 
@@ -285,3 +288,15 @@ def test_nobody_outside_layers_asks_what_kind_a_layer_is(name: str) -> None:
         if isinstance(node, ast.Compare) and room_of(name) not in NAMES_KINDS:
             sides = (ast.unparse(each) for each in (node.left, *node.comparators))
             assert not any(each.endswith(".names[0]") for each in sides), at
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_only_the_reader_of_options_asks_which_family_a_dialect_is_of(name: str) -> None:
+    # Any other difference is a value of `Dialect` with a name of its own.
+    asks = any(
+        isinstance(node, ast.Attribute)
+        and node.attr == "extended"
+        and ast.unparse(node.value).rpartition(".")[2] in {"dialect", *DIALECT_VALUES}
+        for node in ast.walk(tree_of(name))
+    )
+    assert not asks or name in ("layers.options", "layers.option_values")

@@ -39,6 +39,14 @@ class TestChoice:
             "region_by_cell": (False, False, True, True, False),
             "dropout_probability": (0.5, 0.5, 0.2, 0.2, 0.2),
             "filters_from_normal": (True, True, False, False, False),
+            "weights_revision": (0, 0, 5, 5, 5),
+            "checkpoint_names": ("backup", "backup", "last", "last", "last"),
+            "random_sizes": ("squares", "squares", "around", "around", "around"),
+            "adam_eps": (1e-7, 1e-7, 1e-6, 1e-6, 1e-6),
+            "mends_groups": (False, False, True, True, True),
+            "shortcut_adds_all": (False, False, True, True, True),
+            "fork_yolo_loss": (False, False, True, True, True),
+            "fork_region_loss": (False, False, True, True, True),
         }.items():
             assert tuple(getattr(each, name) for each in DIALECTS.values()) == values, name
 

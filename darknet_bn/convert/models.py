@@ -283,7 +283,7 @@ def _load(
         where = error.where
         error.where = Where(file=file, section=where.section, layer=where.layer, key=where.key)
         raise
-    header = about.header if about else Header(revision=5 if dialect.extended else 0)
+    header = about.header if about else Header(revision=dialect.weights_revision)
     oddities = (*text.oddities, *network.oddities)
     return Model(
         *(text, network, params, header, dialect, reason, len(params), oddities),

@@ -288,7 +288,7 @@ def check_groups(groups: int, dialect: Dialect) -> Iterator[tuple[str, str]]:
 
     pjreddie's divides by it: 0 ends the program, and below there is nothing that it computes.
     """
-    if groups < 1 and not dialect.extended:
+    if groups < 1 and not dialect.mends_groups:
         raise CfgError(
             "the value is too small",
             where=Where(key="groups"),

@@ -26,16 +26,14 @@ class Crnn(Elman):
 
     names: ClassVar[tuple[str, ...]] = ("crnn",)
 
-    output: int | None = option(
-        lambda dialect: 1 if dialect.extended else None, at_least=1, extended=True
-    )
+    output: int | None = option(1, original_default=None, at_least=1, extended=True)
     hidden: int = option(1, at_least=1, extended=True)
     output_filters: int = option(1, at_least=1, original=True)
     hidden_filters: int = option(1, at_least=1, original=True)
     size: int = option(3, at_least=1, extended=True)
     stride: int = option(1, at_least=1, extended=True)
     dilation: int = option(1, at_least=1, extended=True)
-    pad: bool = option(lambda dialect: not dialect.extended, extended=True)
+    pad: bool = option(False, original_default=True, extended=True)
     padding: int = option(0, at_least=0, extended=True)
     groups: int = option(1, extended=True)
     xnor: bool = option(False, extended=True)

@@ -43,7 +43,7 @@ class Detection(Head):
     softmax: bool = option(False)
     sqrt: bool = option(False)
     rescore: bool = option(False)
-    max: int = option(lambda dialect: 200 if dialect.extended else 90, at_least=0)
+    max: int = option(200, original_default=90, at_least=0)
     coord_scale: float = option(1.0)
     object_scale: float = option(1.0)
     noobject_scale: float = option(1.0)

@@ -36,8 +36,6 @@ class Layer(Options, ABC):
     """
 
     names: ClassVar[tuple[str, ...]]
-    extended: ClassVar[bool] = False  # only AlexeyAB's fork has it
-    original: ClassVar[bool] = False  # only pjreddie's Darknet has it
     is_loss: ClassVar[bool] = False  # computes nothing in inference: never an output
     recurrent: ClassVar[bool] = False  # remembers the images before in a sequence
     shares: ClassVar[str | None] = None  # the option that names a layer whose parameters it uses

@@ -6,7 +6,7 @@ import dataclasses
 import typing
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from darknet_bn.dialect import PJREDDIE, Dialect
 from darknet_bn.errors import CfgError, Oddities
@@ -27,8 +27,19 @@ class Declared(NamedTuple):
     default: Callable[[Dialect], Any] | None
 
 
-def option(default: Any, *, choices: Iterable[str] | None = None, **rule: Any) -> Any:
-    """Declare an option: its default (or a function of the dialect), and its `Rule`."""
+def option(
+    default: Any, *, original_default: Any = ..., choices: Iterable[str] | None = None, **rule: Any
+) -> Any:
+    """Declare an option: its default (or a function of the dialect), and its `Rule`.
+
+    With ``original_default`` the default is AlexeyAB's, and this one that of the other programs.
+    """
+    if original_default is not ...:
+        return option(
+            lambda dialect: default if dialect.extended else original_default,
+            choices=choices,
+            **rule,
+        )
     words = frozenset(choices) if choices is not None else None
     metadata = {"rule": Rule(choices=words, **rule)}
     if callable(default):
@@ -48,6 +59,9 @@ def fact(of_dialect: Callable[[Dialect], Any]) -> Any:
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """A section whose options are the fields of a class, each with its type and `Rule`."""
+
+    extended: ClassVar[bool] = False  # only AlexeyAB's fork has the section
+    original: ClassVar[bool] = False  # only pjreddie's Darknet has it
 
     def __init_subclass__(cls) -> None:
         """Keep the ``__repr__`` below: a dataclass makes its own, with every option, of none."""
@@ -154,6 +168,13 @@ class Options:
     def declared(cls) -> dict[str, Declared]:
         """Return what is declared of every option, by key."""
         return _declared(cls)
+
+    @classmethod
+    def section_unknown_to(cls, dialect: Dialect) -> str | None:
+        """Return the dialect that knows the section, if the one given does not; else None."""
+        if cls.original:
+            return "pjreddie" if dialect.extended else None
+        return "alexeyab" if cls.extended and not dialect.extended else None
 
     @classmethod
     def extended_keys(cls) -> frozenset[str]:

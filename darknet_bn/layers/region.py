@@ -48,7 +48,7 @@ class Region(Head):
     softmax: bool = option(False)
     background: bool = option(False, original=True)
     anchors: tuple[float, ...] = option(())
-    max: int = option(lambda dialect: 200 if dialect.extended else 30, at_least=0)
+    max: int = option(200, original_default=30, at_least=0)
     tree: Tree | None = option(None, content=parse_tree)
     map: str | None = option(None)
     thresh: float = option(lambda dialect: 0.001 if dialect.opencv else 0.5)
@@ -203,7 +203,7 @@ class Region(Head):
                 expected="coords=4",
                 found=f"{self.coords}",
             )
-        ab, pixels = context.dialect.extended, y.shape[2:]
+        ab, pixels = context.dialect.fork_region_loss, y.shape[2:]
         loss = RegionLoss(
             anchors=np.array(self.anchor_sizes, np.float64),
             classes=self.classes,

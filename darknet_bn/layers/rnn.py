@@ -141,9 +141,7 @@ class Rnn(Elman):
     names: ClassVar[tuple[str, ...]] = ("rnn",)
 
     output: int = option(1, at_least=1)
-    hidden: int | None = option(
-        lambda dialect: 1 if dialect.extended else None, at_least=1, extended=True, stray=True
-    )
+    hidden: int | None = option(1, original_default=None, at_least=1, extended=True, stray=True)
     activation: str = activation_option("logistic")
     logistic: int = option(0, extended=True)
     flat: bool = fact(lambda dialect: dialect.recurrent_is_flat)

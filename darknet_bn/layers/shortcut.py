@@ -71,7 +71,7 @@ class Shortcut(Layer):
         self, makers: Sequence[Layer | None], xs: Shapes, dialect: Dialect
     ) -> Iterator[tuple[str | None, str]]:
         """Say what is added where the sizes differ, and neither is a multiple of the other."""
-        for add in xs[1:] if dialect.extended else xs[1:2]:
+        for add in xs[1:] if dialect.shortcut_adds_all else xs[1:2]:
             sides = ((add.w, xs[0].w), (add.h, xs[0].h))
             if any(max(pair) % min(pair) for pair in sides):
                 step = max(sides[0]) // min(sides[0])
@@ -100,7 +100,7 @@ class Shortcut(Layer):
     def _adds_one(self, x: Shape, add: Shape, dialect: Dialect) -> bool:
         """Whether only one layer is added, as pjreddie's Darknet does."""
         heeds_alpha = dialect.opencv and self.alpha != 1
-        return not dialect.extended or heeds_alpha or (add.h, add.w) != (x.h, x.w)
+        return not dialect.shortcut_adds_all or heeds_alpha or (add.h, add.w) != (x.h, x.w)
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Add, and activate."""
@@ -244,8 +244,8 @@ class Shortcut(Layer):
 
     def _check_sizes(self, xs: Shapes, dialect: Dialect) -> None:
         x = xs[0]
-        same = dialect.extended and (len(xs) > 2 or self.weights_type != "none")
-        counted = xs[1:] if dialect.extended else xs[1:2]
+        same = dialect.shortcut_adds_all and (len(xs) > 2 or self.weights_type != "none")
+        counted = xs[1:] if dialect.shortcut_adds_all else xs[1:2]
         for number, add in enumerate(counted, start=1):
             factors = (add.h // x.h, x.h // add.h), (add.w // x.w, x.w // add.w)
             if (add.h, add.w) != (x.h, x.w) if same else factors[0] != factors[1]:

@@ -275,7 +275,7 @@ def _initial_model(cfg: Cfg, wanted: str | Dialect, seed: int) -> Model:
     network = build_network(cfg, dialect)
     params = [dict(each) for each in initial_params(cfg, network, seed, loaded=0)]
     shared = tuple(params[node.owner] for node in network.nodes)
-    header = Header(revision=5 if dialect.extended else 0)
+    header = Header(revision=dialect.weights_revision)
     oddities = (*cfg.oddities, *network.oddities)
     return Model(cfg, network, shared, header, dialect, reason, 0, oddities)
 
@@ -327,7 +327,7 @@ def choose_dialect(cfg: Cfg, wanted: str | Dialect, header: Header | None) -> tu
     if header is not None and header.revision == 5 and not header.legacy:
         return ALEXEYAB, "weights revision 5, as AlexeyAB's and hank-ai's write"
     dialect, reason = detect_dialect(cfg)
-    if header is not None and not dialect.extended:
+    if header is not None and not dialect.weights_revision:
         reason = f"weights version {header.version}, {reason}"
     return dialect, reason
 

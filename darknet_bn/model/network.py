@@ -252,11 +252,12 @@ def _kind(cfg: Cfg, number: int, dialect: Dialect) -> type[Layer]:
             where=cfg.where(number),
             hint=hint(name, LAYERS, SECTIONS, "[{}]"),
         )
-    if kind.original if dialect.extended else kind.extended:
+    knows = kind.section_unknown_to(dialect)
+    if knows is not None:
         raise CfgError(
             f"{dialect.name} has no such section",
             where=cfg.where(number),
-            hint=f"the dialect {'pjreddie' if dialect.extended else 'alexeyab'} has",
+            hint=f"the dialect {knows} has",
         )
     return kind
 

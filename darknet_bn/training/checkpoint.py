@@ -40,6 +40,7 @@ from darknet_bn.model.weights import write_weights
 from darknet_bn.training.state import Arrays, TrainState, train_state
 from darknet_bn.work.memory import require_memory
 
+_NEWEST = {"backup": ".backup", "last": "_last.weights"}
 _MEMBER = re.compile(r"(updates|squares|memory)/([0-9]{1,6})/([\w.]{1,60})")
 _MOST_TEXT = 1 << 16  # floats of text: far more than there are
 
@@ -239,23 +240,25 @@ def due(iteration: int, epoch_ended: int | None, model: Model, *, detects: bool)
     -----
     C: ``train_detector`` and ``train_classifier``.
     """
-    if model.dialect.extended:
+    newest = _NEWEST[model.dialect.checkpoint_names]
+    if model.dialect.checkpoint_names == "last":
         every = 1000 if model.network.net.max_batches < 10_000 else 10_000
         names = [f"_{iteration}.weights"] if iteration % every == 0 else []
-        return [*names, "_last.weights"] if iteration % 100 == 0 else names
+        return [*names, newest] if iteration % 100 == 0 else names
     if detects:
         numbered = iteration % 10_000 == 0 or (iteration < 1000 and iteration % 100 == 0)
         names = [f"_{iteration}.weights"] if numbered else []
-        return [*names, ".backup"] if iteration % 100 == 0 else names
+        return [*names, newest] if iteration % 100 == 0 else names
     names = [] if epoch_ended is None else [f"_{epoch_ended}.weights"]
-    return [*names, ".backup"] if iteration % 1000 == 0 else names
+    return [*names, newest] if iteration % 1000 == 0 else names
 
 
 def stopped(model: Model) -> str:
     """Return what follows the cfg's name where training is broken off."""
-    return "_last.weights" if model.dialect.extended else ".backup"
+    return _NEWEST[model.dialect.checkpoint_names]
 
 
 def final(model: Model, *, detects: bool) -> str:
     """Return what follows the cfg's name at the end of training."""
-    return "_final.weights" if model.dialect.extended or detects else ".weights"
+    called_final = detects or model.dialect.checkpoint_names == "last"
+    return "_final.weights" if called_final else ".weights"

@@ -33,9 +33,9 @@ def training_size(model: Model, iteration: int, last: int, seed: int) -> tuple[i
     factor = head.random_sizes if head is not None else 0.0
     if not factor:
         return None
-    net, extended = model.network.net, model.dialect.extended
+    net = model.network.net
     rng = np.random.default_rng([seed, iteration // _PERIOD, _PERIOD])
-    if not extended:
+    if model.dialect.random_sizes == "squares":
         side = 608 if iteration + _LARGEST_LAST > last else 32 * int(rng.integers(10, 20))
         return side, side
     factor = 1.4 if factor == 1 else factor

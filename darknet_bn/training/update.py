@@ -104,7 +104,7 @@ class Update:
         The sums are not divided by the number of images, as in C.
         """
         b1, b2 = self.net.B1, self.net.B2
-        eps = self.net.eps if self.net.eps is not None else 1e-6 if self.dialect.extended else 1e-7
+        eps = self.dialect.adam_eps if self.net.eps is None else self.net.eps
         update = update - np.float32(self.net.decay * self.images) * values
         first, second = (moments.get(f"{kind}.{name}", np.float32(0)) for kind in "mv")
         first = np.float32(b1) * first + np.float32(1 - b1) * update

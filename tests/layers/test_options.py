@@ -52,6 +52,12 @@ class Told(Options):
     eps: float = fact(lambda dialect: dialect.eps)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Differing(Options):
+    most: int = option(200, original_default=90, at_least=0)
+    own: int | None = option(1, original_default=None, extended=True)
+
+
 def read(text: str, dialect: Dialect = ALEXEYAB) -> tuple[Sample, list[str]]:
     """Read a section from options written behind each other; return it and what was odd."""
     cfg = parse_cfg("[net]\n" + "\n".join(text.split()), file="x.cfg")
@@ -265,6 +271,14 @@ class TestDefaults:
         assert read("flag=0", ALEXEYAB)[0].varied == 0.25
         assert read("flag=0", PJREDDIE)[0].varied == 0.75
         assert read("varied=0.5", PJREDDIE)[0].varied == 0.5
+
+    @pytest.mark.parametrize(("dialect", "values"), [(ALEXEYAB, (200, 1)), (PJREDDIE, (90, None))])
+    def test_of_the_original(self, dialect: Dialect, values: tuple[int, int | None]) -> None:
+        differing = Differing.read(parse_cfg("[net]\na=1\n"), 0, dialect, [].append)
+        assert (differing.most, differing.own) == values
+        assert Differing() == Differing.read(parse_cfg("[net]\na=1\n"), 0, PJREDDIE, [].append)
+        given = Differing.read(parse_cfg("[net]\nmost=3\n"), 0, dialect, [].append)
+        assert given.most == 3
 
     def test_a_required_option_must_be_there(self) -> None:
         cfg = parse_cfg("[net]\na=1\n", file="x.cfg")

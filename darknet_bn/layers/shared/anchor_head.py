@@ -42,7 +42,7 @@ class AnchorHead(Head):
     num: int = option(1, at_least=1)
     mask: tuple[int, ...] | None = option(None, at_least=0)
     anchors: tuple[float, ...] = option(())
-    max: int = option(lambda dialect: 200 if dialect.extended else 90, at_least=0)
+    max: int = option(200, original_default=90, at_least=0)
     jitter: float = option(0.2)
     random: float = option(0.0)
     ignore_thresh: float = option(0.5)
@@ -177,7 +177,7 @@ class AnchorHead(Head):
         """Return how the output is compared with boxes that are true."""
         count = max(self.num, 1 + max(self.masks, default=0))
         values = (*self.anchors, *(0.5,) * (2 * count))[: 2 * count]
-        ab = context.dialect.extended
+        ab = context.dialect.fork_yolo_loss
         return YoloLoss(
             anchors=np.array(values, np.float64).reshape(count, 2),
             masks=tuple(self.masks),
