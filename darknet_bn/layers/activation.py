@@ -10,8 +10,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.graph.activations import activated
 from darknet_bn.graph.graph import Graph
-from darknet_bn.kernels.activations import ACTIVATIONS, activate_array
-from darknet_bn.kernels.gradients import activate_training
+from darknet_bn.kernels.activations import ACTIVATIONS, activate_array, activate_training
 from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.options import option
 from darknet_bn.layers.parameters import Params

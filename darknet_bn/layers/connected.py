@@ -13,9 +13,8 @@ from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.graph.activations import activated
 from darknet_bn.graph.graph import Graph
-from darknet_bn.kernels.activations import activate_array
+from darknet_bn.kernels.activations import activate_array, activate_training
 from darknet_bn.kernels.batchnorm.batchnorm_layer import forward_batchnorm_layer
-from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.layers.activation import activation_option, of_weights
 from darknet_bn.layers.layer import Cost, Layer
 from darknet_bn.layers.options import option

@@ -14,13 +14,12 @@ from darknet_bn.dialect import Dialect
 from darknet_bn.errors import CfgError, ShapeError, TrainingError, Where
 from darknet_bn.graph.activations import activated
 from darknet_bn.graph.graph import Graph
-from darknet_bn.kernels.activations import ACTIVATIONS, activate_array
+from darknet_bn.kernels.activations import ACTIVATIONS, activate_array, activate_training
 from darknet_bn.kernels.batchnorm.batchnorm_layer import forward_batchnorm_layer
 from darknet_bn.kernels.batchnorm.filters import by_filter, channel_sum
 from darknet_bn.kernels.convolution.blur import backward_blur, blur, blurred_size
 from darknet_bn.kernels.convolution.convolution import ConvGeometry, Convolution
 from darknet_bn.kernels.convolution.gradient import input_delta, weight_updates
-from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.layers.activation import activation_option, of_weights
 from darknet_bn.layers.layer import Cost, Layer
 from darknet_bn.layers.options import option

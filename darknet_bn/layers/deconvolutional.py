@@ -13,14 +13,13 @@ from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.graph.activations import activated
 from darknet_bn.graph.graph import Graph
-from darknet_bn.kernels.activations import ACTIVATIONS, Epilogue, activate_array
+from darknet_bn.kernels.activations import ACTIVATIONS, Epilogue, activate_array, activate_training
 from darknet_bn.kernels.batchnorm.batchnorm_layer import forward_batchnorm_layer
 from darknet_bn.kernels.batchnorm.filters import by_filter, channel_sum
 from darknet_bn.kernels.convolution.convolution import Convolution
 from darknet_bn.kernels.convolution.deconvolution import forward_deconvolutional_layer
 from darknet_bn.kernels.convolution.gradient import input_delta, weight_updates
 from darknet_bn.kernels.convolution.im2col import ConvGeometry
-from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.layers.activation import activation_option
 from darknet_bn.layers.layer import Cost, Layer
 from darknet_bn.layers.options import option

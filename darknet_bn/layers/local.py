@@ -14,10 +14,9 @@ from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.graph.activations import activated
 from darknet_bn.graph.graph import Graph
-from darknet_bn.kernels.activations import ACTIVATIONS
+from darknet_bn.kernels.activations import ACTIVATIONS, activate_training
 from darknet_bn.kernels.convolution.im2col import ConvGeometry
 from darknet_bn.kernels.convolution.local import backward_local_layer, forward_local_layer
-from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.layers.activation import activation_option
 from darknet_bn.layers.layer import Cost, Layer, as_inferred
 from darknet_bn.layers.options import option

@@ -10,8 +10,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.errors import Where
 from darknet_bn.graph.activations import activated
 from darknet_bn.graph.graph import Graph
-from darknet_bn.kernels.activations import ACTIVATIONS
-from darknet_bn.kernels.gradients import activate_training
+from darknet_bn.kernels.activations import ACTIVATIONS, activate_training
 from darknet_bn.layers.activation import activation_option
 from darknet_bn.layers.layer import Layer, as_inferred
 from darknet_bn.layers.options import option

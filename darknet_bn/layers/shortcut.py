@@ -13,9 +13,8 @@ from darknet_bn.dialect import Dialect
 from darknet_bn.errors import Where
 from darknet_bn.graph.activations import activated
 from darknet_bn.graph.graph import Graph
-from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
+from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile, activate_training
 from darknet_bn.kernels.batchnorm.filters import by_filter, channel_dot
-from darknet_bn.kernels.gradients import activate_training
 from darknet_bn.kernels.shortcut import (
     normalized_weights,
     normalized_weights_delta,

@@ -19,6 +19,10 @@ from darknet_bn.kernels.floating import floating
 
 # Parts of kernels, which are handed what their callers have checked.
 PARTS = {
+    "activations.bends",
+    "activations.buffers",
+    "activations.channels",
+    "activations.curves",  # the functions of the rows, which get blocks
     "batchnorm.filters",  # the loops of batch norm
     "convolution.depthwise",
     "convolution.gemm",

@@ -10,8 +10,7 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.dialect import Dialect
-from darknet_bn.kernels.activations import ACTIVATIONS, activate_array
-from darknet_bn.kernels.gradients import activate_training
+from darknet_bn.kernels.activations import ACTIVATIONS, activate_array, activate_training
 
 EXACT, AS_CODED = dn.ALEXEYAB.sound, dn.ALEXEYAB
 OVER_CHANNELS = [name for name, each in ACTIVATIONS.items() if each.over_channels]

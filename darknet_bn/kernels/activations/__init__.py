@@ -1,0 +1,21 @@
+"""The activation functions: one table of them, how they are applied, and the way back."""
+
+from darknet_bn.kernels.activations.apply import Epilogue, activate_array, activate_tile
+from darknet_bn.kernels.activations.bends import LEAKY, RELIE
+from darknet_bn.kernels.activations.curves import SELU, SELU_ALPHA
+from darknet_bn.kernels.activations.row import Activation
+from darknet_bn.kernels.activations.table import ACTIVATIONS
+from darknet_bn.kernels.activations.training import activate_training
+
+__all__ = [
+    "ACTIVATIONS",
+    "LEAKY",
+    "RELIE",
+    "SELU",
+    "SELU_ALPHA",
+    "Activation",
+    "Epilogue",
+    "activate_array",
+    "activate_tile",
+    "activate_training",
+]

@@ -1,0 +1,271 @@
+"""The activation functions that are curved: value, slope and form in ONNX of each.
+
+A value changes a block in place.  A slope multiplies a block of deltas, in place, by the gradient
+at a block of what was kept: the output ``y``, or the input ``x``.  C: ``src/activations.h``.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.kernels.activations.bends import relu
+from darknet_bn.kernels.activations.buffers import clamp, scratch, wide_copy
+from darknet_bn.kernels.activations.row import Operators
+
+SELU, SELU_ALPHA = np.float32(1.0507), np.float32(1.0507 * 1.6732)
+
+_GELU_X, _GELU_X3 = 0.797885, 0.035677
+_MISH_OPSET = 18  # that has it as an operator
+
+
+def logistic(y: F32) -> None:
+    """``1 / (1 + e^-x)``."""
+    with np.errstate(over="ignore", under="ignore"):  # e^-x = inf gives 0, as it should
+        # Not np.negative: that of numpy 2.4 on AVX-512 is wrong in place for some strides.
+        np.multiply(y, -1, out=y)
+        np.exp(y, out=y)
+        np.add(y, 1, out=y)
+        np.reciprocal(y, out=y)
+
+
+def logistic_slope(delta: F32, y: F32) -> None:
+    """``y (1 - y)``."""
+    slope = np.subtract(1, y, out=scratch(y, "slope"))
+    np.multiply(slope, y, out=slope)
+    np.multiply(delta, slope, out=delta)
+
+
+def logistic_onnx(graph: Operators, x: str) -> str:
+    """One operator."""
+    return graph.add("Sigmoid", x)
+
+
+def tanh(y: F32) -> None:
+    """``tanh(x)``."""
+    np.tanh(y, out=y)
+
+
+def tanh_slope(delta: F32, y: F32) -> None:
+    """``1 - y^2``."""
+    slope = np.multiply(y, y, out=scratch(y, "slope"))
+    np.subtract(1, slope, out=slope)
+    np.multiply(delta, slope, out=delta)
+
+
+def tanh_onnx(graph: Operators, x: str) -> str:
+    """One operator."""
+    return graph.add("Tanh", x)
+
+
+def loggy(y: F32) -> None:
+    """``2 / (1 + e^-x) - 1``."""
+    # without the difference of two ones near x = 0
+    np.multiply(y, 0.5, out=y)
+    np.tanh(y, out=y)
+
+
+def loggy_slope(delta: F32, y: F32) -> None:
+    """``(1 - y^2) / 2``."""
+    tanh_slope(delta, y)
+    np.multiply(delta, 0.5, out=delta)
+
+
+def loggy_onnx(graph: Operators, x: str) -> str:
+    """As tanh of half of x."""
+    return graph.add("Tanh", graph.scaled(x, 0.5))
+
+
+def elu(y: F32) -> None:
+    """``x`` where x >= 0, else e^x - 1."""
+    _exponential(y, np.float32(1), np.float32(1))
+
+
+def elu_slope(delta: F32, y: F32) -> None:
+    """``1`` where y >= 0, else y + 1."""
+    slope = np.clip(y, -math.inf, 0, out=scratch(y, "slope"))
+    np.add(slope, 1, out=slope)
+    np.multiply(delta, slope, out=delta)
+
+
+def elu_onnx(graph: Operators, x: str) -> str:
+    """One operator."""
+    return graph.add("Elu", x, alpha=1.0)
+
+
+def selu(y: F32) -> None:
+    """``1.0507 x`` where x >= 0, else 1.0507 * 1.6732 (e^x - 1)."""
+    _exponential(y, SELU, SELU_ALPHA)
+
+
+def selu_slope(delta: F32, y: F32) -> None:
+    """``1.0507`` where y >= 0, else y + 1.0507 * 1.6732."""
+    slope = np.add(y, y.dtype.type(SELU_ALPHA), out=scratch(y, "slope"))
+    np.copyto(slope, y.dtype.type(SELU), where=np.greater_equal(y, 0))
+    np.multiply(delta, slope, out=delta)
+
+
+def selu_onnx(graph: Operators, x: str) -> str:
+    """One operator."""
+    return graph.add("Selu", x, alpha=float(SELU_ALPHA / SELU), gamma=float(SELU))
+
+
+def gelu(y: F32) -> None:
+    """``x/2 (1 + tanh(0.797885 x + 0.035677 x^3))``."""
+    # (1 + tanh(q))/2 = 1/(1 + e^-2q), without the difference of two ones; in float64, because
+    # e^-2q has the absolute error of 2q as its relative one.
+    x = wide_copy(y)
+    q = wide_copy(y, "1")
+    with np.errstate(over="ignore", under="ignore"):
+        np.multiply(x, x, out=q)
+        np.multiply(q, -2 * _GELU_X3, out=q)
+        np.subtract(q, 2 * _GELU_X, out=q)
+        np.multiply(q, x, out=q)
+        np.exp(q, out=q)
+        np.add(q, 1, out=q)
+        np.divide(x, q, out=x)
+        np.copyto(y, x, casting="same_kind")
+
+
+def gelu_slope(delta: F32, x: F32) -> None:
+    """Its derivative, at the input."""
+    wide = x.astype(np.float64)
+    square = wide * wide
+    t = np.tanh(wide * (_GELU_X + _GELU_X3 * square))
+    slope = 0.5 * (1 + t) + 0.5 * wide * (1 - t * t) * (_GELU_X + 3 * _GELU_X3 * square)
+    np.multiply(delta, slope.astype(x.dtype), out=delta)
+
+
+def gelu_slope_as_coded(delta: F32, y: F32) -> None:
+    """Its derivative as the programs have it: with other digits, at the output."""
+    z = y.astype(np.float64)
+    cube = z * z * z
+    t = np.tanh(0.0356774 * cube + 0.797885 * z)
+    slope = 0.5 * t + (0.0535161 * cube + 0.398942 * z) * (1 - t * t) + 0.5
+    np.multiply(delta, slope.astype(y.dtype), out=delta)
+
+
+def gelu_onnx(graph: Operators, x: str) -> str:
+    """With a sigmoid, which takes fewer operators than tanh."""
+    # x (1 + tanh(q)) / 2 is x / (1 + e^-2q)
+    square = graph.add("Mul", x, x)
+    bend = graph.shifted(graph.scaled(square, 2 * _GELU_X3), 2 * _GELU_X)
+    return graph.add("Mul", x, graph.add("Sigmoid", graph.add("Mul", x, bend)))
+
+
+def swish(y: F32) -> None:
+    """``x / (1 + e^-x)``."""
+    below = scratch(y)
+    with np.errstate(over="ignore", under="ignore"):  # e^-x = inf gives 0, as it should
+        np.negative(y, out=below)
+        np.exp(below, out=below)
+        np.add(below, 1, out=below)
+        np.divide(y, below, out=y)
+
+
+def swish_slope(delta: F32, x: F32) -> None:
+    """Its derivative, at the input."""
+    # sigma + x*sigma*(1 - sigma)
+    sigma = _sigma(x, "sigma")
+    slope = np.subtract(1, sigma, out=scratch(x, "slope"))
+    np.multiply(slope, x, out=slope)
+    np.add(slope, 1, out=slope)
+    np.multiply(slope, sigma, out=slope)
+    np.multiply(delta, slope, out=delta)
+
+
+def swish_onnx(graph: Operators, x: str) -> str:
+    """Two operators."""
+    return graph.add("Mul", x, graph.add("Sigmoid", x))
+
+
+def mish(y: F32) -> None:
+    """``x tanh(log(1 + e^x))``."""
+    # tanh(log(1 + e)) = n/(n + 2) with n = e*(e + 2); that is 1 in float32 from x = 9 on, so that
+    # stopping at 20 costs nothing and keeps e*e finite.
+    e = clamp(y, -math.inf, 20, scratch(y))
+    n = scratch(y, "1")
+    with np.errstate(under="ignore"):
+        np.exp(e, out=e)
+        np.add(e, 2, out=n)
+        np.multiply(n, e, out=n)
+        np.add(n, 2, out=e)
+        np.divide(n, e, out=n)
+        np.multiply(y, n, out=y)
+
+
+def mish_slope(delta: F32, x: F32) -> None:
+    """Its derivative, at the input."""
+    # t + x*(1 - t*t)*sigma with t = tanh(softplus(x)) = n/(n + 2), n = e^x*(e^x + 2), so that
+    # 1 - t*t = 4*(n + 1)/(n + 2)^2; from x = 20 on the slope is 1, and e*e stays finite.
+    x = np.clip(x, -math.inf, 20, out=scratch(x, "clipped"))
+    e = np.exp(x, out=scratch(x, "sigma"))
+    n = np.add(e, 2, out=scratch(x, "slope"))
+    np.multiply(n, e, out=n)
+    bottom = np.add(n, 2, out=scratch(x, "bottom"))
+    rest = np.add(n, 1, out=scratch(x, "rest"))
+    np.divide(n, bottom, out=n)
+    np.divide(rest, bottom, out=rest)
+    np.divide(rest, bottom, out=rest)
+    np.multiply(rest, x, out=rest)
+    np.multiply(rest, 4, out=rest)
+    np.add(e, 1, out=bottom)
+    np.divide(e, bottom, out=e)
+    np.multiply(rest, e, out=rest)
+    np.add(n, rest, out=n)
+    np.multiply(delta, n, out=delta)
+
+
+def mish_onnx(graph: Operators, x: str) -> str:
+    """One operator, or three where there is none yet."""
+    if graph.opset >= _MISH_OPSET:
+        return graph.add("Mish", x)
+    return graph.add("Mul", x, graph.add("Tanh", graph.add("Softplus", x)))
+
+
+def hard_mish(y: F32) -> None:
+    """``x`` where x > 0, x^2/2 + x where x > -2, else 0."""
+    bend = clamp(y, -2, 0, scratch(y))
+    half = scratch(y, "1")
+    with np.errstate(under="ignore"):
+        np.multiply(bend, 0.5, out=half)
+    np.add(half, 1, out=half)
+    np.multiply(bend, half, out=bend)
+    relu(y)
+    np.add(y, bend, out=y)
+
+
+def hard_mish_slope(delta: F32, x: F32) -> None:
+    """``1`` where x > 0, x + 1 where x > -2, else 0; at the input."""
+    slope = np.add(x, 1, out=scratch(x, "slope"))
+    np.clip(slope, -1, 1, out=slope)
+    np.multiply(slope, np.greater(x, -2), out=slope)
+    np.multiply(delta, slope, out=delta)
+
+
+def hard_mish_onnx(graph: Operators, x: str) -> str:
+    """Add up what is above zero, and the bend."""
+    bend = graph.clip(x, -2, 0)
+    bent = graph.add("Mul", bend, graph.shifted(graph.scaled(bend, 0.5), 1))
+    return graph.add("Add", graph.add("Relu", x), bent)
+
+
+def _exponential(y: F32, above: np.float32, below: np.float32) -> None:
+    """``above*x`` where x >= 0, else ``below*(e^x - 1)``."""
+    low = clamp(y, -math.inf, 0, scratch(y))
+    with np.errstate(under="ignore"):
+        np.expm1(low, out=low)
+        np.multiply(low, below, out=low)
+        relu(y)
+        np.multiply(y, above, out=y)
+    np.add(y, low, out=y)  # one of the two is zero
+
+
+def _sigma(x: F32, slot: str) -> F32:
+    """Return 1/(1 + e^-x) in a buffer of this thread."""
+    sigma = np.negative(x, out=scratch(x, slot))
+    np.exp(sigma, out=sigma)
+    np.add(sigma, 1, out=sigma)
+    return np.reciprocal(sigma, out=sigma)
