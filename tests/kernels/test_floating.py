@@ -23,6 +23,8 @@ PARTS = {
     "activations.buffers",
     "activations.channels",
     "activations.curves",  # the functions of the rows, which get blocks
+    "batchnorm.backward",
+    "batchnorm.forward",  # the modes of the layer functions
     "batchnorm.filters",  # the loops of batch norm
     "convolution.depthwise",
     "convolution.gemm",

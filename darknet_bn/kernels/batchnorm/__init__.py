@@ -19,24 +19,21 @@ C function                      ours                            in
 ``make_batchnorm_layer``        `make_batchnorm_layer`          `batchnorm_layer`
 ``forward_batchnorm_layer``     `forward_batchnorm_layer`       `batchnorm_layer`
 ``backward_batchnorm_layer``    `backward_batchnorm_layer`      `batchnorm_layer`
-``backward_scale_cpu``          `backward_scale_cpu`            `batchnorm_layer`
-``mean_delta_cpu``              `mean_delta_cpu`                `batchnorm_layer`
-``variance_delta_cpu``          `variance_delta_cpu`            `batchnorm_layer`
-``normalize_delta_cpu``         `normalize_delta_cpu`           `batchnorm_layer`
+``backward_scale_cpu``          `backward_scale_cpu`            `deltas`
+``mean_delta_cpu``              `mean_delta_cpu`                `deltas`
+``variance_delta_cpu``          `variance_delta_cpu`            `deltas`
+``normalize_delta_cpu``         `normalize_delta_cpu`           `deltas`
 ==============================  ==============================  ==================================
 
-What they return is in `results`.  Not in C are the exact gradient (`exact`), the statistics of
-many batches (`moments`), and how an array is cut by its filters (`filters`).
+The layer functions leave the work to a function for each mode, in `forward` and `backward`; what
+they return is in `results`.  Not in C are the exact gradient (`exact`), the statistics of many
+batches (`moments`), and how an array is cut by its filters (`filters`).
 """
 
 from darknet_bn.kernels.batchnorm.batchnorm_layer import (
     backward_batchnorm_layer,
-    backward_scale_cpu,
     forward_batchnorm_layer,
     make_batchnorm_layer,
-    mean_delta_cpu,
-    normalize_delta_cpu,
-    variance_delta_cpu,
 )
 from darknet_bn.kernels.batchnorm.bias import add_bias, backward_bias, scale_bias
 from darknet_bn.kernels.batchnorm.blas import (
@@ -47,6 +44,12 @@ from darknet_bn.kernels.batchnorm.blas import (
     normalize_cpu,
     scal_cpu,
     variance_cpu,
+)
+from darknet_bn.kernels.batchnorm.deltas import (
+    backward_scale_cpu,
+    mean_delta_cpu,
+    normalize_delta_cpu,
+    variance_delta_cpu,
 )
 from darknet_bn.kernels.batchnorm.results import BatchNormBackward, BatchNormForward, BatchNormSaved
 
