@@ -1,8 +1,10 @@
-"""What public values have in common: a line for ``__repr__``, and what of them is pickled."""
+"""What public values have in common: a line for ``__repr__``, what is pickled, what JSON tells."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +14,7 @@ import numpy as np
 _FEW = 4  # items of a collection that are shown
 _LONGEST = 120  # characters of a line
 _LONGEST_NAME = 40  # of a file in it
+_SCHEMA = 1  # of all JSON: another number where what stood there means something else
 
 
 def brief(value: object, text: str) -> str:
@@ -61,3 +64,20 @@ def _shown(value: object) -> str:
     if isinstance(value, (Mapping, tuple, list)) and len(value) > _FEW:
         return f"{len(value)} items"
     return repr(value)
+
+
+def json_text(facts: Mapping[str, Any]) -> str:
+    """Return facts as one JSON object; what is not finite becomes "nan", "inf" or "-inf"."""
+    return json.dumps({"schema": _SCHEMA} | _plain(facts), indent=1, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _plain(dataclasses.asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

@@ -103,29 +103,26 @@ def calibrate(
             each.hide()
     seconds = time.monotonic() - started
     dn.save(calibrated, None, target, force=force)
-    if as_json:
-        output.as_json(
-            output.about(model, source.cfg, source.weights)
-            | {"data": data, "fit": way, "method": report.method, "images": report.images}
-            | {"batch": batch, "work": report.work, "layers": report.layers}
-            | {"seconds": seconds, "written": {"weights": target}}
-        )
-        ctx.exit(1 if batches.failed else 0)
-    output.note(output.dialect(model))
-    if not _is_array(data):
-        output.note(output.fit(model, way, given=fit is not None))
+    facts = output.about(model, source.cfg, source.weights)
+    facts |= {"data": data, "fit": way, "method": report.method, "images": report.images}
+    facts |= {"batch": batch, "work": report.work, "layers": report.layers, "seconds": seconds}
+    facts["written"] = {"weights": target}
     moved = [row for row in report.layers if row.reason is None]
-    for line in tables.aligned([_HEADINGS, *map(_cells, moved)], "><>>>"):
-        output.note(line)
-    for row in report.layers:
-        if row.reason is not None:
-            output.text(f"layer {row.layer} [{row.section}] keeps its statistics: {row.reason}")
     many = f"{report.images} image{'s' * (report.images != 1)}"
-    output.note(
+    lines: output.Lines = [
+        output.dialect(model),
+        *([] if _is_array(data) else [output.fit(model, way, given=fit is not None)]),
+        *tables.aligned([_HEADINGS, *map(_cells, moved)], "><>>>"),
+        *(
+            output.Line(f"layer {row.layer} [{row.section}] keeps its statistics: {row.reason}")
+            for row in report.layers
+            if row.reason is not None
+        ),
         f"calibrated: {len(moved)} of {len(report.layers)} batch norms, {_WORDS[report.method]}, "
-        f"with {many} in batches of {batch}"
-    )
-    output.note(f"written: {output.printable(target)}; the cfg stays as it is")
+        f"with {many} in batches of {batch}",
+        f"written: {output.printable(target)}; the cfg stays as it is",
+    ]
+    output.show(facts, lines, as_json=as_json)
     output.took(seconds, report.images, "example" if _is_array(data) else "picture")
     ctx.exit(1 if batches.failed else 0)
 

@@ -31,28 +31,30 @@ def check(ctx: click.Context, source: models.Source, as_json: bool) -> None:
     model = source.load()
     findings = dn.inspect(model)
     bad = any(finding.fatal for finding in findings)
-    if as_json:
-        facts = output.about(model, source.cfg, source.weights)
-        facts["parameters"] = model.network.stored_floats
-        output.as_json(facts | {"ok": not bad, "findings": findings})
-    else:
-        output.note(output.header(model))
-        output.note(output.dialect(model))
-        count = len(model.network.nodes)
-        if model.loaded == count:
-            floats = model.network.stored_floats
-            output.note(f"size: fits to the byte, {count} layers with {floats} parameters")
-        else:
-            output.note(f"size: fits layers 0 to {model.loaded - 1} of {count} to the byte")
-        for line, colour in _grouped(findings):
-            output.text(line, colour)
-        if not findings:
-            output.note("values: all are finite, no variance is negative")
+    facts = output.about(model, source.cfg, source.weights)
+    facts |= {"parameters": model.network.stored_floats, "ok": not bad, "findings": findings}
+    lines: output.Lines = [
+        output.header(model),
+        output.dialect(model),
+        _size(model),
+        *_grouped(findings),
+    ]
+    if not findings:
+        lines.append("values: all are finite, no variance is negative")
+    output.show(facts, lines, as_json=as_json)
     ctx.exit(1 if bad else 0)
 
 
-def _grouped(findings: Iterable[Finding]) -> Iterator[tuple[str, str]]:
-    """Yield findings in words, and their colour; what many layers have in common, once."""
+def _size(model: dn.Model) -> str:
+    count = len(model.network.nodes)
+    if model.loaded < count:
+        return f"size: fits layers 0 to {model.loaded - 1} of {count} to the byte"
+    floats = model.network.stored_floats
+    return f"size: fits to the byte, {count} layers with {floats} parameters"
+
+
+def _grouped(findings: Iterable[Finding]) -> Iterator[output.Line]:
+    """Yield findings in words; what many layers have in common, once."""
     groups: dict[tuple[bool, str], list[Finding]] = {}
     for finding in findings:
         groups.setdefault((finding.fatal, finding.what), []).append(finding)
@@ -60,4 +62,5 @@ def _grouped(findings: Iterable[Finding]) -> Iterator[tuple[str, str]]:
         place = f"layer {first.layer} [{first.section}]"
         if others:
             place = f"{1 + len(others)} layers from {first.layer} to {others[-1].layer}"
-        yield f"{'wrong' if fatal else 'note'}: {place}: {what}", WRONG if fatal else ODD
+        line = f"{'wrong' if fatal else 'note'}: {place}: {what}"
+        yield output.Line(line, WRONG if fatal else ODD)

@@ -89,9 +89,7 @@ def classify(
         return (output.columns(line) for line in lines)
 
     outcome = one_by_one.for_each(found, "classifying", work)
-    if as_json:
-        facts = output.about(model, source.cfg, source.weights) | {"fit": way, "top": count}
-        output.as_json(facts | {"pictures": told} | outcome.facts)
-    else:
-        outcome.tell()
+    facts = output.about(model, source.cfg, source.weights) | {"fit": way, "top": count}
+    facts |= {"pictures": told} | outcome.facts
+    one_by_one.show(facts, (), outcome, as_json=as_json, as_csv=as_csv)
     one_by_one.end(ctx, outcome, words)

@@ -91,13 +91,14 @@ def compare(
         facts |= {"input": other, "fit": None} if given is None else given.facts
         facts |= {"ok": report.ok, "tolerance": report.tolerance, "hint": hint}
         facts |= {"first_wrong": wrong.layer if wrong else None, "layers": report.layers}
-        output.as_json(facts)
+        output.print_json(facts)
     else:
         output.note(output.dialect(model))
         if given is None:
             output.note(f"input: {output.printable(other)}")
         else:
-            given.tell(model)
+            for line in given.lines(model):
+                output.note(line)
         output.note(f"with: {output.printable(who)}")
         output.report(report)
         if hint is not None:

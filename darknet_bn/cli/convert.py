@@ -128,7 +128,7 @@ def convert(
         "seconds": time.monotonic() - began,
     }
     if as_json:
-        output.as_json(output.about(model, cfg, weights) | facts)
+        output.print_json(output.about(model, cfg, weights) | facts)
     else:
         _as_text(model, facts, proof, targets)
         output.took_long(facts["seconds"])

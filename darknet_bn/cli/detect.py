@@ -79,6 +79,7 @@ def detect(
 
     Example: darknet-bn detect yolov3.cfg yolov3.weights dog.jpg --names coco.names -o found.jpg
     """
+    from darknet_bn.data.base import many
     from darknet_bn.formats.writing import write_files
     from darknet_bn.pictures.images import require_pillow
     from darknet_bn.pictures.prepare import own_fit, picture_shape
@@ -153,19 +154,16 @@ def detect(
         return (output.columns(line) for line in (*heading, *shown))
 
     outcome = one_by_one.for_each(found.without(skipped), "detecting", work)
-    if as_json:
-        facts = output.about(model, source.cfg, source.weights)
-        facts |= {"letterbox": way == "letterbox", "threshold": threshold, "nms": overlap}
-        facts |= {"pictures": told, "skipped": skipped} | outcome.facts
-        facts |= {"written": out, "labels": labels}
-        output.as_json(facts)
-    else:
-        for what, place in (("picture", out), ("label file", labels)):
-            if place is not None:
-                count = written[what]
-                many = f"{count} {what}{'s' * (count != 1)} to {output.printable(place)}"
-                tell(f"written: {many}")
-        outcome.tell()
+    facts = output.about(model, source.cfg, source.weights)
+    facts |= {"letterbox": way == "letterbox", "threshold": threshold, "nms": overlap}
+    facts |= {"pictures": told, "skipped": skipped} | outcome.facts
+    facts |= {"written": out, "labels": labels}
+    lines = [
+        f"written: {many(written[what], what)} to {output.printable(place)}"
+        for what, place in (("picture", out), ("label file", labels))
+        if place is not None
+    ]
+    one_by_one.show(facts, lines, outcome, as_json=as_json, as_csv=as_csv)
     resumable = bool(drawn or txts) and not force
     one_by_one.end(ctx, outcome, words, skipped=len(skipped), resumable=resumable)
 

@@ -113,22 +113,21 @@ def evaluate(
             after_batch=step,
         )
     seconds = time.monotonic() - started
-    if as_json:
-        facts = output.about(model, source.cfg, source.weights) | {"data": data}
-        facts |= {} if is_array else {"fit": way} | output.about_labels(dataset)
-        facts |= {"seconds": seconds}
-        output.as_json(facts | _facts(report, classes))
-        ctx.exit(1 if report.failed else 0)
-    output.note(output.dialect(model))
-    if not is_array:
-        output.note(output.fit(model, way, given=fit is not None))
-    output.note(f"data: {output.printable(dataset.describe())}")
-    if isinstance(report, dn.Accuracy):
-        lines = _accuracy_lines(report, classes)
-    else:
-        lines = _precision_lines(report, classes)
-    for line in lines:
-        output.text(line)
+    facts = output.about(model, source.cfg, source.weights) | {"data": data}
+    facts |= {} if is_array else {"fit": way} | output.about_labels(dataset)
+    facts |= {"seconds": seconds} | _facts(report, classes)
+    found = (
+        _accuracy_lines(report, classes)
+        if isinstance(report, dn.Accuracy)
+        else _precision_lines(report, classes)
+    )
+    lines: output.Lines = [
+        output.dialect(model),
+        *([] if is_array else [output.fit(model, way, given=fit is not None)]),
+        f"data: {output.printable(dataset.describe())}",
+        *map(output.Line, found),
+    ]
+    output.show(facts, lines, as_json=as_json)
     output.took(seconds, len(dataset), "example" if is_array else "picture")
     ctx.exit(1 if report.failed else 0)
 

@@ -144,7 +144,7 @@ def export(
         output.warning(note)
     if as_json:
         facts = _facts(model, source, exported, labels, proven, written)
-        output.as_json(facts | {"seconds": seconds})
+        output.print_json(facts | {"seconds": seconds})
     else:
         _as_text(model, exported, proven, written, folded=not keep_batch_norm)
         output.took_long(seconds)

@@ -44,7 +44,7 @@ def answer(error: BaseException, words: Sequence[str], state: output.State) -> i
         output.problems(problem.problems)
     if _wants_json(words) and not state.answered:
         with contextlib.suppress(OSError):  # stdout may be what went wrong
-            output.as_json({"error": output.facts(problem)})
+            output.print_json({"error": output.facts(problem)})
     return _code(error)
 
 

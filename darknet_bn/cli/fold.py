@@ -59,7 +59,7 @@ def fold(
     worst = max(agreements, key=lambda each: each.relative)
     allowed = worst.allowed if tolerance is None else tolerance
     if as_json:
-        output.as_json(
+        output.print_json(
             output.about(model, source.cfg, source.weights)
             | {
                 "batch_norms": rows,

@@ -28,22 +28,22 @@ def info(source: models.Source, as_json: bool) -> None:
 
     with_weights = source.weights_named or os.path.exists(source.weights)
     model = source.load() if with_weights else _without_weights(source)
-    if as_json:
-        rows = dn.summarise(model.network)
-        facts = output.about(model, source.cfg, source.weights if with_weights else None)
-        facts["bflops"] = sum(row.bflops for row in rows)
-        facts["parameters"] = model.network.stored_floats
-        facts["bytes"] = model.header.size + 4 * model.network.stored_floats
-        output.as_json(facts | {"layers": rows})
-        return
-    normalised = sum(node.layer.norm.batch_norm is not None for node in model.network.nodes)
-    output.text(summary_text(model.network, model.header, width(sys.stdout)))
-    output.note(f"batch norm: {normalised} layers" if normalised else "batch norm: none")
-    if with_weights:
-        output.note(output.header(model))
-    else:
-        output.note(f"weights: none; there is no file {output.printable(source.weights)}")
-    output.note(output.dialect(model))
+    network, header = model.network, model.header
+    rows = dn.summarise(network)
+    facts = output.about(model, source.cfg, source.weights if with_weights else None)
+    facts["bflops"] = sum(row.bflops for row in rows)
+    facts["parameters"] = network.stored_floats
+    facts["bytes"] = header.size + 4 * network.stored_floats
+    normalised = sum(node.layer.norm.batch_norm is not None for node in network.nodes)
+    lines: output.Lines = [
+        output.Line(summary_text(network, header, width(sys.stdout))),
+        f"batch norm: {normalised} layers" if normalised else "batch norm: none",
+        output.header(model)
+        if with_weights
+        else f"weights: none; there is no file {output.printable(source.weights)}",
+        output.dialect(model),
+    ]
+    output.show(facts | {"layers": rows}, lines, as_json=as_json)
 
 
 def _without_weights(source: models.Source) -> dn.Model:

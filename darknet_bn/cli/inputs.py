@@ -42,12 +42,13 @@ class Input:
         """What JSON tells of it."""
         return {"input": self.origin, "fit": self.fit}
 
-    def tell(self, model: dn.Model, *, shape: bool = False) -> None:
-        """Print where the input comes from, and how a picture was prepared."""
+    def lines(self, model: dn.Model, *, shape: bool = False) -> list[str]:
+        """Return where the input comes from, and how a picture was prepared."""
         dims = f", {' x '.join(map(str, self.x.shape))}" if shape else ""
-        output.note(f"input: {output.printable(self.origin)}{dims}")
+        lines = [f"input: {output.printable(self.origin)}{dims}"]
         if self.fit is not None:
-            output.note(output.fit(model, self.fit, given=False, label="prepared"))
+            lines.append(output.fit(model, self.fit, given=False, label="prepared"))
+        return lines
 
 
 def read_input(path: str | None, seed: int | None, model: dn.Model) -> Input:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -126,6 +126,23 @@ def for_each(found: Found, label: str, work: Callable[[str], Iterable[str]]) -> 
         shown.hide()
     seconds = time.monotonic() - begin
     return Outcome(done, len(found.paths), failures, seconds, path, interrupt)
+
+
+def show(
+    facts: Mapping[str, Any],
+    lines: Iterable[str],
+    outcome: Outcome,
+    *,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    """Print what was done, after what was found; beside a table it goes to stderr."""
+    if as_csv:
+        for line in lines:
+            output.aside(line)
+    else:
+        output.show(facts, lines, as_json=as_json)
+    outcome.tell()
 
 
 def end(

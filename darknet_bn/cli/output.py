@@ -10,12 +10,10 @@ import contextlib
 import csv
 import dataclasses
 import io
-import json
-import math
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
 
 _MOST_PROBLEMS = 20  # lines under an error or a warning
 _LONG = 2.0  # seconds after which a command says how long it took
-_SCHEMA = 1  # of all JSON: another number where what stood there means something else
 
 
 @dataclasses.dataclass
@@ -66,6 +63,8 @@ def aside(line: str) -> None:
 def took(seconds: float, count: int, what: str) -> None:
     """Say on stderr how long some work took, and if it had several pieces, how long each.
 
+    JSON has said so itself, if that was printed.
+
     Parameters
     ----------
     seconds : float
@@ -75,6 +74,9 @@ def took(seconds: float, count: int, what: str) -> None:
     what : str
         What a piece is called, in the singular.
     """
+    state = _state()
+    if state is not None and state.answered:
+        return
     line = f"took: {_duration(seconds)}"
     if count > 1:
         line += f", {_duration(seconds / count)} {'an' if what[0] in 'aeiou' else 'a'} {what}"
@@ -116,6 +118,41 @@ def _state() -> State | None:
     return ctx.find_object(State) if ctx is not None else None
 
 
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A line of an answer; a plain str stands for one that only accompanies a result.
+
+    Attributes
+    ----------
+    text : str
+    colour : str or None
+        On a terminal.
+    found : bool
+        Whether it is a result, which is printed quietly too.
+    """
+
+    text: str
+    colour: str | None = None
+    found: bool = True
+
+
+Lines: TypeAlias = "list[Line | str]"
+
+
+def show(facts: Mapping[str, Any], lines: Iterable[Line | str], *, as_json: bool) -> None:
+    """Print what a command answers: its facts as one JSON object, or its lines."""
+    if as_json:
+        print_json(facts)
+        return
+    for line in lines:
+        if isinstance(line, str):
+            note(line)
+        elif line.found:
+            text(line.text, line.colour)
+        else:
+            note(line.text, line.colour)
+
+
 def report(found: dn.Report) -> None:
     """Print how two models compare; quietly, only the layers that differ."""
     heading, *lines = found.table(width(sys.stdout))
@@ -153,9 +190,11 @@ def _cell(text: str) -> str:
     return "\n".join(columns(line) for line in text.split("\n"))
 
 
-def as_json(value: Mapping[str, Any]) -> None:
-    """Print a result as one JSON object; what is not finite becomes "nan", "inf" or "-inf"."""
-    click.echo(json.dumps({"schema": _SCHEMA} | _plain(value), indent=1, allow_nan=False))
+def print_json(facts: Mapping[str, Any]) -> None:
+    """Print facts as one JSON object."""
+    from darknet_bn.values import json_text
+
+    click.echo(json_text(facts))
     state = _state()
     if state is not None:
         state.answered = True
@@ -293,15 +332,3 @@ def close_if_broken() -> None:
         except OSError:
             with contextlib.suppress(OSError):
                 sys.stdout.close()
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _plain(dataclasses.asdict(value))
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value

@@ -54,11 +54,7 @@ def record(
     with progress.bar("recording", len(model.network.nodes) + 1) as step:  # the last is to write
         dn.record(model, target, given.x, numbers, force=force, after_layer=step)
     size = os.path.getsize(target)
-    if as_json:
-        facts = output.about(model, source.cfg, source.weights)
-        facts |= given.facts | {"layers": numbers}
-        output.as_json(facts | {"written": target, "bytes": size})
-        return
-    output.note(output.dialect(model))
-    given.tell(model)
-    output.note(f"written: {output.printable(target)}, {len(numbers)} layers in {size} bytes")
+    facts = output.about(model, source.cfg, source.weights) | given.facts
+    facts |= {"layers": numbers, "written": target, "bytes": size}
+    written = f"written: {output.printable(target)}, {len(numbers)} layers in {size} bytes"
+    output.show(facts, [output.dialect(model), *given.lines(model), written], as_json=as_json)

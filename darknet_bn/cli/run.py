@@ -86,17 +86,16 @@ def run(
             save_fixture(target, given.x, outputs, provenance(model), force=force)
     rows = [_told(model, index, array) for index, array in outputs.items()]
     seconds = time.monotonic() - began
-    if as_json:
-        facts = output.about(model, source.cfg, source.weights)
-        facts |= given.facts | {"outputs": rows, "written": target, "seconds": seconds}
-        output.as_json(facts)
-        return
-    output.note(output.dialect(model))
-    given.tell(model, shape=True)
-    for line in tables.aligned([_HEADINGS, *map(_cells, rows)], "><<>>>>>>>", spare=_SPARE):
-        output.text(line)
-    if target is not None:
-        output.note(f"written: {output.printable(target)}")
+    facts = output.about(model, source.cfg, source.weights) | given.facts
+    facts |= {"outputs": rows, "written": target, "seconds": seconds}
+    table = tables.aligned([_HEADINGS, *map(_cells, rows)], "><<>>>>>>>", spare=_SPARE)
+    lines: output.Lines = [
+        output.dialect(model),
+        *given.lines(model, shape=True),
+        *map(output.Line, table),
+        *([] if target is None else [f"written: {output.printable(target)}"]),
+    ]
+    output.show(facts, lines, as_json=as_json)
     output.took_long(seconds)
 
 

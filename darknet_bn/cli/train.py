@@ -121,17 +121,12 @@ def train(
         run.tell_written()
         raise
     seconds, loss = time.monotonic() - started, run.loss
-    if as_json:
-        output.as_json(
-            output.about(done.model, cfg, weights)
-            | {"iteration": done.iteration, "loss": loss, "seconds": seconds}
-            | output.about_labels(examples)
-            | {"written": run.written()}
-        )
-        return
+    facts = output.about(done.model, cfg, weights)
+    facts |= {"iteration": done.iteration, "loss": loss, "seconds": seconds}
+    facts |= output.about_labels(examples) | {"written": run.written()}
     made, seen = many(done.iteration, "iteration"), many(done.seen, "image")
-    output.note(f"trained: {made}, {seen}; loss {loss:.4g}")
-    output.note(run.written_line())
+    lines = [f"trained: {made}, {seen}; loss {loss:.4g}", run.written_line()]
+    output.show(facts, lines, as_json=as_json)
     output.took(seconds, done.iteration - first, "iteration")
 
 

@@ -45,7 +45,7 @@ def verify(
         facts |= {"fixture": fixture, "provenance": report.provenance, "fast": fast}
         facts |= {"ok": report.ok, "tolerance": tolerance}
         facts |= {"first_wrong": wrong.layer if wrong else None, "layers": report.layers}
-        output.as_json(facts)
+        output.print_json(facts)
     else:
         output.note(output.dialect(model))
         output.note(f"fixture: {output.printable(fixture)}")
