@@ -3,8 +3,8 @@
 >>> import darknet_bn as dn
 >>> model = dn.load("yolov3-tiny")  # yolov3-tiny.cfg and yolov3-tiny.weights  # doctest: +SKIP
 >>> outputs = dn.forward(model, x)  # doctest: +SKIP
->>> folded = dn.fold_batchnorm(model)  # doctest: +SKIP
->>> dn.save(folded, "folded.cfg", "folded.weights")  # doctest: +SKIP
+>>> dn.fold_files(model, "folded").ok  # folded.cfg and folded.weights  # doctest: +SKIP
+True
 """
 
 import importlib as _importlib
@@ -18,12 +18,14 @@ if TYPE_CHECKING:  # what the table at the end imports, once it is asked for
 
     from darknet_bn import kernels
     from darknet_bn.checks.compare import compare
-    from darknet_bn.checks.differences import Report
+    from darknet_bn.checks.convert import convert_file
+    from darknet_bn.checks.export import export_onnx
     from darknet_bn.checks.fixture import Fixture, load_fixture
-    from darknet_bn.checks.proof import Proof, prove
+    from darknet_bn.checks.fold import check_fold, fold_files
+    from darknet_bn.checks.proof import prove
     from darknet_bn.checks.verify import record, verify
     from darknet_bn.convert import load_arrays, save_arrays
-    from darknet_bn.convert.onnx.export import Exported, export_onnx
+    from darknet_bn.convert.onnx.export import Exported
     from darknet_bn.data import Dataset, load_dataset
     from darknet_bn.dialect import (
         ALEXEYAB,
@@ -76,6 +78,7 @@ if TYPE_CHECKING:  # what the table at the end imports, once it is asked for
     from darknet_bn.predictions.classification import classify
     from darknet_bn.predictions.drawing import draw_detections
     from darknet_bn.predictions.evaluation import Accuracy, evaluate
+    from darknet_bn.run.differences import Difference, Report
     from darknet_bn.run.run import Runner, forward
     from darknet_bn.training import (
         Progress,
@@ -88,7 +91,7 @@ if TYPE_CHECKING:  # what the table at the end imports, once it is asked for
         train_step,
     )
     from darknet_bn.transforms.calibrate import Calibration, calibrate
-    from darknet_bn.transforms.fold import FoldedLayer, check_fold, fold_batchnorm, fold_report
+    from darknet_bn.transforms.fold import FoldedLayer, fold_batchnorm, fold_report
 
 __all__ = [
     "ALEXEYAB",
@@ -112,6 +115,7 @@ __all__ = [
     "Detection",
     "DetectionModel",
     "Dialect",
+    "Difference",
     "ExportError",
     "Exported",
     "Fixture",
@@ -124,7 +128,6 @@ __all__ = [
     "Network",
     "OnnxFile",
     "Progress",
-    "Proof",
     "ProofError",
     "Report",
     "Runner",
@@ -142,6 +145,7 @@ __all__ = [
     "check_fold",
     "classify",
     "compare",
+    "convert_file",
     "detect_dialect",
     "detections",
     "dnn_ClassificationModel",
@@ -150,6 +154,7 @@ __all__ = [
     "evaluate",
     "export_onnx",
     "fold_batchnorm",
+    "fold_files",
     "fold_report",
     "forward",
     "inspect",
@@ -207,6 +212,7 @@ _HOMES = {  # where each name comes from, dotted in full
     "Detection": "darknet_bn.predictions.Detection",
     "DetectionModel": "darknet_bn.opencv.DetectionModel",
     "Dialect": "darknet_bn.dialect.Dialect",
+    "Difference": "darknet_bn.run.differences.Difference",
     "ExportError": "darknet_bn.errors.ExportError",
     "Exported": "darknet_bn.convert.onnx.export.Exported",
     "Fixture": "darknet_bn.checks.fixture.Fixture",
@@ -219,9 +225,8 @@ _HOMES = {  # where each name comes from, dotted in full
     "Network": "darknet_bn.model.network.Network",
     "OnnxFile": "darknet_bn.engines.onnxruntime.OnnxFile",
     "Progress": "darknet_bn.training.Progress",
-    "Proof": "darknet_bn.checks.proof.Proof",
     "ProofError": "darknet_bn.errors.ProofError",
-    "Report": "darknet_bn.checks.differences.Report",
+    "Report": "darknet_bn.run.differences.Report",
     "Runner": "darknet_bn.run.run.Runner",
     "Session": "darknet_bn.engines.base.Session",
     "ShapeError": "darknet_bn.errors.ShapeError",
@@ -233,17 +238,19 @@ _HOMES = {  # where each name comes from, dotted in full
     "average_precision": "darknet_bn.predictions.average_precision.average_precision",
     "build_network": "darknet_bn.model.network.build_network",
     "calibrate": "darknet_bn.transforms.calibrate.calibrate",
-    "check_fold": "darknet_bn.transforms.fold.check_fold",
+    "check_fold": "darknet_bn.checks.fold.check_fold",
     "classify": "darknet_bn.predictions.classification.classify",
     "compare": "darknet_bn.checks.compare.compare",
+    "convert_file": "darknet_bn.checks.convert.convert_file",
     "detect_dialect": "darknet_bn.model.network.detect_dialect",
     "detections": "darknet_bn.predictions.detections",
     "dnn_ClassificationModel": "darknet_bn.opencv.dnn_ClassificationModel",
     "dnn_DetectionModel": "darknet_bn.opencv.dnn_DetectionModel",
     "draw_detections": "darknet_bn.predictions.drawing.draw_detections",
     "evaluate": "darknet_bn.predictions.evaluation.evaluate",
-    "export_onnx": "darknet_bn.convert.onnx.export.export_onnx",
+    "export_onnx": "darknet_bn.checks.export.export_onnx",
     "fold_batchnorm": "darknet_bn.transforms.fold.fold_batchnorm",
+    "fold_files": "darknet_bn.checks.fold.fold_files",
     "fold_report": "darknet_bn.transforms.fold.fold_report",
     "forward": "darknet_bn.run.run.forward",
     "inspect": "darknet_bn.model.summary.inspect",

@@ -13,6 +13,7 @@ from darknet_bn.formats.cfg import load_cfg, parse_cfg
 from darknet_bn.model.network import build_network, detect_dialect
 from darknet_bn.model.weights import Header
 from tests.support.builders import cfg_text, random_floats, random_model, weights_bytes
+from tests.support.onnx import write_onnx
 
 PLAIN = cfg_text("[convolutional] filters=2 activation=leaky")
 
@@ -240,7 +241,7 @@ class TestWhatOpencvReads:
     def test_a_softmax_of_each_pixel_is_expressed_in_onnx(self, tmp_path: Path) -> None:
         pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
         model = random_model(cfg_text("[convolutional]", "[softmax] temperature=2"), "opencv")
-        exported = dn.export_onnx(model, tmp_path / "net.onnx")
+        exported = write_onnx(model, tmp_path / "net.onnx")
         x = np.random.default_rng(0).random((1, 3, 8, 8), np.float32)
         proof = dn.prove(model, exported, {"random": x})
         assert proof.ok, str(proof.worst)

@@ -33,14 +33,14 @@ def test_committed_runs(path: Path, exact: bool) -> None:
     (cfg,) = path.parent.glob("*.cfg")
     model = load(cfg, cfg.with_suffix(".weights"), record["dialect"])
     report = dn.verify(model, path, exact=exact)
-    assert report.layers
-    for row in report.layers:
+    assert report.differences
+    for row in report.differences:
         # The record's reason; the fast way rounds folded weights once more and adds in another
         # order, for which the 1e-5 of the documentation is allowed.
         tolerance = record["tolerance"]["arrays"][f"layer_{row.layer:03d}"]
         tolerance = tolerance if exact else max(tolerance, 1e-5)
-        assert row.max_error <= tolerance * (row.largest or 1), str(report)
-    assert len(report.layers) == len(model.network.nodes)
+        assert row.error <= tolerance * (row.largest or 1), str(report)
+    assert len(report.differences) == len(model.network.nodes)
 
 
 def manifest(shared: Path) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def test_all_runs_of_small_nets(shared: Path, exact: bool) -> None:
             # err as much again in each of some layers.
             report = dn.verify(model, path, tolerance=1e-5, exact=exact)
             assert report.ok, f"{path.name}\n{report}"
-            assert len(report.layers) == len(model.network.nodes)
+            assert len(report.differences) == len(model.network.nodes)
             compared += 1
     assert compared >= 122  # 244 comparisons both ways when this was written
 

@@ -20,6 +20,7 @@ import tests.support.random_nets as nets
 from darknet_bn.layers import LAYERS
 from darknet_bn.model.weights import Header
 from tests.support.builders import random_floats
+from tests.support.onnx import write_onnx
 from tests.support.paths import TOOLS
 
 DEBIAN = Path("/usr/lib/darknet")
@@ -129,7 +130,7 @@ def test_onnx_runtime_agrees_layer_by_layer(tmp_path: Path, seed: int) -> None:
     batch, fold, opset = 1 + seed % 3, seed % 2 == 0, (13, 15, 17, 18, 21)[seed % 5]
     x = np.random.default_rng(seed).random((batch, *model.network.input.dims), np.float32)
     path = tmp_path / "net.onnx"
-    exported = dn.export_onnx(model, path, batch=batch, fold=fold, opset=opset)
+    exported = write_onnx(model, path, batch=batch, fold=fold, opset=opset)
     proof = dn.prove(model, exported, {"random": x}, layers=True, tolerance=TOLERANCE)
     assert proof.ok, f"{proof.worst}\n{text.decode()}"
 

@@ -9,10 +9,11 @@ from itertools import zip_longest
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
-from darknet_bn.checks.differences import LayerReport, Report, compare_layer
+from darknet_bn.checks.fixture import member_name
 from darknet_bn.engines.base import Session
 from darknet_bn.errors import DarknetError, ShapeError
 from darknet_bn.model.model import Model
+from darknet_bn.run.differences import Difference, Report, compare_arrays
 from darknet_bn.run.rounding import FLOAT32, rounding, two_other_ways
 from darknet_bn.run.run import as_input, forward
 
@@ -65,22 +66,24 @@ def compare(
         raise DarknetError(f"{who} shows the output of no layer")
     ours = forward(model, array, sorted(theirs), exact=True, after_layer=after_layer)
     least = _PRECISION.least if tolerance is None else tolerance
-    rows = [_row(model, index, y, theirs[index], least) for index, y in ours.items()]
-    unlike = [row.layer for row in rows if not row.ok and row.shape == ours[row.layer].shape]
+    rows = {index: _difference(model, index, y, theirs[index], least) for index, y in ours.items()}
+    unlike = [index for index, row in rows.items() if not row.ok and row.shape == ours[index].shape]
     if tolerance is None and unlike:
         ways = two_other_ways(model, array, unlike)
-        for at, row in enumerate(rows):
-            if row.layer in unlike:
-                y, others = ours[row.layer], [way[row.layer] for way in ways]
-                part = rounding(y, others, row.largest or 1.0)
-                again = _row(model, row.layer, y, theirs[row.layer], _PRECISION.allowance(part))
-                rows[at] = replace(again, rounding=part)
-    return Report(least, tuple(rows), {"program": who})
+        for index in unlike:
+            y, others = ours[index], [way[index] for way in ways]
+            part = rounding(y, others, rows[index].largest or 1.0)
+            allowed = _PRECISION.allowance(part)
+            again = _difference(model, index, y, theirs[index], allowed)
+            rows[index] = replace(again, rounding=part)
+    return Report(least, tuple(rows.values()), {"program": who})
 
 
-def _row(model: Model, index: int, ours: F32, theirs: F32, tolerance: float) -> LayerReport:
-    name = model.network.nodes[index].layer.names[0]
-    return compare_layer(index, name, ours, theirs, tolerance)
+def _difference(model: Model, index: int, ours: F32, theirs: F32, allowed: float) -> Difference:
+    section = model.network.nodes[index].layer.names[0]
+    return compare_arrays(
+        member_name(index), ours, theirs, allowed=allowed, layer=index, section=section
+    )
 
 
 def _require_alike(model: Model, other: Model) -> None:

@@ -88,7 +88,7 @@ class Fixture:
 
     def layer(self, index: int, dims: tuple[int, ...]) -> F32:
         """Read the output of a layer, which must be (n, *dims)."""
-        return self._read(_member(index), (self.shapes["input"][0], *dims))
+        return self._read(member_name(index), (self.shapes["input"][0], *dims))
 
     def _read(self, name: str, expected: tuple[int, ...]) -> F32:
         where = Where(file=self.path, key=name)
@@ -175,7 +175,7 @@ def save_fixture(
     """
     require_suffix(path, ".npz")
     arrays: dict[str, Any] = {"input": x}
-    arrays |= {_member(index): array for index, array in sorted(outputs.items())}
+    arrays |= {member_name(index): array for index, array in sorted(outputs.items())}
     arrays["provenance"] = np.array(json.dumps(dict(provenance), indent=1))
 
     def write(stream: BinaryIO) -> None:
@@ -184,7 +184,8 @@ def save_fixture(
     write_files({Path(path): write}, force=force, inputs=inputs)
 
 
-def _member(index: int) -> str:
+def member_name(index: int) -> str:
+    """Return the name under which a fixture holds the output of a layer."""
     return f"layer_{index:03d}"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,8 @@ from typing import TypeAlias
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.checks.differences import compare_layer
+from darknet_bn.checks.agreement import Stage, silent
+from darknet_bn.checks.fixture import member_name
 from darknet_bn.checks.proof_boxes import Limits, all_boxes, of_file, of_model, over_threshold, pair
 from darknet_bn.convert.onnx.export import Exported
 from darknet_bn.engines.onnx_session import with_layers
@@ -21,107 +21,11 @@ from darknet_bn.engines.onnxruntime import OnnxFile, engine_name, open_file
 from darknet_bn.errors import DarknetError, ProofError
 from darknet_bn.model.model import Model
 from darknet_bn.predictions.boxes import heads_of
+from darknet_bn.run.differences import Difference, Report, compare_arrays, largest_value
 from darknet_bn.run.rounding import FLOAT16, FLOAT32, Precision, rounding, two_other_ways
 from darknet_bn.run.run import as_input, forward
-from darknet_bn.values import brief, brief_fields, counted
-
-Stage: TypeAlias = "Callable[[str, int | None], Callable[[], None] | None]"
-"""``stage(what, steps)``: called when a part of the work begins, with None if it does not tell how
-far it is; returns what to call after each of its steps, or None."""
 
 Ways: TypeAlias = "Sequence[Mapping[int, F32]]"
-
-
-@dataclass(frozen=True)
-class ProofRow:
-    """How an output of a file agrees with what is computed here, on one input.
-
-    Attributes
-    ----------
-    name : str
-        Of the output in the file.
-    layer : int or None
-        The layer that it is the output of.
-    input : str
-        Which input it was.
-    shape : tuple of int
-    largest, max_error : float
-        The largest absolute value, but at least 1 of scores and of ``detections``, which are parts
-        of that; and the largest absolute difference.
-    relative : float
-        The one as a part of the other.
-    cosine : float
-    rounding : float or None
-        What rounding alone makes, as the same part.  None where it was not looked for: the
-        tolerance was given, or all differences are so small that they need no excuse.
-    allowed : float
-        The most that ``relative`` may be.
-    ok : bool
-    is_inner : bool
-        Whether it is the output of a layer inside.
-    problem : str or None
-        Of ``detections``: a box that is there or not, and no rounding explains it.
-    """
-
-    name: str
-    layer: int | None
-    input: str
-    shape: tuple[int, ...]
-    largest: float
-    max_error: float
-    relative: float
-    cosine: float
-    rounding: float | None
-    allowed: float
-    ok: bool
-    is_inner: bool = False
-    problem: str | None = None
-
-    __repr__ = brief_fields
-
-
-@dataclass(frozen=True)
-class Proof:
-    """What was found when a file ran beside the model.
-
-    Attributes
-    ----------
-    engine : str
-        What ran the file.
-    precision : str
-        ``float32``, or ``float16``: what the file computes in.
-    tolerance : float
-        What was allowed of every output at least, as a part of its largest value.
-    inputs : mapping from name to str
-        The SHA-256 of each input.
-    rows : tuple of ProofRow
-    """
-
-    engine: str
-    precision: str
-    tolerance: float
-    inputs: Mapping[str, str]
-    rows: tuple[ProofRow, ...]
-
-    def __repr__(self) -> str:
-        """Return one line about it."""
-        verdict = "agrees" if self.ok else "differs"
-        rows = counted(len(self.rows), "row")
-        return brief(self, f"{self.engine} {verdict}: {rows}, allowed {self.tolerance:g}")
-
-    @property
-    def ok(self) -> bool:
-        """Whether every output agrees."""
-        return all(row.ok for row in self.rows)
-
-    @property
-    def worst(self) -> ProofRow:
-        """The output, or layer inside, that agrees least."""
-        return max(self.rows, key=lambda row: (not row.ok, row.relative))
-
-
-def _silent(what: str, steps: int | None) -> None:
-    """Show no progress."""
 
 
 def prove(
@@ -131,8 +35,8 @@ def prove(
     *,
     layers: bool = False,
     tolerance: float | None = None,
-    stage: Stage = _silent,
-) -> Proof:
+    stage: Stage = silent,
+) -> Report:
     """Run an exported file in ONNX Runtime and the model here, and compare what comes out.
 
     Parameters
@@ -153,8 +57,8 @@ def prove(
 
     Returns
     -------
-    proof : Proof
-        Whether it is one, ``proof.ok`` says.
+    report : Report
+        Whether it is a proof, ``report.ok`` says.
 
     Raises
     ------
@@ -175,7 +79,7 @@ def prove(
     if not layers:
         heads = heads_of(model.network) if exported.head == "nms" else ()
         inner = {name: v for name, v in inner.items() if makers[name] in heads}
-    rows: list[ProofRow] = []
+    rows: list[Difference] = []
     net = model.network.input.dims[1:]
     with _needed_for_a_proof():
         engine = engine_name()
@@ -191,7 +95,7 @@ def prove(
         rows += _judged(sized, array, case.rows, case.layers, precision, tolerance, stage)
     hashes = {name: hashlib.sha256(x.data).hexdigest() for name, x in inputs.items()}
     least = precision.least if tolerance is None else tolerance
-    return Proof(engine, precision.name, least, hashes, tuple(rows))
+    return Report(least, tuple(rows), {"program": engine}, precision.name, hashes)
 
 
 def prove_file(
@@ -199,8 +103,8 @@ def prove_file(
     path: str | os.PathLike[str],
     *,
     tolerance: float | None = None,
-    stage: Stage = _silent,
-) -> Proof:
+    stage: Stage = silent,
+) -> Report:
     """Run an ONNX file that a model was read from beside it, on a random input.
 
     Parameters
@@ -213,8 +117,8 @@ def prove_file(
 
     Returns
     -------
-    proof : Proof
-        A row for each layer that the file shows.
+    report : Report
+        A difference for each layer that the file shows.
 
     Raises
     ------
@@ -228,16 +132,20 @@ def prove_file(
         x = np.random.default_rng(0).random((file.batch, *model.network.input.dims), np.float32)
         found = file.forward(x, "all")
 
-    def rows(ours: Mapping[int, F32], ways: Ways, limit: _Limit) -> list[ProofRow]:
+    def rows(ours: Mapping[int, F32], ways: Ways, limit: _Limit) -> list[Difference]:
         return [
-            _row(f"layer_{each:03d}", each, "random", ours[each], y, _of(ways, each), limit)
+            limit.judge(
+                *(member_name(each), "random", ours[each], y, _of(ways, each)),
+                layer=each,
+                section=model.network.nodes[each].layer.names[0],
+            )
             for each, y in found.items()
         ]
 
     judged = _judged(model, x, rows, tuple(found), FLOAT32, tolerance, stage)
     least = FLOAT32.least if tolerance is None else tolerance
     digest = {"random": hashlib.sha256(x.data).hexdigest()}
-    return Proof(file.engine, FLOAT32.name, least, digest, tuple(judged))
+    return Report(least, tuple(judged), {"program": file.engine}, FLOAT32.name, digest)
 
 
 @contextmanager
@@ -267,16 +175,42 @@ class _Limit:
             return self.tolerance
         return self.precision.allowance(rounding or 0.0)
 
+    def judge(
+        self,
+        name: str,
+        x: str,
+        expected: F32,
+        found: F32,
+        others: Sequence[F32],
+        *,
+        layer: int | None = None,
+        section: str | None = None,
+    ) -> Difference:
+        """Compare an output on the input ``x`` with what is computed here, in all ways."""
+        scale = _scale(name, largest_value(expected))
+        rounds = self.rounding(expected, others, scale)
+        return compare_arrays(
+            name,
+            expected,
+            found.astype(np.float32, copy=False),
+            allowed=self.allowed(rounds),
+            layer=layer,
+            section=section,
+            on=x,
+            largest=scale,
+            rounding=rounds,
+        )
+
 
 def _judged(
     model: Model,
     x: F32,
-    rows: Callable[[Mapping[int, F32], Ways, _Limit], list[ProofRow]],
+    rows: Callable[[Mapping[int, F32], Ways, _Limit], list[Difference]],
     layers: tuple[int, ...],
     precision: Precision,
     tolerance: float | None,
     stage: Stage,
-) -> list[ProofRow]:
+) -> list[Difference]:
     """Return rows; where they are not all right, those that know what rounding makes."""
     step = stage("proving: the model runs here", len(model.network.nodes))
     ours = forward(model, x, layers, exact=True, after_layer=step)
@@ -305,21 +239,36 @@ class _Case:
         outputs = network.outputs if self.exported.head == "raw" else heads_of(network)
         return tuple(sorted({*outputs, *self.inside}))
 
-    def rows(self, ours: Mapping[int, F32], ways: Ways, limit: _Limit) -> list[ProofRow]:
+    def rows(self, ours: Mapping[int, F32], ways: Ways, limit: _Limit) -> list[Difference]:
         """Compare everything."""
         inner = [
-            _row(name, layer, self.input, ours[layer], y, _of(ways, layer), limit)
+            self._of_layer(limit, name, layer, ours, ways, y)
             for layer, (name, y) in self.inside.items()
         ]
         return self._outputs(ours, ways, limit) + [replace(row, is_inner=True) for row in inner]
 
-    def _outputs(self, ours: Mapping[int, F32], ways: Ways, limit: _Limit) -> list[ProofRow]:
+    def _of_layer(
+        self,
+        limit: _Limit,
+        name: str,
+        layer: int,
+        ours: Mapping[int, F32],
+        ways: Ways,
+        found: F32,
+    ) -> Difference:
+        section = self.model.network.nodes[layer].layer.names[0]
+        others = _of(ways, layer)
+        return limit.judge(
+            name, self.input, ours[layer], found, others, layer=layer, section=section
+        )
+
+    def _outputs(self, ours: Mapping[int, F32], ways: Ways, limit: _Limit) -> list[Difference]:
         exported, found = self.exported, self.found
         layer_of = {value: number for number, value in exported.layers.items()}
         if exported.head == "raw":
             return [
-                _row(name, layer, self.input, ours[layer], found[name], _of(ways, layer), limit)
-                for name, layer in ((each, layer_of[each]) for each in exported.outputs)
+                self._of_layer(limit, name, layer_of[name], ours, ways, found[name])
+                for name in exported.outputs
             ]
         if exported.head == "nms":
             return [self._detections(ours, ways, limit)]
@@ -329,33 +278,28 @@ class _Case:
         )
         given = of_file(exported.head, found)
         return [
-            _row(name, None, self.input, y, given[name], [each[name] for each in others], limit)
+            limit.judge(name, self.input, y, given[name], [each[name] for each in others])
             for name, y in expected.items()
         ]
 
-    def _detections(self, ours: Mapping[int, F32], ways: Ways, limit: _Limit) -> ProofRow:
+    def _detections(self, ours: Mapping[int, F32], ways: Ways, limit: _Limit) -> Difference:
         rows, threshold = self.found["detections"], self.exported.threshold
         images, *others = (all_boxes(self.model, each) for each in (ours, *ways))
         near, *apart = (over_threshold(each, images, threshold) for each in (images, *others))
-        scale = _scale("detections", float(np.abs(near[np.isfinite(near)]).max(initial=0)))
+        scale = _scale("detections", largest_value(near))
         rounds = limit.rounding(near, apart, scale)
         room = limit.allowed(rounds) * scale
         pairing = pair(images, rows, Limits(threshold, self.exported.nms, room, room))
-        row = _row(
-            "detections", None, self.input, pairing.expected[:, 1:6], rows[:, 1:6], (), limit
-        )
-        problem = next(iter(pairing.problems), None)
-        error = row.max_error / scale
-        return replace(
-            row,
-            shape=rows.shape,
-            largest=scale,
-            relative=error,
-            rounding=rounds,
+        row = compare_arrays(
+            "detections",
+            pairing.expected[:, 1:6],
+            rows[:, 1:6],
             allowed=limit.allowed(rounds),
-            ok=error <= limit.allowed(rounds) and problem is None,
-            problem=problem,
+            on=self.input,
+            largest=scale,
+            rounding=rounds,
         )
+        return replace(row, shape=rows.shape, problem=next(iter(pairing.problems), None))
 
 
 def _of(ways: Ways, layer: int) -> list[F32]:
@@ -365,31 +309,3 @@ def _of(ways: Ways, layer: int) -> list[F32]:
 def _scale(name: str, largest: float) -> float:
     """Return what differences are a part of: at least 1 of what lies between 0 and 1."""
     return max(1.0, largest) if name in ("confs", "detections") else largest or 1.0
-
-
-def _row(
-    name: str,
-    layer: int | None,
-    x: str,
-    expected: F32,
-    found: F32,
-    others: Sequence[F32],
-    limit: _Limit,
-) -> ProofRow:
-    report = compare_layer(0, "", expected, found.astype(np.float32, copy=False), math.inf)
-    scale = _scale(name, report.largest)
-    error = report.max_error / scale
-    rounds = limit.rounding(expected, others, scale)
-    return ProofRow(
-        name,
-        layer,
-        x,
-        report.shape,
-        scale,
-        report.max_error,
-        error,
-        report.cosine,
-        rounds,
-        limit.allowed(rounds),
-        ok=error <= limit.allowed(rounds),
-    )

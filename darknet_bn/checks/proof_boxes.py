@@ -20,6 +20,7 @@ from darknet_bn.kernels.boxes.box import Boxes, join_boxes
 from darknet_bn.layers.shape import Shape
 from darknet_bn.model.model import Model
 from darknet_bn.predictions.boxes import heads_of
+from darknet_bn.run.differences import distances
 from darknet_bn.work import measured
 
 Rows: TypeAlias = npt.NDArray[np.intp]
@@ -209,11 +210,7 @@ def _distances(rows: F32, candidates: F32) -> F64:
     largest = np.zeros(np.broadcast_shapes(rows.shape, candidates.shape)[:-1])
     for column in range(1, 6):
         mine, theirs = rows[..., column], candidates[..., column]
-        with np.errstate(invalid="ignore"):
-            difference = np.abs(theirs.astype(np.float64) - mine)
-        difference[(theirs == mine) | (np.isnan(theirs) & np.isnan(mine))] = 0
-        difference[np.isnan(difference)] = np.inf
-        np.maximum(largest, difference, out=largest)
+        np.maximum(largest, distances(theirs, mine), out=largest)
     return largest
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy.typing as npt
 
-from darknet_bn.checks.differences import Report, compare_layer
-from darknet_bn.checks.fixture import Fixture, load_fixture, save_fixture
+from darknet_bn.checks.fixture import Fixture, load_fixture, member_name, save_fixture
 from darknet_bn.errors import FixtureError, Where
 from darknet_bn.formats.writing import require_suffix, require_writable
 from darknet_bn.model.model import Model
 from darknet_bn.model.provenance import provenance
+from darknet_bn.run.differences import Report, compare_arrays
 from darknet_bn.run.run import Layers, as_input, forward
 
 
@@ -97,13 +97,15 @@ def verify(
     expected = {index: fixture.layer(index, nodes[index].y.dims) for index in layers}
     x = fixture.input(model.network.input.dims)
     found = forward(model, x, layers, exact=exact, after_layer=after_layer)
-    return Report(
-        tolerance,
-        tuple(
-            compare_layer(
-                index, nodes[index].layer.names[0], expected[index], found[index], tolerance
-            )
-            for index in layers
-        ),
-        fixture.provenance,
-    )
+    differences = [
+        compare_arrays(
+            member_name(index),
+            expected[index],
+            found[index],
+            allowed=tolerance,
+            layer=index,
+            section=nodes[index].layer.names[0],
+        )
+        for index in layers
+    ]
+    return Report(tolerance, tuple(differences), fixture.provenance)

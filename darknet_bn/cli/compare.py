@@ -83,26 +83,17 @@ def compare(
             report = dn.compare(model, theirs, given.x, tolerance=tolerance, after_layer=step)
             if not report.ok and isinstance(theirs, OpenCvReader):
                 hint = _opencv_hint(model, source, theirs, given.x, tolerance)
-    who = str(report.provenance.get("program") or "a recording that does not say who made it")
-    if as_json:
-        wrong = report.first_wrong
-        facts = output.about(model, source.cfg, source.weights)
-        facts |= {"with": other, "provenance": report.provenance}
-        facts |= {"input": other, "fit": None} if given is None else given.facts
-        facts |= {"ok": report.ok, "tolerance": report.tolerance, "hint": hint}
-        facts |= {"first_wrong": wrong.layer if wrong else None, "layers": report.layers}
-        output.print_json(facts)
-    else:
-        output.note(output.dialect(model))
-        if given is None:
-            output.note(f"input: {output.printable(other)}")
-        else:
-            for line in given.lines(model):
-                output.note(line)
-        output.note(f"with: {output.printable(who)}")
-        output.report(report)
-        if hint is not None:
-            output.text(hint)
+    facts = output.about(model, source.cfg, source.weights) | {"with": other, "hint": hint}
+    facts |= {"input": other, "fit": None} if given is None else given.facts
+    who = report.program or "a recording that does not say who made it"
+    lines: output.Lines = [
+        output.dialect(model),
+        *([f"input: {output.printable(other)}"] if given is None else given.lines(model)),
+        f"with: {output.printable(who)}",
+        *output.report_lines(report),
+        *([output.Line(hint)] if hint is not None else []),
+    ]
+    output.show(facts | report.json(), lines, as_json=as_json)
     ctx.exit(0 if report.ok else 1)
 
 

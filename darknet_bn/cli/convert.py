@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import arguments, choices, models, options, output, progress, proofs
-
-if TYPE_CHECKING:
-    from darknet_bn.checks.proof import Stage
+from darknet_bn.cli import arguments, choices, models, options, output, progress
 
 _WEIGHTS = ".weights"
 
@@ -32,7 +28,7 @@ _WEIGHTS = ".weights"
 @models.dialect
 @models.partial
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
-@proofs.skip_proof
+@options.skip_proof
 @options.tolerance("1e-5, or 4 times float32 rounding")
 @options.json
 @options.quiet("warnings and errors")
@@ -66,14 +62,16 @@ def convert(
 
     Example: darknet-bn convert classifier.onnx classifier.weights
     """
-    from darknet_bn.convert import FORMATS, READERS, save_pair
+    from darknet_bn.checks.agreement import require_engine
+    from darknet_bn.checks.convert import is_onnx
+    from darknet_bn.convert import FORMATS, READERS
 
     if len(words) < 2:
         raise click.UsageError("missing argument: OUT")
     arguments.require_cfg_first(words)
     *sources, out = words
     suffix = Path(out).suffix.lower()
-    if _is_onnx(out):
+    if is_onnx(out):
         raise click.UsageError(f"darknet-bn export writes {out}, and proves it")
     if suffix not in (_WEIGHTS, *FORMATS):
         raise click.UsageError(
@@ -81,11 +79,10 @@ def convert(
         )
     if len(sources) > 2:
         raise click.UsageError("there are too many arguments: expected CFG [WEIGHTS] OUT")
-    proof: Sequence[str] = ()
     from_file = Path(sources[-1]).suffix.lower() in READERS
     if not from_file and suffix == _WEIGHTS:
         raise click.UsageError("the model is of Darknet already: OUT is to be of another format")
-    if (skip_proof or tolerance is not None) and not _is_onnx(sources[-1]):
+    if (skip_proof or tolerance is not None) and not is_onnx(sources[-1]):
         raise click.UsageError("--skip-proof and --tolerance are for files of ONNX")
     if from_file and partial:
         raise click.UsageError("--partial is for .weights: the arrays of a file have names")
@@ -95,59 +92,58 @@ def convert(
     targets = [out] if cfg_out is None else [cfg_out, out]
     into = "darknet" if names == "auto" else names
     began = time.monotonic()
-    if from_file:
-        options.require_free(targets, force=force, inputs=sources)
-        scheme = names if suffix == _WEIGHTS else "auto"
-        proves = _is_onnx(sources[-1]) and not skip_proof
-        if proves:
-            proofs.require_engine()
-        with progress.stages() as stage:
+    with progress.stages() as stage:
+        if from_file:
+            options.require_free(targets, force=force, inputs=sources)
+            if is_onnx(sources[-1]) and not skip_proof:
+                require_engine()
             stage("reading the file", None)
-            model, cfg, weights = _load(sources, dialect, scheme)
-            if proves:
-                proof = _proof(model, weights, tolerance, stage)
-    else:
-        if len(sources) == 1:
-            _require_no_source(out)
-        source = models.Source(*models.find_files(sources), dialect, partial)
-        options.require_free(targets, force=force, inputs=source.files)
-        model, cfg, weights = source.load(), source.cfg, source.weights
-    before = os.path.getsize(weights)
-    if suffix == _WEIGHTS:
-        save_pair(model, cfg_out, out, force=force)
-    else:
-        dn.save_arrays(model, out, names=into, force=force)
-    facts: dict[str, Any] = {
+            model, cfg, weights = _load(sources, dialect, names if suffix == _WEIGHTS else "auto")
+        else:
+            if len(sources) == 1:
+                _require_no_source(out)
+            source = models.Source(*models.find_files(sources), dialect, partial)
+            options.require_free(targets, force=force, inputs=source.files)
+            model, cfg, weights = source.load(), source.cfg, source.weights
+        before = os.path.getsize(weights)
+        report = dn.convert_file(
+            model,
+            out,
+            cfg_out,
+            names=into,
+            prove=not skip_proof,
+            tolerance=tolerance,
+            force=force,
+            stage=stage,
+        )
+    seconds = time.monotonic() - began
+    arrays = [param.size for node in model.network.nodes for param in node.params]
+    facts = output.about(model, cfg, weights) | {
         "names": None if suffix == _WEIGHTS else into,
-        "arrays": sum(len(node.params) for node in model.network.nodes),
-        "values": sum(param.size for node in model.network.nodes for param in node.params),
-        "proof": " ".join(each.strip() for each in proof) or None,
+        "arrays": len(arrays),
+        "values": sum(arrays),
+        "proof": None if report is None else report.json(),
         "written": {"file": out, "cfg": cfg_out},
         "bytes_before": before,
         "bytes_after": os.path.getsize(out),
-        "seconds": time.monotonic() - began,
+        "seconds": seconds,
     }
-    if as_json:
-        output.print_json(output.about(model, cfg, weights) | facts)
-    else:
-        _as_text(model, facts, proof, targets)
-        output.took_long(facts["seconds"])
-
-
-def _as_text(
-    model: dn.Model, facts: Mapping[str, Any], proof: Sequence[str], targets: Sequence[str]
-) -> None:
-    output.note(output.dialect(model))
-    output.note(output.header(model))
-    names = "" if facts["names"] is None else f", under names of {facts['names']}"
-    output.note(f"converted: {facts['arrays']} arrays with {facts['values']} values{names}")
-    for label, line in zip(("proven: ", ""), proof, strict=False):
-        output.note(f"{label}{output.printable(line)}")
-    output.note("checked: what was written reads back equal to the bit")
-    output.note(
+    under = "" if suffix == _WEIGHTS else f", under names of {into}"
+    verdict = [] if report is None else report.verdict()
+    lines = [
+        output.dialect(model),
+        output.header(model),
+        f"converted: {len(arrays)} arrays with {sum(arrays)} values{under}",
+        *(
+            f"{label}{output.printable(line)}"
+            for label, line in zip(("proven: ", ""), verdict, strict=False)
+        ),
+        "checked: what was written reads back equal to the bit",
         f"written: {' and '.join(map(output.printable, targets))}, "
-        f"{facts['bytes_before']} -> {facts['bytes_after']} bytes"
-    )
+        f"{before} -> {facts['bytes_after']} bytes",
+    ]
+    output.show(facts, lines, as_json=as_json)
+    output.took_long(seconds)
 
 
 def _require_no_source(out: str) -> None:
@@ -169,20 +165,6 @@ def _require_no_source(out: str) -> None:
             f"missing argument: OUT, a name that ends in .weights, if {out} is to be converted; to "
             "write over it, give CFG and WEIGHTS too"
         )
-
-
-def _is_onnx(file: str) -> bool:
-    return Path(file).suffix.lower() == ".onnx"
-
-
-def _proof(model: dn.Model, file: str, tolerance: float | None, stage: Stage) -> Sequence[str]:
-    """Run the ONNX file beside the model, and refuse what differs."""
-    from darknet_bn.checks.proof import prove_file
-
-    with proofs.or_skipped():
-        proof = prove_file(model, file, tolerance=tolerance, stage=stage)
-    proofs.require(proof, lambda row: dn.Where(file=file, layer=row.layer), "the file")
-    return proofs.agreement(proof)
 
 
 def _load(sources: Sequence[str], dialect: str, names: str) -> tuple[dn.Model, str, str]:

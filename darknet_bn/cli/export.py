@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import choices, class_names, models, options, output, pictures, progress, proofs
-from darknet_bn.cli.tables import aligned
+from darknet_bn.cli import choices, class_names, models, options, output, pictures, progress
+from darknet_bn.cli.terminal import width
 
 if TYPE_CHECKING:
-    from darknet_bn.arrays import F32
-    from darknet_bn.checks.proof import Proof, ProofRow
-    from darknet_bn.convert.onnx.export import Exported
     from darknet_bn.convert.onnx.heads import Form
-
-_SPARE = (5, 2, 3)  # columns that a narrow terminal does without
-_OTHER_SIZE = 32  # pixels: by what another size is proven that a file of any size takes
 
 
 @click.command()
@@ -55,7 +49,7 @@ _OTHER_SIZE = 32  # pixels: by what another size is proven that a file of any si
 )
 @click.option("--layers", is_flag=True, help="Prove the output of every layer too.")
 @click.option("--proof", is_flag=True, help="Write the proof to OUT.proof.json.")
-@proofs.skip_proof
+@options.skip_proof
 @options.tolerance("1e-5, or 4 times float32 rounding; more with --half", "output")
 @options.json
 @options.quiet("warnings and errors")
@@ -88,6 +82,9 @@ def export(
 
     Example: darknet-bn export yolov3.cfg yolov3.weights yolov3.onnx --picture dog.jpg
     """
+    from darknet_bn.checks.agreement import require_engine
+    from darknet_bn.pictures.prepare import own_fit, preparation
+
     if skip_proof and (proof or layers or paths):
         raise click.UsageError("--skip-proof excludes --proof, --layers and --picture")
     written = f"{out}.proof.json" if proof else None
@@ -101,28 +98,11 @@ def export(
         inputs=[*source.files, *names.files, *paths],
     )
     if not skip_proof:
-        proofs.require_engine()
+        require_engine()
     began = time.monotonic()
     model = source.load()
     labels = _names(names, model)
-    proven: list[Proof] = []
-
-    def place(row: ProofRow) -> dn.Where:
-        return dn.Where(key=row.name) if row.layer is None else model.cfg.where(row.layer + 1)
-
     with progress.stages() as stage:
-
-        def check(exported: Exported) -> Mapping[str, Any]:
-            inputs = _inputs(model, exported, paths)
-            with proofs.or_skipped():
-                found = dn.prove(
-                    model, exported, inputs, layers=layers, tolerance=tolerance, stage=stage
-                )
-            proofs.require(found, place, "the exported file")
-            proven.append(found)
-            return asdict(found)
-
-        stage("writing the file", None)
         exported = dn.export_onnx(
             model,
             out,
@@ -135,19 +115,24 @@ def export(
             names=labels,
             threshold=thresh,
             nms=0.45 if nms is None else nms,
-            check=None if skip_proof else check,
+            prove=not skip_proof,
+            inputs={path: pictures.read(path, model, own_fit(model))[1] for path in paths},
+            layers=layers,
+            tolerance=tolerance,
             proof=written,
             force=force,
+            stage=stage,
         )
     seconds = time.monotonic() - began
     for note in exported.notes:
         output.warning(note)
-    if as_json:
-        facts = _facts(model, source, exported, labels, proven, written)
-        output.print_json(facts | {"seconds": seconds})
-    else:
-        _as_text(model, exported, proven, written, folded=not keep_batch_norm)
-        output.took_long(seconds)
+    facts = output.about(model, source.cfg, source.weights) | _facts(exported)
+    facts |= {"preparation": preparation(model) or None, "names": labels}
+    facts |= {"proof_file": written, "seconds": seconds}
+    kept = "batch norm kept" if keep_batch_norm else "batch norm folded"
+    lines = _lines(model, exported, written, kept)
+    output.show(facts, lines, as_json=as_json)
+    output.took_long(seconds)
 
 
 def _batch(value: str | None) -> int | Literal["any"] | None:
@@ -170,106 +155,51 @@ def _names(names: class_names.ClassNames, model: dn.Model) -> tuple[str, ...] | 
     return names.fit(node.y.c if of_classes is None else of_classes.classes)
 
 
-def _inputs(model: dn.Model, exported: Exported, paths: tuple[str, ...]) -> dict[str, F32]:
-    """Return what the file is proven with, by name: as many images as it takes."""
-    import numpy as np
-
-    from darknet_bn.pictures.prepare import own_fit
-
-    first = exported.input.dims[0]
-    steps = model.network.time_steps
-    count = first if isinstance(first, int) else 2 * steps
-    rng = np.random.default_rng(0)
-    inputs = {"random": rng.random((count, *model.network.input.dims), np.float32)}
-    if not isinstance(exported.input.dims[-1], int):
-        c, h, w = model.network.input.dims
-        larger = (count, c, h + _OTHER_SIZE, w + 2 * _OTHER_SIZE)
-        inputs["random, larger"] = rng.random(larger, np.float32)
-    for path in paths:
-        _, x = pictures.read(path, model, own_fit(model))
-        inputs[path] = np.repeat(x, count, axis=0)
-    return inputs
-
-
-def _facts(
-    model: dn.Model,
-    source: models.Source,
-    exported: Exported,
-    labels: tuple[str, ...] | None,
-    proven: list[Proof],
-    written: str | None,
-) -> dict[str, Any]:
-    """Return what JSON tells."""
-    from darknet_bn.pictures.prepare import preparation
-
-    return output.about(model, source.cfg, source.weights) | {
+def _facts(exported: dn.Exported) -> dict[str, Any]:
+    """Return what JSON tells of a file."""
+    return {
         "written": [str(path) for path in (exported.path, exported.beside) if path],
         "bytes": _bytes(exported),
         "opset": exported.opset,
         "head": exported.head,
         "input": exported.input.dims,
-        "preparation": preparation(model) or None,
-        "names": labels,
         "outputs": {name: tensor.dims for name, tensor in exported.outputs.items()},
         "layers": exported.layers,
         "notes": exported.notes,
-        "proof": asdict(proven[0]) if proven else None,
-        "proof_file": written,
+        "proof": None if exported.proof is None else exported.proof.json(),
     }
 
 
-def _as_text(
-    model: dn.Model, exported: Exported, proven: list[Proof], written: str | None, *, folded: bool
-) -> None:
+def _lines(model: dn.Model, exported: dn.Exported, written: str | None, kept: str) -> Iterator[str]:
     from darknet_bn.pictures.prepare import preparation
 
-    output.note(output.dialect(model))
+    yield output.dialect(model)
     for what, tensors in (("input", {"input": exported.input}), ("output", exported.outputs)):
         for name, tensor in tensors.items():
             dims = " x ".join("any" if each is None else str(each) for each in tensor.dims)
-            output.note(f"{what}: {name}, {dims}")
+            yield f"{what}: {name}, {dims}"
     if words := preparation(model):
-        output.note(f"pictures: {words['resize']}; {words['colours']}, {words['range']}")
-    for proof in proven:
-        _show(proof)
-    kept = "batch norm folded" if folded else "batch norm kept"
+        yield f"pictures: {words['resize']}; {words['colours']}, {words['range']}"
+    if exported.proof is not None:
+        yield from _proven(exported.proof)
     places = [str(path) for path in (exported.path, exported.beside, written) if path]
-    output.note(
+    yield (
         f"written: {output.printable(' and '.join(places))}, {_bytes(exported)} bytes, "
         f"opset {exported.opset}, {kept}"
     )
 
 
-def _show(proof: Proof) -> None:
-    """Print a table of what was compared, and the verdict."""
-    headings = ("output", "on", "largest", "max error", "relative", "cosine")
-    rough = any(row.rounding is not None for row in proof.rows)
-    more = ("rounding", "allowed") if rough else ()
-    rows = [(*headings, *more), *(_cells(row, rough) for row in proof.rows)]
-    for line in aligned(rows, "<<>>>>>>"[: len(rows[0])], spare=_SPARE):
-        output.note(line)
-    boxes = [row for row in proof.rows if row.name == "detections"]
-    if boxes and not any(row.shape[0] for row in boxes):
-        inputs = output.printable(", ".join(row.input for row in boxes))
-        output.note(f"boxes: none over the threshold on {inputs}; --picture proves more")
-    verdict, limits = proofs.agreement(proof)
-    output.note(f"proven: {verdict}")
-    output.note(limits)
+def _proven(proof: dn.Report) -> Iterator[str]:
+    """Yield a table of what was compared, and the verdict."""
+    yield from proof.table(width(sys.stdout))
+    boxes = [each for each in proof.differences if each.name == "detections"]
+    if boxes and not any(each.shape[0] for each in boxes):
+        inputs = output.printable(", ".join(str(each.input) for each in boxes))
+        yield f"boxes: none over the threshold on {inputs}; --picture proves more"
+    verdict, limits = proof.verdict()
+    yield f"proven: {verdict}"
+    yield limits
 
 
-def _cells(row: ProofRow, rough: bool) -> tuple[str, ...]:
-    cells = (
-        row.name,
-        output.printable(os.path.basename(row.input)),
-        f"{row.largest:.4g}",
-        f"{row.max_error:.2g}",
-        f"{row.relative:.2g}",
-        f"{row.cosine:.7f}",
-    )
-    if not rough:
-        return cells
-    return (*cells, "-" if row.rounding is None else f"{row.rounding:.2g}", f"{row.allowed:.2g}")
-
-
-def _bytes(exported: Exported) -> int:
+def _bytes(exported: dn.Exported) -> int:
     return sum(os.path.getsize(path) for path in (exported.path, exported.beside) if path)

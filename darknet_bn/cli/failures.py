@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from darknet_bn.cli import hints, output, signals
 
 FINDING, TROUBLE = 1, 2  # exit codes, as of diff, grep and cmp
 
+_OPTIONS = {r"\btolerance=": "--tolerance ", r"\bprove=False\b": "--skip-proof"}
 _INTERRUPTS = (click.Abort, KeyboardInterrupt)  # the first is click's name for it
 
 
@@ -57,6 +59,8 @@ def _code(error: BaseException) -> int:
 def _problem(error: BaseException, words: Sequence[str]) -> dn.DarknetError:
     """Put whatever ended a command into the form of our own errors."""
     if isinstance(error, dn.DarknetError):
+        if error.hint is not None:
+            error.hint = _as_options(error.hint)
         return error
     if isinstance(error, _INTERRUPTS):
         return dn.DarknetError("interrupted")
@@ -79,6 +83,13 @@ def _problem(error: BaseException, words: Sequence[str]) -> dn.DarknetError:
         f"this is a mistake in darknet-bn: {type(error).__name__}: {error}",
         hint="'python -X dev -m darknet_bn …' shows where",
     )
+
+
+def _as_options(hint: str) -> str:
+    """Put options where a hint of the library names arguments of Python."""
+    for argument, option in _OPTIONS.items():
+        hint = re.sub(argument, option, hint)
+    return hint
 
 
 def out_of_memory(error: MemoryError, file: str | None = None) -> dn.DarknetError:

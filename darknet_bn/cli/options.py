@@ -98,6 +98,10 @@ def fit(*ways: str) -> Callable[[Command], Command]:
     return decorate
 
 
+skip_proof = click.option(
+    "--skip-proof", is_flag=True, help="Write the file without running it in ONNX Runtime."
+)
+
 recursive = click.option(
     "--recursive", is_flag=True, help="Look into the folders inside of folders too."
 )

@@ -153,20 +153,16 @@ def show(facts: Mapping[str, Any], lines: Iterable[Line | str], *, as_json: bool
             note(line.text, line.colour)
 
 
-def report(found: dn.Report) -> None:
-    """Print how two models compare; quietly, only the layers that differ."""
-    heading, *lines = found.table(width(sys.stdout))
-    verdict, *offenders = found.verdict()
-    say = note if found.ok else text
-    say(heading)
-    for line, layer in zip(lines, found.layers, strict=True):
-        if layer.ok:
-            note(line)
-        else:
-            text(line, WRONG)
-    say(verdict, RIGHT if found.ok else WRONG)
+def report_lines(report: dn.Report) -> Iterator[Line]:
+    """Yield how two models compare; quietly, only the layers that differ."""
+    heading, *rows = report.table(width(sys.stdout))
+    verdict, *offenders = report.verdict()
+    yield Line(heading, found=not report.ok)
+    for row, each in zip(rows, report.differences, strict=True):
+        yield Line(row, None if each.ok else WRONG, found=not each.ok)
+    yield Line(verdict, RIGHT if report.ok else WRONG, found=not report.ok)
     for line in offenders:
-        say(line)
+        yield Line(line, found=not report.ok)
 
 
 def columns(line: str) -> str:

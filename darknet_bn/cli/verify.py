@@ -39,19 +39,10 @@ def verify(
     _warn_of_dialect(model, recording)
     with progress.bar("verifying", len(model.network.nodes)) as step:
         report = dn.verify(model, recording, tolerance=tolerance, exact=not fast, after_layer=step)
-    if as_json:
-        facts = output.about(model, source.cfg, source.weights)
-        wrong = report.first_wrong
-        facts |= {"fixture": fixture, "provenance": report.provenance, "fast": fast}
-        facts |= {"ok": report.ok, "tolerance": tolerance}
-        facts |= {"first_wrong": wrong.layer if wrong else None, "layers": report.layers}
-        output.print_json(facts)
-    else:
-        output.note(output.dialect(model))
-        output.note(f"fixture: {output.printable(fixture)}")
-        for line in _maker(recording):
-            output.note(line)
-        output.report(report)
+    facts = output.about(model, source.cfg, source.weights)
+    facts |= {"fixture": fixture, "fast": fast} | report.json()
+    lines = [output.dialect(model), f"fixture: {output.printable(fixture)}", *_maker(recording)]
+    output.show(facts, [*lines, *output.report_lines(report)], as_json=as_json)
     ctx.exit(0 if report.ok else 1)
 
 

@@ -25,7 +25,7 @@ from darknet_bn.formats.cfg import Cfg, load_cfg, parse_cfg
 from darknet_bn.formats.reading import StoredFile
 from darknet_bn.formats.writing import write_files
 from darknet_bn.layers.parameters import Params
-from darknet_bn.model.model import Model, PathOrBytes, choose_dialect, save
+from darknet_bn.model.model import Model, PathOrBytes, choose_dialect, pair_writers
 from darknet_bn.model.network import Network, build_network
 from darknet_bn.model.weights import Header, read_arrays
 
@@ -167,15 +167,19 @@ def save_pair(
     DarknetError
         They cannot be written.
     """
+    files = pair_writers(model, cfg, weights, force=force)
+    write = files[Path(weights)]
 
-    def look(written: str) -> None:
-        data = StoredFile(written)
+    def write_and_read(stream: BinaryIO) -> None:
+        write(stream)
+        stream.flush()
+        data = StoredFile(stream.name)
         if data.bytes(0, model.header.size) != model.header.to_bytes():
             raise _different(weights, "the header")
         params = read_arrays(data, model.header, model.network, model.params)
         _require_equal_arrays(model.network, model.params, params, weights)
 
-    save(model, cfg, weights, force=force, look=look)
+    write_files(files | {Path(weights): write_and_read}, force=force)
 
 
 def _by_suffix(known: Mapping[str, T], path: str | os.PathLike[str]) -> T:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from darknet_bn.arrays import F32
 from darknet_bn.convert.onnx.build import Tensor
-from darknet_bn.convert.onnx.export import export_onnx, second_place
+from darknet_bn.convert.onnx.export import prepare_onnx, second_place
 from darknet_bn.convert.onnx.file import exposed, files_beside
 from darknet_bn.engines.network_session import NetworkSession
 from darknet_bn.formats import systems
@@ -65,7 +65,7 @@ class OnnxSession(NetworkSession):
         if key not in self._opened:
             with temporary_folder() as folder:
                 path = Path(folder) / "model.onnx"
-                made = export_onnx(self._model, path, batch=size, fold=not inside)
+                made = prepare_onnx(self._model, path, batch=size, fold=not inside).write()
                 inner = {name: v for name, v in made.values.items() if name not in made.outputs}
                 runner = with_layers(path, inner, self.open) if inside else self.open(path)
             self._opened[key] = runner, made.layers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import EllipsisType
@@ -210,8 +210,6 @@ def save(
     weights: str | os.PathLike[str],
     *,
     force: bool = False,
-    check: Callable[[], object] | None = None,
-    look: Callable[[str], object] | None = None,
 ) -> None:
     """Write a model's two files: both appear complete, or neither.
 
@@ -223,16 +221,33 @@ def save(
         alone are written.
     force : bool
         Whether to overwrite files that are there; they may be those that the model was read from.
-    check : function, optional
-        Called while the files are being written; what it raises keeps them from appearing.
-    look : function, optional
-        Called with where the weights are when they are written, but do not have their name yet;
-        what it raises keeps the files from appearing.
 
     Raises
     ------
     DarknetError
         They exist already and ``force`` is off, or they cannot be written.
+    """
+    write_files(pair_writers(model, cfg, weights, force=force), force=force)
+
+
+def pair_writers(
+    model: Model,
+    cfg: str | os.PathLike[str] | None,
+    weights: str | os.PathLike[str],
+    *,
+    force: bool,
+) -> dict[Path, Writer]:
+    """Return what writes a model's two files, the weights first, if they may be written.
+
+    Parameters
+    ----------
+    model, cfg, weights, force
+        As of `save`.
+
+    Raises
+    ------
+    DarknetError
+        One of them may not be written.
     """
     require_suffix(weights, *WEIGHTS_SUFFIXES)
     require_writable([weights], force=force, inputs=[model.cfg.file])
@@ -242,14 +257,11 @@ def save(
 
     def write(stream: BinaryIO) -> None:
         write_weights(stream, model.header, model.network, model.params)
-        if look is not None:
-            stream.flush()
-            look(stream.name)
 
     files: dict[Path, Writer] = {Path(weights): write}
     if cfg is not None:
         files[Path(cfg)] = lambda stream: stream.write(model.cfg.to_bytes())
-    write_files(files, check, force=force)
+    return files
 
 
 def _both(

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from darknet_bn.arrays import F32
-from darknet_bn.errors import DarknetError, FoldError
+from darknet_bn.errors import FoldError
 from darknet_bn.layers.norm import Norm
 from darknet_bn.layers.parameters import Affine, Params
 from darknet_bn.layers.shape import resolve
 from darknet_bn.model.model import Model
 from darknet_bn.model.network import Network, build_network
 from darknet_bn.model.weights import release
-from darknet_bn.run.plan import Plan
-from darknet_bn.run.rounding import FLOAT32, rounding, two_other_ways
 from darknet_bn.values import brief_fields
 
 _FACTORS = ("rolling_variance", "scales", "rolling_mean")
-_CHECK_STEPS = 2  # the second reads what the first has left
-_CHECK_SIZE = 64  # pixels: enough for every weight to count, small enough to take no time
-_PRECISION = replace(FLOAT32, least=1e-4)
 
 
 @dataclass(frozen=True)
@@ -130,102 +124,18 @@ def fold_batchnorm(model: Model) -> Model:
     )
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """How far a layer of the folded model is from the original's.
+def numbers_after(model: Model) -> dict[int, int]:
+    """Return the number that each layer has after the folding, under the one that it has before.
 
-    Attributes
-    ----------
-    layer, folded_layer : int
-        Its number before and after.
-    error, largest : float
-        The largest absolute difference, and the largest absolute value.
-    rounding : float or None
-        What rounding alone makes in the original, as a part of the largest value; None if the error
-        is so small that nobody has to know.
+    A layer that others take up whole has none.  What a layer computes is, after the folding, in the
+    last of those that were made one: it alone is here.
     """
-
-    layer: int
-    folded_layer: int
-    error: float
-    largest: float
-    rounding: float | None = None
-
-    __repr__ = brief_fields
-
-    @property
-    def relative(self) -> float:
-        """The error as a part of the largest value."""
-        return self.error / (self.largest or 1.0)
-
-    @property
-    def allowed(self) -> float:
-        """What ``relative`` may be at most, unless somebody asks for another tolerance."""
-        return _PRECISION.allowance(self.rounding or 0.0)
-
-
-def check_fold(
-    model: Model,
-    folded: Model,
-    seed: int = 0,
-    *,
-    after_layer: Callable[[], None] | None = None,
-) -> tuple[Agreement, ...]:
-    """Run a model and its folded form on the same seeded random image, and compare every layer.
-
-    Where layers are recurrent it is a sequence of two images.
-
-    The original runs batch norm as Darknet does, behind the weights.  Where the layers allow any
-    image size, a small one is taken: every weight counts all the same.
-
-    Parameters
-    ----------
-    model, folded : Model
-    seed : int
-    after_layer : function, optional
-        Called behind every layer of both models; to show progress.
-
-    Returns
-    -------
-    agreements : tuple of Agreement
-        One for each layer that both have.
-    """
-    model, folded = _small(model), _small(folded)
-    network = model.network
-    x = np.random.default_rng(seed).random((network.time_steps, *network.input.dims), np.float32)
     gone = _gone(model)
-    numbers = {
+    return {
         index: _number_without(gone, index)
         for index in range(len(model.network.nodes))
         if index + 1 not in gone
     }
-
-    def step() -> None:
-        release(model.params)
-        if after_layer is not None:
-            after_layer()
-
-    before = Plan(model, exact=True, keeps=False).run(x, tuple(numbers), step)
-    after = Plan(folded, exact=True, keeps=False).run(x, tuple(numbers.values()), step)
-    found = [_agreement(old, new, before[old], after[new]) for old, new in numbers.items()]
-    unlike = [each.layer for each in found if not each.relative <= each.allowed]
-    ways = two_other_ways(model, x, unlike) if unlike else ()
-    for at, each in enumerate(found):
-        if each.layer in unlike:
-            others = [way[each.layer] for way in ways]
-            part = rounding(before[each.layer], others, each.largest or 1.0)
-            found[at] = replace(each, rounding=part)
-    return tuple(found)
-
-
-def _agreement(layer: int, folded_layer: int, before: F32, after: F32) -> Agreement:
-    with np.errstate(invalid="ignore"):
-        error = np.abs(before - after)
-    # The same infinity, or NaN in both, is agreement; NaN against anything else is not.
-    error[(before == after) | (np.isnan(before) & np.isnan(after))] = 0
-    error[np.isnan(error)] = np.inf
-    largest = np.abs(before[np.isfinite(before)]).max(initial=0)
-    return Agreement(layer, folded_layer, float(error.max(initial=0)), float(largest))
 
 
 def _reason_inside(network: Network, owner: int) -> str | None:
@@ -315,16 +225,3 @@ def _renumbered(model: Model, gone: frozenset[int]) -> dict[tuple[int, str], str
             if tuple(new) != old:
                 edits[index + 1, key] = ",".join(str(each) for each in new)
     return edits
-
-
-def _small(model: Model) -> Model:
-    """Return the model for a small image where its layers allow that, and for few time steps."""
-    if model.network.recurrent:
-        model = model.with_time_steps(_CHECK_STEPS)
-    shape = model.network.input
-    if shape.flat or min(shape.h, shape.w) <= _CHECK_SIZE or shape.h % 32 or shape.w % 32:
-        return model
-    try:
-        return model.resized(_CHECK_SIZE, _CHECK_SIZE)
-    except DarknetError:
-        return model

@@ -19,8 +19,8 @@ def test_a_model_agrees_with_itself() -> None:
     model = random_model(NET)
     report = dn.compare(model, model, random_input(model), tolerance=0)
     assert report.ok
-    assert [row.max_error for row in report.layers] == [0] * 4
-    assert [row.cosine for row in report.layers] == pytest.approx([1] * 4)
+    assert [row.error for row in report.differences] == [0] * 4
+    assert [row.cosine for row in report.differences] == pytest.approx([1] * 4)
     assert report.provenance == {"program": "darknet-bn, dialect alexeyab"}
 
 
@@ -35,11 +35,11 @@ def test_the_dialects_part_at_the_first_batch_norm() -> None:
 def test_the_numbers_of_a_difference() -> None:
     model = random_model(cfg_text("[convolutional] filters=2 size=1 activation=linear"))
     other = replace(model, params=({k: -v for k, v in model.params[0].items()},))
-    (row,) = dn.compare(model, other, random_input(model)).layers
+    (row,) = dn.compare(model, other, random_input(model)).differences
     assert row.cosine == pytest.approx(-1)
     assert row.relative == pytest.approx(2)  # the sign of the largest value
-    assert row.max_error == pytest.approx(2 * row.largest)
-    assert row.different == 2 * 2 * 8 * 8
+    assert row.error == pytest.approx(2 * row.largest)
+    assert row.mismatches == 2 * 2 * 8 * 8
 
 
 def test_what_rounding_makes_is_allowed_by_default() -> None:
@@ -49,16 +49,16 @@ def test_what_rounding_makes_is_allowed_by_default() -> None:
     x = np.random.default_rng(0).random((1, 3, 32, 32), np.float32)
     report = dn.compare(model, folded, x)
     assert report.ok
-    *front, last = report.layers
-    assert [(row.rounding, row.tolerance) for row in front] == [(None, 1e-4)] * 2
+    *front, last = report.differences
+    assert [(row.rounding, row.allowed) for row in front] == [(None, 1e-4)] * 2
     assert last.rounding is not None
-    assert 1e-4 < last.relative < last.tolerance == 4 * last.rounding
+    assert 1e-4 < last.relative < last.allowed == 4 * last.rounding
     assert "but for float32 rounding, which makes" in str(report)
     assert not dn.compare(model, folded, x, tolerance=1e-4).ok
     first, second, *others = folded.params
     shifted = {**second, "biases": second["biases"] + np.float32(1e-2)}
     report = dn.compare(model, replace(folded, params=(first, shifted, *others)), x)
-    assert [row.ok for row in report.layers] == [True, False, False]
+    assert [row.ok for row in report.differences] == [True, False, False]
 
 
 def test_models_of_other_layers_are_refused() -> None:

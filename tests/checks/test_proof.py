@@ -15,8 +15,10 @@ import pytest
 import darknet_bn as dn
 from darknet_bn.convert.onnx.heads import FORMS, Form
 from darknet_bn.engines.onnxruntime import open_file
+from darknet_bn.predictions.boxes import network_boxes
 from darknet_bn.run.rounding import ROOM
 from tests.support.builders import cfg_text, random_input, random_model
+from tests.support.onnx import write_onnx
 from tests.support.paths import FIXTURES
 
 ort = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
@@ -57,7 +59,7 @@ def found_by(path: Path, x: np.ndarray) -> dict[str, np.ndarray]:
     return dict(zip(names, session.run(None, {"input": x}), strict=True))
 
 
-def prove(model: dn.Model, exported: dn.Exported, **options: Any) -> dn.Proof:
+def prove(model: dn.Model, exported: dn.Exported, **options: Any) -> dn.Report:
     x = random_input(model, exported.input.dims[0])  # type: ignore[arg-type]
     return dn.prove(model, exported, {"random": x}, **options)
 
@@ -75,9 +77,9 @@ def damaged(model: dn.Model, layer: int, name: str) -> dn.Model:
 def test_another_model_s_file_is_no_proof(tmp_path: Path, head: Form) -> None:
     model = detector("yolo")
     path = tmp_path / "x.onnx"
-    same = dn.export_onnx(model, path, head=head, batch=2, threshold=0.2, force=True)
+    same = write_onnx(model, path, head=head, batch=2, threshold=0.2, force=True)
     assert prove(model, same).ok
-    other = dn.export_onnx(
+    other = write_onnx(
         damaged(model, 0, "scales"), path, head=head, batch=2, threshold=0.2, force=True
     )
     assert not prove(model, other).ok
@@ -85,28 +87,28 @@ def test_another_model_s_file_is_no_proof(tmp_path: Path, head: Form) -> None:
 
 def test_layers_inside_are_looked_at_if_asked(tmp_path: Path) -> None:
     model = random_model(cfg_text(CONV, CONV, CONV))
-    exported = dn.export_onnx(damaged(model, 1, "rolling_mean"), tmp_path / "x.onnx", force=True)
+    exported = write_onnx(damaged(model, 1, "rolling_mean"), tmp_path / "x.onnx", force=True)
     proof = prove(model, exported, layers=True)
-    assert [(row.layer, row.is_inner, row.ok) for row in proof.rows] == [
+    assert [(row.layer, row.is_inner, row.ok) for row in proof.differences] == [
         (2, False, False),
         (0, True, True),
         (1, True, False),
     ]
     assert proof.worst.layer in (1, 2)
-    assert [row.layer for row in prove(model, exported).rows] == [2]
+    assert [row.layer for row in prove(model, exported).differences] == [2]
 
 
 def test_what_was_proven_with_what(tmp_path: Path) -> None:
     model = detector("yolo")
-    exported = dn.export_onnx(model, tmp_path / "x.onnx", any_size=True, force=True)
+    exported = write_onnx(model, tmp_path / "x.onnx", any_size=True, force=True)
     xs = {"one": random_input(model, 1), "larger": random_input(model.resized(10, 12), 1)}
     proof = dn.prove(model, exported, xs)
     assert proof.ok
-    assert [(row.name, row.input, row.shape) for row in proof.rows] == [
+    assert [(row.name, row.input, row.shape) for row in proof.differences] == [
         ("layer_002", "one", (1, 16, 8, 6)),
         ("layer_002", "larger", (1, 16, 10, 12)),
     ]
-    assert proof.engine == f"onnxruntime {ort.__version__}"
+    assert proof.program == f"onnxruntime {ort.__version__}"
     assert all(len(digest) == 64 for digest in proof.inputs.values())
 
 
@@ -120,7 +122,7 @@ def noisy() -> dn.Model:
     return dn.load(NOISE / "net.cfg", NOISE / "net.weights", dialect="alexeyab")
 
 
-def prove_as_commands_do(model: dn.Model, exported: dn.Exported, **options: Any) -> dn.Proof:
+def prove_as_commands_do(model: dn.Model, exported: dn.Exported, **options: Any) -> dn.Report:
     x = np.random.default_rng(0).random((1, *model.network.input.dims), np.float32)
     return dn.prove(model, exported, {"random": x}, **options)
 
@@ -129,16 +131,16 @@ def prove_as_commands_do(model: dn.Model, exported: dn.Exported, **options: Any)
 @pytest.mark.parametrize("head", FORMS)
 def test_what_float32_itself_does_is_allowed(tmp_path: Path, head: Form, fold: bool) -> None:
     model = noisy()
-    exported = dn.export_onnx(model, tmp_path / "x.onnx", head=head, fold=fold, threshold=0.1)
+    exported = write_onnx(model, tmp_path / "x.onnx", head=head, fold=fold, threshold=0.1)
     proof = prove_as_commands_do(model, exported)
     assert proof.ok, proof.worst
-    for row in proof.rows:
+    for row in proof.differences:
         assert row.rounding is not None
         assert row.allowed == max(1e-5, ROOM * row.rounding)
         assert row.allowed < 1e-3
     strict = prove_as_commands_do(model, exported, tolerance=5e-6)
     assert not strict.ok
-    assert {(row.allowed, row.rounding) for row in strict.rows} == {(5e-6, None)}
+    assert {(row.allowed, row.rounding) for row in strict.differences} == {(5e-6, None)}
 
 
 def test_noise_is_found_where_both_ways_here_are_one(tmp_path: Path) -> None:
@@ -147,21 +149,21 @@ def test_noise_is_found_where_both_ways_here_are_one(tmp_path: Path) -> None:
     x = np.random.default_rng(0).random((1, 3, 32, 32), np.float32)
     ways = [dn.forward(model, x, exact=exact)[2] for exact in (True, False)]
     np.testing.assert_array_equal(*ways)
-    exported = dn.export_onnx(model, tmp_path / "x.onnx")
+    exported = write_onnx(model, tmp_path / "x.onnx")
     assert prove_as_commands_do(model, exported).ok
 
 
 def test_rounding_is_looked_for_only_if_needed(tmp_path: Path) -> None:
     model = detector("yolo")
-    exported = dn.export_onnx(model, tmp_path / "x.onnx", batch=2)
-    (row,) = prove(model, exported).rows
+    exported = write_onnx(model, tmp_path / "x.onnx", batch=2)
+    (row,) = prove(model, exported).differences
     assert (row.ok, row.rounding, row.allowed) == (True, None, 1e-5)
 
 
 def test_a_wrong_file_is_refused_in_a_rough_net_too(tmp_path: Path) -> None:
     model = noisy()
-    exported = dn.export_onnx(damaged(model, 1, "rolling_mean"), tmp_path / "x.onnx", force=True)
-    (row,) = prove_as_commands_do(model, exported).rows
+    exported = write_onnx(damaged(model, 1, "rolling_mean"), tmp_path / "x.onnx", force=True)
+    (row,) = prove_as_commands_do(model, exported).differences
     assert not row.ok
     assert row.rounding is not None
     assert row.relative > 10 * row.allowed
@@ -173,8 +175,8 @@ def test_a_net_rougher_than_the_most_is_refused(tmp_path: Path) -> None:
     params[0]["biases"] = params[0]["biases"] * np.float32(100)
     params[1]["rolling_mean"] = params[1]["rolling_mean"] * np.float32(100)
     rough = replace(model, params=tuple(params))
-    exported = dn.export_onnx(rough, tmp_path / "x.onnx")
-    (row,) = prove_as_commands_do(rough, exported).rows
+    exported = write_onnx(rough, tmp_path / "x.onnx")
+    (row,) = prove_as_commands_do(rough, exported).differences
     assert row.rounding is not None
     assert ROOM * row.rounding > row.allowed == 1e-3
     assert row.ok == (row.relative <= 1e-3) is False
@@ -183,7 +185,7 @@ def test_a_net_rougher_than_the_most_is_refused(tmp_path: Path) -> None:
 
 def test_float16_rounds_by_its_own_measure(tmp_path: Path) -> None:
     model = detector("yolo")
-    exported = dn.export_onnx(model, tmp_path / "x.onnx", batch=2, half=True)
+    exported = write_onnx(model, tmp_path / "x.onnx", batch=2, half=True)
     proof = prove(model, exported)
     assert (proof.ok, proof.precision, proof.tolerance) == (True, "float16", 2e-2)
     assert not prove(model, exported, tolerance=1e-5).ok
@@ -192,7 +194,7 @@ def test_float16_rounds_by_its_own_measure(tmp_path: Path) -> None:
 def test_deep_nets_of_float16_are_allowed_what_it_rounds(shared: Path, tmp_path: Path) -> None:
     stem = shared / "models/yolo-fastest/yolo-fastest-1.1"
     model = dn.load(f"{stem}.cfg", f"{stem}.weights")
-    exported = dn.export_onnx(model, tmp_path / "x.onnx", half=True)
+    exported = write_onnx(model, tmp_path / "x.onnx", half=True)
     proof = prove_as_commands_do(model, exported)
     assert proof.ok, proof.worst
     assert proof.worst.relative > 2e-2  # so that rounding was looked for
@@ -284,7 +286,7 @@ def test_what_was_changed_is_refused(
     request: pytest.FixtureRequest, tmp_path: Path, name: str, head: Form, change: str
 ) -> None:
     model = known_model(name, request)
-    exported = dn.export_onnx(model, tmp_path / "x.onnx", fold=change != "scale", head=head)
+    exported = write_onnx(model, tmp_path / "x.onnx", fold=change != "scale", head=head)
     edits = {
         "nothing": lambda graph: None,
         "scale": array_edit("layer_000.scales", grow),
@@ -301,7 +303,7 @@ def test_what_suppression_leaves_is_compared_as_a_set(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, change: str
 ) -> None:
     model = detector("yolo")
-    exported = dn.export_onnx(model, tmp_path / "x.onnx", head="nms", batch=2, threshold=0.2)
+    exported = write_onnx(model, tmp_path / "x.onnx", head="nms", batch=2, threshold=0.2)
 
     def changed(path: Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
         run = open_file(path)
@@ -328,10 +330,10 @@ def test_what_suppression_leaves_is_compared_as_a_set(
 
     monkeypatch.setattr("darknet_bn.checks.proof.open_file", changed)
     proof = prove(model, exported)
-    row = next(each for each in proof.rows if each.name == "detections")
+    row = next(each for each in proof.differences if each.name == "detections")
     assert row.ok == proof.ok == (change in ("nothing", "order"))
     if change in ("move", "score"):
-        assert row.max_error == pytest.approx(1e-3, rel=1e-2)
+        assert row.error == pytest.approx(1e-3, rel=1e-2)
     elif not row.ok:
         assert row.problem is not None or row.relative > 1e-3
         assert row.rounding is not None
@@ -340,8 +342,8 @@ def test_what_suppression_leaves_is_compared_as_a_set(
 def test_the_heads_are_compared_even_if_no_box_is_left(tmp_path: Path) -> None:
     model = detector("yolo")
     path = tmp_path / "x.onnx"
-    other = dn.export_onnx(damaged(model, 0, "scales"), path, head="nms", batch=2, threshold=0.99)
-    boxes, head = prove(model, other).rows
+    other = write_onnx(damaged(model, 0, "scales"), path, head="nms", batch=2, threshold=0.99)
+    boxes, head = prove(model, other).differences
     assert (boxes.name, boxes.shape, boxes.ok) == ("detections", (0, 7), True)
     assert (head.name, head.layer, head.is_inner, head.ok) == ("layer_002", 2, True, False)
 
@@ -350,7 +352,7 @@ def test_nothing_can_be_proven_without_onnx_runtime(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     model = detector("yolo")
-    exported = dn.export_onnx(model, tmp_path / "x.onnx", batch=2)
+    exported = write_onnx(model, tmp_path / "x.onnx", batch=2)
     exported.path.write_bytes(b"no such file")
     with pytest.raises(dn.ProofError, match="nothing can be proven: onnxruntime does not take"):
         prove(model, exported)
@@ -366,18 +368,16 @@ def test_nothing_can_be_proven_without_onnx_runtime(
 @pytest.mark.parametrize("name", HEADS)
 def test_heads_of_every_kind_leave_as_boxes(tmp_path: Path, name: str, head: Form) -> None:
     model = detector(name)
-    exported = dn.export_onnx(
-        model, tmp_path / "x.onnx", head=head, batch=3, threshold=0.1, force=True
-    )
+    exported = write_onnx(model, tmp_path / "x.onnx", head=head, batch=3, threshold=0.1, force=True)
     proof = prove(model, exported, tolerance=2e-6)
     assert proof.ok, proof.worst
-    assert max(row.shape[0] for row in proof.rows) >= 3
+    assert max(row.shape[0] for row in proof.differences) >= 3
 
 
 @pytest.mark.parametrize("head", ["decoded", "yolov5", "yolov8", "nms"])
 def test_the_first_yolo_s_head_too(tmp_path: Path, head: Form) -> None:
     model = v1_detector()
-    exported = dn.export_onnx(
+    exported = write_onnx(
         model, tmp_path / "x.onnx", head=head, batch=3, threshold=0.05, force=True
     )
     assert prove(model, exported, tolerance=2e-6).ok
@@ -400,11 +400,11 @@ def test_rows_are_what_their_names_promise(tmp_path: Path) -> None:
     model = two_heads()
     x = random_input(model, 2)
     outputs = dn.forward(model, x)
-    boxes = dn.detection.network_boxes(model, outputs, threshold=0)
+    boxes = network_boxes(model, outputs, threshold=0)
     every = 8 * 8 + 4 * 4
     forms = {}
     for head in FORMS[1:]:
-        dn.export_onnx(model, tmp_path / "x.onnx", head=head, batch=2, threshold=0.3, force=True)
+        write_onnx(model, tmp_path / "x.onnx", head=head, batch=2, threshold=0.3, force=True)
         forms[head] = found_by(tmp_path / "x.onnx", x)
     corners, confs = forms["decoded"]["boxes"], forms["decoded"]["confs"]
     rows, columns = forms["yolov5"]["output0"], forms["yolov8"]["output0"]
@@ -428,7 +428,7 @@ def test_what_suppression_leaves_is_what_detections_are(shared: Path, tmp_path: 
     stem = shared / "models/yolov3-tiny/yolov3-tiny"
     model = dn.load(f"{stem}.cfg", f"{stem}.weights")
     x = dn.prepare(dn.load_image(shared / "images/dog.jpg"), model)
-    dn.export_onnx(model, tmp_path / "x.onnx", head="nms", threshold=0.3, force=True)
+    write_onnx(model, tmp_path / "x.onnx", head="nms", threshold=0.3, force=True)
     rows = found_by(tmp_path / "x.onnx", x)["detections"]
     (expected,) = dn.detections(model, x, threshold=0.3, letterbox=False)
     seen = sorted((kind.class_id, kind.probability) for each in expected for kind in each.classes)
@@ -446,10 +446,10 @@ def test_what_suppression_leaves_is_what_detections_are(shared: Path, tmp_path: 
 def test_a_suppression_that_onnx_has_not_is_told_of(tmp_path: Path) -> None:
     head = HEADS["yolo, scaled"][1]
     model = random_model(cfg_text(f"{HEAD}16", f"{head} nms_kind=greedynms"))
-    exported = dn.export_onnx(model, tmp_path / "x.onnx", head="nms", force=True)
+    exported = write_onnx(model, tmp_path / "x.onnx", head="nms", force=True)
     (note,) = exported.notes
     assert "nms_kind=greedynms" in note
-    assert not dn.export_onnx(model, tmp_path / "x.onnx", head="decoded", force=True).notes
+    assert not write_onnx(model, tmp_path / "x.onnx", head="decoded", force=True).notes
 
 
 @pytest.mark.parametrize(
@@ -478,4 +478,4 @@ def test_boxes_that_are_not_expressed(
 ) -> None:
     model = random_model(cfg_text(*sections), dialect)
     with pytest.raises(dn.ExportError, match=message):
-        dn.export_onnx(model, tmp_path / "x.onnx", head="decoded", force=True)
+        write_onnx(model, tmp_path / "x.onnx", head="decoded", force=True)

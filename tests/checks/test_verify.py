@@ -71,8 +71,8 @@ class TestVerify:
         report = dn.verify(model, fixture)
         assert report.ok
         assert report.first_wrong is None
-        assert [row.max_error for row in report.layers] == [0, 0, 0, 0]
-        assert [row.shape for row in report.layers] == [
+        assert [row.error for row in report.differences] == [0, 0, 0, 0]
+        assert [row.shape for row in report.differences] == [
             (2, 4, 6, 6),
             (2, 5, 6, 6),
             (2, 5, 1, 1),
@@ -92,10 +92,10 @@ class TestVerify:
         assert not report.ok
         wrong = report.first_wrong
         assert wrong is not None
-        assert (wrong.layer, wrong.section, wrong.different) == (1, "convolutional", 2 * 36)
-        assert report.layers[0].ok
-        assert wrong.max_error == pytest.approx(0.25, abs=1e-5)
-        assert wrong.mean_error == pytest.approx(0.25 / 5, abs=1e-5)
+        assert (wrong.layer, wrong.section, wrong.mismatches) == (1, "convolutional", 2 * 36)
+        assert report.differences[0].ok
+        assert wrong.error == pytest.approx(0.25, abs=1e-5)
+        assert wrong.mean == pytest.approx(0.25 / 5, abs=1e-5)
         assert [each.index for each in wrong.offenders] == [
             (0, 3, 0, 0),
             (0, 3, 0, 1),
@@ -129,15 +129,15 @@ class TestVerify:
         off = x + np.array([0.5, 0.5, 0, 0], np.float32).reshape(1, 4, 1, 1)
         save_fixture(tmp_path / "a.npz", x, {0: off}, {}, force=True)
         for tolerance, different in ((6e-4, 0), (4e-4, 2)):
-            (row,) = dn.verify(model, tmp_path / "a.npz", tolerance=tolerance).layers
-            assert (row.largest, row.different) == (1000.5, different)
+            (row,) = dn.verify(model, tmp_path / "a.npz", tolerance=tolerance).differences
+            assert (row.largest, row.mismatches) == (1000.5, different)
 
     def test_a_layer_of_zeros_has_an_absolute_tolerance(self, tmp_path: Path) -> None:
         model = random_model(cfg_text("[dropout]", width=1, height=1, channels=2))
         x = np.array([[1e-6, 1e-4]], np.float32).reshape(1, 2, 1, 1)
         save_fixture(tmp_path / "a.npz", x, {0: np.zeros_like(x)}, {}, force=True)
-        (row,) = dn.verify(model, tmp_path / "a.npz").layers
-        assert (row.largest, row.different) == (0, 1)
+        (row,) = dn.verify(model, tmp_path / "a.npz").differences
+        assert (row.largest, row.mismatches) == (0, 1)
 
     def test_broken_numbers_agree_with_the_same_only(self, tmp_path: Path) -> None:
         model = random_model(cfg_text("[dropout]", width=1, height=1, channels=6))
@@ -145,15 +145,15 @@ class TestVerify:
         x = np.array([nan, inf, -inf, nan, inf, 1], np.float32).reshape(1, 6, 1, 1)
         said = np.array([nan, inf, -inf, 1, -inf, nan], np.float32).reshape(1, 6, 1, 1)
         save_fixture(tmp_path / "a.npz", x, {0: said}, {}, force=True)
-        (row,) = dn.verify(model, tmp_path / "a.npz").layers
-        assert row.different == 3
+        (row,) = dn.verify(model, tmp_path / "a.npz").differences
+        assert row.mismatches == 3
         assert [each.index[1] for each in row.offenders] == [3, 4, 5]
-        assert (row.max_error, row.largest) == (inf, 1)
+        assert (row.error, row.largest) == (inf, 1)
 
     def test_only_the_layers_that_the_fixture_holds_are_compared(self, tmp_path: Path) -> None:
         model = random_model(CFG)
         fixture = recorded(model, tmp_path / "a.npz", [2])
-        assert [row.layer for row in dn.verify(model, fixture).layers] == [2]
+        assert [row.layer for row in dn.verify(model, fixture).differences] == [2]
 
     def test_fixtures_of_other_nets_are_refused(self, tmp_path: Path) -> None:
         model = random_model(CFG)

@@ -12,6 +12,7 @@ from PIL import ImageFont
 
 import darknet_bn as dn
 from tests.support.labelled import box_set
+from tests.support.onnx import write_onnx
 
 from .conftest import PICTURE, TINY, as_classifier
 
@@ -121,7 +122,7 @@ def materials(folder: Path) -> None:
     with np.load(folder / "best.npz") as archive:  # as of another program: without the cfg
         arrays = {name: archive[name] for name in archive.files if archive[name].dtype.kind == "f"}
     np.savez(folder / "best.npz", **arrays)
-    dn.export_onnx(model, folder / "net.onnx")
+    write_onnx(model, folder / "net.onnx")
     box_set(folder, {})
     # Whoever forgets how long to train is not to wait.
     text = (folder / "net.cfg").read_text()

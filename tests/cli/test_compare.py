@@ -71,7 +71,7 @@ def test_with_another_model(cli: Cli, damaged: Path, tmp_path: Path, form: str) 
     shutil.copy(f"{damaged}.weights", weights)
     facts = cli("compare", f"{TINY}.cfg", f"{TINY}.weights", *words, "--json").json
     assert (facts["ok"], facts["first_wrong"]) == (False, 4)
-    assert facts["layers"][4]["cosine"] < 1
+    assert facts["differences"][4]["cosine"] < 1
     assert facts["provenance"] == {"program": "darknet-bn, dialect pjreddie"}
 
 
@@ -120,8 +120,8 @@ def test_a_net_in_which_float32_is_rough(cli: Cli) -> None:
     assert cli(*words, "--tolerance", 1e-4).code == 1
     facts = cli(*words, "--json").json
     assert (facts["ok"], facts["tolerance"], facts["hint"]) == (True, 1e-4, None)
-    row = facts["layers"][2]
-    assert row["max_error"] / row["largest"] < row["tolerance"] == 4 * row["rounding"]
+    row = facts["differences"][2]
+    assert row["relative"] == row["error"] / row["largest"] < row["allowed"] == 4 * row["rounding"]
 
 
 def small_variances(tiny: Path) -> None:

@@ -183,7 +183,16 @@ def test_an_exported_file_becomes_the_folded_pair(cli: Cli, out: Path, exported:
     for end in ("cfg", "weights"):
         assert (out / f"b.{end}").read_bytes() == (out / f"c.{end}").read_bytes()
     facts = cli("convert", exported, out / "d.npz", "--json").json
-    assert facts["proof"] == f"{proven.removeprefix('proven: ')} {limits.strip()}"
+    proof = facts["proof"]
+    assert proof["ok"]
+    relative = f"{proof['worst']['relative']:.2g}"
+    assert (
+        proven
+        == f"proven: {proof['provenance']['program']}, relative difference at most {relative}"
+    )
+    assert (
+        limits == f"  (allowed {proof['worst']['allowed']:.2g}; worst is {proof['worst']['name']})"
+    )
 
 
 def test_what_computes_something_else_is_not_written(cli: Cli, out: Path, exported: Path) -> None:

@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 import darknet_bn as dn
+from darknet_bn.checks import export as proving
 from darknet_bn.cli.progress import Bar
 
 from .conftest import FIXTURES, PICTURE, TINY, Cli, as_classifier
@@ -50,7 +51,7 @@ def test_every_option(cli: Cli, out: Path, tmp_path: Path) -> None:
     facts = answer.json
     assert (facts["opset"], facts["head"], facts["input"]) == (14, "decoded", [2, 3, 64, 64])
     assert facts["outputs"] == {"boxes": [2, 768, 4], "confs": [2, 768, 2]}
-    assert facts["proof"]["rows"][0]["ok"] is True
+    assert facts["proof"]["differences"][0]["ok"] is True
     file = onnx.load(out)
     assert {each.key: each.value for each in file.metadata_props}["names"] == "{0: 'cat', 1: 'dog'}"
     assert "BatchNormalization" in {node.op_type for node in file.graph.node}
@@ -70,9 +71,9 @@ def test_pictures_and_layers_are_proven_and_written_down(cli: Cli, out: Path) ->
     assert f"written: {out} and {out}.proof.json, " in answer.out
     proof = json.loads(Path(f"{out}.proof.json").read_bytes())
     assert list(proof["inputs"]) == ["random", str(PICTURE)]
-    assert len(proof["rows"]) == 24
-    assert {row["layer"] for row in proof["rows"]} == set(range(12))
-    assert all(row["ok"] for row in proof["rows"])
+    assert len(proof["differences"]) == 24
+    assert {row["layer"] for row in proof["differences"]} == set(range(12))
+    assert all(row["ok"] for row in proof["differences"])
     assert proof["tolerance"] == 1e-5
 
 
@@ -85,14 +86,14 @@ def test_half_is_allowed_more(cli: Cli, out: Path) -> None:
 
 def prove_another(monkeypatch: pytest.MonkeyPatch, change: float) -> None:
     """Let files be compared with a model of which a filter differs."""
-    prove = dn.prove
+    prove = proving.prove
 
-    def on_another(model: dn.Model, *words: object, **options: object) -> dn.Proof:
+    def on_another(model: dn.Model, *words: object, **options: object) -> dn.Report:
         weights = model.params[10]["weights"] + np.float32(change)
         model.params[10].update(weights=weights)  # type: ignore[attr-defined]
         return prove(model, *words, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(dn, "prove", on_another)
+    monkeypatch.setattr(proving, "prove", on_another)
 
 
 def test_what_does_not_agree_is_not_written(
@@ -136,7 +137,7 @@ def test_a_net_in_which_float32_is_rough(cli: Cli, out: Path) -> None:
         r"  \(float32 rounding alone makes \S+; allowed \S+; worst is layer_002\)", limits
     )
     facts = cli("export", NOISE / "net", out, "--dialect", "alexeyab", "--json", "--force").json
-    (row_facts,) = facts["proof"]["rows"]
+    (row_facts,) = facts["proof"]["differences"]
     assert row_facts["rounding"] == pytest.approx(rounding, rel=0.05)
     assert row_facts["relative"] < row_facts["allowed"] == 4 * row_facts["rounding"]
     answer = cli(
@@ -148,19 +149,19 @@ def test_a_net_in_which_float32_is_rough(cli: Cli, out: Path) -> None:
 def test_a_box_that_rounding_does_not_explain(
     cli: Cli, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = dn.prove
+    found = proving.prove
 
-    def with_a_problem(*words: object, **options: object) -> dn.Proof:
+    def with_a_problem(*words: object, **options: object) -> dn.Report:
         proof = found(*words, **options)  # type: ignore[arg-type]
         rows = tuple(
-            replace(row, ok=False, problem="the box of class 0 is missing")
+            replace(row, problem="the box of class 0 is missing")
             if row.name == "detections"
             else row
-            for row in proof.rows
+            for row in proof.differences
         )
-        return replace(proof, rows=rows)
+        return replace(proof, differences=rows)
 
-    monkeypatch.setattr(dn, "prove", with_a_problem)
+    monkeypatch.setattr(proving, "prove", with_a_problem)
     answer = cli("export", TINY, out, "--head", "nms")
     assert answer.code == 1
     assert answer.error == (

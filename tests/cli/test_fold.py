@@ -64,8 +64,9 @@ def test_json_tells_of_every_batch_norm(cli: Cli, out: Path) -> None:
     facts = cli("fold", TINY, "-o", out, "--json").json
     assert [row["layer"] for row in facts["batch_norms"]] == [0, 2, 3, 4, 6, 9]
     assert all(row["into"] == row["layer"] for row in facts["batch_norms"])
-    assert facts["tolerance"] == 1e-4
-    assert 0 <= facts["worst"]["difference"] <= 1e-4
+    assert (facts["proof"]["ok"], facts["proof"]["tolerance"]) == (True, 1e-4)
+    assert 0 <= facts["proof"]["worst"]["relative"] <= 1e-4
+    assert len(facts["proof"]["differences"]) == 12
     assert facts["written"] == {"cfg": f"{out}.cfg", "weights": f"{out}.weights"}
     assert (facts["bytes_before"], facts["bytes_after"]) == (85512, 84072)
 
@@ -182,7 +183,7 @@ def test_a_wrong_fold_leaves_nothing_on_disk(
     layer: int,
     name: str,
 ) -> None:
-    monkeypatch.setattr(dn, "fold_batchnorm", damaging(change, layer, name))
+    monkeypatch.setattr("darknet_bn.checks.fold.fold_batchnorm", damaging(change, layer, name))
     answer = cli("fold", TINY, "-o", out)
     assert (answer.code, answer.out) == (1, "")
     assert f"[convolutional] layer {layer}: the folded model does not agree" in answer.error
@@ -290,7 +291,7 @@ def test_a_net_in_which_float32_is_rough(cli: Cli, tmp_path: Path) -> None:
     answer = cli(*words)
     assert (answer.code, answer.err) == (0, "")
     assert "float32 rounding alone makes " in answer.out
-    assert cli(*words, "--json").json["worst"]["rounding"] > 2.5e-5
+    assert cli(*words, "--json").json["proof"]["worst"]["rounding"] > 2.5e-5
     answer = cli(*words, "--tolerance", 1e-4)
     assert answer.code == 1
     assert "the folded model does not agree; nothing was written" in answer.error

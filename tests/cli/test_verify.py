@@ -47,15 +47,15 @@ def test_a_difference_is_1_and_names_the_first_layer(cli: Cli, tmp_path: Path) -
     assert "at 0, 0, 0, 0: expected 7.5, found " in answer.out
     facts = cli("verify", TINY, fixture, "--json").json
     assert (facts["ok"], facts["first_wrong"]) == (False, 3)
-    assert [row["layer"] for row in facts["layers"] if row["different"]] == [3, 6]
-    assert facts["layers"][3]["offenders"][0]["index"] == [0, 0, 0, 0]
+    assert [row["layer"] for row in facts["differences"] if row["mismatches"]] == [3, 6]
+    assert facts["differences"][3]["offenders"][0]["index"] == [0, 0, 0, 0]
 
 
 def test_nan_against_a_number_is_a_difference(cli: Cli, tmp_path: Path) -> None:
     fixture = changed_fixture(tmp_path / "x.npz", layer_003=np.nan)
     answer = cli("verify", TINY, fixture, "--json")
     assert answer.code == 1
-    assert answer.json["layers"][3]["max_error"] == "inf"
+    assert answer.json["differences"][3]["error"] == "inf"
 
 
 def test_json(cli: Cli) -> None:
@@ -66,7 +66,7 @@ def test_json(cli: Cli) -> None:
     assert facts["tolerance"] == 1e-3
     assert facts["fixture"] == f"{TINY}.npz"
     assert facts["provenance"]["program"] == "pjreddie/darknet"
-    assert [row["layer"] for row in facts["layers"]] == list(range(12))
+    assert [row["layer"] for row in facts["differences"]] == list(range(12))
 
 
 def test_the_tolerance_decides(cli: Cli) -> None:

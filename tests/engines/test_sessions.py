@@ -15,6 +15,7 @@ import pytest
 import darknet_bn as dn
 from darknet_bn.engines.base import ENGINES, import_package
 from darknet_bn.engines.opencv import OpenCvReader
+from darknet_bn.predictions.boxes import network_boxes
 from tests.support.builders import cfg_text, random_input, random_model
 
 # Each of some layers errs by 1e-6 of the largest value; with Winograd's algorithm by some more.
@@ -69,9 +70,9 @@ def test_what_agrees_is_said_to(engine: str) -> None:
     model = model_of(NET)
     report = dn.compare(model, dn.open_session(model, engine), random_input(model))
     assert report.ok
-    assert [row.layer for row in report.layers] == list(range(7))
-    assert min(row.cosine for row in report.layers) > 0.999999
-    assert max(row.relative for row in report.layers) < TOLERANCE
+    assert [row.layer for row in report.differences] == list(range(7))
+    assert min(row.cosine for row in report.differences) > 0.999999
+    assert max(row.relative for row in report.differences) < TOLERANCE
     assert report.provenance["program"].startswith(engine)
 
 
@@ -120,7 +121,7 @@ def test_a_pad_of_a_convolution_that_was_changed_is_found(engine: str) -> None:
     report = dn.compare(model, dn.open_session(damaged, engine), random_input(model))
     assert report.first_wrong is not None
     assert report.first_wrong.layer == 6
-    assert report.first_wrong.max_error == np.inf  # the image is smaller
+    assert report.first_wrong.error == np.inf  # the image is smaller
 
 
 def test_trained_models_on_a_picture(shared: Path, engine: str) -> None:
@@ -132,9 +133,9 @@ def test_trained_models_on_a_picture(shared: Path, engine: str) -> None:
         report = dn.compare(model, session, x)
         assert report.ok, str(report)
         if isinstance(session, OpenCvReader):
-            assert len(report.layers) == len(model.network.nodes) - 2  # but for the heads
+            assert len(report.differences) == len(model.network.nodes) - 2  # but for the heads
             continue
-        assert len(report.layers) == len(model.network.nodes)
+        assert len(report.differences) == len(model.network.nodes)
         assert_same_boxes(model, session.forward(x), dn.forward(model, x))
 
 
@@ -142,8 +143,7 @@ def assert_same_boxes(
     model: dn.Model, found: dict[int, np.ndarray], expected: dict[int, np.ndarray]
 ) -> None:
     ours, theirs = (
-        dn.nms(dn.detection.network_boxes(model, outputs, threshold=0.2)[0])
-        for outputs in (expected, found)
+        dn.nms(network_boxes(model, outputs, threshold=0.2)[0]) for outputs in (expected, found)
     )
     assert len(ours) == len(theirs) > 3
     # As the outputs: some 1e-6 of values up to 20, in front of a logistic and an exponential.

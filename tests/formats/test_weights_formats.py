@@ -19,6 +19,7 @@ import darknet_bn as dn
 from darknet_bn.formats.weights_formats import START, refuse_other_formats
 from darknet_bn.model.weights import Header
 from tests.support.builders import cfg_text, random_model, weights_bytes
+from tests.support.onnx import write_onnx
 from tests.support.pictures import COLOURS, encoded
 
 CFG = cfg_text("[convolutional] filters=5 size=3 batch_normalize=1")
@@ -110,7 +111,7 @@ def test_what_convert_reads_says_so(tmp_path: Path, suffix: str) -> None:
     path, model = tmp_path / f"model{suffix}", random_model(CFG)
     if suffix == ".onnx":
         pytest.importorskip("onnx", reason="the package onnx is not installed")
-        dn.export_onnx(model, path)
+        write_onnx(model, path)
     else:
         dn.save_arrays(model, path)
     message = refusal(path.read_bytes())

@@ -34,7 +34,7 @@ WRITERS: dict[str, Callable[..., object]] = {
     "a.npz": lambda model, path, **how: dn.save_arrays(model, path, **how),
     "a.safetensors": lambda model, path, **how: dn.save_arrays(model, path, **how),
     "a.pt": lambda model, path, **how: dn.save_arrays(model, path, **how),
-    "a.onnx": lambda model, path, **how: dn.export_onnx(model, path, **how),
+    "a.onnx": lambda model, path, **how: dn.export_onnx(model, path, prove=False, **how),
     "fixture.npz": lambda model, path, **how: save_fixture(path, X, {}, {}, **how),
     "record.npz": lambda model, path, **how: dn.record(model, path, X, **how),
     "a.png": lambda model, path, **how: dn.save_image(path, X[0], **how),

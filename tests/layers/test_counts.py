@@ -14,6 +14,7 @@ from darknet_bn.convert.onnx.export import Form
 from darknet_bn.errors import CfgError, ShapeError
 from darknet_bn.model.network import Network
 from tests.support.builders import cfg_text, random_input, random_model
+from tests.support.onnx import write_onnx
 
 
 def with_net(net: str, *sections: str) -> str:
@@ -191,6 +192,6 @@ def test_heads_without_classes_leave_as_onnx(
     pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
     model = random_model(cfg_text(*WITHOUT_CLASSES[name]), dialect)
     x = random_input(model)
-    exported = dn.export_onnx(model, tmp_path / "x.onnx", head=head, batch=2)
+    exported = write_onnx(model, tmp_path / "x.onnx", head=head, batch=2)
     assert dn.prove(model, exported, {"x": x}).ok
     assert dn.detections(model, x) == [[], []]

@@ -16,6 +16,7 @@ from darknet_bn.convert import load_arrays
 from darknet_bn.engines.base import ENGINES
 from darknet_bn.training import train
 from tests.support.labelled import box_set, class_set
+from tests.support.onnx import write_onnx
 from tests.support.paths import FIXTURES
 from tests.support.pictures import PNGS
 
@@ -105,7 +106,7 @@ def examples(folder: Path) -> Iterator[object]:
 
     dn.save_arrays(digits, folder / "digits.npz")
     yield load_arrays(folder / "digits.npz")
-    exported = dn.export_onnx(digits, folder / "digits.onnx")
+    exported = write_onnx(digits, folder / "digits.onnx")
     yield from (exported, dn.prove(digits, exported, {"test": x[:1]}))
     yield dn.OnnxFile(folder / "digits.onnx", digits)
     for engine in installed_engines():

@@ -408,7 +408,7 @@ class TestRealModels:
             model = dn.load(path, path.with_suffix(".weights"), dialect=dialect)
             folded = dn.fold_batchnorm(model)
             assert kept(model) == []
-            for row in dn.check_fold(model, folded):
+            for row in dn.check_fold(model, folded).differences:
                 # Deep nets with variances down to zero: the oracle's own folding moves outputs
                 # by 1e-5 of the largest value.
                 assert row.relative < 2e-5, (path.name, row)

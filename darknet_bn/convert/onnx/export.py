@@ -1,16 +1,19 @@
-"""Write a model as an ONNX file: checked, and complete or not at all."""
+"""Make an ONNX file of a model.
+
+`export_onnx` in `checks` runs it before it has its name; what is here knows no program that could.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeVar
+from typing import Literal
 
 from darknet_bn.convert.about import format_about
 from darknet_bn.convert.names import SCHEMES
@@ -27,13 +30,12 @@ from darknet_bn.convert.onnx.file import (
 from darknet_bn.convert.onnx.heads import FORMS, Form
 from darknet_bn.errors import ExportError
 from darknet_bn.formats import systems
-from darknet_bn.formats.writing import Writer, require_suffix, require_writable, write_files
+from darknet_bn.formats.writing import Writer, require_suffix, write_files
 from darknet_bn.model.model import Model
 from darknet_bn.model.provenance import provenance
 from darknet_bn.pictures.prepare import preparation
+from darknet_bn.run.differences import Report
 from darknet_bn.values import brief, file_name
-
-T = TypeVar("T")
 
 DEFAULT_OPSET = 18  # that ONNX Runtime, OpenVINO, TensorRT and OpenCV 5 all read
 OLDEST_OPSET = 13
@@ -59,6 +61,8 @@ class Exported:
         Where in the file the output of each layer is.
     notes : tuple of str
         In what the file differs from the program.
+    proof : Report or None
+        How its outputs agree with those of the model; None if it was not run.
     """
 
     path: Path
@@ -73,6 +77,7 @@ class Exported:
     values: Mapping[str, Tensor]
     layers: Mapping[int, str]
     notes: tuple[str, ...]
+    proof: Report | None = None
 
     def __repr__(self) -> str:
         """Return one line about it."""
@@ -80,7 +85,67 @@ class Exported:
         return brief(self, f"{file_name(self.path)}: {facts}")
 
 
-def export_onnx(
+@dataclass(frozen=True)
+class PreparedOnnx:
+    """An ONNX file that only has to be written.
+
+    Attributes
+    ----------
+    exported : Exported
+        What it will be.
+    files : mapping from path to function
+        What writes the file, after the one beside it if there is one.
+    inputs : tuple of path or None
+        The files of the model, which are never written over.
+    """
+
+    exported: Exported
+    files: Mapping[Path, Writer]
+    inputs: tuple[str | None, ...]
+
+    def write(self, files: Mapping[Path, Writer] | None = None, *, force: bool = False) -> Exported:
+        """Write it, complete or not at all.
+
+        Parameters
+        ----------
+        files : mapping from path to function, optional
+            What writes the same files, and more with them; by default ``files``.
+        force : bool
+            Whether to overwrite files that are there.
+
+        Raises
+        ------
+        DarknetError
+            The file exists already and ``force`` is off, or it cannot be written.
+        """
+        write_files(self.files if files is None else files, force=force, inputs=self.inputs)
+        exported = self.exported
+        for each in files_beside(exported.path):  # of the file that was replaced
+            if each != exported.beside and is_own_name(exported.path, each):
+                each.unlink(missing_ok=True)
+        return exported
+
+    @contextmanager
+    def unnamed(self, written: Mapping[Path, Path]) -> Iterator[Exported]:
+        """Within, the file is what programs can run, while it has another name still.
+
+        Parameters
+        ----------
+        written : mapping from path to path
+            Where each of ``files`` is.
+        """
+        exported = self.exported
+        if exported.beside is None:
+            yield replace(exported, path=written[exported.path])
+            return
+        # The file names the one beside it, so that both need their names, in another folder.
+        with tempfile.TemporaryDirectory(prefix=".", dir=exported.path.parent) as folder:
+            for name in self.files:
+                second_place(written[name], Path(folder) / name.name)
+            yield replace(exported, path=Path(folder) / exported.path.name)
+
+
+def prepare_onnx(
     model: Model,
     path: str | os.PathLike[str],
     *,
@@ -93,62 +158,17 @@ def export_onnx(
     names: Sequence[str] | None = None,
     threshold: float | None = None,
     nms: float = 0.45,
-    check: Callable[[Exported], Mapping[str, Any]] | None = None,
-    proof: str | os.PathLike[str] | None = None,
-    force: bool = False,
-) -> Exported:
-    """Write a model as an ONNX file, complete or not at all.
-
-    The file is written without a proof: nothing runs it.  `prove` does, also as ``check``, before
-    the file has its name; the command ``export`` proves always.
-
-    The input is called ``input``: (n, c, h, w), RGB planes from 0 to 1 as `prepare` makes them.
-    The metadata say how pictures become that (``darknet_resize``, ``darknet_interpolation``,
-    ``darknet_colours`` and ``darknet_range``, in the words of `preparation`), and name the classes
-    if ``names`` are given.  Where the arrays are in the file as Darknet has them, it holds cfg and
-    header too, and `load_arrays` makes the model of it again.
+) -> PreparedOnnx:
+    """Make an ONNX file of a model, all but the writing.  Nothing has run it, so it is unproven.
 
     Parameters
     ----------
-    model : Model
-    path : path
-        The ``.onnx`` to write.  If the file would have more than 2 GB, the arrays are in a second
-        one beside it, whose name ends in a hash of them and ``.data``.
-    opset : int
-        Of ONNX's operators, from 13 on.
-    fold : bool
-        Whether batch norm goes into the weights; else it is ``BatchNormalization``.
-    head : "raw", "decoded", "yolov5", "yolov8" or "nms"
-        What comes out.  ``raw``: ``layer_NNN``, what Darknet stores of each output layer.  Of a
-        detector also, with k boxes in Darknet's order: ``decoded``, ``boxes`` (n, k, 4), left,
-        top, right and bottom as parts of the input, and ``confs`` (n, k, classes), objectness
-        times class; ``yolov5``, ``output0`` (n, k, 5 + classes), centre, size in pixels,
-        objectness and classes; ``yolov8``, ``output0`` (n, 4 + classes, k), centre, size in
-        pixels and objectness times class; ``nms``, ``detections`` (m, 7), number of the image,
-        left, top, right, bottom, score and class of what non-maximum suppression leaves.
-    batch : int or "any", optional
-        How many images it takes; by default one, or one sequence.
-    any_size : bool
-        Whether it takes images of any size that the layers allow, not only of the cfg's.
-    half : bool
-        Whether it holds weights and computes in float16, but for detection heads; what goes in
-        and out is float32.
-    names : sequence of str, optional
-        Of the classes, to be in the file.
-    threshold, nms : float
-        Of ``nms``: what a score must exceed, by default as in the dialect's program; and how much
-        boxes may overlap.
-    check : function, optional
-        Called when the file is written but does not have its name yet: with where it is.  What it
-        raises keeps the file from appearing.
-    proof : path, optional
-        A ``.json`` for what ``check`` returns.
-    force : bool
-        Whether to overwrite files that are there, though never one that the model was read from.
+    model, path, opset, fold, head, batch, any_size, half, names, threshold, nms
+        As of `export_onnx`, which proves the file.
 
     Returns
     -------
-    exported : Exported
+    prepared : PreparedOnnx
 
     Raises
     ------
@@ -156,13 +176,9 @@ def export_onnx(
         The package onnx is not there, or does not know the opset; or a layer cannot be expressed,
         or not so.
     DarknetError
-        The file exists already and ``force`` is off, or it cannot be written.
+        The suffix is not ``.onnx``.
     """
-    inputs = (model.cfg.file, model.file)
     require_suffix(path, ".onnx")
-    if proof is not None:
-        require_suffix(proof, ".json")
-    require_writable([path, *([] if proof is None else [proof])], force=force, inputs=inputs)
     newest = newest_opset()
     if not OLDEST_OPSET <= opset <= newest:
         raise ExportError(
@@ -183,31 +199,23 @@ def export_onnx(
         nms=nms,
     )
     made = build_graph(model, options)
-    facts = _facts(model, made, options, names)
     target = Path(path)
-    files = onnx_files(made, facts, target)
-    *others, _ = files
+    files = onnx_files(made, _facts(model, made, options, names), target)
     exported = Exported(
-        target,
-        others[0] if others else None,
-        opset,
-        head,
-        half,
-        options.threshold,
-        options.nms,
-        made.input,
-        made.outputs,
-        made.values,
-        made.layers,
-        made.notes,
+        path=target,
+        beside=next((each for each in files if each != target), None),
+        opset=opset,
+        head=head,
+        half=half,
+        threshold=options.threshold,
+        nms=nms,
+        input=made.input,
+        outputs=made.outputs,
+        values=made.values,
+        layers=made.layers,
+        notes=made.notes,
     )
-    if check is not None:
-        files = _checked(files, exported, check, None if proof is None else Path(proof))
-    write_files(files, force=force, inputs=inputs)
-    for each in files_beside(target):  # of the file that was replaced
-        if each != exported.beside and is_own_name(target, each):
-            each.unlink(missing_ok=True)
-    return exported
+    return PreparedOnnx(exported, files, (model.cfg.file, model.file))
 
 
 def _facts(
@@ -240,46 +248,6 @@ def _way_back(made: ExportGraph) -> dict[str, str]:
     return facts | {ARRAYS: json.dumps(arrays)}
 
 
-def _checked(
-    files: Mapping[Path, Writer],
-    exported: Exported,
-    check: Callable[[Exported], Mapping[str, Any]],
-    proof: Path | None,
-) -> dict[Path, Writer]:
-    """Return what writes the files, with a check behind the last, and a file for its result."""
-    written: dict[Path, Path] = {}
-    facts: Mapping[str, Any] = {}
-
-    def noted(name: Path, write: Writer) -> Writer:
-        def write_and_check(stream: BinaryIO) -> None:
-            nonlocal facts
-            write(stream)
-            stream.flush()
-            written[name] = Path(stream.name)
-            if len(written) == len(files):
-                facts = _under_their_names(written, exported, check)
-
-        return write_and_check
-
-    def write_proof(stream: BinaryIO) -> None:
-        stream.write(json.dumps(facts, indent=1).encode() + b"\n")
-
-    checked = {name: noted(name, write) for name, write in files.items()}
-    return checked if proof is None else checked | {proof: write_proof}
-
-
-def _under_their_names(
-    written: Mapping[Path, Path], exported: Exported, check: Callable[[Exported], T]
-) -> T:
-    """Call a function with a file that lies elsewhere still; it names the one beside it."""
-    if exported.beside is None:
-        return check(replace(exported, path=written[exported.path]))
-    with tempfile.TemporaryDirectory(prefix=".", dir=exported.path.parent) as folder:
-        for name, path in written.items():
-            second_place(path, Path(folder) / name.name)
-        return check(replace(exported, path=Path(folder) / exported.path.name))
-
-
 def second_place(path: Path, target: Path) -> None:
     """Give a file a second name; a copy where the file system has no such thing.
 
@@ -287,7 +255,7 @@ def second_place(path: Path, target: Path) -> None:
     second name on Windows: it could not be taken away again while the file is being written.
     """
     if not systems.WINDOWS:
-        with contextlib.suppress(OSError, AttributeError):
+        with suppress(OSError, AttributeError):
             os.link(path, target)
             return
     shutil.copyfile(path, target)

@@ -19,6 +19,7 @@ from darknet_bn.convert.onnx import file as onnx_file
 from darknet_bn.convert.onnx.export import DEFAULT_OPSET, Exported
 from tests.support.builders import cfg_text, random_input, random_model
 from tests.support.crashes import dies
+from tests.support.onnx import write_onnx
 from tests.support.paths import FIXTURES
 
 ort = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
@@ -54,7 +55,7 @@ def properties(model: onnx.ModelProto) -> dict[str, str]:
 
 def test_names_and_shapes_are_readable(tmp_path: Path) -> None:
     model = random_model(NET)
-    exported = dn.export_onnx(model, tmp_path / "net.onnx", force=True)
+    exported = write_onnx(model, tmp_path / "net.onnx", force=True)
     file = onnx.load(tmp_path / "net.onnx")
     assert [node.name for node in file.graph.node] == [
         "layer_000/Conv",
@@ -85,7 +86,7 @@ def test_names_and_shapes_are_readable(tmp_path: Path) -> None:
 
 
 def test_batch_norm_is_kept_if_asked(tmp_path: Path) -> None:
-    dn.export_onnx(random_model(NET), tmp_path / "net.onnx", fold=False, force=True)
+    write_onnx(random_model(NET), tmp_path / "net.onnx", fold=False, force=True)
     file = onnx.load(tmp_path / "net.onnx")
     norms = [node for node in file.graph.node if node.op_type == "BatchNormalization"]
     assert [node.name for node in norms] == [
@@ -96,7 +97,7 @@ def test_batch_norm_is_kept_if_asked(tmp_path: Path) -> None:
 
 
 def test_the_file_tells_what_it_was_made_from(tmp_path: Path, tiny: dn.Model) -> None:
-    dn.export_onnx(tiny, tmp_path / "x.onnx", names=["cat", "dog's"], force=True)
+    write_onnx(tiny, tmp_path / "x.onnx", names=["cat", "dog's"], force=True)
     file = onnx.load(tmp_path / "x.onnx")
     facts = properties(file)
     assert facts["darknet_dialect"] == "pjreddie"
@@ -111,7 +112,7 @@ def test_the_file_tells_what_it_was_made_from(tmp_path: Path, tiny: dn.Model) ->
 
 @pytest.mark.parametrize("opset", range(13, onnx.defs.onnx_opset_version() + 1))
 def test_every_opset_from_13_on(tmp_path: Path, tiny: dn.Model, opset: int) -> None:
-    dn.export_onnx(tiny, tmp_path / "x.onnx", opset=opset, head="decoded", batch="any", force=True)
+    write_onnx(tiny, tmp_path / "x.onnx", opset=opset, head="decoded", batch="any", force=True)
     onnx.checker.check_model(str(tmp_path / "x.onnx"), full_check=True)
 
 
@@ -120,7 +121,7 @@ def test_every_opset_from_13_on(tmp_path: Path, tiny: dn.Model, opset: int) -> N
 
 def test_any_batch(tmp_path: Path) -> None:
     model = random_model(NET)
-    dn.export_onnx(model, tmp_path / "x.onnx", batch="any", force=True)
+    write_onnx(model, tmp_path / "x.onnx", batch="any", force=True)
     for batch in (1, 4):
         x = random_input(model, batch)
         (y,) = run(tmp_path / "x.onnx", x).values()
@@ -129,7 +130,7 @@ def test_any_batch(tmp_path: Path) -> None:
 
 def test_any_size(tmp_path: Path) -> None:
     model = random_model(NET)
-    dn.export_onnx(model, tmp_path / "x.onnx", any_size=True, batch=2, force=True)
+    write_onnx(model, tmp_path / "x.onnx", any_size=True, batch=2, force=True)
     for h, w in ((8, 8), (6, 20)):
         sized = model.resized(h, w)
         x = random_input(sized, 2)
@@ -153,23 +154,23 @@ def test_layers_that_need_their_size_refuse_any(tmp_path: Path, section: str, re
     filters = 5 if "region" in section else 4
     model = random_model(cfg_text(CONV.replace("=4", f"={filters}", 1), section))
     with pytest.raises(dn.ExportError, match=reason):
-        dn.export_onnx(model, tmp_path / "x.onnx", any_size=True, force=True)
+        write_onnx(model, tmp_path / "x.onnx", any_size=True, force=True)
 
 
 def test_a_batch_must_hold_whole_sequences(tmp_path: Path) -> None:
     text = cfg_text("[rnn] output=4 hidden=3").replace(b"[net]", b"[net]\ntime_steps=3")
     model = random_model(text)
-    exported = dn.export_onnx(model, tmp_path / "x.onnx", force=True)
+    exported = write_onnx(model, tmp_path / "x.onnx", force=True)
     assert exported.input.dims == (3, 3, 8, 8)
     with pytest.raises(dn.ExportError, match=r"expected a multiple of 3, found 4"):
-        dn.export_onnx(model, tmp_path / "x.onnx", batch=4, force=True)
+        write_onnx(model, tmp_path / "x.onnx", batch=4, force=True)
 
 
 # -- precision -------------------------------------------------------------------------------
 
 
 def test_half_holds_half_and_agrees_as_well_as_it_can(tmp_path: Path, tiny: dn.Model) -> None:
-    dn.export_onnx(tiny, tmp_path / "x.onnx", half=True, force=True)
+    write_onnx(tiny, tmp_path / "x.onnx", half=True, force=True)
     file = onnx.load(tmp_path / "x.onnx")
     kinds = {each.name: each.data_type for each in file.graph.initializer}
     assert kinds["layer_000.weights"] == onnx.TensorProto.FLOAT16
@@ -184,7 +185,7 @@ def test_half_holds_half_and_agrees_as_well_as_it_can(tmp_path: Path, tiny: dn.M
 
 def test_half_of_what_is_no_head_comes_out_single(tmp_path: Path) -> None:
     model = random_model(NET)
-    exported = dn.export_onnx(
+    exported = write_onnx(
         model, tmp_path / "x.onnx", half=True, fold=False, any_size=True, force=True
     )
     onnx.checker.check_model(str(tmp_path / "x.onnx"), full_check=True)
@@ -199,7 +200,7 @@ def test_weights_that_half_cannot_hold_are_refused(tmp_path: Path) -> None:
     model = dn.load(cfg_text("[convolutional] filters=1 size=1 activation=linear"), None)
     model.params[0].update(weights=np.full((1, 3, 1, 1), 1e5, np.float32))  # type: ignore[attr-defined]
     with pytest.raises(dn.ExportError, match=r"layer 0: layer_000\.weights does not fit") as caught:
-        dn.export_onnx(model, tmp_path / "x.onnx", half=True, force=True)
+        write_onnx(model, tmp_path / "x.onnx", half=True, force=True)
     assert caught.value.where.layer == 0
 
 
@@ -215,21 +216,18 @@ def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("small_files")
 def test_arrays_lie_beside_a_file_that_would_be_too_large(tmp_path: Path, tiny: dn.Model) -> None:
-    def check(exported: Exported) -> dict[str, Any]:
-        proof = dn.prove(tiny, exported, {"x": random_input(tiny, 1)}, layers=True)
-        assert proof.ok
-        return {"rows": len(proof.rows)}
-
     target, written = tmp_path / "x.onnx", tmp_path / "proof.json"
-    exported = dn.export_onnx(tiny, target, check=check, proof=written, force=True)
+    exported = dn.export_onnx(tiny, target, layers=True, proof=written, force=True)
     beside = exported.beside
     assert beside is not None
     assert re.fullmatch(r"x\.onnx\.[0-9a-f]{12}\.data", beside.name)
     assert sorted(tmp_path.iterdir()) == [written, target, beside]
-    assert json.loads(written.read_bytes()) == {"rows": 12}
+    assert exported.proof is not None
+    assert len(exported.proof.differences) == 12
+    assert json.loads(written.read_bytes()) == {"schema": 1} | exported.proof.json()
     onnx.checker.check_model(str(target), full_check=True)
     whole = onnx.load(target)
-    dn.export_onnx(tiny, tmp_path / "y.onnx", force=True)
+    write_onnx(tiny, tmp_path / "y.onnx", force=True)
     assert target.stat().st_size < beside.stat().st_size
     x = random_input(tiny, 1)
     np.testing.assert_array_equal(
@@ -251,8 +249,8 @@ def test_arrays_never_lie_beside_the_file_of_another_model(tmp_path: Path, tiny:
         folder = tmp_path / str(last)
         folder.mkdir()
         path = folder / "x.onnx"
-        dn.export_onnx(tiny, path)
-        if not dies(lambda path=path: dn.export_onnx(other, path, force=True), last):
+        write_onnx(tiny, path)
+        if not dies(lambda path=path: write_onnx(other, path, force=True), last):
             break
         died += 1
         if path.exists():  # it is the key file of the two, and may be absent
@@ -265,16 +263,20 @@ def test_arrays_never_lie_beside_the_file_of_another_model(tmp_path: Path, tiny:
 # -- what goes wrong -------------------------------------------------------------------------
 
 
-def test_what_a_check_refuses_does_not_appear(tmp_path: Path, tiny: dn.Model) -> None:
+def test_what_is_refused_does_not_appear(
+    tmp_path: Path, tiny: dn.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = tmp_path / "x.onnx"
     target.write_bytes(b"what was there")
 
-    def refuse(exported: Exported) -> dict[str, Any]:
+    def refuse(model: dn.Model, exported: Exported, *words: object, **options: object) -> None:
         assert exported.path != target
+        assert exported.path.exists()
         raise dn.ExportError("no")
 
+    monkeypatch.setattr("darknet_bn.checks.export.prove", refuse)
     with pytest.raises(dn.ExportError, match=r"^no$"):
-        dn.export_onnx(tiny, target, check=refuse, proof=tmp_path / "proof.json", force=True)
+        dn.export_onnx(tiny, target, proof=tmp_path / "proof.json", force=True)
     assert target.read_bytes() == b"what was there"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -296,13 +298,13 @@ def test_options_that_make_no_sense(
     tmp_path: Path, tiny: dn.Model, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(dn.ExportError, match=message):
-        dn.export_onnx(tiny, tmp_path / "x.onnx", **options, force=True)
+        write_onnx(tiny, tmp_path / "x.onnx", **options, force=True)
     assert not list(tmp_path.iterdir())
 
 
 def test_boxes_need_a_head(tmp_path: Path) -> None:
     with pytest.raises(dn.DarknetError, match="no detection head"):
-        dn.export_onnx(random_model(NET), tmp_path / "x.onnx", head="decoded", force=True)
+        write_onnx(random_model(NET), tmp_path / "x.onnx", head="decoded", force=True)
 
 
 def test_without_the_package_the_line_that_installs_it(
@@ -312,4 +314,4 @@ def test_without_the_package_the_line_that_installs_it(
     with pytest.raises(
         dn.ExportError, match=r"onnx is not installed; pip install 'darknet-bn\[onnx"
     ):
-        dn.export_onnx(tiny, tmp_path / "x.onnx", force=True)
+        write_onnx(tiny, tmp_path / "x.onnx", force=True)

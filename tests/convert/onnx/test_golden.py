@@ -13,7 +13,8 @@ import onnx
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.convert.onnx.export import OLDEST_OPSET, Exported
+from darknet_bn.convert.onnx.export import OLDEST_OPSET
+from tests.support.onnx import write_onnx
 from tests.support.paths import FIXTURES
 
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
@@ -126,14 +127,10 @@ def test_all_small_nets_in_every_form(
 def prove(model: dn.Model, folder: Path, batch: int, **options: Any) -> None:
     """Export for a batch; the file passes ONNX's checker, and its outputs agree."""
     x = np.random.default_rng(0).random((batch, *model.network.input.dims), np.float32)
-
-    def check(exported: Exported) -> dict[str, Any]:
-        onnx.checker.check_model(str(exported.path), full_check=True)
-        proof = dn.prove(model, exported, {"x": x}, tolerance=TOLERANCE)
-        assert proof.ok, proof.worst
-        return {}
-
-    dn.export_onnx(model, folder / "x.onnx", batch=batch, check=check, **options, force=True)
+    exported = write_onnx(model, folder / "x.onnx", batch=batch, **options, force=True)
+    onnx.checker.check_model(str(exported.path), full_check=True)
+    proof = dn.prove(model, exported, {"x": x}, tolerance=TOLERANCE)
+    assert proof.ok, proof.worst
 
 
 @in_every_form

@@ -18,6 +18,7 @@ from darknet_bn.model.weights import Header
 from tests.convert.cases import CFG, PAIRS, any_bits, load, load_arrays, small_model, weights_of
 from tests.convert.graphs import GRAPHS, plain
 from tests.support.builders import random_floats
+from tests.support.onnx import write_onnx
 
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 
@@ -30,7 +31,7 @@ MODELS = ("yolov3-tiny/yolov3-tiny", "yolo-fastest/yolo-fastest-1.1")
 def exported(model: dn.Model, folder: Path, **options: Any) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dn.DarknetWarning)
-        dn.export_onnx(model, folder / "x.onnx", **options, force=True)
+        write_onnx(model, folder / "x.onnx", **options, force=True)
     return folder / "x.onnx"
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
+from darknet_bn.checks import fold
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE
 from darknet_bn.run.rounding import FLOAT32
-from darknet_bn.transforms import fold
 from tests.support.builders import cfg_text, random_model, weights_bytes, with_time_steps
 from tests.support.folding import BN, CONV
 from tests.support.paths import FIXTURES
@@ -21,8 +21,12 @@ from tests.support.paths import FIXTURES
 class TestCheck:
     def test_agreements_of_every_layer_that_both_have(self) -> None:
         model = random_model(cfg_text(CONV, "[batchnorm]", f"{CONV} {BN}", "[maxpool] size=2"))
-        rows = dn.check_fold(model, dn.fold_batchnorm(model))
-        assert [(row.layer, row.folded_layer) for row in rows] == [(1, 0), (2, 1), (3, 2)]
+        rows = dn.check_fold(model, dn.fold_batchnorm(model)).differences
+        assert [(row.layer, row.name) for row in rows] == [
+            (1, "layer_000"),
+            (2, "layer_001"),
+            (3, "layer_002"),
+        ]
         for row in rows:
             assert row.relative == row.error / row.largest
             assert row.relative < 1e-5
@@ -32,7 +36,7 @@ class TestCheck:
         folded = dn.fold_batchnorm(model)
         params = list(folded.params)
         params[1] = {**params[1], "biases": params[1]["biases"] + np.float32(0.01)}
-        rows = dn.check_fold(model, dataclasses.replace(folded, params=tuple(params)))
+        rows = dn.check_fold(model, dataclasses.replace(folded, params=tuple(params))).differences
         assert rows[0].relative < 1e-5
         assert rows[1].error == pytest.approx(0.01, rel=1e-2)
 
@@ -40,13 +44,13 @@ class TestCheck:
         cfg = cfg_text(f"{CONV} {BN}")
         model = random_model(cfg, "pjreddie")
         other = dn.fold_batchnorm(dataclasses.replace(model, dialect=ALEXEYAB))
-        rows = dn.check_fold(model, dataclasses.replace(other, dialect=PJREDDIE))
+        rows = dn.check_fold(model, dataclasses.replace(other, dialect=PJREDDIE)).differences
         assert rows[0].relative > 1e-5
 
     def test_what_rounding_makes_is_allowed(self) -> None:
         net = FIXTURES / "reports" / "export-float-noise" / "net"
         model = dn.load(f"{net}.cfg", f"{net}.weights", dialect="alexeyab")
-        *front, last = dn.check_fold(model, dn.fold_batchnorm(model))
+        *front, last = dn.check_fold(model, dn.fold_batchnorm(model)).differences
         assert [(row.rounding, row.allowed) for row in front] == [(None, 1e-4)] * 2
         assert last.rounding is not None
         assert 1e-4 < last.relative < last.allowed == 4 * last.rounding
@@ -54,17 +58,17 @@ class TestCheck:
     def test_what_is_just_allowed_is_alike(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(fold, "_PRECISION", dataclasses.replace(FLOAT32, least=0.0))
         model = random_model(cfg_text(CONV))
-        (row,) = dn.check_fold(model, dn.fold_batchnorm(model))
+        (row,) = dn.check_fold(model, dn.fold_batchnorm(model)).differences
         assert (row.error, row.allowed, row.rounding) == (0.0, 0.0, None)
 
     def test_the_image_follows_from_the_seed(self) -> None:
         model = random_model(cfg_text(f"{CONV} {BN}"))
         folded = dn.fold_batchnorm(model)
         x = np.random.default_rng(0).random((1, 3, 8, 8), np.float32)
-        (row,) = dn.check_fold(model, folded)
+        (row,) = dn.check_fold(model, folded).differences
         assert row.largest == np.abs(dn.forward(model, x, "all", exact=True)[0]).max()
-        assert dn.check_fold(model, folded, 0) == (row,)
-        assert dn.check_fold(model, folded, 1) != (row,)
+        assert dn.check_fold(model, folded, 0).differences == (row,)
+        assert dn.check_fold(model, folded, 1).differences != (row,)
 
     def test_somebody_is_told_after_every_layer_of_both(self) -> None:
         model = random_model(cfg_text(f"{CONV} {BN}", "[avgpool]", "[softmax]"))
@@ -88,7 +92,7 @@ class TestCheck:
 class TestNumbersThatAreNotFinite:
     """Of a bias that is infinite, or of weights that are."""
 
-    def rows(self, before: float, after: float) -> tuple[fold.Agreement, ...]:
+    def rows(self, before: float, after: float) -> tuple[dn.Difference, ...]:
         model = random_model(cfg_text(CONV, "[convolutional] filters=1 size=1 activation=linear"))
         models = []
         for value in (before, after):
@@ -97,7 +101,7 @@ class TestNumbersThatAreNotFinite:
             params[1]["weights"] = np.zeros((1, 4, 1, 1), np.float32)  # NaN of what is infinite
             params[1]["biases"] = np.full(1, 0.25, np.float32)
             models.append(dataclasses.replace(model, params=tuple(params)))
-        return dn.check_fold(*models)
+        return dn.check_fold(*models).differences
 
     @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
     def test_alike_in_both_they_agree(self, value: float) -> None:
@@ -130,13 +134,13 @@ class TestSize:
     def sizes(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, int]]:
         """Fills with the input and the time steps of every model that is run."""
         found: list[tuple[object, int]] = []
-        real = fold.passing_plan
+        real = fold.Plan
 
-        def noted(model: dn.Model) -> object:
+        def noted(model: dn.Model, **options: bool) -> object:
             found.append((model.network.input.dims, model.network.time_steps))
-            return real(model)
+            return real(model, **options)
 
-        monkeypatch.setattr(fold, "passing_plan", noted)
+        monkeypatch.setattr(fold, "Plan", noted)
         return found
 
     @pytest.mark.parametrize(
@@ -161,7 +165,7 @@ class TestSize:
     def test_where_the_layers_allow_no_other(self, sizes: list[tuple[object, int]]) -> None:
         cfg = cfg_text(f"{CONV} {BN} stride=32", "[connected] output=2", width=512, height=256)
         model = random_model(cfg)
-        assert len(dn.check_fold(model, dn.fold_batchnorm(model))) == 2
+        assert len(dn.check_fold(model, dn.fold_batchnorm(model)).differences) == 2
         assert sizes == [((3, 256, 512), 1)] * 2
 
     def test_of_a_sequence(self, sizes: list[tuple[object, int]]) -> None:

@@ -1,0 +1,112 @@
+"""Refuse what does not agree: how everything that is written proven says what is wrong.
+
+Messages name what users of Python type; the command line puts its options there instead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeAlias
+
+from darknet_bn.engines.onnxruntime import engine_name
+from darknet_bn.errors import DarknetError, ProofError, Where
+from darknet_bn.run.differences import Difference, Report
+from darknet_bn.run.rounding import ROOM
+
+Stage: TypeAlias = "Callable[[str, int | None], Callable[[], None] | None]"
+"""``stage(what, steps)``: called when a part of the work begins, with None if it does not tell how
+far it is; returns what to call after each of its steps, or None."""
+
+
+def silent(what: str, steps: int | None) -> None:
+    """Show no progress: the `Stage` of whoever gives none."""
+
+
+def require_engine() -> None:
+    """Refuse to begin if nothing can be proven.
+
+    Raises
+    ------
+    ProofError
+        ONNX Runtime is not installed.
+    """
+    try:
+        engine_name()
+    except DarknetError as error:
+        raise ProofError(
+            "nothing can be proven, and nothing was written: onnxruntime is not installed",
+            hint="pip install onnxruntime, or use prove=False",
+        ) from error
+
+
+@contextmanager
+def or_unproven() -> Iterator[None]:
+    """Within, an error that keeps a proof from being made says how to do without one."""
+    try:
+        yield
+    except ProofError as error:
+        error.hint = ", or ".join(filter(None, (error.hint, "prove=False writes it unproven")))
+        raise
+
+
+def require_agreement(report: Report, where: Callable[[Difference], Where], what: str) -> None:
+    """Refuse to go on if a file computes something else.
+
+    Parameters
+    ----------
+    report : Report
+    where : function
+        Tells where in the user's files an output is made.
+    what : str
+        What the file is called.
+
+    Raises
+    ------
+    ProofError
+    """
+    first = report.first_wrong
+    if first is None:
+        return
+    verdict = f"{first.name} of {what} does not agree; nothing was written"
+    if first.problem is not None:
+        raise ProofError(
+            verdict,
+            where=where(first),
+            found=f"with {first.input}: {first.problem}",
+            hint="rounding does not explain that",
+        )
+    because = first.because(report.precision)
+    raise ProofError(
+        verdict,
+        where=where(first),
+        expected=f"a difference of at most {first.allowed:.3g} of {first.largest:.4g}"
+        f"{f' ({because})' if because else ''}",
+        found=f"{first.relative:.2g} of it, with {first.input}",
+        hint=_hint(report, first),
+    )
+
+
+def _hint(report: Report, first: Difference) -> str:
+    wrong = [each for each in report.differences if not each.ok]
+    enough = enough_for(wrong)
+    if first.rounding is None or not math.isfinite(max(each.relative for each in wrong)):
+        return enough
+    if any(each.problem is not None for each in wrong):
+        return "rounding does not explain that"
+    if first.relative <= ROOM * first.rounding:
+        return f"{report.precision} itself is that rough in this net: {enough}"
+    if not first.rounding:
+        return f"rounding does not explain that; {enough} all the same"
+    times = first.relative / first.rounding
+    return f"that is {times:.0f} times what rounding makes; {enough} all the same"
+
+
+def enough_for(differences: Sequence[Difference]) -> str:
+    """Say with which tolerance all of them would have been allowed."""
+    most = max(each.relative for each in differences)
+    if not math.isfinite(most):
+        return "the command check tells whether the weights are NaN or infinite"
+    step = 10.0 ** (math.floor(math.log10(most)) - 1)
+    return f"tolerance={math.ceil(most / step) * step:.2g} allows it"

@@ -1,0 +1,385 @@
+"""How outputs differ from what something else gave: a record for each, a report for all of them.
+
+Recordings, other models, other programs, folded models and exported files are all compared here,
+with one arithmetic.  What is compared, and who is to blame, is known to `checks` alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from darknet_bn.arrays import F32, F64
+from darknet_bn.errors import shown
+from darknet_bn.formats.columns import aligned
+from darknet_bn.values import brief, brief_fields
+
+_OFFENDERS = 3  # of each output: enough to see a pattern
+_OF_LAYERS = (
+    *("layer", "section", "shape", "largest", "max error", "relative", "mean", "cosine"),
+    "mismatches",
+)
+_OF_OUTPUTS = ("output", "on", "largest", "max error", "relative", "cosine")
+_ROUGH = ("rounding", "allowed")
+_LONGEST_NAME = 255  # bytes, of a file that is the input
+# Which columns a narrow terminal does without: the rest says what is wrong.
+_SPARE_OF_LAYERS = (6, 7, 2, 3)
+_SPARE_OF_OUTPUTS = (5, 2, 3)
+
+
+@dataclass(frozen=True)
+class Offender:
+    """A value that differs: its index, what was expected, what was found."""
+
+    index: tuple[int, ...]
+    expected: float
+    found: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How one output differs from what was expected of it.
+
+    Attributes
+    ----------
+    name : str
+        Of the output, as the other side calls it: ``layer_012``, ``boxes``.
+    layer, section : int or None, str or None
+        The layer that it is the output of.
+    input : str or None
+        On which input, if there is more than one to tell apart.
+    shape : tuple of int
+        With the batch.
+    largest : float
+        The largest finite absolute value that was expected; what differences are a part of.
+    error, mean : float
+        The largest and the mean absolute difference; infinite where one is NaN or infinite and the
+        other not.
+    cosine : float
+        Of the angle between the two, as vectors of all finite values: 1 where they are alike.
+    mismatches : int
+        How many values differ by more than is allowed.
+    offenders : tuple of Offender
+        The first of them.
+    allowed : float
+        The most that ``relative`` may be.
+    rounding : float or None
+        What rounding alone makes, as a part of ``largest``; None where it was not looked for.
+    is_inner : bool
+        Whether it is the output of a layer inside of an exported file.
+    problem : str or None
+        What no rounding explains: a box too many, or one that is missing.
+    """
+
+    name: str
+    layer: int | None
+    section: str | None
+    input: str | None
+    shape: tuple[int, ...]
+    largest: float
+    error: float
+    mean: float
+    cosine: float
+    mismatches: int
+    offenders: tuple[Offender, ...]
+    allowed: float
+    rounding: float | None = None
+    is_inner: bool = False
+    problem: str | None = None
+
+    __repr__ = brief_fields
+
+    @property
+    def relative(self) -> float:
+        """``error`` as a part of ``largest``; itself where that is 0."""
+        return self.error / (self.largest or 1.0)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every value agrees."""
+        return self.relative <= self.allowed and self.problem is None
+
+    def because(self, precision: str) -> str | None:
+        """Say what rounding makes of the output, if that was measured."""
+        if self.rounding is None:
+            return None
+        return f"{precision} rounding alone makes {self.rounding:.2g}"
+
+    def json(self) -> dict[str, Any]:
+        """Return what JSON tells; ``docs/json.md`` describes it."""
+        return {
+            "name": self.name,
+            "layer": self.layer,
+            "section": self.section,
+            "input": self.input,
+            "shape": list(self.shape),
+            "largest": self.largest,
+            "error": self.error,
+            "relative": self.relative,
+            "mean": self.mean,
+            "cosine": self.cosine,
+            "mismatches": self.mismatches,
+            "offenders": [
+                {"index": list(each.index), "expected": each.expected, "found": each.found}
+                for each in self.offenders
+            ],
+            "allowed": self.allowed,
+            "rounding": self.rounding,
+            "is_inner": self.is_inner,
+            "problem": self.problem,
+            "ok": self.ok,
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """How what a model computes compares with what something else does.
+
+    Attributes
+    ----------
+    tolerance : float
+        What was allowed of every output at least, as a part of its largest value.
+    differences : tuple of Difference
+        One for each output, on each input.
+    provenance : mapping
+        Of the fixture or the program that the model is compared with.
+    precision : str
+        ``float32``, or ``float16``: what the other computes in.
+    inputs : mapping from name to str
+        The SHA-256 of each input that ``differences`` name.
+    """
+
+    tolerance: float
+    differences: tuple[Difference, ...]
+    provenance: Mapping[str, Any]
+    precision: str = "float32"
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        *_, last = (line for line in self.verdict() if not line.startswith(" "))
+        return brief(self, last)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every output agrees."""
+        return all(each.ok for each in self.differences)
+
+    @property
+    def program(self) -> str | None:
+        """Who computed the other side, if that is known."""
+        program = self.provenance.get("program")
+        return None if program is None else str(program)
+
+    @property
+    def first_wrong(self) -> Difference | None:
+        """The first layer that does not agree, where the cause lies; else the first output."""
+        wrong = [each for each in self.differences if not each.ok]
+        return min(wrong, key=lambda each: (each.layer is None, each.layer or 0), default=None)
+
+    @property
+    def worst(self) -> Difference:
+        """The output that agrees least."""
+        return max(self.differences, key=lambda each: (not each.ok, each.relative))
+
+    def table(self, width: int | None = None) -> list[str]:
+        """Return the headings and a line for each output, of at most ``width`` characters."""
+        if not self.inputs:
+            cells = [_OF_LAYERS, *map(_cells_of_layer, self.differences)]
+            return aligned(cells, "><<>>>>>>", width=width, spare=_SPARE_OF_LAYERS)
+        rough = any(each.rounding is not None for each in self.differences)
+        cells = [
+            _OF_OUTPUTS + (_ROUGH if rough else ()),
+            *(_cells_of_output(each, rough=rough) for each in self.differences),
+        ]
+        sides = "<<>>>>>>"[: len(cells[0])]
+        return aligned(cells, sides, width=width, spare=_SPARE_OF_OUTPUTS)
+
+    def verdict(self) -> list[str]:
+        """Return the lines that say whether the outputs agree, and where not."""
+        wrong = self.first_wrong
+        if wrong is not None:
+            return _disagreement(wrong)
+        return self._proven() if self.inputs else self._verified()
+
+    def _proven(self) -> list[str]:
+        worst = self.worst
+        because = worst.because(self.precision)
+        limits = f"allowed {worst.allowed:.2g}; worst is {worst.name}"
+        return [
+            f"{self.program}, relative difference at most {worst.relative:.2g}",
+            f"  ({because}; {limits})" if because else f"  ({limits})",
+        ]
+
+    def _verified(self) -> list[str]:
+        count = len(self.differences)
+        rough = max(self.differences, key=lambda each: each.rounding or 0.0)
+        verdict = f"all {count} layers agree within {self.tolerance:g} of their largest value"
+        if not rough.rounding:
+            return [verdict]
+        return [
+            f"{verdict},",
+            f"  but for float32 rounding, which makes {rough.rounding:.2g} in layer {rough.layer}",
+        ]
+
+    def text(self, width: int | None = None) -> str:
+        """Return a table with a line for each output, and a verdict."""
+        return "\n".join([*self.table(width), *self.verdict()])
+
+    __str__ = text
+
+    def json(self) -> dict[str, Any]:
+        """Return what JSON tells; ``docs/json.md`` describes it."""
+        wrong = self.first_wrong
+        return {
+            "ok": self.ok,
+            "tolerance": self.tolerance,
+            "precision": self.precision,
+            "provenance": dict(self.provenance),
+            "inputs": dict(self.inputs),
+            "first_wrong": None if wrong is None else wrong.layer,
+            "worst": self.worst.json(),
+            "differences": [each.json() for each in self.differences],
+        }
+
+
+def _disagreement(wrong: Difference) -> list[str]:
+    where = f"layer {wrong.layer} [{wrong.section}]"
+    if wrong.layer is None:
+        where = f"{wrong.name} on {wrong.input}"
+    if wrong.problem is not None:
+        return [f"{where} is the first that differs: {wrong.problem}"]
+    return [
+        f"{where} is the first that differs: "
+        f"{wrong.mismatches} value{'s' * (wrong.mismatches != 1)}",
+        f"  by more than {wrong.allowed:.3g} of the largest value, {wrong.largest:.4g}",
+        *(
+            f"  at {', '.join(str(i) for i in each.index)}: "
+            f"expected {each.expected:.9g}, found {each.found:.9g}"
+            for each in wrong.offenders
+        ),
+    ]
+
+
+def _cells_of_layer(row: Difference) -> tuple[str, ...]:
+    return (
+        f"{row.layer}",
+        f"{row.section}",
+        " x ".join(str(each) for each in row.shape),
+        f"{row.largest:.4g}",
+        f"{row.error:.2g}",
+        f"{row.relative:.2g}",
+        f"{row.mean:.2g}",
+        f"{row.cosine:.7f}",
+        f"{row.mismatches}",
+    )
+
+
+def _cells_of_output(row: Difference, *, rough: bool) -> tuple[str, ...]:
+    cells = (
+        row.name,
+        shown(os.path.basename(row.input or "").replace("\n", " "), _LONGEST_NAME),
+        f"{row.largest:.4g}",
+        f"{row.error:.2g}",
+        f"{row.relative:.2g}",
+        f"{row.cosine:.7f}",
+    )
+    if not rough:
+        return cells
+    return (*cells, "-" if row.rounding is None else f"{row.rounding:.2g}", f"{row.allowed:.2g}")
+
+
+# -- the arithmetic --------------------------------------------------------------------------
+
+
+def compare_arrays(
+    name: str,
+    expected: F32,
+    found: F32,
+    *,
+    allowed: float,
+    layer: int | None = None,
+    section: str | None = None,
+    on: str | None = None,
+    largest: float | None = None,
+    rounding: float | None = None,
+) -> Difference:
+    """Compare two arrays; of different shapes, they differ throughout.
+
+    Parameters
+    ----------
+    name : str
+        Of the output.
+    expected, found : float32 arrays of the same shape
+    allowed : float
+        The most that the largest difference may be, as a part of ``largest``.
+    layer, section : int, str, optional
+        Which layer it is the output of.
+    on : str, optional
+        The name of the input.
+    largest : float, optional
+        What differences are a part of; by default the `largest_value` of ``expected``.
+    rounding : float, optional
+        What rounding alone makes, as a part of ``largest``.
+
+    Returns
+    -------
+    difference : Difference
+    """
+    shape = found.shape
+    wrong = np.zeros(shape, np.bool_)
+    error: F64 = np.full((1,), np.inf)
+    cosine, mismatches = 0.0, max(expected.size, found.size)
+    scale = 0.0 if largest is None else largest
+    if expected.shape == shape:
+        scale = largest_value(expected) if largest is None else largest
+        error, cosine = distances(expected, found), _cosine(expected, found)
+        with np.errstate(over="ignore"):
+            wrong = error / (scale or 1.0) > allowed
+        mismatches = int(wrong.sum())
+    return Difference(
+        name=name,
+        layer=layer,
+        section=section,
+        input=on,
+        shape=shape,
+        largest=scale,
+        error=float(error.max(initial=0)),
+        mean=float(error.mean()) if error.size else 0.0,
+        cosine=cosine,
+        mismatches=mismatches,
+        offenders=tuple(
+            Offender(tuple(int(i) for i in at), float(expected[tuple(at)]), float(found[tuple(at)]))
+            for at in np.argwhere(wrong)[:_OFFENDERS]
+        ),
+        allowed=allowed,
+        rounding=rounding,
+    )
+
+
+def distances(expected: F32, found: F32) -> F64:
+    """Return absolute differences in float64, of arrays that are broadcast.
+
+    The same infinity, or NaN in both, is agreement: 0.  NaN against anything else is infinite.
+    """
+    with np.errstate(invalid="ignore"):
+        error = np.abs(expected.astype(np.float64) - found)
+    error[(expected == found) | (np.isnan(expected) & np.isnan(found))] = 0
+    error[np.isnan(error)] = np.inf
+    return error
+
+
+def largest_value(array: F32) -> float:
+    """Return the largest finite absolute value; 0 if there is none."""
+    return float(np.abs(array[np.isfinite(array)]).max(initial=0))
+
+
+def _cosine(a: F32, b: F32) -> float:
+    both = np.isfinite(a) & np.isfinite(b)
+    x, y = a[both].astype(np.float64), b[both].astype(np.float64)
+    lengths = float(np.linalg.norm(x)) * float(np.linalg.norm(y))
+    return float(x @ y) / lengths if lengths else float(np.array_equal(x, y))
