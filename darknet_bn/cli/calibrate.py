@@ -104,7 +104,12 @@ def calibrate(
     seconds = time.monotonic() - started
     dn.save(calibrated, None, target, force=force)
     facts = output.about(model, source.cfg, source.weights)
-    facts |= {"data": data, "fit": way, "method": report.method, "images": report.images}
+    facts |= {
+        "data": data,
+        "fit": None if _is_array(data) else way,
+        "method": report.method,
+        "images": report.images,
+    }
     facts |= {"batch": batch, "work": report.work, "layers": report.layers, "seconds": seconds}
     facts["written"] = {"weights": target}
     moved = [row for row in report.layers if row.reason is None]

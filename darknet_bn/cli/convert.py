@@ -119,7 +119,7 @@ def convert(
     seconds = time.monotonic() - began
     arrays = [param.size for node in model.network.nodes for param in node.params]
     facts = output.about(model, cfg, weights) | {
-        "names": None if suffix == _WEIGHTS else into,
+        "scheme": None if suffix == _WEIGHTS else into,
         "arrays": len(arrays),
         "values": sum(arrays),
         "proof": None if report is None else report.json(),

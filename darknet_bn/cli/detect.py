@@ -155,9 +155,9 @@ def detect(
 
     outcome = one_by_one.for_each(found.without(skipped), "detecting", work)
     facts = output.about(model, source.cfg, source.weights)
-    facts |= {"letterbox": way == "letterbox", "threshold": threshold, "nms": overlap}
+    facts |= {"fit": way, "threshold": threshold, "nms": overlap}
     facts |= {"pictures": told, "skipped": skipped} | outcome.facts
-    facts |= {"written": out, "labels": labels}
+    facts |= {"written": {"pictures": out, "labels": labels}}
     lines = [
         f"written: {many(written[what], what)} to {output.printable(place)}"
         for what, place in (("picture", out), ("label file", labels))

@@ -114,7 +114,7 @@ def evaluate(
         )
     seconds = time.monotonic() - started
     facts = output.about(model, source.cfg, source.weights) | {"data": data}
-    facts |= {} if is_array else {"fit": way} | output.about_labels(dataset)
+    facts |= {"fit": None if is_array else way} | output.about_labels(dataset)
     facts |= {"seconds": seconds} | _facts(report, classes)
     found = (
         _accuracy_lines(report, classes)
@@ -143,8 +143,12 @@ def _classes(model: dn.Model) -> int:
 
 def _facts(report: dn.AveragePrecision | dn.Accuracy, names: Sequence[str]) -> dict[str, Any]:
     """Return a report for JSON, with the name of each class."""
+    facts = asdict(report)
+    if isinstance(report, dn.AveragePrecision):
+        facts["images"] = facts.pop("pictures")
+    facts["images_failed"] = facts.pop("failed")
     classes = [{"name": names[each.class_id]} | asdict(each) for each in report.classes]
-    return asdict(report) | {"classes": classes}
+    return facts | {"classes": classes}
 
 
 def _precision_lines(report: dn.AveragePrecision, names: Sequence[str]) -> Iterator[str]:

@@ -126,9 +126,9 @@ def export(
     seconds = time.monotonic() - began
     for note in exported.notes:
         output.warning(note)
-    facts = output.about(model, source.cfg, source.weights) | _facts(exported)
+    facts = output.about(model, source.cfg, source.weights) | _facts(exported, written)
     facts |= {"preparation": preparation(model) or None, "names": labels}
-    facts |= {"proof_file": written, "seconds": seconds}
+    facts["seconds"] = seconds
     kept = "batch norm kept" if keep_batch_norm else "batch norm folded"
     lines = _lines(model, exported, written, kept)
     output.show(facts, lines, as_json=as_json)
@@ -155,15 +155,19 @@ def _names(names: class_names.ClassNames, model: dn.Model) -> tuple[str, ...] | 
     return names.fit(node.y.c if of_classes is None else of_classes.classes)
 
 
-def _facts(exported: dn.Exported) -> dict[str, Any]:
+def _facts(exported: dn.Exported, written: str | None) -> dict[str, Any]:
     """Return what JSON tells of a file."""
     return {
-        "written": [str(path) for path in (exported.path, exported.beside) if path],
+        "written": {
+            "onnx": str(exported.path),
+            "arrays": None if exported.beside is None else str(exported.beside),
+            "proof": written,
+        },
         "bytes": _bytes(exported),
         "opset": exported.opset,
         "head": exported.head,
-        "input": exported.input.dims,
-        "outputs": {name: tensor.dims for name, tensor in exported.outputs.items()},
+        "input_shape": exported.input.dims,
+        "output_shapes": {name: tensor.dims for name, tensor in exported.outputs.items()},
         "layers": exported.layers,
         "notes": exported.notes,
         "proof": None if exported.proof is None else exported.proof.json(),

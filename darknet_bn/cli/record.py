@@ -55,6 +55,6 @@ def record(
         dn.record(model, target, given.x, numbers, force=force, after_layer=step)
     size = os.path.getsize(target)
     facts = output.about(model, source.cfg, source.weights) | given.facts
-    facts |= {"layers": numbers, "written": target, "bytes": size}
+    facts |= {"layers": numbers, "written": {"fixture": target}, "bytes": size}
     written = f"written: {output.printable(target)}, {len(numbers)} layers in {size} bytes"
     output.show(facts, [output.dialect(model), *given.lines(model), written], as_json=as_json)

@@ -87,7 +87,7 @@ def run(
     rows = [_told(model, index, array) for index, array in outputs.items()]
     seconds = time.monotonic() - began
     facts = output.about(model, source.cfg, source.weights) | given.facts
-    facts |= {"outputs": rows, "written": target, "seconds": seconds}
+    facts |= {"outputs": rows, "written": {"fixture": target}, "seconds": seconds}
     table = tables.aligned([_HEADINGS, *map(_cells, rows)], "><<>>>>>>>", spare=_SPARE)
     lines: output.Lines = [
         output.dialect(model),

@@ -39,8 +39,8 @@ class LayerSummary:
         become something else.
     bflops : float
         Billions of floating-point operations for one image; a multiply-add is two.
-    floats : int
-        Parameters in the file.
+    parameters : int
+        How many of them are in the file.
     """
 
     layer: int
@@ -50,7 +50,7 @@ class LayerSummary:
     input: str
     output: str
     bflops: float
-    floats: int
+    parameters: int
 
     __repr__ = brief_fields
 
@@ -104,8 +104,8 @@ def summary_text(network: Network, header: Header | None = None, width: int | No
             "->",
             row.output,
             f"{row.bflops:.3f}" if row.bflops else "",
-            f"{row.floats}" if row.floats else "",
-            f"{4 * row.floats}" if row.floats else "",
+            f"{row.parameters}" if row.parameters else "",
+            f"{4 * row.parameters}" if row.parameters else "",
         )
         for row in rows
     ]

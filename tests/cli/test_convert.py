@@ -59,12 +59,12 @@ def test_the_text_tells_what_was_done(cli: Cli, out: Path) -> None:
 def test_json_tells_the_same(cli: Cli, out: Path) -> None:
     file = f"{out}/a.npz"
     facts = cli("convert", TINY, file, "--json").json
-    assert facts["names"] == "darknet"
+    assert facts["scheme"] == "darknet"
     assert (facts["arrays"], facts["values"]) == (32, 21373)
     assert facts["written"] == {"file": file, "cfg": None}
     assert (facts["bytes_before"], facts["bytes_after"]) == (85512, os.path.getsize(file))
     facts = cli("convert", file, out / "b.weights", "--json").json
-    assert (facts["cfg"], facts["weights"], facts["names"]) == (file, file, None)
+    assert (facts["cfg"], facts["weights"], facts["scheme"]) == (file, file, None)
     assert facts["written"] == {"file": f"{out}/b.weights", "cfg": f"{out}/b.cfg"}
 
 

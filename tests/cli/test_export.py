@@ -49,8 +49,8 @@ def test_every_option(cli: Cli, out: Path, tmp_path: Path) -> None:
     answer = cli("export", TINY, out, *words, "--names", tmp_path / "two.names", "--json")
     assert answer.code == 0
     facts = answer.json
-    assert (facts["opset"], facts["head"], facts["input"]) == (14, "decoded", [2, 3, 64, 64])
-    assert facts["outputs"] == {"boxes": [2, 768, 4], "confs": [2, 768, 2]}
+    assert (facts["opset"], facts["head"], facts["input_shape"]) == (14, "decoded", [2, 3, 64, 64])
+    assert facts["output_shapes"] == {"boxes": [2, 768, 4], "confs": [2, 768, 2]}
     assert facts["proof"]["differences"][0]["ok"] is True
     file = onnx.load(out)
     assert {each.key: each.value for each in file.metadata_props}["names"] == "{0: 'cat', 1: 'dog'}"

@@ -86,9 +86,9 @@ def test_json_has_a_row_for_each_layer_and_the_totals(cli: Cli) -> None:
         "input": "64 x 64 x 3",
         "output": "32 x 32 x 8",
         "bflops": 2 * 8 * 27 * 32 * 32 / 1e9,
-        "floats": 4 * 8 + 8 * 27,
+        "parameters": 4 * 8 + 8 * 27,
     }
-    assert facts["parameters"] == sum(row["floats"] for row in facts["layers"])
+    assert facts["parameters"] == sum(row["parameters"] for row in facts["layers"])
     assert facts["parameters"] == model.network.stored_floats
     assert facts["bytes"] == os.path.getsize(f"{TINY}.weights")
     assert facts["bflops"] == pytest.approx(sum(row["bflops"] for row in facts["layers"]))

@@ -39,7 +39,7 @@ def test_json(cli: Cli, tmp_path: Path) -> None:
     facts = cli("record", TINY, "-o", target, "--seed", "5", "--layers", "3,-1", "--json").json
     assert facts["input"] == "random, seed 5"
     assert facts["layers"] == [3, 11]
-    assert facts["written"] == str(target)
+    assert facts["written"] == {"fixture": str(target)}
     assert facts["bytes"] == target.stat().st_size
     assert dn.load_fixture(target).layers == (3, 11)
 

@@ -129,7 +129,7 @@ def test_the_table_of_large_nets_is_too(shared: Path, tmp_path: Path, name: str)
     assert_same(ours, read_table(result.stderr))
     # Darknet adds up only what has weights.
     (total,) = re.findall(r"Operations: ([\d.]+) Bn", result.stdout)
-    assert f"{sum(row.bflops for row in ours if row.floats):.2f}" == total
+    assert f"{sum(row.bflops for row in ours if row.parameters):.2f}" == total
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_the_table_of_large_nets_is_too(shared: Path, tmp_path: Path, name: str)
 def test_the_parameters_add_up_to_the_file(path: Path) -> None:
     dialect = "pjreddie" if (path.parent / "pjreddie.npz").exists() else "alexeyab"
     model = dn.load(path.with_name("model.cfg"), path, dialect=dialect)
-    total = sum(row.floats for row in dn.summarise(model.network))
+    total = sum(row.parameters for row in dn.summarise(model.network))
     assert model.header.size + 4 * total == path.stat().st_size
 
 
@@ -153,7 +153,7 @@ def test_shared_weights_count_once() -> None:
             )
         )
     )
-    assert [row.floats for row in rows] == [4 + 4 * 27, 3 + 3 * 4, 0]
+    assert [row.parameters for row in rows] == [4 + 4 * 27, 3 + 3 * 4, 0]
 
 
 def test_the_text_has_aligned_columns_and_totals() -> None:

@@ -1,0 +1,198 @@
+"""``docs/json.md`` is true: every command prints just the keys that it lists, of these types."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from darknet_bn.cli.program import main
+
+from .complete import LINES
+from .conftest import FIXTURES, Cli
+
+PAGE = (Path(__file__).parents[2] / "docs" / "json.md").read_text(encoding="utf-8")
+# What the page calls by a name of its own, without a table.
+ALIASES = {"dimension": "integer or text or null", "dimensions": "list of dimension"}
+NUMBERS_AS_TEXT = ("nan", "inf", "-inf")
+SHARED = ("every command",)
+PARTS = {  # tables whose keys stand beside those of others
+    "verify": ("report",),
+    "compare": ("report",),
+}
+
+
+def tables() -> dict[str, dict[str, str]]:
+    """Return the tables of the page: for each key, its type."""
+    found: dict[str, dict[str, str]] = {}
+    for title, text in re.findall(r"^### (.*?)\n(.*?)(?=^#|\Z)", PAGE, re.DOTALL | re.MULTILINE):
+        rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", text, re.MULTILINE)
+        found[title] = dict(rows)
+        assert len(rows) == len(found[title]) > 0, title
+    return found
+
+
+TABLES = tables()
+
+
+def wrong_with(value: Any, kind: str, at: str) -> list[str]:
+    """Return where a value is not of a type, and what is there."""
+    kind = ALIASES.get(kind, kind)
+    if " or " in kind and not kind.startswith(("list of ", "map of ")):
+        ways = [wrong_with(value, each, at) for each in kind.split(" or ")]
+        return [] if [] in ways else min(ways, key=lambda each: len(each[0]))
+    if kind.endswith(" or null"):
+        return [] if value is None else wrong_with(value, kind.removesuffix(" or null"), at)
+    if kind.startswith("list of ") and isinstance(value, list):
+        inside = kind.removeprefix("list of ")
+        return [
+            each
+            for number, item in enumerate(value)
+            for each in wrong_with(item, inside, f"{at}[{number}]")
+        ]
+    if kind.startswith("map of ") and isinstance(value, dict):
+        inside = kind.removeprefix("map of ")
+        return [each for key in value for each in wrong_with(value[key], inside, f"{at}.{key}")]
+    if kind in TABLES and isinstance(value, dict):
+        return wrong_keys(value, TABLES[kind], at)
+    right = {
+        "anything": True,
+        "null": value is None,
+        "boolean": isinstance(value, bool),
+        "integer": isinstance(value, int) and not isinstance(value, bool),
+        "number": (isinstance(value, (int, float)) and not isinstance(value, bool))
+        or value in NUMBERS_AS_TEXT,
+        "text": isinstance(value, str),
+    }
+    return [] if right.get(kind, False) else [f"{at}: {value!r} is not {kind}"]
+
+
+def wrong_keys(value: Mapping[str, Any], table: Mapping[str, str], at: str) -> list[str]:
+    needed = {key for key, kind in table.items() if not kind.endswith(" (optional)")}
+    wrong = [f"{at}.{key} is missing" for key in sorted(needed - value.keys())]
+    wrong += [f"{at}.{key} is not documented" for key in sorted(value.keys() - table.keys())]
+    for key in value.keys() & table.keys():
+        wrong += wrong_with(value[key], table[key].removesuffix(" (optional)"), f"{at}.{key}")
+    return wrong
+
+
+def union(*names: str) -> dict[str, str]:
+    """Return the keys of several tables, which have none in common."""
+    whole: dict[str, str] = {}
+    for name in names:
+        assert not whole.keys() & TABLES[name].keys(), name
+        whole |= TABLES[name]
+    return whole
+
+
+DIGITS = FIXTURES / "digits"
+# Other forms of what commands answer: command lines, and their exit code.
+MORE: dict[str, tuple[Sequence[object], int]] = {
+    "info without weights": (("info", "alone.cfg"), 0),
+    "check with findings": (("check", "nan"), 1),
+    "fold that keeps some": (
+        ("fold", FIXTURES / "layers/batchnorm_first/model", "-o", "kept"),
+        0,
+    ),
+    "run without a file": (("run", "net", "--layers", "all"), 0),
+    "run of NaN": (("run", "nan", "a.png"), 0),
+    "verify that fails": (("verify", "nan", "net.npz", "--fast"), 1),
+    "compare with a recording": (("compare", "net", "--with", "net.npz"), 0),
+    "compare that fails": (("compare", "net", "--with", "nan"), 1),
+    "detect with a bad picture": (("detect", "net", "a.png", "bad.png", "--thresh", 0), 1),
+    "classify with a bad picture": (("classify", "class", "a.png", "bad.png"), 1),
+    "evaluate a classifier": (("evaluate", DIGITS / "digits", DIGITS / "test.npz"), 0),
+    "evaluate a detector on arrays": (("evaluate", "net", "set.npz"), 0),
+    "calibrate with arrays": (("calibrate", "net", "set.npz", "-o", "arrays"), 0),
+    "export unproven": (("export", "net", "raw.onnx", "--skip-proof", "--any-size"), 0),
+    "export boxes": (("export", "net", "nms.onnx", "--head", "nms", "--batch", "any"), 0),
+    "export half": (("export", "net", "half.onnx", "--half", "--layers"), 0),
+}
+CASES = {name: (tuple(line.words), 0) for name, line in LINES.items()} | MORE
+
+
+def more_materials(folder: Path) -> None:
+    (folder / "alone.cfg").write_bytes((folder / "net.cfg").read_bytes())
+    (folder / "nan.cfg").write_bytes((folder / "net.cfg").read_bytes())
+    data = bytearray((folder / "net.weights").read_bytes())
+    start = 20 + 4 * 4 * 8  # after the header, biases, scales, means and variances of 8 filters
+    data[start : start + 4] = b"\x00\x00\xc0\x7f"
+    (folder / "nan.weights").write_bytes(data)
+    (folder / "bad.png").write_bytes(b"no picture")
+
+
+def expected(command: str, facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return the keys that a command has to print."""
+    names = [*SHARED, command, *PARTS.get(command, ())]
+    if command == "evaluate":
+        names.append("evaluate a classifier" if "top" in facts else "evaluate a detector")
+    return union(*names)
+
+
+@pytest.mark.filterwarnings("ignore::darknet_bn.DarknetWarning")
+@pytest.mark.parametrize("name", CASES)
+def test_every_command_prints_what_is_documented(cli: Cli, stocked: Path, name: str) -> None:
+    more_materials(stocked)
+    words, code = CASES[name]
+    answer = cli(*words, "--json")
+    assert answer.code == code, answer.err
+    facts = answer.json
+    assert wrong_keys(facts, expected(str(words[0]), facts), "") == []
+    assert facts["schema"] == 1
+    for proof in stocked.glob("*.proof.json"):
+        if name == "export":
+            written = json.loads(proof.read_bytes())
+            assert wrong_keys(written, {"schema": "integer"} | TABLES["report"], "proof") == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("info", "nothing"),
+        ("fold", "net", "-o", "out", "--tolerance", 1e-12, "--force"),
+        ("evaluate", "net", "broken.data"),
+        ("run",),
+    ],
+)
+def test_every_failure_too(cli: Cli, stocked: Path, words: Sequence[object]) -> None:
+    (stocked / "broken.data").write_text("valid=list.txt\nnames=set.names\n")
+    (stocked / "list.txt").write_text("no-1.png\nno-2.png\n")
+    answer = cli(*words, "--json")
+    assert answer.code > 0
+    assert wrong_keys(answer.json, TABLES["failure"], "") == []
+    several = "problems" in answer.json["error"]
+    assert several == (words[0] == "evaluate")
+
+
+def test_no_command_and_no_table_is_left_out() -> None:
+    with_json = {
+        name
+        for name, command in main.commands.items()
+        if any("--json" in param.opts for param in command.params)
+    }
+    assert with_json == set(main.commands)
+    assert {str(words[0]) for words, _ in CASES.values()} == with_json
+    assert with_json <= TABLES.keys()
+    kinds = {kind for table in TABLES.values() for kind in table.values()}
+    used = {word for kind in kinds for word in re.split(r" or |list of |map of | \(", kind)}
+    whole = {"every command", "failure", "evaluate a detector", "evaluate a classifier"}
+    assert TABLES.keys() - with_json - whole <= used
+
+
+def test_a_wrong_type_is_seen() -> None:
+    good = {"index": [0, 1], "expected": 1, "found": "nan"}
+    assert wrong_with(good, "offender", "") == []
+    for bad in (
+        good | {"index": [0.5]},
+        good | {"found": "much"},
+        good | {"more": 1},
+        {"index": [], "expected": 1},
+        good | {"expected": None},
+        good | {"expected": True},
+        [],
+    ):
+        assert len(wrong_with(bad, "offender", "")) == 1
