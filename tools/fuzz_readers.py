@@ -17,7 +17,7 @@ import numpy as np
 import darknet_bn as dn
 from darknet_bn.checks.fixture import load_fixture, save_fixture
 from darknet_bn.convert import load_arrays, save_arrays
-from darknet_bn.data.arrays import load_arrays as load_data_arrays
+from darknet_bn.data.array_sets import load_array_set
 from darknet_bn.data.labels import read_labels
 from darknet_bn.data.lists import load_list
 from darknet_bn.formats.cfg import parse_cfg
@@ -246,7 +246,7 @@ READERS: dict[str, Reader] = {
         lambda path: _touch(load_arrays(path)),
     ),
     "dataset": Reader(
-        ".npz", _arrays, lambda path: load_data_arrays(path, _model(), train=True).describe()
+        ".npz", _arrays, lambda path: load_array_set(path, _model(), train=True).describe()
     ),
     "state": Reader(
         ".state",

@@ -12,7 +12,7 @@ import numpy as np
 import darknet_bn as dn
 from darknet_bn.arrays import F32
 from darknet_bn.cli import kinds, output, pictures
-from darknet_bn.formats.npz import Head, read_npy, read_npz
+from darknet_bn.formats.npz import ArrayHeader, read_npy, read_npz
 from darknet_bn.formats.reading import open_file
 from darknet_bn.pictures.prepare import Fit, own_fit, picture_shape
 from darknet_bn.run.run import as_input
@@ -121,7 +121,7 @@ def _read_archive(path: str) -> Any:
     """Read the array ``input`` of an archive, or its only one."""
     names: list[str] = []
 
-    def note(name: str, head: Head) -> bool:
+    def note(name: str, head: ArrayHeader) -> bool:
         names.append(name)
         return False
 

@@ -13,7 +13,7 @@ import click
 import darknet_bn as dn
 from darknet_bn.cli import arguments, kinds, output, progress, signals
 from darknet_bn.cli.failures import FINDING, TROUBLE, out_of_memory
-from darknet_bn.cli.pictures import Found
+from darknet_bn.cli.pictures import FoundPictures
 from darknet_bn.cli.terminal import is_terminal
 
 
@@ -74,14 +74,14 @@ class Outcome:
             output.took(self.seconds, self.done, "picture")
 
 
-def for_each(found: Found, label: str, work: Callable[[str], Iterable[str]]) -> Outcome:
+def for_each(found: FoundPictures, label: str, work: Callable[[str], Iterable[str]]) -> Outcome:
     """Work on pictures one after the other; tell of those that fail, and go on.
 
     Ctrl-C ends the work, and is no exception here: what is done has still to be told.
 
     Parameters
     ----------
-    found : Found
+    found : FoundPictures
     label : str
         What is done, for the progress bar.
     work : function

@@ -38,7 +38,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundPictures:
     """The pictures that a command line names.
 
     Attributes
@@ -61,7 +61,7 @@ class Found:
         """Where the pictures are."""
         return tuple(self.names)
 
-    def without(self, paths: Iterable[str]) -> Found:
+    def without(self, paths: Iterable[str]) -> FoundPictures:
         """Return all but some pictures."""
         gone = set(paths)
         rest = {path: name for path, name in self.names.items() if path not in gone}
@@ -73,7 +73,7 @@ def may_be(word: str) -> bool:
     return kinds.is_picture(word) or os.path.isdir(word) or kinds.is_pattern(word)
 
 
-def find(words: Sequence[str], *, recursive: bool = False, out: str | None = None) -> Found:
+def find(words: Sequence[str], *, recursive: bool = False, out: str | None = None) -> FoundPictures:
     """Find the pictures that words name.
 
     Parameters
@@ -88,7 +88,7 @@ def find(words: Sequence[str], *, recursive: bool = False, out: str | None = Non
 
     Returns
     -------
-    found : Found
+    found : FoundPictures
 
     Raises
     ------
@@ -113,7 +113,7 @@ def find(words: Sequence[str], *, recursive: bool = False, out: str | None = Non
     if not names:
         raise problems[0].error
     single = len(words) == 1 and list(names) == [words[0]]
-    return Found(names, tuple(problems), single)
+    return FoundPictures(names, tuple(problems), single)
 
 
 def _standard_input() -> tuple[str]:

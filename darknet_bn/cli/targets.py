@@ -8,16 +8,16 @@ from pathlib import Path
 
 import darknet_bn as dn
 from darknet_bn.cli import kinds, options
-from darknet_bn.cli.pictures import Found
+from darknet_bn.cli.pictures import FoundPictures
 from darknet_bn.formats import systems
 
 
-def annotated(found: Found, out: str) -> dict[str, str]:
+def annotated(found: FoundPictures, out: str) -> dict[str, str]:
     """Name the file of each picture with what was found drawn into it.
 
     Parameters
     ----------
-    found : Found
+    found : FoundPictures
     out : str
         A file where there is one picture and can be no other, else a folder.
 
@@ -42,12 +42,12 @@ def annotated(found: Found, out: str) -> dict[str, str]:
     return in_folder(found, out, _writable)
 
 
-def in_folder(found: Found, folder: str, rename: Callable[[str], str]) -> dict[str, str]:
+def in_folder(found: FoundPictures, folder: str, rename: Callable[[str], str]) -> dict[str, str]:
     """Name a file in a folder, or in one inside of it, for each picture.
 
     Parameters
     ----------
-    found : Found
+    found : FoundPictures
     folder : str
         It may not exist yet.
     rename : function

@@ -5,6 +5,6 @@ of Darknet.  So the way back gives them to the byte, and the other programs find
 """
 
 from darknet_bn.convert.models import FORMATS, READERS, load_arrays, save_arrays, save_pair
-from darknet_bn.convert.names import SCHEMES
+from darknet_bn.convert.schemes import SCHEMES
 
 __all__ = ["FORMATS", "READERS", "SCHEMES", "load_arrays", "save_arrays", "save_pair"]

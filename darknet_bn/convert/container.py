@@ -38,7 +38,7 @@ _LOSSLESS = ("float32", "float16", "bfloat16", "float64")
 
 
 @dataclass(frozen=True)
-class Entry:
+class ArrayEntry:
     """One array of a file, of which only type and shape have been read.
 
     Attributes
@@ -67,7 +67,7 @@ class Container:
 
     Attributes
     ----------
-    entries : mapping from key to Entry
+    entries : mapping from key to ArrayEntry
         In the order of the file.
     metadata : mapping from str to str, or None
         What this package left beside the arrays; None where the file is of another program.
@@ -75,12 +75,12 @@ class Container:
         Why the dialect of the metadata is the one.
     """
 
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, ArrayEntry]
     metadata: Mapping[str, str] | None = None
     reason: str = "as the file says"
 
 
-def read_float32(entry: Entry, where: Where) -> F32:
+def read_float32(entry: ArrayEntry, where: Where) -> F32:
     """Read values as float32, of which every one must be the same number there.
 
     Returns

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from darknet_bn.arrays import F32
-from darknet_bn.convert.container import Entry, read_float32
-from darknet_bn.convert.names import SCHEMES, Scheme, detect_scheme
+from darknet_bn.convert.container import ArrayEntry, read_float32
+from darknet_bn.convert.schemes import SCHEMES, NamingScheme, detect_scheme
 from darknet_bn.errors import WeightsError, Where, shown
 from darknet_bn.formats.cfg import Cfg
 from darknet_bn.layers.parameters import Param, Params
@@ -17,14 +17,16 @@ from darknet_bn.work.memory import require_memory
 _PREFIX = "module."  # what torch's DataParallel puts in front of every key
 
 
-def without_prefix(entries: Mapping[str, Entry]) -> Mapping[str, Entry]:
+def without_prefix(entries: Mapping[str, ArrayEntry]) -> Mapping[str, ArrayEntry]:
     """Return entries under the keys that they have where the model is not wrapped."""
     if entries and all(key.startswith(_PREFIX) for key in entries):
         return {key.removeprefix(_PREFIX): entry for key, entry in entries.items()}
     return entries
 
 
-def choose_scheme(entries: Mapping[str, Entry], network: Network, names: str | None) -> Scheme:
+def choose_scheme(
+    entries: Mapping[str, ArrayEntry], network: Network, names: str | None
+) -> NamingScheme:
     """Return the scheme that a file says its keys are of, or the one that they look like.
 
     Raises
@@ -41,16 +43,16 @@ def choose_scheme(entries: Mapping[str, Entry], network: Network, names: str | N
 
 
 def fit_arrays(
-    cfg: Cfg, entries: Mapping[str, Entry], network: Network, scheme: Scheme
+    cfg: Cfg, entries: Mapping[str, ArrayEntry], network: Network, scheme: NamingScheme
 ) -> tuple[Params, ...]:
     """Read every array of a network, once all of them are known to fit.
 
     Parameters
     ----------
     cfg : Cfg
-    entries : mapping from key to Entry
+    entries : mapping from key to ArrayEntry
     network : Network
-    scheme : Scheme
+    scheme : NamingScheme
         Of the keys.
 
     Returns
@@ -112,7 +114,7 @@ def where_of(network: Network, layer: int, key: str | None = None) -> Where:
     return Where(section=network.nodes[layer].layer.names[0], layer=layer, key=key)
 
 
-def _unknown_names(entries: Mapping[str, Entry], network: Network) -> WeightsError:
+def _unknown_names(entries: Mapping[str, ArrayEntry], network: Network) -> WeightsError:
     firsts = [next(iter(scheme.places(network)), "") for scheme in SCHEMES.values()]
     return WeightsError(
         "the arrays have names of no known scheme, or belong to another cfg",
@@ -122,7 +124,11 @@ def _unknown_names(entries: Mapping[str, Entry], network: Network) -> WeightsErr
 
 
 def _missing(
-    entries: Mapping[str, Entry], scheme: Scheme, network: Network, where: Where, param: Param
+    entries: Mapping[str, ArrayEntry],
+    scheme: NamingScheme,
+    network: Network,
+    where: Where,
+    param: Param,
 ) -> WeightsError:
     places = scheme.places(network)
     missing = sum(

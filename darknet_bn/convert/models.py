@@ -14,10 +14,10 @@ import numpy as np
 from darknet_bn.convert.about import About, format_about, parse_about
 from darknet_bn.convert.container import Array, Container
 from darknet_bn.convert.fitting import choose_scheme, fit_arrays, param_of, where_of, without_prefix
-from darknet_bn.convert.names import SCHEMES, Scheme
 from darknet_bn.convert.numpy_archive import read_numpy_archive, write_numpy_archive
 from darknet_bn.convert.onnx.model import read_onnx
 from darknet_bn.convert.safetensors import read_safetensors, write_safetensors
+from darknet_bn.convert.schemes import SCHEMES, NamingScheme
 from darknet_bn.convert.state_dict import read_state_dict, write_state_dict
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import DarknetError, DarknetWarning, ShapeError, WeightsError, Where, shown
@@ -194,7 +194,7 @@ def _by_suffix(known: Mapping[str, T], path: str | os.PathLike[str]) -> T:
     return found
 
 
-def _scheme(names: str) -> Scheme:
+def _scheme(names: str) -> NamingScheme:
     if names not in SCHEMES:
         raise DarknetError(
             "unknown scheme of names", expected=", ".join(SCHEMES), found=ascii(shown(names))
@@ -205,7 +205,7 @@ def _scheme(names: str) -> Scheme:
 # -- writing -------------------------------------------------------------------------------
 
 
-def _named_arrays(model: Model, scheme: Scheme) -> dict[str, Array]:
+def _named_arrays(model: Model, scheme: NamingScheme) -> dict[str, Array]:
     """Return every array of a model under its key, those too that a .weights file lacks."""
     arrays: dict[str, Array] = {}
     counters = set(scheme.counters(model.network))

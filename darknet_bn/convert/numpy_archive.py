@@ -22,9 +22,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from darknet_bn.convert.container import KIND_OF, Array, Container, Entry
+from darknet_bn.convert.container import KIND_OF, Array, ArrayEntry, Container
 from darknet_bn.errors import DarknetError, WeightsError, Where
-from darknet_bn.formats.npz import UNREADABLE, Archive, Head, open_archive
+from darknet_bn.formats.npz import UNREADABLE, Archive, ArrayHeader, open_archive
 
 _ABOUT = "darknet"
 _MOST_TEXT = 64 << 20  # bytes: four a character, and a tree has up to 4 MiB
@@ -43,7 +43,7 @@ def read_numpy_archive(path: str | os.PathLike[str]) -> Container:
     if archive.twice is not None:
         where = Where(file=name, key=archive.twice.removesuffix(".npy"))
         raise WeightsError("the archive has this member twice", where=where)
-    entries: dict[str, Entry] = {}
+    entries: dict[str, ArrayEntry] = {}
     metadata = None
     for member in archive.entries:
         key = member.removesuffix(".npy")
@@ -56,7 +56,9 @@ def read_numpy_archive(path: str | os.PathLike[str]) -> Container:
         if key in entries:
             raise WeightsError("the archive has this array twice", where=where)
         kind = KIND_OF.get(head.dtype.newbyteorder("="), str(head.dtype))
-        entries[key] = Entry(kind, head.shape, functools.partial(_read, archive, member, where))
+        entries[key] = ArrayEntry(
+            kind, head.shape, functools.partial(_read, archive, member, where)
+        )
     return Container(entries, metadata)
 
 
@@ -96,7 +98,7 @@ def _as_weights_error(where: Where, what: str) -> Iterator[None]:
         raise WeightsError(f"{what}: {error}", where=where) from error
 
 
-def _metadata(archive: Archive, member: str, head: Head, where: Where) -> Mapping[str, str]:
+def _metadata(archive: Archive, member: str, head: ArrayHeader, where: Where) -> Mapping[str, str]:
     if head.shape or head.dtype.kind != "U" or head.size > _MOST_TEXT:
         raise WeightsError(
             "the metadata are no text", where=where, found=f"{head.dtype} {head.shape}"

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from darknet_bn.convert.container import KINDS, Array, Container, Entry
+from darknet_bn.convert.container import KINDS, Array, ArrayEntry, Container
 from darknet_bn.errors import WeightsError, Where, shown
 from darknet_bn.formats.reading import Stored, StoredFile
 
@@ -105,7 +105,7 @@ def _read(stored: Stored) -> Container:
         )
     head = _parse(stored.bytes(8, begin))
     metadata = _metadata(head.pop("__metadata__", {}))
-    entries: dict[str, Entry] = {}
+    entries: dict[str, ArrayEntry] = {}
     places: list[tuple[int, int, str]] = []
     for key, about in head.items():
         kind, shape, first, last = _about(key, about, stored.size - begin)
@@ -189,9 +189,11 @@ def _are_counts(value: Any) -> bool:
     )
 
 
-def _entry(kind: str, shape: tuple[int, ...], stored: Stored, begin: int) -> Entry:
+def _entry(kind: str, shape: tuple[int, ...], stored: Stored, begin: int) -> ArrayEntry:
     dtype = np.dtype(KINDS[kind]).newbyteorder("<")
-    return Entry(kind, shape, lambda: stored.array(begin, dtype, math.prod(shape)).reshape(shape))
+    return ArrayEntry(
+        kind, shape, lambda: stored.array(begin, dtype, math.prod(shape)).reshape(shape)
+    )
 
 
 def _require_no_gaps(places: list[tuple[int, int, str]], size: int) -> None:

@@ -18,9 +18,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from darknet_bn.convert.container import KINDS, Array, Container, Entry
+from darknet_bn.convert.container import KINDS, Array, ArrayEntry, Container
 from darknet_bn.convert.pickle_stream import STORAGES, StateDict, Tensor, read_pickle
-from darknet_bn.convert.records import Records, write_records
+from darknet_bn.convert.zip_records import Records, write_records
 from darknet_bn.errors import WeightsError, Where, shown
 from darknet_bn.formats.reading import StoredFile
 
@@ -141,7 +141,7 @@ def _byte_order(records: Records) -> str:
     return "<" if text == b"little" else ">"
 
 
-def _entry(records: Records, tensor: Tensor, order: str, where: Where) -> Entry:
+def _entry(records: Records, tensor: Tensor, order: str, where: Where) -> ArrayEntry:
     dtype = np.dtype(KINDS[tensor.storage.kind]).newbyteorder("<" if order == "<" else ">")
     record = f"data/{tensor.storage.key}"
     if record not in records or records.size(record) != tensor.storage.count * dtype.itemsize:
@@ -162,7 +162,7 @@ def _entry(records: Records, tensor: Tensor, order: str, where: Where) -> Entry:
         begin = tensor.offset * dtype.itemsize if 0 not in tensor.shape else 0
         return np.ndarray(tensor.shape, dtype, values, begin, strides)
 
-    return Entry(tensor.storage.kind, tensor.shape, read)
+    return ArrayEntry(tensor.storage.kind, tensor.shape, read)
 
 
 # -- writing -------------------------------------------------------------------------------

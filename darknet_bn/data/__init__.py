@@ -1,6 +1,6 @@
 """What training reads: lists of pictures, labels, arrays; augmented, and with their truth."""
 
-from darknet_bn.data.arrays import ArrayDataset, array_dataset
+from darknet_bn.data.array_sets import ArrayDataset, array_dataset
 from darknet_bn.data.base import Dataset, Picture
 from darknet_bn.data.dataset import load_dataset
 from darknet_bn.data.pictures import PictureBoxes, PictureClasses

@@ -36,7 +36,7 @@ _BLUR = 17  # pixels of the window of a blur that spares the boxes
 _MOST_NOISE = 127
 
 
-class Part(NamedTuple):
+class PicturePart(NamedTuple):
     """A part of a picture, which may reach beyond it: how many pixels are cut off at each side."""
 
     left: int
@@ -58,7 +58,7 @@ class Part(NamedTuple):
             (self.left / part_width, self.top / part_height),
         )
 
-    def letterboxed(self, im: F32, shape: Shape) -> Part:
+    def letterboxed(self, im: F32, shape: Shape) -> PicturePart:
         """Return the part with more at two sides, so that an input keeps the picture's aspect.
 
         C: ``load_data_detection`` in AlexeyAB's ``src/data.c``.
@@ -201,7 +201,9 @@ def place_randomly(
     return x, Move((w / shape.w, h / shape.h), (-dx / shape.w, -dy / shape.h))
 
 
-def random_part(im: F32, jitter: float, rng: np.random.Generator, *, resize: float = 1.0) -> Part:
+def random_part(
+    im: F32, jitter: float, rng: np.random.Generator, *, resize: float = 1.0
+) -> PicturePart:
     """Draw a part of a picture that lacks, or has too much, at each side.
 
     Parameters
@@ -223,16 +225,16 @@ def random_part(im: F32, jitter: float, rng: np.random.Generator, *, resize: flo
     cuts = rng.uniform(-jitter, jitter, 4)
     cuts += rng.uniform(least, most, 2)[[0, 1, 0, 1]]  # one for left and top, one for the others
     _, height, width = im.shape
-    return Part(*(cuts[[0, 2, 1, 3]] * (width, height, width, height)).astype(int).tolist())
+    return PicturePart(*(cuts[[0, 2, 1, 3]] * (width, height, width, height)).astype(int).tolist())
 
 
-def cut_out(im: F32, part: Part, shape: Shape, *, edges: bool = False) -> F32:
+def cut_out(im: F32, part: PicturePart, shape: Shape, *, edges: bool = False) -> F32:
     """Make a part of a picture an input.
 
     Parameters
     ----------
     im : float32 array (c, H, W)
-    part : Part
+    part : PicturePart
     shape : Shape
         Of the result.
     edges : bool

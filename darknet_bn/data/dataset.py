@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from darknet_bn.data.arrays import load_arrays
+from darknet_bn.data.array_sets import load_array_set
 from darknet_bn.data.base import Dataset
 from darknet_bn.data.kinds import require_kind
 from darknet_bn.data.pictures import load_pictures
@@ -19,8 +19,8 @@ def load_dataset(path: str | os.PathLike[str], model: Model, *, train: bool) -> 
     Parameters
     ----------
     path : path
-        An ``.npz`` with arrays ``x`` and ``y`` (see `darknet_bn.data.arrays`), or a ``.data`` file
-        with lists of pictures.
+        An ``.npz`` with arrays ``x`` and ``y`` (see `darknet_bn.data.array_sets`), or a ``.data``
+        file with lists of pictures.
     model : Model
         Its last layer says what the truth is: boxes for a detection head, else the outputs.
     train : bool
@@ -47,5 +47,5 @@ def load_dataset(path: str | os.PathLike[str], model: Model, *, train: bool) -> 
     """
     require_kind(path)
     if Path(path).suffix.lower() == ".npz":
-        return load_arrays(path, model, train=train)
+        return load_array_set(path, model, train=train)
     return load_pictures(load_data(path), model, train=train)

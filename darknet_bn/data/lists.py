@@ -14,7 +14,7 @@ _MAX_BYTES = 256 << 20  # a list of five million pictures has about this
 
 
 @dataclass(frozen=True)
-class Entry:
+class ListEntry:
     """A line of a list.
 
     Attributes
@@ -41,7 +41,7 @@ class Entry:
         return os.path.normpath(self.folder / text)
 
 
-def load_list(data: Data, key: str) -> tuple[Entry, ...]:
+def load_list(data: Data, key: str) -> tuple[ListEntry, ...]:
     """Read a list of pictures.
 
     Parameters
@@ -52,7 +52,7 @@ def load_list(data: Data, key: str) -> tuple[Entry, ...]:
 
     Returns
     -------
-    entries : tuple of Entry
+    entries : tuple of ListEntry
         One a line; empty lines do not count.
 
     Raises
@@ -75,14 +75,14 @@ def load_list(data: Data, key: str) -> tuple[Entry, ...]:
             expected=f"{key}=, the path of a file with the path of a picture in each line",
         )
     folders = list(dict.fromkeys((*folders_around(file), *folders_around(data.file or ""))))
-    entries: list[Entry] = []
+    entries: list[ListEntry] = []
     missing: list[DarknetError] = []
     for number, text in enumerate(read_lines(file, _MAX_BYTES), start=1):
         where = Where(file=file, line=number)
         found = find_file(text, folders) if text else None
         if found is not None:
             folder, name = found
-            entries.append(Entry(name, folder, where))
+            entries.append(ListEntry(name, folder, where))
         elif text:
             missing.append(_missing(text, where, folders))
     if missing:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from darknet_bn.data.lists import Entry
+from darknet_bn.data.lists import ListEntry
 from darknet_bn.errors import DarknetError, DarknetWarning, DataError, Where
 
 
@@ -25,7 +25,7 @@ class PathClass(NamedTuple):
     doubt: str | None = None
 
 
-def load_classes(entries: Sequence[Entry], labels: Sequence[str]) -> list[int | None]:
+def load_classes(entries: Sequence[ListEntry], labels: Sequence[str]) -> list[int | None]:
     """Return the class of each picture of a list.
 
     Raises

@@ -20,7 +20,7 @@ from darknet_bn.data.labels import (
     program_label_path,
     read_labels,
 )
-from darknet_bn.data.lists import Entry
+from darknet_bn.data.lists import ListEntry
 from darknet_bn.data.truth import BoxTruth
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import DarknetError, DarknetWarning, DataError, DataWarning, Where
@@ -50,12 +50,12 @@ class PictureLabels(NamedTuple):
     without: tuple[str, ...]
 
 
-def load_labels(entries: Sequence[Entry], truth: BoxTruth, data: Data) -> PictureLabels:
+def load_labels(entries: Sequence[ListEntry], truth: BoxTruth, data: Data) -> PictureLabels:
     """Read the labels of all pictures of a list, the same way in every dialect.
 
     Parameters
     ----------
-    entries : sequence of Entry
+    entries : sequence of ListEntry
     truth : BoxTruth
         For its head and dialect.
     data : Data
@@ -112,7 +112,7 @@ def _read(path: str, classes: int, *, class_only: bool) -> Labels:
 class _Search:
     """Finds the label file of each picture of a list, and warns of what is odd about them."""
 
-    def __init__(self, dialect: Dialect, entries: Sequence[Entry]) -> None:
+    def __init__(self, dialect: Dialect, entries: Sequence[ListEntry]) -> None:
         self._dialect = dialect
         self._entries = entries
         self._elsewhere: list[tuple[str, str]] = []  # what is read, and where the program looks
@@ -146,7 +146,7 @@ class _Search:
             )
         return found
 
-    def _places(self, entry: Entry) -> list[str]:
+    def _places(self, entry: ListEntry) -> list[str]:
         """Return where the labels of a picture may be, the best place first."""
         ways = (
             label_path(entry.text, self._dialect),
@@ -155,7 +155,7 @@ class _Search:
         )
         return [path for path in dict.fromkeys(map(entry.beside, ways)) if path != entry.path]
 
-    def _path(self, entry: Entry) -> str | None:
+    def _path(self, entry: ListEntry) -> str | None:
         """Return the path of a label file, and note what is odd about it."""
         own = entry.beside(label_path(entry.text, self._dialect))
         program = entry.beside(program_label_path(entry.text, self._dialect))
@@ -173,7 +173,7 @@ class _Search:
         name, total = self._entries[0].where.file, many(len(self._entries), "picture")
         _warn(f"{name}: {count} of {total} {'has' if count == 1 else 'have'} {what}")
 
-    def _missing(self, entry: Entry) -> DarknetError:
+    def _missing(self, entry: ListEntry) -> DarknetError:
         """Return the error of a list of which no picture has labels."""
         count = len(self._entries)
         stem = Path(entry.path)

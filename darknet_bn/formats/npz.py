@@ -70,7 +70,7 @@ class Readable(Protocol):
         """Return at most so many bytes; none at the end."""
 
 
-class Head(NamedTuple):
+class ArrayHeader(NamedTuple):
     """What the head of an array says.
 
     Attributes
@@ -94,7 +94,7 @@ class Head(NamedTuple):
         return self.length + math.prod(self.shape) * self.dtype.itemsize
 
 
-def read_head(stream: Readable) -> Head:
+def read_head(stream: Readable) -> ArrayHeader:
     """Read the head of an array.
 
     Raises
@@ -118,7 +118,7 @@ def read_head(stream: Readable) -> Head:
         dtype = np.dtype(word)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"the type {word} is unknown") from error
-    head = Head(shape, dtype, 8 + width + count, fortran)
+    head = ArrayHeader(shape, dtype, 8 + width + count, fortran)
     if len(shape) > _MOST_AXES or max([abs(head.size), *map(abs, shape)]) >= _MOST_BYTES:
         raise ValueError(f"no array can have the shape {shown(f'{shape}', 80)}")
     return head
@@ -135,7 +135,7 @@ def _parse_head(text: str) -> tuple[tuple[int, ...], str, bool]:
     raise ValueError(f"the head of the array is not understood: {shown(text.strip(), 80)}")
 
 
-def read_values(stream: Readable, head: Head) -> npt.NDArray[Any]:
+def read_values(stream: Readable, head: ArrayHeader) -> npt.NDArray[Any]:
     """Read the values of an array, after its head.
 
     Raises
@@ -156,7 +156,7 @@ def read_values(stream: Readable, head: Head) -> npt.NDArray[Any]:
     return values.view(head.dtype).reshape(head.shape, order="F" if head.fortran else "C")
 
 
-def text_of(stream: Readable, head: Head) -> str:
+def text_of(stream: Readable, head: ArrayHeader) -> str:
     """Read an array that is one text.
 
     Raises
@@ -226,7 +226,7 @@ class Archive:
         with self._archive.open(entry) as stream:
             yield stream
 
-    def head(self, name: str) -> Head:
+    def head(self, name: str) -> ArrayHeader:
         """Read the head of a member.
 
         Raises
@@ -285,7 +285,9 @@ def open_archive(path: Name, error: type[DarknetError] = DarknetError) -> Archiv
         raise error(reason, where=Where(file=os.fspath(path))) from failure
 
 
-def read_npz(path: Name, wants: Callable[[str, Head], bool]) -> Mapping[str, npt.NDArray[Any]]:
+def read_npz(
+    path: Name, wants: Callable[[str, ArrayHeader], bool]
+) -> Mapping[str, npt.NDArray[Any]]:
     """Read arrays of an archive.
 
     Parameters

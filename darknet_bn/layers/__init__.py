@@ -13,7 +13,7 @@ from darknet_bn.layers.cost import CostLayer
 from darknet_bn.layers.crnn import Crnn
 from darknet_bn.layers.crop import Crop
 from darknet_bn.layers.deconvolutional import Deconvolutional
-from darknet_bn.layers.detection import Detection
+from darknet_bn.layers.detection import DetectionHead
 from darknet_bn.layers.dropout import Dropout
 from darknet_bn.layers.empty import Empty
 from darknet_bn.layers.gaussian_yolo import GaussianYolo
@@ -53,7 +53,7 @@ KINDS: tuple[type[Layer], ...] = (
     Crnn,
     Crop,
     Deconvolutional,
-    Detection,
+    DetectionHead,
     Dropout,
     Empty,
     GaussianYolo,

@@ -26,7 +26,7 @@ from darknet_bn.layers.shared.head import Head
 
 
 @dataclass(frozen=True, kw_only=True)
-class Detection(Head):
+class DetectionHead(Head):
     """Pass the values on, with shares of the classes if asked.  C: ``src/detection_layer.c``.
 
     They are the classes of each cell, then the objectness of each box of each cell, then the x, y,

@@ -32,7 +32,7 @@ def once(find_out: Callable[[Any], T]) -> Callable[[Any], T]:
     return functools.cache(find_out)
 
 
-class Place(NamedTuple):
+class OptionPlace(NamedTuple):
     """Where an option stands: told, if anybody asks, as `Cfg.where` tells it."""
 
     cfg: Cfg
@@ -113,7 +113,12 @@ def _parted_kind(kind: Any) -> tuple[bool, Any]:
 
 
 def convert(
-    text: str, kind: Any, rule: Rule, dialect: Dialect, place: Place, odd: Callable[[str], None]
+    text: str,
+    kind: Any,
+    rule: Rule,
+    dialect: Dialect,
+    place: OptionPlace,
+    odd: Callable[[str], None],
 ) -> Any:
     """Return the value that a text means.
 
@@ -124,7 +129,7 @@ def convert(
         Of the value: as a field is annotated.
     rule : Rule
     dialect : Dialect
-    place : Place
+    place : OptionPlace
         For messages.
     odd : function
         Is told what is odd but has one clear meaning.
@@ -144,7 +149,10 @@ def convert(
 
 
 def content_of(
-    name: str, parse: Callable[[bytes], Any], open_file: Callable[[str], bytes] | None, place: Place
+    name: str,
+    parse: Callable[[bytes], Any],
+    open_file: Callable[[str], bytes] | None,
+    place: OptionPlace,
 ) -> Any:
     """Return what the file holds that an option names.
 
@@ -169,7 +177,7 @@ def content_of(
 
 
 def _list(
-    text: str, kind: type, rule: Rule, place: Place, odd: Callable[[str], None]
+    text: str, kind: type, rule: Rule, place: OptionPlace, odd: Callable[[str], None]
 ) -> tuple[int | float, ...]:
     body, comment = parted(text)
     if "," in comment:
@@ -187,7 +195,7 @@ def _list(
 
 
 def _number(
-    text: str, kind: type, rule: Rule, place: Place, odd: Callable[[str], None]
+    text: str, kind: type, rule: Rule, place: OptionPlace, odd: Callable[[str], None]
 ) -> int | float:
     pattern, what = (_INT, "an integer") if kind is int else (_FLOAT, "a number")
     match = pattern.match(text)
@@ -230,7 +238,9 @@ def _float(digits: str) -> float:
         return -math.inf if digits.startswith("-") else math.inf
 
 
-def _word(text: str, rule: Rule, dialect: Dialect, place: Place, odd: Callable[[str], None]) -> str:
+def _word(
+    text: str, rule: Rule, dialect: Dialect, place: OptionPlace, odd: Callable[[str], None]
+) -> str:
     if rule.choices is None:
         return text
     if dialect.comments_end_words:

@@ -12,7 +12,15 @@ from darknet_bn.dialect import PJREDDIE, Dialect
 from darknet_bn.errors import CfgError, Oddities
 from darknet_bn.formats.cfg import Cfg, Section
 from darknet_bn.formats.synonyms import OPTIONS, hint
-from darknet_bn.layers.option_values import Place, Rule, content_of, convert, once, parted, quoted
+from darknet_bn.layers.option_values import (
+    OptionPlace,
+    Rule,
+    content_of,
+    convert,
+    once,
+    parted,
+    quoted,
+)
 from darknet_bn.values import brief
 
 O = TypeVar("O", bound="Options")  # noqa: E741  # the class that reads itself
@@ -128,7 +136,7 @@ class Options:
             if found is not None and dialect.opencv:
                 last = section.last(key)
                 if last is not None and last is not found:
-                    place = Place(cfg, number, key)
+                    place = OptionPlace(cfg, number, key)
                     odd(f"{place}: for {dialect.name} the last counts, in line {last.line}")
                     found = last
             if found is None or found.value is None or rule.unknown_to(dialect):
@@ -141,7 +149,7 @@ class Options:
                 if default is not None:
                     values[name] = default(dialect)
                 continue
-            place = Place(cfg, number, key)
+            place = OptionPlace(cfg, number, key)
             if rule.content is not None:
                 values[name] = content_of(found.value, rule.content, open_file, place)
                 continue
@@ -281,7 +289,7 @@ def _say_unknown(
 ) -> None:
     declared = cls.declared()
     for key in dict.fromkeys(each.key for each in section.options):
-        place = Place(cfg, number, key)
+        place = OptionPlace(cfg, number, key)
         if key not in declared:
             told = not (isinstance(odd, Oddities) and odd.full)
             more = hint(key, declared, OPTIONS) if told else None

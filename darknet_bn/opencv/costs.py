@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from darknet_bn.layers.layer import Layer
 from darknet_bn.model.network import Network
-from darknet_bn.opencv.parts import Dims, Part, output_dims
+from darknet_bn.opencv.parts import CvPart, Dims, output_dims
 
 _EACH = {  # operations for each value of the output
     "BatchNorm": 3,
@@ -23,7 +23,7 @@ _EACH = {  # operations for each value of the output
 
 
 @dataclass(frozen=True)
-class Cost:
+class PartCost:
     """What one part takes for a batch.
 
     Attributes
@@ -44,30 +44,30 @@ class Cost:
         return 4 * sum(map(math.prod, self.outputs))
 
 
-def costs_of(network: Network, parts: Sequence[Part], batch: int) -> tuple[Cost, ...]:
+def costs_of(network: Network, parts: Sequence[CvPart], batch: int) -> tuple[PartCost, ...]:
     """Return what the network's input takes, and each of its parts, in order.
 
     Parameters
     ----------
     network : Network
-    parts : sequence of Part
+    parts : sequence of CvPart
         `parts_of` the network.
     batch : int
         The number of images.
     """
     image = (batch, *network.input.dims)
-    costs = [Cost((image,), (image,), 0)]
+    costs = [PartCost((image,), (image,), 0)]
     read = {each for part in parts for each in part.inputs}
     for part in parts:
         inputs = tuple(costs[1 + each].outputs[0] for each in part.inputs)
         output = _output(network, part, inputs, batch)
         maximum = _window(network.nodes[part.layer].layer) is not None
         outputs = (output, output) if maximum and len(costs) - 1 not in read else (output,)
-        costs.append(Cost(inputs, outputs, _flops(network, part, inputs, output)))
+        costs.append(PartCost(inputs, outputs, _flops(network, part, inputs, output)))
     return tuple(costs)
 
 
-def _output(network: Network, part: Part, inputs: tuple[Dims, ...], batch: int) -> Dims:
+def _output(network: Network, part: CvPart, inputs: tuple[Dims, ...], batch: int) -> Dims:
     node = network.nodes[part.layer]
     if part.role == "planes":
         n, c, h, w = inputs[0]
@@ -89,7 +89,7 @@ def _window(layer: Layer) -> int | None:
     return int(layer.value("size") or layer.value("stride"))
 
 
-def _flops(network: Network, part: Part, inputs: tuple[Dims, ...], output: Dims) -> int:
+def _flops(network: Network, part: CvPart, inputs: tuple[Dims, ...], output: Dims) -> int:
     layer, size = network.nodes[part.layer].layer, math.prod(output)
     if part.type == "Convolution":
         return size * (2 * int(layer.value("size")) ** 2 * inputs[0][1] + 1)

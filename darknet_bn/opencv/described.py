@@ -15,9 +15,9 @@ from darknet_bn.arrays import F32
 from darknet_bn.errors import DarknetError
 from darknet_bn.formats.writing import write_files
 from darknet_bn.model.model import Model
-from darknet_bn.opencv.costs import Cost, costs_of
+from darknet_bn.opencv.costs import PartCost, costs_of
 from darknet_bn.opencv.dump import dot
-from darknet_bn.opencv.parts import Part, blobs_of, parts_of
+from darknet_bn.opencv.parts import CvPart, blobs_of, parts_of
 
 Ints = npt.NDArray[np.int32]
 
@@ -171,7 +171,7 @@ class Described:
 
     def _asked_costs(
         self, args: Sequence[Any], kwargs: dict[str, Any]
-    ) -> list[tuple[Part | None, Cost]]:
+    ) -> list[tuple[CvPart | None, PartCost]]:
         asked = dict(kwargs)
         layer = asked.pop("layerId", args[0] if len(args) > 1 else None)
         shape = args[-1] if args else None
@@ -185,7 +185,7 @@ class Described:
         self._part(layer)
         return [costs[layer]]
 
-    def _costs(self, shape: Any) -> tuple[Cost, ...]:
+    def _costs(self, shape: Any) -> tuple[PartCost, ...]:
         dims = np.atleast_2d(np.asarray(shape))[0].tolist()
         own = self._model.network.input.dims
         if len(dims) != 1 + len(own) or dims[1] != own[0] or min(dims) < 1:
@@ -222,7 +222,7 @@ class Described:
             del self._sizes[next(iter(self._sizes))]
         return model
 
-    def _part(self, layer: int | str) -> Part | None:
+    def _part(self, layer: int | str) -> CvPart | None:
         """Return the part with a number or name; None is the input.
 
         Raises

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from darknet_bn.model.network import Network
 from darknet_bn.opencv.costs import costs_of
-from darknet_bn.opencv.parts import Part
+from darknet_bn.opencv.parts import CvPart
 
 
-def dot(network: Network, parts: Sequence[Part]) -> str:
+def dot(network: Network, parts: Sequence[CvPart]) -> str:
     """Return a box for each part, with name, type and the shape of its output, and all links."""
     names = ["_input", *(part.name for part in parts)]
     lines = ["digraph G {"]

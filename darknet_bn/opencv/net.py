@@ -16,7 +16,7 @@ from darknet_bn.model.model import Model
 from darknet_bn.opencv.arguments import Scalar, filled, forward_arguments, scalar
 from darknet_bn.opencv.boxes import overlap_of, rows_of
 from darknet_bn.opencv.described import Described
-from darknet_bn.opencv.parts import Part, inner_output, output_dims
+from darknet_bn.opencv.parts import CvPart, inner_output, output_dims
 from darknet_bn.run.run import forward
 from darknet_bn.values import brief
 
@@ -192,13 +192,13 @@ class Net(Described):
         self._seconds = seconds
         return found
 
-    def _output_part(self, name: str) -> Part:
+    def _output_part(self, name: str) -> CvPart:
         part = self._part(str(name))
         if part is None:
             raise DarknetError(f"{name!r} is no output", expected="a name of getLayerNames()")
         return part
 
-    def _needs(self, part: Part) -> tuple[int, ...]:
+    def _needs(self, part: CvPart) -> tuple[int, ...]:
         """Return the layers that a part is made of; OpenCV passes on what a loss reads."""
         if part is not self._finals[part.layer]:
             return part.sources
@@ -217,7 +217,7 @@ class Net(Described):
         shape = self._input.shape
         return self._input, self._sized(shape) if len(shape) == 4 else self._model
 
-    def _blob(self, model: Model, part: Part, y: F32) -> F32:
+    def _blob(self, model: Model, part: CvPart, y: F32) -> F32:
         """Return the output of a layer as OpenCV shapes it."""
         network = model.network
         head = network.heads.get(part.layer)

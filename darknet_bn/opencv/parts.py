@@ -51,7 +51,7 @@ _ACTIVATIONS = {
 
 
 @dataclass(frozen=True)
-class Part:
+class CvPart:
     """One of OpenCV's layers.
 
     Attributes
@@ -77,9 +77,9 @@ class Part:
     sources: tuple[int, ...]
 
 
-def parts_of(network: Network) -> tuple[Part, ...]:
+def parts_of(network: Network) -> tuple[CvPart, ...]:
     """Return OpenCV's layers of a network, in their order; the last of each layer is its output."""
-    parts: list[Part] = []
+    parts: list[CvPart] = []
     last = {-1: -1}  # of each layer, the part that gives its output
     number = 0  # OpenCV counts sections, and some of the layers that it makes of one
     for index, node in enumerate(network.nodes):
@@ -95,21 +95,23 @@ def parts_of(network: Network) -> tuple[Part, ...]:
             if len(sources) > 1 and groups > 1:
                 for source in sources:
                     name = f"slice_{number}"
-                    parts.append(Part(name, "Slice", index, "slice", (last[source],), (source,)))
+                    parts.append(CvPart(name, "Slice", index, "slice", (last[source],), (source,)))
                     number += 1
                 inputs = tuple(range(len(parts) - len(sources), len(parts)))
         elif index in network.heads:
             type_ = "Region"
             if kind != "detection":
-                parts.append(Part(f"permute_{number}", "Permute", index, "planes", inputs, sources))
+                parts.append(
+                    CvPart(f"permute_{number}", "Permute", index, "planes", inputs, sources)
+                )
                 inputs = (len(parts) - 1,)
             if kind != "region":
                 inputs = (*inputs, -1)  # for the size of the net's input
         after = tuple(_after(layer, kind, number))
         role: Role = "whole" if not after else "cut" if kind == "crop" else "weights"
-        parts.append(Part(pattern.format(number), type_, index, role, inputs, sources))
+        parts.append(CvPart(pattern.format(number), type_, index, role, inputs, sources))
         for name, its_type, its_role in after:
-            parts.append(Part(name, its_type, index, its_role, (len(parts) - 1,), sources))
+            parts.append(CvPart(name, its_type, index, its_role, (len(parts) - 1,), sources))
         last[index] = len(parts) - 1
         number += 2 if role == "cut" else 1
     return tuple(parts)
@@ -154,7 +156,7 @@ def _after(layer: Layer, kind: str, number: int) -> Iterator[tuple[str, str, Rol
         yield f"{activation}_{number + 1}", _ACTIVATIONS.get(activation, activation), "activation"
 
 
-def blobs_of(model: Model, part: Part) -> tuple[F32, ...]:
+def blobs_of(model: Model, part: CvPart) -> tuple[F32, ...]:
     """Return the parameters of a part in OpenCV's order and shapes; none without weights."""
     layer, p = model.network.nodes[part.layer].layer, model.params[part.layer]
     if part.type == "Region":
@@ -172,13 +174,13 @@ def blobs_of(model: Model, part: Part) -> tuple[F32, ...]:
     return tuple(array if array.ndim > 1 else array.reshape(1, -1) for array in arrays)
 
 
-def inner_output(model: Model, part: Part, xs: Sequence[F32]) -> F32:
+def inner_output(model: Model, part: CvPart, xs: Sequence[F32]) -> F32:
     """Compute what a part gives that is not the output of its layer.
 
     Parameters
     ----------
     model : Model
-    part : Part
+    part : CvPart
     xs : sequence of float32 arrays (n, c, h, w) or (n, values)
         The outputs of its ``sources``.
 

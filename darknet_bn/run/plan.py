@@ -19,7 +19,7 @@ from darknet_bn.work.memory import require_memory
 from darknet_bn.work.threads import workers
 
 
-class Memory:
+class RecurrentState:
     """What layers remember from one call to the next.
 
     Plans may share it, so that a sequence may go on in either; one of them runs at a time.
@@ -69,7 +69,7 @@ class Plan:
     Parameters
     ----------
     model : Model
-    memory : Memory, optional
+    memory : RecurrentState, optional
         That of another plan, to go on with its sequences; by default its own.
     exact : bool
         Whether to keep to Darknet's order of operations, rather than fold batch norm and take the
@@ -79,12 +79,12 @@ class Plan:
     """
 
     def __init__(
-        self, model: Model, memory: Memory | None = None, *, exact: bool, keeps: bool = True
+        self, model: Model, memory: RecurrentState | None = None, *, exact: bool, keeps: bool = True
     ) -> None:
         self._network, self._params = model.network, model.params
         self._keeps = keeps
         self._steps: list[Inference | None] = [None] * len(model.network.nodes)
-        self._memory = memory or Memory(len(model.network.nodes))
+        self._memory = memory or RecurrentState(len(model.network.nodes))
         self._setting = InferenceContext(model.dialect, exact, model.network.time_steps)
         self._schedule: Schedule | None = None
         self._buffers: list[F32] = []
@@ -167,7 +167,7 @@ class Plans:
     """
 
     def __init__(self, model: Model) -> None:
-        self._memory = Memory(len(model.network.nodes))
+        self._memory = RecurrentState(len(model.network.nodes))
         self._exact, self._fast = (
             Plan(model, self._memory, exact=exact) for exact in (True, False)
         )

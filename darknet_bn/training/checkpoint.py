@@ -33,7 +33,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import DarknetError, DarknetWarning, TrainingError, Where
-from darknet_bn.formats.npz import Head, read_npz
+from darknet_bn.formats.npz import ArrayHeader, read_npz
 from darknet_bn.formats.writing import rename_file, require_suffix, require_writable, write_files
 from darknet_bn.model.model import WEIGHTS_SUFFIXES, Model
 from darknet_bn.model.weights import write_weights
@@ -149,9 +149,9 @@ def load_checkpoint(model: Model, weights: str | os.PathLike[str]) -> TrainState
 
 def _read_state(model: Model, path: str, weights: str) -> TrainState | None:
     """Read a state; None if it belongs to weights with another fingerprint."""
-    texts: list[Head] = []
+    texts: list[ArrayHeader] = []
 
-    def wants(name: str, head: Head) -> bool:
+    def wants(name: str, head: ArrayHeader) -> bool:
         if name == "about":
             texts.append(head)
             return head.shape == () and head.dtype.kind == "U" and head.size < _MOST_TEXT
@@ -189,7 +189,7 @@ def _kinds(state: TrainState) -> Mapping[str, tuple[Arrays, ...]]:
     return {"updates": state.updates, "squares": state.squares, "memory": state.memory}
 
 
-def _require_fit(model: Model, name: str, head: Head, path: str) -> None:
+def _require_fit(model: Model, name: str, head: ArrayHeader, path: str) -> None:
     """Check the head of an array before any memory is taken for it."""
     where = Where(file=path, key=name[:80])
     match = _MEMBER.fullmatch(name)

@@ -12,8 +12,8 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.convert import SCHEMES, save_pair
-from darknet_bn.convert.names import detect_scheme
 from darknet_bn.convert.safetensors import write_safetensors
+from darknet_bn.convert.schemes import detect_scheme
 from tests.convert.cases import CFG, NAMES, small_model
 
 KEYS = {

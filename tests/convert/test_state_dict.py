@@ -13,8 +13,8 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.convert.pickle_stream import read_pickle
-from darknet_bn.convert.records import Records
 from darknet_bn.convert.state_dict import _integer, _pickle, read_state_dict
+from darknet_bn.convert.zip_records import Records
 from darknet_bn.formats.reading import StoredFile
 from tests.convert.cases import load_arrays, same_bits, small_model
 

@@ -9,7 +9,7 @@ import pytest
 import darknet_bn as dn
 from darknet_bn.data.augment_boxes import (
     Example,
-    Part,
+    PicturePart,
     augment_boxes,
     cut_out,
     mosaic,
@@ -203,7 +203,7 @@ def test_no_jitter_is_too_much(jitter: float) -> None:
 
 def test_the_outside_is_of_the_mean_colour_or_repeats_the_border() -> None:
     im, _ = rectangle(20, 20, 0, 0, 10, 20)  # the left half is red
-    part = Part(-10, 0, -10, 0)
+    part = PicturePart(-10, 0, -10, 0)
     shape = Shape(3, 20, 40)
     mean, repeated = (cut_out(im, part, shape, edges=edges) for edges in (False, True))
     assert mean[:, 0, 0].tolist() == mean[:, 0, -1].tolist() == [0.5, 0, 0.5]
@@ -225,13 +225,13 @@ def test_a_letterboxed_part_keeps_the_aspect() -> None:
     for h, w in ((100, 300), (300, 100), (123, 77)):
         im = np.zeros((3, h, w), np.float32)
         shape = Shape(3, 32, 40)
-        width, height = Part(0, 0, 0, 0).letterboxed(im, shape).size(im)
+        width, height = PicturePart(0, 0, 0, 0).letterboxed(im, shape).size(im)
         assert width / height == pytest.approx(40 / 32, abs=2 * 1.25 / min(h, w))  # whole pixels
         assert width >= w
         assert height >= h
         moved = correct_boxes(
             np.array([[0.5, 0.5, 1, 1, 0]], np.float32),
-            Part(0, 0, 0, 0).letterboxed(im, shape).move(im),
+            PicturePart(0, 0, 0, 0).letterboxed(im, shape).move(im),
         )
         assert moved[0, :2].tolist() == pytest.approx([0.5, 0.5], abs=1e-6)
 

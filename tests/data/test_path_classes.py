@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.data.lists import Entry
+from darknet_bn.data.lists import ListEntry
 from darknet_bn.data.path_classes import class_of_path, load_classes
 from darknet_bn.data.truth import fill_truth
 from darknet_bn.errors import Where
@@ -88,8 +88,10 @@ def test_paths_that_say_no_class_or_several() -> None:
         class_of_path("man/woman/1.jpg", ("man", "woman"), LIST)
 
 
-def entries(*texts: str) -> list[Entry]:
-    return [Entry(text, Path(), Where(file="list", line=at)) for at, text in enumerate(texts, 1)]
+def entries(*texts: str) -> list[ListEntry]:
+    return [
+        ListEntry(text, Path(), Where(file="list", line=at)) for at, text in enumerate(texts, 1)
+    ]
 
 
 def test_all_paths_without_a_class_are_named() -> None:

@@ -15,7 +15,7 @@ import pytest
 from darknet_bn.errors import DarknetError
 from darknet_bn.formats.npz import (
     Archive,
-    Head,
+    ArrayHeader,
     open_archive,
     read_head,
     read_npy,
@@ -43,7 +43,7 @@ def npy(head: str | bytes, values: bytes = b"", version: tuple[int, int] = (1, 0
     return b"\x93NUMPY" + bytes(version) + struct.pack(form, len(text)) + text + values
 
 
-def head_of(data: bytes) -> Head:
+def head_of(data: bytes) -> ArrayHeader:
     return read_head(io.BytesIO(data))
 
 
@@ -83,7 +83,7 @@ class TestHeads:
         self, text: str, shape: tuple[int, ...], fortran: bool
     ) -> None:
         data = npy(text)
-        assert head_of(data) == Head(shape, np.dtype("<f4"), len(data), fortran)
+        assert head_of(data) == ArrayHeader(shape, np.dtype("<f4"), len(data), fortran)
 
     @pytest.mark.parametrize(
         "text",
@@ -158,7 +158,7 @@ class TestValues:
         with pytest.raises(ValueError, match="values of the type object are not read"):
             read_values(io.BytesIO(b"cos\nsystem\n(S'x'\ntR."), head)
         with pytest.raises(ValueError, match="are not read"):
-            read_values(io.BytesIO(), Head((1 << 40,), np.dtype("V0"), 0))
+            read_values(io.BytesIO(), ArrayHeader((1 << 40,), np.dtype("V0"), 0))
 
     def test_values_that_end_early(self) -> None:
         head = head_of(npy(PLAIN % ("'<f4'", "(5,)")))
@@ -176,8 +176,8 @@ class TestValues:
         stream.seek(0)
         assert text_of(stream, read_head(stream)) == ""
         with pytest.raises(ValueError, match="codec"):
-            text_of(io.BytesIO(b"\xff" * 4), Head((), np.dtype("<U1"), 0))
-        for head in (Head((1,), np.dtype("<U1"), 0), Head((), np.dtype("<f4"), 0)):
+            text_of(io.BytesIO(b"\xff" * 4), ArrayHeader((), np.dtype("<U1"), 0))
+        for head in (ArrayHeader((1,), np.dtype("<U1"), 0), ArrayHeader((), np.dtype("<f4"), 0)):
             with pytest.raises(ValueError, match="is no text"):
                 text_of(io.BytesIO(bytes(4)), head)
 

@@ -11,7 +11,7 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.cli import targets
-from darknet_bn.cli.pictures import Found
+from darknet_bn.cli.pictures import FoundPictures
 from darknet_bn.formats import systems
 from darknet_bn.formats.writing import is_same_file, require_writable
 
@@ -85,7 +85,7 @@ class TestOutputs:
         assert systems.first_clash(["a", "A"]) == ((0, 1) if windows else None)
 
     def test_pictures_whose_outputs_would_be_one_file(self, caseless: Path) -> None:
-        found = Found({"x/a.jpg": "a.jpg", "y/A.jpg": "A.jpg"}, (), False)
+        found = FoundPictures({"x/a.jpg": "a.jpg", "y/A.jpg": "A.jpg"}, (), False)
         with pytest.raises(dn.DarknetError) as caught:
             targets.in_folder(found, str(caseless), str)
         assert caught.value.problem == "two pictures would share this file"
@@ -93,7 +93,7 @@ class TestOutputs:
         assert caught.value.hint == "name the folder above both, with --recursive"
 
     def test_elsewhere_they_are_two_files(self, tmp_path: Path) -> None:
-        found = Found({"x/a.jpg": "a.jpg", "y/A.jpg": "A.jpg"}, (), False)
+        found = FoundPictures({"x/a.jpg": "a.jpg", "y/A.jpg": "A.jpg"}, (), False)
         assert len(set(targets.in_folder(found, str(tmp_path), str).values())) == 2
 
 

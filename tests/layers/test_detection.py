@@ -7,7 +7,7 @@ import pytest
 
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE
 from darknet_bn.errors import ShapeError
-from darknet_bn.layers.detection import Detection
+from darknet_bn.layers.detection import DetectionHead
 from darknet_bn.layers.shape import Shape
 
 SIZES = [(1, 3, 2, 4, 4), (3, 7, 3, 20, 4), (2, 1, 1, 1, 1), (2, 3, 2, 0, 4)]
@@ -18,7 +18,7 @@ SIZES = [(1, 3, 2, 4, 4), (3, 7, 3, 20, 4), (2, 1, 1, 1, 1), (2, 3, 2, 0, 4)]
 def test_classes_of_each_cell_become_shares_if_asked(run, n, side, num, classes, coords, shares):
     size = side * side * ((1 + coords) * num + classes)
     x = np.random.default_rng(1).standard_normal((n, size, 1, 1), dtype=np.float32) * 3
-    layer = Detection(side=side, num=num, classes=classes, coords=coords, softmax=shares)
+    layer = DetectionHead(side=side, num=num, classes=classes, coords=coords, softmax=shares)
     y = run(layer, x)
     assert y.shape == (n, size)
     expected = x.reshape(n, size).astype(np.float64)

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from darknet_bn.convert.onnx.node import Node
+from darknet_bn.convert.onnx.node import OnnxNode
 from darknet_bn.convert.onnx.reader import ReadGraph
 from darknet_bn.graph.graph import Op
 from darknet_bn.kernels.activations import LEAKY, RELIE, SELU, SELU_ALPHA
@@ -63,7 +63,7 @@ def fused(graph: ReadGraph) -> tuple[Op, ...]:
     return tuple(reversed(kept))
 
 
-def activation_of(node: Node) -> str | None:
+def activation_of(node: OnnxNode) -> str | None:
     """Return Darknet's name of the activation that a node is; None if it is none."""
     kind = node.op.kind
     if kind == "LeakyRelu":
@@ -89,7 +89,7 @@ def activation_of(node: Node) -> str | None:
     return _ACTIVATIONS.get(kind)
 
 
-def activate(node: Node, activation: str) -> None:
+def activate(node: OnnxNode, activation: str) -> None:
     """Make an activation a part of the layer in front, or a layer."""
     section = node.single()
     if (

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Literal
 
 from darknet_bn.convert.about import format_about
-from darknet_bn.convert.names import SCHEMES
 from darknet_bn.convert.onnx.build import ExportGraph, ExportOptions, Tensor, build_graph
 from darknet_bn.convert.onnx.file import (
     ABOUT,
@@ -28,6 +27,7 @@ from darknet_bn.convert.onnx.file import (
     onnx_files,
 )
 from darknet_bn.convert.onnx.heads import FORMS, Form
+from darknet_bn.convert.schemes import SCHEMES
 from darknet_bn.errors import ExportError
 from darknet_bn.formats import systems
 from darknet_bn.formats.writing import Writer, require_suffix, write_files

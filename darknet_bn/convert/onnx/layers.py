@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.convert.onnx.node import Node
+from darknet_bn.convert.onnx.node import OnnxNode
 from darknet_bn.dialect import ALEXEYAB
 from darknet_bn.layers.shape import Shape
 
@@ -15,7 +15,7 @@ NORMALISED = ("convolutional", "connected")  # what batch norm can be a part of
 _AXES = (2, 3)  # of rows and columns
 
 
-def convolution(node: Node) -> None:
+def convolution(node: OnnxNode) -> None:
     """``Conv``."""
     x, weights = node.image(), node.floats(1)
     if weights.ndim != 4 or weights.shape[2] != weights.shape[3]:
@@ -60,7 +60,7 @@ def convolution(node: Node) -> None:
     )
 
 
-def full(node: Node) -> None:
+def full(node: OnnxNode) -> None:
     """``Gemm``, ``MatMul``."""
     x, weights = node.place(0), node.floats(1)
     for key in ("alpha", "beta"):
@@ -84,7 +84,7 @@ def full(node: Node) -> None:
     )
 
 
-def batch_norm(node: Node) -> None:
+def batch_norm(node: OnnxNode) -> None:
     """``BatchNormalization``: a part of the layer in front, or a layer."""
     x = node.place(0)
     if x.shape.flat and x.shape.h * x.shape.w > 1:
@@ -111,7 +111,7 @@ def batch_norm(node: Node) -> None:
     node.made.extend(section, node.out)
 
 
-def _variance(node: Node, variance: F32) -> F32:
+def _variance(node: OnnxNode, variance: F32) -> F32:
     """Return what gives the same divisor with Darknet's constant."""
     eps, ours = np.float32(node.get("epsilon", 1e-5)), np.float32(ALEXEYAB.eps)
     if eps == ours:
@@ -122,7 +122,7 @@ def _variance(node: Node, variance: F32) -> F32:
     return changed
 
 
-def pooling(node: Node) -> None:
+def pooling(node: OnnxNode) -> None:
     """``MaxPool``, ``AveragePool``."""
     x, kernel = node.image(), node.counts("kernel_shape", 2, 0, 1)
     pads, strides = node.counts("pads", 4, 0, 0), node.counts("strides", 2, 1, 1)
@@ -156,7 +156,7 @@ def pooling(node: Node) -> None:
     )
 
 
-def mean(node: Node) -> None:
+def mean(node: OnnxNode) -> None:
     """``GlobalAveragePool``, ``ReduceMean`` of rows and columns."""
     x, flat = node.image(), False
     if node.op.kind == "ReduceMean":
@@ -166,7 +166,7 @@ def mean(node: Node) -> None:
     node.made.add("avgpool", node.out, x, Shape(x.shape.c, flat=flat), {})
 
 
-def larger(node: Node) -> None:
+def larger(node: OnnxNode) -> None:
     """``Resize``, ``Upsample``: each pixel a square of them."""
     x = node.image()
     node.require("mode", "nearest", "nearest")
@@ -187,7 +187,7 @@ def larger(node: Node) -> None:
     node.made.add("upsample", node.out, x, shape, {"stride": stride})
 
 
-def _factors(node: Node, shape: Shape) -> list[float]:
+def _factors(node: OnnxNode, shape: Shape) -> list[float]:
     number = 1 if node.op.kind == "Upsample" else 2
     if "scales" in node.op.attributes:
         scales = [float(each) for each in node.op.attributes["scales"]]  # type: ignore[union-attr]

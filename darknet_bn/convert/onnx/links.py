@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from darknet_bn.convert.onnx.layers import NORMALISED
-from darknet_bn.convert.onnx.node import Node
+from darknet_bn.convert.onnx.node import OnnxNode
 from darknet_bn.convert.onnx.sections import INPUT
 from darknet_bn.layers.shape import Shape
 
 
-def joined(node: Node) -> None:
+def joined(node: OnnxNode) -> None:
     """``Concat`` of channels."""
     xs = [node.image(number) for number in range(len(node.op.inputs))]
     rank = 2 if node.place(0).shape.flat else 4
@@ -19,7 +19,7 @@ def joined(node: Node) -> None:
     node.made.route(xs, node.out)
 
 
-def parts(node: Node) -> None:
+def parts(node: OnnxNode) -> None:
     """``Split`` of channels into equal parts."""
     x, count = node.image(), len(node.op.outputs)
     node.require("axis", 0, 1, -3)
@@ -31,7 +31,7 @@ def parts(node: Node) -> None:
             node.made.route([x], name, count, number)
 
 
-def part(node: Node) -> None:
+def part(node: OnnxNode) -> None:
     """``Slice`` of channels that is one of equal parts."""
     x = node.image()
     starts, ends = node.ints("starts", 1) or [], node.ints("ends", 2) or []
@@ -47,7 +47,7 @@ def part(node: Node) -> None:
     node.made.route([x], node.out, groups, first // size)
 
 
-def summed(node: Node) -> None:
+def summed(node: OnnxNode) -> None:
     """``Add``, ``Sum`` of two layers; or of one and its biases."""
     if len(node.op.inputs) != 2:
         node.refuse("it has other than two inputs", found=len(node.op.inputs))
@@ -58,7 +58,7 @@ def summed(node: Node) -> None:
     _pair(node, "shortcut", same=True)
 
 
-def _biases(node: Node, x: int, other: int) -> None:
+def _biases(node: OnnxNode, x: int, other: int) -> None:
     place = node.place(x)
     name, count = node.op.inputs[x], place.shape.c
     section = node.made.owner(name) if node.uses[name] == 1 else None
@@ -76,7 +76,7 @@ def _biases(node: Node, x: int, other: int) -> None:
     node.made.extend(section, node.out)
 
 
-def product(node: Node) -> None:
+def product(node: OnnxNode) -> None:
     """``Mul`` of two layers, one of which may have one value for each channel."""
     if any(name in node.constants for name in node.op.inputs):
         node.refuse("no section multiplies by a constant")
@@ -84,7 +84,7 @@ def product(node: Node) -> None:
     _pair(node, "sam" if one == other else "scale_channels", same=one == other)
 
 
-def _pair(node: Node, kind: str, *, same: bool) -> None:
+def _pair(node: OnnxNode, kind: str, *, same: bool) -> None:
     """Add a layer that reads the one before and another."""
     xs = [node.image(number) for number in (0, 1)]
     last = len(node.made.sections) - 1
@@ -97,7 +97,7 @@ def _pair(node: Node, kind: str, *, same: bool) -> None:
     node.made.add(kind, node.out, small, large.shape, options, other=large)
 
 
-def softmax(node: Node) -> None:
+def softmax(node: OnnxNode) -> None:
     """``Softmax`` of all values of an image."""
     x = node.place(0)
     rank = 2 if x.shape.flat else 4
@@ -107,7 +107,7 @@ def softmax(node: Node) -> None:
     node.made.add("softmax", node.out, x, x.shape, {})
 
 
-def reshaped(node: Node) -> None:
+def reshaped(node: OnnxNode) -> None:
     """``Flatten``, ``Reshape``, ``Squeeze`` and ``Unsqueeze``: all values as a row, or back."""
     x = node.place(0)
     row = Shape(x.shape.c, x.shape.h, x.shape.w, flat=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 
-from darknet_bn.convert.container import KIND_OF, Container, Entry
+from darknet_bn.convert.container import KIND_OF, ArrayEntry, Container
 from darknet_bn.convert.onnx.file import ABOUT, ARRAYS, LAYERS
 from darknet_bn.convert.onnx.operators import sections_of
 from darknet_bn.convert.onnx.reader import ReadGraph, read_model
@@ -88,5 +88,5 @@ def _exported(graph: ReadGraph) -> Container:
     return Container(entries, metadata)
 
 
-def _entry(array: Constant) -> Entry:
-    return Entry(KIND_OF.get(array.dtype, f"{array.dtype}"), array.shape, lambda: array)
+def _entry(array: Constant) -> ArrayEntry:
+    return ArrayEntry(KIND_OF.get(array.dtype, f"{array.dtype}"), array.shape, lambda: array)

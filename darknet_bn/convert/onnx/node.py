@@ -8,13 +8,13 @@ from typing import Any, NoReturn
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.convert.onnx.sections import Place, Section, Sections
+from darknet_bn.convert.onnx.sections import NewSection, Sections, ValuePlace
 from darknet_bn.errors import WeightsError, Where, shown
 from darknet_bn.graph.graph import Constant, Op
 from darknet_bn.layers.shape import Shape
 
 
-class Node:
+class OnnxNode:
     """What the node that is being read says; refuses what is not expressed.
 
     Attributes
@@ -70,18 +70,18 @@ class Node:
             self.refuse(f"{key} is not expressed", f"{count} numbers from {least} on", values)
         return values  # type: ignore[no-any-return]
 
-    def place(self, number: int) -> Place:
+    def place(self, number: int) -> ValuePlace:
         """Return where an input of the node is."""
         names = self.op.inputs
         if number >= len(names) or names[number] not in self.made.places:
             self.refuse(f"input {number} is no output of a layer")
         return self.made.places[names[number]]
 
-    def image(self, number: int = 0) -> Place:
+    def image(self, number: int = 0) -> ValuePlace:
         """Return where an input of the node is, which must be an image."""
         x = self.place(number)
         if x.shape.flat and x.shape.h * x.shape.w == 1:
-            return Place(x.layer, Shape(x.shape.c))
+            return ValuePlace(x.layer, Shape(x.shape.c))
         if x.shape.flat:
             self.refuse("it takes a row of values, not an image")
         return x
@@ -118,7 +118,7 @@ class Node:
         """The name of what comes out."""
         return self.op.outputs[0]
 
-    def single(self) -> Section | None:
+    def single(self) -> NewSection | None:
         """Return the section that the node reads, if nothing else reads its output."""
         name = self.op.inputs[0]
         return self.made.owner(name) if self.uses[name] == 1 else None

@@ -10,9 +10,9 @@ import numpy as np
 from darknet_bn.convert.onnx import layers as onnx_layers
 from darknet_bn.convert.onnx import links as onnx_links
 from darknet_bn.convert.onnx.activations import activate, activation_of, fused
-from darknet_bn.convert.onnx.node import Node
+from darknet_bn.convert.onnx.node import OnnxNode
 from darknet_bn.convert.onnx.reader import ReadGraph
-from darknet_bn.convert.onnx.sections import INPUT, Place, Sections
+from darknet_bn.convert.onnx.sections import INPUT, Sections, ValuePlace
 from darknet_bn.errors import WeightsError, Where, shown
 from darknet_bn.graph.graph import FLOAT
 from darknet_bn.layers.shape import Shape
@@ -44,8 +44,8 @@ def sections_of(graph: ReadGraph) -> tuple[Sections, dict[int, str]]:
     name, batch, shape = _input(graph)
     ops = fused(graph)
     uses = Counter(name for op in ops for name in op.inputs) + Counter(graph.outputs)
-    made = Sections(shape, places={name: Place(INPUT, shape)})
-    node = Node(made, graph.constants, uses, batch)
+    made = Sections(shape, places={name: ValuePlace(INPUT, shape)})
+    node = OnnxNode(made, graph.constants, uses, batch)
     for op in ops:
         node.op = op
         _read(node)
@@ -77,7 +77,7 @@ def _input(graph: ReadGraph) -> tuple[str, int, Shape]:
     return name, dims[0] if isinstance(dims[0], int) else 1, Shape(c, h, w)
 
 
-def _read(node: Node) -> None:
+def _read(node: OnnxNode) -> None:
     """Add what a node computes."""
     kind = node.op.kind
     if kind in _ALIASES or (kind == "Cast" and node.op.attributes.get("to") == FLOAT):
@@ -93,7 +93,7 @@ def _read(node: Node) -> None:
         node.refuse("no section of Darknet is this operator")
 
 
-_OPERATORS: Mapping[str, Callable[[Node], None]] = {
+_OPERATORS: Mapping[str, Callable[[OnnxNode], None]] = {
     "Conv": onnx_layers.convolution,
     "Gemm": onnx_layers.full,
     "MatMul": onnx_layers.full,

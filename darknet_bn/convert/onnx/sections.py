@@ -13,7 +13,7 @@ INPUT = -1  # the number of a layer that is the input of the net
 
 
 @dataclass
-class Section:
+class NewSection:
     """A section, to which nodes behind the first may add.
 
     Attributes
@@ -37,7 +37,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Place:
+class ValuePlace:
     """Where a value of the graph is.
 
     Attributes
@@ -60,27 +60,27 @@ class Sections:
     ----------
     input : Shape
         Of one image.
-    sections : list of Section
-    places : dict from name to Place
+    sections : list of NewSection
+    places : dict from name to ValuePlace
         Where the values of the graph are.
     read : set of int
         The layers that others read.
     """
 
     input: Shape
-    sections: list[Section] = field(default_factory=list)
-    places: dict[str, Place] = field(default_factory=dict)
+    sections: list[NewSection] = field(default_factory=list)
+    places: dict[str, ValuePlace] = field(default_factory=dict)
     read: set[int] = field(default_factory=set)
 
     def add(
         self,
         name: str,
         value: str,
-        source: Place,
+        source: ValuePlace,
         shape: Shape,
         options: Mapping[str, object],
         arrays: Mapping[str, F32] | None = None,
-        other: Place | None = None,
+        other: ValuePlace | None = None,
     ) -> None:
         """Add a layer that reads one, with a route where that is not the last; or one more too."""
         last = len(self.sections) - 1
@@ -92,11 +92,15 @@ class Sections:
         if other is not None:
             self.read.add(other.layer)
             given = {"from": other.layer, **given}
-        self.sections.append(Section(name, given, dict(arrays or {}), value, shape))
-        self.places[value] = Place(len(self.sections) - 1, shape)
+        self.sections.append(NewSection(name, given, dict(arrays or {}), value, shape))
+        self.places[value] = ValuePlace(len(self.sections) - 1, shape)
 
     def route(
-        self, sources: Sequence[Place], value: str | None = None, groups: int = 1, group: int = 0
+        self,
+        sources: Sequence[ValuePlace],
+        value: str | None = None,
+        groups: int = 1,
+        group: int = 0,
     ) -> None:
         """Add a layer that hands others on, one behind the other."""
         if any(each.layer == INPUT for each in sources):
@@ -110,21 +114,21 @@ class Sections:
         if groups > 1:
             shape = replace(shape, c=shape.c // groups)
             options |= {"groups": groups, "group_id": group}
-        self.sections.append(Section("route", options, {}, value, shape))
+        self.sections.append(NewSection("route", options, {}, value, shape))
         if value is not None:
-            self.places[value] = Place(len(self.sections) - 1, shape)
+            self.places[value] = ValuePlace(len(self.sections) - 1, shape)
 
-    def alias(self, value: str, source: Place, shape: Shape) -> None:
+    def alias(self, value: str, source: ValuePlace, shape: Shape) -> None:
         """Note that a value is another one, perhaps in another shape."""
-        self.places[value] = Place(source.layer, shape)
+        self.places[value] = ValuePlace(source.layer, shape)
 
-    def owner(self, value: str) -> Section | None:
+    def owner(self, value: str) -> NewSection | None:
         """Return the section whose own output a value is."""
         at = self.places[value].layer
         found = None if at == INPUT else self.sections[at]
         return found if found is not None and found.value == value else None
 
-    def extend(self, section: Section, value: str) -> None:
+    def extend(self, section: NewSection, value: str) -> None:
         """Let a section give another value instead, which a node makes of its own."""
         at = self.places.pop(str(section.value))
         section.value = value

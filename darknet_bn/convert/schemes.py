@@ -32,7 +32,7 @@ _BATCH_NORM = {
 }
 
 
-class Place(NamedTuple):
+class ArrayPlace(NamedTuple):
     """Where an array belongs: the number of the layer, and Darknet's name of the parameter."""
 
     layer: int
@@ -40,7 +40,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Scheme:
+class NamingScheme:
     """How one program names the arrays of a model.
 
     Attributes
@@ -59,15 +59,15 @@ class Scheme:
     batch_norm: str | None = None
     passed_over: str = r"(?!)"
 
-    def places(self, network: Network) -> Mapping[str, Place]:
+    def places(self, network: Network) -> Mapping[str, ArrayPlace]:
         """Return where every array of a network belongs, under its key, in the file's order."""
-        places: dict[str, Place] = {}
+        places: dict[str, ArrayPlace] = {}
         nth = 0
         for layer, node in enumerate(network.nodes):
             nth += _is_convolution(node)
             if node.owner == layer:
                 for param in node.params:
-                    places[self._key(node, layer, nth, param.name)] = Place(layer, param.name)
+                    places[self._key(node, layer, nth, param.name)] = ArrayPlace(layer, param.name)
         return places
 
     def counters(self, network: Network) -> tuple[str, ...]:
@@ -101,28 +101,28 @@ def _is_convolution(node: Node) -> bool:
 
 _COUNTER = r".*\.num_batches_tracked"
 
-SCHEMES: Mapping[str, Scheme] = {
+SCHEMES: Mapping[str, NamingScheme] = {
     scheme.name: scheme
     for scheme in (
-        Scheme("darknet"),
-        Scheme(
+        NamingScheme("darknet"),
+        NamingScheme(
             "ultralytics",
             "module_list.{layer}.Conv2d",
             "module_list.{layer}.BatchNorm2d",
             _COUNTER,
         ),
-        Scheme(
+        NamingScheme(
             "eriklindernoren",
             "module_list.{layer}.conv_{layer}",
             "module_list.{layer}.batch_norm_{layer}",
             rf"{_COUNTER}|module_list\.\d+\.yolo_\d+\.(anchors|anchor_grid)",
         ),
-        Scheme("tianxiaomo", "models.{layer}.conv{nth}", "models.{layer}.bn{nth}", _COUNTER),
+        NamingScheme("tianxiaomo", "models.{layer}.conv{nth}", "models.{layer}.bn{nth}", _COUNTER),
     )
 }
 
 
-def detect_scheme(keys: Collection[str], network: Network) -> Scheme | None:
+def detect_scheme(keys: Collection[str], network: Network) -> NamingScheme | None:
     """Return the scheme that has most of some keys, or None where none has any."""
     found = set(keys)
     counts = {

@@ -31,8 +31,7 @@ from darknet_bn.data.base import Dataset, many
 from darknet_bn.data.labels import LARGEST, MOST_BOXES
 from darknet_bn.data.truth import BoxTruth, ClassTruth
 from darknet_bn.errors import DarknetError, ShapeError, Where
-from darknet_bn.formats.npz import Head as ArrayHead
-from darknet_bn.formats.npz import read_npz
+from darknet_bn.formats.npz import ArrayHeader, read_npz
 from darknet_bn.kernels.pictures.resize import resize_image
 from darknet_bn.layers.shape import Shape
 from darknet_bn.model.model import Model
@@ -93,7 +92,7 @@ class ArrayDataset(Dataset):
         return f"{Path(self.name).name}: {many(len(self), 'example')} of {dims}"
 
 
-def load_arrays(path: str | os.PathLike[str], model: Model, *, train: bool) -> ArrayDataset:
+def load_array_set(path: str | os.PathLike[str], model: Model, *, train: bool) -> ArrayDataset:
     """Read a data set of arrays for a model.
 
     Parameters
@@ -111,7 +110,7 @@ def load_arrays(path: str | os.PathLike[str], model: Model, *, train: bool) -> A
     """
     name = os.fspath(path)
 
-    def wants(member: str, head: ArrayHead) -> bool:
+    def wants(member: str, head: ArrayHeader) -> bool:
         if member not in ("x", "y"):
             return False
         if head.dtype.kind not in "biuf" or (member == "x" and head.dtype.kind in "bi"):
@@ -152,7 +151,7 @@ def array_dataset(
         As the module says.
     model : Model
     train : bool
-        As in `load_arrays`.
+        As in `load_array_set`.
     name : str
         For messages.
 
