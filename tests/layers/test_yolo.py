@@ -68,7 +68,7 @@ def test_anchors_of_the_mask(read):
     assert layer.anchor_sizes == ((81, 82), (135, 169), (344, 319))
     assert layer.filters_per_class() == 3
     assert layer.box_count(Shape(255, 13, 11)) == 3 * 13 * 11
-    assert (layer.jitter, layer.resize, layer.max_boxes, layer.grid) == (0.3, 1.0, 90, None)
+    assert (layer.jitter, layer.resize, layer.max_boxes, layer.grid) == (0.3, 1.0, 200, None)
     assert layer.out_shape((Shape(255, 13, 13),)) == Shape(255, 13, 13)
     assert Yolo(num=2, anchors=(7, 8, 9)).anchor_sizes == ((7, 8), (9, 0.5))
     # the last head of a published cfg with num=16 and 20 anchors
