@@ -105,8 +105,7 @@ class Order:
         self,
         arrays: dict[int, Array],
         compute: Callable[[int, list[Array]], Array],
-        start: int = 0,
-        end: int | None = None,
+        part: range | None = None,
     ) -> Iterator[int]:
         """Compute layers one after the other.
 
@@ -118,17 +117,16 @@ class Order:
         compute : function
             ``compute(layer, xs)`` returns the output of a layer from those of its sources; not
             called for a layer that passes its input on.
-        start, end : int
-            From the first of these layers to the one before the last; by default all.
+        part : range, optional
+            Which of the layers to compute; by default all.
 
         Yields
         ------
         layer : int
             Its output is in ``arrays`` under its root, and so is all that it has read.
         """
-        for index, sources, spent in self._visits:
-            if index < start or (end is not None and index >= end):
-                continue
+        visits = self._visits if part is None else [v for v in self._visits if v[0] in part]
+        for index, sources, spent in visits:
             if sources is not None:
                 arrays[index] = compute(index, [arrays[root] for root in sources])
             yield index

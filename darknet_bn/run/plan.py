@@ -87,7 +87,7 @@ class Plan:
         self._memory = memory or RecurrentState(len(model.network.nodes))
         self._setting = InferenceContext(model.dialect, exact, model.network.time_steps)
         self._schedule: Schedule | None = None
-        self._buffers: list[F32] = []
+        self._places: dict[int, F32] = {}  # where outputs go that nobody asked for
 
     def run(
         self,
@@ -117,10 +117,13 @@ class Plan:
         with memory, workers().hold_blas(), np.errstate(all="ignore"):
             schedule = self._prepare(len(x), tuple(wanted))
             roots, asked = schedule.order.roots, frozenset(wanted)
+            nodes, places = self._network.nodes, self._places
             arrays, outputs = {-1: x}, {}
 
             def compute(index: int, xs: list[F32]) -> F32:
-                y = self._place(schedule, index)
+                y = places.get(index)
+                if y is None:
+                    y = np.empty((len(x), *nodes[index].y.dims), np.float32)
                 self._step(index)(xs, y)
                 return y
 
@@ -145,16 +148,13 @@ class Plan:
         schedule = self._schedule
         if schedule is None or (schedule.batch, schedule.order.wanted) != (batch, wanted):
             schedule = make_schedule(Order(self._network, wanted), batch)
-            self._buffers = [np.empty(size, np.float32) for size in schedule.sizes]
-            self._schedule = schedule
+            buffers = [np.empty(size, np.float32) for size in schedule.sizes]
+            places = {}
+            for index, slot in schedule.slots.items():
+                shape = (batch, *self._network.nodes[index].y.dims)
+                places[index] = buffers[slot][: math.prod(shape)].reshape(shape)
+            self._schedule, self._places = schedule, places  # both, or neither
         return schedule
-
-    def _place(self, schedule: Schedule, index: int) -> F32:
-        shape = (schedule.batch, *self._network.nodes[index].y.dims)
-        slot = schedule.slots.get(index)
-        if slot is None:
-            return np.empty(shape, np.float32)
-        return self._buffers[slot][: math.prod(shape)].reshape(shape)
 
 
 class Plans:

@@ -273,7 +273,7 @@ class _Walk:
     def run(self, arrays: dict[int, F32], start: int, end: int) -> None:
         """Compute layers ``start`` to ``end - 1``: add their outputs, and drop what is over."""
         with workers().hold_blas(), np.errstate(all="ignore"):
-            for _ in self._order.walk(arrays, self._computed, start, end):
+            for _ in self._order.walk(arrays, self._computed, range(start, end)):
                 pass
 
     def _computed(self, index: int, xs: list[F32]) -> F32:
