@@ -264,7 +264,7 @@ def test_the_table_of_layers() -> None:
     for name in NETS:
         model = model_of(name)
         rows = dn.summarise(model.network)
-        assert sum(row.floats for row in rows) == model.network.stored_floats
+        assert sum(row.parameters for row in rows) == model.network.stored_floats
         assert all(row.bflops > 0 for row in rows if row.section != "history")
 
 
