@@ -204,6 +204,8 @@ class Report:
         wrong = self.first_wrong
         if wrong is not None:
             return _disagreement(wrong)
+        if not self.differences:
+            return ["nothing was compared"]
         return self._proven() if self.inputs else self._verified()
 
     def _proven(self) -> list[str]:
@@ -242,7 +244,7 @@ class Report:
             "provenance": dict(self.provenance),
             "inputs": dict(self.inputs),
             "first_wrong": None if wrong is None else wrong.layer,
-            "worst": self.worst.json(),
+            "worst": self.worst.json() if self.differences else None,
             "differences": [each.json() for each in self.differences],
         }
 
@@ -330,35 +332,42 @@ def compare_arrays(
     -------
     difference : Difference
     """
-    shape = found.shape
-    wrong = np.zeros(shape, np.bool_)
-    error: F64 = np.full((1,), np.inf)
-    cosine, mismatches = 0.0, max(expected.size, found.size)
-    scale = 0.0 if largest is None else largest
-    if expected.shape == shape:
-        scale = largest_value(expected) if largest is None else largest
+    if expected.shape != found.shape:
+        error: F64 = np.full(1, np.inf)
+        scale, cosine, mismatches = largest or 0.0, 0.0, max(expected.size, found.size)
+        offenders: tuple[Offender, ...] = ()
+    else:
         error, cosine = distances(expected, found), _cosine(expected, found)
-        with np.errstate(over="ignore"):
-            wrong = error / (scale or 1.0) > allowed
-        mismatches = int(wrong.sum())
+        scale = largest_value(expected) if largest is None else largest
+        mismatches, offenders = _mismatches(expected, found, error, scale or 1.0, allowed)
     return Difference(
         name=name,
         layer=layer,
         section=section,
         input=on,
-        shape=shape,
+        shape=found.shape,
         largest=scale,
         error=float(error.max(initial=0)),
         mean=float(error.mean()) if error.size else 0.0,
         cosine=cosine,
         mismatches=mismatches,
-        offenders=tuple(
-            Offender(tuple(int(i) for i in at), float(expected[tuple(at)]), float(found[tuple(at)]))
-            for at in np.argwhere(wrong)[:_OFFENDERS]
-        ),
+        offenders=offenders,
         allowed=allowed,
         rounding=rounding,
     )
+
+
+def _mismatches(
+    expected: F32, found: F32, error: F64, scale: float, allowed: float
+) -> tuple[int, tuple[Offender, ...]]:
+    """Count the values that differ by more than is allowed, and return the first of them."""
+    with np.errstate(over="ignore"):
+        if error.max(initial=0) / scale <= allowed:
+            return 0, ()
+        places = np.argwhere(error / scale > allowed)
+    indices = [tuple(int(each) for each in place) for place in places[:_OFFENDERS]]
+    offenders = (Offender(at, float(expected[at]), float(found[at])) for at in indices)
+    return len(places), tuple(offenders)
 
 
 def distances(expected: F32, found: F32) -> F64:
@@ -367,19 +376,26 @@ def distances(expected: F32, found: F32) -> F64:
     The same infinity, or NaN in both, is agreement: 0.  NaN against anything else is infinite.
     """
     with np.errstate(invalid="ignore"):
-        error = np.abs(expected.astype(np.float64) - found)
-    error[(expected == found) | (np.isnan(expected) & np.isnan(found))] = 0
-    error[np.isnan(error)] = np.inf
+        error: F64 = np.subtract(expected, found, dtype=np.float64)
+    np.abs(error, out=error)
+    odd = np.isnan(error)  # as is the difference of the same infinities
+    if odd.any():
+        same = (expected == found) | (np.isnan(expected) & np.isnan(found))
+        error[odd] = np.where(same[odd], 0, np.inf)
     return error
 
 
 def largest_value(array: F32) -> float:
     """Return the largest finite absolute value; 0 if there is none."""
-    return float(np.abs(array[np.isfinite(array)]).max(initial=0))
+    largest = float(np.abs(array).max(initial=0))
+    if not np.isfinite(largest):
+        largest = float(np.abs(array[np.isfinite(array)]).max(initial=0))
+    return largest
 
 
 def _cosine(a: F32, b: F32) -> float:
     both = np.isfinite(a) & np.isfinite(b)
-    x, y = a[both].astype(np.float64), b[both].astype(np.float64)
+    x, y = (each.reshape(-1) if both.all() else each[both] for each in (a, b))
+    x, y = x.astype(np.float64), y.astype(np.float64)
     lengths = float(np.linalg.norm(x)) * float(np.linalg.norm(y))
     return float(x @ y) / lengths if lengths else float(np.array_equal(x, y))
