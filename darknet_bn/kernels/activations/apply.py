@@ -88,7 +88,10 @@ def activate_array(x: F32, name: str, *, out: F32 | None = None) -> F32:
         out = np.empty_like(x)
     if out is not x:
         np.copyto(out, x)
-    workers().run(lambda part: activation.apply(*part), _parts(out, activation))
+    if out.size <= measured.ELEMENTS and not activation.over_channels:
+        activation.apply(out)
+    else:
+        workers().run(lambda part: activation.apply(*part), _parts(out, activation))
     return out
 
 

@@ -6,7 +6,6 @@ a block is still in the cache for the next; threads share the blocks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -37,8 +36,7 @@ class Normalised(NamedTuple):
         return Normalised(self.x[:, filters], self.mean[filters], self.variance[filters])
 
 
-@dataclass(frozen=True)
-class Deltas:
+class Deltas(NamedTuple):
     """What the way back reads and what it fills.
 
     Attributes
