@@ -121,7 +121,7 @@ def test_arrays(cli: Cli, tmp_path: Path) -> None:
     assert "crab" in answer.out
     answer = cli("evaluate", CLASSIFIER, tmp_path / "set.npz", "--json")
     facts = answer.json
-    assert "fit" not in facts
+    assert (facts["fit"], facts["bad_labels"], facts["without_labels"]) == (None, [], [])
     assert "bad_labels" not in facts
     assert facts["seconds"] > 0
     assert answer.err == ""

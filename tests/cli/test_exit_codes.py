@@ -281,13 +281,13 @@ def test_json_is_printed_once_at_the_end(cli: Cli, name: str = "detect into fold
 def test_an_error_after_the_json_adds_no_second_object(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    as_json = output.as_json
+    print_json = output.print_json
 
     def interrupted(value: dict[str, object]) -> None:
-        as_json(value)
+        print_json(value)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("darknet_bn.cli.output.as_json", interrupted)
+    monkeypatch.setattr("darknet_bn.cli.output.print_json", interrupted)
     answer = cli("info", "net", "--json")
     assert answer.code == 130
     assert "error" not in answer.json
