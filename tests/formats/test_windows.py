@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
+from darknet_bn.convert import models as convert_models
 from darknet_bn.convert.onnx import file as onnx_file
 from darknet_bn.formats import systems
 from darknet_bn.formats.reading import StoredFile, let_go, open_file
@@ -115,16 +116,18 @@ class TestOpenFiles:
         ]
 
     def test_what_was_looked_at_before_it_had_its_name_is_removed(
-        self, tmp_path: Path, simulated: None
+        self, tmp_path: Path, simulated: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         kept = []
 
-        def look(written: str) -> None:
-            kept.append(StoredFile(written))
+        def look(path: str) -> StoredFile:
+            kept.append(StoredFile(path))
             raise dn.WeightsError("no")
 
+        monkeypatch.setattr(convert_models, "StoredFile", look)
         with pytest.raises(dn.WeightsError, match="no"):
-            dn.save(random_model(CFG), None, tmp_path / "a.weights", look=look)
+            dn.convert_file(random_model(CFG), tmp_path / "a.weights")
+        assert len(kept) == 1
         assert names(tmp_path) == []
 
     def test_arrays_beside_a_file_are_proven_and_nothing_is_left(
@@ -135,13 +138,11 @@ class TestOpenFiles:
         monkeypatch.setattr(onnx_file, "_ALIGNED", 64)
         model = dn.load(str(pair))
         target = pair.with_suffix(".onnx")
-
-        def check(exported: dn.Exported) -> dict[str, bool]:
-            return {"ok": dn.prove(model, exported, {"x": X}, layers=True).ok}
-
-        exported = dn.export_onnx(model, target, check=check, proof=f"{pair}.json")
+        exported = dn.export_onnx(model, target, inputs={"x": X}, layers=True, proof=f"{pair}.json")
         assert exported.beside is not None
-        assert Path(f"{pair}.json").read_text(encoding="utf-8") == '{\n "ok": true\n}\n'
+        assert exported.proof is not None
+        assert exported.proof.ok
+        assert Path(f"{pair}.json").read_text(encoding="utf-8").startswith('{\n "schema": 1,\n')
         left = ["net.cfg", "net.json", "net.onnx", exported.beside.name, "net.weights"]
         assert names(pair.parent) == left
 
