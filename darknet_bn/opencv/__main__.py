@@ -10,7 +10,7 @@ from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 
 from darknet_bn.errors import DarknetError
-from darknet_bn.opencv import patch
+from darknet_bn.opencv.patching import patch
 
 Hook = Callable[[type[BaseException], BaseException, TracebackType | None], object]
 

@@ -13,7 +13,7 @@ from darknet_bn.formats.names import require_names
 from darknet_bn.kernels.boxes.tree import hierarchy_predictions
 from darknet_bn.model.model import Model
 from darknet_bn.model.network import Network
-from darknet_bn.predictions import ClassScore
+from darknet_bn.predictions.records import ClassScore
 from darknet_bn.run.run import forward
 
 

@@ -15,13 +15,12 @@ from darknet_bn.kernels.boxes.box import Boxes, Size
 from darknet_bn.model.model import Model
 from darknet_bn.pictures.batches import load_inputs
 from darknet_bn.pictures.prepare import Fit, own_fit
-from darknet_bn.predictions import network_boxes, nms
 from darknet_bn.predictions.average_precision import (
     AveragePrecision,
     average_precision,
     require_options,
 )
-from darknet_bn.predictions.boxes import heads_of
+from darknet_bn.predictions.boxes import heads_of, network_boxes, nms
 from darknet_bn.predictions.classification import class_layer, classify
 from darknet_bn.run.run import forward
 from darknet_bn.values import brief, counted
