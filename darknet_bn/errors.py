@@ -6,8 +6,12 @@ control characters are escaped, and text that is too long is cut, here and nowhe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+_E = TypeVar("_E", bound="DarknetError")
 
 _MOST_OF_A_PLACE = 200  # characters: of the name of a file, which is cut at its beginning
 _MOST_OF_A_PART = 240  # of what is wrong, and of the hint
@@ -108,6 +112,23 @@ class DarknetError(Exception):
         self.hint = hint
         super().__init__(problem)
 
+    def as_kind(
+        self, kind: type[_E], problem: str | None = None, **others: Where | str | None
+    ) -> _E:
+        """Return an error of another kind that says the same.
+
+        Parameters
+        ----------
+        kind : type
+        problem : str, optional
+            What is said instead.
+        **others
+            Any of ``where``, ``expected``, ``found`` and ``hint``: what stands there instead.
+        """
+        names = ("where", "expected", "found", "hint")
+        facts: dict[str, Any] = {name: getattr(self, name) for name in names}
+        return kind(problem or self.problem, **facts | others)
+
     def __str__(self) -> str:
         """One line: place, problem, and in brackets what was expected, found and may help."""
         place, problem = str(self.where), shown(self.problem)
@@ -120,6 +141,32 @@ class DarknetError(Exception):
             room = _MOST - len(head) - len(hint) - sum(map(len, details))
             details.insert(0, f"expected {shown(self.expected, max(room, _LEAST))}")
         return f"{head} ({', '.join(details)}){hint}" if details else f"{head}{hint}"
+
+
+@contextmanager
+def located(
+    place: Where | Callable[[Where], Where],
+    kinds: type[DarknetError] | tuple[type[DarknetError], ...] = DarknetError,
+) -> Iterator[None]:
+    """Within, errors get the place that whoever raises them cannot know.
+
+    Parameters
+    ----------
+    place : Where, or function
+        The place; or what makes it of what the error knows already, such as `in_file`.
+    kinds : type, or tuple of types
+        Errors of other kinds keep the place that they have.
+    """
+    try:
+        yield
+    except kinds as error:
+        error.where = place if isinstance(place, Where) else place(error.where)
+        raise
+
+
+def in_file(name: str | None) -> Callable[[Where], Where]:
+    """Return what puts a place into a file; the line of another file goes."""
+    return lambda where: replace(where, file=name, line=None)
 
 
 class CfgError(DarknetError):

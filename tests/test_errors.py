@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.errors import Oddities, Where, shown
+from darknet_bn.errors import Oddities, Where, in_file, located, shown
 from tests.support.paths import FIXTURES
 
 MALFORMED = FIXTURES / "malformed"
@@ -156,6 +159,40 @@ class TestErrors:
             assert str(kind("x")) == "x"
         assert not issubclass(dn.DarknetWarning, dn.DarknetError)
         assert issubclass(dn.DarknetWarning, UserWarning)
+
+
+class TestLocated:
+    INNER = Where(file="inner", line=3, section="net", layer=1, key="size")
+
+    def raised(self, place: Where | Callable[[Where], Where], *kinds: type[dn.DarknetError]) -> Any:
+        with pytest.raises(dn.DarknetError) as caught, located(place, kinds or dn.DarknetError):
+            raise dn.ShapeError("no", where=self.INNER, expected="1", found="2", hint="go")
+        return caught.value
+
+    def test_an_error_gets_the_place_and_keeps_the_rest(self) -> None:
+        error = self.raised(Where(file="outer", key="k"))
+        assert type(error) is dn.ShapeError
+        assert str(error) == "outer: k: no (expected 1, found 2); go"
+
+    def test_the_place_may_be_made_of_what_is_known(self) -> None:
+        assert self.raised(lambda inner: Where(key=f"of {inner.key}")).where == Where(key="of size")
+
+    def test_another_file_has_other_lines(self) -> None:
+        assert self.raised(in_file("outer")).where == replace(self.INNER, file="outer", line=None)
+        assert self.raised(in_file(None)).where == replace(self.INNER, file=None, line=None)
+
+    def test_errors_of_other_kinds_keep_their_place(self) -> None:
+        place = Where(file="outer")
+        assert self.raised(place, dn.CfgError, dn.ImageError).where == self.INNER
+        assert self.raised(place, dn.CfgError, dn.ShapeError).where == place
+
+    def test_an_error_of_another_kind_says_the_same(self) -> None:
+        error = self.raised(self.INNER)
+        other = error.as_kind(dn.ImageError)
+        assert type(other) is dn.ImageError
+        assert str(other) == str(error)
+        changed = error.as_kind(dn.CfgError, "never", where=Where(key="k"), hint=None)
+        assert str(changed) == "k: never (expected 1, found 2)"
 
 
 class TestSeveral:

@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.errors import FixtureError, Where
+from darknet_bn.errors import FixtureError, Where, located
 from darknet_bn.formats.npz import UNREADABLE, Archive, open_archive, read_head
 from darknet_bn.formats.writing import require_suffix, write_files
 from darknet_bn.values import brief, counted, fields_of, file_name
@@ -122,16 +122,14 @@ def load_fixture(path: str | os.PathLike[str]) -> Fixture:
         match = _MEMBER.fullmatch(entry)
         if match is None:
             continue
+        where = Where(file=name, key=match[1])
         try:
-            if match[1] == "provenance":
-                provenance = _provenance(archive)
-            else:
-                shapes[match[1]] = _float_shape(archive, match[1])
-        except (*UNREADABLE, FixtureError) as error:
-            where = Where(file=name, key=match[1])
-            if isinstance(error, FixtureError):
-                error.where = where
-                raise
+            with located(where, FixtureError):
+                if match[1] == "provenance":
+                    provenance = _provenance(archive)
+                else:
+                    shapes[match[1]] = _float_shape(archive, match[1])
+        except UNREADABLE as error:
             raise FixtureError(f"cannot be read as .npz: {error}", where=where) from error
     if "input" not in shapes:
         raise FixtureError(

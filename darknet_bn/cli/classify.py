@@ -51,7 +51,7 @@ def classify(
     Example: darknet-bn classify darknet19.cfg darknet19.weights dog.jpg --data imagenet1k.data
     """
     from darknet_bn.pictures.images import require_pillow
-    from darknet_bn.pictures.prepare import own_fit, picture_shape
+    from darknet_bn.pictures.prepare import own_fit, picture_shape, read_picture
     from darknet_bn.predictions.classification import class_layer, classification_lines
 
     require_pillow()
@@ -70,7 +70,7 @@ def classify(
         output.text(",".join(_COLUMNS))
 
     def work(path: str) -> Iterable[str]:
-        im, x = pictures.read(path, model, way)
+        im, x = read_picture(path, model, way)
         (scores,) = dn.classify(model, x, top=count, names=classes)
         if as_csv:
             return output.as_csv(

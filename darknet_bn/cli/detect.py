@@ -82,7 +82,7 @@ def detect(
     from darknet_bn.data.base import many
     from darknet_bn.formats.writing import write_files
     from darknet_bn.pictures.images import require_pillow
-    from darknet_bn.pictures.prepare import own_fit, picture_shape
+    from darknet_bn.pictures.prepare import own_fit, picture_shape, read_picture
     from darknet_bn.predictions import detection_lines, label_lines
     from darknet_bn.predictions.boxes import heads_of
 
@@ -122,7 +122,7 @@ def detect(
         targets.make_folder(folder)
 
     def work(path: str) -> Iterable[str]:
-        im, x = pictures.read(path, model, way)
+        im, x = read_picture(path, model, way)
         _, height, width = im.shape
         (seen,) = dn.detections(
             model,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import choices, class_names, models, options, output, pictures, progress
+from darknet_bn.cli import choices, class_names, models, options, output, progress
 from darknet_bn.cli.terminal import width
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def export(
     Example: darknet-bn export yolov3.cfg yolov3.weights yolov3.onnx --picture dog.jpg
     """
     from darknet_bn.checks.agreement import require_engine
-    from darknet_bn.pictures.prepare import own_fit, preparation
+    from darknet_bn.pictures.prepare import own_fit, preparation, read_picture
 
     if skip_proof and (proof or layers or paths):
         raise click.UsageError("--skip-proof excludes --proof, --layers and --picture")
@@ -116,7 +116,7 @@ def export(
             threshold=thresh,
             nms=0.45 if nms is None else nms,
             prove=not skip_proof,
-            inputs={path: pictures.read(path, model, own_fit(model))[1] for path in paths},
+            inputs={path: read_picture(path, model, own_fit(model))[1] for path in paths},
             layers=layers,
             tolerance=tolerance,
             proof=written,

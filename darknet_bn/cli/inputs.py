@@ -11,10 +11,11 @@ import numpy as np
 
 import darknet_bn as dn
 from darknet_bn.arrays import F32
-from darknet_bn.cli import kinds, output, pictures
+from darknet_bn.cli import kinds, output
+from darknet_bn.errors import located
 from darknet_bn.formats.npz import ArrayHeader, read_npy, read_npz
 from darknet_bn.formats.reading import open_file
-from darknet_bn.pictures.prepare import Fit, own_fit, picture_shape
+from darknet_bn.pictures.prepare import Fit, own_fit, picture_shape, read_picture
 from darknet_bn.run.run import as_input
 
 _EXPECTED = "a picture, or an .npy or .npz file as numpy.save and numpy.savez write them"
@@ -88,16 +89,13 @@ def read_input(path: str | None, seed: int | None, model: dn.Model) -> Input:
     if os.path.isdir(path) or kinds.is_pattern(path) or kinds.kind_of(path) == "list":
         problem = "expected one picture, or an .npy or .npz file"
         raise dn.DarknetError(problem, where=dn.Where(file=path))
-    try:
+    with located(dn.Where(file=path), dn.ShapeError):
         if kinds.is_picture(path):
             picture_shape(network)
             fit = own_fit(model)
-            _, x = pictures.read(path, model, fit)
+            _, x = read_picture(path, model, fit)
             return Input(as_input(network, x), path, fit)
         return Input(as_input(network, _read_array(path)), path)
-    except dn.ShapeError as error:
-        error.where = dn.Where(file=path)
-        raise
 
 
 def _read_array(path: str) -> Any:

@@ -15,6 +15,7 @@ from darknet_bn.cli import arguments, kinds, output, progress, signals
 from darknet_bn.cli.failures import FINDING, TROUBLE, out_of_memory
 from darknet_bn.cli.pictures import FoundPictures
 from darknet_bn.cli.terminal import is_terminal
+from darknet_bn.errors import located
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,9 @@ def for_each(found: FoundPictures, label: str, work: Callable[[str], Iterable[st
             fail(problem.word, problem.error)
         for path in found.paths:
             try:
-                lines = work(path)
+                with located(_at_least_in(path), (dn.ImageError, dn.ShapeError)):
+                    lines = work(path)
             except (dn.ImageError, dn.ShapeError) as error:
-                if error.where.file is None:
-                    error.where = replace(error.where, file=path)
                 fail(path, error)
             except MemoryError as error:
                 fail(path, out_of_memory(error, path))
@@ -126,6 +126,11 @@ def for_each(found: FoundPictures, label: str, work: Callable[[str], Iterable[st
         shown.hide()
     seconds = time.monotonic() - begin
     return Outcome(done, len(found.paths), failures, seconds, path, interrupt)
+
+
+def _at_least_in(path: str) -> Callable[[dn.Where], dn.Where]:
+    """Return what puts a place into a file, unless it is in one already."""
+    return lambda inner: replace(inner, file=inner.file or path)
 
 
 def show(

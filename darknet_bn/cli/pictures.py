@@ -1,4 +1,4 @@
-"""Pictures that a command line names: find them, and read them."""
+"""Find the pictures that a command line names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -20,10 +19,6 @@ from darknet_bn.cli import kinds
 from darknet_bn.cli.arguments import PICTURES
 from darknet_bn.cli.picture_lists import EmptyList, is_list, read_list
 from darknet_bn.formats.systems import identity
-
-if TYPE_CHECKING:
-    from darknet_bn.arrays import F32
-    from darknet_bn.pictures.prepare import Fit
 
 _EXPECTED = "a picture, a folder, a pattern such as 'photos/*.jpg', or a list of pictures"
 _OPTIONS = {"names": "--names", "data": "--data"}  # where files go that are often given as pictures
@@ -262,25 +257,3 @@ def _require_possible(word: str) -> None:
         option = _OPTIONS.get(kind)
         hint = option and f"is it meant as {option} {shlex.quote(word)}?"
         raise dn.DarknetError(f"expected {_EXPECTED}", where=dn.Where(file=word), hint=hint)
-
-
-def read(path: str, model: dn.Model, fit: Fit) -> tuple[F32, F32]:
-    """Read a picture.
-
-    Returns
-    -------
-    im, x : float32 arrays (c, H, W) and (1, c, h, w)
-        As it is, and as the input of the network.
-
-    Raises
-    ------
-    ImageError
-        It cannot be read, or not be made the input.
-    """
-    im = dn.load_image(path, model.network.input.c)
-    try:
-        return im, dn.prepare(im, model, fit)
-    except dn.ShapeError as error:
-        raise dn.ImageError(
-            error.problem, where=dn.Where(file=path), expected=error.expected, found=error.found
-        ) from error

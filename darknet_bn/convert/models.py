@@ -20,7 +20,16 @@ from darknet_bn.convert.safetensors import read_safetensors, write_safetensors
 from darknet_bn.convert.schemes import SCHEMES, NamingScheme
 from darknet_bn.convert.state_dict import read_state_dict, write_state_dict
 from darknet_bn.dialect import Dialect
-from darknet_bn.errors import DarknetError, DarknetWarning, ShapeError, WeightsError, Where, shown
+from darknet_bn.errors import (
+    DarknetError,
+    DarknetWarning,
+    ShapeError,
+    WeightsError,
+    Where,
+    in_file,
+    located,
+    shown,
+)
 from darknet_bn.formats.cfg import Cfg, load_cfg, parse_cfg
 from darknet_bn.formats.reading import StoredFile
 from darknet_bn.formats.writing import write_files
@@ -274,7 +283,7 @@ def _load(
     """Read a model from the file ``real``, which messages call ``path``."""
     file = os.fspath(path)
     scheme = None if names == "auto" else _scheme(names)
-    try:
+    with located(in_file(file), WeightsError):
         container = read(real)
         about = None if container.metadata is None else parse_about(container.metadata)
         text = _cfg(about, cfg, file)
@@ -283,10 +292,6 @@ def _load(
         entries = without_prefix(container.entries)
         scheme = scheme or choose_scheme(entries, network, about.names if about else None)
         params = fit_arrays(text, entries, network, scheme)
-    except WeightsError as error:
-        where = error.where
-        error.where = Where(file=file, section=where.section, layer=where.layer, key=where.key)
-        raise
     header = about.header if about else Header(revision=dialect.weights_revision)
     oddities = (*text.oddities, *network.oddities)
     return Model(

@@ -91,9 +91,7 @@ def _as_weights_error(where: Where, what: str) -> Iterator[None]:
     except WeightsError:
         raise
     except DarknetError as error:
-        raise WeightsError(
-            error.problem, where=where, expected=error.expected, found=error.found
-        ) from error
+        raise error.as_kind(WeightsError, where=where) from error
     except UNREADABLE as error:
         raise WeightsError(f"{what}: {error}", where=where) from error
 

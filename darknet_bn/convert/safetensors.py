@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from darknet_bn.convert.container import KINDS, Array, ArrayEntry, Container
-from darknet_bn.errors import WeightsError, Where, shown
+from darknet_bn.errors import WeightsError, Where, in_file, located, shown
 from darknet_bn.formats.reading import Stored, StoredFile
 
 _TYPES = {
@@ -57,11 +57,8 @@ def read_safetensors(path: str | os.PathLike[str]) -> Container:
         It cannot be read, or is not as the format says.
     """
     stored = StoredFile(path)
-    try:
+    with located(in_file(os.fspath(path)), WeightsError):
         return _read(stored)
-    except WeightsError as error:
-        error.where = Where(file=os.fspath(path), key=error.where.key)
-        raise
 
 
 def write_safetensors(

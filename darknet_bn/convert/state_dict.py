@@ -21,7 +21,7 @@ import numpy as np
 from darknet_bn.convert.container import KINDS, Array, ArrayEntry, Container
 from darknet_bn.convert.pickle_stream import STORAGES, StateDict, Tensor, read_pickle
 from darknet_bn.convert.zip_records import Records, write_records
-from darknet_bn.errors import WeightsError, Where, shown
+from darknet_bn.errors import WeightsError, Where, in_file, located, shown
 from darknet_bn.formats.reading import StoredFile
 
 _WRAPPERS = ("model", "state_dict", "model_state_dict", "ema")
@@ -41,7 +41,7 @@ def read_state_dict(path: str | os.PathLike[str]) -> Container:
     """
     name = os.fspath(path)
     stored = StoredFile(path)
-    try:
+    with located(in_file(name), WeightsError):
         _refuse_other_formats(stored.bytes(0, 64))
         records = Records(stored)
         if "data.pkl" not in records:
@@ -59,9 +59,6 @@ def read_state_dict(path: str | os.PathLike[str]) -> Container:
             for key, tensor in found.items()
         }
         return Container(entries, _metadata(found))
-    except WeightsError as error:
-        error.where = Where(file=name, key=error.where.key)
-        raise
 
 
 def write_state_dict(
@@ -152,12 +149,12 @@ def _entry(records: Records, tensor: Tensor, order: str, where: Where) -> ArrayE
             found=f"{records.size(record)} bytes" if record in records else "no such record",
         )
 
+    def inside(part: Where) -> Where:
+        return Where(file=where.file, key=f"{where.key}: {part.key}")
+
     def read() -> Array:
-        try:
+        with located(inside, WeightsError):
             values = records.read(record)
-        except WeightsError as error:
-            error.where = Where(file=where.file, key=f"{where.key}: {error.where.key}")
-            raise
         strides = tuple(stride * dtype.itemsize for stride in tensor.strides)
         begin = tensor.offset * dtype.itemsize if 0 not in tensor.shape else 0
         return np.ndarray(tensor.shape, dtype, values, begin, strides)

@@ -16,7 +16,7 @@ from darknet_bn.convert.onnx.reader import MOST_BYTES, read_model
 from darknet_bn.engines.base import import_package, one_line
 from darknet_bn.engines.network_session import NetworkSession
 from darknet_bn.engines.onnx_session import OnnxSession, Runner, with_layers
-from darknet_bn.errors import DarknetError, Where
+from darknet_bn.errors import DarknetError, Where, located
 from darknet_bn.formats.reading import read_file
 from darknet_bn.model.model import Model
 
@@ -60,15 +60,12 @@ class OnnxFile(NetworkSession):
         self._made_of = path, model
         self.engine = f"{os.fspath(path)} in {engine_name()}"
         data = read_file(path, MOST_BYTES, piped=False)
-        try:
+        with located(Where(file=os.fspath(path))):
             types = read_types(data)
             names = types.layers
             if names is None:  # of another program: the outputs alone are layers
                 names = sections_of(read_model(path))[1]
             self._runner = with_layers(Path(path), types.inner, open_file)
-        except DarknetError as error:
-            error.where = Where(file=os.fspath(path))
-            raise
         self.batch = types.batch
         count = len(self.network.nodes)
         self._names = {layer: name for layer, name in names.items() if layer < count}

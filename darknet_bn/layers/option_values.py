@@ -167,13 +167,9 @@ def content_of(
         return parse(open_file(name))
     except CfgError as error:
         comment = parted(name)[1]
-        raise CfgError(
-            f"{quoted(name)}: {error.problem}",
-            where=place.where,
-            expected=error.expected,
-            found=error.found,
-            hint=f"Darknet takes {quoted(comment)} for a part of the name" if comment else None,
-        ) from error
+        hint = f"Darknet takes {quoted(comment)} for a part of the name" if comment else None
+        problem = f"{quoted(name)}: {error.problem}"
+        raise error.as_kind(CfgError, problem, where=place.where, hint=hint) from error
 
 
 def _list(

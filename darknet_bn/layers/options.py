@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from darknet_bn.dialect import PJREDDIE, Dialect
-from darknet_bn.errors import CfgError, Oddities
+from darknet_bn.errors import CfgError, Oddities, located
 from darknet_bn.formats.cfg import Cfg, Section
 from darknet_bn.formats.synonyms import OPTIONS, hint
 from darknet_bn.layers.option_values import (
@@ -109,11 +109,12 @@ class Options:
             A value cannot be what its type and rule ask for, or two contradict each other.
         """
         try:
-            options = cls._read(cfg, number, dialect, odd, open_file)
-            for key, text in options.check(dialect):
-                odd(f"{cfg.where(number, key)}: {text}")
+            with located(lambda inner: cfg.where(number, inner.key), CfgError):
+                options = cls._read(cfg, number, dialect, odd, open_file)
+                for key, text in options.check(dialect):
+                    odd(f"{cfg.where(number, key)}: {text}")
         except CfgError as error:
-            _place(error, cfg, number)
+            error.hint = _suspect(cfg, number, error.where.key) or error.hint
             raise
         return options
 
@@ -210,15 +211,10 @@ class Options:
         return () if value is None else value if isinstance(value, tuple) else (value,)
 
 
-def _place(error: CfgError, cfg: Cfg, number: int) -> None:
-    """Give an error its place, and say what may have made the value another one."""
-    key = error.where.key
-    error.where = cfg.where(number, key)
-    error.hint = error.hint if key is None else _suspect(cfg, number, key) or error.hint
-
-
-def _suspect(cfg: Cfg, number: int, key: str) -> str | None:
+def _suspect(cfg: Cfg, number: int, key: str | None) -> str | None:
     """Say that blanks have joined numbers of an option or of another, or that a comment is read."""
+    if key is None:
+        return None
     section = cfg.sections[number]
     for each in (key, *(option.key for option in section.options if option.key != key)):
         joined = cfg.joined_numbers(number, each)

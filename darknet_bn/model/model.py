@@ -15,7 +15,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import ALEXEYAB, Dialect, dialect_named
-from darknet_bn.errors import DarknetWarning, ShapeError, WeightsError, Where
+from darknet_bn.errors import DarknetWarning, ShapeError, WeightsError, in_file, located
 from darknet_bn.formats.cfg import Cfg, load_cfg, parse_cfg
 from darknet_bn.formats.reading import Stored, StoredFile
 from darknet_bn.formats.weights_formats import START, refuse_other_formats
@@ -296,7 +296,7 @@ def _load_weights(
     cfg: Cfg, weights: PathOrBytes, wanted: str | Dialect, partial: bool, seed: int
 ) -> Model:
     name = None if isinstance(weights, bytes) else os.fspath(weights)
-    try:
+    with located(in_file(name), WeightsError):
         data = Stored(weights) if isinstance(weights, bytes) else StoredFile(weights)
         refuse_other_formats(data.bytes(0, START))
         dialect, reason = choose_dialect(cfg, wanted, parse_header(data.bytes(0, 20)))
@@ -313,8 +313,6 @@ def _load_weights(
         )
         initial = initial_params(cfg, network, seed, loaded)
         params = read_arrays(data, header, network, initial)
-    except WeightsError as error:
-        raise _named(error, name) from error.__cause__
     notes = tuple(f"{name or 'weights'}: {note}" for note in odd)
     oddities = (*cfg.oddities, *network.oddities, *notes)
     return Model(cfg, network, params, header, dialect, reason, loaded, oddities, name)
@@ -322,14 +320,6 @@ def _load_weights(
 
 def _shapes(node: Node) -> list[tuple[str, tuple[int, ...]]]:
     return [(param.name, param.shape) for param in node.params]
-
-
-def _named(error: WeightsError, name: str | None) -> WeightsError:
-    """Put the file's name into the place of an error."""
-    where = Where(file=name, section=error.where.section, layer=error.where.layer)
-    return WeightsError(
-        error.problem, where=where, expected=error.expected, found=error.found, hint=error.hint
-    )
 
 
 def choose_dialect(cfg: Cfg, wanted: str | Dialect, header: Header | None) -> tuple[Dialect, str]:
@@ -353,11 +343,8 @@ def initial_params(cfg: Cfg, network: Network, seed: int, loaded: int) -> Sequen
         for index, node in enumerate(network.nodes)
     ]
     sizes = [4 * sum(param.size for param in params) for params in missing]
-    try:
+    with located(lambda _: cfg.where(1 + sizes.index(max(sizes))), ShapeError):
         require_memory(sum(sizes), "the parameters")
-    except ShapeError as error:
-        error.where = cfg.where(1 + sizes.index(max(sizes)))
-        raise
     values: list[dict[str, F32]] = []
     for index, params in enumerate(missing):
         values.append({})

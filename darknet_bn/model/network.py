@@ -300,9 +300,7 @@ def _explained(
             return _unequal(
                 "its layers differ in size", cfg.where(at + 1), None, pair, first, nodes
             )
-    return ShapeError(
-        error.problem, where=where, expected=error.expected, found=error.found, hint=hint
-    )
+    return error.as_kind(ShapeError, where=where, hint=hint)
 
 
 def _unequal_route(at: int, nodes: list[Node]) -> tuple[int, tuple[int, int]] | None:

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.errors import DarknetWarning, ImageError, ShapeError, Where
+from darknet_bn.errors import DarknetWarning, ImageError
 from darknet_bn.kernels.boxes.box import Size
 from darknet_bn.model.model import Model
-from darknet_bn.pictures.images import load_image
-from darknet_bn.pictures.prepare import Fit, picture_shape, prepare
+from darknet_bn.pictures.prepare import Fit, picture_shape, read_picture
 from darknet_bn.values import brief, brief_fields, counted
 from darknet_bn.work.threads import workers
 
@@ -140,8 +139,7 @@ def load_inputs(
 
     def load(row: int) -> None:
         try:
-            im = load_image(paths[row], shape.c)
-            x[row] = _prepared(im, model, fit, paths[row])
+            im, x[row : row + 1] = read_picture(paths[row], model, fit)
             sizes[row] = (im.shape[1], im.shape[2])
         except ImageError as error:
             if failed is None:
@@ -153,13 +151,3 @@ def load_inputs(
         return x, sizes
     kept = [row for row in range(len(paths)) if row not in failed]
     return x[kept], [sizes[row] for row in kept]
-
-
-def _prepared(im: F32, model: Model, fit: Fit | None, path: str) -> F32:
-    try:
-        x: F32 = prepare(im, model, fit)[0]
-        return x
-    except ShapeError as error:
-        raise ImageError(
-            error.problem, where=Where(file=path), expected=error.expected, found=error.found
-        ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from darknet_bn.arrays import F32
-from darknet_bn.errors import ShapeError
+from darknet_bn.errors import ImageError, ShapeError, Where
 from darknet_bn.kernels.boxes.box import letterbox_size
 from darknet_bn.kernels.floating import require_floats
 from darknet_bn.kernels.pictures.resize import (
@@ -18,7 +18,7 @@ from darknet_bn.kernels.pictures.resize import (
 from darknet_bn.layers.shape import Shape
 from darknet_bn.model.model import Model
 from darknet_bn.model.network import Network
-from darknet_bn.pictures.images import CHANNELS
+from darknet_bn.pictures.images import CHANNELS, load_image
 from darknet_bn.work.memory import require_memory
 
 Fit = Literal["letterbox", "stretch", "crop"]
@@ -117,6 +117,33 @@ def prepare(im: F32, model: Model, fit: Fit | None = None) -> F32:
             found=f"{im.shape[2]} x {im.shape[1]} pixels in {size.w} x {size.h}",
         )
     return fit_image(im, way, size)[None]
+
+
+def read_picture(path: str, model: Model, fit: Fit | None = None) -> tuple[F32, F32]:
+    """Read a picture, and make it the input of a network.
+
+    Parameters
+    ----------
+    path : str
+    model : Model
+    fit : "letterbox", "stretch" or "crop", optional
+        As in `prepare`.
+
+    Returns
+    -------
+    im, x : float32 arrays (c, H, W) and (1, c, h, w)
+        The picture as it is, and the input.
+
+    Raises
+    ------
+    ImageError
+        It cannot be read, or not be made the input.
+    """
+    im = load_image(path, model.network.input.c)
+    try:
+        return im, prepare(im, model, fit)
+    except ShapeError as error:
+        raise error.as_kind(ImageError, where=Where(file=path)) from error
 
 
 def fit_image(im: F32, fit: Fit, size: Shape) -> F32:

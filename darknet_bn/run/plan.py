@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.errors import ShapeError, Where
+from darknet_bn.errors import ShapeError, Where, located
 from darknet_bn.layers.passes import Inference, InferenceContext
 from darknet_bn.model.model import Model
 from darknet_bn.run.order import Order
@@ -228,11 +228,8 @@ def make_schedule(order: Order, batch: int) -> Schedule:
         free.extend(slots[root] for root in order.spent.get(index, ()) if root in slots)
 
     outputs = sum(nodes[index].y.size for index in kept if index >= 0)
-    try:
+    with located(Where(section="net", key=f"a batch of {batch}"), ShapeError):
         require_memory(4 * (sum(sizes) + batch * outputs), "the outputs of the layers")
-    except ShapeError as error:
-        error.where = replace(Where(), section="net", key=f"a batch of {batch}")
-        raise
     return Schedule(order, batch, slots, tuple(sizes))
 
 

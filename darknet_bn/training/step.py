@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
-from darknet_bn.errors import DarknetError, ShapeError, TrainingError, Where
+from darknet_bn.errors import ShapeError, TrainingError, Where, located
 from darknet_bn.layers.parameters import Params
 from darknet_bn.layers.passes import Backward, TrainingContext
 from darknet_bn.run.order import Order
@@ -171,11 +171,8 @@ class _Pass:
                 state=self.memory[index],
                 arena=state.arena,
             )
-            try:
+            with located(state.model.cfg.where(index + 1)):
                 done = node.layer.train(xs, self.params[index], context)
-            except DarknetError as error:
-                error.where = state.model.cfg.where(index + 1)
-                raise
             backs[index] = done.back
             if done.loss is not None:
                 losses[index] = done.loss

@@ -219,7 +219,7 @@ def test_a_picture_that_memory_cannot_hold_is_one_of_them(
             raise MemoryError("of 1 TiB")
         return prepare(im, *rest)
 
-    monkeypatch.setattr(dn, "prepare", no_memory)
+    monkeypatch.setattr("darknet_bn.pictures.prepare.prepare", no_memory)
     answer = cli("detect", TINY, photos, "--thresh", "0.8")
     assert answer.code == 1
     assert answer.error == f"{photos}/a.PNG: there is not enough memory: of 1 TiB"

@@ -15,7 +15,7 @@ from darknet_bn.convert.onnx.heads import (
     yolov5_rows,
     yolov8_columns,
 )
-from darknet_bn.errors import ExportError, Where
+from darknet_bn.errors import ExportError, Where, located
 from darknet_bn.graph.graph import FLOAT, HALF, Graph
 from darknet_bn.layers.shape import Shape
 from darknet_bn.layers.shared.head import Head
@@ -153,14 +153,11 @@ def build_graph(model: Model, options: ExportOptions) -> ExportGraph:
         inputs = [graph.layers[each] for each in node.sources]
         before = len(graph.ops)
         with graph.within(f"layer_{shown:03d}"):
-            try:
+            with located(model.cfg.where(number + 1), ExportError):
                 if options.half and is_output and is_head:
                     inputs = [graph.add("Cast", each, to=FLOAT) for each in inputs]
                 with graph.single() if is_output and is_head else nullcontext():
                     value = node.layer.onnx(graph, inputs, node.xs, source.params[index])
-            except ExportError as error:
-                error.where = model.cfg.where(number + 1)
-                raise
             if is_output and options.half and not is_head:
                 value = graph.add("Cast", value, to=FLOAT)
             if is_output and not graph.makes(value, before):
@@ -202,13 +199,10 @@ def _box_outputs(
     parts = []
     with graph.single():
         for index, head in heads.items():
-            with graph.within(f"{graph.layers[index]}.boxes"):
-                try:
-                    shape = network.nodes[index].y
-                    parts.append(head.box_graph(graph, graph.layers[index], shape, net))
-                except ExportError as error:
-                    error.where = wheres[index]
-                    raise
+            scope = graph.within(f"{graph.layers[index]}.boxes")
+            with scope, located(wheres[index], ExportError):
+                shape = network.nodes[index].y
+                parts.append(head.box_graph(graph, graph.layers[index], shape, net))
         with graph.within("boxes"):
             boxes = joined_boxes(graph, parts)
         with graph.within(options.head):
