@@ -30,17 +30,32 @@ def shown(text: str, limit: int = _MOST_OF_A_PART) -> str:
     limit : int
         How many characters of it are shown.
     """
-    short = _printable(text[: limit + 1])
+    short = _escaped(text[: limit + 1])
     return short if len(short) <= limit else f"{short[: limit - 1]}…"
 
 
 def _end_of(text: str, limit: int) -> str:
     """Return text as `shown`, but cut at its beginning: the end of a path says most."""
-    short = _printable(text[-limit - 1 :].replace("\n", " "))
+    short = printable(text[-limit - 1 :])
     return short if len(short) <= limit else f"…{short[1 - limit :]}"
 
 
-def _printable(text: str) -> str:
+def quoted(text: str, limit: int = 40) -> str:
+    """Return a text of a file in quotes, as Python writes it, and not all of it if it is long."""
+    return repr(text if len(text) <= limit else f"{text[: limit - 1]}…")
+
+
+def one_line(said: object) -> str:
+    """Return what another program says, such as an exception, in one line."""
+    return " ".join(str(said).split())
+
+
+def printable(text: str) -> str:
+    """Return all of a text in one line, without control characters."""
+    return _escaped(text.replace("\n", " "))
+
+
+def _escaped(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

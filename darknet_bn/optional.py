@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from darknet_bn.errors import DarknetError, Where
+from darknet_bn.errors import DarknetError, Where, one_line
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGBREAK")  # no system has all of them
 _SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
@@ -57,7 +57,7 @@ def load_extra(
         raise error(
             f"the package {package} is installed, but cannot be imported",
             where=where,
-            found=" ".join(f"{type(cause).__name__}: {cause}".split()),
+            found=one_line(f"{type(cause).__name__}: {cause}"),
             hint=f"try: python -c 'import {module}'",
         ) from cause
 

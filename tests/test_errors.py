@@ -11,7 +11,16 @@ from typing import Any
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.errors import Oddities, Where, in_file, located, shown
+from darknet_bn.errors import (
+    Oddities,
+    Where,
+    in_file,
+    located,
+    one_line,
+    printable,
+    quoted,
+    shown,
+)
 from tests.support.paths import FIXTURES
 
 MALFORMED = FIXTURES / "malformed"
@@ -78,6 +87,22 @@ class TestWhere:
 )
 def test_text_of_files_is_shown_in_one_line(text: str, limit: int, seen: str) -> None:
     assert shown(text, limit) == seen
+
+
+def test_all_of_a_text_is_printed_in_one_line() -> None:
+    assert printable("a\nb\x1b\ud800 é") == "a b\\x1b\\ud800 é"
+    assert printable("x" * 1000) == "x" * 1000
+
+
+def test_what_is_quoted_is_cut() -> None:
+    assert quoted("a\nb") == "'a\\nb'"
+    assert quoted("x" * 40) == repr("x" * 40)
+    assert quoted("x" * 41) == repr("x" * 39 + "…")
+    assert quoted("abcd", 3) == "'ab…'"
+
+
+def test_what_other_programs_say_is_one_line() -> None:
+    assert one_line(ValueError("  it\n\tbroke  ")) == "it broke"
 
 
 def test_oddities_are_told_up_to_a_hundred() -> None:

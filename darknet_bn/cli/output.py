@@ -19,6 +19,7 @@ import click
 
 import darknet_bn as dn
 from darknet_bn.cli.terminal import ODD, RIGHT, WRONG, coloured, width
+from darknet_bn.errors import printable as printable  # commands print with it too
 
 if TYPE_CHECKING:
     from darknet_bn.pictures.prepare import Fit
@@ -247,12 +248,6 @@ def about_labels(dataset: dn.Dataset) -> dict[str, Any]:
         "bad_labels": [facts(each) for each in dataset.left_out],
         "without_labels": list(dataset.without_labels),
     }
-
-
-def printable(message: str) -> str:
-    """Return text in one line without control characters, which names and files may hold."""
-    line = " ".join(message.split("\n"))
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def dialect(model: dn.Model) -> str:

@@ -60,11 +60,6 @@ class Session(ABC):
         """
 
 
-def one_line(error: Exception) -> str:
-    """Return what another program says, in one line."""
-    return " ".join(str(error).split())
-
-
 def import_package(name: str, engine: str) -> Any:
     """Import what an engine needs.
 

@@ -13,10 +13,10 @@ from darknet_bn.arrays import F32
 from darknet_bn.convert.onnx.file import read_types
 from darknet_bn.convert.onnx.operators import sections_of
 from darknet_bn.convert.onnx.reader import MOST_BYTES, read_model
-from darknet_bn.engines.base import import_package, one_line
+from darknet_bn.engines.base import import_package
 from darknet_bn.engines.network_session import NetworkSession
 from darknet_bn.engines.onnx_session import OnnxSession, Runner, with_layers
-from darknet_bn.errors import DarknetError, Where, located
+from darknet_bn.errors import DarknetError, Where, located, one_line
 from darknet_bn.formats.reading import read_file
 from darknet_bn.model.model import Model
 

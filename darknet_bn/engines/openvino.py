@@ -6,9 +6,9 @@ import threading
 from pathlib import Path
 
 from darknet_bn.arrays import F32
-from darknet_bn.engines.base import import_package, one_line
+from darknet_bn.engines.base import import_package
 from darknet_bn.engines.onnx_session import OnnxSession, Runner
-from darknet_bn.errors import DarknetError
+from darknet_bn.errors import DarknetError, one_line
 from darknet_bn.model.model import Model
 
 

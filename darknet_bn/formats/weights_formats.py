@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from darknet_bn.errors import WeightsError
+from darknet_bn.errors import WeightsError, one_line, quoted
 
 START = 512
 """How many bytes of a file are looked at: a tar archive has its name at byte 257."""
 
 _CONVERT = "darknet-bn convert CFG FILE OUT.weights reads it, under its own suffix"
 _PACKED = "this is a packed archive (or a PyTorch file), not Darknet weights"
-_SHOWN = 40  # characters of a text
 
 
 class _Form(NamedTuple):
@@ -93,9 +92,8 @@ def refuse_other_formats(start: bytes) -> None:
     if _PICKLE.match(start):
         raise WeightsError("this is a pickled Python object, not Darknet weights")
     if _TEXT.fullmatch(start):
-        shown = " ".join(start.decode("ascii").split())
-        shown = shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 1]}…"
-        raise WeightsError("this is text, not weights", found=repr(shown))
+        found = quoted(one_line(start.decode("ascii")))
+        raise WeightsError("this is text, not weights", found=found)
 
 
 def _of_archive(start: bytes) -> WeightsError:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from darknet_bn.dialect import Dialect
-from darknet_bn.errors import CfgError, Where
+from darknet_bn.errors import CfgError, Where, quoted
 from darknet_bn.formats.cfg import Cfg
 from darknet_bn.formats.synonyms import WORDS, hint
 
@@ -270,8 +270,3 @@ def parted(text: str) -> tuple[str, str]:
     """Cut a value into what is meant and a comment after it."""
     match = _COMMENT.search(text)
     return (text[: match.start()], text[match.start() :]) if match else (text, "")
-
-
-def quoted(text: str) -> str:
-    """Return a text of a cfg for a message, and not all of it if it is long."""
-    return repr(text if len(text) <= 40 else text[:39] + "…")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from darknet_bn.dialect import PJREDDIE, Dialect
-from darknet_bn.errors import CfgError, Oddities, located
+from darknet_bn.errors import CfgError, Oddities, located, quoted
 from darknet_bn.formats.cfg import Cfg, Section
 from darknet_bn.formats.synonyms import OPTIONS, hint
 from darknet_bn.layers.option_values import (
@@ -19,7 +19,6 @@ from darknet_bn.layers.option_values import (
     convert,
     once,
     parted,
-    quoted,
 )
 from darknet_bn.values import brief
 

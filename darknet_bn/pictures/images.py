@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
-from darknet_bn.errors import DarknetWarning, ImageError, ShapeError, Where
+from darknet_bn.errors import DarknetWarning, ImageError, ShapeError, Where, one_line
 from darknet_bn.formats.reading import open_file
 from darknet_bn.formats.writing import write_files
 from darknet_bn.kernels.floating import PICTURE_HINT
@@ -306,7 +306,7 @@ def _one_line(pillow: Any, stream: BinaryIO, where: Where) -> Iterator[None]:
                 expected=f"one of {', '.join(_READ)}",
             ) from error
         except Exception as error:  # damaged files make decoders raise nearly anything
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = one_line(error) or type(error).__name__
             raise ImageError(f"the picture is damaged or cut off: {reason}", where=where) from error
 
 

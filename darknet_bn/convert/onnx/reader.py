@@ -17,7 +17,7 @@ import numpy as np
 
 from darknet_bn.convert.onnx.file import dims_of, package
 from darknet_bn.convert.onnx.heads import Dims
-from darknet_bn.errors import WeightsError, shown
+from darknet_bn.errors import WeightsError, one_line, shown
 from darknet_bn.formats.reading import open_file, read_file
 from darknet_bn.graph.graph import Constant, Op
 
@@ -88,7 +88,7 @@ def read_model(path: str | os.PathLike[str]) -> ReadGraph:
     except OSError as error:
         raise WeightsError(f"cannot be read: {error.strerror or error}") from error
     except (DecodeError, *_DAMAGED, *_refusals(onnx)) as error:
-        reason = " ".join(str(error).split())[:_MOST_OF_A_REASON]
+        reason = one_line(error)[:_MOST_OF_A_REASON]
         raise WeightsError(f"this is no sound ONNX file: {reason}") from error
 
 
