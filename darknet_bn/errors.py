@@ -50,6 +50,11 @@ def one_line(said: object) -> str:
     return " ".join(str(said).split())
 
 
+def reason_of(failure: Exception) -> str:
+    """Return why the system refused something, in its own words."""
+    return str(getattr(failure, "strerror", None) or failure)
+
+
 def printable(text: str) -> str:
     """Return all of a text in one line, without control characters."""
     return _escaped(text.replace("\n", " "))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import pickle
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from darknet_bn.errors import (
     one_line,
     printable,
     quoted,
+    reason_of,
     shown,
 )
 from tests.support.paths import FIXTURES
@@ -103,6 +105,12 @@ def test_what_is_quoted_is_cut() -> None:
 
 def test_what_other_programs_say_is_one_line() -> None:
     assert one_line(ValueError("  it\n\tbroke  ")) == "it broke"
+
+
+def test_the_reason_of_the_system_is_in_its_own_words() -> None:
+    assert reason_of(OSError(errno.ENOENT, "No such file", "a.cfg")) == "No such file"
+    assert reason_of(OSError("no number")) == "no number"
+    assert reason_of(ValueError("embedded null byte")) == "embedded null byte"
 
 
 def test_oddities_are_told_up_to_a_hundred() -> None:

@@ -12,6 +12,7 @@ import click
 
 import darknet_bn as dn
 from darknet_bn.cli import hints, output, signals
+from darknet_bn.errors import reason_of
 
 FINDING, TROUBLE = 1, 2  # exit codes, as of diff, grep and cmp
 
@@ -74,7 +75,7 @@ def _problem(error: BaseException, words: Sequence[str]) -> dn.DarknetError:
         return out_of_memory(error)
     if isinstance(error, OSError):
         return dn.DarknetError(
-            error.strerror or str(error),
+            reason_of(error),
             where=dn.Where(file=None if error.filename is None else str(error.filename)),
         )
     if sys.flags.dev_mode:

@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 import darknet_bn as dn
 from darknet_bn.cli import kinds
+from darknet_bn.formats import foreign
 
 _MOST_BYTES = 1 << 30  # a list of the 14 million pictures of ImageNet has about this
 _HEAD = 4096  # bytes: enough to tell text from anything else
@@ -25,8 +26,7 @@ _MARKS = {  # of what people give by mistake
     b"\xff\xd8\xff": "a picture",
     b"PK\x03\x04": "an archive",
     b"%PDF-": "a PDF file",
-    b"\xff\xfe": "UTF-16 text, not UTF-8",
-    b"\xfe\xff": "UTF-16 text, not UTF-8",
+    **dict.fromkeys(foreign.UTF_16, "UTF-16 text, not UTF-8"),
 }
 _PORTABLE = re.compile(rb"P[1-6]\s+(#[^\n]*\n\s*)*\d+\s+\d+\s")  # a PPM and its kin, may be text
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
@@ -99,21 +99,18 @@ def read_list(word: str) -> list[Line]:
         It cannot be read, is empty or something else than a list; or of several lines not one leads
         to a file.
     """
-    from darknet_bn.formats.reading import open_file
+    from darknet_bn.formats.reading import open_file, reported
 
     file = "standard input" if word == kinds.STDIN else word
     where = dn.Where(file=file)
     if word == kinds.STDIN and sys.stdin is None:
         raise dn.DarknetError("it is closed", where=where)
-    try:
+    with reported(file):
         if word == kinds.STDIN:
             content = _read(sys.stdin.buffer)
         else:
             with open_file(word, piped=True) as stream:
                 content = _read(stream)
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        reason = getattr(error, "strerror", None) or error
-        raise dn.DarknetError(f"cannot be read: {reason}", where=where) from error
     other = _kind_of_content(content)
     if other is not None:
         raise dn.DarknetError(

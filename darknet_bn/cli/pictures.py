@@ -18,6 +18,7 @@ import darknet_bn as dn
 from darknet_bn.cli import kinds
 from darknet_bn.cli.arguments import PICTURES
 from darknet_bn.cli.picture_lists import EmptyList, is_list, read_list
+from darknet_bn.errors import reason_of
 from darknet_bn.formats.systems import identity
 
 _EXPECTED = "a picture, a folder, a pattern such as 'photos/*.jpg', or a list of pictures"
@@ -228,12 +229,13 @@ def _walk(tops: Sequence[str], problems: list[Problem], out: str | None) -> list
 
 def _entries(folder: str) -> list[str]:
     """Return what is in a folder, by name."""
+    from darknet_bn.formats.reading import CANNOT_BE_READ
+
     try:
         return [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
     except OSError as error:
-        raise dn.DarknetError(
-            f"cannot be read: {error.strerror or error}", where=dn.Where(file=folder)
-        ) from error
+        problem = f"{CANNOT_BE_READ}: {reason_of(error)}"
+        raise dn.DarknetError(problem, where=dn.Where(file=folder)) from error
 
 
 def _is_file(path: str) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import darknet_bn as dn
 from darknet_bn.cli import kinds, options
 from darknet_bn.cli.pictures import FoundPictures
+from darknet_bn.errors import reason_of
 from darknet_bn.formats import systems
 
 
@@ -136,7 +137,7 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise dn.DarknetError(
-            f"cannot be made: {error.strerror or error}", where=dn.Where(file=str(folder))
+            f"cannot be made: {reason_of(error)}", where=dn.Where(file=str(folder))
         ) from error
 
 

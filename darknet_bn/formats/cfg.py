@@ -32,6 +32,7 @@ from functools import cached_property
 from os import PathLike, fspath
 
 from darknet_bn.errors import CfgError, DarknetWarning, Oddities, Where, shown
+from darknet_bn.formats import foreign
 from darknet_bn.formats.reading import read_file
 from darknet_bn.values import brief, counted, fields_of, file_name
 
@@ -346,14 +347,14 @@ def _refuse_other_formats(data: bytes, file: str | None) -> None:
     problem = None
     if not data:
         problem = "the file is empty"
-    elif data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    elif data.startswith(foreign.UTF_16):
         problem = "the text is in UTF-16; save it as UTF-8"
     elif len(data) > _MAX_BYTES:
         problem = f"more than {_MAX_BYTES >> 20} MiB cannot be a cfg"
     elif data.lstrip()[:1] == b"<":
         problem = "this is an HTML or XML page, not a cfg"
-    elif data.startswith(b"version https://git-lfs"):
-        problem = "this is a Git-LFS pointer; fetch the real file with 'git lfs pull'"
+    elif data.startswith(foreign.LFS_POINTER):
+        problem = foreign.FETCH_IT
     elif b"\0" in data:
         problem = "there are zero bytes: this is no text"
     if problem:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darknet_bn.errors import DarknetError, DarknetWarning, Oddities, Where
+from darknet_bn.formats.foreign import UTF_16
 from darknet_bn.formats.reading import read_file
 from darknet_bn.values import brief, file_name
 
@@ -249,7 +250,7 @@ def read_lines(path: str | os.PathLike[str], most: int = _MAX_BYTES) -> list[str
     """
     where = Where(file=os.fspath(path))
     content = read_file(path, most)
-    if len(content) > most or b"\0" in content or content.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if len(content) > most or b"\0" in content or content.startswith(UTF_16):
         raise DarknetError(
             "this is no text in lines",
             where=where,

@@ -36,7 +36,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.errors import DarknetError, WeightsError, Where, shown
-from darknet_bn.formats.reading import Name, Stored, StoredFile, StoredStream
+from darknet_bn.formats.reading import CANNOT_BE_READ, Name, Stored, StoredFile, StoredStream
 
 UNREADABLE = (
     *(OSError, ValueError, EOFError, RuntimeError, OverflowError),
@@ -276,13 +276,11 @@ def open_archive(path: Name, error: type[DarknetError] = DarknetError) -> Archiv
     try:
         return Archive(path)
     except WeightsError as failure:
-        raise error(
-            f"cannot be read as .npz: {failure.problem.removeprefix('cannot be read: ')}",
-            where=failure.where,
-        ) from failure
+        reason = failure.problem.removeprefix(f"{CANNOT_BE_READ}: ")
+        raise error(f"{CANNOT_BE_READ} as .npz: {reason}", where=failure.where) from failure
     except UNREADABLE as failure:
-        reason = f"cannot be read as .npz: {failure}"
-        raise error(reason, where=Where(file=os.fspath(path))) from failure
+        problem = f"{CANNOT_BE_READ} as .npz: {failure}"
+        raise error(problem, where=Where(file=os.fspath(path))) from failure
 
 
 def read_npz(
@@ -317,7 +315,7 @@ def read_npz(
                 arrays[member] = np.array(archive.text(name)) if is_text else archive.read(name)
     except UNREADABLE as error:
         where = Where(file=os.fspath(path))
-        raise DarknetError(f"cannot be read as .npz: {error}", where=where) from error
+        raise DarknetError(f"{CANNOT_BE_READ} as .npz: {error}", where=where) from error
     return arrays
 
 
@@ -339,4 +337,4 @@ def read_npy(path: Name) -> npt.NDArray[Any]:
         stream.limited = False
         return read_values(stream, head)
     except ValueError as error:
-        raise DarknetError(f"cannot be read as .npy: {error}", where=where) from error
+        raise DarknetError(f"{CANNOT_BE_READ} as .npy: {error}", where=where) from error

@@ -25,10 +25,13 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from darknet_bn.errors import DarknetError, WeightsError, Where
+from darknet_bn.errors import DarknetError, WeightsError, Where, reason_of
 from darknet_bn.formats import systems
 
 Name: TypeAlias = "str | os.PathLike[str]"
+
+CANNOT_BE_READ = "cannot be read"
+"""What is said first if the system does not let a file be read; its reason comes after a colon."""
 
 _PIECE = 1 << 20  # bytes; for so many as are asked for, memory is taken even if they are not there
 _OWN = re.compile(r"/dev/(stdin|fd/[0-9]+)|/proc/self/fd/[0-9]+")
@@ -43,7 +46,7 @@ _KINDS = (
 
 @contextmanager
 def reported(
-    path: Name, error: type[DarknetError] = DarknetError, what: str = "cannot be read"
+    path: Name, error: type[DarknetError] = DarknetError, what: str = CANNOT_BE_READ
 ) -> Iterator[None]:
     """Within, turn what the system refuses into an error that names the file.
 
@@ -58,11 +61,9 @@ def reported(
     try:
         yield
     except (OSError, ValueError) as failure:  # ValueError: a zero byte in the name
-        reason = getattr(failure, "strerror", None) or failure
-        name = os.fspath(path)
-        raise error(
-            f"{what}: {reason}", where=Where(file=name), hint=systems.advice(failure, name)
-        ) from failure
+        name, problem = os.fspath(path), f"{what}: {reason_of(failure)}"
+        hint = systems.advice(failure, name)
+        raise error(problem, where=Where(file=name), hint=hint) from failure
 
 
 def open_file(
@@ -70,7 +71,7 @@ def open_file(
     error: type[DarknetError] = DarknetError,
     *,
     piped: bool = False,
-    what: str = "cannot be read",
+    what: str = CANNOT_BE_READ,
 ) -> BinaryIO:
     """Open a regular file for reading.
 

@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 from darknet_bn.errors import WeightsError, one_line, quoted
+from darknet_bn.formats.foreign import FETCH_IT, LFS_POINTER
 
 START = 512
 """How many bytes of a file are looked at: a tar archive has its name at byte 257."""
@@ -24,10 +25,7 @@ class _Form(NamedTuple):
 
 
 _FORMS = (
-    _Form(
-        b"version https://git-lfs",
-        "this is a Git-LFS pointer; fetch the real file with 'git lfs pull'",
-    ),
+    _Form(LFS_POINTER, FETCH_IT),
     _Form(b"\x1f\x8b", _PACKED, "gunzip unpacks it, or tar xzf"),
     _Form(b"7z\xbc\xaf", _PACKED, "7z x unpacks it"),
     _Form(b"Rar!\x1a\x07", _PACKED, "unrar x unpacks it"),

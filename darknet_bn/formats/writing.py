@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from darknet_bn.errors import CfgError, DarknetError, Where
+from darknet_bn.errors import CfgError, DarknetError, Where, reason_of
 from darknet_bn.formats import systems
 from darknet_bn.formats.reading import let_go, read_file
 
@@ -277,7 +277,7 @@ def _named(target: Path) -> Iterator[None]:
     except OSError as error:
         more = max(0, min(len(target.name), _MOST_NAME) + _MOST_MORE - len(target.name))
         raise DarknetError(
-            f"cannot be written: {error.strerror or error}",
+            f"cannot be written: {reason_of(error)}",
             where=Where(file=str(target)),
             hint=systems.advice(error, str(target), more),
         ) from error

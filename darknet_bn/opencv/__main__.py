@@ -9,7 +9,7 @@ from importlib.abc import InspectLoader
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 
-from darknet_bn.errors import DarknetError
+from darknet_bn.errors import DarknetError, reason_of
 from darknet_bn.opencv.patching import patch
 
 Hook = Callable[[type[BaseException], BaseException, TracebackType | None], object]
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> int:
         loader = _Script(os.path.abspath(script))
         patch()
     except OSError as error:
-        sys.stderr.write(f"error: {script}: cannot be read: {error.strerror}\n")
+        sys.stderr.write(f"error: {script}: cannot be read: {reason_of(error)}\n")
         return 2
     except DarknetError as error:
         sys.stderr.write(f"error: {error}\n")

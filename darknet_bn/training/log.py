@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-from darknet_bn.errors import DarknetError, Where
+from darknet_bn.errors import DarknetError, Where, reason_of
 from darknet_bn.training.loop import Progress
 
 COLUMNS = ("iteration", "epoch", "loss", "average", "rate", "images_per_second")
@@ -81,6 +81,6 @@ def open_log(path: str | os.PathLike[str], iteration: int) -> Iterator[Log]:
             log.read(iteration)
             yield log
     except OSError as error:
-        raise DarknetError(f"cannot be written: {error.strerror or error}", where=where) from error
+        raise DarknetError(f"cannot be written: {reason_of(error)}", where=where) from error
     except (ValueError, csv.Error) as error:
         raise DarknetError(f"this is no log of a training: {error}", where=where) from error

@@ -17,8 +17,8 @@ import numpy as np
 
 from darknet_bn.convert.onnx.file import dims_of, package
 from darknet_bn.convert.onnx.heads import Dims
-from darknet_bn.errors import WeightsError, one_line, shown
-from darknet_bn.formats.reading import open_file, read_file
+from darknet_bn.errors import WeightsError, one_line, reason_of, shown
+from darknet_bn.formats.reading import CANNOT_BE_READ, open_file, read_file
 from darknet_bn.graph.graph import Constant, Op
 
 _MOST_OF_A_REASON = 200  # characters
@@ -86,7 +86,7 @@ def read_model(path: str | os.PathLike[str]) -> ReadGraph:
             )
         return _read_graph(model)
     except OSError as error:
-        raise WeightsError(f"cannot be read: {error.strerror or error}") from error
+        raise WeightsError(f"{CANNOT_BE_READ}: {reason_of(error)}") from error
     except (DecodeError, *_DAMAGED, *_refusals(onnx)) as error:
         reason = one_line(error)[:_MOST_OF_A_REASON]
         raise WeightsError(f"this is no sound ONNX file: {reason}") from error
