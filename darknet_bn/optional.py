@@ -7,7 +7,7 @@ import importlib
 import signal
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from darknet_bn.errors import DarknetError, Where, one_line
 
@@ -15,24 +15,37 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGBREAK")  # no system has all of them
 _SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
 
 
+class Extra(NamedTuple):
+    """A package beyond the core: what is said if it is not installed, and what to type then."""
+
+    missing: str
+    install: str
+
+
+def _plain(package: str) -> Extra:
+    """Return what is said of a package that is installed under its name alone."""
+    return Extra(f"the package {package} is not installed", f"pip install {package}")
+
+
+EXTRAS = {
+    "PIL": Extra("Pillow is needed for pictures", "pip install 'darknet-bn[image]'"),
+    "cv2": _plain("opencv-python-headless"),
+    "onnx": Extra("the package onnx is not installed", "pip install 'darknet-bn[onnx]'"),
+    "onnxruntime": _plain("onnxruntime"),
+    "openvino": _plain("openvino"),
+}
+"""All that are imported, by the name that is imported."""
+
+
 def load_extra(
-    module: str,
-    missing: str,
-    *,
-    hint: str,
-    error: type[DarknetError] = DarknetError,
-    where: Where | None = None,
+    module: str, *, error: type[DarknetError] = DarknetError, where: Where | None = None
 ) -> Any:
     """Import a package that may not be there.
 
     Parameters
     ----------
     module : str
-        What to import, such as ``PIL.Image``.
-    missing : str
-        What is said if it is not installed.
-    hint : str
-        What to type then.
+        What to import, such as ``PIL.Image``; what is said of its package is in ``EXTRAS``.
     error : type, optional
         What is raised.
     where : Where, optional
@@ -53,7 +66,8 @@ def load_extra(
             return importlib.import_module(module)
     except Exception as cause:  # a package may raise anything while it is imported
         if isinstance(cause, ModuleNotFoundError) and cause.name in (module, package):
-            raise error(missing, where=where, hint=hint) from cause
+            extra = EXTRAS.get(package, _plain(package))
+            raise error(extra.missing, where=where, hint=extra.install) from cause
         raise error(
             f"the package {package} is installed, but cannot be imported",
             where=where,

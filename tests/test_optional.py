@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.optional import load_extra
+from darknet_bn.optional import EXTRAS, load_extra
+from tests.support.paths import PROJECT
 
 
 @pytest.fixture
@@ -23,7 +25,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def load() -> object:
-    return load_extra("heavy", "heavy is not installed", hint="pip install heavy")
+    return load_extra("heavy")
 
 
 def test_what_is_there_is_imported(package: Path) -> None:
@@ -34,8 +36,40 @@ def test_what_is_there_is_imported(package: Path) -> None:
 def test_what_is_not_there_is_missed_with_one_line() -> None:
     for name in ("no_such_package", "no_such_package.part"):
         with pytest.raises(dn.ExportError) as caught:
-            load_extra(name, "it is not installed", hint="pip install it", error=dn.ExportError)
-        assert str(caught.value) == "it is not installed; pip install it"
+            load_extra(name, error=dn.ExportError)
+        message = "the package no_such_package is not installed; pip install no_such_package"
+        assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("PIL", "Pillow is needed for pictures; pip install 'darknet-bn[image]'"),
+        (
+            "cv2",
+            "the package opencv-python-headless is not installed; "
+            "pip install opencv-python-headless",
+        ),
+        ("onnx", "the package onnx is not installed; pip install 'darknet-bn[onnx]'"),
+        ("onnxruntime", "the package onnxruntime is not installed; pip install onnxruntime"),
+        ("openvino", "the package openvino is not installed; pip install openvino"),
+    ],
+)
+def test_what_to_type_is_said_of_each(
+    name: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(dn.DarknetError) as caught:
+        load_extra(name)
+    assert str(caught.value) == message
+
+
+def test_what_is_to_be_installed_with_the_package_is_declared_by_it() -> None:
+    parts = {part for each in EXTRAS.values() for part in re.findall(r"\[(\w+)\]", each.install)}
+    declared = (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
+    assert parts == {"image", "onnx"}
+    for part in parts:
+        assert f"\n{part} = [" in declared
 
 
 @pytest.mark.parametrize(
@@ -68,7 +102,7 @@ from darknet_bn.optional import load_extra
 number = signal.{name}
 arrived = []
 signal.signal(number, lambda which, _: arrived.append(which))
-heavy = load_extra("heavy", "heavy is not installed", hint="pip install heavy")
+heavy = load_extra("heavy")
 assert heavy.whole
 assert arrived == [number]
 """

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from darknet_bn.engines.onnxruntime import engine_name
 from darknet_bn.errors import DarknetError, ProofError, Where
+from darknet_bn.optional import EXTRAS
 from darknet_bn.run.differences import Difference, Report
 from darknet_bn.run.rounding import ROOM
 
@@ -37,7 +38,7 @@ def require_engine() -> None:
     except DarknetError as error:
         raise ProofError(
             "nothing can be proven, and nothing was written: onnxruntime is not installed",
-            hint="pip install onnxruntime, or use prove=False",
+            hint=f"{EXTRAS['onnxruntime'].install}, or use prove=False",
         ) from error
 
 

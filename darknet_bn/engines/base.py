@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal
-
-from darknet_bn.optional import load_extra
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -14,7 +12,6 @@ if TYPE_CHECKING:
     from darknet_bn.arrays import F32
 
 ENGINES = ("onnxruntime", "openvino", "opencv")
-_PACKAGES = {"opencv": "opencv-python-headless"}
 
 
 class Session(ABC):
@@ -58,17 +55,3 @@ class Session(ABC):
         DarknetError
             The engine does not show a layer, or fails.
         """
-
-
-def import_package(name: str, engine: str) -> Any:
-    """Import what an engine needs.
-
-    Raises
-    ------
-    DarknetError
-        It is not installed; the message has the line that does it.
-    """
-    package = _PACKAGES.get(engine, engine)
-    return load_extra(
-        name, f"the package {package} is not installed", hint=f"pip install {package}"
-    )

@@ -13,12 +13,12 @@ from darknet_bn.arrays import F32
 from darknet_bn.convert.onnx.file import read_types
 from darknet_bn.convert.onnx.operators import sections_of
 from darknet_bn.convert.onnx.reader import MOST_BYTES, read_model
-from darknet_bn.engines.base import import_package
 from darknet_bn.engines.network_session import NetworkSession
 from darknet_bn.engines.onnx_session import OnnxSession, Runner, with_layers
 from darknet_bn.errors import DarknetError, Where, located, one_line
 from darknet_bn.formats.reading import read_file
 from darknet_bn.model.model import Model
+from darknet_bn.optional import load_extra
 
 _ERRORS_ONLY = 3
 
@@ -89,7 +89,7 @@ def engine_name() -> str:
     DarknetError
         It is not installed.
     """
-    return f"onnxruntime {import_package('onnxruntime', 'onnxruntime').__version__}"
+    return f"onnxruntime {load_extra('onnxruntime').__version__}"
 
 
 def open_file(path: Path) -> Runner:
@@ -100,7 +100,7 @@ def open_file(path: Path) -> Runner:
     DarknetError
         ONNX Runtime is not installed, or does not take the file.
     """
-    ort = import_package("onnxruntime", "onnxruntime")
+    ort = load_extra("onnxruntime")
     options = ort.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     failures: tuple[type[Exception], ...] = (RuntimeError, ValueError, *_failures(ort))

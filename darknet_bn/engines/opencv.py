@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
-from darknet_bn.engines.base import Session, import_package
+from darknet_bn.engines.base import Session
 from darknet_bn.engines.network_session import NetworkSession
 from darknet_bn.engines.onnx_session import OnnxSession, Runner
 from darknet_bn.errors import DarknetError
 from darknet_bn.model.model import Model, save
 from darknet_bn.opencv.parts import output_names
+from darknet_bn.optional import load_extra
 
 
 class OpenCvReader(NetworkSession):
@@ -104,7 +105,7 @@ def open_session(model: Model) -> Session:
 
 
 def _cv2() -> Any:
-    return import_package("cv2", "opencv")
+    return load_extra("cv2")
 
 
 def _reason(error: Any) -> str:

@@ -6,10 +6,10 @@ import threading
 from pathlib import Path
 
 from darknet_bn.arrays import F32
-from darknet_bn.engines.base import import_package
 from darknet_bn.engines.onnx_session import OnnxSession, Runner
 from darknet_bn.errors import DarknetError, one_line
 from darknet_bn.model.model import Model
+from darknet_bn.optional import load_extra
 
 
 class OpenVinoSession(OnnxSession):
@@ -18,12 +18,12 @@ class OpenVinoSession(OnnxSession):
     any_batch = False  # it is faster with what it knows
 
     def __init__(self, model: Model) -> None:
-        self.engine = f"openvino {import_package('openvino', 'openvino').__version__}"
+        self.engine = f"openvino {load_extra('openvino').__version__}"
         super().__init__(model)
 
     def open(self, path: Path) -> Runner:
         """Open a file."""
-        ov = import_package("openvino", "openvino")
+        ov = load_extra("openvino")
         try:
             read = ov.Core().read_model(path)
             compiled = ov.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

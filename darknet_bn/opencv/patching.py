@@ -33,11 +33,7 @@ def patch() -> None:
     DarknetError
         OpenCV is not installed.
     """
-    cv2 = load_extra(
-        "cv2",
-        "the package opencv-python-headless is not installed",
-        hint="pip install opencv-python-headless",
-    )
+    cv2 = load_extra("cv2")
     dnn = cv2.dnn
     if hasattr(dnn, "readNetFromDarknet"):
         return

@@ -202,13 +202,7 @@ def require_pillow(where: Where | None = None) -> types.ModuleType:
     ImageError
         Pillow is absent; the message tells how to install it.
     """
-    image: types.ModuleType = load_extra(
-        "PIL.Image",
-        "Pillow is needed for pictures",
-        hint="pip install 'darknet-bn[image]'",
-        error=ImageError,
-        where=where,
-    )
+    image: types.ModuleType = load_extra("PIL.Image", error=ImageError, where=where)
     return image
 
 

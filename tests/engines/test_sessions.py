@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.engines.base import ENGINES, import_package
+from darknet_bn.engines.base import ENGINES
 from darknet_bn.engines.opencv import OpenCvReader
 from darknet_bn.predictions.boxes import network_boxes
 from tests.support.builders import cfg_text, random_input, random_model
@@ -177,11 +177,14 @@ def test_a_package_that_is_absent_is_named(
         dn.open_session(model_of(NET), name)
 
 
-def test_no_engine_is_imported_before_it_is_asked_for() -> None:
+def test_no_engine_is_imported_before_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     importlib.import_module("darknet_bn.engines.base")
     assert ENGINES == ("onnxruntime", "openvino", "opencv")
-    with pytest.raises(dn.DarknetError, match="pip install nothing-such"):
-        import_package("nothing_such", "nothing-such")
+    for engine in ENGINES:
+        name = "cv2" if engine == "opencv" else engine
+        monkeypatch.setitem(sys.modules, name, None)
+        with pytest.raises(dn.DarknetError, match=f"not installed; pip install {engine}"):
+            dn.open_session(model_of(NET), engine)
 
 
 def test_an_input_that_does_not_fit(engine: str) -> None:

@@ -197,12 +197,7 @@ def package() -> Any:
     ExportError
         It is not installed.
     """
-    return load_extra(
-        "onnx",
-        "the package onnx is not installed",
-        hint="pip install 'darknet-bn[onnx]'",
-        error=ExportError,
-    )
+    return load_extra("onnx", error=ExportError)
 
 
 def _as_stored(array: Constant) -> Constant:
