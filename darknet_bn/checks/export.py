@@ -25,6 +25,7 @@ from darknet_bn.errors import Where
 from darknet_bn.formats.writing import Writer, require_suffix, require_writable
 from darknet_bn.model.model import Model
 from darknet_bn.run.differences import Difference, Report
+from darknet_bn.run.random_input import random_input
 from darknet_bn.values import json_text
 
 _OTHER_SIZE = 32  # pixels: by what another size is proven that a file of any size takes
@@ -216,9 +217,9 @@ def _random_inputs(model: Model, exported: Exported) -> dict[str, F32]:
     first = exported.input.dims[0]
     count = first if isinstance(first, int) else 2 * model.network.time_steps
     rng = np.random.default_rng(0)
-    inputs = {"random": rng.random((count, *model.network.input.dims), np.float32)}
+    inputs = {"random": random_input(model.network, rng, images=count)}
     if not isinstance(exported.input.dims[-1], int):
         c, h, w = model.network.input.dims
-        larger = (count, c, h + _OTHER_SIZE, w + 2 * _OTHER_SIZE)
-        inputs["random, larger"] = rng.random(larger, np.float32)
+        larger = (c, h + _OTHER_SIZE, w + 2 * _OTHER_SIZE)
+        inputs["random, larger"] = random_input(model.network, rng, images=count, dims=larger)
     return inputs

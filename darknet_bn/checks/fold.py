@@ -7,8 +7,6 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
-
 from darknet_bn.checks.agreement import Stage, enough_for, silent
 from darknet_bn.checks.fixture import member_name
 from darknet_bn.errors import DarknetError, ProofError
@@ -19,6 +17,7 @@ from darknet_bn.model.summary import inspect
 from darknet_bn.model.weights import release
 from darknet_bn.run.differences import Difference, Report, compare_arrays
 from darknet_bn.run.plan import Plan
+from darknet_bn.run.random_input import random_input
 from darknet_bn.run.rounding import FLOAT32, rounding, two_other_ways
 from darknet_bn.transforms.fold import fold_batchnorm, numbers_after
 
@@ -126,7 +125,7 @@ def check_fold(
     """
     model, folded = _small(model), _small(folded)
     network = model.network
-    x = np.random.default_rng(seed).random((network.time_steps, *network.input.dims), np.float32)
+    x = random_input(network, seed)
     numbers = numbers_after(model)
 
     def step() -> None:

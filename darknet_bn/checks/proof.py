@@ -22,6 +22,7 @@ from darknet_bn.errors import DarknetError, ProofError
 from darknet_bn.model.model import Model
 from darknet_bn.predictions.boxes import heads_of
 from darknet_bn.run.differences import Difference, Report, compare_arrays, largest_value
+from darknet_bn.run.random_input import random_input
 from darknet_bn.run.rounding import FLOAT16, FLOAT32, Precision, rounding, two_other_ways
 from darknet_bn.run.run import as_input, forward
 
@@ -129,7 +130,7 @@ def prove_file(
     with _needed_for_a_proof():
         file = OnnxFile(path, model)
         stage("proving: onnxruntime runs the file", None)
-        x = np.random.default_rng(0).random((file.batch, *model.network.input.dims), np.float32)
+        x = random_input(model.network, images=file.batch)
         found = file.forward(x, "all")
 
     def rows(ours: Mapping[int, F32], ways: Ways, limit: _Limit) -> list[Difference]:

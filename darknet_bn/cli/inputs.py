@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import click
-import numpy as np
 
 import darknet_bn as dn
 from darknet_bn.arrays import F32
@@ -16,6 +15,7 @@ from darknet_bn.errors import located
 from darknet_bn.formats.npz import ArrayHeader, read_npy, read_npz
 from darknet_bn.formats.reading import open_file
 from darknet_bn.pictures.prepare import Fit, own_fit, picture_shape, read_picture
+from darknet_bn.run.random_input import random_input
 from darknet_bn.run.run import as_input
 
 _EXPECTED = "a picture, or an .npy or .npz file as numpy.save and numpy.savez write them"
@@ -78,9 +78,7 @@ def read_input(path: str | None, seed: int | None, model: dn.Model) -> Input:
     network = model.network
     if path is None:
         seed = seed or 0
-        shape = (network.time_steps, *network.input.dims)
-        x = np.random.default_rng(seed).random(shape, np.float32)
-        return Input(x, f"random, seed {seed}")
+        return Input(random_input(network, seed), f"random, seed {seed}")
     if seed is not None:
         raise click.UsageError("--seed is for a random input, but there is one in a file")
     unusable = kinds.refusal(path)
