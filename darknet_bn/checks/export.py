@@ -23,6 +23,7 @@ from darknet_bn.convert.onnx.export import DEFAULT_OPSET, Exported, PreparedOnnx
 from darknet_bn.convert.onnx.heads import Form
 from darknet_bn.errors import Where
 from darknet_bn.formats.writing import Writer, require_suffix, require_writable
+from darknet_bn.kernels.boxes.nms import DEFAULT_OVERLAP
 from darknet_bn.model.model import Model
 from darknet_bn.run.differences import Difference, Report
 from darknet_bn.run.random_input import random_input
@@ -43,7 +44,7 @@ def export_onnx(
     half: bool = False,
     names: Sequence[str] | None = None,
     threshold: float | None = None,
-    nms: float = 0.45,
+    nms: float = DEFAULT_OVERLAP,
     prove: bool = True,
     inputs: Mapping[str, F32] | None = None,
     layers: bool = False,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import models, options, output, pictures, progress, tables
+from darknet_bn.cli import choices, models, options, output, pictures, progress, tables
 
 if TYPE_CHECKING:
     from darknet_bn.arrays import F32
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from darknet_bn.pictures.prepare import Fit
     from darknet_bn.transforms.calibrate import CalibratedLayer, Method
 
-_BATCH = 8
 _HEADINGS = ("layer", "section", "channels", "mean shift / sigma", "variance new / old")
 _WORDS = {"layerwise": "layer by layer", "one-pass": "in one pass"}
 
@@ -36,7 +35,7 @@ _WORDS = {"layerwise": "layer by layer", "one-pass": "in one pass"}
 @click.option(
     "--batch",
     type=click.IntRange(min=1),
-    default=_BATCH,
+    default=choices.BATCH,
     show_default=True,
     help="Number of pictures to compute at once.",
 )

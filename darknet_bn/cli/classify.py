@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import class_names, models, one_by_one, options, output, pictures
+from darknet_bn.cli import choices, class_names, models, one_by_one, options, output, pictures
 
 if TYPE_CHECKING:
     from darknet_bn.pictures.prepare import Fit
 
-_TOP = 5
 _COLUMNS = ("file", "class", "name", "probability")
 
 
@@ -23,7 +22,7 @@ _COLUMNS = ("file", "class", "name", "probability")
 @click.option(
     "--top",
     type=click.IntRange(min=1),
-    help=f"Number of classes to print.  [default: top= of the .data file, else {_TOP}]",
+    help=f"Number of classes to print.  [default: top= of the .data file, else {choices.TOP}]",
 )
 @options.fit("letterbox", "stretch", "crop")
 @options.recursive
@@ -60,7 +59,7 @@ def classify(
     picture_shape(model.network)
     classes = names.fit(model.network.nodes[class_layer(model.network)].y.size)
     way = fit or own_fit(model)
-    count = top or (names.data.top if names.data is not None else None) or _TOP
+    count = top or (names.data.top if names.data is not None else None) or choices.TOP
     told: list[dict[str, Any]] = []
     tell = output.aside if as_csv else output.note
     if not as_json:

@@ -10,12 +10,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import class_names, models, one_by_one, options, output, pictures, targets
+from darknet_bn.cli import (
+    choices,
+    class_names,
+    models,
+    one_by_one,
+    options,
+    output,
+    pictures,
+    targets,
+)
 
 if TYPE_CHECKING:
     from darknet_bn.pictures.prepare import Fit
 
-_NMS = 0.45
 _COLUMNS = ("file", "class", "name", "probability", "left", "top", "width", "height")
 
 
@@ -23,7 +31,9 @@ _COLUMNS = ("file", "class", "name", "probability", "left", "top", "width", "hei
 @models.model_and_pictures
 @class_names.names_and_data
 @options.part("--thresh", "the dialect's, 0.5 or 0.25", "Minimum probability.")
-@options.part("--nms", f"{_NMS}", "IoU threshold for non-maximum suppression; 0 disables it.")
+@options.part(
+    "--nms", f"{choices.OVERLAP}", "IoU threshold for non-maximum suppression; 0 disables it."
+)
 @options.fit("letterbox", "stretch")
 @options.recursive
 @click.option("--ext-output", is_flag=True, help="Print the boxes too, in pixels.")
@@ -106,7 +116,7 @@ def detect(
     classes = names.fit(next(iter(heads_of(model.network).values())).classes)
     way = fit or own_fit(model)
     threshold = model.dialect.detection_threshold if thresh is None else thresh
-    overlap = _NMS if nms is None else nms
+    overlap = choices.OVERLAP if nms is None else nms
     told: list[dict[str, Any]] = []
     written: Counter[str] = Counter()
     tell = output.aside if as_csv else output.note

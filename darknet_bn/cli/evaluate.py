@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import class_names, models, options, output, progress, tables
+from darknet_bn.cli import choices, class_names, models, options, output, progress, tables
 
 if TYPE_CHECKING:
     from darknet_bn.pictures.prepare import Fit
-
-_TOP, _BATCH = 5, 8
-_IOU, _THRESHOLD, _NMS = 0.5, 0.25, 0.45
 
 
 @click.command(short_help="Measure a model on labelled pictures: mAP, or accuracy.")
@@ -32,7 +29,7 @@ _IOU, _THRESHOLD, _NMS = 0.5, 0.25, 0.45
     "--top",
     type=click.IntRange(min=1),
     help="Classifiers: count how often the right class is among this many.  "
-    f"[default: top= of DATA, or {_TOP}]",
+    f"[default: top= of DATA, or {choices.TOP}]",
 )
 @click.option(
     "--points",
@@ -41,17 +38,19 @@ _IOU, _THRESHOLD, _NMS = 0.5, 0.25, 0.45
     show_default=True,
     help="Detectors: 0 for the area under the curve, 11 for PASCAL VOC 2007, 101 for COCO.",
 )
-@options.part("--iou-thresh", f"{_IOU}", "Detectors: IoU above which a box is right.")
-@options.part("--thresh", f"{_THRESHOLD}", "Detectors: probability threshold for the counts.")
+@options.part("--iou-thresh", f"{choices.IOU}", "Detectors: IoU above which a box is right.")
+@options.part(
+    "--thresh", f"{choices.THRESHOLD}", "Detectors: probability threshold for the counts."
+)
 @options.part(
     "--nms",
-    f"{_NMS}",
+    f"{choices.OVERLAP}",
     "Detectors: IoU threshold for non-maximum suppression; 0 disables it.",
 )
 @click.option(
     "--batch",
     type=click.IntRange(min=1),
-    default=_BATCH,
+    default=choices.BATCH,
     show_default=True,
     help="Number of pictures to compute at once.",
 )
@@ -103,11 +102,11 @@ def evaluate(
         report = dn.evaluate(
             model,
             dataset,
-            top=top or (names.data.top if names.data is not None else None) or _TOP,
+            top=top or (names.data.top if names.data is not None else None) or choices.TOP,
             points=points,
-            iou_threshold=_IOU if iou_thresh is None else iou_thresh,
-            threshold=_THRESHOLD if thresh is None else thresh,
-            overlap=_NMS if nms is None else nms,
+            iou_threshold=choices.IOU if iou_thresh is None else iou_thresh,
+            threshold=choices.THRESHOLD if thresh is None else thresh,
+            overlap=choices.OVERLAP if nms is None else nms,
             fit=way,
             batch=batch,
             after_batch=step,

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @click.option("--half", is_flag=True, help="Use float16 weights and arithmetic.")
 @class_names.names_and_data
 @options.part("--thresh", "the dialect's, 0.5 or 0.25", "Score threshold for --head nms.")
-@options.part("--nms", "0.45", "IoU threshold for --head nms.")
+@options.part("--nms", f"{choices.OVERLAP}", "IoU threshold for --head nms.")
 @click.option(
     "--picture",
     "paths",
@@ -114,7 +114,7 @@ def export(
             half=half,
             names=labels,
             threshold=thresh,
-            nms=0.45 if nms is None else nms,
+            nms=choices.OVERLAP if nms is None else nms,
             prove=not skip_proof,
             inputs={path: read_picture(path, model, own_fit(model))[1] for path in paths},
             layers=layers,

@@ -21,6 +21,9 @@ from darknet_bn.work import measured
 from darknet_bn.work.cuts import fitting, pieces
 
 Mask = npt.NDArray[np.bool_]
+DEFAULT_IOU, DEFAULT_THRESHOLD = 0.5, 0.25
+"""What ``detector map`` of AlexeyAB's program takes: ``-iou_thresh`` and ``-thresh``."""
+
 _NONE = -1  # the truth of a pair that agrees with none
 
 
@@ -104,9 +107,9 @@ def average_precision(
     found: Sequence[Boxes],
     truths: Sequence[F32],
     *,
-    iou_threshold: float = 0.5,
+    iou_threshold: float = DEFAULT_IOU,
     points: int = 0,
-    threshold: float = 0.25,
+    threshold: float = DEFAULT_THRESHOLD,
 ) -> AveragePrecision:
     """Compare what was found in pictures with what is there.
 

@@ -10,7 +10,7 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.errors import DarknetError, ShapeError
 from darknet_bn.kernels.boxes.box import Boxes, Size, correct_yolo_boxes, join_boxes
-from darknet_bn.kernels.boxes.nms import diounms_sort, do_nms_obj, do_nms_sort
+from darknet_bn.kernels.boxes.nms import DEFAULT_OVERLAP, diounms_sort, do_nms_obj, do_nms_sort
 from darknet_bn.layers.shared.head import Head
 from darknet_bn.model.model import Model
 from darknet_bn.model.network import Network
@@ -86,7 +86,11 @@ def network_boxes(
 
 
 def nms(
-    boxes: Boxes, threshold: float = 0.45, *, kind: str = "default", beta: float = 0.6
+    boxes: Boxes,
+    threshold: float = DEFAULT_OVERLAP,
+    *,
+    kind: str = "default",
+    beta: float = 0.6,
 ) -> Boxes:
     """Suppress boxes that overlap better ones.
 

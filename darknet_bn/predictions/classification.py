@@ -16,12 +16,15 @@ from darknet_bn.model.network import Network
 from darknet_bn.predictions.records import ClassScore
 from darknet_bn.run.run import forward
 
+DEFAULT_TOP = 5
+"""How many classes are looked at if nobody says: the five that results on ImageNet are told of."""
+
 
 def classify(
     model: Model,
     x: npt.ArrayLike,
     *,
-    top: int = 5,
+    top: int = DEFAULT_TOP,
     names: Sequence[str] | None = None,
     exact: bool = False,
 ) -> list[list[ClassScore]]:

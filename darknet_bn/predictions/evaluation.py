@@ -12,21 +12,25 @@ from darknet_bn.arrays import F32
 from darknet_bn.data import ArrayDataset, Dataset
 from darknet_bn.errors import DarknetError, DarknetWarning, ImageError, Oddities, Where
 from darknet_bn.kernels.boxes.box import Boxes, Size
+from darknet_bn.kernels.boxes.nms import DEFAULT_OVERLAP
 from darknet_bn.model.model import Model
 from darknet_bn.pictures.batches import load_inputs
 from darknet_bn.pictures.prepare import Fit, own_fit
 from darknet_bn.predictions.average_precision import (
+    DEFAULT_IOU,
+    DEFAULT_THRESHOLD,
     AveragePrecision,
     average_precision,
     require_options,
 )
 from darknet_bn.predictions.boxes import heads_of, network_boxes, nms
-from darknet_bn.predictions.classification import class_layer, classify
+from darknet_bn.predictions.classification import DEFAULT_TOP, class_layer, classify
 from darknet_bn.run.run import forward
 from darknet_bn.values import brief, counted
 
 _THRESHOLD = 0.005  # what boxes are made of, however improbable, so that the curve continues
-_BATCH = 8
+DEFAULT_BATCH = 8
+"""How many images are computed at once; each takes memory of its own."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +82,13 @@ def evaluate(
     model: Model,
     dataset: Dataset,
     *,
-    top: int = 5,
+    top: int = DEFAULT_TOP,
     points: int = 0,
-    iou_threshold: float = 0.5,
-    threshold: float = 0.25,
-    overlap: float | None = 0.45,
+    iou_threshold: float = DEFAULT_IOU,
+    threshold: float = DEFAULT_THRESHOLD,
+    overlap: float | None = DEFAULT_OVERLAP,
     fit: Fit | None = None,
-    batch: int = _BATCH,
+    batch: int = DEFAULT_BATCH,
     after_batch: Callable[[], None] | None = None,
 ) -> AveragePrecision | Accuracy:
     """Compare what a model gives with what is true.

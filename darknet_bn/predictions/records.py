@@ -12,6 +12,7 @@ import numpy.typing as npt
 from darknet_bn.dialect import Dialect
 from darknet_bn.formats.names import require_names
 from darknet_bn.kernels.boxes.box import Boxes, Size
+from darknet_bn.kernels.boxes.nms import DEFAULT_OVERLAP
 from darknet_bn.model.model import Model
 from darknet_bn.predictions.boxes import ImageSizes, heads_of, network_boxes, sizes_of
 from darknet_bn.predictions.boxes import nms as suppress
@@ -114,7 +115,7 @@ def detections(
     *,
     image_sizes: ImageSizes | None = None,
     threshold: float | None = None,
-    nms: float | None = 0.45,
+    nms: float | None = DEFAULT_OVERLAP,
     nms_kind: str | None = None,
     letterbox: bool | None = None,
     names: Sequence[str] | None = None,

@@ -19,12 +19,19 @@ from darknet_bn.convert import SCHEMES
 from darknet_bn.convert.onnx.export import DEFAULT_OPSET
 from darknet_bn.convert.onnx.heads import FORMS
 from darknet_bn.data.kinds import VIDEOS
+from darknet_bn.kernels.boxes.nms import DEFAULT_OVERLAP
+from darknet_bn.predictions.average_precision import DEFAULT_IOU, DEFAULT_THRESHOLD
+from darknet_bn.predictions.classification import DEFAULT_TOP
+from darknet_bn.predictions.evaluation import DEFAULT_BATCH
 
 
 def test_choices_are_those_of_the_library() -> None:
     assert tuple(dn.DIALECTS) == choices.DIALECTS
     assert choices.FORMS == FORMS
     assert choices.OPSET == DEFAULT_OPSET
+    assert choices.OVERLAP == DEFAULT_OVERLAP
+    assert (choices.IOU, choices.THRESHOLD) == (DEFAULT_IOU, DEFAULT_THRESHOLD)
+    assert (choices.TOP, choices.BATCH) == (DEFAULT_TOP, DEFAULT_BATCH)
     assert tuple(SCHEMES) == choices.SCHEMES
     assert choices.VIDEOS == VIDEOS
 

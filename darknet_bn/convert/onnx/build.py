@@ -17,6 +17,7 @@ from darknet_bn.convert.onnx.heads import (
 )
 from darknet_bn.errors import ExportError, Where, located
 from darknet_bn.graph.graph import FLOAT, HALF, Graph
+from darknet_bn.kernels.boxes.nms import DEFAULT_OVERLAP
 from darknet_bn.layers.shape import Shape
 from darknet_bn.layers.shared.head import Head
 from darknet_bn.model.model import Model
@@ -58,7 +59,7 @@ class ExportOptions:
     fixed_size: bool = True
     half: bool = False
     threshold: float = 0.5
-    nms: float = 0.45
+    nms: float = DEFAULT_OVERLAP
 
 
 @dataclass(frozen=True)

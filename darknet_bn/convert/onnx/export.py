@@ -31,6 +31,7 @@ from darknet_bn.convert.schemes import SCHEMES
 from darknet_bn.errors import ExportError
 from darknet_bn.formats import systems
 from darknet_bn.formats.writing import Writer, require_suffix, write_files
+from darknet_bn.kernels.boxes.nms import DEFAULT_OVERLAP
 from darknet_bn.model.model import Model
 from darknet_bn.model.provenance import provenance
 from darknet_bn.pictures.prepare import preparation
@@ -157,7 +158,7 @@ def prepare_onnx(
     half: bool = False,
     names: Sequence[str] | None = None,
     threshold: float | None = None,
-    nms: float = 0.45,
+    nms: float = DEFAULT_OVERLAP,
 ) -> PreparedOnnx:
     """Make an ONNX file of a model, all but the writing.  Nothing has run it, so it is unproven.
 

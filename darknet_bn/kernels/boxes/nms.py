@@ -15,6 +15,9 @@ from darknet_bn.kernels.boxes.box import Boxes, box_diounms, box_iou
 from darknet_bn.work import measured
 from darknet_bn.work.cuts import fitting
 
+DEFAULT_OVERLAP = 0.45
+"""How much boxes may overlap: ``nms`` of the programs' ``detector test`` in ``detector.c``."""
+
 _DIOU = 0.6
 
 Rows = npt.NDArray[np.intp]
