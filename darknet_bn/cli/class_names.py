@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import kinds
+from darknet_bn.cli import choices, kinds
 from darknet_bn.cli.options import FILE, Command
 
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ class ClassNames:
         if data is None:
             return (self.file,)
         return (self.file or data.names, data.file)
+
+    def top(self, given: int | None) -> int:
+        """Return how many classes count: as given, as the ``.data`` file says, or as always."""
+        return given or (None if self.data is None else self.data.top) or choices.TOP
 
     def fit(self, classes: int) -> tuple[str, ...]:
         """Return a name for each class.

@@ -59,7 +59,7 @@ def classify(
     picture_shape(model.network)
     classes = names.fit(model.network.nodes[class_layer(model.network)].y.size)
     way = fit or own_fit(model)
-    count = top or (names.data.top if names.data is not None else None) or choices.TOP
+    count = names.top(top)
     told: list[dict[str, Any]] = []
     tell = output.aside if as_csv else output.note
     if not as_json:

@@ -102,7 +102,7 @@ def evaluate(
         report = dn.evaluate(
             model,
             dataset,
-            top=top or (names.data.top if names.data is not None else None) or choices.TOP,
+            top=names.top(top),
             points=points,
             iou_threshold=choices.IOU if iou_thresh is None else iou_thresh,
             threshold=choices.THRESHOLD if thresh is None else thresh,
