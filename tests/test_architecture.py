@@ -212,6 +212,15 @@ def test_every_module_says_what_it_is_for_and_stays_small(name: str) -> None:
     assert MODULES[name].stem != "utils"
 
 
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "errors"])
+def test_an_error_gets_its_place_and_its_reason_in_one_way(name: str) -> None:
+    # By `errors.located` the former, by `errors.reason_of` the latter.
+    for node in ast.walk(tree_of(name)):
+        if isinstance(node, ast.Attribute):
+            placed = node.attr == "where" and isinstance(node.ctx, ast.Store)
+            assert not placed and node.attr != "strerror", f"{name}:{node.lineno}"
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_texts_are_utf8_on_every_system(name: str) -> None:
     """What is opened as text says its encoding: that of the system may be any."""
