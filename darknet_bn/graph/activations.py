@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.activations import ACTIVATIONS
 
 
-def activated(graph: Graph, x: str, name: str) -> str:
+def activated(graph: GraphBuilder, x: Value, name: str) -> Value:
     """Add an activation and return its output.
 
     Parameters
     ----------
-    graph : Graph
-    x : str
+    graph : GraphBuilder
+    x : Value
         The value; (n, c, ...) where the function is ``over_channels``.
     name : str
         A key of ``ACTIVATIONS``.

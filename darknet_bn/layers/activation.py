@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Literal
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.graph.activations import activated
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_array, activate_training
 from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.options import option
@@ -66,7 +67,7 @@ class ActivationLayer(Layer):
 
         return activate
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """Add the function."""
         return activated(graph, values[0], self.activation)
 

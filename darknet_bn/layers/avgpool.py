@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.pooling.average import forward_avgpool_layer
 from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.parameters import Params
@@ -36,7 +37,7 @@ class AvgPool(Layer):
 
         return average
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """``GlobalAveragePool``."""
         return graph.add("GlobalAveragePool", values[0])
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.batchnorm.batchnorm_layer import forward_batchnorm_layer
 from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.norm import Norm
@@ -70,7 +71,7 @@ class BatchNorm(Norm, Layer):
 
         return normalise
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """``BatchNormalization``."""
         return normalised(graph, values[0], p)
 

@@ -12,7 +12,8 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.graph.activations import activated
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.activations import activate_array, activate_training
 from darknet_bn.kernels.batchnorm.batchnorm_layer import forward_batchnorm_layer
 from darknet_bn.layers.activation import activation_option, of_weights
@@ -81,12 +82,12 @@ class Connected(Normalised, Layer):
 
         return connect
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """``Gemm`` of all values of an image."""
         if xs[0].h * xs[0].w != 1:
             graph.require_fixed_size("a full matrix")
-        biases = [] if self.batch_normalize else [graph.constant("biases", p["biases"])]
-        weights = graph.constant("weights", p["weights"])
+        biases = [] if self.batch_normalize else [graph.parameter("biases")]
+        weights = graph.parameter("weights")
         x = values[0] if xs[0].flat else graph.add("Flatten", values[0], axis=1)
         y = graph.add("Gemm", x, weights, *biases, transB=1)
         if self.batch_normalize:

@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.options import option
 from darknet_bn.layers.parameters import Params
@@ -50,6 +51,6 @@ class Contrastive(Layer):
 
         return copy
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """``Flatten``."""
         return values[0] if xs[0].flat else graph.add("Flatten", values[0], axis=1)

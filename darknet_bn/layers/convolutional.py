@@ -13,7 +13,8 @@ from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import CfgError, ShapeError, TrainingError, Where
 from darknet_bn.graph.activations import activated
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_array, activate_training
 from darknet_bn.kernels.batchnorm.batchnorm_layer import forward_batchnorm_layer
 from darknet_bn.kernels.batchnorm.filters import by_filter, channel_sum
@@ -199,15 +200,17 @@ class Convolutional(Normalised, Layer):
 
         return convolve_and_blur
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """``Conv``, ``BatchNormalization`` where there is any, activation, blur."""
-        x, weights = values[0], p["weights"]
+        x = values[0]
         if self.xnor:
             positive = graph.add("Greater", x, graph.number("zero", 0))
             x = graph.add("Where", positive, graph.number("one", 1), graph.number("minus", -1))
-            weights = binarised(weights)
-        biases = None if self.normalised else graph.constant("biases", p["biases"])
-        kernel = graph.constant("weights", weights)
+        biases = None if self.normalised else graph.parameter("biases")
+        if self.xnor:
+            kernel = graph.constant("weights", binarised(p["weights"]))
+        else:
+            kernel = graph.parameter("weights")
         y = convolved(graph, x, kernel, biases, self.geometry, xs[0])
         if self.normalised:
             y = normalised(graph, y, p)

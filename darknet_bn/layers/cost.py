@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.options import option
 from darknet_bn.layers.parameters import Params
@@ -48,7 +49,7 @@ class CostLayer(Layer):
 
         return clear
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """Zeros."""
         flat_x = values[0] if xs[0].flat else graph.add("Flatten", values[0], axis=1)
         return graph.zeros_like(flat_x)

@@ -10,7 +10,8 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.options import option
 from darknet_bn.layers.parameters import Params
@@ -68,7 +69,7 @@ class Crop(Layer):
 
         return crop
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """``Slice``, and what stretches."""
         graph.require_fixed_size("a crop of the middle")
         middle = values[0]

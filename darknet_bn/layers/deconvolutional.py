@@ -12,7 +12,8 @@ from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.graph.activations import activated
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.activations import ACTIVATIONS, Epilogue, activate_array, activate_training
 from darknet_bn.kernels.batchnorm.batchnorm_layer import forward_batchnorm_layer
 from darknet_bn.kernels.batchnorm.filters import by_filter, channel_sum
@@ -119,13 +120,13 @@ class Deconvolutional(Normalised, Layer):
 
         return spread
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """``ConvTranspose``, ``BatchNormalization`` where there is any, activation."""
-        biases = [] if self.batch_normalize else [graph.constant("biases", p["biases"])]
+        biases = [] if self.batch_normalize else [graph.parameter("biases")]
         y = graph.add(
             "ConvTranspose",
             values[0],
-            graph.constant("weights", p["weights"]),
+            graph.parameter("weights"),
             *biases,
             kernel_shape=[self.size] * 2,
             strides=[self.stride] * 2,

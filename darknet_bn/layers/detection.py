@@ -11,7 +11,8 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ExportError, ShapeError, Where
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.boxes.box import Boxes
 from darknet_bn.kernels.boxes.decode import get_detection_detections
 from darknet_bn.kernels.losses.detection import DetectionLoss
@@ -92,7 +93,7 @@ class DetectionHead(Head):
 
         return share
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """``Flatten``; ``Softmax`` of the classes of each cell if asked."""
         flat_x = graph.reshape(values[0], xs[0].size)
         cells, classes = self.side**2, self.classes
@@ -129,7 +130,7 @@ class DetectionHead(Head):
         truth = context.truth.reshape(len(y), self.side**2, cell)
         return loss(y, truth, context.seen, context.rng)
 
-    def box_graph(self, graph: Graph, y: str, shape: Shape, net: Shape) -> GraphBoxes:
+    def box_graph(self, graph: GraphBuilder, y: Value, shape: Shape, net: Shape) -> GraphBoxes:
         """As `get_detection_detections`."""
         if self.coords != 4:
             raise ExportError("there are no boxes without coords=4", found=f"{self.coords}")

@@ -7,7 +7,8 @@ from typing import ClassVar, cast
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.boxes.box import Boxes
 from darknet_bn.kernels.boxes.decode import Point, get_gaussian_yolo_detections
 from darknet_bn.kernels.losses.gaussian_yolo import GaussianYoloLoss
@@ -46,7 +47,7 @@ class GaussianYolo(AnchorHead):
             point=_POINTS[self.yolo_point],
         )
 
-    def box_graph(self, graph: Graph, y: str, shape: Shape, net: Shape) -> GraphBoxes:
+    def box_graph(self, graph: GraphBuilder, y: Value, shape: Shape, net: Shape) -> GraphBoxes:
         """As `get_gaussian_yolo_detections`."""
         cells = Cells(shape.h, shape.w, len(self.masks))
         rows = cells.rows(graph, y, self.box + self.classes)

@@ -10,7 +10,8 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.graph.activations import activated
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.activations import activate_array
 from darknet_bn.layers.connected import Connected
 from darknet_bn.layers.options import fact, option
@@ -82,13 +83,13 @@ class Gru(Recurrent):
 
         return recur
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """Add the gates, one time step after another, from a state of zeros."""
         parts = self.part_graphs(graph, values[0], xs, p)
         of_input = (graph.by_time(parts[name](parts.x)) for name in ("uz", "ur", "uh"))
-        states: list[str] = []
+        states: list[Value] = []
 
-        def gate(name: str, state: str, value: str, activation: str) -> str:
+        def gate(name: str, state: Value, value: Value, activation: str) -> Value:
             return activated(graph, graph.add("Add", parts[name](state), value), activation)
 
         for z, r, h in zip(*of_input, strict=True):

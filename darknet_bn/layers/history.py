@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.options import fact, option
 from darknet_bn.layers.parameters import Params
@@ -56,10 +57,10 @@ class History(Layer):
 
         return shift
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """``Concat`` with what is kept of the time step before."""
         old = xs[0].c * (self.history_size - 1)
-        shown: list[str] = []
+        shown: list[Value] = []
         if not old:
             return values[0]
         for x in graph.by_time(values[0]):

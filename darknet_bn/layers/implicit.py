@@ -11,7 +11,8 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.options import option
 from darknet_bn.layers.parameters import Param, Params
@@ -62,9 +63,9 @@ class Implicit(Layer):
 
         return repeat
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """``Expand`` to the batch."""
-        batch = graph.slice(graph.add("Shape", graph.layers[-1]), 0, 0, 1)
+        batch = graph.slice(graph.add("Shape", graph.images), 0, 0, 1)
         dims = graph.ints("dims", self.filters, self.atoms, 1)
         shape = graph.add("Concat", batch, dims, axis=0)
         weights = p["weights"].reshape(1, self.filters, self.atoms, 1)

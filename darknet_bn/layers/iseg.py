@@ -10,7 +10,8 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.activations import activate_array
 from darknet_bn.kernels.losses.iseg import compare_instances
 from darknet_bn.layers.layer import as_inferred
@@ -46,7 +47,7 @@ class Iseg(PerClass):
 
         return squash
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """``Sigmoid`` of the classes."""
         if not self.classes or not self.ids:
             return graph.add("Sigmoid", values[0]) if self.classes else values[0]

@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.normalization import l2normalize_cpu
 from darknet_bn.layers.layer import Layer, as_inferred
 from darknet_bn.layers.parameters import Params
@@ -37,7 +38,7 @@ class L2Norm(Layer):
 
         return normalise
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """``ReduceL2`` of the channels, and ``Div``."""
         return graph.add("Div", values[0], graph.reduce("ReduceL2", values[0], 1))
 

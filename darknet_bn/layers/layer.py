@@ -11,7 +11,8 @@ from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ExportError, TrainingError
 from darknet_bn.formats.tree import Tree
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.layers.norm import NO_NORM, Norm
 from darknet_bn.layers.options import Options, option
 from darknet_bn.layers.parameters import Param, Params
@@ -99,22 +100,23 @@ class Layer(Options, ABC):
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Build the forward step for inputs of these shapes."""
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """Add what the layer computes in inference to a graph, and return the output.
 
         Parameters
         ----------
-        graph : Graph
-        values : sequence of str
+        graph : GraphBuilder
+        values : sequence of Value
             The outputs of the sources.
         xs : tuple of Shape
             Their shapes.
         p : mapping from name to float32 array
+            To compute other arrays of; one that enters as it is does so by `graph.parameter`.
 
         Raises
         ------
         ExportError
-            ONNX's operators do not express it; onnx_export.py adds the place.
+            ONNX's operators do not express it; convert/onnx/build.py adds the place.
         """
         raise ExportError(f"[{self.names[0]}] is not expressed in ONNX")
 

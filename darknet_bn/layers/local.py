@@ -13,7 +13,8 @@ from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.graph.activations import activated
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_training
 from darknet_bn.kernels.convolution.im2col import ConvGeometry
 from darknet_bn.kernels.convolution.local import backward_local_layer, forward_local_layer
@@ -88,7 +89,7 @@ class Local(Layer):
 
         return multiply
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """``Conv`` for what each window sees, ``MatMul`` by its filters."""
         graph.require_fixed_size("a filter for every pixel")
         y, c, taps = self.out_shape(xs), xs[0].c, self.size**2
@@ -101,7 +102,7 @@ class Local(Layer):
         filters = p["weights"].reshape(pixels, self.filters, c * taps)
         sums = graph.add("MatMul", graph.constant("weights", filters), seen)
         image = graph.reshape(graph.add("Transpose", sums, perm=[2, 1, 0]), *y.dims)
-        biased = graph.add("Add", image, graph.constant("biases", p["biases"]))
+        biased = graph.add("Add", image, graph.parameter("biases"))
         return activated(graph, biased, self.activation)
 
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from darknet_bn.arrays import F32
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.pooling.average import (
     backward_local_avgpool_layer,
     forward_local_avgpool_layer,
@@ -58,7 +59,7 @@ class LocalAvgPool(Layer):
 
         return average
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """``AveragePool``."""
         return pooled_average(graph, values[0], self.window, xs[0])
 

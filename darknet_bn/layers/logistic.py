@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.activations import activate_array
 from darknet_bn.layers.layer import Layer, as_inferred
 from darknet_bn.layers.parameters import Params
@@ -33,7 +34,7 @@ class Logistic(Layer):
 
         return squash
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """``Sigmoid``."""
         return graph.add("Sigmoid", values[0])
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.graph.activations import activated
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.activations import activate_array
 from darknet_bn.layers.connected import Connected
 from darknet_bn.layers.layer import Layer
@@ -86,15 +87,15 @@ class LongShortTerm(Recurrent):
 
         return recur
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """Add the gates, one time step after another, from a state and a cell of zeros."""
         parts = self.part_graphs(graph, values[0], xs, p)
         of_input = {name: graph.by_time(parts[f"u{name}"](parts.x)) for name in self.order}
         largest = self.largest_cell(InferenceContext(graph.dialect, time_steps=graph.time_steps))
         state = cell = graph.zeros_like(of_input["f"][0])
-        states: list[str] = []
+        states: list[Value] = []
 
-        def gate(name: str, time: int) -> str:
+        def gate(name: str, time: int) -> Value:
             z = graph.add("Add", parts[f"w{name}"](state), of_input[name][time])
             if f"v{name}" in parts:
                 z = graph.add("Add", z, parts[f"v{name}"](cell))

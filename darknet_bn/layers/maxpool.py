@@ -10,7 +10,8 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ExportError, ShapeError, Where
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.convolution.blur import (
     backward_blur,
     backward_blur_as_coded,
@@ -109,7 +110,7 @@ class MaxPool(Layer):
         before = pooled(xs[0], window)
         return pool_and_blur
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """``MaxPool``, and blur; ``Max`` of parts of the channels with ``maxpool_depth``."""
         x, depth = xs[0], self.out_channels
         if self.maxpool_depth:

@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.normalization import (
     backward_normalization_layer,
     forward_normalization_layer,
@@ -54,7 +55,7 @@ class Normalization(Layer):
 
         return normalise
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """``Conv`` to add up the squares of the channels around, ``Pow`` and ``Mul``."""
         c, ahead, behind = xs[0].c, self.size // 2, (self.size - 1) // 2
         apart = np.arange(c) - np.arange(c)[:, None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,7 +12,8 @@ from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ExportError, TrainingError
 from darknet_bn.formats.tree import Tree, parse_tree
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
 from darknet_bn.kernels.boxes.box import Boxes
 from darknet_bn.kernels.boxes.decode import get_region_boxes, get_region_detections
@@ -118,7 +119,7 @@ class Region(Head):
 
         return by_cell if context.dialect.region_by_cell else by_plane
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """Parts of the planes, squashed, and ``Concat``; in the order of the dialect."""
         graph.require_fixed_size("[region]")
         x, by_cell = xs[0], graph.dialect.region_by_cell
@@ -131,33 +132,35 @@ class Region(Head):
             parts = self._planes(graph, graph.reshape(values[0], self.num, self._entries, pixels))
         return graph.reshape(graph.add("Concat", *parts, axis=2), *x.dims)
 
-    def _cells(self, graph: Graph, ordered: str) -> list[str]:
+    def _cells(self, graph: GraphBuilder, ordered: Value) -> list[Value]:
         """As `_squash_cells`."""
-        sizes = [4, 1, self.classes, self.coords - 4]
-        box, scale, classes, rest = _split(graph, ordered, sizes)
-        if classes and self.tree is not None:
-            classes = shares_of_tree(graph, classes, self.tree, axis=2)
-        elif classes and self.softmax:
-            classes = graph.add("Softmax", classes, axis=2)
-        return [part for part in (box, graph.add("Sigmoid", scale), classes, rest) if part]
+        sizes = {"box": 4, "scale": 1, "classes": self.classes, "rest": self.coords - 4}
+        parts = _split(graph, ordered, sizes)
+        if "classes" in parts and self.tree is not None:
+            parts["classes"] = shares_of_tree(graph, parts["classes"], self.tree, axis=2)
+        elif "classes" in parts and self.softmax:
+            parts["classes"] = graph.add("Softmax", parts["classes"], axis=2)
+        parts["scale"] = graph.add("Sigmoid", parts["scale"])
+        return [*parts.values()]
 
-    def _planes(self, graph: Graph, planes: str) -> list[str]:
+    def _planes(self, graph: GraphBuilder, planes: Value) -> list[Value]:
         """As `_squash_planes`."""
-        sizes = [2, self.coords - 2, 1, self.classes]
-        xy, rest, scale, classes = _split(graph, planes, sizes)
-        xy = graph.add("Sigmoid", xy)
+        sizes = {"xy": 2, "rest": self.coords - 2, "scale": 1, "classes": self.classes}
+        parts = _split(graph, planes, sizes)
+        parts["xy"] = graph.add("Sigmoid", parts["xy"])
         if not self.background:
-            scale = graph.add("Sigmoid", scale)
-        if classes and self.tree is not None:
-            classes = shares_of_tree(graph, classes, self.tree, axis=2)
+            parts["scale"] = graph.add("Sigmoid", parts["scale"])
+        if "classes" in parts and self.tree is not None:
+            parts["classes"] = shares_of_tree(graph, parts["classes"], self.tree, axis=2)
         elif self.softmax and self.background:
-            scale = graph.add("Concat", *filter(None, (scale, classes)), axis=2)
-            scale, classes = graph.add("Softmax", scale, axis=2), ""
-        elif classes and self.softmax:
-            classes = graph.add("Softmax", classes, axis=2)
-        elif classes:
-            classes = graph.add("Sigmoid", classes)
-        return [part for part in (xy, rest, scale, classes) if part]
+            names = [name for name in ("scale", "classes") if name in parts]
+            joined = graph.add("Concat", *(parts.pop(name) for name in names), axis=2)
+            parts["scale"] = graph.add("Softmax", joined, axis=2)
+        elif "classes" in parts:
+            kind = "Softmax" if self.softmax else "Sigmoid"
+            axis = {"axis": 2} if self.softmax else {}
+            parts["classes"] = graph.add(kind, parts["classes"], **axis)
+        return [*parts.values()]
 
     def _squash_cells(self, y: F32) -> None:
         """In place; y is (n, cells and anchors, entries)."""
@@ -235,7 +238,7 @@ class Region(Head):
         axes = (0, 2, 3, 1, 4) if by_cell else (0, 1, 4, 2, 3)
         return np.ascontiguousarray(delta.transpose(axes)).reshape(y.shape), value
 
-    def box_graph(self, graph: Graph, y: str, shape: Shape, net: Shape) -> GraphBoxes:
+    def box_graph(self, graph: GraphBuilder, y: Value, shape: Shape, net: Shape) -> GraphBoxes:
         """As `get_region_boxes` where the dialect stores by cell, else `get_region_detections`."""
         if self.tree is not None:
             raise ExportError("boxes with a tree of classes are not expressed in ONNX")
@@ -245,22 +248,23 @@ class Region(Head):
         cells = Cells(shape.h, shape.w, self.num, by_anchor=not by_cell)
         if by_cell:
             rows = graph.reshape(y, shape.h * shape.w * self.num, self._entries)
-            sizes = [2, 2, 0, 1, self.classes, self.coords - 4]
+            sizes = {"objectness": 1, "classes": self.classes, "rest": self.coords - 4}
         else:
             rows = cells.rows(graph, y, self._entries)
-            sizes = [2, 2, self.coords - 4, 1, self.classes, 0]
-        xy, wh, _, objectness, classes, _ = _split(graph, rows, sizes)
+            sizes = {"rest": self.coords - 4, "objectness": 1, "classes": self.classes}
+        parts = _split(graph, rows, {"xy": 2, "wh": 2} | sizes)
+        xy, wh, objectness = parts["xy"], parts["wh"], parts["objectness"]
         if by_cell:
             xy = graph.add("Sigmoid", xy)
         if self.background and not by_cell:
             shares = graph.slice(rows, 2, self.coords, self.coords + self.classes)
             ones = graph.add("Add", graph.zeros_like(objectness), graph.number("one", 1))
-            objectness, classes = ones, shares
+            objectness, parts["classes"] = ones, shares
         if not self.classes:
-            classes = graph.slice(rows, 2, 0, 0)
+            parts["classes"] = graph.slice(rows, 2, 0, 0)
         wh = cells.sizes(graph, graph.add("Exp", wh), self.anchor_sizes, shape)
         xywh = graph.add("Concat", cells.centres(graph, xy), wh, axis=2)
-        return GraphBoxes(xywh, objectness, classes, cells.boxes)
+        return GraphBoxes(xywh, objectness, parts["classes"], cells.boxes)
 
     def boxes(self, y: F32, net: Shape, threshold: float, dialect: Dialect) -> Boxes:
         """Return all boxes where the dialect stores them by cell, else those over the threshold."""
@@ -291,7 +295,8 @@ class Region(Head):
         return self.num
 
 
-def _split(graph: Graph, x: str, sizes: list[int]) -> list[str]:
-    """Cut axis 2 into parts; what has size 0 is no value."""
-    parts = iter(graph.split(x, 2, [size for size in sizes if size]))
-    return [next(parts) if size else "" for size in sizes]
+def _split(graph: GraphBuilder, x: Value, sizes: Mapping[str, int]) -> dict[str, Value]:
+    """Cut axis 2 into parts of these sizes; a part of size 0 is left out."""
+    names = [name for name, size in sizes.items() if size]
+    parts = graph.split(x, 2, [sizes[name] for name in names])
+    return dict(zip(names, parts, strict=True))

@@ -10,7 +10,8 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.reorg import flatten, reorg_cpu
 from darknet_bn.layers.layer import Layer, as_inferred
 from darknet_bn.layers.options import option
@@ -73,7 +74,7 @@ class Reorg(Layer):
 
         return reorder
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """``Reshape`` and ``Transpose``, ``DepthToSpace`` with ``reverse``."""
         x, y, side = xs[0], self.out_shape(xs), self.stride
         if self.extra:

@@ -10,7 +10,8 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.layers.activation import activation_option
 from darknet_bn.layers.connected import Connected
 from darknet_bn.layers.layer import Layer
@@ -64,10 +65,10 @@ class Elman(Recurrent):
 
         return recur
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """Add the parts, one time step after another, from a state of zeros."""
         parts = self.part_graphs(graph, values[0], xs, p)
-        states: list[str] = []
+        states: list[Value] = []
         for state in graph.by_time(parts["input"](parts.x)):
             before = states[-1] if states else graph.zeros_like(state)
             own = parts["self"](before)

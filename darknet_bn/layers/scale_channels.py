@@ -11,7 +11,8 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.errors import Where
 from darknet_bn.graph.activations import activated
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.activations import ACTIVATIONS, Activation, activate_tile, activate_training
 from darknet_bn.layers.activation import activation_option
 from darknet_bn.layers.layer import Layer, as_inferred
@@ -68,7 +69,7 @@ class ScaleChannels(Layer):
 
         return scale
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """``Mul``, and activation."""
         return activated(graph, graph.add("Mul", values[1], values[0]), self.activation)
 

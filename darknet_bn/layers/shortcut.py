@@ -12,7 +12,8 @@ from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import Where
 from darknet_bn.graph.activations import activated
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile, activate_training
 from darknet_bn.kernels.batchnorm.filters import by_filter, channel_dot
 from darknet_bn.kernels.shortcut import (
@@ -122,7 +123,7 @@ class Shortcut(Layer):
 
         return add
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """``Add`` or ``Sum``; where sizes differ, of what of each layer takes part."""
         if self._adds_one(xs[0], xs[1], graph.dialect):
             y = self._one_added(graph, values, xs)
@@ -131,8 +132,8 @@ class Shortcut(Layer):
         return activated(graph, y, self.activation)
 
     def _all_added(
-        self, graph: Graph, values: Sequence[str], xs: Shapes, weights: F32 | None
-    ) -> str:
+        self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, weights: F32 | None
+    ) -> Value:
         factors, parts = self._factors(weights, len(xs), xs[0].c), []
         for number, (part, x) in enumerate(zip(values, xs, strict=True)):
             part = with_channels(graph, part, x.c, xs[0].c)
@@ -142,7 +143,7 @@ class Shortcut(Layer):
             parts.append(part)
         return graph.add("Add" if len(parts) == 2 else "Sum", *parts)
 
-    def _one_added(self, graph: Graph, values: Sequence[str], xs: Shapes) -> str:
+    def _one_added(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes) -> Value:
         x, add = xs[:2]
         if x == add:
             scaled = graph.scaled(values[0], self.alpha)

@@ -11,7 +11,8 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, TrainingError, Where
 from darknet_bn.formats.tree import Tree, parse_tree
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.softmax import softmax_cpu, softmax_tree
 from darknet_bn.layers.layer import Layer, as_inferred
 from darknet_bn.layers.options import fact, option
@@ -73,7 +74,7 @@ class Softmax(Layer):
 
         return shares
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """``Softmax`` of each group."""
         if self._keeps_pixels(xs[0]):
             return graph.add("Softmax", graph.scaled(values[0], 1 / self.temperature), axis=1)

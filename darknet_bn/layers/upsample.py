@@ -10,7 +10,8 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.upsample import downsample_cpu, upsample_cpu
 from darknet_bn.layers.layer import Layer, as_inferred
 from darknet_bn.layers.options import option
@@ -67,7 +68,7 @@ class Upsample(Layer):
 
         return resize
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """``Resize`` by repeating, or ``AveragePool``."""
         side = abs(self.stride)
         if self.stride < 0:
@@ -77,7 +78,7 @@ class Upsample(Layer):
         large = graph.add(
             "Resize",
             values[0],
-            "",
+            None,
             scales,
             mode="nearest",
             coordinate_transformation_mode="asymmetric",

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.boxes.box import Boxes
 from darknet_bn.kernels.boxes.decode import get_yolo_detections
 from darknet_bn.kernels.losses.yolo import YoloLoss
@@ -58,7 +59,7 @@ class Yolo(AnchorHead):
             details=loss.extended and self.show_details != 0,
         )
 
-    def box_graph(self, graph: Graph, y: str, shape: Shape, net: Shape) -> GraphBoxes:
+    def box_graph(self, graph: GraphBuilder, y: Value, shape: Shape, net: Shape) -> GraphBoxes:
         """As `get_yolo_detections`."""
         cells = Cells(shape.h, shape.w, len(self.masks), graph.dialect.boxes_by_anchor)
         rows = cells.rows(graph, y, self.box + self.classes)

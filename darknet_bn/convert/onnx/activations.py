@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 
 from darknet_bn.convert.onnx.node import OnnxNode
-from darknet_bn.convert.onnx.reader import ReadGraph
-from darknet_bn.graph.graph import Op
+from darknet_bn.graph.graph import Graph, Op, Value, count_uses
 from darknet_bn.kernels.activations import LEAKY, RELIE, SELU, SELU_ALPHA
 
 _ACTIVATED = ("convolutional", "connected", "shortcut")
@@ -23,42 +20,41 @@ _ACTIVATIONS = {
 }
 
 
-def fused(graph: ReadGraph) -> tuple[Op, ...]:
+def fused(graph: Graph) -> tuple[Op, ...]:
     """Return the nodes that the outputs need, with one in place of those that are one activation.
 
     Parameters
     ----------
-    graph : ReadGraph
+    graph : Graph
 
     Returns
     -------
     ops : tuple of Op
         ``Swish`` stands for x sigmoid(x), ``Mish`` for x tanh(log(1 + e^x)).
     """
-    makers = {name: op for op in graph.ops for name in op.outputs}
-    uses = Counter(name for op in graph.ops for name in op.inputs) + Counter(graph.outputs)
+    uses = count_uses(graph.ops, graph.outputs)
 
-    def chain(value: str, *kinds: str) -> str | None:
+    def chain(value: Value | None, *kinds: str) -> Value | None:
         """Return what goes into nodes of these kinds, of which the last makes a value."""
         for kind in reversed(kinds):
-            op = makers.get(value)
-            if op is None or op.kind != kind or uses[value] != 1:
+            op = None if value is None else value.op
+            if value is None or op is None or op.kind != kind or uses[value] != 1:
                 return None
             (value, *_) = op.inputs
         return value
 
-    found: dict[int, Op] = {}
+    activations: dict[Op, Op] = {}
     for op in graph.ops:
         if op.kind == "Mul" and len(op.inputs) == 2:
             for x, factor in (op.inputs, op.inputs[::-1]):
                 for kind, kinds in (("Swish", ("Sigmoid",)), ("Mish", ("Softplus", "Tanh"))):
                     if chain(factor, *kinds) == x and (kind == "Mish" or x != factor):
-                        found[id(op)] = Op(kind, op.name, (x,), op.outputs, {})
-    ops = [found.get(id(op), op) for op in graph.ops]
+                        activations[op] = Op(kind, op.name, (x,), {}, op.outputs)
+    ops = [activations.get(op, op) for op in graph.ops]
     needed, kept = set(graph.outputs), []
     for op in reversed(ops):
         if needed & set(op.outputs):
-            needed |= set(op.inputs)
+            needed |= {value for value in op.inputs if value is not None}
             kept.append(op)
     return tuple(reversed(kept))
 

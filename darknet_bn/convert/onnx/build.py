@@ -7,7 +7,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 from darknet_bn.convert.onnx.heads import (
-    Dims,
     Form,
     decoded,
     joined_boxes,
@@ -16,16 +15,14 @@ from darknet_bn.convert.onnx.heads import (
     yolov8_columns,
 )
 from darknet_bn.errors import ExportError, Where, located
-from darknet_bn.graph.graph import FLOAT, HALF, Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import FLOAT, HALF, Dims, Value
 from darknet_bn.kernels.boxes.nms import DEFAULT_OVERLAP
 from darknet_bn.layers.shape import Shape
-from darknet_bn.layers.shared.head import Head
 from darknet_bn.model.model import Model
 from darknet_bn.model.network import Network
 from darknet_bn.predictions.boxes import heads_of
 from darknet_bn.transforms.fold import fold_batchnorm, fold_report
-
-INPUT = "input"
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ class ExportGraph:
 
     Attributes
     ----------
-    graph : Graph
+    graph : GraphBuilder
     input : Tensor
     outputs : mapping from name to Tensor
     values : mapping from name to Tensor
@@ -92,7 +89,7 @@ class ExportGraph:
         Where parameters of that model are, as they are.
     """
 
-    graph: Graph
+    graph: GraphBuilder
     input: Tensor
     outputs: Mapping[str, Tensor]
     values: Mapping[str, Tensor]
@@ -138,59 +135,65 @@ def build_graph(model: Model, options: ExportOptions) -> ExportGraph:
     network = source.network
     heads = heads_of(network) if options.head != "raw" else {}
     outputs = tuple(heads) or network.outputs
-    graph = Graph(
+    graph = GraphBuilder(
         options.opset,
         model.dialect,
         time_steps=steps,
         half=options.half,
         fixed_size=options.fixed_size,
     )
-    graph.layers[-1] = graph.add("Cast", INPUT, to=HALF) if options.half else INPUT
+    if options.half:
+        graph.images = graph.add("Cast", graph.images, to=HALF)
+    places = {-1: graph.images}
     values: dict[str, Tensor] = {}
-    found: dict[int, str] = {}
+    layers: dict[int, str] = {}
     for index in network.ancestors(outputs):
         node, (number, shown) = network.nodes[index], numbers[index]
         is_output, is_head = index in outputs, index in network.heads
-        inputs = [graph.layers[each] for each in node.sources]
-        before = len(graph.ops)
-        with graph.within(f"layer_{shown:03d}"):
+        inputs = sources = [places[each] for each in node.sources]
+        params = source.params[index]
+        with graph.layer(f"layer_{shown:03d}", node.owner, params):
             with located(model.cfg.where(number + 1), ExportError):
                 if options.half and is_output and is_head:
                     inputs = [graph.add("Cast", each, to=FLOAT) for each in inputs]
                 with graph.single() if is_output and is_head else nullcontext():
-                    value = node.layer.onnx(graph, inputs, node.xs, source.params[index])
+                    value = node.layer.onnx(graph, inputs, node.xs, params)
             if is_output and options.half and not is_head:
                 value = graph.add("Cast", value, to=FLOAT)
-            if is_output and not graph.makes(value, before):
+            if is_output and value in sources:
                 value = graph.add("Identity", value)
-        if graph.makes(value, before):
-            value = graph.rename(value, f"layer_{shown:03d}")
-            values[value] = Tensor(_dims(options, node.y), half=options.half and not is_output)
-        graph.layers[index] = found[shown] = value
+        if value not in sources:
+            graph.names[value] = f"layer_{shown:03d}"
+            dims, is_half = _dims(options, node.y), options.half and not is_output
+            values[graph.name(value)] = Tensor(dims, half=is_half)
+        places[index], layers[shown] = value, graph.name(value)
     notes: tuple[str, ...] = ()
     if heads:
         wheres = {index: model.cfg.where(numbers[index][0] + 1) for index in heads}
-        made, notes = _box_outputs(graph, network, heads, wheres, options)
+        boxes = {index: places[index] for index in heads}
+        made, notes = _box_outputs(graph, network, boxes, wheres, options)
     else:
-        made = {graph.layers[index]: values[graph.layers[index]] for index in outputs}
+        made = {places[index]: values[graph.name(places[index])] for index in outputs}
+    graph.outputs = [*made]
     x = Tensor(_dims(options, network.input, names=("height", "width")))
     arrays = {
-        (index, name): constant
-        for index, node in enumerate(network.nodes)
-        for name, array in source.params[index].items()
-        if node.owner == index and (constant := graph.name_of(array)) is not None
+        (layer, name): graph.name(value)
+        for (layer, name, half), value in graph.parameters.items()
+        if not half
     }
-    return ExportGraph(graph, x, made, values, found, notes, source, arrays)
+    named = {graph.name(value): tensor for value, tensor in made.items()}
+    return ExportGraph(graph, x, named, values, layers, notes, source, arrays)
 
 
 def _box_outputs(
-    graph: Graph,
+    graph: GraphBuilder,
     network: Network,
-    heads: Mapping[int, Head],
+    places: Mapping[int, Value],
     wheres: Mapping[int, Where],
     options: ExportOptions,
-) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Add the boxes of all heads in the form that is asked for."""
+) -> tuple[dict[Value, Tensor], tuple[str, ...]]:
+    """Add the boxes of all heads, whose outputs are given, in the form that is asked for."""
+    heads = {index: network.heads[index] for index in places}
     net, kinds = network.input, {head.classes for head in heads.values()}
     if len(kinds) > 1:
         raise ExportError(
@@ -200,10 +203,10 @@ def _box_outputs(
     parts = []
     with graph.single():
         for index, head in heads.items():
-            scope = graph.within(f"{graph.layers[index]}.boxes")
+            scope = graph.within(f"{graph.name(places[index])}.boxes")
             with scope, located(wheres[index], ExportError):
                 shape = network.nodes[index].y
-                parts.append(head.box_graph(graph, graph.layers[index], shape, net))
+                parts.append(head.box_graph(graph, places[index], shape, net))
         with graph.within("boxes"):
             boxes = joined_boxes(graph, parts)
         with graph.within(options.head):
@@ -218,9 +221,9 @@ def _box_outputs(
     if options.head == "nms":
         suppression = next(iter(heads.values())).suppression
         notes = _suppression_notes(suppression.kind)
-        return {name: Tensor(("found", *dims)) for name, dims in made.items()}, notes
+        return {value: Tensor(("found", *dims)) for value, dims in made.items()}, notes
     batch = "batch" if options.batch is None else options.batch
-    return {name: Tensor((batch, *dims)) for name, dims in made.items()}, ()
+    return {value: Tensor((batch, *dims)) for value, dims in made.items()}, ()
 
 
 def _suppression_notes(kind: str) -> tuple[str, ...]:

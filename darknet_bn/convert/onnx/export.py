@@ -200,8 +200,9 @@ def prepare_onnx(
         nms=nms,
     )
     made = build_graph(model, options)
+    made.graph.facts |= _facts(model, made, options, names)
     target = Path(path)
-    files = onnx_files(made, _facts(model, made, options, names), target)
+    files = onnx_files(made, target)
     exported = Exported(
         path=target,
         beside=next((each for each in files if each != target), None),

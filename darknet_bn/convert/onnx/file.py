@@ -17,11 +17,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from darknet_bn.convert.onnx.build import INPUT, ExportGraph, Tensor
-from darknet_bn.convert.onnx.heads import Dims
+from darknet_bn.convert.onnx.build import ExportGraph, Tensor
 from darknet_bn.errors import ExportError
 from darknet_bn.formats.writing import Writer
-from darknet_bn.graph.graph import FLOAT, HALF, Constant, Op
+from darknet_bn.graph.builder import INPUT
+from darknet_bn.graph.graph import FLOAT, HALF, Constant, Dims, Op, Value
 from darknet_bn.optional import load_extra
 from darknet_bn.version import __version__
 
@@ -45,14 +45,12 @@ def newest_opset() -> int:
     return newest
 
 
-def onnx_files(made: ExportGraph, facts: Mapping[str, str], target: Path) -> dict[Path, Writer]:
+def onnx_files(made: ExportGraph, target: Path) -> dict[Path, Writer]:
     """Return what writes an ONNX file, and where it would be too large one beside it.
 
     Parameters
     ----------
     made : ExportGraph
-    facts : mapping from key to value
-        What the file says of itself.
     target : Path
         The file.
 
@@ -61,7 +59,7 @@ def onnx_files(made: ExportGraph, facts: Mapping[str, str], target: Path) -> dic
     files : dict from path to function
         The file with the arrays first, if there is one.
     """
-    arrays = {name: _as_stored(array) for name, array in made.graph.constants.items()}
+    arrays = {made.graph.name(value): _as_stored(value) for value in made.graph.constants}
     large = sum(array.nbytes for array in arrays.values()) > _LARGEST - _ROOM
     apart = [name for name, array in arrays.items() if large and array.nbytes >= _ALIGNED]
     beside = _name_beside(target, [arrays[name] for name in apart]) if large else None
@@ -71,7 +69,7 @@ def onnx_files(made: ExportGraph, facts: Mapping[str, str], target: Path) -> dic
         tensors = [_tensor(name, array, beside, places.get(name)) for name, array in arrays.items()]
         front = skeleton(made, target.stem)
         size = len(front) + sum(len(head) + len(data) for head, data in tensors)
-        stream.write(_model(made.graph.opset, facts) + _GRAPH + _varint(size) + front)
+        stream.write(_model(made.graph.opset, made.graph.facts) + _GRAPH + _varint(size) + front)
         for head, data in tensors:
             stream.write(head)
             stream.write(data)
@@ -200,8 +198,9 @@ def package() -> Any:
     return load_extra("onnx", error=ExportError)
 
 
-def _as_stored(array: Constant) -> Constant:
-    """Return an array as files have it: contiguous, the low byte first."""
+def _as_stored(value: Value) -> Constant:
+    """Return the array of a constant as files have it: contiguous, the low byte first."""
+    array = np.asarray(value.array)
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(array.shape)
 
 
@@ -219,7 +218,7 @@ def _places(sizes: Iterable[int]) -> Iterator[int]:
 
 def skeleton(made: ExportGraph, name: str) -> bytes:
     """Return the graph without its arrays, as a message of protobuf."""
-    onnx = package()
+    onnx, name_of = package(), made.graph.name
     helper = onnx.helper
 
     def node(op: Op) -> Any:
@@ -227,7 +226,9 @@ def skeleton(made: ExportGraph, name: str) -> bytes:
             key: onnx.numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
             for key, value in op.attributes.items()
         }
-        return helper.make_node(op.kind, op.inputs, op.outputs, name=op.name, **attributes)
+        inputs = ["" if value is None else name_of(value) for value in op.inputs]
+        outputs = [name_of(value) for value in op.outputs]
+        return helper.make_node(op.kind, inputs, outputs, name=op.name, **attributes)
 
     graph = onnx.GraphProto(
         name=name,

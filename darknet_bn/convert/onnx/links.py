@@ -26,9 +26,9 @@ def parts(node: OnnxNode) -> None:
     sizes = node.ints("split", 1) or [-(-x.shape.c // count)] * count
     if len(set(sizes)) != 1 or sizes[0] * count != x.shape.c:
         node.refuse("only equal parts of the channels are layers", found=sizes)
-    for number, name in enumerate(node.op.outputs):
-        if node.uses[name]:
-            node.made.route([x], name, count, number)
+    for number, value in enumerate(node.op.outputs):
+        if node.uses[value]:
+            node.made.route([x], value, count, number)
 
 
 def part(node: OnnxNode) -> None:
@@ -52,7 +52,7 @@ def summed(node: OnnxNode) -> None:
     if len(node.op.inputs) != 2:
         node.refuse("it has other than two inputs", found=len(node.op.inputs))
     for x, other in ((0, 1), (1, 0)):
-        if node.op.inputs[other] in node.constants:
+        if node.is_constant(other):
             _biases(node, x, other)
             return
     _pair(node, "shortcut", same=True)
@@ -60,8 +60,7 @@ def summed(node: OnnxNode) -> None:
 
 def _biases(node: OnnxNode, x: int, other: int) -> None:
     place = node.place(x)
-    name, count = node.op.inputs[x], place.shape.c
-    section = node.made.owner(name) if node.uses[name] == 1 else None
+    section, count = node.single(x), place.shape.c
     values = node.floats(other)
     rank = 1 if place.shape.flat else 3
     fits = values.shape[-rank:] == (count, *[1] * (rank - 1)) and values.size == count
@@ -78,7 +77,7 @@ def _biases(node: OnnxNode, x: int, other: int) -> None:
 
 def product(node: OnnxNode) -> None:
     """``Mul`` of two layers, one of which may have one value for each channel."""
-    if any(name in node.constants for name in node.op.inputs):
+    if any(node.is_constant(number) for number in range(len(node.op.inputs))):
         node.refuse("no section multiplies by a constant")
     one, other = node.image(0).shape, node.image(1).shape
     _pair(node, "sam" if one == other else "scale_channels", same=one == other)

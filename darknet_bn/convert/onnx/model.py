@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import os
 
+import numpy as np
+
 from darknet_bn.convert.container import KIND_OF, ArrayEntry, Container
 from darknet_bn.convert.onnx.file import ABOUT, ARRAYS, LAYERS
 from darknet_bn.convert.onnx.operators import sections_of
-from darknet_bn.convert.onnx.reader import ReadGraph, read_model
+from darknet_bn.convert.onnx.reader import read_model
 from darknet_bn.dialect import ALEXEYAB
 from darknet_bn.errors import DarknetError, WeightsError, Where
 from darknet_bn.formats.cfg import parse_cfg
-from darknet_bn.graph.graph import Constant
+from darknet_bn.graph.graph import Constant, Graph
 from darknet_bn.model.network import build_network
 from darknet_bn.model.weights import Header
 
@@ -42,7 +44,7 @@ def read_onnx(path: str | os.PathLike[str]) -> Container:
     return _plain(graph)
 
 
-def _plain(graph: ReadGraph) -> Container:
+def _plain(graph: Graph) -> Container:
     sections, _ = sections_of(graph)
     text = sections.text()
     try:
@@ -53,7 +55,7 @@ def _plain(graph: ReadGraph) -> Container:
         if node.y.size != section.shape.size:
             raise WeightsError(
                 f"[{section.name}] gives another size",
-                where=Where(key=section.value),
+                where=Where(key=None if section.value is None else section.value.name),
                 expected=f"{section.shape}",
                 found=f"{node.y}",
             )
@@ -72,10 +74,11 @@ def _plain(graph: ReadGraph) -> Container:
     return Container(entries, metadata, reason="its batch norm is that of ONNX")
 
 
-def _exported(graph: ReadGraph) -> Container:
+def _exported(graph: Graph) -> Container:
     try:
         found = json.loads(graph.facts[ARRAYS])
-        entries = {str(key): _entry(graph.constants[name]) for key, name in found.items()}
+        arrays = {value.name: np.asarray(value.array) for value in graph.constants}
+        entries = {str(key): _entry(arrays[name]) for key, name in found.items()}
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise WeightsError(
             "the metadata do not say where the arrays are", where=Where(key=ARRAYS)

@@ -10,7 +10,7 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.convert.onnx.sections import NewSection, Sections, ValuePlace
 from darknet_bn.errors import WeightsError, Where, shown
-from darknet_bn.graph.graph import Constant, Op
+from darknet_bn.graph.graph import Constant, Op, Value
 from darknet_bn.layers.shape import Shape
 
 
@@ -23,8 +23,7 @@ class OnnxNode:
         The node.
     made : Sections
         What has been made of those before it.
-    constants : mapping from name to array
-    uses : mapping from name to int
+    uses : mapping from Value to int
         How many nodes read a value, or outputs of the graph are it.
     batch : int
         How many images the graph takes; 1 where that is open.
@@ -33,19 +32,17 @@ class OnnxNode:
     def __init__(
         self,
         made: Sections,
-        constants: Mapping[str, Constant],
-        uses: Mapping[str, int],
+        uses: Mapping[Value, int],
         batch: int,
     ) -> None:
         self.made = made
-        self.constants = constants
         self.uses = uses
         self.batch = batch
-        self.op = Op("", "", (), (), {})
+        self.op = Op("", "", (), {})
 
     def refuse(self, problem: str, expected: object = None, found: object = None) -> NoReturn:
         """Say what is in the way, and of which node."""
-        name = self.op.name or (self.op.outputs[0] if self.op.outputs else "")
+        name = self.op.name or (self.op.outputs[0].name if self.op.outputs else "")
         raise WeightsError(
             f"{shown(self.op.kind)}: {problem}",
             where=Where(key=shown(name)),
@@ -70,12 +67,21 @@ class OnnxNode:
             self.refuse(f"{key} is not expressed", f"{count} numbers from {least} on", values)
         return values  # type: ignore[no-any-return]
 
+    def input(self, number: int) -> Value | None:
+        """Return an input of the node; None if it is left out."""
+        return self.op.inputs[number] if number < len(self.op.inputs) else None
+
+    def is_constant(self, number: int) -> bool:
+        """Tell whether an input of the node is a constant."""
+        value = self.input(number)
+        return value is not None and value.array is not None
+
     def place(self, number: int) -> ValuePlace:
         """Return where an input of the node is."""
-        names = self.op.inputs
-        if number >= len(names) or names[number] not in self.made.places:
+        value = self.input(number)
+        if value is None or value not in self.made.places:
             self.refuse(f"input {number} is no output of a layer")
-        return self.made.places[names[number]]
+        return self.made.places[value]
 
     def image(self, number: int = 0) -> ValuePlace:
         """Return where an input of the node is, which must be an image."""
@@ -88,12 +94,12 @@ class OnnxNode:
 
     def constant(self, number: int) -> Constant | None:
         """Return an input that is a constant; None where there is no such input."""
-        names = self.op.inputs
-        if number >= len(names) or not names[number]:
+        value = self.input(number)
+        if value is None:
             return None
-        if names[number] not in self.constants:
-            self.refuse(f"input {number}, '{shown(names[number])}', is no constant")
-        return self.constants[names[number]]
+        if value.array is None:
+            self.refuse(f"input {number}, '{shown(value.name)}', is no constant")
+        return value.array
 
     def ints(self, key: str, number: int) -> list[int] | None:
         """Return whole numbers that are an attribute, or in newer opsets an input."""
@@ -114,11 +120,11 @@ class OnnxNode:
         return array if count is None else array.reshape(count)
 
     @property
-    def out(self) -> str:
-        """The name of what comes out."""
+    def out(self) -> Value:
+        """What comes out."""
         return self.op.outputs[0]
 
-    def single(self) -> NewSection | None:
-        """Return the section that the node reads, if nothing else reads its output."""
-        name = self.op.inputs[0]
-        return self.made.owner(name) if self.uses[name] == 1 else None
+    def single(self, number: int = 0) -> NewSection | None:
+        """Return the section that an input of the node is, if nothing else reads its output."""
+        value = self.input(number)
+        return None if value is None or self.uses[value] != 1 else self.made.owner(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -11,21 +10,20 @@ from darknet_bn.convert.onnx import layers as onnx_layers
 from darknet_bn.convert.onnx import links as onnx_links
 from darknet_bn.convert.onnx.activations import activate, activation_of, fused
 from darknet_bn.convert.onnx.node import OnnxNode
-from darknet_bn.convert.onnx.reader import ReadGraph
 from darknet_bn.convert.onnx.sections import INPUT, Sections, ValuePlace
 from darknet_bn.errors import WeightsError, Where, shown
-from darknet_bn.graph.graph import FLOAT
+from darknet_bn.graph.graph import FLOAT, Graph, Value, count_uses
 from darknet_bn.layers.shape import Shape
 
 _ALIASES = ("Identity", "Dropout")
 
 
-def sections_of(graph: ReadGraph) -> tuple[Sections, dict[int, str]]:
+def sections_of(graph: Graph) -> tuple[Sections, dict[int, str]]:
     """Say a graph in sections of Darknet.
 
     Parameters
     ----------
-    graph : ReadGraph
+    graph : Graph
         Of one input (n, c, h, w) of fixed size.
 
     Returns
@@ -41,40 +39,41 @@ def sections_of(graph: ReadGraph) -> tuple[Sections, dict[int, str]]:
         It has an operator that no section is, or one with values that none has; the message names
         the node.  The name of the file is not in it.
     """
-    name, batch, shape = _input(graph)
+    images, batch, shape = _input(graph)
     ops = fused(graph)
-    uses = Counter(name for op in ops for name in op.inputs) + Counter(graph.outputs)
-    made = Sections(shape, places={name: ValuePlace(INPUT, shape)})
-    node = OnnxNode(made, graph.constants, uses, batch)
+    made = Sections(shape, places={images: ValuePlace(INPUT, shape)})
+    node = OnnxNode(made, count_uses(ops, graph.outputs), batch)
     for op in ops:
         node.op = op
         _read(node)
     outputs: dict[int, str] = {}
-    for name in graph.outputs:
-        if name not in made.places:
-            raise WeightsError("this output is that of no layer", where=Where(key=shown(name)))
-        place = made.places[name]
+    for value in graph.outputs:
+        if value not in made.places:
+            raise WeightsError(
+                "this output is that of no layer", where=Where(key=shown(value.name))
+            )
+        place = made.places[value]
         if place.layer in (*made.read, *outputs, INPUT):  # it would be an output no more
-            made.route([place], name)
-        outputs[made.places[name].layer] = name
+            made.route([place], value)
+        outputs[made.places[value].layer] = value.name
     return made, outputs
 
 
-def _input(graph: ReadGraph) -> tuple[str, int, Shape]:
+def _input(graph: Graph) -> tuple[Value, int, Shape]:
     if len(graph.inputs) != 1:
-        raise WeightsError(
-            "the graph has other than one input", found=shown(", ".join(graph.inputs) or "none")
-        )
-    ((name, dims),) = graph.inputs.items()
+        names = ", ".join(value.name for value in graph.inputs)
+        raise WeightsError("the graph has other than one input", found=shown(names or "none"))
+    (images,) = graph.inputs
+    dims = images.dims or ()
     if len(dims) != 4 or not all(isinstance(each, int) and each > 0 for each in dims[1:]):
         raise WeightsError(
             "the input is no image of fixed size",
-            where=Where(key=shown(name)),
+            where=Where(key=shown(images.name)),
             expected="(n, channels, height, width)",
             found=shown(f"({', '.join(str(each or 'any') for each in dims)})"),
         )
     c, h, w = (int(str(each)) for each in dims[1:])
-    return name, dims[0] if isinstance(dims[0], int) else 1, Shape(c, h, w)
+    return images, dims[0] if isinstance(dims[0], int) else 1, Shape(c, h, w)
 
 
 def _read(node: OnnxNode) -> None:

@@ -8,18 +8,16 @@ the file together, and 16 MiB more.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from darknet_bn.convert.onnx.file import dims_of, package
-from darknet_bn.convert.onnx.heads import Dims
 from darknet_bn.errors import WeightsError, one_line, reason_of, shown
 from darknet_bn.formats.reading import CANNOT_BE_READ, open_file, read_file
-from darknet_bn.graph.graph import Constant, Op
+from darknet_bn.graph.graph import Constant, Graph, Value
 
 _MOST_OF_A_REASON = 200  # characters
 _DAMAGED = (ValueError, TypeError, LookupError, RuntimeError)  # what onnx raises of such files
@@ -36,29 +34,7 @@ _OF_SHAPES = frozenset((
 _OF_WEIGHTS = frozenset(("Identity", "Transpose"))
 
 
-@dataclass(frozen=True)
-class ReadGraph:
-    """What an ONNX file of any program holds.
-
-    Attributes
-    ----------
-    ops : tuple of Op
-        In an order in which they can run.
-    constants : mapping from name to array
-    inputs : mapping from name to dimensions
-    outputs : tuple of str
-    facts : mapping from key to value
-        What the file says of itself.
-    """
-
-    ops: tuple[Op, ...]
-    constants: Mapping[str, Constant]
-    inputs: Mapping[str, Dims]
-    outputs: tuple[str, ...]
-    facts: Mapping[str, str]
-
-
-def read_model(path: str | os.PathLike[str]) -> ReadGraph:
+def read_model(path: str | os.PathLike[str]) -> Graph:
     """Read a graph with its arrays; those that lie in a file beside it too.
 
     Parameters
@@ -109,38 +85,49 @@ def _refusals(onnx: Any) -> tuple[type[Exception], ...]:
     return onnx.checker.ValidationError, onnx.shape_inference.InferenceError
 
 
-def _read_graph(model: Any) -> ReadGraph:
-    onnx, graph = package(), model.graph
-    constants = {_text(each.name): onnx.numpy_helper.to_array(each) for each in graph.initializer}
-    inputs = {_text(each.name): dims_of(each) for each in graph.input}
-    inputs = {name: dims for name, dims in inputs.items() if name not in constants}
-    computes_shapes = any(node.op_type == "Shape" for node in graph.node)
-    shapes = _shapes(model, constants) if computes_shapes else {}
-    if len(graph.node) > _MOST_NODES:
+def _read_graph(model: Any) -> Graph:
+    onnx = package()
+    graph = Graph(facts={_text(each.key): _text(each.value) for each in model.metadata_props})
+    values: dict[str, Value] = {}
+
+    def constant(name: str, array: Constant) -> None:
+        values[name] = graph.add_constant(name, array)
+
+    def value(name: str) -> Value:
+        return values.setdefault(name, Value(name))
+
+    for each in model.graph.initializer:
+        constant(_text(each.name), onnx.numpy_helper.to_array(each))
+    for each in model.graph.input:
+        if (name := _text(each.name)) not in values:
+            values[name] = Value(name, dims=dims_of(each))
+            graph.inputs.append(values[name])
+    computes_shapes = any(node.op_type == "Shape" for node in model.graph.node)
+    shapes = _shapes(model, graph.constants) if computes_shapes else {}
+    if len(model.graph.node) > _MOST_NODES:
         raise ValueError(
-            f"the graph has {len(graph.node)} nodes, and at most {_MOST_NODES} are read"
+            f"the graph has {len(model.graph.node)} nodes, and at most {_MOST_NODES} are read"
         )
-    room = _Room(sum(array.nbytes for array in constants.values()))
-    ops = []
-    for node in graph.node:
+    room = _Room(sum(np.asarray(each.array).nbytes for each in graph.constants))
+    for node in model.graph.node:
         kind = ".".join(filter(None, (_text(node.domain), _text(node.op_type))))
         attributes = {_text(each.name): _attribute(each) for each in node.attribute}
-        given, made = (tuple(map(_text, each)) for each in (node.input, node.output))
-        op = Op(kind, _text(node.name), given, made, attributes)
+        inputs = [value(name) if name else None for name in map(_text, node.input)]
+        outputs = [_text(each) for each in node.output]
         if kind == "Constant" and attributes:
-            (value,) = attributes.values()
-            constants[op.outputs[0]] = np.asarray(value)
-        elif kind == "Shape" and op.inputs[0] in shapes:
+            (array,) = attributes.values()
+            constant(outputs[0], np.asarray(array))
+        elif kind == "Shape" and inputs[0] is not None and inputs[0].name in shapes:
             part = slice(attributes.get("start", 0), attributes.get("end"))
-            constants[op.outputs[0]] = np.array(shapes[op.inputs[0]][part], np.int64)
-        elif (computed := _computed(model, node, op, constants)) is not None:
+            constant(outputs[0], np.array(shapes[inputs[0].name][part], np.int64))
+        elif (computed := _computed(model, node, kind, inputs)) is not None:
             room.take(computed.nbytes)
-            constants[op.outputs[0]] = computed
+            constant(outputs[0], computed)
         else:
-            ops.append(op)
-    facts = {_text(each.key): _text(each.value) for each in model.metadata_props}
-    outputs = tuple(_text(each.name) for each in graph.output)
-    return ReadGraph(tuple(ops), constants, inputs, outputs, facts)
+            op = graph.add_op(kind, _text(node.name), inputs, outputs, attributes)
+            values |= {each.name: each for each in op.outputs}
+    graph.outputs = [value(_text(each.name)) for each in model.graph.output]
+    return graph
 
 
 class _Room:
@@ -163,17 +150,17 @@ class _Room:
             raise ValueError("more is computed of constants than any network needs")
 
 
-def _shapes(model: Any, constants: Mapping[str, Constant]) -> dict[str, tuple[int, ...]]:
+def _shapes(model: Any, constants: Sequence[Value]) -> dict[str, tuple[int, ...]]:
     """Return the shapes of values, of one image where the batch is open, as far as they follow."""
-    onnx = package()
+    onnx, arrays = package(), {each.name: np.asarray(each.array) for each in constants}
     light = onnx.GraphProto(name="shapes", node=model.graph.node, output=model.graph.output)
     for info in model.graph.input:
-        if info.name not in constants:
+        if info.name not in arrays:
             batch = light.input.add()
             batch.CopyFrom(info)
             if batch.type.tensor_type.shape.dim and not isinstance(dims_of(info)[0], int):
                 batch.type.tensor_type.shape.dim[0].dim_value = 1
-    for name, array in constants.items():
+    for name, array in arrays.items():
         if array.size <= _SMALL:
             light.initializer.append(onnx.numpy_helper.from_array(array, name))
         else:  # its shape alone
@@ -190,13 +177,14 @@ def _shapes(model: Any, constants: Mapping[str, Constant]) -> dict[str, tuple[in
     }
 
 
-def _computed(model: Any, node: Any, op: Op, constants: Mapping[str, Constant]) -> Constant | None:
+def _computed(model: Any, node: Any, kind: str, inputs: Sequence[Value | None]) -> Constant | None:
     """Return what a node computes of constants, if it is a shape or another layout of weights."""
-    given = {name: constants[name] for name in op.inputs if name in constants}
-    if not op.inputs or len(op.outputs) != 1 or not all(n in given for n in op.inputs if n):
+    there = [each for each in inputs if each is not None]
+    given = {each.name: each.array for each in there if each.array is not None}
+    if not inputs or len(node.output) != 1 or not all(each.name in given for each in there):
         return None
     small = all(array.size <= _SMALL for array in given.values())
-    if not (op.kind in _OF_WEIGHTS or (op.kind in _OF_SHAPES and small)):
+    if not (kind in _OF_WEIGHTS or (kind in _OF_SHAPES and small)):
         return None
     onnx = package()
     from onnx.reference import ReferenceEvaluator
@@ -207,7 +195,7 @@ def _computed(model: Any, node: Any, op: Op, constants: Mapping[str, Constant]) 
         )
         for name, array in given.items()
     }
-    result = onnx.helper.make_empty_tensor_value_info(op.outputs[0])
+    result = onnx.helper.make_empty_tensor_value_info(_text(node.output[0]))
     graph = onnx.helper.make_graph([node], "node", list(kinds.values()), [result])
     alone = onnx.helper.make_model(graph, opset_imports=model.opset_import)
     try:
@@ -216,7 +204,7 @@ def _computed(model: Any, node: Any, op: Op, constants: Mapping[str, Constant]) 
     except MemoryError:
         raise
     except Exception as error:  # of nodes that make no sense it raises nearly anything
-        raise ValueError(f"{shown(op.kind, 60)} cannot be computed: {error}") from error
+        raise ValueError(f"{shown(kind, 60)} cannot be computed: {error}") from error
     return np.asarray(computed)
 
 

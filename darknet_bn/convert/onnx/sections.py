@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import WeightsError
+from darknet_bn.graph.graph import Value
 from darknet_bn.layers.shape import Shape
 
 INPUT = -1  # the number of a layer that is the input of the net
@@ -23,7 +24,7 @@ class NewSection:
         Those that are None are not written.
     arrays : dict from name to float32 array
         Under Darknet's names of the parameters.
-    value : str or None
+    value : Value or None
         What in the graph is the output of the layer.
     shape : Shape
         Of the output, for one image.
@@ -32,7 +33,7 @@ class NewSection:
     name: str
     options: dict[str, object]
     arrays: dict[str, F32]
-    value: str | None
+    value: Value | None
     shape: Shape
 
 
@@ -61,7 +62,7 @@ class Sections:
     input : Shape
         Of one image.
     sections : list of NewSection
-    places : dict from name to ValuePlace
+    places : dict from Value to ValuePlace
         Where the values of the graph are.
     read : set of int
         The layers that others read.
@@ -69,13 +70,13 @@ class Sections:
 
     input: Shape
     sections: list[NewSection] = field(default_factory=list)
-    places: dict[str, ValuePlace] = field(default_factory=dict)
+    places: dict[Value, ValuePlace] = field(default_factory=dict)
     read: set[int] = field(default_factory=set)
 
     def add(
         self,
         name: str,
-        value: str,
+        value: Value,
         source: ValuePlace,
         shape: Shape,
         options: Mapping[str, object],
@@ -98,7 +99,7 @@ class Sections:
     def route(
         self,
         sources: Sequence[ValuePlace],
-        value: str | None = None,
+        value: Value | None = None,
         groups: int = 1,
         group: int = 0,
     ) -> None:
@@ -118,21 +119,21 @@ class Sections:
         if value is not None:
             self.places[value] = ValuePlace(len(self.sections) - 1, shape)
 
-    def alias(self, value: str, source: ValuePlace, shape: Shape) -> None:
+    def alias(self, value: Value, source: ValuePlace, shape: Shape) -> None:
         """Note that a value is another one, perhaps in another shape."""
         self.places[value] = ValuePlace(source.layer, shape)
 
-    def owner(self, value: str) -> NewSection | None:
+    def owner(self, value: Value) -> NewSection | None:
         """Return the section whose own output a value is."""
         at = self.places[value].layer
         found = None if at == INPUT else self.sections[at]
         return found if found is not None and found.value == value else None
 
-    def extend(self, section: NewSection, value: str) -> None:
+    def extend(self, section: NewSection, value: Value) -> None:
         """Let a section give another value instead, which a node makes of its own."""
-        at = self.places.pop(str(section.value))
+        if section.value is not None:
+            self.places[value] = self.places.pop(section.value)
         section.value = value
-        self.places[value] = at
 
     def text(self) -> str:
         """Return the cfg."""

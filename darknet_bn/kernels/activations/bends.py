@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.activations.buffers import clamp, scratch
-from darknet_bn.kernels.activations.row import Operators
+from darknet_bn.kernels.activations.row import Operators, V
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
@@ -29,7 +29,7 @@ def linear(y: F32) -> None:
     """``x``."""
 
 
-def linear_onnx(graph: Operators, x: str) -> str:
+def linear_onnx(graph: Operators[V], x: V) -> V:
     """No operator."""
     return x
 
@@ -44,7 +44,7 @@ def relu_slope(delta: F32, y: F32) -> None:
     np.multiply(delta, y > 0, out=delta)
 
 
-def relu_onnx(graph: Operators, x: str) -> str:
+def relu_onnx(graph: Operators[V], x: V) -> V:
     """One operator."""
     return graph.add("Relu", x)
 
@@ -59,7 +59,7 @@ def relu6_slope(delta: F32, y: F32) -> None:
     np.multiply(delta, (y > 0) & (y < 6), out=delta)
 
 
-def relu6_onnx(graph: Operators, x: str) -> str:
+def relu6_onnx(graph: Operators[V], x: V) -> V:
     """One operator."""
     return graph.clip(x, 0, 6)
 
@@ -74,7 +74,7 @@ def leaky_slope(delta: F32, y: F32) -> None:
     _steep(delta, y, float(LEAKY))
 
 
-def leaky_onnx(graph: Operators, x: str) -> str:
+def leaky_onnx(graph: Operators[V], x: V) -> V:
     """One operator."""
     return graph.add("LeakyRelu", x, alpha=float(LEAKY))
 
@@ -89,7 +89,7 @@ def relie_slope(delta: F32, y: F32) -> None:
     _steep(delta, y, float(RELIE))
 
 
-def relie_onnx(graph: Operators, x: str) -> str:
+def relie_onnx(graph: Operators[V], x: V) -> V:
     """One operator."""
     return graph.add("LeakyRelu", x, alpha=float(RELIE))
 
@@ -108,7 +108,7 @@ def ramp_slope(delta: F32, y: F32) -> None:
     np.multiply(delta, slope, out=delta)
 
 
-def ramp_onnx(graph: Operators, x: str) -> str:
+def ramp_onnx(graph: Operators[V], x: V) -> V:
     """Add both terms up."""
     return graph.add("Add", graph.add("Relu", x), graph.scaled(x, float(LEAKY)))
 
@@ -123,7 +123,7 @@ def hardtan_slope(delta: F32, y: F32) -> None:
     np.multiply(delta, (y > -1) & (y < 1), out=delta)
 
 
-def hardtan_onnx(graph: Operators, x: str) -> str:
+def hardtan_onnx(graph: Operators[V], x: V) -> V:
     """One operator."""
     return graph.clip(x, -1, 1)
 
@@ -143,7 +143,7 @@ def plse_slope(delta: F32, y: F32) -> None:
     _two_slopes(delta, (y < 0) | (y > 1), float(RELIE), _PLSE)
 
 
-def plse_onnx(graph: Operators, x: str) -> str:
+def plse_onnx(graph: Operators[V], x: V) -> V:
     """Add up the middle, and what lies outside of it."""
     middle = graph.clip(x, -4, 4)
     outside = graph.scaled(graph.add("Sub", x, middle), float(RELIE))
@@ -164,7 +164,7 @@ def lhtan_slope(delta: F32, y: F32) -> None:
     _two_slopes(delta, (y > 0) & (y < 1), 1, float(np.float32(_LHTAN)))
 
 
-def lhtan_onnx(graph: Operators, x: str) -> str:
+def lhtan_onnx(graph: Operators[V], x: V) -> V:
     """Add up the middle, and what lies outside of it."""
     middle = graph.clip(x, 0, 1)
     return graph.add("Add", graph.scaled(graph.add("Sub", x, middle), 0.001), middle)
@@ -191,7 +191,7 @@ def stair_slope(delta: F32, y: F32) -> None:
     np.multiply(delta, np.floor(y) != y, out=delta)
 
 
-def stair_onnx(graph: Operators, x: str) -> str:
+def stair_onnx(graph: Operators[V], x: V) -> V:
     """Both pieces, and a choice."""
     half = graph.add("Floor", graph.scaled(x, 0.5))
     even = graph.add("Equal", graph.add("Sub", graph.add("Floor", x), half), half)

@@ -11,7 +11,7 @@ import numpy as np
 from darknet_bn.arrays import F32, F64
 from darknet_bn.kernels.activations.bends import relu
 from darknet_bn.kernels.activations.buffers import wide_copy
-from darknet_bn.kernels.activations.row import Operators
+from darknet_bn.kernels.activations.row import Operators, V
 
 _EPS = 1e-4
 
@@ -37,7 +37,7 @@ def normalize_channels_slope_as_coded(delta: F32, y: F32) -> None:
     np.multiply(delta, slope, out=delta, where=np.greater(y, 0))
 
 
-def normalize_channels_onnx(graph: Operators, x: str) -> str:
+def normalize_channels_onnx(graph: Operators[V], x: V) -> V:
     """Four operators."""
     positive = graph.add("Relu", x)
     total = graph.shifted(graph.reduce("ReduceSum", positive, 1), _EPS)
@@ -55,7 +55,7 @@ def softmax_slope(delta: F32, y: F32) -> None:
     np.copyto(delta, y * (wide - shared), casting="same_kind")
 
 
-def softmax_onnx(graph: Operators, x: str) -> str:
+def softmax_onnx(graph: Operators[V], x: V) -> V:
     """Keep e^x finite; the value is the same."""
     # less the maximum, where eps is less too
     top = graph.add("Relu", graph.reduce("ReduceMax", x, 1))
@@ -81,7 +81,7 @@ def softmax_maxval_slope(delta: F32, y: F32) -> None:
     np.copyto(delta, result, casting="same_kind")
 
 
-def softmax_maxval_onnx(graph: Operators, x: str) -> str:
+def softmax_maxval_onnx(graph: Operators[V], x: V) -> V:
     """As it is written."""
     shares = graph.add("Exp", graph.add("Sub", x, graph.reduce("ReduceMax", x, 1)))
     total = graph.shifted(graph.reduce("ReduceSum", shares, 1), _EPS)

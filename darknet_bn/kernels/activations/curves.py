@@ -13,7 +13,7 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.activations.bends import relu
 from darknet_bn.kernels.activations.buffers import clamp, scratch, wide_copy
-from darknet_bn.kernels.activations.row import Operators
+from darknet_bn.kernels.activations.row import Operators, V
 
 SELU, SELU_ALPHA = np.float32(1.0507), np.float32(1.0507 * 1.6732)
 
@@ -38,7 +38,7 @@ def logistic_slope(delta: F32, y: F32) -> None:
     np.multiply(delta, slope, out=delta)
 
 
-def logistic_onnx(graph: Operators, x: str) -> str:
+def logistic_onnx(graph: Operators[V], x: V) -> V:
     """One operator."""
     return graph.add("Sigmoid", x)
 
@@ -55,7 +55,7 @@ def tanh_slope(delta: F32, y: F32) -> None:
     np.multiply(delta, slope, out=delta)
 
 
-def tanh_onnx(graph: Operators, x: str) -> str:
+def tanh_onnx(graph: Operators[V], x: V) -> V:
     """One operator."""
     return graph.add("Tanh", x)
 
@@ -73,7 +73,7 @@ def loggy_slope(delta: F32, y: F32) -> None:
     np.multiply(delta, 0.5, out=delta)
 
 
-def loggy_onnx(graph: Operators, x: str) -> str:
+def loggy_onnx(graph: Operators[V], x: V) -> V:
     """As tanh of half of x."""
     return graph.add("Tanh", graph.scaled(x, 0.5))
 
@@ -90,7 +90,7 @@ def elu_slope(delta: F32, y: F32) -> None:
     np.multiply(delta, slope, out=delta)
 
 
-def elu_onnx(graph: Operators, x: str) -> str:
+def elu_onnx(graph: Operators[V], x: V) -> V:
     """One operator."""
     return graph.add("Elu", x, alpha=1.0)
 
@@ -107,7 +107,7 @@ def selu_slope(delta: F32, y: F32) -> None:
     np.multiply(delta, slope, out=delta)
 
 
-def selu_onnx(graph: Operators, x: str) -> str:
+def selu_onnx(graph: Operators[V], x: V) -> V:
     """One operator."""
     return graph.add("Selu", x, alpha=float(SELU_ALPHA / SELU), gamma=float(SELU))
 
@@ -147,7 +147,7 @@ def gelu_slope_as_coded(delta: F32, y: F32) -> None:
     np.multiply(delta, slope.astype(y.dtype), out=delta)
 
 
-def gelu_onnx(graph: Operators, x: str) -> str:
+def gelu_onnx(graph: Operators[V], x: V) -> V:
     """With a sigmoid, which takes fewer operators than tanh."""
     # x (1 + tanh(q)) / 2 is x / (1 + e^-2q)
     square = graph.add("Mul", x, x)
@@ -176,7 +176,7 @@ def swish_slope(delta: F32, x: F32) -> None:
     np.multiply(delta, slope, out=delta)
 
 
-def swish_onnx(graph: Operators, x: str) -> str:
+def swish_onnx(graph: Operators[V], x: V) -> V:
     """Two operators."""
     return graph.add("Mul", x, graph.add("Sigmoid", x))
 
@@ -218,7 +218,7 @@ def mish_slope(delta: F32, x: F32) -> None:
     np.multiply(delta, n, out=delta)
 
 
-def mish_onnx(graph: Operators, x: str) -> str:
+def mish_onnx(graph: Operators[V], x: V) -> V:
     """One operator, or three where there is none yet."""
     if graph.opset >= _MISH_OPSET:
         return graph.add("Mish", x)
@@ -245,7 +245,7 @@ def hard_mish_slope(delta: F32, x: F32) -> None:
     np.multiply(delta, slope, out=delta)
 
 
-def hard_mish_onnx(graph: Operators, x: str) -> str:
+def hard_mish_onnx(graph: Operators[V], x: V) -> V:
     """Add up what is above zero, and the bend."""
     bend = graph.clip(x, -2, 0)
     bent = graph.add("Mul", bend, graph.shifted(graph.scaled(bend, 0.5), 1))

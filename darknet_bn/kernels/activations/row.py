@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeVar
 
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
 
+V = TypeVar("V")  # what a graph has for a value
 
-class Operators(Protocol):
-    """What a form in ONNX is written with: values go by name, and each call returns a new one.
 
-    `darknet_bn.graph.graph.Graph` is what has these; nothing here knows it.
+class Operators(Protocol[V]):
+    """What a form in ONNX is written with: each call returns a new value.
+
+    `darknet_bn.graph.builder.GraphBuilder` is what has these; nothing here knows it.
     """
 
     opset: int
@@ -22,25 +24,29 @@ class Operators(Protocol):
     def add(
         self,
         kind: str,
-        *inputs: str,
+        *inputs: V,
         **attributes: int | float | str | Sequence[int] | npt.NDArray[Any],
-    ) -> str:
+    ) -> V:
         """Add an operator."""
 
-    def scaled(self, x: str, factor: float) -> str:
+    def scaled(self, x: V, factor: float) -> V:
         """Multiply by a number."""
 
-    def shifted(self, x: str, summand: float) -> str:
+    def shifted(self, x: V, summand: float) -> V:
         """Add a number."""
 
-    def clip(self, x: str, low: float, high: float) -> str:
+    def clip(self, x: V, low: float, high: float) -> V:
         """Hold values to a range."""
 
-    def reduce(self, kind: str, x: str, axis: int) -> str:
+    def reduce(self, kind: str, x: V, axis: int) -> V:
         """Reduce an axis to one value, and keep it."""
 
 
-Form: TypeAlias = Callable[[Operators, str], str]
+class Form(Protocol):
+    """A function that adds what gives an activation of a value, and returns the output."""
+
+    def __call__(self, graph: Operators[V], x: V) -> V:
+        """Add operators to a graph."""
 
 
 @dataclass(frozen=True)

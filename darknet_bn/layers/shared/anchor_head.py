@@ -12,7 +12,8 @@ import numpy.typing as npt
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import CfgError, Where
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile
 from darknet_bn.kernels.losses.yolo import YoloLoss
 from darknet_bn.layers.options import option
@@ -145,7 +146,7 @@ class AnchorHead(Head):
 
         return squash
 
-    def onnx(self, graph: Graph, values: Sequence[str], xs: Shapes, p: Params) -> str:
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """``Sigmoid``, and a choice by plane; ``scale_x_y`` by plane."""
         y = values[0]
         if self.squashes:

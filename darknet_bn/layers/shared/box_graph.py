@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.layers.shape import Shape
 
 
@@ -18,19 +19,19 @@ class GraphBoxes:
 
     Attributes
     ----------
-    xywh : str
+    xywh : Value
         (n, k, 4): centre x and y, width and height, as parts of the network's input.
-    objectness : str
+    objectness : Value
         (n, k, 1)
-    classes : str
+    classes : Value
         (n, k, classes): how likely each class is where there is an object.
     count : int
         k.
     """
 
-    xywh: str
-    objectness: str
-    classes: str
+    xywh: Value
+    objectness: Value
+    classes: Value
     count: int
 
 
@@ -58,14 +59,14 @@ class Cells:
         """How many boxes there are in all."""
         return self.h * self.w * self.count
 
-    def rows(self, graph: Graph, planes: str, entries: int) -> str:
+    def rows(self, graph: GraphBuilder, planes: Value, entries: int) -> Value:
         """Turn planes (n, count * entries, h, w) into a row for each box, (n, k, entries)."""
         apart = graph.reshape(planes, self.count, entries, self.h * self.w)
         perm = [0, 1, 3, 2] if self.by_anchor else [0, 3, 1, 2]
         turned = graph.add("Transpose", apart, perm=perm)
         return graph.reshape(turned, self.boxes, entries)
 
-    def centres(self, graph: Graph, offsets: str) -> str:
+    def centres(self, graph: GraphBuilder, offsets: Value) -> Value:
         """Place centres inside cells, (n, k, 2), in the image."""
         row, column = np.divmod(np.arange(self.h * self.w), self.w)
         grid = graph.constant("grid", self._each(np.stack((column, row), 1)[:, None]))
@@ -73,8 +74,12 @@ class Cells:
         return graph.add("Div", graph.add("Add", offsets, grid), size)
 
     def sizes(
-        self, graph: Graph, factors: str, anchors: Sequence[tuple[float, float]], whole: Shape
-    ) -> str:
+        self,
+        graph: GraphBuilder,
+        factors: Value,
+        anchors: Sequence[tuple[float, float]],
+        whole: Shape,
+    ) -> Value:
         """Multiply factors (n, k, 2) by anchors, as parts of a whole of some width and height."""
         part = np.array(anchors, np.float32) / np.array((whole.w, whole.h), np.float64)
         return graph.add("Mul", factors, graph.constant("anchors", self._each(part[None])))

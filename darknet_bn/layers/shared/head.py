@@ -12,7 +12,8 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ExportError, TrainingError
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.boxes.box import Boxes
 from darknet_bn.layers.layer import Layer, as_inferred
 from darknet_bn.layers.parameters import Params
@@ -79,13 +80,13 @@ class Head(PerClass):
         dialect : Dialect
         """
 
-    def box_graph(self, graph: Graph, y: str, shape: Shape, net: Shape) -> GraphBoxes:
+    def box_graph(self, graph: GraphBuilder, y: Value, shape: Shape, net: Shape) -> GraphBoxes:
         """Add what makes boxes of the output, all of them, whatever their probability.
 
         Parameters
         ----------
-        graph : Graph
-        y : str
+        graph : GraphBuilder
+        y : Value
             The output of the layer.
         shape, net : Shape
             Of the output, and of the network's input.

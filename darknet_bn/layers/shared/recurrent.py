@@ -12,7 +12,8 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
 from darknet_bn.errors import ShapeError, TrainingError
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.layers.layer import Cost, Layer
 from darknet_bn.layers.options import option
 from darknet_bn.layers.parameters import Affine, Param, Params
@@ -70,13 +71,13 @@ class PartGraphs:
 
     Attributes
     ----------
-    graph : Graph
-    x : str
+    graph : GraphBuilder
+    x : Value
         The input of the layer.
     """
 
-    graph: Graph
-    x: str
+    graph: GraphBuilder
+    x: Value
     _parts: Mapping[str, tuple[Part, Shape]]
     _params: Params
 
@@ -84,11 +85,11 @@ class PartGraphs:
         """Whether there is such a part."""
         return name in self._parts
 
-    def __getitem__(self, name: str) -> Callable[[str], str]:
+    def __getitem__(self, name: str) -> Callable[[Value], Value]:
         """Return a function that adds a part once more, for a value."""
         part, shape = self._parts[name]
 
-        def add(value: str) -> str:
+        def add(value: Value) -> Value:
             with self.graph.part(name):
                 params = _within(self._params, part)
                 return part.layer.onnx(self.graph, [value], (shape,), params)
@@ -168,7 +169,7 @@ class Recurrent(Normalised, Layer):
             for part, x in self._with_inputs(xs)
         }
 
-    def part_graphs(self, graph: Graph, x: str, xs: Shapes, p: Params) -> PartGraphs:
+    def part_graphs(self, graph: GraphBuilder, x: Value, xs: Shapes, p: Params) -> PartGraphs:
         """Prepare the parts for a graph, and the input as they see it."""
         if self.seen(xs[0]) != xs[0]:
             graph.require_fixed_size("an image whose sides are taken for each other")
@@ -273,7 +274,7 @@ def kept(context: TrainingContext, name: str, like: F32) -> F32:
     return np.zeros_like(like) if state is None or state.shape != like.shape else state
 
 
-def joined_in_time(graph: Graph, steps: Sequence[str]) -> str:
+def joined_in_time(graph: GraphBuilder, steps: Sequence[Value]) -> Value:
     """Put what the time steps give behind each other, as a batch has them."""
     return graph.add("Concat", *steps, axis=0) if len(steps) > 1 else steps[0]
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from darknet_bn.errors import ExportError
 from darknet_bn.formats.tree import Tree
-from darknet_bn.graph.graph import Graph
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.convolution.im2col import ConvGeometry
 from darknet_bn.kernels.pooling.windows import LOWEST, Window
 from darknet_bn.layers.parameters import Params
@@ -15,14 +16,19 @@ from darknet_bn.layers.shared.normalised import rolling_affine
 
 
 def convolved(
-    graph: Graph, x: str, weights: str, biases: str | None, geometry: ConvGeometry, shape: Shape
-) -> str:
+    graph: GraphBuilder,
+    x: Value,
+    weights: Value,
+    biases: Value | None,
+    geometry: ConvGeometry,
+    shape: Shape,
+) -> Value:
     """Add a convolution and return its output.
 
     Parameters
     ----------
-    graph : Graph
-    x, weights, biases : str
+    graph : GraphBuilder
+    x, weights, biases : Value
         Values; ``weights`` (f, c/g, k, k), ``biases`` (f,) or None.
     geometry : ConvGeometry
     shape : Shape
@@ -45,20 +51,20 @@ def convolved(
     )
 
 
-def _end(graph: Graph, geometry: ConvGeometry, pixels: int) -> int:
+def _end(graph: GraphBuilder, geometry: ConvGeometry, pixels: int) -> int:
     """Return how many zeros stand behind an axis; Darknet counts windows without dilation."""
     k, p, d = geometry.size, geometry.pad, geometry.dilation
     return (d - 1) * (k - 1 - p) + p + _missing(graph, pixels + 2 * p, k)
 
 
-def _missing(graph: Graph, pixels: int, size: int) -> int:
+def _missing(graph: GraphBuilder, pixels: int, size: int) -> int:
     """Return how many pixels a window lacks that is larger than the image, but still counts."""
     if size > pixels:
         graph.require_fixed_size("a window larger than the image")
     return max(0, size - pixels)
 
 
-def pooled_max(graph: Graph, x: str, window: Window, shape: Shape) -> str:
+def pooled_max(graph: GraphBuilder, x: Value, window: Window, shape: Shape) -> Value:
     """Add the largest value of every window."""
     before, after = _sides(graph, window, shape)
     if max(*before, *after) >= window.size:  # more than operators for pooling pad
@@ -68,7 +74,7 @@ def pooled_max(graph: Graph, x: str, window: Window, shape: Shape) -> str:
     return graph.add("MaxPool", x, **_pooling(window, before, after))
 
 
-def pooled_average(graph: Graph, x: str, window: Window, shape: Shape) -> str:
+def pooled_average(graph: GraphBuilder, x: Value, window: Window, shape: Shape) -> Value:
     """Add the average of what of every window lies inside the image.
 
     Raises
@@ -86,7 +92,9 @@ def pooled_average(graph: Graph, x: str, window: Window, shape: Shape) -> str:
     return graph.add("AveragePool", x, **_pooling(window, before, after), count_include_pad=0)
 
 
-def _sides(graph: Graph, window: Window, shape: Shape) -> tuple[tuple[int, int], tuple[int, int]]:
+def _sides(
+    graph: GraphBuilder, window: Window, shape: Shape
+) -> tuple[tuple[int, int], tuple[int, int]]:
     begin, pad = window.padding // 2, window.padding
     behind_h = pad - begin + _missing(graph, shape.h + pad, window.size)
     behind_w = pad - begin + _missing(graph, shape.w + pad, window.size)
@@ -103,7 +111,7 @@ def _pooling(
     }
 
 
-def normalised(graph: Graph, x: str, p: Params) -> str:
+def normalised(graph: GraphBuilder, x: Value, p: Params) -> Value:
     """Add batch norm with its rolling statistics, (n, c, ...)."""
     if graph.half:  # a small variance is nothing there
         affine = rolling_affine(p, graph.dialect)
@@ -112,22 +120,24 @@ def normalised(graph: Graph, x: str, p: Params) -> str:
         return graph.add("Add", scaled, graph.constant("shift", affine.shift.reshape(rank)))
     dialect, variance = graph.dialect, p["rolling_variance"]
     if dialect.eps_inside_sqrt:
-        spread, eps = graph.constant("rolling_variance", variance), dialect.eps
+        spread, eps = graph.parameter("rolling_variance"), dialect.eps
     else:  # ONNX has it inside: so the square of what the dialect divides by, and none
         sigma = dialect.sigma(variance.astype(np.float64))
         spread, eps = graph.constant("sigma_squared", sigma * sigma), 0.0
     return graph.add(
         "BatchNormalization",
         x,
-        graph.constant("scales", p["scales"]),
-        graph.constant("biases", p["biases"]),
-        graph.constant("rolling_mean", p["rolling_mean"]),
+        graph.parameter("scales"),
+        graph.parameter("biases"),
+        graph.parameter("rolling_mean"),
         spread,
         epsilon=eps,
     )
 
 
-def blurred(graph: Graph, x: str, channels: int, mode: int, strides: tuple[int, int]) -> str:
+def blurred(
+    graph: GraphBuilder, x: Value, channels: int, mode: int, strides: tuple[int, int]
+) -> Value:
     """Add the fixed blur of ``antialiasing``, which strides in (x, y)."""
     side = [0.5, 0.5] if mode == 2 else [0.25, 0.5, 0.25]
     square = np.broadcast_to(np.outer(side, side), (channels, 1, len(side), len(side)))
@@ -142,7 +152,7 @@ def blurred(graph: Graph, x: str, channels: int, mode: int, strides: tuple[int, 
     )
 
 
-def shares_of_tree(graph: Graph, x: str, tree: Tree, axis: int) -> str:
+def shares_of_tree(graph: GraphBuilder, x: Value, tree: Tree, axis: int) -> Value:
     """Add the softmax of each group of a tree of classes along an axis."""
     sizes = [group.stop - group.start for group in tree.groups]
     parts = graph.split(x, axis, sizes)
@@ -151,7 +161,7 @@ def shares_of_tree(graph: Graph, x: str, tree: Tree, axis: int) -> str:
     )
 
 
-def with_channels(graph: Graph, x: str, count: int, wanted: int) -> str:
+def with_channels(graph: GraphBuilder, x: Value, count: int, wanted: int) -> Value:
     """Return images with so many channels: without the last ones, or with zeros behind them."""
     if count > wanted:
         return graph.slice(x, 1, 0, wanted)

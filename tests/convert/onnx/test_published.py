@@ -59,7 +59,8 @@ def inferred(made: ExportGraph) -> dict[str, tuple[int, ...]]:
     graph = onnx.GraphProto.FromString(skeleton(made, "net"))
     del graph.value_info[:]
     del graph.output[:]
-    for name, array in made.graph.constants.items():
+    for value in made.graph.constants:
+        name, array = value.name, np.asarray(value.array)
         if array.dtype == np.int64 or array.size <= 64:  # some are shapes, or factors of them
             graph.initializer.append(onnx.numpy_helper.from_array(array, name))
         else:
