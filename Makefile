@@ -1,14 +1,20 @@
-# make: everything a change has to pass
+# make: everything a change has to pass; it changes no file
+# make fix: format, and mend what lint can
 PYTHON ?= .venv/bin/python
 SHARED ?= ../shared
 
-.PHONY: check test golden digits programs bench fuzz
+.PHONY: check lint fix test golden digits programs bench fuzz
 
-check:
-	$(PYTHON) -m ruff format .
+check: lint test
+
+lint:
+	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
-	$(PYTHON) -m pytest -q
+
+fix:
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
 
 test:
 	$(PYTHON) -m pytest -q
