@@ -1,9 +1,12 @@
-"""What all tests share: where the golden data lies."""
+"""What all tests share: where the golden data lies, and how engines wait."""
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,3 +34,22 @@ def shared() -> Path:
     if SHARED is None:
         pytest.skip("the shared golden data is absent")
     return SHARED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def idle_engines_sleep() -> Iterator[None]:
+    """Let idle threads of ONNX Runtime sleep: spinning takes processors from other tests."""
+    runtime = sys.modules.get("onnxruntime")
+    if runtime is None:  # no module that was collected has imported it
+        yield
+        return
+
+    def options() -> Any:
+        made = kind()
+        made.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return made
+
+    kind = runtime.SessionOptions
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime, "SessionOptions", options)
+        yield
