@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import socket
@@ -246,6 +247,17 @@ class TestStored:
         assert array.tolist() == [0x0302, 0x0504, 0x0706]
         assert not array.flags.writeable
         assert stored.array(20, np.dtype("<u2"), 0).size == 0
+
+    def test_what_the_system_gives_in_parts_is_read_whole(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class InParts(io.FileIO):
+            def readinto(self, buffer: Any) -> int:
+                return super().readinto(memoryview(buffer)[:7])
+
+        monkeypatch.setattr(io, "FileIO", InParts)
+        (tmp_path / "f").write_bytes(bytes(range(20)))
+        assert StoredFile(tmp_path / "f").bytes(1, 19) == bytes(range(1, 19))
 
     def test_as_a_stream(self, stored: Stored) -> None:
         stream = StoredStream(stored, 10)
