@@ -83,7 +83,7 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fo
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", "130"), ("SIGTERM", "143")])
 @pytest.mark.parametrize(
     ("words", "step", "least"),
-    [(("--help",), 7, 50), (("fold", "-h"), 11, 60), (("info", str(TINY)), 41, 200)],
+    [(("--help",), 7, 50), (("fold", "-h"), 11, 60), (("info", str(TINY)), 97, 200)],
     ids=["the help", "the help of a command", "a command"],
 )
 def test_a_signal_in_any_import_ends_it_without_a_word(
