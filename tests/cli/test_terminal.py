@@ -165,34 +165,53 @@ REAL = {
 }
 
 
-@pytest.mark.parametrize("model", REAL)
+LOOKS = (("info", "net"), ("check", "net"), ("fold", "net", "-o", "folded"))
+RUNS = (
+    ("detect", "net", "dog.jpg", "--ext-output", "-o", "found.jpg"),
+    ("record", "net", "-o", "net.npz"),
+    ("run", "net", "--layers", "all"),
+    ("verify", "net", "net.npz", "--fast", "--tolerance", "1e-3"),
+    ("compare", "net", "--with", "folded", "--tolerance", "1e-3"),
+    ("calibrate", "net", "dog.jpg", "--method", "one-pass", "-o", "new"),
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "lines"),
+    [
+        *((name, LOOKS) for name in REAL),
+        *(
+            pytest.param(
+                name,
+                LOOKS + RUNS,
+                marks=() if name == "mobilenet" else pytest.mark.exhaustive,
+            )
+            for name in REAL
+        ),
+    ],
+)
 def test_of_real_models_too(
-    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
+    shared: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+    lines: Sequence[Sequence[str]],
 ) -> None:
     for suffix in (".cfg", ".weights"):
         shutil.copy(shared / "models" / f"{REAL[model]}{suffix}", tmp_path / f"net{suffix}")
     shutil.copy(shared / "images" / "dog.jpg", tmp_path)
     monkeypatch.chdir(tmp_path)
-    for words in (
-        ("info", "net"),
-        ("check", "net"),
-        ("fold", "net", "-o", "folded"),
-        ("detect", "net", "dog.jpg", "--ext-output", "-o", "found.jpg"),
-        ("record", "net", "-o", "net.npz"),
-        ("run", "net", "--layers", "all"),
-        ("verify", "net", "net.npz", "--fast", "--tolerance", "1e-3"),
-        ("compare", "net", "--with", "folded", "--tolerance", "1e-3"),
-        ("calibrate", "net", "dog.jpg", "--method", "one-pass", "-o", "new"),
-    ):
+    for words in lines:
         for line in shown_in(80, words, monkeypatch):
             assert len(line) <= 80, line
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80])
-def test_the_most_important_columns_stay(stocked: Path, columns: int) -> None:
-    code, shown = in_terminal("verify", "net", "net.npz", columns=columns)
-    assert code == 0
-    heading = next(line for line in shown.splitlines() if line.startswith("layer "))
+def test_the_most_important_columns_stay(
+    stocked: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    shown = shown_in(columns, ("verify", "net", "net.npz"), monkeypatch)
+    heading = next(line for line in shown if line.startswith("layer "))
     for word in ("layer", "section", "relative", "mismatches"):
         assert word in heading
     assert ("cosine" in heading, "largest" in heading) == (False, columns > 60)
