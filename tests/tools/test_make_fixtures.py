@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import json
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from click.testing import CliRunner
 
-from tests.support.paths import PROJECT
+from tests.support.paths import PROJECT, TOOLS
 
 FIXTURES = PROJECT / "tests" / "fixtures"
 TINY = FIXTURES / "tiny"
-TOOL = PROJECT / "tools" / "make_fixtures.py"
+TOOL = TOOLS / "make_fixtures.py"
 
 needs_darknet = pytest.mark.skipif(
     not Path("/usr/lib/darknet/libdarknet.so").is_file() or shutil.which("cc") is None,
@@ -30,9 +35,33 @@ needs_darknet = pytest.mark.skipif(
 SAME_PROGRAM = 2e-6
 
 
-def tool(*arguments: object) -> subprocess.CompletedProcess[str]:
+Answer = subprocess.CompletedProcess[str]
+Tool = Callable[..., Answer]
+
+
+def program(*arguments: object) -> Answer:
     command = [sys.executable, str(TOOL), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def tool() -> Iterator[Tool]:
+    """Call the tool in this process; what it makes of one compiler and one Darknet, it keeps."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.syspath_prepend(TOOLS)
+        module = importlib.import_module("make_fixtures")
+        compile_driver = module.compile_driver
+        kept = functools.cache(lambda *given: compile_driver(Path(folder), *given))
+        patch.setattr(module, "compile_driver", lambda _, *given: kept(*given))
+
+        def call(*arguments: object) -> Answer:
+            result = CliRunner().invoke(module.main, list(map(str, arguments)))
+            assert result.exception is None or isinstance(result.exception, SystemExit)
+            return subprocess.CompletedProcess(
+                arguments, result.exit_code, result.stdout, result.stderr
+            )
+
+        yield call
 
 
 def assert_same_run(made: Path, committed: Path) -> None:
@@ -50,7 +79,7 @@ def assert_same_run(made: Path, committed: Path) -> None:
 
 @needs_darknet
 def test_tiny_is_regenerated(tmp_path: Path) -> None:
-    result = tool("tiny", "-o", tmp_path)
+    result = program("tiny", "-o", tmp_path)
     assert result.returncode == 0, result.stderr
     assert_same_run(tmp_path / "tiny.npz", TINY / "tiny.npz")
     for name in ("tiny.cfg", "tiny.weights"):
@@ -70,7 +99,7 @@ def test_tiny_is_regenerated(tmp_path: Path) -> None:
         *(pytest.param(each, marks=pytest.mark.exhaustive) for each in ("dropout", "header_0_1")),
     ],
 )
-def test_a_golden_case_of_pjreddie_is_reproduced(case: str, tmp_path: Path) -> None:
+def test_a_golden_case_of_pjreddie_is_reproduced(tool: Tool, case: str, tmp_path: Path) -> None:
     folder = FIXTURES / "layers" / case
     out = tmp_path / "out.npz"
     committed = folder / "pjreddie.npz"
@@ -92,7 +121,9 @@ def test_a_golden_case_of_pjreddie_is_reproduced(case: str, tmp_path: Path) -> N
     ("cut", "message"),
     [(-4, "bytes of parameters, but Darknet reads"), (10, "too short for a weights file")],
 )
-def test_weights_that_do_not_fit_are_no_truth(tmp_path: Path, cut: int, message: str) -> None:
+def test_weights_that_do_not_fit_are_no_truth(
+    tool: Tool, tmp_path: Path, cut: int, message: str
+) -> None:
     weights = tmp_path / "cut.weights"
     weights.write_bytes((TINY / "tiny.weights").read_bytes()[:cut])
     out = tmp_path / "out.npz"
@@ -101,7 +132,7 @@ def test_weights_that_do_not_fit_are_no_truth(tmp_path: Path, cut: int, message:
 
 
 @needs_darknet
-def test_a_cfg_that_darknet_refuses(tmp_path: Path) -> None:
+def test_a_cfg_that_darknet_refuses(tool: Tool, tmp_path: Path) -> None:
     cfg = tmp_path / "no_net.cfg"
     cfg.write_text("[maxpool]\nsize=2\n")
     result = tool("make", cfg, TINY / "tiny.weights", "-o", tmp_path / "out.npz")
@@ -109,7 +140,7 @@ def test_a_cfg_that_darknet_refuses(tmp_path: Path) -> None:
 
 
 @needs_darknet
-def test_an_input_of_another_size(tmp_path: Path) -> None:
+def test_an_input_of_another_size(tool: Tool, tmp_path: Path) -> None:
     source = tmp_path / "input.npz"
     np.savez(source, input=np.zeros((1, 3, 8, 8), np.float32))
     model = (TINY / "tiny.cfg", TINY / "tiny.weights")
@@ -117,7 +148,7 @@ def test_an_input_of_another_size(tmp_path: Path) -> None:
     assert_refused(result, "the network takes (1, 3, 64, 64)")
 
 
-def test_an_input_without_its_array(tmp_path: Path) -> None:
+def test_an_input_without_its_array(tool: Tool, tmp_path: Path) -> None:
     source = tmp_path / "input.npz"
     np.savez(source, other=np.zeros(3, np.float32))
     model = (TINY / "tiny.cfg", TINY / "tiny.weights")
@@ -125,13 +156,13 @@ def test_an_input_without_its_array(tmp_path: Path) -> None:
     assert_refused(result, "no npz with an array `input`")
 
 
-def test_without_darknet(tmp_path: Path) -> None:
+def test_without_darknet(tool: Tool, tmp_path: Path) -> None:
     model = (TINY / "tiny.cfg", TINY / "tiny.weights")
     result = tool("make", *model, "-o", tmp_path / "out.npz", "--darknet", tmp_path / "nowhere")
     assert_refused(result, "apt-get install darknet")
 
 
-def test_without_a_compiler(tmp_path: Path) -> None:
+def test_without_a_compiler(tool: Tool, tmp_path: Path) -> None:
     (tmp_path / "include").mkdir()
     for name in ("libdarknet.so", "include/darknet.h"):
         (tmp_path / name).touch()
@@ -141,7 +172,7 @@ def test_without_a_compiler(tmp_path: Path) -> None:
     assert_refused(result, "no C compiler no-such-compiler")
 
 
-def assert_refused(result: subprocess.CompletedProcess[str], message: str) -> None:
+def assert_refused(result: Answer, message: str) -> None:
     assert result.returncode == 2
     assert result.stderr.startswith("Error: ")
     assert result.stderr.count("\n") == 1
@@ -149,7 +180,7 @@ def assert_refused(result: subprocess.CompletedProcess[str], message: str) -> No
     assert result.stdout == ""
 
 
-def test_random_weights_depend_on_the_seed_only(tmp_path: Path) -> None:
+def test_random_weights_depend_on_the_seed_only(tool: Tool, tmp_path: Path) -> None:
     for name, seed in (("one", 1), ("again", 1), ("other", 2)):
         result = tool("random", TINY / "tiny.cfg", "-o", tmp_path / name, "--seed", seed)
         assert result.returncode == 0, result.stderr
@@ -160,7 +191,7 @@ def test_random_weights_depend_on_the_seed_only(tmp_path: Path) -> None:
     assert np.isfinite(np.frombuffer(one, "<f4", offset=20)).all()
 
 
-def test_copy_gives_the_committed_files(shared: Path, tmp_path: Path) -> None:
+def test_copy_gives_the_committed_files(tool: Tool, shared: Path, tmp_path: Path) -> None:
     result = tool("copy", shared / "golden", "-o", tmp_path)
     assert result.returncode == 0, result.stderr
     copied = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()}
@@ -182,7 +213,7 @@ def content(path: Path) -> object:
 
 
 @pytest.mark.parametrize("command", ["make", "random", "tiny", "copy"])
-def test_every_command_has_help(command: str) -> None:
+def test_every_command_has_help(tool: Tool, command: str) -> None:
     result = tool(command, "--help")
     assert result.returncode == 0
     assert "Example: tools/make_fixtures.py" in result.stdout
