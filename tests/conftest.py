@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,10 @@ def shared_folder() -> Path | None:
     folder = Path(named) if named else Path(__file__).parents[2] / "shared"
     return folder if folder.is_dir() else None
 
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A shell ignores it for what it runs in the background; what is ignored, programs leave alone.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = shared_folder()
 needs_shared = pytest.mark.skipif(SHARED is None, reason="the shared golden data is absent")
