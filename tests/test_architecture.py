@@ -6,7 +6,7 @@ import ast
 import functools
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -70,10 +70,20 @@ def tree_of(name: str) -> ast.Module:
     return ast.parse(MODULES[name].read_text(encoding="utf-8"))
 
 
+@functools.cache
+def nodes_of(name: str) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(tree_of(name)))
+
+
+def nodes_in(names: Iterable[str]) -> Iterator[tuple[str, ast.AST]]:
+    """Each piece of code of some modules, with the name of its module."""
+    return ((name, node) for name in names for node in nodes_of(name))
+
+
 def imports_of(name: str) -> set[str]:
     """The modules of this package that a module imports, wherever in it."""
     found: set[str] = set()
-    for node in ast.walk(tree_of(name)):
+    for node in nodes_of(name):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -95,9 +105,9 @@ def inside(module: str) -> str | None:
     return module.removeprefix("darknet_bn.") if module.startswith("darknet_bn.") else None
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_imports_come_from_the_same_wing_or_from_above(name: str) -> None:
-    for imported in imports_of(name):
+def test_imports_come_from_the_same_wing_or_from_above() -> None:
+    pairs = ((name, each) for name in MODULES for each in imports_of(name))
+    for name, imported in pairs:
         above = place_of(imported) < place_of(name)
         neighbour = place_of(imported) == place_of(name)
         assert above or neighbour, f"{name or 'darknet_bn'} imports {imported or 'darknet_bn'}"
@@ -134,13 +144,10 @@ def test_every_room_of_the_list_is_there() -> None:
     assert set(ROOMS) == {name.partition(".")[0] for name in MODULES}
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_no_module_of_ours_is_imported_unseen(name: str) -> None:
+def test_no_module_of_ours_is_imported_unseen() -> None:
     # By importlib an import would be one that no check here counts, but for the tables of names of
     # ours, which tests/test_face.py and tests/cli/test_commands.py hold to what is there.
-    if name in ("", "cli.commands", "optional"):
-        return
-    for node in ast.walk(tree_of(name)):
+    for name, node in nodes_in(MODULES.keys() - {"", "cli.commands", "optional"}):
         unseen = {"import_module", "__import__"}
         assert not (isinstance(node, ast.Attribute) and node.attr in unseen), name
         assert not (isinstance(node, ast.Name) and node.id in unseen), name
@@ -194,9 +201,8 @@ def test_importing_the_package_imports_neither_a_command_nor_an_optional_library
     assert result.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_a_library_never_prints_and_answers_users_with_errors(name: str) -> None:
-    for node in ast.walk(tree_of(name)):
+def test_a_library_never_prints_and_answers_users_with_errors() -> None:
+    for name, node in nodes_in(MODULES):
         at = f"{name}:{getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             assert node.func.id not in ("print", "eval", "exec"), at
@@ -205,26 +211,24 @@ def test_a_library_never_prints_and_answers_users_with_errors(name: str) -> None
         assert not isinstance(node, ast.Global), at
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_every_module_says_what_it_is_for_and_stays_small(name: str) -> None:
-    assert ast.get_docstring(tree_of(name)), name
-    assert MODULES[name].read_text(encoding="utf-8").count("\n") <= 450, name
-    assert MODULES[name].stem != "utils"
+def test_every_module_says_what_it_is_for_and_stays_small() -> None:
+    for name, path in MODULES.items():
+        assert ast.get_docstring(tree_of(name)), name
+        assert path.read_text(encoding="utf-8").count("\n") <= 450, name
+        assert path.stem != "utils"
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name != "errors"])
-def test_an_error_gets_its_place_and_its_reason_in_one_way(name: str) -> None:
+def test_an_error_gets_its_place_and_its_reason_in_one_way() -> None:
     # By `errors.located` the former, by `errors.reason_of` the latter.
-    for node in ast.walk(tree_of(name)):
-        if isinstance(node, ast.Attribute):
+    for name, node in nodes_in(MODULES):
+        if name != "errors" and isinstance(node, ast.Attribute):
             placed = node.attr == "where" and isinstance(node.ctx, ast.Store)
             assert not placed and node.attr != "strerror", f"{name}:{node.lineno}"
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_texts_are_utf8_on_every_system(name: str) -> None:
+def test_texts_are_utf8_on_every_system() -> None:
     """What is opened as text says its encoding: that of the system may be any."""
-    for node in ast.walk(tree_of(name)):
+    for name, node in nodes_in(MODULES):
         if not isinstance(node, ast.Call):
             continue
         called = node.func.id if isinstance(node.func, ast.Name) else None
@@ -262,12 +266,12 @@ DIALECT_VALUES = {name for name, value in vars(dialect).items() if isinstance(va
 BUILT_IN = {"str", "int", "float", "bool", "bytes", "dict", "list", "tuple"}
 
 
-@pytest.mark.parametrize("name", OUTSIDE_LAYERS)
-def test_nobody_outside_layers_imports_a_single_kind(name: str) -> None:
-    assert not imports_of(name) & OF_ONE_KIND
-    for node in ast.walk(tree_of(name)):
+def test_nobody_outside_layers_imports_a_single_kind() -> None:
+    for name in OUTSIDE_LAYERS:
+        assert not imports_of(name) & OF_ONE_KIND, name
+    for name, node in nodes_in(OUTSIDE_LAYERS):
         if isinstance(node, ast.ImportFrom) and node.module == "darknet_bn.layers":
-            assert not {alias.name for alias in node.names} & LAYER_CLASSES
+            assert not {alias.name for alias in node.names} & LAYER_CLASSES, name
 
 
 def is_layer(node: ast.expr) -> bool:
@@ -289,9 +293,8 @@ def asks_for_the_kind(node: ast.AST) -> bool:
     return node.func.id in ("getattr", "hasattr", "type") and is_layer(node.args[0])
 
 
-@pytest.mark.parametrize("name", OUTSIDE_LAYERS)
-def test_nobody_outside_layers_asks_what_kind_a_layer_is(name: str) -> None:
-    for node in ast.walk(tree_of(name)):
+def test_nobody_outside_layers_asks_what_kind_a_layer_is() -> None:
+    for name, node in nodes_in(OUTSIDE_LAYERS):
         at = f"{name}:{getattr(node, 'lineno', 0)}"
         assert not asks_for_the_kind(node), at
         if isinstance(node, ast.Compare) and room_of(name) not in NAMES_KINDS:
@@ -299,13 +302,13 @@ def test_nobody_outside_layers_asks_what_kind_a_layer_is(name: str) -> None:
             assert not any(each.endswith(".names[0]") for each in sides), at
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_only_the_reader_of_options_asks_which_family_a_dialect_is_of(name: str) -> None:
+def test_only_the_reader_of_options_asks_which_family_a_dialect_is_of() -> None:
     # Any other difference is a value of `Dialect` with a name of its own.
-    asks = any(
-        isinstance(node, ast.Attribute)
+    asking = {
+        name
+        for name, node in nodes_in(MODULES)
+        if isinstance(node, ast.Attribute)
         and node.attr == "extended"
         and ast.unparse(node.value).rpartition(".")[2] in {"dialect", *DIALECT_VALUES}
-        for node in ast.walk(tree_of(name))
-    )
-    assert not asks or name in ("layers.options", "layers.option_values")
+    }
+    assert asking <= {"layers.options", "layers.option_values"}
