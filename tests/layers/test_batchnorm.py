@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -33,7 +35,7 @@ def test_biases_are_zero_where_the_file_has_none() -> None:
     assert random_model(CFG, "alexeyab").params[0]["biases"].any()
 
 
-def test_subnormal_variances_count_as_zero(run) -> None:
+def test_subnormal_variances_count_as_zero(run: Callable[..., np.ndarray]) -> None:
     x = np.ones((1, 2, 1, 1), np.float32)
     ones = np.ones(2, np.float32)
     for dialect in DIALECTS.values():
@@ -52,7 +54,7 @@ def test_subnormal_variances_count_as_zero(run) -> None:
         assert np.isfinite(y).all()
 
 
-def test_arrays_need_not_lie_behind_each_other(run) -> None:
+def test_arrays_need_not_lie_behind_each_other(run: Callable[..., np.ndarray]) -> None:
     model = random_model(CFG)
     x = random_input(model, batch=3)
     y = run(BatchNorm(), x, params=dict(model.params[0]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -32,7 +34,12 @@ def of_pixels(x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("limit", [0, 1])
 @pytest.mark.parametrize("activation", ["linear", "leaky"])
 def test_with_filters_of_one_pixel_every_pixel_is_a_sequence(
-    matrix, activation: str, limit: int, peephole: bool, norm: str, exact: bool
+    matrix: Callable[..., np.ndarray],
+    activation: str,
+    limit: int,
+    peephole: bool,
+    norm: str,
+    exact: bool,
 ) -> None:
     section = (
         f"[conv_lstm] output=4 size=1 peephole={int(peephole)} state_constrain={limit} "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -157,7 +159,7 @@ class TestForward:
         ],
     )
     def test_the_activation_comes_last(
-        self, exact: bool, norm: str, activation: str, function
+        self, exact: bool, norm: str, activation: str, function: Callable[..., Any]
     ) -> None:
         model = random_model(
             cfg_text(f"[convolutional] filters=8 size=3 pad=1 activation={activation} {norm}")
@@ -262,7 +264,7 @@ class TestShapes:
         assert Convolutional(size=1, dilation=5).geometry.dilation == 1
         assert Convolutional(size=3, dilation=5).geometry.dilation == 5
 
-    def test_the_columns_of_the_table(self, read) -> None:
+    def test_the_columns_of_the_table(self, read: Callable[..., Layer]) -> None:
         assert read("[conv]\nsize=3\nstride=2\n").size_text() == "3 x 3 / 2"
         assert read("[conv]\nsize=3\nstride_x=2\nstride_y=1\n").size_text() == "3 x 3 / 2x1"
         assert read("[conv]\nsize=3\ndilation=2\n").size_text() == "3 x 3(2) / 1"

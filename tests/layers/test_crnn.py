@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ import darknet_bn as dn
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE
 from darknet_bn.formats.cfg import parse_cfg
 from darknet_bn.layers.crnn import Crnn
-from darknet_bn.layers.layer import Cost
+from darknet_bn.layers.layer import Cost, Layer
 from darknet_bn.layers.shape import Shape
 from darknet_bn.model.network import build_network
 from tests.support.builders import (
@@ -33,7 +34,7 @@ PLAIN = "[crnn] output_filters=4 hidden_filters=5 activation=leaky batch_normali
 @pytest.mark.parametrize("shortcut", [0, 1])
 @pytest.mark.parametrize("dialect", ["alexeyab", "hank-ai"])
 def test_with_filters_of_one_pixel_every_pixel_is_a_sequence(
-    matrix, dialect: str, shortcut: int, norm: str, exact: bool
+    matrix: Callable[..., np.ndarray], dialect: str, shortcut: int, norm: str, exact: bool
 ) -> None:
     section = f"[crnn] output=4 hidden=5 size=1 activation=tanh shortcut={shortcut} {norm}"
     model = random_model(with_time_steps(cfg_text(section, width=3, height=2), STEPS), dialect)
@@ -87,14 +88,14 @@ class TestSidesOfAnImage:
 
 
 class TestKeys:
-    def test_each_program_has_its_own_for_the_filters(self, read) -> None:
+    def test_each_program_has_its_own_for_the_filters(self, read: Callable[..., Layer]) -> None:
         layer = read("[crnn]\noutput_filters=4\nhidden_filters=5\n", PJREDDIE)
         filters = [part.layer.filters for part in layer.parts()]
         assert filters == [5, 5, 4]
         layer = read("[crnn]\noutput=4\nhidden=5\n", ALEXEYAB)
         assert [part.layer.filters for part in layer.parts()] == [5, 5, 4]
 
-    def test_pjreddie_s_filters_are_3x3_and_keep_the_size(self, read) -> None:
+    def test_pjreddie_s_filters_are_3x3_and_keep_the_size(self, read: Callable[..., Layer]) -> None:
         part = read("[crnn]\n", PJREDDIE).parts()[0].layer
         assert (part.size, part.geometry.pad, part.geometry.stride_x) == (3, 1, 1)
         part = read("[crnn]\nsize=5\npadding=2\n", ALEXEYAB).parts()[0].layer
@@ -144,7 +145,7 @@ def test_it_needs_an_image() -> None:
             network_of(cfg_text("[softmax]", "[crnn]"), dialect)
 
 
-def test_size_and_cost(read) -> None:
+def test_size_and_cost(read: Callable[..., Layer]) -> None:
     layer = read("[crnn]\noutput=4\nhidden=5\npad=1\n")
     assert layer.size_text() == "3 x 3 / 1"
     x = Shape(3, 6, 7)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import pytest
 
 from darknet_bn.errors import CfgError, ShapeError
 from darknet_bn.layers.crop import Crop
+from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.shape import Shape
 from tests.support.layer_training import train_layer
 
@@ -16,7 +19,9 @@ from tests.support.layer_training import train_layer
     ("n", "h", "w", "height", "width"),
     [(1, 9, 10, 6, 7), (3, 4, 4, 4, 4), (2, 5, 5, 2, 3), (2, 7, 6, 1, 1)],
 )
-def test_the_middle_is_cut_out_and_stretched(run, n, h, w, height, width, noadjust):
+def test_the_middle_is_cut_out_and_stretched(
+    run: Callable[..., np.ndarray], n: int, h: int, w: int, height: int, width: int, noadjust: bool
+) -> None:
     x = np.random.default_rng(1).random((n, 3, h, w), dtype=np.float32)
     y = run(Crop(crop_width=width, crop_height=height, noadjust=noadjust), x)
     for i in range(height):
@@ -25,7 +30,9 @@ def test_the_middle_is_cut_out_and_stretched(run, n, h, w, height, width, noadju
             np.testing.assert_array_equal(y[:, :, i, j], pixel if noadjust else 2 * pixel - 1)
 
 
-def test_options_of_training_change_nothing(run, read):
+def test_options_of_training_change_nothing(
+    run: Callable[..., np.ndarray], read: Callable[..., Layer]
+) -> None:
     x = np.random.default_rng(2).random((1, 3, 8, 8), dtype=np.float32)
     layer = read(
         "[crop]\ncrop_width=5\ncrop_height=4\nflip=1\nangle=10\nsaturation=1.5\nexposure=1.5\nshift=.1"
@@ -33,7 +40,7 @@ def test_options_of_training_change_nothing(run, read):
     np.testing.assert_array_equal(run(layer, x), run(Crop(crop_width=5, crop_height=4), x))
 
 
-def test_what_does_not_fit_is_refused(read):
+def test_what_does_not_fit_is_refused(read: Callable[..., Layer]) -> None:
     with pytest.raises(ShapeError, match=r"crop_width: .*expected at most 5, found 6\)"):
         Crop(crop_width=6, crop_height=1).out_shape((Shape(3, 4, 5),))
     with pytest.raises(ShapeError, match=r"crop_height: .*expected at most 4, found 5\)"):
@@ -48,7 +55,7 @@ class TestTraining:
     # Every value says where it is; two images and channels whose parts must lie alike.
     X = np.arange(2 * 3 * 5 * 6, dtype=np.float32).reshape(2, 3, 5, 6)
 
-    def parts(self, layer, draws):
+    def parts(self, layer, draws) -> Iterator[tuple[int, int, bool]]:
         """Top, left and whether it is flipped, of every draw."""
         for seed in range(draws):
             y = train_layer(layer, self.X, seed=seed).y
@@ -60,14 +67,14 @@ class TestTraining:
             yield top, left, bool(flipped)
 
     @pytest.mark.parametrize("flip", [False, True])
-    def test_any_part_flipped_or_not(self, flip):
+    def test_any_part_flipped_or_not(self, flip: bool) -> None:
         layer = Crop(crop_width=4, crop_height=3, flip=flip, noadjust=True)
         places = {(top, left) for top in range(3) for left in range(3)}
         sides = (False, True) if flip else (False,)
         # 9 or 18 kinds in 400 draws: that one is missing has a probability of 1e-9.
         assert set(self.parts(layer, 400)) == {(*place, side) for place in places for side in sides}
 
-    def test_values_are_stretched(self):
+    def test_values_are_stretched(self) -> None:
         x = self.X / self.X.max()
         plain, wide = (
             train_layer(
@@ -79,7 +86,7 @@ class TestTraining:
         assert wide.flags.c_contiguous
         assert wide.dtype == np.float32
 
-    def test_nothing_goes_back(self):
+    def test_nothing_goes_back(self) -> None:
         done = train_layer(Crop(crop_width=4, crop_height=3), self.X)
         assert done.back(np.ones_like(done.y)).deltas == (None,)
         assert done.loss is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -58,7 +59,9 @@ both_ways = pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("norm", ["", "batch_normalize=1"])
 @pytest.mark.parametrize("section", SECTIONS)
 @pytest.mark.parametrize("batch", [1, 3])
-def test_every_pixel_is_spread_over_a_window(section, batch, norm, exact):
+def test_every_pixel_is_spread_over_a_window(
+    section: str, batch: int, norm: str, exact: bool
+) -> None:
     cfg = cfg_text(f"[deconv] {section} {norm} activation=linear", width=6, height=5)
     for dialect in ("pjreddie", "pjreddie-gpu"):
         model = random_model(cfg, dialect)
@@ -72,7 +75,7 @@ def test_every_pixel_is_spread_over_a_window(section, batch, norm, exact):
 
 @both_ways
 @pytest.mark.parametrize("batch", [1, 3])
-def test_an_image_that_is_cut_into_tiles(batch, exact):
+def test_an_image_that_is_cut_into_tiles(batch: int, exact: bool) -> None:
     # 8 filters at once of 25 taps and 60 columns: 21 of the 50 rows are what a tile holds.
     section = "filters=11 size=5 stride=2 padding=1 batch_normalize=1 activation=leaky"
     model = random_model(cfg_text(f"[deconv] {section}", width=60, height=50), "pjreddie")
@@ -83,7 +86,7 @@ def test_an_image_that_is_cut_into_tiles(batch, exact):
     assert np.abs(y - expected).max() <= 2e-6 * np.abs(expected).max()  # as above
 
 
-def test_it_writes_nothing_but_its_output(run):
+def test_it_writes_nothing_but_its_output(run: Callable[..., np.ndarray]) -> None:
     x = np.random.default_rng(3).standard_normal((3, 1, 2, 3), dtype=np.float32)
     layer = Deconvolutional(filters=1, size=1, stride=2, activation="linear")
     params = {"biases": np.ones(1, np.float32), "weights": np.full((1, 1, 1, 1), 2, np.float32)}
@@ -160,7 +163,7 @@ class TestFold:
             dn.fold_batchnorm(model)
 
 
-def test_what_the_file_holds_and_first_values():
+def test_what_the_file_holds_and_first_values() -> None:
     cfg = cfg_text("[deconvolutional] filters=4 size=2 stride=2 batch_normalize=1")
     network = network_of(cfg, "pjreddie")
     assert [(param.name, param.shape) for param in network.nodes[0].params] == [
@@ -176,7 +179,7 @@ def test_what_the_file_holds_and_first_values():
     assert abs(weights.std() / 0.08 - 1) < 0.03
 
 
-def test_cost_and_text():
+def test_cost_and_text() -> None:
     layer = Deconvolutional(filters=4, size=3, stride=2, padding=1)
     assert layer.out_shape((Shape(3, 7, 9),)) == Shape(4, 13, 17)
     assert layer.cost((Shape(3, 7, 9),)) == Cost(2 * 63 * 3 * 4 * 9)
@@ -184,7 +187,7 @@ def test_cost_and_text():
     assert per_class(layer) is None
 
 
-def test_what_does_not_fit_is_refused():
+def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ShapeError, match=r"the padding takes the whole image away .*padding 1\)"):
         Deconvolutional(size=2, stride=1, padding=1).out_shape((Shape(3, 1, 1),))
     with pytest.raises(ShapeError, match="no image shape"):
@@ -193,7 +196,7 @@ def test_what_does_not_fit_is_refused():
         Deconvolutional(numload=2, filters=4).out_shape((Shape(3, 4, 4),))
 
 
-def test_sizes_are_checked_before_memory_is_taken():
+def test_sizes_are_checked_before_memory_is_taken() -> None:
     vast = cfg_text("[deconvolutional] size=1 stride=40000 filters=3", width=9, height=9)
     model = dn.load(vast, None, dialect="pjreddie")
     with pytest.raises(ShapeError, match="there is not enough memory for the outputs"):

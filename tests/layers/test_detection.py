@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE
 from darknet_bn.errors import ShapeError
 from darknet_bn.layers.detection import DetectionHead
+from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.shape import Shape
 
 SIZES = [(1, 3, 2, 4, 4), (3, 7, 3, 20, 4), (2, 1, 1, 1, 1), (2, 3, 2, 0, 4)]
@@ -15,7 +18,15 @@ SIZES = [(1, 3, 2, 4, 4), (3, 7, 3, 20, 4), (2, 1, 1, 1, 1), (2, 3, 2, 0, 4)]
 
 @pytest.mark.parametrize("shares", [False, True])
 @pytest.mark.parametrize(("n", "side", "num", "classes", "coords"), SIZES)
-def test_classes_of_each_cell_become_shares_if_asked(run, n, side, num, classes, coords, shares):
+def test_classes_of_each_cell_become_shares_if_asked(
+    run: Callable[..., np.ndarray],
+    n: int,
+    side: int,
+    num: int,
+    classes: int,
+    coords: int,
+    shares: bool,
+) -> None:
     size = side * side * ((1 + coords) * num + classes)
     x = np.random.default_rng(1).standard_normal((n, size, 1, 1), dtype=np.float32) * 3
     layer = DetectionHead(side=side, num=num, classes=classes, coords=coords, softmax=shares)
@@ -31,7 +42,7 @@ def test_classes_of_each_cell_become_shares_if_asked(run, n, side, num, classes,
     np.testing.assert_array_equal(y[:, first:], x.reshape(n, size)[:, first:])
 
 
-def test_boxes(read):
+def test_boxes(read: Callable[..., Layer]) -> None:
     layer = read("[detection]\nside=1\nnum=1\ncoords=4\nclasses=2\nsqrt=1")
     y = np.float32([0.25, 0.5, 0.8, 0.5, 0.75, 0.5, 1])
     boxes = layer.boxes(y, Shape(3, 8, 8), 0.3, ALEXEYAB)
@@ -41,7 +52,7 @@ def test_boxes(read):
         read("[detection]").boxes(y, Shape(3, 8, 8), 0.3, ALEXEYAB)
 
 
-def test_options_and_what_does_not_fit(read):
+def test_options_and_what_does_not_fit(read: Callable[..., Layer]) -> None:
     assert (read("[detection]", PJREDDIE).max, read("[detection]", ALEXEYAB).max) == (90, 200)
     layer = read(
         "[detection]\nclasses=20\ncoords=4\nrescore=1\nside=7\nnum=2\nsoftmax=0\nsqrt=1\njitter=.2\n"

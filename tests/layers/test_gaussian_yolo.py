@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from darknet_bn.dialect import ALEXEYAB
 from darknet_bn.errors import CfgError, ShapeError
 from darknet_bn.layers.gaussian_yolo import GaussianYolo
+from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.shape import Shape
 
 W, H = 4, 6  # planes of an anchor that stay as they are
@@ -18,7 +21,9 @@ W, H = 4, 6  # planes of an anchor that stay as they are
     ("count", "classes", "n", "h", "w"),
     [(3, 4, 1, 5, 4), (1, 0, 3, 2, 3), (2, 1, 2, 1, 1), (3, 9, 2, 70, 65)],
 )
-def test_all_but_width_and_height_are_squashed(run, count, classes, n, h, w, scale):
+def test_all_but_width_and_height_are_squashed(
+    run: Callable[..., np.ndarray], count: int, classes: int, n: int, h: int, w: int, scale: float
+) -> None:
     shape = (n, count, 9 + classes, h, w)
     x = np.random.default_rng(1).standard_normal(shape, dtype=np.float32) * 4
     layer = GaussianYolo(num=count, classes=classes, scale_x_y=scale)
@@ -31,7 +36,7 @@ def test_all_but_width_and_height_are_squashed(run, count, classes, n, h, w, sca
     np.testing.assert_array_equal(y[:, :, (W, H)], x[:, :, (W, H)])
 
 
-def test_options(read):
+def test_options(read: Callable[..., Layer]) -> None:
     layer = read(
         "[Gaussian_yolo]\nmask = 0,1\nanchors = 7,10, 14,24, 27,43\nclasses=10\nnum=3\njitter=.3\n"
         "ignore_thresh = .5\ntruth_thresh = 1\niou_thresh=0.213\nuc_normalizer=1.0\n"
@@ -48,7 +53,7 @@ def test_options(read):
         read("[Gaussian_yolo]\nyolo_point=middle")
 
 
-def test_boxes_are_of_the_point_that_is_said(read):
+def test_boxes_are_of_the_point_that_is_said(read: Callable[..., Layer]) -> None:
     cfg = "[Gaussian_yolo]\nclasses=1\nanchors=4,2\nyolo_point="
     y = np.zeros((10, 1, 1), np.float32)
     y[(0, 2), :] = 0.5

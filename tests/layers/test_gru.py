@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 import darknet_bn as dn
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE
 from darknet_bn.layers.gru import Gru
-from darknet_bn.layers.layer import Cost
+from darknet_bn.layers.layer import Cost, Layer
 from darknet_bn.layers.shape import Shape
 from tests.support.builders import cfg_text, network_of, random_input, random_model, with_time_steps
 
@@ -32,7 +34,7 @@ def logistic(z: np.ndarray) -> np.ndarray:
     ],
 )
 def test_gates_and_state(
-    matrix, dialect: str, options: str, activate, norm: str, exact: bool
+    matrix: Callable[..., np.ndarray], dialect: str, options: str, activate, norm: str, exact: bool
 ) -> None:
     cfg = with_time_steps(cfg_text(f"[gru] output=5 {options} {norm}", width=2, height=2), STEPS)
     model = random_model(cfg, dialect)
@@ -72,7 +74,7 @@ def test_the_state_comes_first_in_pjreddie_s_files_and_last_in_alexeyab_s() -> N
     assert shapes("alexeyab") == of_input + of_state
 
 
-def test_options_of_each_program(read) -> None:
+def test_options_of_each_program(read: Callable[..., Layer]) -> None:
     assert read("[gru]\noutput=3\ntanh=1\n", PJREDDIE) == Gru(output=3, tanh=True)
     assert read("[gru]\noutput=3\n", ALEXEYAB) == Gru(output=3, state_first=False)
     assert "tanh" not in Gru.extended_keys()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import darknet_bn as dn
 from darknet_bn.dialect import ALEXEYAB
 from darknet_bn.layers.history import History
+from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.shape import Shape
 from tests.support.builders import cfg_text, network_of, random_input
 from tests.support.layer_training import delta_x, train_layer
@@ -30,7 +32,7 @@ def expected_of(x: np.ndarray, steps: int, size: int) -> np.ndarray:
 @pytest.mark.parametrize("size", [1, 2, 4, 7])
 @pytest.mark.parametrize("steps", [2, 5])
 def test_the_newest_image_comes_first_and_zeros_before_the_first(
-    run, read, size: int, steps: int
+    run: Callable[..., np.ndarray], read: Callable[..., Layer], size: int, steps: int
 ) -> None:
     x = np.random.default_rng(0).standard_normal((3 * steps, 2, 4, 5)).astype(np.float32)
     layer = read(f"[history]\nhistory_size={size}\n")

@@ -19,7 +19,7 @@ CFG = cfg_text(
 
 @pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_it_gives_the_same_for_every_image(exact, batch):
+def test_it_gives_the_same_for_every_image(exact: bool, batch: int) -> None:
     model = random_model(CFG)
     x = random_input(model, batch)
     outputs = dn.forward(model, x, "all", exact=exact)
@@ -29,7 +29,7 @@ def test_it_gives_the_same_for_every_image(exact, batch):
     np.testing.assert_array_equal(outputs[2], outputs[0] * outputs[1])
 
 
-def test_it_reads_nothing_and_is_stored_filter_by_filter():
+def test_it_reads_nothing_and_is_stored_filter_by_filter() -> None:
     network = network_of(CFG)
     assert [node.sources for node in network.nodes] == [(-1,), (), (1, 0), ()]
     assert network.nodes[3].y == Shape(2, 5, 1)
@@ -38,12 +38,12 @@ def test_it_reads_nothing_and_is_stored_filter_by_filter():
     assert network.stored_floats == 6 + 18 + 6 + 10
 
 
-def test_first_values_lie_around_the_mean():
+def test_first_values_lie_around_the_mean() -> None:
     weights = dn.load(CFG, None).params[3]["weights"]
     assert weights.dtype == np.float32
     assert 0.9 <= weights.min() < weights.max() <= 1.1
 
 
-def test_a_layer_that_nobody_reads_is_an_output():
+def test_a_layer_that_nobody_reads_is_an_output() -> None:
     cfg = cfg_text("[convolutional]", "[implicit]", "[dropout]")
     assert network_of(cfg).outputs == (0, 2)

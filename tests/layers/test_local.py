@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 import darknet_bn as dn
 from darknet_bn.errors import ShapeError
-from darknet_bn.layers.layer import Cost
+from darknet_bn.layers.layer import Cost, Layer
 from darknet_bn.layers.local import Local
 from darknet_bn.layers.shape import Shape
 from tests.support.builders import cfg_text, network_of, random_input, random_model
@@ -41,7 +42,7 @@ SECTIONS = [
 @pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("section", SECTIONS)
 @pytest.mark.parametrize("batch", [1, 3])
-def test_every_pixel_has_filters_of_its_own(section, batch, exact):
+def test_every_pixel_has_filters_of_its_own(section: str, batch: int, exact: bool) -> None:
     cfg = cfg_text(f"[local] {section} activation=linear", width=9, height=7)
     model = random_model(cfg, "pjreddie")
     x = random_input(model, batch)
@@ -53,7 +54,7 @@ def test_every_pixel_has_filters_of_its_own(section, batch, exact):
 
 
 @pytest.mark.parametrize("batch", [1, 40])
-def test_an_image_whose_rows_and_batch_are_cut_into_tiles(batch):
+def test_an_image_whose_rows_and_batch_are_cut_into_tiles(batch: int) -> None:
     # 40 images of 20 windows with 576 weights are more than a tile holds.
     cfg = cfg_text(
         "[local] filters=3 size=3 pad=1 activation=relu", width=20, height=9, channels=64
@@ -66,7 +67,7 @@ def test_an_image_whose_rows_and_batch_are_cut_into_tiles(batch):
     assert np.abs(y - expected).max() <= 3e-6 * np.abs(expected).max()
 
 
-def test_it_writes_nothing_but_its_output(run):
+def test_it_writes_nothing_but_its_output(run: Callable[..., np.ndarray]) -> None:
     x = np.random.default_rng(3).standard_normal((3, 2, 5, 4), dtype=np.float32)
     layer = Local(filters=2, size=2, activation="linear")
     params = {
@@ -79,7 +80,7 @@ def test_it_writes_nothing_but_its_output(run):
     np.testing.assert_allclose(y, np.broadcast_to(expected, y.shape), rtol=1e-5, atol=1e-5)
 
 
-def test_what_the_file_holds_and_first_values():
+def test_what_the_file_holds_and_first_values() -> None:
     network = network_of(cfg_text("[local] filters=4 size=3 pad=1 stride=2", width=9, height=7))
     assert [(param.name, param.shape) for param in network.nodes[0].params] == [
         ("biases", (4, 4, 5)),
@@ -91,14 +92,14 @@ def test_what_the_file_holds_and_first_values():
     assert all(each.any() for each in weights)  # those of every pixel
 
 
-def test_cost_and_text():
+def test_cost_and_text() -> None:
     layer = Local(filters=4, size=3, pad=True, stride=2)
     assert layer.cost((Shape(3, 7, 9),)) == Cost(2 * 4 * 20 * 27)
     assert layer.size_text() == "3 x 3 / 2"
     assert layer.norm.batch_norm is None
 
 
-def test_what_does_not_fit_is_refused(read):
+def test_what_does_not_fit_is_refused(read: Callable[..., Layer]) -> None:
     with pytest.raises(ShapeError, match=r"pad: Darknet mixes up .*expected size=3, or pad=0, fo"):
         read("[local]\nsize=5\npad=1").out_shape((Shape(3, 8, 8),))
     with pytest.raises(ShapeError, match=r"filters of size 9 do not fit .*at least 9 x 9"):
@@ -107,6 +108,6 @@ def test_what_does_not_fit_is_refused(read):
         Local().out_shape((Shape(64, flat=True),))
 
 
-def test_sizes_are_checked_before_memory_is_taken():
+def test_sizes_are_checked_before_memory_is_taken() -> None:
     with pytest.raises(ShapeError, match="there is not enough memory for the parameters"):
         dn.load(cfg_text("[local] filters=100000 size=3 pad=1", width=2000, height=2000), None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,9 @@ def logistic(z: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("exact", [True, False], ids=["exact", "fast"])
 @pytest.mark.parametrize("norm", ["", "batch_normalize=1"])
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_gates_cell_and_state(matrix, dialect: str, norm: str, exact: bool) -> None:
+def test_gates_cell_and_state(
+    matrix: Callable[..., np.ndarray], dialect: str, norm: str, exact: bool
+) -> None:
     cfg = with_time_steps(cfg_text(f"[lstm] output=5 {norm}", width=2, height=2), STEPS)
     model = random_model(cfg, dialect)
     x = random_input(model, STEPS * SEQUENCES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,12 +10,13 @@ import pytest
 
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE
 from darknet_bn.errors import CfgError, ShapeError
+from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.normalization import Normalization
 from darknet_bn.layers.shape import Shape
 from tests.support.layer_training import train_layer
 
 
-def running_sums(image, size, alpha, beta, kappa):
+def running_sums(image, size, alpha, beta, kappa) -> np.ndarray:
     """What C does with one image (c, h, w)."""
     square = image.astype(np.float64) ** 2
     norms = np.zeros_like(square)
@@ -33,7 +35,9 @@ def running_sums(image, size, alpha, beta, kappa):
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 8, 20])
 @pytest.mark.parametrize("shape", [(1, 7, 5, 6), (3, 1, 2, 3), (2, 4, 90, 100)])
-def test_channels_around_count(run, shape, size):
+def test_channels_around_count(
+    run: Callable[..., np.ndarray], shape: tuple[int, ...], size: int
+) -> None:
     x = np.random.default_rng(1).standard_normal(shape, dtype=np.float32)
     layer = Normalization(size=size, alpha=0.05, beta=0.6, kappa=3)
     expected = [running_sums(image, size, 0.05, 0.6, 3) for image in x]
@@ -41,7 +45,7 @@ def test_channels_around_count(run, shape, size):
     np.testing.assert_allclose(run(layer, x), expected, rtol=1e-6)
 
 
-def test_the_square_of_one_channel_is_never_seen(run):
+def test_the_square_of_one_channel_is_never_seen(run: Callable[..., np.ndarray]) -> None:
     # Channel size//2 is missing in every sum, even where its window would have it.
     x = np.zeros((1, 5, 1, 1), np.float32)
     x[0, 1] = 2
@@ -50,7 +54,7 @@ def test_the_square_of_one_channel_is_never_seen(run):
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 8, 20])
-def test_a_dialect_may_mend_that(run, size):
+def test_a_dialect_may_mend_that(run: Callable[..., np.ndarray], size: int) -> None:
     mended = replace(PJREDDIE, normalization_misses_one=False)
     x = np.random.default_rng(1).standard_normal((2, 7, 3, 4), dtype=np.float32)
     layer = Normalization(size=size, alpha=0.05, beta=0.6, kappa=3)
@@ -65,7 +69,7 @@ def test_a_dialect_may_mend_that(run, size):
     np.testing.assert_allclose(run(layer, x, dialect=mended), expected, rtol=1e-6)  # as above
 
 
-def test_a_sum_below_zero_is_not_a_number(run):
+def test_a_sum_below_zero_is_not_a_number(run: Callable[..., np.ndarray]) -> None:
     x = np.array([[[[1]], [[2]], [[0]], [[1]]]], np.float32)
     y = run(Normalization(size=3, alpha=1, beta=0.5, kappa=1), x)
     # 1 + 1, 1 + 1, 1 + 0, and 1 + 1 - 4 when the channel that was never added is left behind
@@ -74,7 +78,7 @@ def test_a_sum_below_zero_is_not_a_number(run):
     assert np.isnan(y[0, 3])
 
 
-def test_options(read):
+def test_options(read: Callable[..., Layer]) -> None:
     layer = read("[lrn]")
     assert (layer.size, layer.alpha, layer.beta, layer.kappa) == (5, 1e-4, 0.75, 1)
     assert layer.out_shape((Shape(3, 4, 5),)) == Shape(3, 4, 5)
@@ -85,7 +89,7 @@ def test_options(read):
 
 
 @pytest.mark.parametrize("dialect", [PJREDDIE, ALEXEYAB])
-def test_the_program_lets_the_divisors_alone_on_the_way_back(dialect):
+def test_the_program_lets_the_divisors_alone_on_the_way_back(dialect) -> None:
     rng = np.random.default_rng(2)
     x, way = rng.standard_normal((2, 2, 6, 4, 2))
     done = train_layer(Normalization(size=3, alpha=0.05, kappa=3), x, dialect=dialect)

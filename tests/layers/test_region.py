@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE
 from darknet_bn.errors import CfgError, ShapeError
 from darknet_bn.formats.tree import parse_tree
+from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.region import Region
 from darknet_bn.layers.shape import Shape
 
@@ -15,16 +18,16 @@ TREE = parse_tree(b"a\nb\nc 0\nd 0\n")
 SIZES = [(3, 2, 4, 1, 3, 4), (1, 3, 4, 3, 2, 1), (2, 1, 5, 2, 3, 3), (5, 20, 4, 2, 13, 13)]
 
 
-def sigmoid(x):
+def sigmoid(x) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 
-def softmax(x, axis):
+def softmax(x, axis) -> np.ndarray:
     e = np.exp(x - x.max(axis=axis, keepdims=True))
     return e / e.sum(axis=axis, keepdims=True)
 
 
-def random_input(num, classes, coords, n, h, w):
+def random_input(num, classes, coords, n, h, w) -> np.ndarray:
     shape = (n, num * (coords + 1 + classes), h, w)
     return np.random.default_rng(1).standard_normal(shape, dtype=np.float32) * 3
 
@@ -32,7 +35,17 @@ def random_input(num, classes, coords, n, h, w):
 @pytest.mark.parametrize("background", [False, True])
 @pytest.mark.parametrize("shares", [False, True])
 @pytest.mark.parametrize(("num", "classes", "coords", "n", "h", "w"), SIZES)
-def test_planes_of_pjreddie(run, num, classes, coords, n, h, w, shares, background):
+def test_planes_of_pjreddie(
+    run: Callable[..., np.ndarray],
+    num: int,
+    classes: int,
+    coords: int,
+    n: int,
+    h: int,
+    w: int,
+    shares: bool,
+    background: bool,
+) -> None:
     x = random_input(num, classes, coords, n, h, w)
     layer = Region(num=num, classes=classes, coords=coords, softmax=shares, background=background)
     y = run(layer, x, dialect=PJREDDIE)
@@ -51,7 +64,16 @@ def test_planes_of_pjreddie(run, num, classes, coords, n, h, w, shares, backgrou
 
 @pytest.mark.parametrize("shares", [False, True])
 @pytest.mark.parametrize(("num", "classes", "coords", "n", "h", "w"), SIZES)
-def test_cells_of_alexeyab(run, num, classes, coords, n, h, w, shares):
+def test_cells_of_alexeyab(
+    run: Callable[..., np.ndarray],
+    num: int,
+    classes: int,
+    coords: int,
+    n: int,
+    h: int,
+    w: int,
+    shares: bool,
+) -> None:
     x = random_input(num, classes, coords, n, h, w)
     layer = Region(num=num, classes=classes, coords=coords, softmax=shares)
     y = run(layer, x, dialect=ALEXEYAB)
@@ -66,7 +88,9 @@ def test_cells_of_alexeyab(run, num, classes, coords, n, h, w, shares):
 
 @pytest.mark.parametrize("dialect", [PJREDDIE, ALEXEYAB], ids=lambda dialect: dialect.name)
 @pytest.mark.parametrize(("num", "n", "h", "w"), [(2, 1, 3, 4), (1, 3, 2, 1), (3, 2, 60, 50)])
-def test_shares_of_each_group_of_a_tree(run, num, n, h, w, dialect):
+def test_shares_of_each_group_of_a_tree(
+    run: Callable[..., np.ndarray], num: int, n: int, h: int, w: int, dialect
+) -> None:
     x = random_input(num, 4, 4, n, h, w)
     y = run(Region(num=num, classes=4, tree=TREE), x, dialect=dialect)
     plain = run(Region(num=num, classes=4), x, dialect=dialect)
@@ -84,7 +108,7 @@ def test_shares_of_each_group_of_a_tree(run, num, n, h, w, dialect):
     np.testing.assert_array_equal(y[..., :5], plain[..., :5])
 
 
-def test_alexeyab_has_no_background(run):
+def test_alexeyab_has_no_background(run: Callable[..., np.ndarray]) -> None:
     x = random_input(2, 3, 4, 2, 3, 4)
     plain, background = (
         Region(num=2, classes=3, softmax=True, background=each) for each in (False, True)
@@ -92,7 +116,7 @@ def test_alexeyab_has_no_background(run):
     np.testing.assert_array_equal(run(plain, x), run(background, x))
 
 
-def test_options(read):
+def test_options(read: Callable[..., Layer]) -> None:
     layer = read(
         "[region]\nanchors = 1.08,1.19,  3.42,4.41\nbias_match=1\nclasses=3\ncoords=4\nnum=2\n"
         "softmax=1\njitter=.2\nrescore=1\nobject_scale=5\nnoobject_scale=1\nclass_scale=1\n"
@@ -106,7 +130,7 @@ def test_options(read):
         assert read("[region]\nanchors=1,2", dialect).max == most
 
 
-def test_what_does_not_fit_is_refused(read):
+def test_what_does_not_fit_is_refused(read: Callable[..., Layer]) -> None:
     with pytest.raises(ShapeError, match=r"expected filters=125: 5 anchors x \(4 \+ 1 \+ 20 class"):
         Region(num=5, classes=20).out_shape((Shape(425, 13, 13),))
     with pytest.raises(ShapeError, match=r"tree: .*as many lines.*expected 20, found 4\)"):
@@ -115,9 +139,9 @@ def test_what_does_not_fit_is_refused(read):
         read("[region]\ncoords=3")
 
 
-def test_boxes_of_a_tree_have_the_class_that_the_way_down_leads_to():
+def test_boxes_of_a_tree_have_the_class_that_the_way_down_leads_to() -> None:
     # TREE: a and b are roots, c and d children of a.  One cell, one anchor.
-    def output(objectness, *shares):
+    def output(objectness, *shares) -> np.ndarray:
         y = np.zeros((9, 1, 1), np.float32)
         y[4:, 0, 0] = (objectness, *shares)
         return y

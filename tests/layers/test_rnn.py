@@ -10,7 +10,7 @@ import pytest
 import darknet_bn as dn
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE, PJREDDIE_GPU
 from darknet_bn.formats.cfg import parse_cfg
-from darknet_bn.layers.layer import Cost
+from darknet_bn.layers.layer import Cost, Layer
 from darknet_bn.layers.rnn import Rnn
 from darknet_bn.layers.shape import Shape
 from darknet_bn.model.network import detect_dialect
@@ -55,7 +55,13 @@ def expected_of(
     ],
 )
 def test_the_state_is_what_comes_in_and_what_was_there(
-    matrix, dialect: str, options: str, own: str, shortcut: bool, norm: str, exact: bool
+    matrix: Callable[..., np.ndarray],
+    dialect: str,
+    options: str,
+    own: str,
+    shortcut: bool,
+    norm: str,
+    exact: bool,
 ) -> None:
     cfg = with_time_steps(cfg_text(f"[rnn] output=5 {options} {norm}", width=2, height=2), STEPS)
     model = random_model(cfg, dialect)
@@ -105,7 +111,7 @@ def test_legacy_files_hold_every_matrix_transposed() -> None:
     assert transposed == ["input.weights", "self.weights", "output.weights"]
 
 
-def test_options_of_each_program(read) -> None:
+def test_options_of_each_program(read: Callable[..., Layer]) -> None:
     assert read("[rnn]\nhidden=7\n", ALEXEYAB) == Rnn(hidden=7, flat=False)
     assert read("[rnn]\n", ALEXEYAB).hidden == 1
     for dialect in (PJREDDIE, PJREDDIE_GPU):

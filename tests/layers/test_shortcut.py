@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE
 from darknet_bn.errors import CfgError, ShapeError
+from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.passes import TrainingContext
 from darknet_bn.layers.shape import Shape
 from darknet_bn.layers.shortcut import Shortcut
 
 
-def arrays(*shapes, n=2):
+def arrays(*shapes, n=2) -> list[np.ndarray]:
     rng = np.random.default_rng(1)
     return [rng.standard_normal((n, *shape), dtype=np.float32) for shape in shapes]
 
 
-def shortcut_of_one(x, add, alpha=1.0, beta=1.0):
+def shortcut_of_one(x, add, alpha=1.0, beta=1.0) -> np.ndarray:
     """What the loops of ``shortcut_cpu`` do, in float64."""
     y = x.astype(np.float64)
     (_, c2, h2, w2), (_, c1, h1, w1) = x.shape, add.shape
@@ -46,21 +48,27 @@ SIZES = [
 
 @pytest.mark.parametrize(("alpha", "beta"), [(1, 1), (0.5, 2), (1, -3), (2, 1)])
 @pytest.mark.parametrize(("before", "other"), SIZES)
-def test_pjreddie_adds_one_layer_of_any_size(run, before, other, alpha, beta):
+def test_pjreddie_adds_one_layer_of_any_size(
+    run: Callable[..., np.ndarray],
+    before: tuple[int, ...],
+    other: tuple[int, ...],
+    alpha: float,
+    beta: int,
+) -> None:
     x, add = arrays(before, other)
     y = run(Shortcut(from_=(-2,), alpha=alpha, beta=beta), x, add, dialect=PJREDDIE)
     # three float32 roundings of values up to 20
     np.testing.assert_allclose(y, shortcut_of_one(x, add, alpha, beta), atol=4e-6)
 
 
-def test_pjreddie_takes_the_first_layer_only(run):
+def test_pjreddie_takes_the_first_layer_only(run: Callable[..., np.ndarray]) -> None:
     x, a, b = arrays((3, 4, 5), (3, 4, 5), (2, 3, 1))
     y = run(Shortcut(from_=(-2, -3)), x, a, b, dialect=PJREDDIE)
     np.testing.assert_array_equal(y, x + a)
 
 
 @pytest.mark.parametrize("activation", ["leaky", "mish", "swish", "relu"])
-def test_activation_follows_the_sum(run, activation):
+def test_activation_follows_the_sum(run: Callable[..., np.ndarray], activation: str) -> None:
     x, a = arrays((3, 4, 5), (2, 4, 5))
     total = shortcut_of_one(x, a)
     sigmoid = 1 / (1 + np.exp(-total))
@@ -74,7 +82,7 @@ def test_activation_follows_the_sum(run, activation):
     np.testing.assert_allclose(y, expected, atol=2e-6)  # float32 values up to 8
 
 
-def test_alexeyab_adds_any_number_of_layers(run):
+def test_alexeyab_adds_any_number_of_layers(run: Callable[..., np.ndarray]) -> None:
     # missing channels count as zero, and channels that the layer before has not do not count
     x, a, b, c = arrays((4, 3, 5), (4, 3, 5), (2, 3, 5), (6, 3, 5))
     y = run(Shortcut(from_=(-2, -3, -4)), x, a, b, c)
@@ -87,18 +95,20 @@ def test_alexeyab_adds_any_number_of_layers(run):
 
 
 @pytest.mark.parametrize(("before", "other"), SIZES)
-def test_one_layer_of_another_size_is_added_in_both_dialects(run, before, other):
+def test_one_layer_of_another_size_is_added_in_both_dialects(
+    run: Callable[..., np.ndarray], before: tuple[int, ...], other: tuple[int, ...]
+) -> None:
     x, add = arrays(before, other)
     y = run(Shortcut(from_=(-2,)), x, add)
     np.testing.assert_array_equal(y, run(Shortcut(from_=(-2,)), x, add, dialect=PJREDDIE))
 
 
-def test_alexeyab_has_no_alpha_and_beta(run):
+def test_alexeyab_has_no_alpha_and_beta(run: Callable[..., np.ndarray]) -> None:
     x, a = arrays((4, 3, 5), (4, 3, 5))
     np.testing.assert_array_equal(run(Shortcut(from_=(-2,), alpha=5, beta=7), x, a), x + a)
 
 
-def normalised(weights, how):
+def normalised(weights, how) -> np.ndarray:
     w = weights.astype(np.float64)
     if how == "none":
         return w
@@ -109,7 +119,13 @@ def normalised(weights, how):
 @pytest.mark.parametrize("how", ["none", "relu", "avg_relu", "softmax"])
 @pytest.mark.parametrize("kind", ["per_feature", "per_layer", "per_channel"])
 @pytest.mark.parametrize("pixels", [(3, 5), (200, 210)])
-def test_weights(run, read, kind, how, pixels):
+def test_weights(
+    run: Callable[..., np.ndarray],
+    read: Callable[..., Layer],
+    kind: str,
+    how: str,
+    pixels: tuple[int, ...],
+) -> None:
     x, a, b = arrays((4, *pixels), (4, *pixels), (3, *pixels))
     layer = read(
         f"[shortcut]\nfrom=-2,-3\nweights_type={kind}\nweights_normalization={how}\n"
@@ -125,32 +141,32 @@ def test_weights(run, read, kind, how, pixels):
     np.testing.assert_allclose(y, expected, atol=1e-6 * max(1, np.abs(expected).max()))
 
 
-def test_weights_in_the_file_are_ones_at_first():
+def test_weights_in_the_file_are_ones_at_first() -> None:
     shapes = (Shape(4, 3, 5), Shape(4, 3, 5))
     (param,) = Shortcut(from_=(-2,), weights_type="per_channel").params(shapes, ALEXEYAB)
     assert (param.name, param.shape, param.init, param.stored_size) == ("weights", (2, 4), 1.0, 8)
     assert Shortcut(from_=(-2,)).params(shapes, ALEXEYAB) == ()
 
 
-def test_sources_and_cost(read):
+def test_sources_and_cost(read: Callable[..., Layer]) -> None:
     layer = read("[shortcut]\nfrom=-3,1\nactivation=leaky")
     assert layer.sources(6) == (5, 3, 1)
     assert layer.reference_keys() == ("from",)
     assert layer.cost((Shape(4, 3, 5),) * 3).flops == 2 * 60
 
 
-def test_pjreddie_options(read):
+def test_pjreddie_options(read: Callable[..., Layer]) -> None:
     layer = read("[shortcut]\nfrom=-3\nalpha=.5\nbeta=2\nactivation=leaky", PJREDDIE)
     assert (layer.alpha, layer.beta, layer.weights_type) == (0.5, 2.0, "none")
 
 
 @pytest.mark.parametrize("word", ["hard_mish", "normalize_channels", "leeky"])
-def test_activations_that_give_zero_in_c_are_refused(read, word):
+def test_activations_that_give_zero_in_c_are_refused(read: Callable[..., Layer], word: str) -> None:
     with pytest.raises(CfgError, match="unknown word"):
         read(f"[shortcut]\nfrom=-2\nactivation={word}")
 
 
-def test_sizes_that_do_not_fit_are_refused():
+def test_sizes_that_do_not_fit_are_refused() -> None:
     layer, x, half = Shortcut(from_=(-2,)), Shape(4, 6, 6), Shape(4, 3, 3)
     for dialect in (PJREDDIE, ALEXEYAB):
         assert layer.params((x, half), dialect) == ()
@@ -169,7 +185,7 @@ def test_sizes_that_do_not_fit_are_refused():
 
 
 @pytest.mark.parametrize("way", ["relu", "softmax"])
-def test_weights_as_coded_learn_as_if_they_were_not_normalised(way):
+def test_weights_as_coded_learn_as_if_they_were_not_normalised(way: str) -> None:
     """The exact way back has the derivative of that; the deltas are the same."""
     layer = Shortcut(from_=(0,), weights_type="per_channel", weights_normalization=way)
     xs, (r,) = arrays((3, 4, 5), (3, 4, 5)), arrays((3, 4, 5))

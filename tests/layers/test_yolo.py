@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 import darknet_bn as dn
 from darknet_bn.dialect import ALEXEYAB, PJREDDIE
 from darknet_bn.errors import CfgError, ShapeError
+from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.shape import Shape
 from darknet_bn.layers.yolo import Yolo
 from tests.support.builders import cfg_text, random_model
 
 
-def sigmoid(x):
+def sigmoid(x) -> np.ndarray:
     return 1 / (1 + np.exp(-x.astype(np.float64)))
 
 
-def expected_output(x, count, scale=1.0, squash=True):
+def expected_output(x, count, scale=1.0, squash=True) -> np.ndarray:
     y = x.astype(np.float64).reshape(len(x), count, -1, *x.shape[2:])
     if squash:
         y[:, :, :2], y[:, :, 4:] = sigmoid(y[:, :, :2]), sigmoid(y[:, :, 4:])
@@ -31,7 +34,16 @@ def expected_output(x, count, scale=1.0, squash=True):
     ("count", "classes", "n", "h", "w"),
     [(3, 4, 1, 5, 4), (1, 0, 3, 2, 3), (2, 1, 2, 1, 1), (3, 9, 2, 70, 65)],
 )
-def test_all_but_width_and_height_are_squashed(run, count, classes, n, h, w, new_coords, scale):
+def test_all_but_width_and_height_are_squashed(
+    run: Callable[..., np.ndarray],
+    count: int,
+    classes: int,
+    n: int,
+    h: int,
+    w: int,
+    new_coords: bool,
+    scale: float,
+) -> None:
     rng = np.random.default_rng(1)
     x = rng.standard_normal((n, count * (5 + classes), h, w), dtype=np.float32) * 4
     layer = Yolo(num=count, classes=classes, scale_x_y=scale, new_coords=new_coords)
@@ -43,7 +55,7 @@ def test_all_but_width_and_height_are_squashed(run, count, classes, n, h, w, new
     np.testing.assert_array_equal(y.reshape(n, count, -1, h, w)[:, :, 2:4], sizes)
 
 
-def test_values_far_out_are_squashed_to_0_and_1(run):
+def test_values_far_out_are_squashed_to_0_and_1(run: Callable[..., np.ndarray]) -> None:
     x = np.full((1, 6, 2, 2), -1e30, np.float32)
     x[0, 5] = 1e30
     y = run(Yolo(classes=1), x)
@@ -62,7 +74,7 @@ random=1
 """
 
 
-def test_anchors_of_the_mask(read):
+def test_anchors_of_the_mask(read: Callable[..., Layer]) -> None:
     layer = read(CFG)
     assert tuple(layer.masks) == (3, 4, 5)
     assert layer.anchor_sizes == ((81, 82), (135, 169), (344, 319))
@@ -75,12 +87,12 @@ def test_anchors_of_the_mask(read):
     assert Yolo(num=1, mask=(1, 2), anchors=(7, 8, 9, 5)).anchor_sizes == ((9, 5), (0.5, 0.5))
 
 
-def test_defaults_are_the_dialects(read):
+def test_defaults_are_the_dialects(read: Callable[..., Layer]) -> None:
     for dialect, most in ((PJREDDIE, 90), (ALEXEYAB, 200)):
         assert read("[yolo]\nanchors=1,2", dialect).max == most
 
 
-def test_options_of_alexeyab(read):
+def test_options_of_alexeyab(read: Callable[..., Layer]) -> None:
     layer = read(
         CFG + "scale_x_y=1.05\niou_loss=ciou\niou_normalizer=0.07\nnms_kind=greedynms\n"
         "beta_nms=0.6\nmax_delta=5\nnew_coords=1\nobjectness_smooth=1\nresize=1.5\n"
@@ -92,7 +104,7 @@ def test_options_of_alexeyab(read):
         read("[yolo]\niou_loss=cious")
 
 
-def test_the_layer_of_the_embedding_keeps_its_number_where_a_layer_goes():
+def test_the_layer_of_the_embedding_keeps_its_number_where_a_layer_goes() -> None:
     model = random_model(
         cfg_text(
             "[convolutional] filters=6 size=1 activation=linear",
@@ -106,7 +118,7 @@ def test_the_layer_of_the_embedding_keeps_its_number_where_a_layer_goes():
     assert folded[2].layer.embedding_layer == 1
 
 
-def test_what_does_not_fit_is_refused():
+def test_what_does_not_fit_is_refused() -> None:
     layer = Yolo(num=6, mask=(0, 1, 2), classes=2)
     with pytest.raises(ShapeError, match=r"expected filters=21: 3 masks x \(5 \+ 2 classes\), fou"):
         layer.out_shape((Shape(255, 13, 13),))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,9 @@ class TestSequences:
             assert (changed[:2] <= 1e-6).all()
             assert (changed[2:4] > 1e-4).all()  # history of three images ends there
 
-    def test_arrays_whose_images_do_not_lie_behind_each_other(self, name: str, run) -> None:
+    def test_arrays_whose_images_do_not_lie_behind_each_other(
+        self, name: str, run: Callable[..., np.ndarray]
+    ) -> None:
         model = model_of(name)
         x = random_input(model, SIX * SEQUENCES)
         for index, expected in dn.forward(model, x, "all", exact=True).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -34,7 +35,7 @@ def images(steps: int, seed: int = 0) -> np.ndarray:
 
 class TestFromBatchToBatch:
     @pytest.mark.parametrize("text", KEEPS)
-    def test_the_state_goes_on(self, read, text: str) -> None:
+    def test_the_state_goes_on(self, read: Callable[..., Layer], text: str) -> None:
         layer = read(text)
         params, x = parameters(layer), images(4)
         more = {"params": params, "dialect": dn.ALEXEYAB.sound}
@@ -49,7 +50,9 @@ class TestFromBatchToBatch:
             assert all(np.array_equal(state[name], array) for name, array in before.items())
 
     @pytest.mark.parametrize("text", KEEPS)
-    def test_a_batch_of_another_size_begins_anew(self, read, text: str) -> None:
+    def test_a_batch_of_another_size_begins_anew(
+        self, read: Callable[..., Layer], text: str
+    ) -> None:
         layer = read(text)
         more = {"params": parameters(layer), "dialect": dn.ALEXEYAB.sound, "time_steps": 2}
         state: dict[str, np.ndarray] = {}
@@ -59,7 +62,7 @@ class TestFromBatchToBatch:
         np.testing.assert_array_equal(found, train_layer(layer, x, **more).y)
 
     @pytest.mark.parametrize("text", FORGETS)
-    def test_others_begin_anew_always(self, read, text: str) -> None:
+    def test_others_begin_anew_always(self, read: Callable[..., Layer], text: str) -> None:
         layer, state = read(text), {}
         more = {"params": parameters(layer), "dialect": dn.ALEXEYAB.sound, "time_steps": 2}
         first, second = (train_layer(layer, images(2), **more, state=state).y for _ in range(2))
@@ -68,7 +71,9 @@ class TestFromBatchToBatch:
 
 class TestBatchNorm:
     @pytest.mark.parametrize("text", [*KEEPS, *FORGETS])
-    def test_every_step_moves_the_rolling_statistics_once(self, read, text: str) -> None:
+    def test_every_step_moves_the_rolling_statistics_once(
+        self, read: Callable[..., Layer], text: str
+    ) -> None:
         """Of a part that sees the input alone, each time by the statistics of one step."""
         layer = read(f"{text}\nbatch_normalize=1")
         params, x = parameters(layer), images(3)
@@ -87,7 +92,7 @@ class TestBatchNorm:
         for name in ("rolling_mean", "rolling_variance"):
             np.testing.assert_array_equal(changes[f"{part.name}.{name}"], own[name])
 
-    def test_parameters_stay_as_they_are(self, read) -> None:
+    def test_parameters_stay_as_they_are(self, read: Callable[..., Layer]) -> None:
         layer = read("[rnn]\noutput=4\nhidden=5\nbatch_normalize=1")
         params = parameters(layer)
         before = {name: array.copy() for name, array in params.items()}
@@ -108,7 +113,9 @@ class TestAsCoded:
         return np.abs(given).max(axis=1) > 0
 
     @pytest.mark.parametrize("shortcut", [0, 1])
-    def test_convolutions_that_overwrite_cut_the_way_through_time(self, read, shortcut) -> None:
+    def test_convolutions_that_overwrite_cut_the_way_through_time(
+        self, read: Callable[..., Layer], shortcut: int
+    ) -> None:
         """AlexeyAB's write what the output part gives over what comes from later steps."""
         layer = read(f"{FORGETS[1]}\nactivation=tanh\nshortcut={shortcut}")
         assert self.given(layer, dn.ALEXEYAB.sound).tolist() == [True] * 3
@@ -117,7 +124,9 @@ class TestAsCoded:
         assert self.given(layer, adding).tolist() == [True] * 3
 
     @pytest.mark.parametrize(("dialect", "overwrites"), [(dn.ALEXEYAB, True), (dn.PJREDDIE, False)])
-    def test_they_overwrite_what_others_gave_the_source(self, read, dialect, overwrites) -> None:
+    def test_they_overwrite_what_others_gave_the_source(
+        self, read: Callable[..., Layer], dialect, overwrites: bool
+    ) -> None:
         layer = read(FORGETS[1])
         more = {"params": parameters(layer), "time_steps": 3}
         for each, expected in ((dialect, overwrites), (dialect.sound, False)):
@@ -125,7 +134,9 @@ class TestAsCoded:
             assert done.back(np.ones_like(done.y)).overwrites is expected
 
     @pytest.mark.parametrize("text", FORGETS)
-    def test_the_delta_that_is_left_is_that_of_the_output_part(self, read, text: str) -> None:
+    def test_the_delta_that_is_left_is_that_of_the_output_part(
+        self, read: Callable[..., Layer], text: str
+    ) -> None:
         layer = read(f"{text}\nactivation=tanh")
         for dialect in (dn.PJREDDIE, dn.PJREDDIE.sound):
             more = {"params": parameters(layer), "dialect": dialect, "time_steps": 3}
@@ -134,7 +145,9 @@ class TestAsCoded:
             np.testing.assert_allclose(left, 1 - done.y**2, rtol=1e-12, atol=1e-15)
 
     @pytest.mark.parametrize("text", KEEPS)
-    def test_of_gates_there_is_the_exact_form_only(self, read, text: str) -> None:
+    def test_of_gates_there_is_the_exact_form_only(
+        self, read: Callable[..., Layer], text: str
+    ) -> None:
         """Of some programs, the code for the CPU has no way back through gates at all."""
         layer = read(text)
         exact, coded = (
