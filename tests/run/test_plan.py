@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,7 +73,9 @@ class TestSchedule:
     [partial(Plan, exact=exact, keeps=keeps) for exact in (False, True) for keeps in (True, False)],
 )
 class TestRunning:
-    def test_every_layer_alone_gives_what_it_gives_among_all(self, make) -> None:
+    def test_every_layer_alone_gives_what_it_gives_among_all(
+        self, make: Callable[..., Any]
+    ) -> None:
         model = random_model(CFG, "pjreddie")
         x = random_input(model)
         everything = make(model).run(x, range(19))
@@ -82,7 +86,7 @@ class TestRunning:
             np.testing.assert_array_equal(alone[index], everything[index])
             assert alone[index].shape == (2, *model.network.nodes[index].y.dims)
 
-    def test_pairs_too(self, make) -> None:
+    def test_pairs_too(self, make: Callable[..., Any]) -> None:
         model = random_model(CFG, "pjreddie")
         x = random_input(model)
         plan = make(model)
@@ -92,7 +96,9 @@ class TestRunning:
                 for index, array in plan.run(x, [a, b]).items():
                     np.testing.assert_array_equal(array, everything[index])
 
-    def test_changing_the_batch_and_the_wish_from_call_to_call(self, make) -> None:
+    def test_changing_the_batch_and_the_wish_from_call_to_call(
+        self, make: Callable[..., Any]
+    ) -> None:
         model = random_model(CFG, "pjreddie")
         x = random_input(model, batch=5)
         plan = make(model)
@@ -106,13 +112,13 @@ class TestRunning:
                     outputs[index], reference[index][:batch], rtol=0, atol=2e-6
                 )
 
-    def test_the_callback_comes_behind_every_layer(self, make) -> None:
+    def test_the_callback_comes_behind_every_layer(self, make: Callable[..., Any]) -> None:
         model = random_model(CFG, "pjreddie")
         calls: list[int] = []
         make(model).run(random_input(model), [6], after_layer=lambda: calls.append(1))
         assert len(calls) == 7
 
-    def test_nothing_is_wanted(self, make) -> None:
+    def test_nothing_is_wanted(self, make: Callable[..., Any]) -> None:
         model = random_model(CFG, "pjreddie")
         assert make(model).run(random_input(model), []) == {}
 

@@ -18,7 +18,9 @@ def numbered(cfg: bytes, header: Header | None = None, dialect: str = "alexeyab"
     return (header or Header()).to_bytes() + np.arange(1, count + 1, dtype="<f4").tobytes()
 
 
-def load(cfg: bytes, weights: bytes, *, dialect: str = "alexeyab", partial: bool = False):
+def load(
+    cfg: bytes, weights: bytes, *, dialect: str = "alexeyab", partial: bool = False
+) -> dn.Model:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dn.DarknetWarning)
         return dn.load(cfg, weights, dialect=dialect, partial=partial)

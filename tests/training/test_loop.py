@@ -133,7 +133,7 @@ def test_sequences_stay_together() -> None:
         def __len__(self) -> int:
             return 12
 
-        def batch(self, indices, rng, *, shape):  # type: ignore[no-untyped-def]
+        def batch(self, indices, rng, *, shape) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[no-untyped-def]
             self.asked.append(indices)
             return np.zeros((6, 4), np.float32), np.eye(3, dtype=np.float32)[[0] * 6]
 

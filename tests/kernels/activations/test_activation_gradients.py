@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +21,9 @@ ELEMENTWISE = [name for name, each in ACTIVATIONS.items() if not each.over_chann
 OF_INPUT = {"gelu", "swish", "mish", "hard_mish", "normalize_channels"}
 
 
-def gradient(x: np.ndarray, name: str, dialect: Dialect, delta: np.ndarray | None = None):
+def gradient(
+    x: np.ndarray, name: str, dialect: Dialect, delta: np.ndarray | None = None
+) -> np.ndarray:
     """What the delta becomes; one of ones becomes the gradient of every value by itself."""
     _, back = activate_training(x.copy(), name, dialect)
     return back(np.ones_like(x) if delta is None else delta.copy())
@@ -125,7 +129,7 @@ def test_normalisations_as_coded(name: str) -> None:
     np.testing.assert_allclose(given, delta * factors, rtol=1e-6, atol=1e-7)  # one rounding
 
 
-def golden(folder: Path, letter: str, dialect: Dialect):
+def golden(folder: Path, letter: str, dialect: Dialect) -> Iterator[tuple[Any, ...]]:
     """Yield of each activation its name, its input, what came back, and what the program has."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dn.DarknetWarning)

@@ -27,7 +27,7 @@ trees = pytest.mark.parametrize("tree", TREES, ids=lambda tree: f"{len(tree)}")
 @trees
 @pytest.mark.parametrize("temp", [1.0, 0.4])
 @pytest.mark.parametrize("shape", [(1, 1), (3, 7), (2, 700)])
-def test_shares_of_each_group(tree, shape, temp):
+def test_shares_of_each_group(tree: Tree, shape: tuple[int, ...], temp: float) -> None:
     x = np.random.default_rng(1).standard_normal((*shape, len(tree)), dtype=np.float32) * 4
     expected = np.empty(x.shape)
     for group in tree.groups:
@@ -44,7 +44,7 @@ def test_shares_of_each_group(tree, shape, temp):
 
 @trees
 @pytest.mark.parametrize("only_leaves", [False, True])
-def test_predictions_are_products_down_from_the_root(tree, only_leaves):
+def test_predictions_are_products_down_from_the_root(tree: Tree, only_leaves: bool) -> None:
     p = np.random.default_rng(2).random((3, 2, len(tree)), dtype=np.float32)
     expected = np.empty(p.shape)
     for number in range(len(tree)):
@@ -76,14 +76,14 @@ TREE = parse_tree(b"a\nb\na0 0\na1 0\nb0 1\na10 3\na11 3\nb00 4\n")
         (0.0, 5),
     ],
 )
-def test_the_top_prediction_goes_down_as_long_as_it_is_likely(thresh, best):
+def test_the_top_prediction_goes_down_as_long_as_it_is_likely(thresh: float, best: int) -> None:
     assert hierarchy_top_prediction(P, TREE, thresh) == best
 
 
-def test_a_threshold_is_exceeded_not_reached():
+def test_a_threshold_is_exceeded_not_reached() -> None:
     assert hierarchy_top_prediction(np.float32([0.5, 0.5, 1.0]), parse_tree(b"a\nb\nc 0"), 0.5) == 0
     assert hierarchy_top_prediction(np.float32([0.5, 0.5, 1.0]), parse_tree(b"a\nb\nc 0"), 0.4) == 2
 
 
-def test_nan_ends_the_way():
+def test_nan_ends_the_way() -> None:
     assert hierarchy_top_prediction(np.full(8, np.nan, np.float32), TREE, 0.1) == 0

@@ -11,7 +11,9 @@ from darknet_bn.kernels.convolution.blur import backward_blur_as_coded, blur, bl
 @pytest.mark.parametrize("mode", [1, 2, 3])
 @pytest.mark.parametrize(("stride_x", "stride_y"), [(1, 1), (2, 2), (1, 3), (4, 2)])
 @pytest.mark.parametrize("shape", [(1, 2, 7, 8), (3, 4, 2, 3), (2, 1, 5, 6), (2, 5, 180, 170)])
-def test_weights_add_up_over_a_square(mode, stride_x, stride_y, shape):
+def test_weights_add_up_over_a_square(
+    mode: int, stride_x: int, stride_y: int, shape: tuple[int, ...]
+) -> None:
     x = np.random.default_rng(1).standard_normal(shape, dtype=np.float32)
     n, c, h, w = shape
     oh, ow = blurred_size(h, mode, stride_y), blurred_size(w, mode, stride_x)
@@ -30,7 +32,7 @@ def test_weights_add_up_over_a_square(mode, stride_x, stride_y, shape):
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_a_single_row_has_no_neighbours(stride):
+def test_a_single_row_has_no_neighbours(stride: int) -> None:
     x = np.ones((1, 1, 1, 1), np.float32)
     out = np.empty_like(x)
     blur(x, 1, stride, stride, out)

@@ -61,7 +61,9 @@ def build(case: Case, activation: str | None = "leaky", *, exact: bool = False) 
 @pytest.mark.parametrize("n", [1, 3])
 @pytest.mark.parametrize("size", [(13, 13), (12, 7)], ids=str)
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_every_strategy_computes_the_same(name, size, n, exact) -> None:
+def test_every_strategy_computes_the_same(
+    name: str, size: tuple[int, ...], n: int, exact: bool
+) -> None:
     strategy, c, f, geometry = STRATEGIES[name]
     case = make_case(n, c, *size, f, geometry)
     convolution = build(case, exact=exact)
@@ -75,14 +77,14 @@ def test_every_strategy_computes_the_same(name, size, n, exact) -> None:
 
 
 @pytest.mark.parametrize(("size", "scheme"), [((13, 13), F4), ((10, 10), F2), ((52, 40), F4)])
-def test_scheme(size, scheme) -> None:
+def test_scheme(size: tuple[int, ...], scheme) -> None:
     convolution = build(make_case(1, 64, *size, 64, THREE))
     assert isinstance(convolution.strategy, Winograd)
     assert convolution.strategy.scheme is scheme
 
 
 @pytest.mark.parametrize("name", ["winograd", "stride", "pointwise", "depthwise"])
-def test_threads_change_roundings_at_most(name, monkeypatch) -> None:
+def test_threads_change_roundings_at_most(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     strategy, c, f, geometry = STRATEGIES[name]
     case = make_case(1, c, 150, 151, f, geometry)  # large enough to be shared
     results = []
@@ -120,7 +122,7 @@ def _by_shifts(case: Case) -> np.ndarray:
 
 @pytest.mark.parametrize("activation", [None, "linear", "mish", "normalize_channels_softmax"])
 @pytest.mark.parametrize("name", ["winograd", "stride", "pointwise", "depthwise"])
-def test_activation(name, activation) -> None:
+def test_activation(name: str, activation: str | None) -> None:
     _, c, f, geometry = STRATEGIES[name]
     case = make_case(2, c, 9, 8, f, geometry)
     plain = run_into_slice(build(case, None), case)
@@ -157,7 +159,9 @@ def test_weights_may_be_a_memory_map(tmp_path: Path) -> None:
         ((4, 4, 3, 3), ConvGeometry(size=3), (4, 2, 9), "does not fit into the image.*2x9"),
     ],
 )
-def test_what_does_not_fit(shape, geometry, in_shape, message) -> None:
+def test_what_does_not_fit(
+    shape: tuple[int, ...], geometry: ConvGeometry, in_shape: tuple[int, ...], message: str
+) -> None:
     weights = np.zeros(shape, np.float32)
     with pytest.raises(ShapeError, match=message):
         Convolution(weights, None, geometry, None, in_shape)

@@ -58,7 +58,9 @@ def test_any_geometry(geometry: ConvGeometry, size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("n", [1, 2, 3])
 @pytest.mark.parametrize("multiplier", [1, 2, 3])
-def test_batches_multipliers_and_threads(multiplier, n, threads, monkeypatch) -> None:
+def test_batches_multipliers_and_threads(
+    multiplier: int, n: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(depthwise, "sharers", lambda *_: threads)
     geometry = ConvGeometry(size=3, stride_x=2, stride_y=2, pad=1, groups=CHANNELS)
     run(n, CHANNELS * multiplier, (8, 11), geometry)

@@ -49,7 +49,14 @@ def sharing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("f", [8, 68])  # few filters, and enough to be shared
 @pytest.mark.parametrize("bias_as_weight", [0, 1 << 20], ids=["added", "weight"])
 @pytest.mark.parametrize("geometry", [THREE, WIDE, GROUPS, STRIDED], ids=str)
-def test_im2col(sharing, monkeypatch, geometry, bias_as_weight, f, n) -> None:
+def test_im2col(
+    sharing: str,
+    monkeypatch: pytest.MonkeyPatch,
+    geometry: ConvGeometry,
+    bias_as_weight: int,
+    f: int,
+    n: int,
+) -> None:
     monkeypatch.setattr(measured, "BIAS_AS_WEIGHT", bias_as_weight)
     case = make_case(n, 8, 9, 7, f, geometry)
     found = run_into_slice(
@@ -62,7 +69,9 @@ def test_im2col(sharing, monkeypatch, geometry, bias_as_weight, f, n) -> None:
 @pytest.mark.parametrize("f", [4, 68])  # fewer than channels, and more
 @pytest.mark.parametrize("bias_as_weight", [0, 1 << 20], ids=["added", "weight"])
 @pytest.mark.parametrize("groups", [1, 4])
-def test_pointwise(sharing, monkeypatch, groups, bias_as_weight, f, n) -> None:
+def test_pointwise(
+    sharing: str, monkeypatch: pytest.MonkeyPatch, groups: int, bias_as_weight: int, f: int, n: int
+) -> None:
     monkeypatch.setattr(measured, "BIAS_AS_WEIGHT", bias_as_weight)
     case = make_case(n, 8, 5, 7, f, ConvGeometry(size=1, groups=groups))
     found = run_into_slice(

@@ -36,7 +36,9 @@ def test_the_matrices_are_exact(scheme: Scheme) -> None:
     "size", [(1, 1), (4, 4), (5, 7), (8, 12), (13, 13), (3, 22), (17, 2)], ids=str
 )
 @pytest.mark.parametrize("way", ["share tiles", "share filters", "tiny parts"])
-def test_any_size(way, size, n, scheme, monkeypatch) -> None:
+def test_any_size(
+    way: str, size: tuple[int, ...], n: int, scheme: Scheme, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(measured, "WINOGRAD_HEAVY", 0 if way == "share filters" else 1 << 30)
     if way != "share filters":
         monkeypatch.setattr(measured, "WINOGRAD_PATCHES", 1)
@@ -54,7 +56,9 @@ def test_any_size(way, size, n, scheme, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("unpacked", "block"), [(1, 1 << 20), (5000, 1 << 20), (5000, 100), (100_000, 100)]
 )
-def test_any_cut_of_the_products(unpacked, block, monkeypatch) -> None:
+def test_any_cut_of_the_products(
+    unpacked: int, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(measured, "UNPACKED", unpacked)
     monkeypatch.setattr(measured, "WINOGRAD_PATCH", block)
     monkeypatch.setattr(measured, "WINOGRAD_COLUMNS", 1)
