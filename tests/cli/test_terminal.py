@@ -87,15 +87,33 @@ def test_agreement_is_green_and_errors_are_red(stocked: Path) -> None:
 
 
 @pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"NO_COLOR": "0"}, {"TERM": "dumb"}])
-def test_who_wants_none_gets_none(wrong: Path, environment: dict[str, str]) -> None:
-    code, shown = in_terminal("verify", "net", "net.npz", **environment)
-    assert code == 1
+def test_who_wants_none_gets_none(
+    wrong: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    shown = coloured(environment, monkeypatch)
     assert "layer 10 [convolutional] is the first that differs" in shown
     assert "\x1b" not in shown
 
 
-def test_an_empty_no_color_is_none(wrong: Path) -> None:
-    assert RED in in_terminal("verify", "net", "net.npz", NO_COLOR="")[1]
+@pytest.mark.parametrize("environment", [{}, {"NO_COLOR": ""}])
+def test_an_empty_no_color_is_none(
+    wrong: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    assert RED in coloured(environment, monkeypatch)
+
+
+def coloured(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """What is shown of the wrong model, in this process."""
+    screen = Terminal()
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in ({"TERM": "xterm"} | environment).items():
+        monkeypatch.setenv(name, value)
+    with monkeypatch.context() as terminal:
+        terminal.setattr("sys.stdout", screen)
+        with pytest.raises(SystemExit) as end:
+            main(["verify", "net", "net.npz"])
+    assert end.value.code == 1
+    return screen.getvalue()
 
 
 def test_each_stream_is_asked_on_its_own(
