@@ -33,9 +33,39 @@ def test_every_hostile_file_keeps_the_contract() -> None:
     assert int(found[1]) >= len(files) + 40  # and the malformed ones
 
 
+# What the tool does in a new process for each reader, in copies of one that has imported all.
+COPIES = """
+import os, sys; sys.path.insert(0, 'tools')
+import fuzz, fuzz_readers, onnx
+for name in fuzz_readers.READERS:
+    child = os.fork()
+    if child == 0:
+        code = 99
+        try:
+            code = fuzz._work(name, 7, range(60), None)
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code:
+        print(f'{name} ended with {code}')
+"""
+
+
 def test_mutated_files_keep_it_too() -> None:
-    """A sample of what ``tools/fuzz.py`` does in numbers."""
-    assert "0 parts broken" in run("--cases", "60", "--seed", "7", "--jobs", "1")
+    """A sample of what ``tools/fuzz.py`` does in numbers, of every reader."""
+    words = [sys.executable, "-c", COPIES]
+    result = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+    told = result.stdout.splitlines()
+    assert len([line for line in told if line.startswith("worst ")]) >= 16
+    assert not [line for line in told if not line.startswith(("at ", "worst "))]
+
+
+@pytest.mark.parametrize("names", [("npy",), pytest.param((), marks=pytest.mark.exhaustive)])
+def test_the_tool_shares_its_cases_out(names: tuple[str, ...]) -> None:
+    told = run(*names, "--cases", "60", "--seed", "7", "--jobs", "2")
+    assert ("60 cases, seed 7, 0 parts broken" if names else " 0 parts broken") in told
 
 
 def test_equal_numbers_give_equal_files() -> None:
