@@ -19,6 +19,11 @@ def shared_folder() -> Path | None:
     return folder if folder.is_dir() else None
 
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Several processes test side by side: BLAS in each is not to take the processors of all, as
+    # its threads spin too.  Our own threads and the tests of BLAS's are as they are.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell ignores it for what it runs in the background; what is ignored, programs leave alone.
     signal.signal(signal.SIGINT, signal.default_int_handler)
