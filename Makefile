@@ -3,7 +3,7 @@
 PYTHON ?= .venv/bin/python
 SHARED ?= ../shared
 
-.PHONY: check lint fix test golden digits programs bench fuzz
+.PHONY: check lint fix test docs golden digits programs bench fuzz
 
 check: lint test
 
@@ -18,6 +18,10 @@ fix:
 
 test:
 	$(PYTHON) -m pytest -q
+
+docs:
+	$(PYTHON) -m sphinx -W --keep-going -q docs docs/_build
+	@echo docs/_build/index.html
 
 golden:
 	$(PYTHON) tools/make_fixtures.py tiny
