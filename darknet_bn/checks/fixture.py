@@ -3,9 +3,10 @@
 ========== ============================ ==================================================
 member     type                         meaning
 ========== ============================ ==================================================
-input      float32 (n, c, h, w)         what the net was given; (n, inputs) without image shape
-layer_000  float32 (n, c, h, w)         the output of layer 0; (n, outputs) where it has no image
-layer_001… or (n, outputs)              shape.  Layers may be missing
+input      float32 (n, c, h, w) or      what the net was given; the latter if it takes no images
+           (n, inputs)
+layer_NNN  float32 (n, c, h, w) or      the output of layer NNN, counted from 000; the latter if
+           (n, outputs)                 it is no image.  Layers may be missing
 provenance text, optional               JSON: program, version, dialect, hashes of the two files
 ========== ============================ ==================================================
 

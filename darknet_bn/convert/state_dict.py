@@ -1,6 +1,6 @@
 """PyTorch's state dicts, ``.pt`` and ``.pth``: read without PyTorch, and without unpickling.
 
-The archive is described in ``records.py``, what is followed of the pickle in it in
+The archive is described in ``zip_records.py``, what is followed of the pickle in it in
 ``pickle_stream.py``.  The metadata lie where torch keeps the versions of modules, in the attribute
 ``_metadata`` of the ``OrderedDict``, under the key ``darknet``: ``torch.load`` and ``torch.save``
 keep them, and ``load_state_dict`` passes over them.

@@ -27,7 +27,7 @@ Oddities that exist in the wild:
   must be then: a float, or the upper half of a counter.  A file cut by 4 bytes stays refused.
 - A backbone file such as ``darknet53.conv.74`` holds the first layers only.
 
-What is damaged, or in another order of bytes, is refused: see ``weights_diagnosis.py``.  Arrays are
+What is damaged, or in another order of bytes, is refused: see ``misfit.py``.  Arrays are
 read from the file when they are asked for: see ``reading.py``.
 """
 
