@@ -20,7 +20,7 @@ test:
 	$(PYTHON) -m pytest -q
 
 docs:
-	$(PYTHON) -m sphinx -W --keep-going -q docs docs/_build
+	$(PYTHON) -m sphinx -E -W --keep-going -q docs docs/_build
 	@echo docs/_build/index.html
 
 golden:
