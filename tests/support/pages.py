@@ -42,6 +42,15 @@ PAGES = (
     ),
 )
 KINDS = ("console", "python", "sh", "yaml")
+_MODELS = (
+    "models/yolov3-tiny/yolov3-tiny.cfg",
+    "models/yolov3-tiny/yolov3-tiny.weights",
+    "models/yolov3-tiny/coco.names",
+    "models/yolo-fastest/yolo-fastest-1.1.cfg",
+    "models/yolo-fastest/yolo-fastest-1.1.weights",
+    "models/yoloface-50k/yoloface-50k.cfg",
+    "models/yoloface-50k/yoloface-50k.weights",
+)
 _FENCE = re.compile(
     r"^(?:<!-- block: ([\w-]+)(; shared)? -->\n)?```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE
 )
@@ -113,12 +122,8 @@ def furnish(folder: Path, shared: Path | None) -> None:
         program.chmod(0o755)
     if shared is None:
         return
-    for name in ("yolov3-tiny", "yoloface-50k"):
-        for path in sorted((shared / "models" / name).iterdir()):
-            if path.suffix in (".cfg", ".weights", ".names"):
-                (folder / path.name).symlink_to(path)
-    for path in sorted((shared / "images").iterdir()):
-        (folder / path.name).symlink_to(path)
+    for name in (*_MODELS, "images/dog.jpg", "images/person.jpg"):
+        (folder / Path(name).name).symlink_to(shared / name)
 
 
 def follow_page(page: Path, folder: Path, shared: Path | None) -> dict[str, Ran]:
