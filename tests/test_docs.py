@@ -28,10 +28,11 @@ CONSOLES = [block for block in RUN if block.kind == "console"]
 PRINTS = [block for block in BLOCKS if block.name.endswith("-prints")]
 TRAINED = "digits.weights"  # what the guide's training writes
 PERCENT = re.compile(r"\d+\.\d\d\b")
-# The last digits of errors depend on the order in which a processor's BLAS adds up.
+# The last digits of errors depend on the order in which a processor's BLAS adds up, and so do those
+# of probabilities and boxes in files for programs.
 NOISE = re.compile(
     r"\d(\.\d+)?e-0\d|worst is layer_?\d+|loss [\d.]+|onnxruntime [\d.]+|[01]\.\d{7}|took: .*"
-    r"|differs: \d+ values"
+    r"|differs: \d+ values|(?<=,)\d+\.\d+|(?m:^\d+( 0\.\d{4}){4}$)"
 )
 Follow = Callable[[str], tuple[dict[str, Ran], Path]]
 
