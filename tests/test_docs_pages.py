@@ -6,9 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import darknet_bn as dn
 from darknet_bn import kernels
+from darknet_bn.cli.commands import SHORT_HELP
+from darknet_bn.cli.program import main
 
 from .support.pages import PAGES, label
 
@@ -69,9 +72,17 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert sorted(names) == sorted(kernels.__all__)
 
 
+def stilted(text: str) -> list[str]:
+    found = ((re.search(pattern, text, re.MULTILINE), STILTED[pattern]) for pattern in STILTED)
+    return [f"{match}: better {better}" for match, better in found if match]
+
+
 @pytest.mark.parametrize("page", PROSE)
-def test_the_english_is_plain(page: str) -> None:
-    text = re.sub(r"^```.*?^```$", "", TEXTS[page], flags=re.DOTALL | re.MULTILINE)
-    for pattern, better in STILTED.items():
-        found = re.search(pattern, text, re.MULTILINE)
-        assert found is None, f"{found}: better {better}"
+def test_the_english_of_pages_is_plain(page: str) -> None:
+    assert stilted(re.sub(r"^```.*?^```$", "", TEXTS[page], flags=re.DOTALL | re.MULTILINE)) == []
+
+
+@pytest.mark.parametrize("command", sorted(SHORT_HELP))
+def test_the_english_of_help_is_plain(command: str) -> None:
+    text = CliRunner().invoke(main, [command, "--help"]).stdout
+    assert stilted(" ".join(text.split())) == []
