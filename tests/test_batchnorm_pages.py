@@ -42,6 +42,7 @@ def printed(page: Path) -> dict[str, str]:
         with contextlib.redirect_stdout(io.StringIO()) as output:
             exec(compile(text, f"{page.name}: {name}", "exec"), names)
         found[name] = output.getvalue()
+    names.clear()  # functions hold what holds them; files that are open in it close now
     return found
 
 
