@@ -25,7 +25,7 @@ README = TEXTS["README.md"]
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 RUN = [block for block in BLOCKS if block.kind in KINDS]
 CONSOLES = [block for block in RUN if block.kind == "console"]
-PRINTS = [block for block in BLOCKS if block.name.endswith("-prints")]
+PRINTS = [block for block in BLOCKS if block.name.endswith("-output")]
 TRAINED = "digits.weights"  # what the guide's training writes
 PERCENT = re.compile(r"\d+\.\d\d\b")
 # The last digits of errors depend on the order in which a processor's BLAS adds up, and so do those
@@ -92,7 +92,7 @@ def test_programs_run(follow_whole: Follow, block: Block) -> None:
 
 @pytest.mark.parametrize("block", PRINTS, ids=str)
 def test_programs_print_what_is_shown(follow_whole: Follow, block: Block) -> None:
-    program = block_named(str(block).removesuffix("-prints"))
+    program = block_named(str(block).removesuffix("-output"))
     assert program.needs_shared == block.needs_shared
     (printed,) = ran(follow_whole, program).printed
     assert normal(printed) == normal(block.text)
@@ -109,10 +109,10 @@ def test_every_block_that_can_run_has_a_name() -> None:
     assert [each for each in named if each.endswith(":")] == []
     assert len(set(named)) == len(named)
     programs = {str(each) for each in RUN if each.kind == "python"}
-    assert {str(each).removesuffix("-prints") for each in PRINTS} <= programs
+    assert {str(each).removesuffix("-output") for each in PRINTS} <= programs
     # What a program prints is shown, but for one whose output is compared with what detect finds.
     quiet = {str(each) for each in RUN if each.kind == "python" and "print(" in each.text}
-    assert quiet - {str(each).removesuffix("-prints") for each in PRINTS} == {
+    assert quiet - {str(each).removesuffix("-output") for each in PRINTS} == {
         "docs/guides/onnx.md:alone"
     }
 

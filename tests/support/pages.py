@@ -9,7 +9,7 @@ A block that is to be run has its name in a comment directly above it::
 
 ``console`` blocks show commands and what they print, ``python`` blocks are programs, ``sh`` blocks
 are commands without their output, ``yaml`` blocks have commands after ``run:``.  A ``text`` block
-called ``NAME-prints`` is what the program NAME prints.  ``<!-- block: NAME; shared -->`` needs the
+called ``NAME-output`` is what the program NAME prints.  ``<!-- block: NAME; shared -->`` needs the
 models that are too large for here.
 """
 
