@@ -44,7 +44,7 @@ def prove(
     ----------
     model : Model
     exported : Exported
-        As `export_onnx` returns it, or hands it to its ``check``.
+        As `export_onnx` returns it.
     inputs : mapping from name to float32 array (n, c, h, w)
     layers : bool
         Whether to compare the output of every layer too.  Where ``nms`` may leave no box, the

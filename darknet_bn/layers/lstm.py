@@ -108,7 +108,10 @@ class LongShortTerm(Recurrent):
             states.append(state)
             if largest is not None:
                 cell = graph.clip(cell, -largest, largest)
-        return graph.reshape(joined_in_time(graph, states), *self.out_shape(xs).dims)
+        y = joined_in_time(graph, states)
+        if self.flat_output or graph.fixed_size:
+            y = graph.reshape(y, *self.out_shape(xs).dims)
+        return y
 
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Compute the cells one by one, from where the last batch ended.

@@ -76,7 +76,9 @@ class Elman(Recurrent):
                 state = graph.add("Add", state, before)
             states.append(graph.add("Add", state, own))
         y = parts["output"](joined_in_time(graph, states))
-        return graph.reshape(y, *self.out_shape(xs).dims)
+        if self.flat_output or graph.fixed_size:
+            y = graph.reshape(y, *self.out_shape(xs).dims)
+        return y
 
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Compute the states one by one, from zero; the way back goes through time.

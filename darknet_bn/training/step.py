@@ -80,7 +80,7 @@ def train_step(
     -------
     state : TrainState
         With the new model.
-    step : Inference
+    step : TrainStep
 
     Raises
     ------

@@ -171,8 +171,10 @@ class Recurrent(Normalised, Layer):
 
     def part_graphs(self, graph: GraphBuilder, x: Value, xs: Shapes, p: Params) -> PartGraphs:
         """Prepare the parts for a graph, and the input as they see it."""
-        if self.seen(xs[0]) != xs[0]:
+        wide = Shape(1, 1, 2)  # a square image does not show it
+        if not xs[0].flat and self.seen(wide) != wide:
             graph.require_fixed_size("an image whose sides are taken for each other")
+        if self.seen(xs[0]) != xs[0]:
             x = graph.reshape(x, *self.seen(xs[0]).dims)
         table = {part.name: (part, shape) for part, shape in self._with_inputs(xs)}
         return PartGraphs(graph, x, table, p)

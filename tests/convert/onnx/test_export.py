@@ -17,7 +17,7 @@ import pytest
 import darknet_bn as dn
 from darknet_bn.convert.onnx import file as onnx_file
 from darknet_bn.convert.onnx.export import DEFAULT_OPSET, Exported
-from tests.support.builders import cfg_text, random_input, random_model
+from tests.support.builders import cfg_text, random_input, random_model, with_time_steps
 from tests.support.crashes import dies
 from tests.support.onnx import write_onnx
 from tests.support.paths import FIXTURES
@@ -139,6 +139,21 @@ def test_any_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "section",
+    ["[crnn] output=2 hidden=3 pad=1", "[conv_lstm] output=2 pad=1 peephole=1"],
+)
+def test_images_with_a_memory_take_any_size(tmp_path: Path, section: str) -> None:
+    cfg = with_time_steps(cfg_text(section, height=6), 2)
+    model = random_model(cfg)
+    write_onnx(model, tmp_path / "x.onnx", any_size=True, batch=4, force=True)
+    for h, w in ((6, 8), (9, 5)):
+        sized = model.resized(h, w)
+        x = random_input(sized, 4)
+        (y,) = run(tmp_path / "x.onnx", x).values()
+        np.testing.assert_allclose(y, dn.forward(sized, x)[0], rtol=0, atol=1e-5 * np.abs(y).max())
+
+
+@pytest.mark.parametrize(
     ("section", "reason"),
     [
         ("[connected] output=3", r"\[connected\] layer 1: a full matrix needs"),
@@ -155,6 +170,12 @@ def test_layers_that_need_their_size_refuse_any(tmp_path: Path, section: str, re
     model = random_model(cfg_text(CONV.replace("=4", f"={filters}", 1), section))
     with pytest.raises(dn.ExportError, match=reason):
         write_onnx(model, tmp_path / "x.onnx", any_size=True, force=True)
+
+
+def test_sides_that_are_taken_for_each_other_need_a_fixed_size(tmp_path: Path) -> None:
+    cfg = with_time_steps(cfg_text("[crnn] output_filters=2 hidden_filters=3"), 2)
+    with pytest.raises(dn.ExportError, match="sides are taken for each other needs a fixed"):
+        write_onnx(random_model(cfg, "pjreddie"), tmp_path / "x.onnx", any_size=True, force=True)
 
 
 def test_a_batch_must_hold_whole_sequences(tmp_path: Path) -> None:
