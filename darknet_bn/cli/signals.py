@@ -2,7 +2,8 @@
 
 While the program is imported they end it at once (see `darknet_bn.cli.interrupts`).  Once a command
 runs they raise an exception, so that what it has begun to write is removed; but not inside an
-import, where an exception may crash an extension module, get lost, or be shown by Python itself.
+import, where an exception may crash an extension module, get lost, or be shown by Python itself,
+nor in what runs when an object goes, where Python shows it and goes on.
 Windows sends SIGBREAK for Ctrl-Break, and when the window is closed.
 """
 
@@ -13,6 +14,7 @@ import contextlib
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from types import FrameType
 from typing import NoReturn
@@ -23,6 +25,7 @@ INTERRUPTED, TERMINATED = 130, 143  # 128 and the number of the signal, as a she
 
 _AGAIN = 0.01  # seconds
 _IMPORTING = "<frozen importlib._bootstrap>"  # the code of which is on the stack
+_FINALIZING = weakref.finalize.__call__.__code__
 
 
 class Terminated(KeyboardInterrupt):
@@ -33,18 +36,18 @@ class Terminated(KeyboardInterrupt):
 def raised() -> Iterator[None]:
     """Within, SIGINT and SIGBREAK raise `KeyboardInterrupt`, and SIGTERM `Terminated`.
 
-    So all that Ctrl-C saves and removes is saved and removed.  Imports are brought to their end
-    before.  A signal for which somebody else has set a handler, or that is ignored on purpose, is
-    left alone.
+    So all that Ctrl-C saves and removes is saved and removed.  Imports and ends of objects are
+    brought to their end before.  A signal for which somebody else has set a handler, or that is
+    ignored on purpose, is left alone.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # signals go to the main thread alone
         return
-    around = _imports(sys._getframe())
+    around = _uncut(sys._getframe())
     waiting: list[int] = []
 
     def arrived(number: int, frame: FrameType | None) -> None:
-        waiting[:] = [number] if _imports(frame) > around else []
+        waiting[:] = [number] if _uncut(frame) > around else []
         if waiting:
             later = threading.Timer(_AGAIN, _thread.interrupt_main, waiting)
             later.daemon = True
@@ -71,11 +74,12 @@ def raised() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _imports(frame: FrameType | None) -> int:
-    """Return how many calls on a stack belong to imports."""
+def _uncut(frame: FrameType | None) -> int:
+    """Return how many calls on a stack no exception may cut: of imports, and of ends of objects."""
     count = 0
     while frame is not None:
-        count += frame.f_code.co_filename == _IMPORTING
+        code = frame.f_code
+        count += code.co_filename == _IMPORTING or code is _FINALIZING or code.co_name == "__del__"
         frame = frame.f_back
     return count
 

@@ -85,6 +85,30 @@ except KeyboardInterrupt:
 else:
     raise SystemExit("nothing was raised")
 """,
+    "what runs when an object goes is brought to its end first": """
+import time, weakref
+class Thing:
+    def __init__(self, name): self.name = name
+    def __del__(self):
+        if self.name == "deleted": hit(self.name)
+ended = []
+def hit(name):
+    signal.raise_signal(signal.SIGINT)
+    ended.append(name)
+for name in ("deleted", "finalized"):
+    thing = Thing(name)
+    if name == "finalized":
+        weakref.finalize(thing, hit, name)
+    try:
+        with raised():
+            del thing
+            for _ in range(200):  # it is raised again long before
+                time.sleep(0.01)
+    except KeyboardInterrupt:
+        assert ended.pop() == name
+    else:
+        raise SystemExit("nothing was raised")
+""",
     "nor is it held up by an import around the command": """
 import sys, tempfile
 folder = tempfile.mkdtemp()
