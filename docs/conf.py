@@ -18,9 +18,10 @@ extensions = [
     "sphinx.ext.autosummary",
     "numpydoc",
     "sphinx_click",
+    "sphinx-mathjax-offline",  # formulas, without a script from elsewhere
 ]
 exclude_patterns = ["_build"]
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 default_role = "code"  # single backticks in docstrings are names
 
