@@ -383,7 +383,10 @@ def one(
 @click.option("--fault", "faults", multiple=True, type=click.Choice(list(FAULTS)))
 def main(runs: int, seed: int, jobs: tuple[str, ...], faults: tuple[str, ...]) -> None:
     """Hit commands with faults while they write, and judge what they leave."""
-    codecs.lookup("utf-32-le")  # while we may read Python's library, which somebody else may not
+    # What is imported late, while we may read it: somebody else may not read where Python lies.
+    codecs.lookup("utf-32-le")
+    for name in dn.__all__:
+        getattr(dn, name)
     rng = random.Random(seed)
     chosen = [job for job in JOBS if not jobs or job.name in jobs]
     ended: collections.Counter[tuple[str, str]] = collections.Counter()
