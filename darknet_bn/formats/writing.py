@@ -299,7 +299,7 @@ def _rename_all(moves: Sequence[_Move], *, force: bool) -> None:
         let_go(move.target)
         let_go(move.beside)
     *_, key = moves
-    together = len(moves) > 1
+    together, complete = len(moves) > 1, False
     try:
         for move in moves:
             if move.replaces and together:
@@ -313,9 +313,18 @@ def _rename_all(moves: Sequence[_Move], *, force: bool) -> None:
             with _named(move.target):
                 _rename(move, force=force)
                 _flush_folder(move.target.parent)
+        complete = True
+        _forget(moves)
     except BaseException as error:
-        _put_back(moves, error)
+        if complete:
+            _forget(moves)  # a signal cut it
+        else:
+            _put_back(moves, error)
         raise
+
+
+def _forget(moves: Sequence[_Move]) -> None:
+    """Remove what was there before, once all that is new is there."""
     for move in moves:
         _remove(move.old)
 

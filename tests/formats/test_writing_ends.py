@@ -167,3 +167,25 @@ def test_a_work_that_is_given_up_twice_leaves_nothing(tmp_path: Path, opened: bo
             thread.join(10)
     assert content(tmp_path) == {}
     assert written == [1]  # the other file is not begun any more
+
+
+@pytest.mark.parametrize("removed", [0, 1])
+def test_a_signal_after_the_last_rename_leaves_no_second_name(
+    tmp_path: Path, removed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [tmp_path / "a", tmp_path / "b"]
+    for name in names:
+        name.write_bytes(b"old")
+    unlink, hits = Path.unlink, []
+
+    def hit(path: Path, missing_ok: bool = False) -> None:
+        if ".old." in path.name:
+            hits.append(path)
+            if len(hits) == removed + 1:
+                raise KeyboardInterrupt
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", hit)
+    with pytest.raises(KeyboardInterrupt):
+        write_files(dict.fromkeys(names, writer(b"new")), force=True)
+    assert content(tmp_path) == {"a": b"new", "b": b"new"}
