@@ -246,8 +246,7 @@ def write_files(
         _rename_all(moves, force=force)
     finally:
         given_up.set()
-        for move in moves:
-            _remove(move.beside)
+        _remove_all(move.beside for move in moves)
 
 
 @dataclass(frozen=True)
@@ -314,19 +313,23 @@ def _rename_all(moves: Sequence[_Move], *, force: bool) -> None:
                 _rename(move, force=force)
                 _flush_folder(move.target.parent)
         complete = True
-        _forget(moves)
+        _remove_all(move.old for move in moves)
     except BaseException as error:
-        if complete:
-            _forget(moves)  # a signal cut it
-        else:
+        if not complete:
             _put_back(moves, error)
         raise
 
 
-def _forget(moves: Sequence[_Move]) -> None:
-    """Remove what was there before, once all that is new is there."""
-    for move in moves:
-        _remove(move.old)
+def _remove_all(files: Iterable[Path]) -> None:
+    """Remove files as `_remove` does, all of them even if a signal comes meanwhile."""
+    files = tuple(files)
+    try:
+        for file in files:
+            _remove(file)
+    except BaseException:
+        for file in files:
+            _remove(file)
+        raise
 
 
 def _remove(beside: Path) -> None:
