@@ -98,7 +98,7 @@ class Layer(Options, ABC):
 
     @abstractmethod
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
-        """Build the forward step for inputs of these shapes."""
+        """Build the step of inference for inputs of these shapes."""
 
     def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """Add what the layer computes in inference to a graph, and return the output.
