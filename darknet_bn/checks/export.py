@@ -19,8 +19,8 @@ from darknet_bn.checks.agreement import (
     silent,
 )
 from darknet_bn.checks.proof import prove
+from darknet_bn.convert.heads import Form
 from darknet_bn.convert.onnx.export import DEFAULT_OPSET, Exported, PreparedOnnx, prepare_onnx
-from darknet_bn.convert.onnx.heads import Form
 from darknet_bn.errors import Where
 from darknet_bn.formats.writing import Writer, require_suffix, require_writable
 from darknet_bn.kernels.boxes.nms import DEFAULT_OVERLAP

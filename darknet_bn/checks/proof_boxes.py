@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32, F64
-from darknet_bn.convert.onnx.heads import Form
+from darknet_bn.convert.heads import Form
 from darknet_bn.kernels.boxes.box import Boxes, join_boxes
 from darknet_bn.layers.shape import Shape
 from darknet_bn.model.model import Model

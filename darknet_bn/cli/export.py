@@ -15,7 +15,7 @@ from darknet_bn.cli import choices, class_names, models, options, output, progre
 from darknet_bn.cli.terminal import width
 
 if TYPE_CHECKING:
-    from darknet_bn.convert.onnx.heads import Form
+    from darknet_bn.convert.heads import Form
 
 
 @click.command()

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
-from darknet_bn.convert.onnx.build import Tensor
+from darknet_bn.convert.build import Tensor
 from darknet_bn.convert.onnx.export import prepare_onnx, second_place
 from darknet_bn.convert.onnx.file import exposed, files_beside
 from darknet_bn.engines.network_session import NetworkSession

@@ -116,7 +116,7 @@ class Layer(Options, ABC):
         Raises
         ------
         ExportError
-            ONNX's operators do not express it; convert/onnx/build.py adds the place.
+            ONNX's operators do not express it; convert/build.py adds the place.
         """
         raise ExportError(f"[{self.names[0]}] is not expressed in ONNX")
 

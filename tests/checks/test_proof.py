@@ -13,7 +13,7 @@ import onnx
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.convert.onnx.heads import FORMS, Form
+from darknet_bn.convert.heads import FORMS, Form
 from darknet_bn.engines.onnxruntime import open_file
 from darknet_bn.predictions.boxes import network_boxes
 from darknet_bn.run.rounding import ROOM

@@ -16,8 +16,8 @@ from darknet_bn.cli import choices
 from darknet_bn.cli.commands import ALIASES, SHORT_HELP
 from darknet_bn.cli.program import main
 from darknet_bn.convert import SCHEMES
+from darknet_bn.convert.heads import FORMS
 from darknet_bn.convert.onnx.export import DEFAULT_OPSET
-from darknet_bn.convert.onnx.heads import FORMS
 from darknet_bn.data.kinds import VIDEOS
 from darknet_bn.kernels.boxes.nms import DEFAULT_OVERLAP
 from darknet_bn.predictions.average_precision import DEFAULT_IOU, DEFAULT_THRESHOLD

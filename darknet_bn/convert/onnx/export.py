@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Literal
 
 from darknet_bn.convert.about import format_about
-from darknet_bn.convert.onnx.build import ExportGraph, ExportOptions, Tensor, build_graph
+from darknet_bn.convert.build import ExportGraph, ExportOptions, Tensor, build_graph
+from darknet_bn.convert.heads import FORMS, Form
 from darknet_bn.convert.onnx.file import (
     ABOUT,
     ARRAYS,
@@ -26,7 +27,6 @@ from darknet_bn.convert.onnx.file import (
     newest_opset,
     onnx_files,
 )
-from darknet_bn.convert.onnx.heads import FORMS, Form
 from darknet_bn.convert.schemes import SCHEMES
 from darknet_bn.errors import ExportError
 from darknet_bn.formats import systems

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from darknet_bn.convert.onnx.build import ExportGraph, Tensor
+from darknet_bn.convert.build import ExportGraph, Tensor
 from darknet_bn.errors import ExportError
 from darknet_bn.formats.writing import Writer
 from darknet_bn.graph.builder import INPUT

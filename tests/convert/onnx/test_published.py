@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.convert.onnx.build import ExportGraph, ExportOptions, build_graph
+from darknet_bn.convert.build import ExportGraph, ExportOptions, build_graph
 from darknet_bn.convert.onnx.export import DEFAULT_OPSET
 from darknet_bn.convert.onnx.file import skeleton
 from darknet_bn.dialect import DIALECTS

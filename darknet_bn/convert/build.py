@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from darknet_bn.convert.onnx.heads import (
+from darknet_bn.convert.heads import (
     Form,
     decoded,
     joined_boxes,
