@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -19,15 +19,14 @@ from darknet_bn.checks.agreement import (
     silent,
 )
 from darknet_bn.checks.proof import prove
+from darknet_bn.checks.proven import Proving, place_of
 from darknet_bn.convert.heads import Form
-from darknet_bn.convert.onnx.export import DEFAULT_OPSET, Exported, PreparedOnnx, prepare_onnx
-from darknet_bn.errors import Where
-from darknet_bn.formats.writing import Writer, require_suffix, require_writable
+from darknet_bn.convert.onnx.export import DEFAULT_OPSET, Exported, prepare_onnx
+from darknet_bn.formats.writing import require_suffix, require_writable
 from darknet_bn.kernels.boxes.nms import DEFAULT_OVERLAP
 from darknet_bn.model.model import Model
-from darknet_bn.run.differences import Difference, Report
+from darknet_bn.run.differences import Report
 from darknet_bn.run.random_input import random_input
-from darknet_bn.values import json_text
 
 _OTHER_SIZE = 32  # pixels: by what another size is proven that a file of any size takes
 
@@ -149,68 +148,34 @@ def export_onnx(
     )
     if not prove:
         return prepared.write(force=force)
-    proving = _Proving(model, prepared, inputs or {}, layers, tolerance, stage)
-    exported = prepared.write(proving.writers(None if proof is None else Path(proof)), force=force)
+
+    def proven(written: Mapping[Path, Path]) -> Report:
+        with prepared.unnamed(written) as exported:
+            return _proven(model, exported, inputs or {}, layers, tolerance, stage)
+
+    proving = Proving(prepared.files, proven, None if proof is None else Path(proof))
+    exported = prepared.write(proving.writers, force=force)
     return replace(exported, proof=proving.report)
 
 
-class _Proving:
-    """Writers of a file that is run as soon as it is complete, before it has its name."""
+def _proven(
+    model: Model,
+    exported: Exported,
+    given: Mapping[str, F32],
+    layers: bool,
+    tolerance: float | None,
+    stage: Stage,
+) -> Report:
+    """Return the report on a file; a ProofError if anything differs."""
+    inputs = _random_inputs(model, exported)
+    count = len(inputs["random"])
+    for name, x in given.items():
+        inputs[name] = np.repeat(x, count, axis=0) if len(x) == 1 else x
+    with or_unproven():
+        report = prove(model, exported, inputs, layers=layers, tolerance=tolerance, stage=stage)
 
-    report: Report
-
-    def __init__(
-        self,
-        model: Model,
-        prepared: PreparedOnnx,
-        inputs: Mapping[str, F32],
-        layers: bool,
-        tolerance: float | None,
-        stage: Stage,
-    ) -> None:
-        self._model, self._prepared, self._inputs = model, prepared, inputs
-        self._layers, self._tolerance, self._stage = layers, tolerance, stage
-        self._written: dict[Path, Path] = {}
-
-    def writers(self, proof: Path | None) -> dict[Path, Writer]:
-        """Return what writes the files, and the report to a file ``proof`` if there is one."""
-        writers = {name: self._noted(name) for name in self._prepared.files}
-        return writers if proof is None else writers | {proof: self._write_report}
-
-    def _noted(self, name: Path) -> Writer:
-        def write(stream: BinaryIO) -> None:
-            self._prepared.files[name](stream)
-            stream.flush()
-            self._written[name] = Path(stream.name)
-            if len(self._written) == len(self._prepared.files):
-                with self._prepared.unnamed(self._written) as exported:
-                    self._prove(exported)
-
-        return write
-
-    def _prove(self, exported: Exported) -> None:
-        inputs = _random_inputs(self._model, exported)
-        count = len(inputs["random"])
-        for name, x in self._inputs.items():
-            inputs[name] = np.repeat(x, count, axis=0) if len(x) == 1 else x
-        with or_unproven():
-            self.report = prove(
-                self._model,
-                exported,
-                inputs,
-                layers=self._layers,
-                tolerance=self._tolerance,
-                stage=self._stage,
-            )
-        require_agreement(self.report, self._place, "the exported file")
-
-    def _place(self, difference: Difference) -> Where:
-        if difference.layer is None:
-            return Where(key=difference.name)
-        return self._model.cfg.where(difference.layer + 1)
-
-    def _write_report(self, stream: BinaryIO) -> None:
-        stream.write(json_text(self.report.json()).encode() + b"\n")
+    require_agreement(report, place_of(model), "the exported file")
+    return report
 
 
 def _random_inputs(model: Model, exported: Exported) -> dict[str, F32]:

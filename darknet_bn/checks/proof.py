@@ -16,6 +16,7 @@ from darknet_bn.checks.agreement import Stage, silent
 from darknet_bn.checks.fixture import member_name
 from darknet_bn.checks.proof_boxes import Limits, all_boxes, of_file, of_model, over_threshold, pair
 from darknet_bn.convert.onnx.export import Exported
+from darknet_bn.engines.base import Session
 from darknet_bn.engines.onnx_session import with_layers
 from darknet_bn.engines.onnxruntime import OnnxFile, engine_name, open_file
 from darknet_bn.errors import DarknetError, ProofError
@@ -82,7 +83,7 @@ def prove(
         inner = {name: v for name, v in inner.items() if makers[name] in heads}
     rows: list[Difference] = []
     net = model.network.input.dims[1:]
-    with _needed_for_a_proof():
+    with needed_for_a_proof():
         engine = engine_name()
         run = open_file(exported.path)
         look = with_layers(exported.path, inner, open_file) if inner else None
@@ -90,7 +91,7 @@ def prove(
         sized = model if x.shape[2:] == net else model.resized(*x.shape[2:])
         array = as_input(sized.network, x)
         stage("proving: onnxruntime runs the file", None)
-        with _needed_for_a_proof():
+        with needed_for_a_proof():
             found, inside = run(array), {} if look is None else look(array)
         case = _Case(sized, exported, name, found, {makers[n]: (n, inside[n]) for n in inner})
         rows += _judged(sized, array, case.rows, case.layers, precision, tolerance, stage)
@@ -127,30 +128,76 @@ def prove_file(
         ONNX Runtime is not installed, or does not run the file: nothing can be proven.
     """
     stage("proving: onnxruntime opens the file", None)
-    with _needed_for_a_proof():
+    with needed_for_a_proof():
         file = OnnxFile(path, model)
-        stage("proving: onnxruntime runs the file", None)
-        x = random_input(model.network, images=file.batch)
-        found = file.forward(x, "all")
+    inputs = {"random": random_input(model.network, images=file.batch)}
+    return prove_session(model, file, inputs, tolerance=tolerance, stage=stage)
+
+
+def prove_session(
+    model: Model,
+    session: Session,
+    inputs: Mapping[str, F32],
+    *,
+    precision: Precision = FLOAT32,
+    tolerance: float | None = None,
+    stage: Stage = silent,
+) -> Report:
+    """Run a model in another program and here, and compare every layer that both show.
+
+    Parameters
+    ----------
+    model : Model
+    session : Session
+        The model in the other program.
+    inputs : mapping from name to float32 array (n, c, h, w)
+    precision : Precision
+        What the other program computes in.
+    tolerance, stage
+        As of `prove`.
+
+    Returns
+    -------
+    report : Report
+        A difference for each input and each layer that the session shows.
+
+    Raises
+    ------
+    ProofError
+        The other program fails: nothing can be proven.
+    """
+    judged: list[Difference] = []
+    for name, x in inputs.items():
+        stage(f"proving: {session.engine.partition(' ')[0]} runs the file", None)
+        with needed_for_a_proof():
+            found = session.forward(x, "all")
+        rows = _rows_of(model, name, found)
+        judged += _judged(model, x, rows, tuple(found), precision, tolerance, stage)
+    least = precision.least if tolerance is None else tolerance
+    digests = {name: hashlib.sha256(x.data).hexdigest() for name, x in inputs.items()}
+    return Report(least, tuple(judged), {"program": session.engine}, precision.name, digests)
+
+
+def _rows_of(
+    model: Model, name: str, found: Mapping[int, F32]
+) -> Callable[[Mapping[int, F32], Ways, _Limit], list[Difference]]:
+    """Return what compares each layer that a session shows on the input ``name``."""
 
     def rows(ours: Mapping[int, F32], ways: Ways, limit: _Limit) -> list[Difference]:
         return [
             limit.judge(
-                *(member_name(each), "random", ours[each], y, _of(ways, each)),
+                *(member_name(each), name, ours[each], y, _of(ways, each)),
                 layer=each,
                 section=model.network.nodes[each].layer.names[0],
             )
             for each, y in found.items()
         ]
 
-    judged = _judged(model, x, rows, tuple(found), FLOAT32, tolerance, stage)
-    least = FLOAT32.least if tolerance is None else tolerance
-    digest = {"random": hashlib.sha256(x.data).hexdigest()}
-    return Report(least, tuple(judged), {"program": file.engine}, FLOAT32.name, digest)
+    return rows
 
 
 @contextmanager
-def _needed_for_a_proof() -> Iterator[None]:
+def needed_for_a_proof() -> Iterator[None]:
     """Within, what fails in the other program leaves nothing proven."""
     try:
         yield
