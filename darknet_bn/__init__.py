@@ -11,7 +11,7 @@ import importlib as _importlib
 
 from darknet_bn.version import __version__
 
-TYPE_CHECKING = False  # as of the module typing, which would take longer than all else here
+TYPE_CHECKING = False  # as in typing, which takes longer to import than all of this
 
 if TYPE_CHECKING:  # what the table at the end imports, once it is asked for
     from typing import Any
@@ -190,7 +190,7 @@ __all__ = [
     "verify",
 ]
 
-_HOMES = {  # where each name comes from, dotted in full
+_HOMES = {  # the module that each name comes from, with its full dotted path
     "ALEXEYAB": "darknet_bn.dialect.ALEXEYAB",
     "DIALECTS": "darknet_bn.dialect.DIALECTS",
     "HANK_AI": "darknet_bn.dialect.HANK_AI",
@@ -287,7 +287,7 @@ _HOMES = {  # where each name comes from, dotted in full
 
 
 def __getattr__(name: str) -> "Any":
-    """Import what is asked for: a name that is offered, else a module of the package."""
+    """Import what is asked for: an offered name, or else a module of the package."""
     if name in _HOMES:
         module, _, inside = _HOMES[name].rpartition(".")
         value = globals()[name] = getattr(_importlib.import_module(module), inside)

@@ -1,6 +1,6 @@
-"""How one Darknet differs from another, as frozen values.
+"""The differences between the Darknet programs, as frozen values.
 
-A dialect is chosen once, when a model is loaded, and handed down; nothing asks for its name.
+A dialect is chosen once, when a model is loaded, and passed down; no code asks for its name.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
-    """What one Darknet does differently from another, as plain values.
+    """What one Darknet program does differently from the others, as plain values.
 
     Attributes
     ----------
     name, program : str
-        The name on the command line; the program it stands for.
+        The name on the command line, and the program it stands for.
     eps : float
         Added to the rolling or batch variance in the forward pass; the float32 of the C source.
     eps_inside_sqrt : bool
@@ -34,98 +34,100 @@ class Dialect:
     delta_eps_inside_sqrt : bool
         The same for the divisor of ``normalize_delta_cpu``, whose constant is always 1e-5.
     rolling_keep, rolling_keep_connected : float
-        Share of the old rolling statistics that one training pass keeps; in ``[connected]``.
+        Share of the old rolling statistics that one training pass keeps, in general and in
+        ``[connected]``.
     batch_norm_trains_biases : bool
         Whether ``backward_batchnorm_layer`` accumulates ``bias_updates``.
     batchnorm_stores_biases : bool
         Whether the file holds biases for a ``[batchnorm]`` section.
     extended : bool
         Whether AlexeyAB's sections and options exist (``scale_x_y``, ``mish``, ``[sam]`` …).  Only
-        the reader of options asks; any other difference has a name of its own.
+        the reader of options asks; every other difference has its own attribute.
     weights_revision : int
-        The revision in the header of new weights.
+        The revision written to the header of new weights.
     checkpoint_names : {"backup", "last"}
-        How the newest checkpoint is called, ``.backup`` or ``_last.weights``, and how often
+        Name of the newest checkpoint, ``.backup`` or ``_last.weights``.  It also decides how often
         checkpoints are written: the former by updates or epochs, the latter by updates only.
     random_sizes : {"squares", "around"}
-        Whether ``random`` of a head trains at squares of 320 to 608 pixels, or at sizes around that
-        of the cfg.
+        Whether ``random`` in a head trains at squares of 320 to 608 pixels, or at sizes around the
+        size in the cfg.
     adam_eps : float
-        What Adam adds to the root of its second moment unless the cfg says it.
+        What Adam adds to the root of its second moment unless the cfg sets it.
     mends_groups : bool
-        Whether ``groups`` below 1 counts as 1; else it means nothing.
+        Whether ``groups`` below 1 counts as 1; if not, such a value is refused.
     shortcut_adds_all : bool
-        Whether ``[shortcut]`` adds all layers of ``from``, or the first only.
+        Whether ``[shortcut]`` adds all layers in ``from``, or only the first.
     fork_yolo_loss, fork_region_loss : bool
-        Whether ``[yolo]`` and ``[Gaussian_yolo]``, and ``[region]``, compare with the truth as
-        AlexeyAB's does; else as pjreddie's does.
+        Whether ``[yolo]`` and ``[Gaussian_yolo]``, and ``[region]``, compute their loss as
+        AlexeyAB's program does, or as pjreddie's does.
     region_by_cell : bool
         Whether ``[region]`` stores its output cell by cell with raw x and y (AlexeyAB), or in
-        planes with x and y squashed (pjreddie).
+        planes with x and y passed through a sigmoid (pjreddie).
     dropout_probability : float
-        The default of ``[dropout]``.
+        The default probability of ``[dropout]``.
     filters_from_normal : bool
-        Whether the first weights of a convolution are drawn from a normal distribution, or a
+        Whether the initial weights of a convolution are drawn from a normal distribution, or from a
         uniform one.
     gru_state_first : bool
-        Whether the file holds what ``[gru]`` does with its state in front of what it does with its
-        input, or behind it.
+        Whether the file stores the state weights of ``[gru]`` before its input weights, or after
+        them.
     lstm_order : str
-        The gates of ``[lstm]`` and ``[conv_lstm]`` in the order of the file: i, f, o and g.
+        The order of the gates of ``[lstm]`` and ``[conv_lstm]`` in the file: i, f, o and g.
     recurrent_is_flat : bool
-        Whether ``[rnn]`` and ``[lstm]`` give no image shape, or one pixel of many channels.
+        Whether the output of ``[rnn]`` and ``[lstm]`` is flat, or an image of one pixel with many
+        channels.
     crnn_swaps_sides : bool
-        Whether ``[crnn]`` takes the width for the height, and the height for the width.
+        Whether ``[crnn]`` swaps width and height.
     history_needs_steps : bool
-        Whether ``[history]`` remembers nothing where ``time_steps`` is 1, not even across calls.
+        Whether ``[history]`` remembers nothing if ``time_steps`` is 1, not even across calls.
     normalization_misses_one : bool
-        Whether the sums of ``[normalization]`` lack the square of channel ``size//2``: a bug of all
-        programs, that models are trained with.
+        Whether the sums of ``[normalization]`` omit the square of channel ``size//2``: a bug in all
+        programs that models are trained with.
     activation_aliases : tuple of pairs of str
-        Other names of activation functions that the program knows, and their names.
+        Other names of activation functions that the program knows, each with the usual name.
     comments_end_words : bool
-        Whether a ``#`` ends a word such as that of an activation, or belongs to it.
+        Whether a ``#`` ends a word, such as the name of an activation, or belongs to it.
     overwrites_deltas : {"never", "1x1", "always"}
-        Whether the delta that a convolution gives back replaces what other readers of the same
-        layer gave; pjreddie's does in 1x1 convolutions only.
+        Whether the delta that a convolution passes back replaces the deltas from other readers of
+        the same layer; in pjreddie's program this happens only for 1x1 convolutions.
     connected_learns : bool
-        Whether ``[connected]`` is updated.
+        Whether ``[connected]`` is updated in training.
     smooth_descends : bool
         Whether the delta of a ``smooth`` cost points down where the error is large.
     exact_gradients : bool
-        Whether the way back gives the derivative of what the way forward computes, and what layers
-        give back adds up; else it is as the programs have it: near the derivative in batch norm,
-        rougher elsewhere.
+        Whether the backward pass gives the derivative of what the forward pass computes, and deltas
+        from several readers add up.  If not, it follows the programs: close to the derivative in
+        batch norm, rougher elsewhere.
     opencv : bool
-        Whether options are read as OpenCV does: with its defaults and the keys that only it knows,
-        and the last of several lines with the same key counts, not the first.
+        Whether options are read as OpenCV reads them: with its defaults and its own keys, and with
+        the last of several lines with the same key, not the first.
     detection_threshold : float
         The default of ``-thresh``.
     letterboxes : bool
-        Whether pictures are always letterboxed, and boxes always taken out of the letterbox; else
-        only with ``letter_box=1`` in ``[net]``.
+        Whether pictures are always letterboxed, and boxes always mapped back out of the letterbox;
+        if not, only with ``letter_box=1`` in ``[net]``.
     boxes_by_anchor : bool
-        Whether the boxes of ``[yolo]`` come anchor by anchor, or cell by cell.
+        Whether the boxes of ``[yolo]`` are listed anchor by anchor, or cell by cell.
     prints_by_left : bool
-        Whether detections are printed from left to right with the best class of a box first, or
-        as suppression leaves them with the classes in their own order.
+        Whether detections are printed from left to right with the best class of a box first, or in
+        the order that suppression leaves, with the classes in their own order.
     prints_class_percent : bool
         Whether a classifier prints ``56.25%: dog``, or ``dog: 0.562500``.
     classifies_leaves : bool
-        Whether a classifier with a tree of classes answers with classes without children only.
+        Whether a classifier with a tree of classes answers only with classes that have no children.
     label_folders : tuple of pairs of str
-        Parts of a picture's path, and what stands in their place in the path of its labels.
+        Parts of a picture's path, and what replaces them in the path of its labels.
     label_suffixes : tuple of str
-        What the program replaces by ``.txt`` wherever it stands in the path; where there are none,
-        it replaces any suffix at the end.
+        What the program replaces by ``.txt`` anywhere in the path; if empty, it replaces any suffix
+        at the end.
     smallest_box, smallest_grid_box : float
-        Shares of the picture: boxes that are narrower or lower are not trained with; in the grid
-        of ``[detection]``.
+        Shares of the picture: narrower or lower boxes are skipped in training.  The second is for
+        the grid of ``[detection]``.
     drops_subpixel_boxes : bool
-        Whether boxes are not trained with either that are less than a pixel of the net's input.
+        Whether training also skips boxes smaller than one pixel of the network's input.
     places_pictures : bool
-        Whether pictures for the training of detectors are placed on a grey canvas, or cropped and
-        padded at each side.
+        Whether training pictures for detectors are placed on a grey canvas, or cropped and padded
+        on each side.
     """
 
     name: str
@@ -187,9 +189,9 @@ class Dialect:
 
     @property
     def sound(self) -> Dialect:
-        """The dialect with gradients that are right: exact, of everything, and added up.
+        """The same dialect with correct gradients: exact, complete, and added up.
 
-        Forward it computes the same.
+        Its forward pass is the same.
         """
         return replace(
             self,
@@ -201,7 +203,7 @@ class Dialect:
         )
 
     def sigma(self, variance: Floats) -> Floats:
-        """Divisor of the forward pass: the one place where eps enters it.
+        """Divisor of the forward pass: the only place where eps enters it.
 
         Parameters
         ----------
@@ -214,12 +216,13 @@ class Dialect:
         Notes
         -----
         C: ``normalize_cpu`` in ``src/blas.c``.  The programs run with subnormal numbers flushed to
-        zero, so a variance of -7e-44, as real files hold, counts as 0 and not as NaN.
+        zero, so a variance of -7e-44, which real files contain, counts as 0 and does not become
+        NaN.
         """
         return _root(variance, self.eps, inside=self.eps_inside_sqrt)
 
     def sigma_slope(self, variance: Floats) -> Floats:
-        """Return the derivative of `sigma` by the variance.
+        """Return the derivative of `sigma` with respect to the variance.
 
         Parameters
         ----------
@@ -228,8 +231,8 @@ class Dialect:
         Returns
         -------
         slope : array (f,), of the same type
-            0 where it is infinite: of a variance of 0 without eps inside the root, as a filter has
-            that gives the same everywhere.
+            0 if the derivative is infinite: the variance is 0 and eps is outside the root, as for a
+            filter that gives the same value everywhere.
         """
         root = _root(variance, self.eps if self.eps_inside_sqrt else 0.0, inside=True)
         slope = np.zeros_like(root)
@@ -237,7 +240,7 @@ class Dialect:
         return slope
 
     def delta_sigma(self, variance: F32) -> F32:
-        """Divisor of ``normalize_delta_cpu``: the one place where its eps enters.
+        """Divisor of ``normalize_delta_cpu``: the only place where its eps enters.
 
         Parameters
         ----------
@@ -254,7 +257,7 @@ def _root(variance: Floats, eps: float, *, inside: bool) -> Floats:
     """sqrt(variance + eps), or sqrt(variance) + eps; NaN below zero."""
     root = np.array(variance)
     root[np.abs(root) < _SMALLEST_NORMAL] = 0
-    eps32 = np.float32(eps)  # a float literal in C, whatever the precision here
+    eps32 = np.float32(eps)  # a float literal in C, whatever the precision is here
     if inside:
         root += eps32
     with np.errstate(invalid="ignore"):
@@ -387,12 +390,12 @@ DIALECTS = {
 
 
 def dialect_named(wanted: str | Dialect) -> Dialect:
-    """Return the dialect of a name; a dialect itself is returned as it is.
+    """Return the dialect with a given name; a dialect is returned unchanged.
 
     Raises
     ------
     DarknetError
-        There is none of this name.
+        No dialect has this name.
     """
     if isinstance(wanted, Dialect):
         return wanted

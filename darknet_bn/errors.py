@@ -1,7 +1,7 @@
 """The exception family, and ``Where``: a place in the user's input.
 
-Messages quote files that anybody may have written.  Whatever a message is made of, it is one line:
-control characters are escaped, and text that is too long is cut, here and nowhere else.
+Messages quote files that anybody may have written.  A message is always one line, whatever it
+contains: control characters are escaped and long text is cut, only in this module.
 """
 
 from __future__ import annotations
@@ -13,50 +13,50 @@ from typing import Any, TypeVar
 
 _E = TypeVar("_E", bound="DarknetError")
 
-_MOST_OF_A_PLACE = 200  # characters: of the name of a file, which is cut at its beginning
-_MOST_OF_A_PART = 240  # of what is wrong, and of the hint
+_MOST_OF_A_PLACE = 200  # characters of a file name, which is cut at its beginning
+_MOST_OF_A_PART = 240  # characters of the problem, and of the hint
 _MOST_FOUND = 160
-_MOST = 600  # of the whole: what was expected has what the others leave
+_MOST = 600  # characters in all: "expected" gets what the other parts leave
 _LEAST = 80
 
 
 def shown(text: str, limit: int = _MOST_OF_A_PART) -> str:
-    """Return text of a file for a message: in one line, without control characters, and cut.
+    """Return text from a file for a message: one line, no control characters, cut to a limit.
 
     Parameters
     ----------
     text : str
-        Of any length, with any characters.
+        Text of any length, with any characters.
     limit : int
-        How many characters of it are shown.
+        How many characters are shown.
     """
     short = _escaped(text[: limit + 1])
     return short if len(short) <= limit else f"{short[: limit - 1]}…"
 
 
 def _end_of(text: str, limit: int) -> str:
-    """Return text as `shown`, but cut at its beginning: the end of a path says most."""
+    """Return text as `shown` does, but cut at its beginning: the end of a path says most."""
     short = printable(text[-limit - 1 :])
     return short if len(short) <= limit else f"…{short[1 - limit :]}"
 
 
 def quoted(text: str, limit: int = 40) -> str:
-    """Return a text of a file in quotes, as Python writes it, and not all of it if it is long."""
+    """Return text from a file in quotes, as Python writes it, cut if it is long."""
     return repr(text if len(text) <= limit else f"{text[: limit - 1]}…")
 
 
 def one_line(said: object) -> str:
-    """Return what another program says, such as an exception, in one line."""
+    """Return what another program says, such as an exception message, on one line."""
     return " ".join(str(said).split())
 
 
 def reason_of(failure: Exception) -> str:
-    """Return why the system refused something, in its own words."""
+    """Return the system's own reason for a failure."""
     return str(getattr(failure, "strerror", None) or failure)
 
 
 def printable(text: str) -> str:
-    """Return all of a text in one line, without control characters."""
+    """Return the whole text on one line, without control characters."""
     return _escaped(text.replace("\n", " "))
 
 
@@ -68,10 +68,10 @@ def _escaped(text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Where:
-    """A place in the user's input; what is not known is None.
+    """A place in the user's input; unknown parts are None.
 
-    ``line`` counts from 1; ``layer`` counts from 0 at the first section behind ``[net]``, as
-    Darknet prints it.
+    ``line`` counts from 1; ``layer`` counts from 0 at the first section after ``[net]``, as Darknet
+    prints it.
     """
 
     file: str | None = None
@@ -81,7 +81,7 @@ class Where:
     key: str | None = None
 
     def __str__(self) -> str:
-        """``file:line: [section] layer 3: key``, without the parts that are unknown."""
+        """``file:line: [section] layer 3: key``, without the unknown parts."""
         place = _end_of(self.file or "", _MOST_OF_A_PLACE)
         if self.line is not None:
             place = f"{place}:{self.line}" if place else f"line {self.line}"
@@ -97,21 +97,21 @@ class Where:
 
 
 class DarknetError(Exception):
-    """Something a user gave does not fit; the message is complete on its own.
+    """Something the user gave does not fit; the message is complete by itself.
 
     Parameters
     ----------
     problem : str
-        What is wrong, in one clause.
+        What is wrong, as one clause.
     where : Where, optional
         The place in the user's input.
     expected, found, hint : str, optional
-        What would have been right, what is there, what may help.
+        What would have been right, what was there, and what may help.
 
     Attributes
     ----------
     problems : tuple of DarknetError
-        One for each place, if it is about several.
+        One error for each place, if the error is about several places.
     """
 
     problems: tuple[DarknetError, ...] = ()
@@ -135,22 +135,22 @@ class DarknetError(Exception):
     def as_kind(
         self, kind: type[_E], problem: str | None = None, **others: Where | str | None
     ) -> _E:
-        """Return an error of another kind that says the same.
+        """Return an error of a different kind that says the same.
 
         Parameters
         ----------
         kind : type
         problem : str, optional
-            What is said instead.
+            Replaces the text of the problem.
         **others
-            Any of ``where``, ``expected``, ``found`` and ``hint``: what stands there instead.
+            Any of ``where``, ``expected``, ``found`` and ``hint``, to replace the present value.
         """
         names = ("where", "expected", "found", "hint")
         facts: dict[str, Any] = {name: getattr(self, name) for name in names}
         return kind(problem or self.problem, **facts | others)
 
     def __str__(self) -> str:
-        """One line: place, problem, and in brackets what was expected, found and may help."""
+        """One line: place and problem; in brackets what was expected and found, and a hint."""
         place, problem = str(self.where), shown(self.problem)
         head = f"{place}: {problem}" if place else problem
         hint = f"; {shown(self.hint)}" if self.hint else ""
@@ -168,14 +168,14 @@ def located(
     place: Where | Callable[[Where], Where],
     kinds: type[DarknetError] | tuple[type[DarknetError], ...] = DarknetError,
 ) -> Iterator[None]:
-    """Within, errors get the place that whoever raises them cannot know.
+    """Within this context, add the place to errors whose code could not know it.
 
     Parameters
     ----------
     place : Where, or function
-        The place; or what makes it of what the error knows already, such as `in_file`.
+        The place; or a function that makes it from what the error already knows, such as `in_file`.
     kinds : type, or tuple of types
-        Errors of other kinds keep the place that they have.
+        Errors of other kinds keep their place.
     """
     try:
         yield
@@ -185,20 +185,20 @@ def located(
 
 
 def in_file(name: str | None) -> Callable[[Where], Where]:
-    """Return what puts a place into a file; the line of another file goes."""
+    """Return a function that puts a place into a file; it drops the line of a different file."""
     return lambda where: replace(where, file=name, line=None)
 
 
 class CfgError(DarknetError):
-    """The text of a ``.cfg`` file is not what Darknet could mean."""
+    """The text of a ``.cfg`` file is not something Darknet could understand."""
 
 
 class ShapeError(DarknetError):
-    """Layers, or an array and a network, do not fit each other in shape or size."""
+    """Layers, or an array and a network, do not match in shape or size."""
 
 
 class WeightsError(DarknetError):
-    """A file of weights is damaged, or does not fit its ``.cfg``."""
+    """A weights file is damaged, or does not match its ``.cfg``."""
 
 
 class FoldError(DarknetError):
@@ -206,7 +206,7 @@ class FoldError(DarknetError):
 
 
 class ProofError(DarknetError):
-    """What was made computes something else than the model, or nothing is there to prove it."""
+    """The result computes something different from the model, or nothing can prove it."""
 
 
 class FixtureError(DarknetError):
@@ -218,22 +218,22 @@ class ImageError(DarknetError):
 
 
 class ExportError(DarknetError):
-    """A model cannot be expressed in another format, or not so."""
+    """A model cannot be expressed in another format, or not in the way that was asked for."""
 
 
 class TrainingError(DarknetError):
-    """A model cannot be trained so."""
+    """A model cannot be trained in this way."""
 
 
 class DataError(DarknetError):
-    """Files of a data set are not what they must be; it holds every place at once.
+    """Files of a data set are not valid; the error lists every place at once.
 
     Parameters
     ----------
     problem : str
-        What is wrong with all of them, in one clause.
+        What is wrong with all of them, as one clause.
     problems : sequence of DarknetError
-        One for each place; where there is only one, it is the message.
+        One error for each place; if there is only one, it is the message.
     where : Where, optional
         The file that leads to them.
     """
@@ -253,7 +253,7 @@ class DataError(DarknetError):
 
 
 class DarknetWarning(UserWarning):
-    """Something is odd, but has one clear meaning, which was taken."""
+    """Something is odd, but has one clear meaning, which is used."""
 
     def __init__(self, text: str, *more: object) -> None:
         super().__init__(shown(text, _MOST), *more)
@@ -264,14 +264,14 @@ class DarknetWarning(UserWarning):
 
 
 class DataWarning(DarknetWarning):
-    """Parts of a data set do not count; it holds every place at once.
+    """Parts of a data set are ignored; the warning lists every place at once.
 
     Parameters
     ----------
     text : str
-        All of them in one line.
+        All problems on one line.
     problems : sequence of DarknetError
-        One for each place.
+        One error for each place.
     """
 
     def __init__(self, text: str, problems: Sequence[DarknetError]) -> None:
@@ -280,7 +280,7 @@ class DataWarning(DarknetWarning):
 
 
 class Oddities:
-    """Texts of warnings while a file is read: the first ones, and how many more there are."""
+    """Texts of warnings while a file is read: the first few, and how many more there are."""
 
     _TOLD = 100
 
@@ -289,7 +289,7 @@ class Oddities:
         self._more = 0
 
     def __call__(self, text: str) -> None:
-        """Add one."""
+        """Add one text."""
         if self.full:
             self._more += 1
         else:
@@ -297,11 +297,11 @@ class Oddities:
 
     @property
     def full(self) -> bool:
-        """Whether others are only counted."""
+        """Whether further texts are only counted."""
         return len(self._texts) >= self._TOLD
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """Return all that is to be told."""
+        """Return all texts to be shown."""
         more = (f"and {self._more} more lines are odd",) if self._more else ()
         return (*self._texts, *more)

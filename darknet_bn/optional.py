@@ -1,4 +1,4 @@
-"""Packages beyond the core: imported when they are asked for, and missed with one line."""
+"""Packages beyond the core: imported on request, and reported in one line if they are missing."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, nam
 
 
 class Extra(NamedTuple):
-    """A package beyond the core: what is said if it is not installed, and what to type then."""
+    """A package beyond the core: the message if it is missing, and how to install it."""
 
     missing: str
     install: str
 
 
 def _plain(package: str) -> Extra:
-    """Return what is said of a package that is installed under its name alone."""
+    """Return the message for a package that is installed under its own name."""
     return Extra(f"the package {package} is not installed", f"pip install {package}")
 
 
@@ -34,7 +34,7 @@ EXTRAS = {
     "onnxruntime": _plain("onnxruntime"),
     "openvino": _plain("openvino"),
 }
-"""All that are imported, by the name that is imported."""
+"""All optional packages, by the name that is imported."""
 
 
 def load_extra(
@@ -45,9 +45,9 @@ def load_extra(
     Parameters
     ----------
     module : str
-        What to import, such as ``PIL.Image``; what is said of its package is in ``EXTRAS``.
+        What to import, such as ``PIL.Image``; ``EXTRAS`` has the message for its package.
     error : type, optional
-        What is raised.
+        Which error is raised.
     where : Where, optional
 
     Returns
@@ -57,7 +57,7 @@ def load_extra(
     Raises
     ------
     DarknetError
-        It is not installed, or is and cannot be imported.
+        It is not installed, or it is and cannot be imported.
     """
     package = module.partition(".")[0]
     try:
@@ -78,15 +78,15 @@ def load_extra(
 
 @contextlib.contextmanager
 def _interrupted_later() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until the end: extension modules may crash on an exception."""
+    """Delay Ctrl-C and SIGTERM until the end: extension modules may crash on an exception."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals go to the main thread alone
+        yield  # only the main thread receives signals
         return
     arrived: list[int] = []
     before = {
         each: signal.signal(each, lambda number, _: arrived.append(number))
         for each in _SIGNALS
-        if signal.getsignal(each) is not None  # None: not set by Python, and not to be put back
+        if signal.getsignal(each) is not None  # None: not set by Python, and cannot be restored
     }
     try:
         yield

@@ -1,4 +1,4 @@
-"""What public values have in common: a line for ``__repr__``, what is pickled, what JSON tells."""
+"""What public values share: a line for ``__repr__``, what is pickled, and what is in their JSON."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ import numpy as np
 
 _FEW = 4  # items of a collection that are shown
 _LONGEST = 120  # characters of a line
-_LONGEST_NAME = 40  # of a file in it
-_SCHEMA = 1  # of all JSON: another number where what stood there means something else
+_LONGEST_NAME = 40  # characters of a file name in it
+_SCHEMA = 1  # of all JSON: a new number if a field changes its meaning
 
 
 def brief(value: object, text: str) -> str:
-    """Return ``<Type text>`` for ``__repr__``: one line, of a length that a log can bear."""
+    """Return ``<Type text>`` for ``__repr__``: one line, short enough for a log."""
     name = type(value).__name__
     line = f"{name} {shortened(text, _LONGEST - len(name) - 3)}"
     return f"<{line.strip()}>"
 
 
 def file_name(path: str | os.PathLike[str] | None) -> str:
-    """Return the name of a file without its folder; ``no file`` where there is none."""
+    """Return the name of a file without its folder; ``no file`` if there is none."""
     if path is None:
         return "no file"
     return shortened(os.path.basename(os.fspath(path)), _LONGEST_NAME)
 
 
 def shortened(text: str, limit: int) -> str:
-    """Return a text in one line, without its middle where it is longer than the limit."""
+    """Return text on one line, without its middle if it is longer than the limit."""
     line = "".join(each if each.isprintable() else "?" for each in " ".join(text.split()))
     if len(line) <= limit:
         return line
@@ -41,17 +41,17 @@ def shortened(text: str, limit: int) -> str:
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """Return ``1 layer`` or ``3 layers``; the plural where it has more than an s."""
+    """Return ``1 layer`` or ``3 layers``; ``plural`` is for a plural that needs more than an s."""
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
 def fields_of(value: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass for ``__getstate__``: without what is derived from them."""
+    """Return the fields of a dataclass for ``__getstate__``, without those derived from others."""
     return {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
 
 
 def brief_fields(value: Any) -> str:
-    """Return `brief` of a dataclass by its fields: of arrays the shape, of long ones the length."""
+    """Return `brief` of a dataclass by its fields: arrays by shape, long fields by length."""
     fields = fields_of(value).items()
     return brief(value, ", ".join(f"{name}={_shown(each)}" for name, each in fields))
 
@@ -67,7 +67,7 @@ def _shown(value: object) -> str:
 
 
 def json_text(facts: Mapping[str, Any]) -> str:
-    """Return facts as one JSON object; what is not finite becomes "nan", "inf" or "-inf"."""
+    """Return facts as one JSON object; non-finite numbers become "nan", "inf" or "-inf"."""
     return json.dumps({"schema": _SCHEMA} | _plain(facts), indent=1, allow_nan=False)
 
 
