@@ -1,4 +1,4 @@
-"""The functions of Darknet on plain arrays: a folder a subject; batch norm under its C names."""
+"""Darknet's functions on plain arrays, one folder per subject; batch norm keeps its C names."""
 
 from darknet_bn.kernels.batchnorm import (
     BatchNormBackward,

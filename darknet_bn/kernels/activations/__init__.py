@@ -1,4 +1,4 @@
-"""The activation functions: one table of them, how they are applied, and the way back."""
+"""The activation functions: their table, how they are applied, and their backward pass."""
 
 from darknet_bn.kernels.activations.apply import Epilogue, activate_array, activate_tile
 from darknet_bn.kernels.activations.bends import LEAKY, RELIE

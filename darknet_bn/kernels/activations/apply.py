@@ -1,8 +1,8 @@
-"""Activation functions applied: to whole arrays by all threads, to a tile in the calling one.
+"""Apply activation functions: to whole arrays on all threads, to a tile in the calling thread.
 
-They work in place, block by block, so that what they compute stays in cache.  Each is the formula
-of the C source, arranged so that float32 carries it: no difference of two nearly equal numbers, no
-overflow where the result is finite.
+They work in place, block by block, so that intermediate results stay in cache.  Each is the formula
+of the C source, arranged for float32: no difference of two nearly equal numbers, and no overflow if
+the result is finite.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from darknet_bn.work.threads import workers
 
 @dataclass(frozen=True)
 class Epilogue:
-    """What follows the sums of a convolution, while they are hot: bias, then activation.
+    """What follows the sums of a convolution while they are still in cache: bias, then activation.
 
     Attributes
     ----------
     biases : float32 array (f,), or None
     activation : Activation, or None
-        Not one that is ``over_channels``: a tile does not hold all channels of a pixel.
+        Must not be ``over_channels``: a tile does not hold all channels of a pixel.
     """
 
     biases: F32 | None
@@ -41,9 +41,9 @@ class Epilogue:
         Parameters
         ----------
         y : float32 array (f', ...)
-            Sums of some filters.
+            The sums of some filters.
         filters : slice
-            Which of all filters they are.
+            Which filters they are.
         """
         if self.biases is not None:
             np.add(y, self.biases[filters].reshape((-1,) + (1,) * (y.ndim - 1)), out=y)
@@ -58,8 +58,8 @@ def activate_array(x: F32, name: str, *, out: F32 | None = None) -> F32:
     Parameters
     ----------
     x : float32 array
-        ``(n, c, h, w)`` for ``normalize_channels*``, else of any shape.  Or float64; the result is
-        of the same type.
+        ``(n, c, h, w)`` for ``normalize_channels*``, otherwise any shape.  float64 is also
+        accepted; the result has the same type.
     name : str
         A key of ``ACTIVATIONS``.
     out : float32 array of the same shape, optional
@@ -102,7 +102,7 @@ def activate_tile(y: F32, activation: Activation) -> None:
     Parameters
     ----------
     y : float32 array
-        As ``Activation.apply`` takes it.
+        In a shape that ``Activation.apply`` accepts.
     activation : Activation
     """
     if y.size <= measured.ELEMENTS:
@@ -113,6 +113,6 @@ def activate_tile(y: F32, activation: Activation) -> None:
 
 
 def _parts(y: F32, activation: Activation) -> list[tuple[F32, ...]]:
-    """Cut an array into views that stay in the cache, of whole pixels where channels count."""
+    """Cut an array into views that stay in cache, with whole pixels if it works on channels."""
     cut = pixels if activation.over_channels else elements
     return cut(measured.ELEMENTS, y)

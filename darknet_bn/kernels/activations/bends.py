@@ -1,7 +1,7 @@
-"""The activation functions of straight pieces: value, slope and form in ONNX of each.
+"""Piecewise linear activation functions: value, slope and ONNX form of each.
 
-A value changes a block in place.  A slope multiplies a block of deltas, in place, by the gradient
-at a block of the output.  C: ``src/activations.h``.
+A value function changes a block in place.  A slope function multiplies a block of deltas in place
+by the gradient, computed from a block of the output.  C: ``src/activations.h``.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def ramp_slope(delta: F32, y: F32) -> None:
 
 
 def ramp_onnx(graph: Operators[V], x: V) -> V:
-    """Add both terms up."""
+    """Add both terms."""
     return graph.add("Add", graph.add("Relu", x), graph.scaled(x, float(LEAKY)))
 
 
@@ -144,7 +144,7 @@ def plse_slope(delta: F32, y: F32) -> None:
 
 
 def plse_onnx(graph: Operators[V], x: V) -> V:
-    """Add up the middle, and what lies outside of it."""
+    """Add the middle and what is outside it."""
     middle = graph.clip(x, -4, 4)
     outside = graph.scaled(graph.add("Sub", x, middle), float(RELIE))
     return graph.add("Add", outside, graph.shifted(graph.scaled(middle, 0.125), 0.5))
@@ -165,13 +165,13 @@ def lhtan_slope(delta: F32, y: F32) -> None:
 
 
 def lhtan_onnx(graph: Operators[V], x: V) -> V:
-    """Add up the middle, and what lies outside of it."""
+    """Add the middle and what is outside it."""
     middle = graph.clip(x, 0, 1)
     return graph.add("Add", graph.scaled(graph.add("Sub", x, middle), 0.001), middle)
 
 
 def stair(y: F32) -> None:
-    """``floor(x/2)`` where floor(x) is even; between, straight to the next."""
+    """``floor(x/2)`` where floor(x) is even; in between, a straight line to the next value."""
     # half = floor(x/2); half on even floors, x - half - 1 on odd ones, which is
     # (x - floor(x)) + half without a rounding for x just below zero
     half = scratch(y)
@@ -192,14 +192,14 @@ def stair_slope(delta: F32, y: F32) -> None:
 
 
 def stair_onnx(graph: Operators[V], x: V) -> V:
-    """Both pieces, and a choice."""
+    """Both pieces, and a selection."""
     half = graph.add("Floor", graph.scaled(x, 0.5))
     even = graph.add("Equal", graph.add("Sub", graph.add("Floor", x), half), half)
     return graph.add("Where", even, half, graph.shifted(graph.add("Sub", x, half), -1))
 
 
 def _rectify(y: F32, slope: np.float32) -> None:
-    """X where it is above zero, else slope times x, for a slope below 1."""
+    """X where it is above zero, otherwise slope times x, for a slope below 1."""
     low = scratch(y)
     np.multiply(y, slope, out=low)
     np.maximum(y, low, out=y)

@@ -1,4 +1,4 @@
-"""Buffers of this thread in which a block of an activation is computed."""
+"""Buffers for computing a block of an activation in this thread."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from darknet_bn.work.threads import workers
 
 
 def scratch(y: F32, slot: str = "0") -> F32:
-    """Return a buffer in the shape of ``y``."""
+    """Return a buffer with the shape of ``y``."""
     return workers().scratch(y.size, f"activations {slot}", y.dtype).reshape(y.shape)
 
 
@@ -22,6 +22,6 @@ def wide_copy(y: F32, slot: str = "0") -> F64:
 
 
 def clamp(y: F32, low: float, high: float, out: F32) -> F32:
-    """Clamp y; with two bounds this is faster than ``maximum`` or ``minimum`` with one number."""
+    """Clamp y; two bounds are faster than ``maximum`` or ``minimum`` with a single number."""
     np.clip(y, low, high, out=out)
     return out

@@ -1,6 +1,7 @@
-"""The activation functions of all channels of a pixel: value, slope and form in ONNX of each.
+"""The activation functions over all channels of a pixel: value, slope and ONNX form of each.
 
-Blocks are (1, c, ...): a value changes one in place, a slope multiplies one of deltas in place.
+Blocks are (1, c, ...): a value function changes one in place, a slope function multiplies a block
+of deltas in place.
 C: ``activate_array_normalize_channels`` and the like in AlexeyAB's ``src/activations.c``.
 """
 
@@ -24,7 +25,7 @@ def normalize_channels(y: F32) -> None:
 
 
 def normalize_channels_slope(delta: F32, x: F32) -> None:
-    """Its whole Jacobian, at the input."""
+    """Multiply by the whole Jacobian, at the input."""
     kept, wide = np.maximum(x.astype(np.float64), 0), delta.astype(np.float64)
     total = kept.sum(axis=1, keepdims=True) + _EPS
     shared = (wide * kept).sum(axis=1, keepdims=True) / total
@@ -32,7 +33,7 @@ def normalize_channels_slope(delta: F32, x: F32) -> None:
 
 
 def normalize_channels_slope_as_coded(delta: F32, y: F32) -> None:
-    """One sum for all channels where y > 0, as the programs have it."""
+    """One sum for all channels where y > 0, as the programs compute it."""
     slope = _shared(delta, y)[1].astype(y.dtype)
     np.multiply(delta, slope, out=delta, where=np.greater(y, 0))
 
@@ -50,14 +51,14 @@ def softmax(y: F32) -> None:
 
 
 def softmax_slope(delta: F32, y: F32) -> None:
-    """Its whole Jacobian, at the output."""
+    """Multiply by the whole Jacobian, at the output."""
     wide, shared = _shared(delta, y)
     np.copyto(delta, y * (wide - shared), casting="same_kind")
 
 
 def softmax_onnx(graph: Operators[V], x: V) -> V:
-    """Keep e^x finite; the value is the same."""
-    # less the maximum, where eps is less too
+    """Keep e^x finite without changing the value."""
+    # less the maximum, with eps scaled to match
     top = graph.add("Relu", graph.reduce("ReduceMax", x, 1))
     eps = graph.scaled(graph.add("Exp", graph.add("Neg", top)), _EPS)
     shares = graph.add("Exp", graph.add("Sub", x, top))
@@ -71,8 +72,8 @@ def softmax_maxval(y: F32) -> None:
 
 
 def softmax_maxval_slope(delta: F32, y: F32) -> None:
-    """Its whole Jacobian, at the output."""
-    # The maximum that is subtracted cancels but for the small number in the divisor.
+    """Multiply by the whole Jacobian, at the output."""
+    # The subtracted maximum cancels, except for the small number in the divisor.
     wide, shared = _shared(delta, y)
     result = y * (wide - shared)
     top = np.equal(y, y.max(axis=1, keepdims=True))
@@ -82,19 +83,19 @@ def softmax_maxval_slope(delta: F32, y: F32) -> None:
 
 
 def softmax_maxval_onnx(graph: Operators[V], x: V) -> V:
-    """As it is written."""
+    """Write the formula as it is."""
     shares = graph.add("Exp", graph.add("Sub", x, graph.reduce("ReduceMax", x, 1)))
     total = graph.shifted(graph.reduce("ReduceSum", shares, 1), _EPS)
     return graph.add("Div", shares, total)
 
 
 def softmax_slope_as_coded(delta: F32, y: F32) -> None:
-    """One sum for all channels, as the programs have it."""
+    """One sum for all channels, as the programs compute it."""
     np.multiply(delta, _shared(delta, y)[1].astype(y.dtype), out=delta)
 
 
 def _softmax(y: F32, *, subtract_maximum: bool) -> None:
-    """``e^x / (1e-4 + sum e^x)`` over the channels, of x or of x less its maximum."""
+    """``e^x / (1e-4 + sum e^x)`` over the channels, for x or for x minus its maximum."""
     x = wide_copy(y)
     top = np.max(x, axis=1, keepdims=True)
     eps = _EPS

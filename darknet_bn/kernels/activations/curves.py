@@ -1,7 +1,8 @@
-"""The activation functions that are curved: value, slope and form in ONNX of each.
+"""The curved activation functions: value, slope and ONNX form of each.
 
-A value changes a block in place.  A slope multiplies a block of deltas, in place, by the gradient
-at a block of what was kept: the output ``y``, or the input ``x``.  C: ``src/activations.h``.
+A value function changes a block in place.  A slope function multiplies a block of deltas in place
+by the gradient, computed from a block of the output ``y`` or the input ``x``, whichever was kept.
+C: ``src/activations.h``.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from darknet_bn.kernels.activations.row import Operators, V
 SELU, SELU_ALPHA = np.float32(1.0507), np.float32(1.0507 * 1.6732)
 
 _GELU_X, _GELU_X3 = 0.797885, 0.035677
-_MISH_OPSET = 18  # that has it as an operator
+_MISH_OPSET = 18  # the first with this operator
 
 
 def logistic(y: F32) -> None:
     """``1 / (1 + e^-x)``."""
     with np.errstate(over="ignore", under="ignore"):  # e^-x = inf gives 0, as it should
-        # Not np.negative: that of numpy 2.4 on AVX-512 is wrong in place for some strides.
+        # Not np.negative: on AVX-512, numpy 2.4's version is wrong in place for some strides.
         np.multiply(y, -1, out=y)
         np.exp(y, out=y)
         np.add(y, 1, out=y)
@@ -62,7 +63,7 @@ def tanh_onnx(graph: Operators[V], x: V) -> V:
 
 def loggy(y: F32) -> None:
     """``2 / (1 + e^-x) - 1``."""
-    # without the difference of two ones near x = 0
+    # avoids the difference of two ones near x = 0
     np.multiply(y, 0.5, out=y)
     np.tanh(y, out=y)
 
@@ -74,7 +75,7 @@ def loggy_slope(delta: F32, y: F32) -> None:
 
 
 def loggy_onnx(graph: Operators[V], x: V) -> V:
-    """As tanh of half of x."""
+    """As tanh of x/2."""
     return graph.add("Tanh", graph.scaled(x, 0.5))
 
 
@@ -114,8 +115,8 @@ def selu_onnx(graph: Operators[V], x: V) -> V:
 
 def gelu(y: F32) -> None:
     """``x/2 (1 + tanh(0.797885 x + 0.035677 x^3))``."""
-    # (1 + tanh(q))/2 = 1/(1 + e^-2q), without the difference of two ones; in float64, because
-    # e^-2q has the absolute error of 2q as its relative one.
+    # (1 + tanh(q))/2 = 1/(1 + e^-2q), which avoids the difference of two ones; in float64, because
+    # the absolute error of 2q becomes the relative error of e^-2q.
     x = wide_copy(y)
     q = wide_copy(y, "1")
     with np.errstate(over="ignore", under="ignore"):
@@ -130,7 +131,7 @@ def gelu(y: F32) -> None:
 
 
 def gelu_slope(delta: F32, x: F32) -> None:
-    """Its derivative, at the input."""
+    """Multiply by the derivative, at the input."""
     wide = x.astype(np.float64)
     square = wide * wide
     t = np.tanh(wide * (_GELU_X + _GELU_X3 * square))
@@ -139,7 +140,7 @@ def gelu_slope(delta: F32, x: F32) -> None:
 
 
 def gelu_slope_as_coded(delta: F32, y: F32) -> None:
-    """Its derivative as the programs have it: with other digits, at the output."""
+    """Multiply by the derivative of the programs: with different digits, at the output."""
     z = y.astype(np.float64)
     cube = z * z * z
     t = np.tanh(0.0356774 * cube + 0.797885 * z)
@@ -166,7 +167,7 @@ def swish(y: F32) -> None:
 
 
 def swish_slope(delta: F32, x: F32) -> None:
-    """Its derivative, at the input."""
+    """Multiply by the derivative, at the input."""
     # sigma + x*sigma*(1 - sigma)
     sigma = _sigma(x, "sigma")
     slope = np.subtract(1, sigma, out=scratch(x, "slope"))
@@ -183,8 +184,8 @@ def swish_onnx(graph: Operators[V], x: V) -> V:
 
 def mish(y: F32) -> None:
     """``x tanh(log(1 + e^x))``."""
-    # tanh(log(1 + e)) = n/(n + 2) with n = e*(e + 2); that is 1 in float32 from x = 9 on, so that
-    # stopping at 20 costs nothing and keeps e*e finite.
+    # tanh(log(1 + e)) = n/(n + 2) with n = e*(e + 2); in float32 it is 1 from x = 9 on, so stopping
+    # at 20 costs nothing and keeps e*e finite.
     e = clamp(y, -math.inf, 20, scratch(y))
     n = scratch(y, "1")
     with np.errstate(under="ignore"):
@@ -197,9 +198,9 @@ def mish(y: F32) -> None:
 
 
 def mish_slope(delta: F32, x: F32) -> None:
-    """Its derivative, at the input."""
-    # t + x*(1 - t*t)*sigma with t = tanh(softplus(x)) = n/(n + 2), n = e^x*(e^x + 2), so that
-    # 1 - t*t = 4*(n + 1)/(n + 2)^2; from x = 20 on the slope is 1, and e*e stays finite.
+    """Multiply by the derivative, at the input."""
+    # t + x*(1 - t*t)*sigma with t = tanh(softplus(x)) = n/(n + 2), n = e^x*(e^x + 2), so 1 - t*t =
+    # 4*(n + 1)/(n + 2)^2; from x = 20 on the slope is 1, and e*e stays finite.
     x = np.clip(x, -math.inf, 20, out=scratch(x, "clipped"))
     e = np.exp(x, out=scratch(x, "sigma"))
     n = np.add(e, 2, out=scratch(x, "slope"))
@@ -219,7 +220,7 @@ def mish_slope(delta: F32, x: F32) -> None:
 
 
 def mish_onnx(graph: Operators[V], x: V) -> V:
-    """One operator, or three where there is none yet."""
+    """One operator, or three if the opset has no Mish."""
     if graph.opset >= _MISH_OPSET:
         return graph.add("Mish", x)
     return graph.add("Mul", x, graph.add("Tanh", graph.add("Softplus", x)))
@@ -246,7 +247,7 @@ def hard_mish_slope(delta: F32, x: F32) -> None:
 
 
 def hard_mish_onnx(graph: Operators[V], x: V) -> V:
-    """Add up what is above zero, and the bend."""
+    """Add the part above zero and the bend."""
     bend = graph.clip(x, -2, 0)
     bent = graph.add("Mul", bend, graph.shifted(graph.scaled(bend, 0.5), 1))
     return graph.add("Add", graph.add("Relu", x), bent)

@@ -1,4 +1,4 @@
-"""What is known of an activation function: a row of the table."""
+"""What the package knows about an activation function: one row of the table."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 from darknet_bn.arrays import F32
 
-V = TypeVar("V")  # what a graph has for a value
+V = TypeVar("V")  # the type of a value in a graph
 
 
 class Operators(Protocol[V]):
-    """What a form in ONNX is written with: each call returns a new value.
+    """What an ONNX form is written with: each call returns a new value.
 
-    `darknet_bn.graph.builder.GraphBuilder` is what has these; nothing here knows it.
+    `darknet_bn.graph.builder.GraphBuilder` implements this; nothing here depends on it.
     """
 
     opset: int
@@ -36,14 +36,14 @@ class Operators(Protocol[V]):
         """Add a number."""
 
     def clip(self, x: V, low: float, high: float) -> V:
-        """Hold values to a range."""
+        """Limit values to a range."""
 
     def reduce(self, kind: str, x: V, axis: int) -> V:
-        """Reduce an axis to one value, and keep it."""
+        """Reduce an axis to one value, and keep the axis."""
 
 
 class Form(Protocol):
-    """A function that adds what gives an activation of a value, and returns the output."""
+    """A function that adds the operators of an activation to a graph and returns the output."""
 
     def __call__(self, graph: Operators[V], x: V) -> V:
         """Add operators to a graph."""
@@ -56,10 +56,10 @@ class Slope:
     Attributes
     ----------
     multiply : function
-        ``multiply(delta, kept)`` changes a block of deltas in place: of any shape, but (1, c, s)
-        where the function is ``over_channels``.
+        ``multiply(delta, kept)`` changes a block of deltas in place.  The block may have any shape,
+        but must be (1, c, s) if the function is ``over_channels``.
     of_input : bool
-        Whether the input is kept, or the output.
+        Whether the input is kept; if not, the output is.
     """
 
     multiply: Callable[[F32, F32], None]
@@ -73,20 +73,20 @@ class Activation:
     Attributes
     ----------
     name : str
-        As a cfg spells it.
+        As spelled in a cfg.
     apply : function
-        Changes a float32 array in place; of any shape, but ``(n, c, h, w)`` or ``(n, c, s)`` where
-        ``over_channels``.
+        Changes a float32 array in place.  The array may have any shape, but must be ``(n, c, h,
+        w)`` or ``(n, c, s)`` if ``over_channels``.
     slope : Slope or None
-        None where it is 1 everywhere.
+        None if the slope is 1 everywhere.
     onnx : function
-        ``onnx(graph, x)`` adds as few operators as give the function, and returns the output.
+        ``onnx(graph, x)`` adds as few operators as possible, and returns the output.
     extended : bool
         Whether only AlexeyAB's Darknet and its descendants know it.
     over_channels : bool
         Whether a value depends on the other channels of its pixel.
     as_coded : Slope, optional
-        What the programs have instead, where their gradient is not that of the function.
+        What the programs use instead, if their gradient is not the derivative of the function.
     """
 
     name: str

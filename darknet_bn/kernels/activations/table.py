@@ -1,7 +1,7 @@
-"""The activation functions, one row each: name, value, slope, form in ONNX.
+"""The activation functions, one row each: name, value, slope, ONNX form.
 
-A row's functions stand beside each other in `bends`, `curves` or `channels`.  A new function is
-three functions there, and a row here.
+The functions of a row are next to each other in `bends`, `curves` or `channels`.  A new activation
+is three functions there and a row here.
 """
 
 from __future__ import annotations

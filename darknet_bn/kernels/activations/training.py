@@ -1,6 +1,6 @@
-"""Activation functions in training: forward, and the way back.
+"""Activation functions in training: forward and backward.
 
-Darknet takes most gradients from the output.  C: ``gradient_array`` in ``src/activations.c``.
+Darknet computes most gradients from the output.  C: ``gradient_array`` in ``src/activations.c``.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from darknet_bn.work.threads import workers
 def activate_training(
     z: F32, name: str, dialect: Dialect | str
 ) -> tuple[F32, Callable[[F32], F32]]:
-    """Activate, and prepare the way back.
+    """Activate, and prepare the backward pass.
 
     Parameters
     ----------
     z : float32 array
-        As `activate_array` takes it; contiguous.  Overwritten where the way back needs the output
-        only.  Or float64, as then all arrays are.
+        As for `activate_array`; contiguous.  Overwritten if the backward pass needs only the
+        output.  May be float64; then all arrays are.
     name : str
         A key of ``ACTIVATIONS``.
     dialect : Dialect or str
-        Where its gradients are not exact, some are as the programs have them: that of ``gelu``
-        at the output, and those over channels without a part of their Jacobian.
+        If its gradients are not exact, some are computed as in the programs: the gradient of
+        ``gelu`` at the output, and the gradients over channels without a part of their Jacobian.
 
     Returns
     -------
     y : float32 array like ``z``
     back : function
-        ``back(delta)`` multiplies the delta of ``y`` in place, and returns it.
+        ``back(delta)`` multiplies the delta of ``y`` in place and returns it.
     """
     dialect = dialect_named(dialect)
     row = ACTIVATIONS[name]
@@ -62,7 +62,7 @@ def activate_training(
 
 
 def _pairs(delta: F32, kept: F32, activation: Activation) -> list[tuple[F32, ...]]:
-    """Cut two arrays alike into parts that stay in the cache."""
+    """Cut two arrays in the same way, into parts that stay in cache."""
     if activation.over_channels:
         return pixels(measured.ELEMENTS, by_filter(delta), by_filter(kept))
     return elements(measured.ELEMENTS, delta.reshape(-1), kept.reshape(-1))

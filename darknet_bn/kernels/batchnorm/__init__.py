@@ -25,9 +25,9 @@ C function                      ours                            in
 ``normalize_delta_cpu``         `normalize_delta_cpu`           `deltas`
 ==============================  ==============================  ==================================
 
-The layer functions leave the work to a function for each mode, in `forward` and `backward`; what
-they return is in `results`.  Not in C are the exact gradient (`exact`), the statistics of many
-batches (`moments`), and how an array is cut by its filters (`filters`).
+The layer functions leave the work to one function for each mode, in `forward` and `backward`; their
+return types are in `results`.  Not in C are the exact gradient (`exact`), the statistics over many
+batches (`moments`), and the code that divides an array by its filters (`filters`).
 """
 
 from darknet_bn.kernels.batchnorm.batchnorm_layer import (

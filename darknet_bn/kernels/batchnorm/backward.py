@@ -1,7 +1,7 @@
-"""Batch norm backward, exact or as the programs have it, block by block.
+"""Batch norm backward, exact or as the programs compute it, block by block.
 
-`batchnorm_layer.backward_batchnorm_layer` has checked what comes here.  What one function leaves of
-a block is still in the cache for the next; threads share the blocks.
+`batchnorm_layer.backward_batchnorm_layer` has already checked the arguments.  The results of one
+function for a block are still in cache for the next; threads share the blocks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from darknet_bn.kernels.batchnorm.filters import along_filters, in_c, scratch_li
 
 
 class Normalised(NamedTuple):
-    """What was normalised: a float32 array (n, f, s), and the statistics (f,) it was done with."""
+    """What was normalised: a float32 array (n, f, s), with the statistics (f,) that were used."""
 
     x: F32
     mean: F32
@@ -37,17 +37,17 @@ class Normalised(NamedTuple):
 
 
 class Deltas(NamedTuple):
-    """What the way back reads and what it fills.
+    """What the backward pass reads, and the arrays it fills.
 
     Attributes
     ----------
     delta : float32 array (n, f, s)
-        Of the output.
+        Delta of the output.
     scales : float32 array (f,)
     out : float32 array (n, f, s)
         Where the delta of the input goes; may be ``delta``.
     bias_updates, scale_updates : float32 arrays (f,)
-        What is added to.
+        Added to.
     mean_delta, variance_delta : float32 arrays (f,)
         Filled.
     """
@@ -74,7 +74,7 @@ class Deltas(NamedTuple):
 
 
 def exact(deltas: Deltas, trained: Normalised, dialect: Dialect) -> None:
-    """Go back by the derivative of the forward pass in training."""
+    """Go backward by the derivative of the forward pass in training."""
 
     def block(filters: slice) -> None:
         own, (x, mean, variance) = deltas.some(filters), trained.some(filters)
@@ -89,17 +89,17 @@ def exact(deltas: Deltas, trained: Normalised, dialect: Dialect) -> None:
 def as_coded(
     deltas: Deltas, normalised: Normalised, trained: Normalised, forward: Dialect, dialect: Dialect
 ) -> None:
-    """Go back by the C functions in turn.
+    """Go backward with the C functions in turn.
 
     Parameters
     ----------
     deltas : Deltas
     normalised : Normalised
-        By the pass to go back through.
+        From the pass to go backward through.
     trained : Normalised
-        By the last training pass, whose ``x_norm`` C keeps; the same object if that is the pass.
+        From the last training pass, whose ``x_norm`` C keeps; the same object if it is that pass.
     forward : Dialect
-        That ``x_norm`` was computed in.
+        The dialect in which that ``x_norm`` was computed.
     dialect : Dialect
     """
 

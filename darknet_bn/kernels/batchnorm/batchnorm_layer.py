@@ -1,7 +1,8 @@
-"""Batch normalisation as a layer: its parameters, forward, backward.  C: ``src/batchnorm_layer.c``.
+"""Batch normalisation as a layer: parameters, forward and backward.  C: ``src/batchnorm_layer.c``.
 
-The layer functions are the C ones step by step.  They check what they get, and leave the steps to
-a function for each mode: in inference or in training (`forward`), exact or as coded (`backward`).
+The layer functions follow the C functions step by step.  They check their arguments, and leave the
+steps to one function for each mode: inference or training (`forward`), exact or as coded
+(`backward`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def make_batchnorm_layer(f: int) -> dict[str, F32]:
     Parameters
     ----------
     f : int
-        Filters.
+        Number of filters.
 
     Returns
     -------
@@ -35,9 +36,9 @@ def make_batchnorm_layer(f: int) -> dict[str, F32]:
 
     Notes
     -----
-    C: ``make_batchnorm_layer`` in ``src/batchnorm_layer.c``.  The rolling variance does start at
-    0.  In pjreddie the function leaves the buffers of the CPU unallocated, so that a
-    ``[batchnorm]`` section crashes; here it works.
+    C: ``make_batchnorm_layer`` in ``src/batchnorm_layer.c``.  The rolling variance does start at 0.
+    pjreddie's function does not allocate the CPU buffers, so that a ``[batchnorm]`` section
+    crashes; here it works.
     """
     p = {name: np.zeros(f, np.float32) for name in ("biases", "rolling_mean", "rolling_variance")}
     return {"scales": np.ones(f, np.float32), **p}
@@ -58,19 +59,19 @@ def forward_batchnorm_layer(
     Parameters
     ----------
     x : float32 array (n, f, h, w), (n, f, s) or (n, f)
-        Or float64, for checks of gradients.
+        float64 is also accepted, for gradient checks.
     p : mapping of float32 arrays (f,)
         ``scales``, ``biases``, ``rolling_mean``, ``rolling_variance``, as
-        `make_batchnorm_layer` gives them.
+        `make_batchnorm_layer` returns them.
     train : bool
-        Whether to normalise with the statistics of this batch, or with the rolling ones.
+        Whether to normalise with the statistics of this batch, or with the rolling statistics.
     dialect : Dialect or str
-        Says where eps enters, and how fast the rolling statistics follow.
+        Decides where eps enters, and how fast the rolling statistics change.
     rolling_keep : float, optional
         Share of the old rolling statistics that is kept; ``dialect.rolling_keep`` if None.
-        ``[connected]`` hands over ``dialect.rolling_keep_connected``.
+        ``[connected]`` passes ``dialect.rolling_keep_connected``.
     out : float32 array like ``x``, optional
-        Where ``y`` goes; in inference it may be ``x``.
+        Receives ``y``; in inference it may be ``x``.
 
     Returns
     -------
@@ -81,7 +82,7 @@ def forward_batchnorm_layer(
     ShapeError
         If the shapes do not fit.
     DarknetError
-        If training would overwrite ``x``, which the way back needs.
+        If training would overwrite ``x``, which the backward pass needs.
 
     Notes
     -----
@@ -121,7 +122,7 @@ def backward_batchnorm_layer(
     scale_updates: F32 | None = None,
     out: F32 | None = None,
 ) -> BatchNormBackward:
-    """Turn the delta of the output into that of the input, and accumulate the updates.
+    """Turn the delta of the output into the delta of the input, and accumulate the updates.
 
     Parameters
     ----------
@@ -131,17 +132,17 @@ def backward_batchnorm_layer(
     saved : BatchNormSaved
         What the last training pass kept.
     train : bool
-        Whether that is the pass to go back through, with the statistics of its batch; else it is
-        an inference pass, with the rolling ones.
+        Whether to go backward through that pass, with the statistics of its batch; if not, through
+        an inference pass, with the rolling statistics.
     x : float32 array like ``delta_y``, optional
         The input of the inference pass; ``saved.x`` if None.
     dialect : Dialect or str
-        Says where eps enters, whether the biases are trained here, and whether the gradient is to
-            be exact.
+        Decides where eps enters, whether the biases are trained here, and whether the gradient is
+        exact.
     bias_updates, scale_updates : float32 arrays (f,), optional
-        What to add to; zeros if None.
+        Added to; zeros if None.
     out : float32 array like ``delta_y``, optional
-        Where ``delta_x`` goes; may be ``delta_y``.
+        Receives ``delta_x``; may be ``delta_y``.
 
     Returns
     -------
@@ -152,14 +153,15 @@ def backward_batchnorm_layer(
     ShapeError
         If the shapes do not fit.
     DarknetError
-        If there is nothing saved.
+        If nothing was saved.
 
     Notes
     -----
-    C: ``backward_batchnorm_layer`` in ``src/batchnorm_layer.c``.  AlexeyAB's does not sum up
-    bias updates on the CPU (``dialect.batch_norm_trains_biases``), and has no branch for
-    inference; its ``[connected]`` adds them up by itself, before this.  The branch for inference
-    is pjreddie's: it uses the formulas for statistics that depend on x, though these do not.
+    C: ``backward_batchnorm_layer`` in ``src/batchnorm_layer.c``.  AlexeyAB's version does not sum
+    up bias updates on the CPU (``dialect.batch_norm_trains_biases``), and has no branch for
+    inference; its ``[connected]`` layer adds them up itself before the call.  The branch for
+    inference is pjreddie's: it uses the formulas for statistics that depend on x, although the
+    rolling statistics do not.
     """
     if saved is None:
         raise DarknetError(
@@ -199,7 +201,7 @@ def backward_batchnorm_layer(
 
 
 def _copied(name: str, updates: F32 | None, deltas: F32) -> F32:
-    """Return a copy of the updates, or zeros where there are none."""
+    """Return a copy of the updates, or zeros if there are none."""
     f = deltas.shape[1]
     if updates is None:
         return np.zeros(f, deltas.dtype)

@@ -19,10 +19,10 @@ def scale_bias(x: F32, scales: F32, out: F32 | None = None) -> F32:
     Parameters
     ----------
     x : float32 array (n, f, s)
-        Or float64, here and below; the result is of the same type.
+        float64 is also accepted, here and below; the result has the same type.
     scales : float32 array (f,)
     out : float32 array (n, f, s), optional
-        Where the result goes; may be ``x``.
+        Receives the result; may be ``x``.
 
     Returns
     -------
@@ -43,14 +43,14 @@ def scale_bias(x: F32, scales: F32, out: F32 | None = None) -> F32:
 
 @floating
 def add_bias(x: F32, biases: F32, out: F32 | None = None) -> F32:
-    """Add its bias to each filter.
+    """Add each filter's bias.
 
     Parameters
     ----------
     x : float32 array (n, f, s)
     biases : float32 array (f,)
     out : float32 array (n, f, s), optional
-        Where the result goes; may be ``x``.
+        Receives the result; may be ``x``.
 
     Returns
     -------
@@ -77,9 +77,9 @@ def backward_bias(bias_updates: F32, delta: F32, out: F32 | None = None) -> F32:
     ----------
     bias_updates : float32 array (f,)
     delta : float32 array (n, f, s)
-        Minus the gradient of the loss by the output, as all deltas of Darknet.
+        Minus the gradient of the loss with respect to the output, as all deltas in Darknet.
     out : float32 array (f,), optional
-        Where the result goes; may be ``bias_updates``.
+        Receives the result; may be ``bias_updates``.
 
     Returns
     -------

@@ -29,7 +29,7 @@ def mean_cpu(x: F32) -> F32:
     Parameters
     ----------
     x : float32 array (n, f, s)
-        Or float64, here and below; the result is of the same type.
+        float64 is also accepted, here and below; the result has the same type.
 
     Returns
     -------
@@ -38,12 +38,12 @@ def mean_cpu(x: F32) -> F32:
     Raises
     ------
     ShapeError
-        If ``x`` has not three axes.
+        If ``x`` does not have three axes.
 
     Notes
     -----
-    C: ``mean_cpu`` in ``src/blas.c``, which adds the values one by one; on many values this sum is
-    the more accurate one.  Both multiply by the rounded reciprocal of n*s.
+    C: ``mean_cpu`` in ``src/blas.c``, which adds the values one by one; for many values, this sum
+    is more accurate.  Both multiply by the rounded reciprocal of n*s.
     """
     n, _, s = sizes(x)
     with in_c():
@@ -58,13 +58,13 @@ def variance_cpu(x: F32, mean: F32 | None) -> F32:
     ----------
     x : float32 array (n, f, s)
     mean : float32 array (f,), or None
-        None, here and below, where it has been subtracted from ``x`` already, once for several
-        functions that C lets subtract it again.
+        None, here and below, means that it has already been subtracted from ``x``, once for several
+        functions that each subtract it in C.
 
     Returns
     -------
     variance : float32 array (f,)
-        NaN where there is one value a filter, as in C, which computes 0 * inf.
+        NaN for filters with a single value, as in C, which computes 0 * inf.
 
     Raises
     ------
@@ -93,11 +93,11 @@ def normalize_cpu(
     ----------
     x : float32 array (n, f, s)
     mean, variance : float32 arrays (f,)
-        Of the batch in training, rolling in inference; the mean may be None.
+        Batch statistics in training, rolling statistics in inference; the mean may be None.
     dialect : Dialect or str
-        Says where eps enters the divisor.
+        Decides where eps enters the divisor.
     out : float32 array (n, f, s), optional
-        Where the result goes; may be ``x``.
+        Receives the result; may be ``x``.
 
     Returns
     -------
@@ -131,12 +131,12 @@ def copy_cpu(x: F32, incx: int, y: F32, incy: int, out: F32 | None = None) -> F3
     incx, incy : int
         Steps, at least 1.
     out : float32 array like ``y``, optional
-        Where the result goes; ``y`` itself for what C does.
+        Receives the result; ``y`` itself to do what C does.
 
     Returns
     -------
     y : float32 array like ``y``
-        The elements between the steps are those of ``y``.
+        The elements between the steps are taken from ``y``.
 
     Raises
     ------
@@ -160,7 +160,7 @@ def axpy_cpu(alpha: float, x: F32, incx: int, y: F32, incy: int, out: F32 | None
     Parameters
     ----------
     alpha : float
-        Taken as float32, as in C.
+        Converted to float32, as in C.
     x, incx, y, incy, out
         As in `copy_cpu`.
 
@@ -192,12 +192,12 @@ def scal_cpu(alpha: float, x: F32, incx: int, out: F32 | None = None) -> F32:
     Parameters
     ----------
     alpha : float
-        Taken as float32, as in C.
+        Converted to float32, as in C.
     x : float32 array of one axis
     incx : int
         Step, at least 1.
     out : float32 array like ``x``, optional
-        Where the result goes; ``x`` itself for what C does.
+        Receives the result; ``x`` itself to do what C does.
 
     Returns
     -------
@@ -248,7 +248,7 @@ def fill_cpu(alpha: float, x: F32, incx: int, out: F32 | None = None) -> F32:
 
 
 def _reciprocal(count: int, x: F32) -> np.floating:
-    """1 / count in the type of ``x``; infinity for none."""
+    """1 / count in the type of ``x``; infinity for a count of 0."""
     return x.dtype.type(1 / count if count else np.inf)
 
 
@@ -273,7 +273,7 @@ def _expect_pair(x: F32, incx: int, y: F32, incy: int) -> None:
 
 
 def _into(y: F32, out: F32 | None) -> F32:
-    """Return ``out`` holding ``y``, or a copy of ``y``."""
+    """Return ``out`` filled with ``y``, or a copy of ``y``."""
     if out is None:
         return y.copy()
     if out is not y:

@@ -1,4 +1,4 @@
-"""The way back through a batch norm, function by function.  C: ``src/batchnorm_layer.c``."""
+"""The backward pass of batch norm, function by function.  C: ``src/batchnorm_layer.c``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from darknet_bn.kernels.batchnorm.filters import (
 )
 from darknet_bn.kernels.floating import floating
 
-_DELTA_EPS = np.float32(1e-5)  # of mean_delta_cpu and variance_delta_cpu, in every Darknet
+_DELTA_EPS = np.float32(1e-5)  # in mean_delta_cpu and variance_delta_cpu of every Darknet
 
 
 @floating
@@ -28,12 +28,12 @@ def backward_scale_cpu(x_norm: F32, delta: F32, scale_updates: F32, out: F32 | N
     Parameters
     ----------
     x_norm : float32 array (n, f, s)
-        Or float64, here and below; the result is of the same type.
+        float64 is also accepted, here and below; the result has the same type.
     delta : float32 array (n, f, s)
-        Behind the scales, that is before `scale_bias` multiplies it.
+        Delta of the scaled output, before `scale_bias` multiplies it.
     scale_updates : float32 array (f,)
     out : float32 array (f,), optional
-        Where the result goes; may be ``scale_updates``.
+        Receives the result; may be ``scale_updates``.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def mean_delta_cpu(delta: F32, variance: F32) -> F32:
     Parameters
     ----------
     delta : float32 array (n, f, s)
-        In front of the scales, that is multiplied by them.
+        Delta of the scaled output, already multiplied by the scales.
     variance : float32 array (f,)
 
     Returns
@@ -92,9 +92,9 @@ def variance_delta_cpu(x: F32, delta: F32, mean: F32 | None, variance: F32) -> F
     ----------
     x : float32 array (n, f, s)
     delta : float32 array (n, f, s)
-        In front of the scales, that is multiplied by them.
+        Delta of the scaled output, already multiplied by the scales.
     mean, variance : float32 arrays (f,)
-        The mean may be None where it has been subtracted from ``x`` already.
+        The mean may be None if it has already been subtracted from ``x``.
 
     Returns
     -------
@@ -137,13 +137,13 @@ def normalize_delta_cpu(
     ----------
     x : float32 array (n, f, s)
     mean, variance, mean_delta, variance_delta : float32 arrays (f,)
-        The mean may be None where it has been subtracted from ``x`` already.
+        The mean may be None if it has already been subtracted from ``x``.
     delta : float32 array (n, f, s)
-        In front of the scales, that is multiplied by them.
+        Delta of the scaled output, already multiplied by the scales.
     dialect : Dialect or str
-        Says where eps enters the divisor of ``delta``.
+        Decides where eps enters the divisor of ``delta``.
     out : float32 array (n, f, s), optional
-        Where the result goes; may be ``delta``.
+        Receives the result; may be ``delta``.
 
     Returns
     -------
@@ -156,9 +156,9 @@ def normalize_delta_cpu(
 
     Notes
     -----
-    C: ``normalize_delta_cpu`` in ``src/batchnorm_layer.c``, which overwrites ``delta``.  As
-    coded there, this is not quite the gradient of the forward pass: the term of the variance is
-    divided by n*s, while the variance itself has the divisor n*s - 1, and the eps differ.
+    C: ``normalize_delta_cpu`` in ``src/batchnorm_layer.c``, which overwrites ``delta``.  As coded
+    there, this is not quite the gradient of the forward pass: the variance term is divided by n*s,
+    while the variance itself has the divisor n*s - 1, and the eps are different.
     """
     n, f, s = sizes(x)
     dialect = dialect_named(dialect)

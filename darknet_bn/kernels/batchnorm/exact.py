@@ -1,4 +1,4 @@
-"""The exact gradient of batch norm in training; C has another, near to it."""
+"""The exact gradient of batch norm in training; the C code uses one that is close to it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from darknet_bn.kernels.batchnorm.filters import (
 )
 from darknet_bn.kernels.floating import floating
 
-_NEAR = 4.0  # deviations from zero, up to which the mean need not be subtracted from each value
+_NEAR = 4.0  # deviations: a mean this close to 0 need not be subtracted from each value
 
 
 class Sums(NamedTuple):
-    """What the way back adds up over each filter: float64 arrays (f,)."""
+    """The sums over each filter in the backward pass: float64 arrays (f,)."""
 
     bias_updates: F64
     scale_updates: F64
@@ -34,18 +34,18 @@ class Sums(NamedTuple):
 def exact_batchnorm_delta(
     x: F32, mean: F32, delta: F32, scales: F32, variance: F32, dialect: Dialect | str, out: F32
 ) -> Sums:
-    """Derive the forward pass as it is computed: its eps, and its divisor of the variance.
+    """Differentiate the forward pass as computed, with its eps and its divisor of the variance.
 
     Parameters
     ----------
     x : float32 array (n, f, s)
     mean : float32 array (f,)
     delta : float32 array (n, f, s)
-        Of the output.
+        Delta of the output.
     scales, variance : float32 arrays (f,)
     dialect : Dialect or str
     out : float32 array (n, f, s)
-        Where the delta of the input goes; may be ``delta``.
+        Receives the delta of the input; may be ``delta``.
 
     Returns
     -------

@@ -1,6 +1,6 @@
-"""How the batch norm functions add up over, and step along, the filters of (n, f, s).
+"""How the batch norm functions sum over, and step along, the filters of (n, f, s).
 
-These have no twin in C, where they are the loops.
+These have no counterpart in C, where they are the loops.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def sizes(x: F32) -> tuple[int, int, int]:
     Raises
     ------
     ShapeError
-        If ``x`` has not three axes.
+        If ``x`` does not have three axes.
     """
     if x.ndim != 3:
         raise ShapeError("activations have three axes", expected="(n, f, s)", found=str(x.shape))
@@ -44,7 +44,7 @@ def expect(name: str, array: npt.NDArray[np.floating], shape: tuple[int, ...]) -
 
 
 def in_c() -> np.errstate:
-    """Compute on with NaN and infinity, without a warning, as C does."""
+    """Compute with NaN and infinity without a warning, as C does."""
     return np.errstate(all="ignore")
 
 
@@ -58,7 +58,7 @@ def channel_sum(x: F32) -> F64:
     Returns
     -------
     total : float64 array (f,)
-        Of pieces of some 500 values at most that were added in the type of ``x``.
+        Sums of at most some 500 values are added in the type of ``x``, then in float64.
     """
     n, f, s = sizes(x)
     if s < measured.NORM_SHORT_SUM:
@@ -69,7 +69,7 @@ def channel_sum(x: F32) -> F64:
 
 
 def channel_dot(a: F32, b: F32) -> F64:
-    """Sum of the products of each filter.
+    """Sum of products for each filter.
 
     Parameters
     ----------
@@ -107,9 +107,9 @@ def along_filters(
     name : str
         What the values are, for the message.
     values : float32 or float64 array (f,)
-        Rounded to the type of ``x`` first.
+        First rounded to the type of ``x``.
     out : array like ``x``, optional
-        Where the result goes; may be ``x``.
+        Receives the result; may be ``x``.
 
     Returns
     -------
@@ -118,7 +118,7 @@ def along_filters(
     Raises
     ------
     ShapeError
-        If there is not one value a filter, or ``out`` has another shape than ``x``.
+        If the number of values differs from the number of filters, or ``out`` from ``x`` in shape.
     """
     _, f, s = sizes(x)
     expect(name, values, (f,))
@@ -140,25 +140,25 @@ def along_filters(
 
 
 def centred(x: F32, mean: F32 | None) -> Iterator[tuple[Block, F32]]:
-    """Subtract the mean, a part at a time.
+    """Subtract the mean, one part at a time.
 
     Parameters
     ----------
     x : float32 or float64 array (n, f, s)
     mean : float32 or float64 array (f,), or None
-        None where that is done already.
+        None if it has already been subtracted.
 
     Yields
     ------
     tile : two slices
         Which images and filters.
     d : array like ``x[tile]``
-        In a buffer of this thread that the next part overwrites; without a mean, ``x[tile]``.
+        A buffer of this thread that the next part overwrites; without a mean, ``x[tile]``.
 
     Raises
     ------
     ShapeError
-        If there is not one mean a filter.
+        If the number of means differs from the number of filters.
     """
     if mean is not None:
         expect("mean", mean, sizes(x)[1:2])
@@ -171,7 +171,7 @@ def centred(x: F32, mean: F32 | None) -> Iterator[tuple[Block, F32]]:
 
 
 def scratch_like(x: F32, purpose: str) -> F32:
-    """Borrow a buffer like ``x`` of this thread, valid until its next use for this purpose."""
+    """Borrow a buffer of this thread, like ``x``, valid until its next use for this purpose."""
     return workers().scratch(x.size, f"batch norm {purpose}", x.dtype).reshape(x.shape)
 
 
@@ -192,12 +192,12 @@ def by_filter(x: F32) -> F32:
 
 
 def output_like(x: F32, out: F32 | None) -> tuple[F32, F32]:
-    """Return ``out``, or a new array like ``x``; and the same memory as (n, f, s).
+    """Return ``out``, or a new array like ``x``; and the same memory viewed as (n, f, s).
 
     Raises
     ------
     ShapeError
-        If ``out`` has another shape than ``x``, or cannot be viewed so.
+        If the shape of ``out`` differs from ``x``, or it cannot be viewed as (n, f, s).
     """
     if out is None:
         out = np.empty(x.shape, x.dtype)
@@ -213,13 +213,13 @@ def output_like(x: F32, out: F32 | None) -> tuple[F32, F32]:
 
 
 def share_filters(task: Callable[[slice], None], x: F32) -> None:
-    """Give all filters to ``task``, in blocks that stay in the cache, on all threads."""
+    """Call ``task`` for all filters, in blocks that stay in cache, on all threads."""
     f = x.shape[1]
     _share(task, even(f, min(f, _parts(x))))
 
 
 def share_tiles(task: Callable[[Block], None], x: F32) -> None:
-    """Give all images and filters to ``task``, in tiles that stay in the cache, on all threads."""
+    """Call ``task`` for all images and filters, in tiles that stay in cache, on all threads."""
     _share(task, list(_tiles(x, -(-x.nbytes // _parts(x)))))
 
 
@@ -229,7 +229,7 @@ def _share(task: Callable[[T], None], parts: list[T]) -> None:
 
 
 def _fold(partials: F32, f: int) -> F64:
-    """Add up (n, f * pieces) in float64, over the images and the pieces of each filter."""
+    """Sum (n, f * pieces) in float64 over the images and the pieces of each filter."""
     total: F64 = np.add.reduce(
         partials.reshape(len(partials), f, -1), axis=(0, 2), dtype=np.float64
     )
@@ -238,7 +238,7 @@ def _fold(partials: F32, f: int) -> F64:
 
 @functools.cache
 def _piece(s: int) -> int:
-    """Longest part of which a row of ``s`` pixels has a whole number; the row if all are short."""
+    """Longest piece that divides a row of ``s`` pixels evenly; the whole row if all are short."""
     whole = (
         piece
         for piece in range(min(s, measured.NORM_PIECE), measured.NORM_SHORT_SUM // 2, -1)
@@ -248,12 +248,12 @@ def _piece(s: int) -> int:
 
 
 def _tiles(x: F32, size: int) -> Iterator[Block]:
-    """Cut activations into parts of about ``size`` bytes: images, or some filters of one."""
+    """Cut activations into parts of about ``size`` bytes: images, or some filters of one image."""
     n, f, s = sizes(x)
     return tiles(n, f, s * x.itemsize, size)
 
 
 def _parts(x: F32) -> int:
-    """Into how many parts the work on ``x`` is cut: as many for each thread, or one if small."""
+    """Count the parts for the work on ``x``: equally many per thread, or one if ``x`` is small."""
     block = measured.NORM_BLOCK
     return 1 if x.nbytes <= block else shares(x.nbytes, block, workers().count)

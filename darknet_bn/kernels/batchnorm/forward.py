@@ -1,7 +1,7 @@
 """Batch norm forward, in inference and in training: the C functions in turn, block by block.
 
-`batchnorm_layer.forward_batchnorm_layer` has checked what comes here.  What one function leaves of
-a block is still in the cache for the next; threads share the blocks.
+`batchnorm_layer.forward_batchnorm_layer` has already checked the arguments.  The results of one
+function for a block are still in cache for the next; threads share the blocks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def infer(xs: F32, p: Mapping[str, F32], dialect: Dialect, out: F32) -> None:
     p : mapping of float32 arrays (f,)
     dialect : Dialect
     out : float32 array (n, f, s)
-        Where the result goes; may be ``xs``.
+        Receives the result; may be ``xs``.
     """
 
     def tile(at: Block) -> None:
@@ -41,7 +41,7 @@ def infer(xs: F32, p: Mapping[str, F32], dialect: Dialect, out: F32) -> None:
 
 
 def train(xs: F32, p: Mapping[str, F32], dialect: Dialect, out: F32) -> tuple[F32, F32]:
-    """Normalise with the statistics of the batch, and return these.
+    """Normalise with the statistics of the batch, and return them.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def train(xs: F32, p: Mapping[str, F32], dialect: Dialect, out: F32) -> tuple[F3
     p : mapping of float32 arrays (f,)
     dialect : Dialect
     out : float32 array (n, f, s)
-        Where the result goes; not ``xs``.
+        Receives the result; not ``xs``.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def train(xs: F32, p: Mapping[str, F32], dialect: Dialect, out: F32) -> tuple[F3
     def block(filters: slice) -> None:
         xb, yb = xs[:, filters], out[:, filters]
         mean[filters] = mean_cpu(xb)
-        with in_c():  # once, for both functions that follow
+        with in_c():  # once for both functions below
             along_filters(np.subtract, xb, "mean", mean[filters], out=yb)
         variance[filters] = variance_cpu(yb, None)
         normalize_cpu(yb, None, variance[filters], dialect, out=yb)

@@ -1,4 +1,4 @@
-"""Mean and variance of each filter over more images than fit into one array."""
+"""Mean and variance of each filter over more images than fit in one array."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from darknet_bn.kernels.floating import floating
 
 @dataclass(frozen=True)
 class Moments:
-    """How many values each filter has, their mean, and how they spread around it.
+    """The number of values of each filter, their mean, and their spread around it.
 
     Attributes
     ----------
@@ -37,12 +37,12 @@ class Moments:
 
     @property
     def variance(self) -> F64:
-        """With the divisor ``count - 1``, as `variance_cpu`; NaN of a single value."""
+        """Variance with the divisor ``count - 1``, as in `variance_cpu`; NaN for a single value."""
         with in_c():
             return self.spread / np.float64(self.count - 1)
 
     def merged(self, other: Moments) -> Moments:
-        """Return the moments of all values of two parts."""
+        """Return the moments of the values of both parts together."""
         count = self.count + other.count
         with in_c():
             distance = other.mean - self.mean
@@ -58,12 +58,12 @@ def moments(x: F32) -> Moments:
     Parameters
     ----------
     x : float32 array (n, f, ...)
-        With at least one value a filter.
+        With at least one value for each filter.
 
     Returns
     -------
     moments : Moments
-        Added up in float64.
+        Summed in float64.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What the passes of batch norm give and keep; in C, fields of the layer."""
+"""What the passes of batch norm return and keep; in C, these are fields of the layer."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from darknet_bn.values import brief_fields
 
 @dataclass(frozen=True)
 class BatchNormSaved:
-    """What a training pass keeps for the way back.
+    """What a training pass keeps for the backward pass.
 
     Attributes
     ----------
     x : float32 array, shaped like the input
         The input itself, not a copy.
     mean, variance : float32 arrays (f,)
-        Of this batch.
+        Statistics of this batch.
     dialect : Dialect
     """
 
@@ -33,16 +33,16 @@ class BatchNormSaved:
     __repr__ = brief_fields
 
     def __post_init__(self) -> None:
-        """Refuse what holds no floating-point numbers."""
+        """Refuse arrays that do not hold floating-point numbers."""
         for name in ("x", "mean", "variance"):
             require_floats("BatchNormSaved", name, getattr(self, name))
 
     @property
     def x_norm(self) -> F32:
-        """The normalised input, before scales and biases, shaped like the input.
+        """The normalised input, before scales and biases, with the shape of the input.
 
-        C stores it.  It is computed anew where it is asked for, to the same bits: training then
-        needs a third less memory, and no time to touch that.
+        C stores it.  Here it is computed again on request, to the same bits: training then needs a
+        third less memory, and less time for memory access.
         """
         x_norm = normalize_cpu(by_filter(self.x), self.mean, self.variance, self.dialect)
         return x_norm.reshape(self.x.shape)
@@ -50,7 +50,7 @@ class BatchNormSaved:
 
 @dataclass(frozen=True)
 class BatchNormForward:
-    """What a forward pass gives.
+    """The result of a forward pass.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class BatchNormForward:
     saved : BatchNormSaved or None
         None in inference.
     rolling_mean, rolling_variance : float32 arrays (f,)
-        The new averages; in inference the old ones.
+        The new averages; in inference, the old averages.
     """
 
     y: F32
@@ -71,13 +71,13 @@ class BatchNormForward:
 
 @dataclass(frozen=True)
 class BatchNormBackward:
-    """What a backward pass gives; all of it minus the gradient of the loss.
+    """The result of a backward pass; every array is minus a gradient of the loss.
 
     Attributes
     ----------
     delta_x : float32 array, shaped like the input
     bias_updates, scale_updates : float32 arrays (f,)
-        Those handed over plus this pass.
+        The updates passed in, plus the updates from this pass.
     mean_delta, variance_delta : float32 arrays (f,)
     """
 
