@@ -1,1 +1,1 @@
-"""Boxes: overlaps, their gradients, decoding, suppression."""
+"""Boxes: their overlaps and gradients, decoding, and suppression."""

@@ -1,4 +1,4 @@
-"""Boxes, how much two of them overlap, and how a letterbox is undone.  C: ``src/box.c``."""
+"""Boxes, how much two of them overlap, and how to undo a letterbox.  C: ``src/box.c``."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class Boxes:
-    """What a detection head sees in one picture: boxes with a probability for each class.
+    """What a detection head finds in one picture: boxes with a probability for each class.
 
     Attributes
     ----------
     xywh : float32 array (k, 4)
         Centre x and y, width and height: 1 is the whole picture, or the whole input of the network.
     objectness : float32 array (k,)
-        How sure it is that there is anything.
+        How certain it is that the box contains any object.
     probabilities : float32 array (k, classes)
-        Of each class, objectness included; 0 where not over the threshold, or suppressed.
+        Probability of each class, objectness included; 0 if not over the threshold, or suppressed.
 
     Raises
     ------
     ShapeError
-        The arrays do not fit each other, or do not hold floating-point numbers.
+        The arrays do not fit together, or do not hold floating-point numbers.
     """
 
     xywh: F32
@@ -46,7 +46,7 @@ class Boxes:
         return brief(self, f"{len(self)} of {self.probabilities.shape[1]} classes")
 
     def __post_init__(self) -> None:
-        """Refuse arrays that do not fit each other, or hold no floating-point numbers."""
+        """Refuse arrays that do not fit together, or do not hold floating-point numbers."""
         for name in ("xywh", "objectness", "probabilities"):
             require_floats("Boxes", name, getattr(self, name))
         shapes = (self.xywh.shape, self.objectness.shape, self.probabilities.shape)
@@ -63,21 +63,21 @@ class Boxes:
         return len(self.xywh)
 
     def take(self, rows: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> Boxes:
-        """Return some of the boxes, in the order that ``rows`` gives."""
+        """Return some of the boxes, in the order of ``rows``."""
         return Boxes(self.xywh[rows], self.objectness[rows], self.probabilities[rows])
 
     def with_class(self) -> Boxes:
-        """Return the boxes that have any class left."""
+        """Return the boxes that still have a class."""
         return self.take(np.flatnonzero(self.probabilities.any(1)))
 
 
 def join_boxes(parts: Sequence[Boxes]) -> Boxes:
-    """Put the boxes of several heads behind each other.
+    """Concatenate the boxes of several heads.
 
     Raises
     ------
     ShapeError
-        The heads have not the same classes.
+        The heads do not have the same classes.
     """
     classes = [part.probabilities.shape[1] for part in parts]
     if len(set(classes)) != 1:
@@ -98,7 +98,7 @@ def join_boxes(parts: Sequence[Boxes]) -> Boxes:
 
 @floating
 def box_iou(a: F32, b: F32) -> F32:
-    """Return the part that two boxes have in common, of all that they cover.
+    """Return the area that two boxes share, divided by the area that they cover together.
 
     Parameters
     ----------
@@ -108,12 +108,12 @@ def box_iou(a: F32, b: F32) -> F32:
     Returns
     -------
     iou : float32 array (...)
-        0 where they do not overlap; NaN where both are empty, or the sizes are no numbers.
+        0 if they do not overlap; NaN if both are empty, or if sizes are NaN.
 
     Notes
     -----
-    C: ``box_iou`` in ``src/box.c``.  That of the forks is 0 for empty boxes; neither 0 nor NaN
-    suppresses anything.
+    C: ``box_iou`` in ``src/box.c``.  The version in the forks gives 0 for empty boxes; neither 0
+    nor NaN suppresses anything.
     """
     with np.errstate(invalid="ignore", over="ignore", under="ignore", divide="ignore"):
         common = _overlap(a, b, 0) * _overlap(a, b, 1)
@@ -123,7 +123,7 @@ def box_iou(a: F32, b: F32) -> F32:
 
 @floating
 def box_diou(a: F32, b: F32) -> F32:
-    """Return `box_diounms` with the exponent 0.6, which ``nms_kind=greedynms`` uses.
+    """Return `box_diounms` with an exponent of 0.6, which ``nms_kind=greedynms`` uses.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def box_diou(a: F32, b: F32) -> F32:
 
 @floating
 def box_diounms(a: F32, b: F32, beta1: float) -> F32:
-    """Return the IoU, less for boxes whose centres lie far from each other.
+    """Return the IoU, reduced for boxes whose centres are far apart.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def box_diounms(a: F32, b: F32, beta1: float) -> F32:
     Returns
     -------
     diou : float32 array (...)
-        ``iou - (d / c) ** beta1``: d is the square of the distance of the centres, c that of the
+        ``iou - (d / c) ** beta1``: d is the squared distance between the centres, c the squared
         diagonal of the smallest box around both.
 
     Notes
@@ -165,13 +165,13 @@ def box_diounms(a: F32, b: F32, beta1: float) -> F32:
     with np.errstate(invalid="ignore", over="ignore", under="ignore", divide="ignore"):
         c = _around(a, b, 0) ** 2 + _around(a, b, 1) ** 2
         d = (a[..., 0] - b[..., 0]) ** 2 + (a[..., 1] - b[..., 1]) ** 2
-        away = np.float_power(d / c, np.float32(beta1)).astype(np.float32)  # in C it is a double
+        away = np.float_power(d / c, np.float32(beta1)).astype(np.float32)  # a double in C
         return np.where(c == 0, iou, iou - away)
 
 
 @floating
 def box_giou(a: F32, b: F32) -> F32:
-    """Return the IoU, less by the empty part of the smallest box around both.
+    """Return the IoU, minus the empty share of the smallest box around both.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def box_giou(a: F32, b: F32) -> F32:
 
 @floating
 def box_ciou(a: F32, b: F32) -> F32:
-    """Return the IoU, less for centres far apart and for another ratio of the sides.
+    """Return the IoU, reduced for centres that are far apart and for different aspect ratios.
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ def box_ciou(a: F32, b: F32) -> F32:
 
 
 OVERLAPS = {"iou": box_iou, "mse": box_iou, "giou": box_giou, "diou": box_diou, "ciou": box_ciou}
-"""What the options ``iou_loss`` and ``iou_thresh_kind`` name."""
+"""The values of the options ``iou_loss`` and ``iou_thresh_kind``."""
 
 
 def _overlap(a: F32, b: F32, axis: int) -> F32:
@@ -246,12 +246,12 @@ def _sides(box: F32, axis: int) -> tuple[F32, F32]:
 
 
 def letterbox_size(size: Size, net: Size) -> Size:
-    """Return how high and wide a picture is inside a letterbox.
+    """Return the height and width of a picture inside a letterbox.
 
     Parameters
     ----------
     size, net : (height, width)
-        Of the picture, and of the input of the network.
+        The sizes of the picture and of the input of the network.
 
     Notes
     -----
@@ -265,13 +265,13 @@ def letterbox_size(size: Size, net: Size) -> Size:
 
 @floating
 def correct_yolo_boxes(xywh: F32, size: Size, net: Size) -> F32:
-    """Turn boxes that are relative to a letterbox into boxes relative to the picture inside.
+    """Convert boxes relative to a letterbox into boxes relative to the picture inside it.
 
     Parameters
     ----------
     xywh : float32 array (k, 4)
     size, net : (height, width)
-        Of the picture, and of the input of the network.
+        The sizes of the picture and of the input of the network.
 
     Returns
     -------
@@ -280,12 +280,12 @@ def correct_yolo_boxes(xywh: F32, size: Size, net: Size) -> F32:
     Raises
     ------
     ShapeError
-        The picture is so narrow that nothing of it is left in the letterbox.
+        The picture is so narrow that nothing of it remains in the letterbox.
 
     Notes
     -----
-    C: ``correct_yolo_boxes`` in ``src/yolo_layer.c`` with ``relative`` and, in AlexeyAB's,
-    ``letter`` set.  The border is taken as half of what is left, where `letterbox_image` rounds it
+    C: ``correct_yolo_boxes`` in ``src/yolo_layer.c`` with ``relative`` and, in AlexeyAB's version,
+    ``letter`` set.  The border is half of the remaining space, while `letterbox_image` rounds that
     down to whole pixels.
     """
     inside = letterbox_size(size, net)

@@ -1,7 +1,8 @@
 """From the output of a detection head to boxes.
 
 C: ``src/yolo_layer.c``, ``src/gaussian_yolo_layer.c``, ``src/region_layer.c`` and
-``src/detection_layer.c``.  All boxes are of one picture, and relative to the network's input.
+``src/detection_layer.c``.  All boxes belong to one picture, and are relative to the network's
+input.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from darknet_bn.kernels.floating import floating
 Anchors = Sequence[tuple[float, float]]
 Rows = npt.NDArray[np.intp]
 Point = Literal["center", "left_top", "right_bottom"]
-HIER = 0.5  # of a class in a tree, as far down as it is looked for: the programs' default
+HIER = 0.5  # probability needed to go down to a class in a tree: the programs' default
 
 
 @floating
@@ -40,22 +41,22 @@ def get_yolo_detections(
     Parameters
     ----------
     y : float32 array (c, h, w)
-        Of each anchor x, y, w, h, objectness, and the classes.
+        For each anchor: x, y, w, h, objectness, and the classes.
     anchors : sequence of (width, height)
-        In pixels of the network's input.
+        Sizes in pixels of the network's input.
     net : (height, width)
-        Of the network's input.
+        Size of the network's input.
     thresh : float
-        For the objectness, and for the product of objectness and class.
+        Threshold for the objectness, and for the product of objectness and class.
     new_coords : bool
-        Whether the size goes by the square of ``w`` and ``h``, not by the exponential.
+        Whether the size follows the square of ``w`` and ``h`` instead of the exponential.
     by_anchor : bool
-        Whether the boxes of an anchor stand behind each other (hank-ai), or those of a cell.
+        Whether the boxes are listed anchor by anchor (hank-ai), or cell by cell.
 
     Returns
     -------
     boxes : Boxes
-        With all classes 0 where no product is over the threshold.
+        If no product is over the threshold, all classes are 0.
 
     Notes
     -----
@@ -83,16 +84,15 @@ def get_gaussian_yolo_detections(
     Parameters
     ----------
     y : float32 array (c, h, w)
-        Of each anchor x, y, w, h, each in front of how uncertain it is, objectness, and the
-        classes.
+        For each anchor: x, y, w, h, each followed by its uncertainty, objectness, and the classes.
     anchors : sequence of (width, height)
-        In pixels of the network's input.
+        Sizes in pixels of the network's input.
     net : (height, width)
-        Of the network's input.
+        Size of the network's input.
     thresh : float
-        For the objectness, and for the product of objectness, class and certainty.
+        Threshold for the objectness, and for the product of objectness, class and certainty.
     yolo_point : "center", "left_top" or "right_bottom"
-        What x and y are of.
+        The point that x and y give.
 
     Returns
     -------
@@ -128,19 +128,18 @@ def get_region_detections(
     Parameters
     ----------
     y : float32 array (c, h, w)
-        Planes: of each anchor x, y, w, h, what ``coords`` has beyond them, objectness, and the
-        classes.
+        Planes for each anchor: x, y, w, h, any further ``coords``, objectness, and the classes.
     anchors : sequence of (width, height)
-        In cells.
+        Sizes in cells.
     thresh : float
-        For the objectness, and for the product of objectness and class.
+        Threshold for the objectness, and for the product of objectness and class.
     coords : int
-        In front of the objectness.
+        Number of planes before the objectness.
     background : bool
-        Whether a background class stands where the objectness does, which then is 1.
+        Whether a background class takes the place of the objectness, which is then 1.
     tree : Tree, optional
-        Of the classes: a box has the one that the way down from the root leads to, as far as it is
-        likelier than ``HIER``, and its objectness for probability.
+        Tree of the classes.  Each box gets the class reached from the root by always going to the
+        likeliest child, as long as it is likelier than ``HIER``; its probability is the objectness.
 
     Returns
     -------
@@ -148,8 +147,8 @@ def get_region_detections(
 
     Notes
     -----
-    C: ``get_region_detections`` in pjreddie's ``src/region_layer.c``, which returns the boxes under
-    the threshold too, with objectness 0: nothing is ever made of these.
+    C: ``get_region_detections`` in pjreddie's ``src/region_layer.c``, which also returns the boxes
+    under the threshold, with objectness 0; they are never used.
     """
     num, (_, h, w) = len(anchors), y.shape
     rows = y.reshape(num, -1, h * w).transpose(0, 2, 1).reshape(num * h * w, -1)
@@ -183,18 +182,18 @@ def get_region_boxes(
     Parameters
     ----------
     y : float32 array (c, h, w)
-        Stored cell by cell: of each anchor x, y, w, h, objectness, and the classes, behind each
-        other.  x and y are not squashed yet.
+        Stored cell by cell; for each anchor x, y, w, h, objectness, and the classes, one after the
+        other.  x and y have not gone through a sigmoid yet.
     anchors : sequence of (width, height)
-        In cells.
+        Sizes in cells.
     classes : int
     thresh : float
-        For the product of objectness and class.
+        Threshold for the product of objectness and class.
     classfix : int
-        -1: an objectness below 0.5 counts as 0.
+        If -1, an objectness below 0.5 counts as 0.
     tree : Tree, optional
-        Of the classes: a box has the last one that is likelier than ``HIER`` with all its parents,
-        with that probability, where the objectness is over the threshold.
+        Tree of the classes.  Each box gets the last class that is likelier than ``HIER``, all its
+        parents included, with that probability, if the objectness is over the threshold.
 
     Returns
     -------
@@ -203,7 +202,7 @@ def get_region_boxes(
     Notes
     -----
     C: ``get_region_boxes`` in ``src/region_layer.c`` and ``custom_get_region_detections`` in
-    ``src/network.c`` of AlexeyAB's.
+    ``src/network.c`` of AlexeyAB's Darknet.
     """
     num, (_, h, w) = len(anchors), y.shape
     values = y.reshape(h * w * num, -1)
@@ -239,13 +238,13 @@ def get_detection_detections(
     Parameters
     ----------
     y : float32 array (outputs,)
-        The classes of each cell, the objectness of each of its boxes, then their x, y, w, h.
+        The classes of each cell, the objectness of each of its boxes, and their x, y, w, h.
     side : int
-        How many rows and columns of cells there are.
+        Number of rows and columns of cells.
     num, classes : int
-        Boxes of a cell; classes.
+        Number of boxes in a cell, and number of classes.
     thresh : float
-        For the product of objectness and class; the objectness may be anything.
+        Threshold for the product of objectness and class; not applied to the objectness alone.
     sqrt : bool
         Whether w and h are the square roots of the size.
 
@@ -255,7 +254,7 @@ def get_detection_detections(
 
     Notes
     -----
-    C: ``get_detection_detections`` in ``src/detection_layer.c``, where the boxes are in pixels of
+    C: ``get_detection_detections`` in ``src/detection_layer.c``.  There the boxes are in pixels of
     the picture, and no program undoes a letterbox.
     """
     cells = side * side
@@ -270,7 +269,7 @@ def get_detection_detections(
 
 
 def _last_likely(shares: F32, tree: Tree) -> F32:
-    """Keep of each row (k, classes) the last class that is likelier than ``HIER``."""
+    """Keep, in each row (k, classes), the last class that is likelier than ``HIER``."""
     likely = shares.copy()
     hierarchy_predictions(likely, tree, likely)
     over = likely > np.float32(HIER)
@@ -284,7 +283,7 @@ def _last_likely(shares: F32, tree: Tree) -> F32:
 def _over(y: F32, num: int, plane: int, thresh: float, by_anchor: bool) -> tuple[F32, Rows, Rows]:
     """Return the values (k, planes) of the boxes with an objectness over the threshold.
 
-    Their anchor (k,) and cell (k,) come with them; ``plane`` is that of the objectness.
+    Also return their anchor (k,) and cell (k,); ``plane`` is the plane of the objectness.
     """
     _, h, w = y.shape
     planes = y.reshape(num, -1, h * w)
@@ -315,17 +314,17 @@ def _size_in_cells(values: F32, anchors: Anchors, anchor: Rows, shape: tuple[int
 
 
 def _pairs(anchors: Anchors) -> F64:
-    """Return the anchors (num, 2): rounded to float32, as C keeps them."""
+    """Return the anchors (num, 2), rounded to float32 as in C."""
     return np.array(anchors, np.float32).astype(np.float64)
 
 
 def _boxes(centre: F32, size: F64) -> F32:
-    with np.errstate(over="ignore"):  # in C too, a size may be infinite
+    with np.errstate(over="ignore"):  # sizes may be infinite, as in C
         return np.concatenate((centre, size.astype(np.float32)), 1)
 
 
 def _products(objectness: F32, classes: F32, thresh: float) -> F32:
-    """Return the probabilities (k, classes), with 0 for those that are not over the threshold."""
+    """Return the probabilities (k, classes): 0 for products that are not over the threshold."""
     products = objectness[:, None] * classes
     products[~(products > np.float32(thresh))] = 0  # NaN is not over it either
     return products

@@ -1,4 +1,4 @@
-"""How a box has to change for its overlap with another to grow.  C: AlexeyAB's ``src/box.c``."""
+"""How a box has to change to overlap more with another.  C: AlexeyAB's ``src/box.c``."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from darknet_bn.arrays import F64
 from darknet_bn.kernels.floating import floating
 
 IouKind = Literal["iou", "giou", "diou", "ciou"]
-_EPS = 1e-6  # in the weight of the aspect ratio
+_EPS = 1e-6  # used in the weight of the aspect ratio
 
 
 @floating
 def dx_box_iou(pred: F64, truth: F64, kind: IouKind) -> F64:
-    """Return the slopes of the overlap of boxes with others.
+    """Return the slopes of the overlap between boxes and others.
 
     Parameters
     ----------
@@ -27,8 +27,8 @@ def dx_box_iou(pred: F64, truth: F64, kind: IouKind) -> F64:
     Returns
     -------
     slopes : float64 array (..., 4)
-        By x, y, w and h of ``pred``, as the program has them: those of w and h are twice the
-        derivative where the overlap is concerned, and the distance of the centres counts the
+        With respect to x, y, w and h of ``pred``, as the program computes them: the slopes of the
+        overlap by w and h are twice the derivative, and the distance of the centres counts the
         smallest box around both with the wrong sign.
 
     Notes
@@ -37,7 +37,7 @@ def dx_box_iou(pred: F64, truth: F64, kind: IouKind) -> F64:
     """
     pred = np.where((pred == 0) & (np.arange(4) >= 2), 1.0, pred)
     pred, truth = np.broadcast_arrays(pred, truth)
-    with np.errstate(all="ignore"):  # sizes may be infinite: so are slopes, or no numbers
+    with np.errstate(all="ignore"):  # if sizes are infinite, slopes may be infinite or NaN
         return _box_slopes(pred, truth, kind)
 
 
@@ -70,7 +70,7 @@ def _edges(boxes: F64) -> tuple[F64, F64]:
 
 
 def _slopes(inner: F64, union: F64, of_inner: F64, of_box: F64) -> tuple[F64, F64]:
-    """Return the slopes of ``inner/union`` by two edges, (..., 2), and those of the union."""
+    """Return the slopes of ``inner/union`` by two edges, (..., 2), and the slopes of the union."""
     of_union = of_box - of_inner
     u, i = union[..., None], inner[..., None]
     return np.where(u > 0, (u * of_inner - i * of_union) / (u * u), 0), of_union
@@ -84,7 +84,7 @@ def _around_slopes(union: F64, around: F64, of_around: F64, of_union: F64) -> F6
 
 
 def _centre_slopes(pred: F64, truth: F64, iou: F64, *, ratio: bool) -> F64:
-    """Return the slopes of what diou and ciou add, by x, y, w and h."""
+    """Return the slopes by x, y, w and h of the terms that diou and ciou add."""
     (p_low, p_high), (t_low, t_high) = _edges(pred), _edges(truth)
     around = np.maximum(p_high, t_high) - np.minimum(p_low, t_low)
     diagonal = (around * around).sum(axis=-1)[..., None]

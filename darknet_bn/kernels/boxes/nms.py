@@ -1,8 +1,9 @@
-"""Non-maximum suppression: keep the best of boxes that overlap.  C: ``src/box.c``.
+"""Non-maximum suppression: keep the best of overlapping boxes.  C: ``src/box.c``.
 
-The programs compare each box with all better ones, once for each class.  Here the pairs that
-overlap are found once, and settled in all classes at the same time: who is the worse of no pair
-stays, who is the worse of a pair with one that stays goes, and its other pairs count no more.
+The programs compare each box with all better boxes, once for each class.  Here the overlapping
+pairs are found once, and resolved for all classes at the same time: a box that is not the worse one
+of any pair stays; the worse one of a pair with a box that stays is removed, together with its other
+pairs.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from darknet_bn.work import measured
 from darknet_bn.work.cuts import fitting
 
 DEFAULT_OVERLAP = 0.45
-"""How much boxes may overlap: ``nms`` of the programs' ``detector test`` in ``detector.c``."""
+"""How much boxes may overlap: ``nms`` in ``detector.c``, for the programs' ``detector test``."""
 
 _DIOU = 0.6
 
@@ -26,37 +27,37 @@ Pairs = tuple[Rows, Rows]
 
 
 def do_nms_sort(boxes: Boxes, thresh: float) -> Boxes:
-    """Suppress, class by class, what overlaps a more probable box of the class.
+    """Suppress, class by class, boxes that overlap a more probable box of the same class.
 
     Parameters
     ----------
     boxes : Boxes
     thresh : float
-        Suppressed is what has an IoU over it.
+        Boxes with a larger IoU are suppressed.
 
     Returns
     -------
     boxes : Boxes
-        Probability 0 where suppressed; in the order that sorting by each class in turn leaves.
-        Boxes with objectness 0 are neither changed nor compared, and come last.
+        Probabilities are 0 if suppressed; the order is the one that results from sorting by each
+        class in turn.  Boxes with objectness 0 are neither changed nor compared, and come last.
 
     Notes
     -----
-    C: ``do_nms_sort`` in ``src/box.c``.  C does not say which of two equally probable boxes comes
-    first; here it is the one that came first.  A box with NaN in it suppresses nothing.
+    C: ``do_nms_sort`` in ``src/box.c``.  C does not define the order of two equally probable boxes;
+    here they keep their order.  A box that contains NaN suppresses nothing.
     """
     return _by_class(boxes, thresh, None)
 
 
 def diounms_sort(boxes: Boxes, thresh: float, nms_kind: str, beta1: float = 0.6) -> Boxes:
-    """Suppress as `do_nms_sort`, by the measure that ``nms_kind`` names.
+    """Suppress boxes as `do_nms_sort` does, by the measure that ``nms_kind`` names.
 
     Parameters
     ----------
     boxes : Boxes
     thresh : float
     nms_kind : "greedynms", "diounms", "cornersnms" or "default"
-        `box_diou`, `box_diounms`, or for the last two `box_iou`.
+        Selects `box_diou`, `box_diounms`, or for the last two `box_iou`.
     beta1 : float
         The exponent of ``diounms``.
 
@@ -72,18 +73,18 @@ def diounms_sort(boxes: Boxes, thresh: float, nms_kind: str, beta1: float = 0.6)
 
 
 def do_nms_obj(boxes: Boxes, thresh: float) -> Boxes:
-    """Suppress what overlaps a box of higher objectness, of whatever class.
+    """Suppress boxes that overlap a box of higher objectness, whatever the class.
 
     Parameters
     ----------
     boxes : Boxes
     thresh : float
-        Suppressed is what has an IoU over it.
+        Boxes with a larger IoU are suppressed.
 
     Returns
     -------
     boxes : Boxes
-        By objectness; where suppressed, it is 0, and so are all classes.
+        Sorted by objectness; if suppressed, the objectness and all classes are 0.
 
     Notes
     -----
@@ -119,21 +120,21 @@ def _by_class(boxes: Boxes, thresh: float, beta: float | None) -> Boxes:
 
 
 def _by_objectness(boxes: Boxes) -> tuple[Rows, Rows]:
-    """Return the rows with an objectness, and those without."""
+    """Return the rows with an objectness, and the rows without."""
     seen = boxes.objectness != 0
     return np.flatnonzero(seen), np.flatnonzero(~seen)
 
 
 def _survivors(xywh: F32, live: Mask, rank: Rows, thresh: float, beta: float | None) -> Mask:
-    """Return who stays in each class.
+    """Return which boxes stay in each class.
 
     Parameters
     ----------
     xywh : float32 array (k, 4)
     live : bool array (classes, k)
-        Who takes part.
+        Which boxes take part.
     rank : int array (classes, k)
-        The lowest is the best.
+        Position of each box; the lowest is the best.
     thresh : float
     beta : float or None
         The exponent of `box_diounms`; None for `box_iou`.
@@ -155,7 +156,7 @@ def _survivors(xywh: F32, live: Mask, rank: Rows, thresh: float, beta: float | N
 
 
 def _overlapping(xywh: F32, thresh: float, beta: float | None) -> Pairs | None:
-    """Return all pairs of boxes that overlap too much; None where they are too many."""
+    """Return all pairs of boxes that overlap too much; None if there are too many pairs."""
     found: list[Pairs] = []
     count = at = 0
     while at < len(xywh):
@@ -176,14 +177,14 @@ def _over(a: F32, b: F32, thresh: float, beta: float | None) -> Pairs:
     """Return which boxes of ``a`` (m, 4) and ``b`` (n, 4) overlap too much."""
     limit = np.float32(thresh)
     i, j = np.nonzero(box_iou(a[:, None], b[None]) > limit)
-    if beta is not None:  # never more than the IoU, so that only these can be over
+    if beta is not None:  # never more than the IoU, so only these can be over the threshold
         over = box_diounms(a[i], b[j], beta) > limit
         i, j = i[over], j[over]
     return i, j
 
 
 def _settle(stays: Mask, rank: Rows, pairs: Pairs) -> None:
-    """Strike out of ``stays`` (classes, k) who goes, in all classes at once."""
+    """Remove suppressed boxes from ``stays`` (classes, k), in all classes at once."""
     k = stays.shape[1]
     group, pair = np.nonzero(stays[:, pairs[0]] & stays[:, pairs[1]])
     one, other = group * k + pairs[0][pair], group * k + pairs[1][pair]
@@ -201,7 +202,7 @@ def _settle(stays: Mask, rank: Rows, pairs: Pairs) -> None:
 
 
 def _settle_in_turn(stays: Mask, rank: Rows, xywh: F32, thresh: float, beta: float | None) -> None:
-    """Strike out of ``stays`` (k,) who goes, the best first: slower, but without any pairs."""
+    """Remove suppressed boxes from ``stays`` (k,), best box first: slower, but without pairs."""
     order = np.flatnonzero(stays)
     order = order[np.argsort(rank[order])]
     while len(order):

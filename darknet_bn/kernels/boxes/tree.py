@@ -13,17 +13,17 @@ from darknet_bn.kernels.floating import floating
 def hierarchy_predictions(
     predictions: F32, tree: Tree, out: F32, *, only_leaves: bool = False
 ) -> None:
-    """Multiply what each class is among its group by what its parents are: down from the root.
+    """Multiply the probability of each class in its group by its parent's, down from the root.
 
     Parameters
     ----------
     predictions : float32 array (..., classes)
-        What a softmax of each group gives.
+        The result of a softmax over each group.
     tree : Tree
     out : float32 array of the same shape
-        Where the result goes; may be ``predictions``.
+        Receives the result; may be ``predictions``.
     only_leaves : bool
-        Whether classes that have children become 0.
+        Whether classes with children become 0.
 
     Notes
     -----
@@ -40,25 +40,26 @@ def hierarchy_predictions(
 
 @floating
 def hierarchy_top_prediction(predictions: F32, tree: Tree, thresh: float) -> int:
-    """Go down from the root by the likeliest class, as long as that is likely enough.
+    """Follow the likeliest class down from the root, as long as it is likely enough.
 
     Parameters
     ----------
     predictions : float32 array (classes,)
-        What a softmax of each group gives.
+        The result of a softmax over each group.
     tree : Tree
     thresh : float
-        That the probability of the way so far must exceed.
+        The probability of the path so far must exceed it.
 
     Returns
     -------
     best : int
-        The class; the likeliest without parent where not even that is likely enough.
+        The class; if not even the first step is likely enough, the likeliest class without a
+        parent.
 
     Notes
     -----
-    C: ``hierarchy_top_prediction`` in pjreddie's ``src/tree.c``.  AlexeyAB's does not know the
-    children of a class.
+    C: ``hierarchy_top_prediction`` in pjreddie's ``src/tree.c``.  AlexeyAB's version does not know
+    the children of a class.
     """
     share, group = np.float32(1), 0
     while True:

@@ -1,1 +1,1 @@
-"""Convolution, in the ways that are fastest for each shape, and its gradient."""
+"""Convolution, computed in the way that is fastest for each shape, and its gradient."""

@@ -1,7 +1,7 @@
-"""The fixed blur behind a layer with ``antialiasing``, which does the striding for it.
+"""The fixed blur after a layer with ``antialiasing``, which applies the stride in its place.
 
-C: there it is a convolution with constant weights, made in ``src/convolutional_layer.c`` and
-``src/maxpool_layer.c`` of AlexeyAB.
+C: a convolution with constant weights, created in ``src/convolutional_layer.c`` and
+``src/maxpool_layer.c`` of AlexeyAB's Darknet.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from darknet_bn.work.threads import workers
 
 
 def blurred_size(size: int, mode: int, stride: int) -> int:
-    """Return the rows (or columns) that are left of ``size`` of them.
+    """Return how many of ``size`` rows (or columns) remain.
 
     Parameters
     ----------
@@ -30,17 +30,18 @@ def blurred_size(size: int, mode: int, stride: int) -> int:
 
 @floating
 def blur(x: F32, mode: int, stride_x: int, stride_y: int, out: F32) -> None:
-    """Blur every channel, and keep one pixel of every stride.
+    """Blur every channel, and keep one pixel per stride.
 
     Parameters
     ----------
     x : float32 array (n, c, h, w)
     mode : int
-        The value of ``antialiasing``.  2: the mean of 2 x 2 pixels, without padding; any other:
-        3 x 3 with the weights 1 2 1 in both directions over 16, and zeros around the image.
+        The value of ``antialiasing``.  2: the mean of 2 x 2 pixels, without padding; any other
+        value: 3 x 3 with the weights 1 2 1 in both directions, divided by 16, and zeros around the
+        image.
     stride_x, stride_y : int
     out : float32 array (n, c, oh, ow)
-        Where the result goes; `blurred_size` says how large.
+        Receives the result; `blurred_size` gives its size.
     """
     n, c, h, w = x.shape
 
@@ -62,7 +63,7 @@ def _blur_block(x: F32, mode: int, stride_x: int, stride_y: int, out: F32) -> No
 def backward_blur(
     delta: F32, mode: int, stride_x: int, stride_y: int, in_hw: tuple[int, int]
 ) -> F32:
-    """Give every pixel its share of the delta.
+    """Return to every pixel its share of the delta.
 
     Parameters
     ----------
@@ -92,7 +93,7 @@ def backward_blur(
 
 @floating
 def backward_blur_as_coded(delta: F32, in_hw: tuple[int, int]) -> F32:
-    """Lay the delta of a batch, as it is, where that of the larger images in front of a blur goes.
+    """Copy a batch's delta, unchanged, into the delta of the larger images before a blur.
 
     Parameters
     ----------
@@ -102,11 +103,11 @@ def backward_blur_as_coded(delta: F32, in_hw: tuple[int, int]) -> F32:
     Returns
     -------
     delta_x : float32 array (n, c, h, w)
-        The values of ``delta`` one behind the other, and zeros behind the last.
+        The values of ``delta`` one after the other, and zeros after the last.
 
     Notes
     -----
-    C: AlexeyAB's CPU code goes back as if there were no blur, over arrays of another size.
+    C: AlexeyAB's CPU code goes backward as if there were no blur, over arrays of a different size.
     """
     delta_x = np.zeros((*delta.shape[:2], *in_hw), delta.dtype)
     delta_x.reshape(-1)[: delta.size] = delta.reshape(-1)
@@ -114,7 +115,7 @@ def backward_blur_as_coded(delta: F32, in_hw: tuple[int, int]) -> F32:
 
 
 def _blur_axis(x: F32, axis: int, mode: int, stride: int, out: F32) -> None:
-    """Weigh each pixel and its neighbours along one axis; the weights are powers of two."""
+    """Take weighted sums of neighbours along one axis; the weights are powers of two."""
     shaped = workers().scratch(out.size, "blur tap", x.dtype).reshape(out.shape)
     taps = _taps(axis, mode, stride, x.shape[axis], out.shape[axis])
     for number, (weight, at, to) in enumerate(taps):
@@ -126,7 +127,7 @@ def _blur_axis(x: F32, axis: int, mode: int, stride: int, out: F32) -> None:
 
 
 def _spread_axis(delta: F32, axis: int, mode: int, stride: int, out: F32) -> None:
-    """Give each pixel and its neighbours along one axis what `_blur_axis` has of them."""
+    """Return to each pixel and its neighbours along one axis what `_blur_axis` took from them."""
     shaped = workers().scratch(delta.size, "blur tap", delta.dtype).reshape(delta.shape)
     out.fill(0)
     for weight, at, to in _taps(axis, mode, stride, out.shape[axis], delta.shape[axis]):
@@ -136,9 +137,9 @@ def _spread_axis(delta: F32, axis: int, mode: int, stride: int, out: F32) -> Non
 def _taps(
     axis: int, mode: int, stride: int, size: int, count: int
 ) -> Iterator[tuple[np.float32, tuple[slice, ...], tuple[slice, ...]]]:
-    """Yield the weight of each tap, where it lies in the image, and in which outputs it counts."""
+    """Yield, for each tap, its weight, its positions in the image, and the outputs that use it."""
     for offset, weight in ((0, 0.5), (1, 0.5)) if mode == 2 else ((0, 0.5), (-1, 0.25), (1, 0.25)):
-        first = 1 if offset < 0 else 0  # the first output's tap lies outside the image
+        first = 1 if offset < 0 else 0  # the first output's tap is outside the image
         last = min(count, (size - 1 - offset) // stride + 1)
         if last > first:
             start = first * stride + offset

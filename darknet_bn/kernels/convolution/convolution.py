@@ -1,4 +1,4 @@
-"""A convolution prepared for inference; the way to compute it is chosen by its shape."""
+"""A convolution prepared for inference; its shape decides how it is computed."""
 
 from __future__ import annotations
 
@@ -27,31 +27,32 @@ class Convolution:
     Parameters
     ----------
     weights : float32 array (f, c//g, k, k)
-        May be read-only, as a memory map is; it is copied only where it has to be transformed.
-        Or float64, as then all arrays must be: that takes the plain way, as ``exact`` does.
+        May be read-only, such as a memory map; it is copied only if it has to be transformed.  May
+        be float64; then all arrays must be, and the direct method is used, as with ``exact``.
     biases : float32 array (f,), or None
     geometry : ConvGeometry
     activation : str or None
         A key of ``ACTIVATIONS``.
     in_shape : (c, h, w)
     exact : bool
-        Sum products of weights and pixels only, as C does, and transform nothing.
+        Use only sums of products of weights and pixels, as C does, without transforms.
 
     Attributes
     ----------
     strategy : Pointwise, Im2col, Winograd or Depthwise
-        What computes it.
+        The method that computes it.
     out_shape : (f, oh, ow)
 
     Raises
     ------
     ShapeError
-        The weights do not fit the input, or no window fits into the image.
+        The weights do not fit the input, or no window fits in the image.
 
     Notes
     -----
     C: ``forward_convolutional_layer`` in ``src/convolutional_layer.c`` without its batch norm.
-    pjreddie's CPU code reads a 1x1 convolution with a stride as if it had none; this does not.
+    pjreddie's CPU code ignores the stride when it reads the input of a 1x1 convolution; this code
+    does not.
     """
 
     @floating
@@ -69,7 +70,7 @@ class Convolution:
         self.out_shape = (f, *geometry.out_hw(*in_shape[1:]))
         _require_fit(weights, geometry, in_shape, self.out_shape)
         chosen = ACTIVATIONS[activation or "linear"]
-        # A tile need not hold all channels of its pixels.
+        # A tile need not contain all channels of its pixels.
         self._afterwards = chosen.name if chosen.over_channels else None
         in_tiles = None if chosen.over_channels or chosen.name == "linear" else chosen
         self.strategy = _choose(weights, Epilogue(biases, in_tiles), geometry, in_shape, exact)
@@ -81,13 +82,13 @@ class Convolution:
         Parameters
         ----------
         x : float32 array (n, c, h, w)
-            Each image contiguous; of any n.
+            Each image contiguous; any n.
         out : float32 array (n, f, oh, ow)
             Each image contiguous; overwritten.
 
         Notes
         -----
-        Threads share the work; the caller keeps BLAS to one thread each (``hold_blas``).
+        Threads share the work; the caller limits BLAS to one thread each (``hold_blas``).
         """
         self.strategy(x, out)
         if self._afterwards is not None:
@@ -100,7 +101,7 @@ def _require_fit(
     in_shape: tuple[int, int, int],
     out_shape: tuple[int, int, int],
 ) -> None:
-    """Raise ShapeError where weights, geometry and image do not go together."""
+    """Raise ShapeError if weights, geometry and image do not fit together."""
     f, c, k, g = len(weights), in_shape[0], geometry.size, geometry.groups
     if c % g or f % g or weights.shape != (f, c // g, k, k):
         raise ShapeError(
@@ -123,7 +124,7 @@ def _choose(
     in_shape: tuple[int, int, int],
     exact: bool,
 ) -> Strategy:
-    """Take what was measured to be fastest for such a shape."""
+    """Choose the method that measurements showed to be fastest for such a shape."""
     strides = (geometry.stride_y, geometry.stride_x)
     if geometry.size == 1 and strides == (1, 1) and geometry.pad == 0:
         return Pointwise(weights, epilogue, geometry, in_shape)
@@ -137,7 +138,7 @@ def _choose(
 
 
 def _scheme(f: int, geometry: ConvGeometry, in_shape: tuple[int, int, int]) -> Scheme | None:
-    """Return how Winograd would do it, or None where it cannot or would be slower."""
+    """Return the Winograd scheme, or None if Winograd is impossible or would be slower."""
     c, h, w = in_shape
     if geometry != ConvGeometry(size=3, pad=1) or min(c, f) < measured.WINOGRAD_CHANNELS:
         return None

@@ -1,4 +1,4 @@
-"""A convolution backwards: every pixel is spread over a window.
+"""A transposed convolution: every pixel is spread over a window.
 
 C: pjreddie's ``src/deconvolutional_layer.c``.
 """
@@ -17,18 +17,18 @@ from darknet_bn.work.cuts import Block, run_blocks
 def forward_deconvolutional_layer(
     x: F32, weights: F32, geometry: ConvGeometry, epilogue: Epilogue, out: F32
 ) -> None:
-    """Spread every pixel over the window that its filters say.
+    """Spread every pixel over a window, weighted by the filters.
 
     Parameters
     ----------
     x : float32 array (n, c, h, w)
     weights : float32 array (c, f, k, k)
     geometry : ConvGeometry
-        Of the convolution from the output to the input.
+        Geometry of the convolution from the output to the input.
     epilogue : Epilogue
         What follows the sums.
     out : float32 array (n, f, oh, ow)
-        Where the result goes.
+        Receives the result.
 
     Notes
     -----

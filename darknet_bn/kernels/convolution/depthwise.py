@@ -1,11 +1,11 @@
-"""Depthwise convolutions: every filter sees one channel.
+"""Depthwise convolutions: every filter reads one channel.
 
-A channel is laid out as one run of floats with zeros between its rows, so that moving by a tap is
-moving along the run, ends of rows included.  Copies of the run, moved by the taps of a kernel row
-each, stand below each other; one product with the weights gives a run for each kernel row, and
-these runs, moved by whole rows, are added up.  So nearly all is done with long contiguous runs.
+A channel is stored as one run of floats with zeros between its rows, so that moving by a tap means
+moving along the run, even at the ends of rows.  Copies of the run, each moved by one tap of a
+kernel row, are stacked; one product with the weights gives a run for each kernel row, and these
+runs, moved by whole rows, are added up.  This way, nearly all work is done on long contiguous runs.
 
-With a stride, the rows and columns of each residue modulo the stride are a plane of their own, in
+With a stride, the rows and columns of each residue modulo the stride form a separate plane, in
 which the windows are neighbours again.
 """
 
@@ -23,18 +23,18 @@ from darknet_bn.work import measured
 from darknet_bn.work.cuts import Strip, sharers, strips
 from darknet_bn.work.threads import workers
 
-_LINE = measured.LINE // 4  # floats: each run begins at a line
+_LINE = measured.LINE // 4  # floats: each run begins on a cache line
 
 
 @dataclass(frozen=True)
 class _Axis:
-    """How windows and taps lie along one axis.
+    """How windows and taps are placed along one axis.
 
     Attributes
     ----------
     stride, dilation, taps, windows, pixels : int
     begin : int
-        Position of pixel 0 behind the padding.
+        Position of pixel 0 after the padding.
     """
 
     stride: int
@@ -46,11 +46,11 @@ class _Axis:
 
     @property
     def reach(self) -> int:
-        """How far behind its window a tap may lie, within the plane of its residue."""
+        """The largest distance of a tap from the start of its window, in its residue's plane."""
         return (self.taps - 1) * self.dilation // self.stride
 
     def groups(self) -> list[tuple[int, range]]:
-        """List the residues that taps see, and which taps see them; those are evenly spaced."""
+        """List the residues that taps read, and which taps read them; these are evenly spaced."""
         period = self.stride // math.gcd(self.stride, self.dilation)
         return [
             (first * self.dilation % self.stride, range(first, self.taps, period))
@@ -58,7 +58,7 @@ class _Axis:
         ]
 
     def place(self, tap: int) -> int:
-        """Return how far behind its window a tap lies, within the plane of its residue."""
+        """Return how far a tap is from the start of its window, in the plane of its residue."""
         return tap * self.dilation // self.stride
 
     def span(self, residue: int, room: int) -> tuple[int, int]:
@@ -68,7 +68,7 @@ class _Axis:
         return min(begin, room), min(end, room)
 
     def pitch(self) -> int:
-        """Return the floats from row to row: zeros behind a row are those in front of the next."""
+        """Return the floats from row to row; the zeros between two rows belong to both."""
         spans = [self.span(residue, self.begin + self.pixels) for residue in range(self.stride)]
         zeros = min(begin for begin, _ in spans)
         longest = max(end for _, end in spans)
@@ -81,7 +81,7 @@ class Depthwise:
     Parameters
     ----------
     weights : float32 array (f, 1, k, k)
-        f a multiple of c.
+        f is a multiple of c.
     epilogue : Epilogue
     geometry : ConvGeometry
     in_shape : (c, h, w)
@@ -174,7 +174,7 @@ class Depthwise:
         return buffer
 
     def _move(self, buffer: F32, residue: int, moved: F32) -> None:
-        """Copy planes of one residue of the rows, moved by each tap of a kernel row."""
+        """Copy the planes of one row residue, moved by each tap of a kernel row."""
         c = len(moved)
         step = buffer.itemsize
         for other, taps in self._x.groups():
@@ -187,7 +187,7 @@ class Depthwise:
             np.copyto(target, source)
 
     def _add(self, runs: F32) -> F32:
-        """Add the runs of all kernel rows (k, floats), moved by rows, into the first."""
+        """Add the runs of all kernel rows (k, floats), moved by rows, to the first run."""
         length = runs.shape[1] - self._y.reach * self._pitch
         sums = runs[0, :length]
         for tap in range(1, len(runs)):

@@ -36,7 +36,7 @@ class Pointwise:
     ) -> None:
         f, c = len(weights), in_shape[0]
         self._pixels = in_shape[1] * in_shape[2]
-        # A copy of the image with a row of ones costs less than adding biases to more filters.
+        # Copying the image with a row of ones costs less than adding biases to more filters.
         self._product = Product(weights, epilogue, geometry.groups, bias_as_weight=c <= f)
         self._at_once = fitting(measured.POINTWISE_SUMS, f)
 
@@ -66,7 +66,7 @@ class Pointwise:
         workers().run(task, strips(n, self._pixels, self._at_once, threads))
 
     def _with_ones(self, columns: F32) -> F32:
-        """Copy columns (..., c, pixels) into a buffer with a row of ones, if there is to be one."""
+        """Copy columns (..., c, pixels) into a buffer with a row of ones, if that row is wanted."""
         if not self._product.bias_as_weight:
             return columns
         *images, c, pixels = columns.shape
@@ -78,7 +78,7 @@ class Pointwise:
 
 
 class Im2col:
-    """Any convolution: what each tap sees of a tile is copied, then multiplied.
+    """Any convolution: what each tap reads for a tile is copied, then multiplied.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ class Im2col:
         workers().run(task, strips(n, self._rows, self._at_once, threads))
 
     def _gathered(self, x: F32) -> F32:
-        """Gather all windows of one image (c, h, w) with all threads, some channels each."""
+        """Gather all windows of one image (c, h, w) on all threads, some channels on each."""
         columns, taps = self._columns(1, self._rows, x.dtype)
 
         def task(channels: slice) -> None:
@@ -158,12 +158,12 @@ class Product:
     epilogue : Epilogue
     groups : int
     bias_as_weight : bool
-        Whether the bias may become one more weight, for a row of ones below the windows.
+        Whether the bias may become an additional weight, for a row of ones below the windows.
 
     Attributes
     ----------
     weights : int
-        How many there are.
+        Number of weights.
     bias_as_weight : bool
         Whether the last row of the columns must be ones.
     """
@@ -189,7 +189,7 @@ class Product:
         self._all = slice(0, f)
 
     def shares_filters(self, images: int, pixels: int, threads: int) -> bool:
-        """Tell whether threads should take some filters each, of one image after the other."""
+        """Return whether threads should take some filters each, for one image after the other."""
         few = images < threads and pixels <= measured.FILTERS_PIXELS
         return few and self._can_share_filters
 
@@ -238,7 +238,7 @@ class Product:
     def _compute(self, weights: F32, columns: F32, target: F32, filters: slice) -> None:
         groups = len(weights)
         y = target
-        if not target.flags.c_contiguous:  # what follows is faster on contiguous arrays
+        if not target.flags.c_contiguous:  # the next steps are faster on contiguous arrays
             y = workers().scratch(target.size, "sums", target.dtype).reshape(target.shape)
         pixels = columns.shape[1]
         if groups == 1:
@@ -253,7 +253,7 @@ class Product:
 
 
 def multiply(weights: F32, columns: F32, out: F32) -> None:
-    """Multiply matrices, in products so small that OpenBLAS need not pack where that pays.
+    """Multiply matrices; where it pays, in products so small that OpenBLAS does not pack.
 
     Parameters
     ----------
@@ -281,7 +281,7 @@ def cut(matrices: F32, parts: int) -> F32:
 
 
 def equal_parts(size: int, most: int) -> tuple[int, int, int]:
-    """Split ``size`` into ``parts * width + rest`` with ``width <= most``, without rest if near."""
+    """Split ``size`` into ``parts * width + rest``, ``width <= most``; with no rest if close."""
     fewest = -(-size // most)
     for parts in range(fewest, fewest + fewest // 4 + 2):
         if size % parts == 0:

@@ -1,6 +1,6 @@
-"""The way back through a convolution: to its input, and to its weights.
+"""The backward pass of a convolution: to its input, and to its weights.
 
-Everything may be float64 as well as float32.
+All arrays may also be float64.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from darknet_bn.work.threads import workers
 
 @floating
 def weight_updates(x: F32, delta: F32, geometry: ConvGeometry) -> F32:
-    """Sum up what the weights of a convolution are to change by, over all windows.
+    """Sum the updates of the weights of a convolution over all windows.
 
     Parameters
     ----------
     x : float32 array (n, c, h, w)
         The input.
     delta : float32 array (n, f, oh, ow)
-        Of the sums that the filters gave, contiguous.
+        Delta of the sums that the filters gave, contiguous.
     geometry : ConvGeometry
 
     Returns
@@ -64,7 +64,7 @@ def weight_updates(x: F32, delta: F32, geometry: ConvGeometry) -> F32:
             given = _rows(deltas[images, :, pixels].swapaxes(0, 1), f, "deltas")
             products = workers().scratch(sums[part].size, "products", x.dtype)
             products = products.reshape(sums[part].shape)
-            # OpenBLAS is faster so than the other way round, where there are more taps.
+            # With more taps, this order is faster in OpenBLAS than the other one.
             np.matmul(columns, given.reshape(g, f // g, -1).swapaxes(1, 2), out=products)
             np.add(sums[part], products, out=sums[part])
 
@@ -74,7 +74,7 @@ def weight_updates(x: F32, delta: F32, geometry: ConvGeometry) -> F32:
 
 
 def _rows(x: F32, rows: int, slot: str) -> F32:
-    """Return an array as (rows, columns): in this thread's buffer, if it is not contiguous."""
+    """Return an array as (rows, columns): in this thread's buffer if it is not contiguous."""
     if x.flags.c_contiguous:
         return x.reshape(rows, -1)
     buffer = workers().scratch(x.size, slot, x.dtype).reshape(x.shape)
@@ -92,12 +92,12 @@ def input_delta(delta: F32, weights: F32, geometry: ConvGeometry, out: F32) -> N
     weights : float32 array (f, c//g, k, k)
     geometry : ConvGeometry
     out : float32 array (n, c, h, w)
-        Where the delta of the input goes.
+        Receives the delta of the input.
 
     Notes
     -----
-    C: the second half of ``backward_convolutional_layer`` in ``src/convolutional_layer.c``.  Where
-    windows are one pixel apart, this is a convolution too, with the filters turned around.
+    C: the second half of ``backward_convolutional_layer`` in ``src/convolutional_layer.c``.  If
+    windows are one pixel apart, this is a convolution as well, with the filters rotated.
     """
     in_shape = (out.shape[1], out.shape[2], out.shape[3])
     turned = _turned(geometry, in_shape, delta.shape)
@@ -127,22 +127,22 @@ def input_delta(delta: F32, weights: F32, geometry: ConvGeometry, out: F32) -> N
 
 @floating
 def col2im_cpu(columns: F32, geometry: ConvGeometry, out: F32) -> None:
-    """Add up for each pixel what all windows have at its place, in this thread.
+    """Add up, for each pixel, the values of all windows at its position, in this thread.
 
     Parameters
     ----------
     columns : float32 array (c, k, k, m, oh, ow)
-        What each tap adds, for the windows of m images.
+        The values that each tap adds, for the windows of m images.
     geometry : ConvGeometry
-        ``groups`` plays no part.
+        ``groups`` is ignored.
     out : float32 array (m, c, h, w)
         The images; overwritten.
 
     Notes
     -----
     C: ``col2im_cpu`` in ``src/col2im.c``, and AlexeyAB's ``col2im_cpu_ext``.  With a stride, the
-    sums of each residue are a plane of their own at first, so that what lies side by side in the
-    columns stays so.
+    sums of each residue are kept in a separate plane at first, so that neighbours in the columns
+    remain neighbours.
     """
     c, k, _, m, oh, ow = columns.shape
     h, w = out.shape[2:]
@@ -173,7 +173,7 @@ def col2im_cpu(columns: F32, geometry: ConvGeometry, out: F32) -> None:
 
 @dataclass(frozen=True)
 class _Axis:
-    """How pixels lie along one axis, in planes of those that are a stride apart.
+    """How pixels are placed along one axis, in planes of pixels that are a stride apart.
 
     Attributes
     ----------
@@ -190,22 +190,22 @@ class _Axis:
 
     @property
     def planes(self) -> int:
-        """How many planes there are: up to the last that a tap adds to."""
+        """Number of planes: up to the last plane that a tap adds to."""
         return 1 + max(self.place(tap)[0] for tap in range(self.taps))
 
     @property
     def room(self) -> int:
-        """How many pixels a plane has: all that taps reach, and all of the image."""
+        """Number of pixels in a plane: all that taps reach, and all pixels of the image."""
         reached = self.windows + (self.taps - 1) * self.dilation // self.stride
         return max(reached, -(-(self.edge + self.size) // self.stride))
 
     def place(self, tap: int) -> tuple[int, int]:
-        """Return the plane that a tap adds to, and where its first window lies in that."""
+        """Return the plane that a tap adds to, and where its first window is in that plane."""
         residue = tap * self.dilation % self.stride
         return residue, tap * self.dilation // self.stride
 
     def inside(self, plane: int) -> tuple[slice, slice]:
-        """Return which pixels of the image a plane has, and where it has them."""
+        """Return which pixels of the image a plane has, and where they are in the plane."""
         first = (plane - self.edge) % self.stride
         start = (first + self.edge) // self.stride
         count = len(range(first, self.size, self.stride))
@@ -215,7 +215,7 @@ class _Axis:
 def _turned(
     geometry: ConvGeometry, in_shape: tuple[int, int, int], out_shape: tuple[int, ...]
 ) -> ConvGeometry | None:
-    """Return the geometry of the convolution that leads back; None where that is none."""
+    """Return the geometry of the convolution that leads back; None if it is not a convolution."""
     if (geometry.stride_x, geometry.stride_y, geometry.dilation) != (1, 1, 1):
         return None
     if geometry.pad >= geometry.size:
@@ -226,7 +226,7 @@ def _turned(
 
 
 def _turned_around(weights: F32, groups: int) -> F32:
-    """Return filters (f, c//g, k, k) as (c, f//g, k, k), each turned by half a circle."""
+    """Return filters (f, c//g, k, k) as (c, f//g, k, k), each rotated by 180 degrees."""
     f, c, k = weights.shape[:3]
     parts = weights.reshape(groups, f // groups, c, k, k)[..., ::-1, ::-1]
     return np.ascontiguousarray(parts.swapaxes(1, 2)).reshape(groups * c, f // groups, k, k)

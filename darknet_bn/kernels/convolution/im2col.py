@@ -15,7 +15,7 @@ from darknet_bn.work.threads import workers
 
 @dataclass(frozen=True, kw_only=True)
 class ConvGeometry:
-    """Where the windows of a convolution lie.
+    """The positions of the windows of a convolution.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class ConvGeometry:
     dilation : int
         Pixels from one tap to the next.
     groups : int
-        Parts the channels and filters are split into.
+        Number of parts that the channels and filters are split into.
     """
 
     size: int
@@ -39,7 +39,7 @@ class ConvGeometry:
     groups: int = 1
 
     def out_hw(self, h: int, w: int) -> tuple[int, int]:
-        """Count the windows down and across, as C does: truncating, and blind to dilation.
+        """Count the windows down and across as C does: truncating, and ignoring dilation.
 
         Parameters
         ----------
@@ -49,7 +49,7 @@ class ConvGeometry:
         Returns
         -------
         oh, ow : int
-            Pixels of the output; below 1 where the kernel does not fit.
+            Pixels of the output; below 1 if the kernel does not fit.
         """
         return self._windows(h, self.stride_y), self._windows(w, self.stride_x)
 
@@ -59,22 +59,22 @@ class ConvGeometry:
 
 
 def windows(x: F32, geometry: ConvGeometry, first: int, rows: int) -> F32:
-    """View what each tap sees of some rows of windows.
+    """Return a view of what each tap reads in some rows of windows.
 
     Parameters
     ----------
     x : float32 array (c, h, w), or (m, c, h, w)
         One image, or some channels of it, or several images; each channel contiguous.
     geometry : ConvGeometry
-        ``groups`` plays no part.
+        ``groups`` is ignored.
     first, rows : int
-        The first row of windows, and how many.
+        The first row of windows, and the number of rows.
 
     Returns
     -------
     taps : float32 array (c, k, k, rows, ow), or (c, k, k, m, rows, ow); to be read only
-        Of the image itself where all taps lie inside of it; else of a copy with zeros around, which
-        is valid until this thread asks for the next.
+        A view of the image itself if all taps are inside it; otherwise a view of a copy with zeros
+        around the image, which is valid until this thread's next call.
     """
     *images, c, h, w = x.shape
     k, d = geometry.size, geometry.dilation
@@ -99,26 +99,26 @@ def windows(x: F32, geometry: ConvGeometry, first: int, rows: int) -> F32:
 
 @floating
 def im2col_cpu(x: F32, geometry: ConvGeometry, *, out: F32 | None = None) -> F32:
-    """Lay out what each tap sees of each window, one row a tap.
+    """Lay out what each tap reads from each window, one row for each tap.
 
     Parameters
     ----------
     x : float32 array (c, h, w)
         One image.
     geometry : ConvGeometry
-        ``groups`` plays no part.
+        ``groups`` is ignored.
     out : float32 array (c, k, k, oh, ow), optional
-        Where the rows go.
+        Receives the rows.
 
     Returns
     -------
     columns : float32 array (c, k, k, oh, ow)
-        0 where a tap lies outside of the image.
+        0 where a tap is outside the image.
 
     Notes
     -----
     C: ``im2col_cpu`` in ``src/im2col.c``, and AlexeyAB's ``im2col_cpu_ext`` with two strides and
-    dilation, where padding is ``pad*dilation`` pixels.
+    dilation, in which the padding is ``pad*dilation`` pixels.
     """
     taps = windows(x, geometry, 0, geometry.out_hw(*x.shape[1:])[0])
     if out is None:

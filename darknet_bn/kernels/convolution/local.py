@@ -1,4 +1,4 @@
-"""A convolution whose filters differ from pixel to pixel.  C: ``src/local_layer.c``."""
+"""A convolution with different filters for each pixel.  C: ``src/local_layer.c``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from darknet_bn.work.threads import workers
 def forward_local_layer(
     x: F32, weights: F32, biases: F32, geometry: ConvGeometry, activation: Activation, out: F32
 ) -> None:
-    """Multiply every window of the image with filters of its own.
+    """Multiply every window of the image by its own filters.
 
     Parameters
     ----------
@@ -29,12 +29,12 @@ def forward_local_layer(
         Without groups.
     activation : Activation
     out : float32 array (n, f, oh, ow)
-        Where the result goes.
+        Receives the result.
 
     Notes
     -----
-    C: ``forward_local_layer`` in ``src/local_layer.c``.  All weights are read once a batch, which
-    takes longer than what is computed with them.
+    C: ``forward_local_layer`` in ``src/local_layer.c``.  All weights are read once per batch, which
+    takes longer than the arithmetic.
     """
     n, (f, oh, ow) = len(x), biases.shape
     taps = weights[0, 0].size
@@ -69,7 +69,7 @@ def forward_local_layer(
 def backward_local_layer(
     x: F32, weights: F32, delta: F32, geometry: ConvGeometry
 ) -> tuple[F32, F32]:
-    """Carry the delta of the sums back to the input, and sum up the updates of the weights.
+    """Carry the delta of the sums back to the input, and sum the updates of the weights.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def backward_local_layer(
     """
     n, f, oh, ow = delta.shape
     c, k = x.shape[1], geometry.size
-    at = delta.reshape(n, f, oh * ow).transpose(2, 1, 0)  # of each pixel (f, n)
+    at = delta.reshape(n, f, oh * ow).transpose(2, 1, 0)  # (f, n) for each pixel
     seen = windows(x, geometry, 0, oh).reshape(c * k * k, n, oh * ow).transpose(2, 1, 0)
     updates = np.matmul(at, seen).reshape(weights.shape)
     spread = np.matmul(weights.reshape(oh * ow, f, -1).swapaxes(1, 2), at)

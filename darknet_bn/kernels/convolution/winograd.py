@@ -1,12 +1,12 @@
-"""Winograd's way to convolve 3x3 kernels: tiles are transformed, multiplied, transformed back.
+"""Winograd convolution for 3x3 kernels: transform tiles, multiply, and transform back.
 
-F(m×m, 3×3) takes m x m outputs from a tile of a x a inputs, a = m + 2, with a·a multiplications
-rather than 9·m·m.  With the matrices of ``Scheme``, for the kernel g and the tile d::
+F(m×m, 3×3) computes m x m outputs from a tile of a x a inputs, a = m + 2, with a·a multiplications
+instead of 9·m·m.  With the matrices of ``Scheme``, for the kernel g and the tile d::
 
     outputs = output (Σ over channels of (filter g filterᵀ) ⊙ (input d inputᵀ)) outputᵀ
 
-The product ⊙ runs over a·a positions; for each of them the sum over channels, for all filters and
-tiles at once, is one matrix product.  The transforms are matrix products as well: first down the
+The product ⊙ runs over a·a positions; for each position, the sum over channels, for all filters and
+tiles at once, is one matrix product.  The transforms are matrix products too: first down the
 tiles, then across.  See A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks",
 2015.
 """
@@ -54,7 +54,7 @@ class Scheme:
 
 
 def _scheme(*points: float) -> Scheme:
-    """Interpolate through these points and infinity; row and column 1 stand for the point 1."""
+    """Interpolate through these points and infinity; row and column 1 belong to the point 1."""
     a = len(points) + 1
     m = a - 2
     powers = np.vander(np.array(points, np.float64), a, increasing=True)
@@ -75,7 +75,7 @@ F4 = _scheme(0, 1, -1, 0.5, -2)  # a third of the error of 0, ±1, ±2
 
 
 class Winograd:
-    """A 3x3 convolution of stride 1 and pad 1, by tiles.
+    """A 3x3 convolution of stride 1 and pad 1, computed by tiles.
 
     Parameters
     ----------
@@ -83,13 +83,13 @@ class Winograd:
     epilogue : Epilogue
     in_shape : (c, h, w)
     scheme : Scheme
-        A larger one needs fewer multiplications, a smaller one wastes less at the edge of small
-        images and has fewer filters to read.
+        A larger scheme needs fewer multiplications; a smaller one wastes less at the edges of small
+        images and has fewer filter values to read.
 
     Notes
     -----
-    The filters are transformed once, in float64.  Sums differ from direct ones by some 1e-6 of the
-    largest with ``F4``, because its matrices hold numbers up to 8.
+    The filters are transformed once, in float64.  With ``F4``, sums differ from direct ones by some
+    1e-6 of the largest value, because its matrices contain numbers up to 8.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Winograd:
         sizes = measured.WINOGRAD_BLOCKS_FOR_FEW if few else measured.WINOGRAD_BLOCKS
         self._block = min(sizes, key=lambda block: -self._f % block)
         blocks = -(-self._f // self._block)
-        # (a, a, blocks, c, filters of a block), the last of which may be empty
+        # (a, a, blocks, c, filters of a block); the last block may be empty
         padded = np.zeros((*full.shape[:3], blocks * self._block), np.float32)
         padded[..., : self._f] = full
         padded = padded.reshape(*full.shape[:3], blocks, self._block)
@@ -132,7 +132,7 @@ class Winograd:
             self._share_filters(x, out, parts)
 
     def _share_tiles(self, x: F32, out: F32, parts: list[Strip]) -> None:
-        """Convolve some strips in this thread, while other threads do others."""
+        """Convolve some strips in this thread, while other threads convolve others."""
         tiles = self._tiles(parts)
         patches = self._patches(tiles)
         for channels in self._channel_parts(tiles, 1):
@@ -141,7 +141,7 @@ class Winograd:
             self._multiply(patches, parts, blocks, out)
 
     def _share_filters(self, x: F32, out: F32, parts: list[Strip]) -> None:
-        """Convolve some strips with all threads, so that each filter is read by one of them."""
+        """Convolve some strips on all threads, so that each filter is read by only one thread."""
         tiles, threads = self._tiles(parts), workers().count
         patches = self._patches(tiles)
         workers().run(
@@ -164,7 +164,7 @@ class Winograd:
         return portions(blocks, tiles * self._block, measured.WINOGRAD_SUMS, threads)
 
     def _patches(self, tiles: int) -> F32:
-        """Borrow the buffer (a, a, c, tiles) of transformed inputs."""
+        """Borrow the buffer (a, a, c, tiles) for transformed inputs."""
         a = self.scheme.a
         buffer = workers().scratch(a * a * self._channels * tiles, "winograd patches")
         return buffer.reshape(a, a, self._channels, tiles)
@@ -176,7 +176,8 @@ class Winograd:
         tiles = c * patches.shape[3]
         pixels = tiles * m
         scratch = workers().scratch
-        # Column s of a tile is pixel s - 1 of it: one float before and after is read as well.
+        # Column s of a tile is its pixel s - 1: one float before it and one after it are read as
+        # well.
         buffer = scratch(_LINE + a * pixels + 1, "winograd rows")
         rows = buffer[_LINE:-1].reshape(a, c, -1, self._across * m)
         begin = 0
@@ -188,7 +189,7 @@ class Winograd:
         shape, strides = (a, a, tiles), (step, step * pixels, step * m)
         columns = scratch(a * a * tiles, "winograd columns").reshape(shape)
         np.copyto(columns, np.ndarray(shape, np.float32, buffer, (_LINE - 1) * step, strides))
-        # What lies left of the first tile and right of the last is zero.
+        # Everything left of the first tile and right of the last tile is zero.
         edges = columns.reshape(a, -1, self._across)
         edges[0, :, 0] = 0
         edges[-1, :, -1] = 0
@@ -213,7 +214,7 @@ class Winograd:
         np.matmul(self.scheme.input, tile_rows, out=rows.transpose(1, 2, 0, 3))
 
     def _multiply(self, patches: F32, parts: list[Strip], blocks: slice, out: F32) -> None:
-        """Sum over channels, transform back, and write some blocks of filters of the strips."""
+        """Sum over channels, transform back, and write some filter blocks of the strips."""
         m, a = self.scheme.m, self.scheme.a
         tiles = patches.shape[3]
         f = (blocks.stop - blocks.start) * self._block
@@ -235,7 +236,7 @@ class Winograd:
         self._scatter_rows(y.reshape(m, f, -1, self._across * m), parts, filters, out)
 
     def _scatter_rows(self, y: F32, parts: list[Strip], filters: slice, out: F32) -> None:
-        """Write ``y[r]``, row r of all tiles, where it belongs; what is outside is dropped."""
+        """Write ``y[r]``, row r of all tiles, to its place; rows outside the image are dropped."""
         m = len(y)
         begin = 0
         for part in parts:
@@ -254,8 +255,8 @@ class Winograd:
 def _sum_channels(filters: F32, patches: F32, sums: F32) -> None:
     """Multiply (a, a, blocks, c, block) by (a, a, c, tiles) to (a, a, blocks*block, tiles).
 
-    The products are so small that OpenBLAS multiplies without packing; those with the same patches
-    follow each other, which then lie in the first-level cache.
+    The products are so small that OpenBLAS multiplies without packing.  Products with the same
+    patches follow each other, so the patches are still in the first-level cache.
     """
     blocks, c, block = filters.shape[2:]
     tiles = patches.shape[3]
