@@ -1,4 +1,4 @@
-"""What every kernel asks of its arrays: float32 or float64, checked once, where they come in."""
+"""What every kernel requires of its arrays: float32 or float64, checked once on entry."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from darknet_bn.errors import ShapeError, Where
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_CHARS = "fd"  # numpy's letters of float32 and float64
-_NO_POSITION = 1 << 16  # of a parameter that is given by name only
+_CHARS = "fd"  # numpy's letters for float32 and float64
+_NO_POSITION = 1 << 16  # position of a keyword-only parameter
 PICTURE_HINT = (
     "darknet_bn.pictures.images.from_bytes makes a picture of bytes (h, w, c) in the order RGB; "
     "OpenCV's order is BGR: from_bytes({name}[:, :, ::-1])"
 )
-"""What to do with an array of OpenCV or Pillow."""
+"""What to do with an array from OpenCV or Pillow."""
 
 
 class _Argument(NamedTuple):
-    """A parameter that takes an array, or several.
+    """A parameter that takes one array or several.
 
     Attributes
     ----------
     at : int
-        Its position; beyond all positions where it is given by name only.
+        Its position; beyond all positions if it is keyword-only.
     name : str
     optional : bool
-        Whether None stands for no array.
+        Whether None is allowed and means no array.
     several : bool
         Whether it takes a mapping or sequence of arrays.
     """
@@ -44,21 +44,21 @@ class _Argument(NamedTuple):
 
 
 def floating(kernel: Callable[P, R]) -> Callable[P, R]:
-    """Let a kernel refuse arrays that do not hold floating-point numbers.
+    """Make a kernel refuse arrays that do not hold floating-point numbers.
 
-    numpy would compute on with integers, to integers: the mean of 1 and 2 would be 1, or 0.  Which
-    parameters take arrays, the annotations tell.
+    With integers, numpy would continue and return integers: the mean of 1 and 2 would be 1, or 0.
+    The annotations say which parameters take arrays.
 
     Parameters
     ----------
     kernel : function
-        A parameter annotated with ``F32`` or ``F64``, alone, with None, or inside a Mapping or
-        Sequence, takes arrays.
+        A parameter takes arrays if it is annotated with ``F32`` or ``F64``, alone, with None, or
+        inside a Mapping or Sequence.
 
     Returns
     -------
     checked : function
-        The same, which raises a ShapeError.  The check takes less than a microsecond.
+        The same function, which also raises ShapeError.  The check takes less than a microsecond.
     """
     arguments = _arguments(kernel)
 
@@ -69,7 +69,7 @@ def floating(kernel: Callable[P, R]) -> Callable[P, R]:
             value = args[each[0]] if each[0] < count else kwargs.get(each[1])
             if type(value) is not np.ndarray or value.dtype.char not in _CHARS:
                 if value is None and each.at >= count and each.name not in kwargs:
-                    continue  # not given
+                    continue  # not passed
                 _look_into(kernel.__qualname__, each, value)
         return kernel(*args, **kwargs)
 
@@ -77,20 +77,20 @@ def floating(kernel: Callable[P, R]) -> Callable[P, R]:
 
 
 def require_floats(place: str, name: str, array: Any) -> None:
-    """Check that something is an array of float32 or float64.
+    """Check that a value is an array of float32 or float64.
 
     Parameters
     ----------
     place : str
-        The function or class that is handed it.
+        The function or class that received it.
     name : str
-        What it is called there.
+        Its name there.
     array : anything
 
     Raises
     ------
     ShapeError
-        It is not.
+        It is not such an array.
     """
     if isinstance(array, np.ndarray) and array.dtype.char in _CHARS:
         return
@@ -125,7 +125,7 @@ def _arguments(kernel: Callable[..., object]) -> tuple[_Argument, ...]:
 
 
 def _look_into(place: str, argument: _Argument, value: Any) -> None:
-    """Check what is not plainly an array: None, several arrays, one of a subclass."""
+    """Check values that are not plain arrays: None, several arrays, or a subclass."""
     name = argument.name
     if value is None and argument.optional:
         return

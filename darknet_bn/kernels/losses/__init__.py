@@ -1,1 +1,1 @@
-"""Losses of the heads, with their gradients."""
+"""Losses of the detection heads, with their gradients."""

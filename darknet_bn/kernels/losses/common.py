@@ -1,4 +1,4 @@
-"""What the losses of detection heads have in common: true boxes, and how to go through them."""
+"""What the losses of detection heads share: true boxes, and ways to go through them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ MOST = float(np.finfo(np.float32).max)
 
 
 class TrueBoxes(NamedTuple):
-    """All boxes of a batch, behind each other.
+    """All boxes of a batch, one after the other.
 
     Attributes
     ----------
     image : int array (m,)
-        Whose box it is; rising.
+        The image that each box belongs to; ascending.
     xywh : float32 array (m, 4)
     kind : int array (m,)
         The class.
@@ -37,7 +37,7 @@ class TrueBoxes(NamedTuple):
 
     @classmethod
     def read(cls, truth: F32) -> TrueBoxes:
-        """Return what stands in front of the first box of an image whose x is 0.
+        """Return the boxes of each image before the first one whose x is 0.
 
         Parameters
         ----------
@@ -57,29 +57,29 @@ class TrueBoxes(NamedTuple):
         return TrueBoxes(self.image[low:high], self.xywh[low:high], self.kind[low:high])
 
     def cells(self, h: int, w: int) -> tuple[Rows, Rows, Flags]:
-        """Return row and column (m,) of the cell of each centre, and whether there is that cell.
+        """Return row and column (m,) of the cell of each centre, and whether that cell exists.
 
-        In float32 the product is rounded as in C, which takes 0.7 of 10 columns for the seventh.
+        In float32 the product is rounded as in C, which puts 0.7 of 10 columns in column 7.
         """
         places = self.xywh[:, :2] * np.array((w, h), self.xywh.dtype)
-        # C cuts off what is behind the point: -0.5 is in column 0.
+        # C cuts off the fraction: -0.5 is in column 0.
         inside: Flags = np.all((places > -1) & (places < (w, h)), axis=1)
         column, row = np.where(inside[:, None], places, 0).astype(np.intp).T
         return row, column, inside
 
 
 def rounds(places: Rows) -> Iterator[Rows]:
-    """Yield which of some places are next, so that each comes once at a time, and in its order.
+    """Yield subsets of places in which each place occurs only once, in the original order.
 
     Parameters
     ----------
     places : int array (m,)
-        Numbers, some of which may be the same.
+        Numbers, possibly repeated.
 
     Yields
     ------
     rows : int array (k,)
-        Of ``places``: first all that come up for the first time, then for the second, and so on.
+        Indices into ``places``: first every first occurrence, then every second one, and so on.
     """
     order = np.argsort(places, kind="stable")
     ordered = places[order]
@@ -91,7 +91,7 @@ def rounds(places: Rows) -> Iterator[Rows]:
 
 
 def best_overlaps(xywh: F32, true: F32) -> F32:
-    """Return how much boxes overlap with the true one that each overlaps with most.
+    """Return the largest overlap of each box with any true box.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def best_overlaps(xywh: F32, true: F32) -> F32:
     Returns
     -------
     iou : float32 array (k,)
-        0 where there is none.
+        0 if there are no true boxes.
     """
     k = xywh.shape[1]
     best = np.zeros(k, xywh.dtype)
@@ -128,13 +128,13 @@ def best_overlaps(xywh: F32, true: F32) -> F32:
 
 
 def nearest(xywh: F32, image: Rows, true: TrueBoxes) -> Rows:
-    """Return which true box of its image each box overlaps with most, (k,).
+    """Return the true box in its image that each box overlaps most, (k,).
 
     Parameters
     ----------
     xywh : float32 array (k, 4)
     image : int array (k,)
-        Of each box; one that has true boxes.
+        The image of each box; it must have true boxes.
     true : TrueBoxes
     """
     best = np.zeros(len(xywh), np.intp)
@@ -146,18 +146,18 @@ def nearest(xywh: F32, image: Rows, true: TrueBoxes) -> Rows:
 
 
 def first_largest(iou: F32) -> Rows:
-    """Return which overlap of each row (k, t) is the largest; what is no number is none."""
+    """Return the index of the largest overlap in each row (k, t); NaN is ignored."""
     best: Rows = np.argmax(np.where(np.isnan(iou), -1, iou), axis=-1)
     return best
 
 
 def focal_slope(score: F64) -> F64:
-    """Return by what ``focal_loss`` multiplies the deltas of the classes of a box, (k,).
+    """Return the factor that ``focal_loss`` applies to the class deltas of each box, (k,).
 
     Parameters
     ----------
     score : float64 array (k,)
-        Of the true class.
+        Score of the true class.
     """
     pt = score + 1e-15
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -166,6 +166,6 @@ def focal_slope(score: F64) -> F64:
 
 
 def finite(values: F64, largest: float = MOST) -> F64:
-    """Return 0 for what is no number or infinite, and hold the rest to a largest value."""
+    """Return the values with 0 for NaN or infinity, and the rest clipped to a largest value."""
     known = np.where(np.isfinite(values), values, 0.0)
     return np.clip(known, -largest, largest)

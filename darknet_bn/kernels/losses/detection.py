@@ -1,4 +1,4 @@
-"""How ``[detection]``, the head of YOLOv1, compares its output with what is true.
+"""How ``[detection]``, the head of YOLOv1, compares its output with the truth.
 
 C: ``forward_detection_layer`` in ``src/detection_layer.c``.
 """
@@ -13,14 +13,14 @@ from darknet_bn.arrays import F32, F64
 from darknet_bn.kernels.boxes.box import box_iou
 from darknet_bn.kernels.floating import floating
 
-_RANDOM = 64_000  # images, in which ``random`` lets any box of a cell be the one that learns
-_FAR = 20.0  # the largest distance of boxes at which one of them still is the nearest
-_SMALL = 0.1  # of the image: with ``forced``, the second box is for smaller ones
+_RANDOM = 64_000  # images during which ``random`` lets any box of a cell learn
+_FAR = 20.0  # the largest distance at which a box can still be the nearest
+_SMALL = 0.1  # of the image: with ``forced``, the second box is for smaller objects
 
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionLoss:
-    """The comparison, with the options of the section under their names."""
+    """The loss function, with the options of the section as attributes."""
 
     side: int
     num: int
@@ -43,12 +43,12 @@ class DetectionLoss:
         Parameters
         ----------
         y : float32 array (n, outputs)
-            The classes of each cell, the objectness of each of its boxes, then their x, y, w, h.
+            The classes of each cell, the objectness of each of its boxes, and their x, y, w, h.
         truth : float32 array (n, side * side, 1 + classes + 4)
-            Of each cell whether there is an object, its class as 0 and 1, and x, y, w, h: inside
-            the cell, and as a part of the image.
+            For each cell: whether it has an object, the class as 0s and 1s, and x, y, w, h.  x and
+            y are relative to the cell, w and h to the image.
         seen : int
-            Images the model has been trained with.
+            Number of images that the model has been trained with.
         rng : Generator
 
         Returns
@@ -85,7 +85,7 @@ class DetectionLoss:
     def _responsible(
         self, predicted: F64, true_box: F64, seen: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, F32]:
-        """Return which box of each cell learns, (n, cells), and how much each overlaps."""
+        """Return which box of each cell learns, (n, cells), and the overlap of each."""
         scale = np.array((self.side, self.side, 1, 1), np.float64)
         out = predicted / scale
         if self.sqrt:
@@ -97,7 +97,7 @@ class DetectionLoss:
         best = np.where((iou > 0).any(axis=-1), iou.argmax(axis=-1), apart.argmin(axis=-1))
         if self.forced:
             small = true_box[..., 2] * true_box[..., 3] < _SMALL
-            best = np.minimum(small, self.num - 1).astype(np.intp)  # C goes to the next cell's
+            best = np.minimum(small, self.num - 1).astype(np.intp)  # C uses the next cell's box
         if self.random and seen < _RANDOM:
             best = rng.integers(self.num, size=best.shape)
         return best, iou

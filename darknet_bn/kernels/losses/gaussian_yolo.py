@@ -1,4 +1,4 @@
-"""How ``[Gaussian_yolo]`` compares its output with boxes that are true.
+"""How ``[Gaussian_yolo]`` compares its output with true boxes.
 
 C: ``forward_gaussian_yolo_layer`` in AlexeyAB's ``src/gaussian_yolo_layer.c``.
 """
@@ -17,20 +17,20 @@ from darknet_bn.kernels.losses.common import Flags, Rows, TrueBoxes, finite
 from darknet_bn.kernels.losses.yolo import Found, YoloLoss
 
 _SIGMA = 0.3  # added to the spread of a box
-_EPS = 1e-9  # added to the density at a true one
+_EPS = 1e-9  # added to the density at a true box
 
 
 @dataclass(frozen=True, kw_only=True)
 class GaussianYoloLoss(YoloLoss):
-    """The comparison of boxes of which each of x, y, w, h has its spread behind it.
+    """The comparison for boxes in which each of x, y, w, h is followed by its spread.
 
     Attributes
     ----------
     uc_normalizer : float
-        Of the deltas of the spreads.
+        Factor for the deltas of the spreads.
     point : float
-        Where the centre is, as x and y see it, in widths and heights: 0.5 where they are of the
-        left and the top, -0.5 where they are of the right and the bottom.
+        Offset of the centre from the point that x and y give, in widths and heights: 0.5 if the
+        point is the left top corner, -0.5 if it is the right bottom corner.
     """
 
     before: ClassVar[int] = 8
@@ -41,14 +41,14 @@ class GaussianYoloLoss(YoloLoss):
     point: float = 0.0
 
     def boxes(self, raw: Floats, corner: Floats, anchor: Floats, grid: Floats) -> Floats:
-        """Return boxes (..., 4) from x, y, w, h as predicted; ``grid`` is columns and rows."""
+        """Return boxes (..., 4) from predicted x, y, w, h; ``grid`` is columns and rows."""
         boxes = super().boxes(raw, corner, anchor, grid)
         with np.errstate(over="ignore", invalid="ignore"):
             boxes[..., :2] += self.point * boxes[..., 2:]
         return boxes
 
     def cells(self, true: TrueBoxes, h: int, w: int) -> tuple[Rows, Rows, Flags]:
-        """Return the cells (m,) of the points of true boxes; those outside count as at the edge."""
+        """Return the cells (m,) of the points of true boxes; points outside go to the edge."""
         if not self.point:
             return true.cells(h, w)
         places = self._points(true.xywh) * np.array((w, h), true.xywh.dtype)
@@ -65,22 +65,22 @@ class GaussianYoloLoss(YoloLoss):
         return weight * self.obj_normalizer * (1 - found.values[:, self.before])
 
     def has_class(self, delta: F64, kind: Rows) -> Flags:
-        """Return whether other boxes of the same prediction have given their class (k,)."""
+        """Return whether other boxes of the same prediction have already set their class (k,)."""
         given: Flags = delta[:, 0] != 0
         return given
 
     def is_averaged(self, delta: F64) -> Flags:
-        """Return whether box deltas are divided by the number of classes that are true (k,)."""
+        """Return whether box deltas are divided by the number of true classes (k,)."""
         return np.ones(len(delta), np.bool_)
 
     def aims(self, found: Found, grid: F64) -> F64:
-        """Return what x, y, w and h (k, 4) should be predicted."""
+        """Return the targets for x, y, w and h (k, 4)."""
         aims = super().aims(found, grid)
         aims[:, :2] = self._points(found.true) * grid - found.corner
         return aims
 
     def box_slopes(self, found: Found) -> F64:
-        """Return the slopes of the overlap by x, y, w and h of the box, (k, 4)."""
+        """Return the slopes of the overlap with respect to x, y, w and h of the box, (k, 4)."""
         slopes = super().box_slopes(found)
         slopes[:, :2] -= self.point * slopes[:, 2:]
         return slopes

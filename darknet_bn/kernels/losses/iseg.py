@@ -1,4 +1,4 @@
-"""How ``[iseg]`` compares classes and embeddings of pixels with masks of instances.
+"""How ``[iseg]`` compares classes and embeddings of pixels with instance masks.
 
 C: ``forward_iseg_layer`` in pjreddie's ``src/iseg_layer.c``.
 """
@@ -10,23 +10,23 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.floating import floating
 
-_SMALL = 0.1  # how much of an embedding is drawn to zero
-_PULL = 0.1  # what draws it to its own instance, and pushes it away from others
-_EMBEDDINGS = 0.01  # the weight of all that, beside the classes
+_SMALL = 0.1  # how strongly an embedding is drawn to zero
+_PULL = 0.1  # how strongly it is drawn to its own instance, and pushed away from others
+_EMBEDDINGS = 0.01  # weight of the embeddings, next to the classes
 
 
 @floating
 def compare_instances(y: F32, truth: F32, classes: int) -> tuple[F32, float]:
-    """Compare the output with instances.
+    """Compare the output with the instances.
 
     Parameters
     ----------
     y : float32 array (n, classes + ids, h, w)
-        Squashed classes, then embeddings.  Or float64.
+        Classes after a sigmoid, then embeddings.  float64 is also accepted.
     truth : float32 array (n, instances, 1 + h * w)
         The class of each instance, and its mask; a class below 0 ends the list of an image.
     classes : int
-        More than any class of an instance.
+        Larger than any class of an instance.
 
     Returns
     -------
@@ -36,9 +36,9 @@ def compare_instances(y: F32, truth: F32, classes: int) -> tuple[F32, float]:
 
     Notes
     -----
-    Each component of an embedding is drawn by a fixed amount to the mean of its instance and away
-    from the mean of every other one in the image.  A pixel of several instances is drawn for each;
-    its class is that of the last one, where they have one in common.
+    Each component of an embedding is drawn by a fixed amount to the mean of its instance, and away
+    from the mean of every other instance in the image.  If a pixel belongs to several instances,
+    this is done for each; where their masks overlap, the last instance gives the class.
     """
     n = len(y)
     flat = y.reshape(*y.shape[:2], -1)

@@ -1,4 +1,4 @@
-"""How ``[region]`` compares its output with boxes that are true.
+"""How ``[region]`` compares its output with true boxes.
 
 C: ``forward_region_layer`` in ``src/region_layer.c``.
 """
@@ -27,14 +27,14 @@ from darknet_bn.kernels.losses.common import (
 
 At = tuple[Rows, ...]
 
-_WARM_UP = 12800  # images, in which boxes are also pulled to the shapes of their anchors
+_WARM_UP = 12800  # images during which boxes are also pulled to the shapes of their anchors
 _WARM_UP_SCALE = 0.01
-_CLASS_ONLY = 100_000  # x and y over it: of the image only the class is known
+_CLASS_ONLY = 100_000  # if x and y are larger, only the class of the image is known
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegionLoss:
-    """The comparison, with the options of the section under their names.
+    """The loss function, with the options of the section as attributes.
 
     Attributes
     ----------
@@ -42,8 +42,8 @@ class RegionLoss:
         Width and height of the anchors, in cells.
     classes : int
     extended : bool
-        Whether it is AlexeyAB's: x and y come raw, the slopes of what is squashed are in the
-        deltas, and small boxes count no more than large ones.
+        Whether the loss is AlexeyAB's: x and y are raw, the deltas include the slopes of the
+        sigmoid, and small boxes do not count more than large ones.
     """
 
     anchors: F64
@@ -69,23 +69,23 @@ class RegionLoss:
         Parameters
         ----------
         values : float32 array (n, anchors, h, w, entries)
-            The output of the head, ordered so: x, y, w, h, objectness and classes of each box.
+            The output of the head, in the order x, y, w, h, objectness and classes of each box.
         truth : float32 array (n, boxes, 5)
-            x, y, w, h and class of each box; behind the last of an image, x is 0.
+            x, y, w, h and class of each box; x is 0 after the last box of an image.
         seen : int
-            Images the model has been trained with.
+            Number of images that the model has been trained with.
 
         Returns
         -------
         delta : float32 array like ``values``
-            Of what the layer got; where not ``extended``, of what is squashed in it.
+            Delta of the layer's input; if not ``extended``, of its output after the sigmoid.
         loss : float
             The sum of the squared deltas, over all images.
 
         Notes
         -----
-        Where C makes a delta infinite or no number, it is 0.  C writes beside the head where the
-        centre of a box is not inside the image; here such a box is not to be found.
+        If C's delta would be infinite or NaN, it is 0.  If the centre of a box is outside the
+        image, C writes outside the head's memory; here such a box is ignored.
         """
         delta = np.zeros_like(values)
         batch = _Batch(self, values, delta)
@@ -103,7 +103,7 @@ class RegionLoss:
 
 
 class _Batch:
-    """A batch in comparison: its values and deltas (n, anchors, h, w, entries)."""
+    """A batch under comparison: its values and deltas (n, anchors, h, w, entries)."""
 
     def __init__(self, loss: RegionLoss, values: F32, delta: F32) -> None:
         self._loss, self._values, self._delta = loss, values, delta
@@ -117,7 +117,7 @@ class _Batch:
         self._boxes = np.concatenate((centre, size), axis=-1)
 
     def compare_predictions(self, image: int, true: TrueBoxes) -> None:
-        """Find no object anywhere, but for where a box is good enough."""
+        """Lower the objectness everywhere, unless a box is good enough."""
         loss = self._loss
         objectness, target = self._values[image, ..., 4], self._delta[image, ..., 4]
         boxes = np.ascontiguousarray(np.moveaxis(self._boxes[image], -1, 0)).reshape(4, -1)
@@ -146,7 +146,7 @@ class _Batch:
         np.copyto(self._delta[image, ..., :4], _WARM_UP_SCALE * pull)
 
     def compare_boxes(self, true: TrueBoxes) -> None:
-        """Make the box of each cell that has the most similar shape find a true one."""
+        """In each cell, make the box with the most similar shape find a true box."""
         row, column, inside = true.cells(*self._values.shape[2:4])
         true, row, column = true.take(inside), row[inside], column[inside]
         shapes = self._boxes[true.image, :, row, column].copy()
@@ -160,7 +160,7 @@ class _Batch:
             self._find(tuple(each[rows] for each in at), true.take(rows))
 
     def compare_class_only(self, true: TrueBoxes, tree: Tree) -> Rows:
-        """Teach the likeliest box the class of images (k,) of which only that is known."""
+        """Teach the likeliest box the class of images (k,) for which only the class is known."""
         loss = self._loss
         known = true.take(np.flatnonzero(np.all(true.xywh[:, :2] > _CLASS_ONLY, axis=1)))
         images, first = np.unique(known.image, return_index=True)
@@ -185,12 +185,12 @@ class _Batch:
         return squashed
 
     def _slope(self, squashed: Floats) -> Floats:
-        """Return the slope of the squashing, where the deltas are to have it in them."""
+        """Return the slope of the sigmoid, if the deltas are to include it."""
         slope: Floats = squashed * (1 - squashed) if self._loss.extended else np.ones_like(squashed)
         return slope
 
     def _find(self, at: At, true: TrueBoxes) -> None:
-        """Make predictions (k,), none of them twice, find true boxes."""
+        """Make predictions (k,), all different, find true boxes."""
         loss = self._loss
         self._delta[..., :4][at] = self._box_delta(at, true.xywh.astype(np.float64))
         objectness = self._values[..., 4][at]
@@ -204,7 +204,7 @@ class _Batch:
         self._give_class(at, true.kind, np.ones(len(true.kind)))
 
     def _box_delta(self, at: At, true: F64) -> F64:
-        """Return in which direction x, y, w and h should go, (k, 4)."""
+        """Return the direction in which x, y, w and h should move, (k, 4)."""
         loss = self._loss
         values = self._values[..., :4][at].astype(np.float64)
         squashed = self._squashed(values[:, :2])
@@ -232,7 +232,7 @@ class _Batch:
             delta = scale * (hot - scores)
             if loss.focal_loss:
                 delta *= focal_slope(scores[rows, kind])[:, None]
-            if not loss.softmax and not loss.extended:  # where others are true, they stay so
+            if not loss.softmax and not loss.extended:  # other true classes keep their value
                 more = np.where(hot == 1, delta, now)
                 delta = np.where(now[:, :1] != 0, more, delta)
         self._delta[..., 5:][at] = delta.astype(self._delta.dtype)

@@ -1,4 +1,4 @@
-"""How ``[yolo]`` compares its output with boxes that are true.
+"""How ``[yolo]`` compares its output with true boxes.
 
 C: ``forward_yolo_layer`` in ``src/yolo_layer.c``.
 """
@@ -29,22 +29,22 @@ from darknet_bn.kernels.losses.common import (
     rounds,
 )
 
-_SURE = 0.25  # a class score over it makes a box one that may be left alone
+_SURE = 0.25  # a box with a class score over it may be left alone
 
 
 class Found(NamedTuple):
-    """Predictions that are to find a true box each, with what they say; none of them twice.
+    """Predictions, all different, that are to find one true box each, with their values.
 
     Attributes
     ----------
     values, delta : float64 arrays (k, planes)
-        What was predicted, and what it should do, which is filled in.
+        What was predicted, and how it should change; the latter is filled in.
     corner : float64 array (k, 2)
         Column and row of the cell.
     anchor : float64 array (k, 2)
-        Width and height.
+        Width and height of the anchor.
     box, true : float64 arrays (k, 4)
-        As predicted, and as it is.
+        The predicted box and the true one.
     kind : int array (k,)
         The class.
     """
@@ -60,27 +60,27 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class YoloLoss:
-    """The comparison, with the options of the section under their names.
+    """The loss function, with the options of the section as attributes.
 
     Attributes
     ----------
     anchors : float64 array (num, 2)
         Width and height of all anchors, in pixels of the network's input.
     masks : sequence of int
-        Which of them are the head's own.
+        Indices of the head's own anchors.
     classes : int
     net : (height, width)
-        Of the network's input.
+        Size of the network's input.
     extended : bool
-        Whether it is AlexeyAB's: box deltas add up where several boxes meet in a cell, and a box is
-        left alone only if it is sure of some class.
+        Whether the loss is AlexeyAB's: box deltas add up if several boxes meet in a cell, and a box
+        is left alone only if it is sure of a class.
     details : bool
-        Whether the loss of an overlap is reported instead of its squared deltas (AlexeyAB).
+        Whether the loss of the overlap is reported instead of its squared deltas (AlexeyAB).
     """
 
-    before: ClassVar[int] = 4  # planes in front of the objectness
-    means: ClassVar[slice] = slice(0, 4)  # those of x, y, w and h
-    smooth_gives_class: ClassVar[bool] = False  # whether objectness_smooth is for classes too
+    before: ClassVar[int] = 4  # planes before the objectness
+    means: ClassVar[slice] = slice(0, 4)  # the planes of x, y, w and h
+    smooth_gives_class: ClassVar[bool] = False  # whether objectness_smooth also applies to classes
 
     anchors: F64
     masks: Sequence[int]
@@ -110,21 +110,21 @@ class YoloLoss:
         Parameters
         ----------
         y : float32 array (n, c, h, w)
-            The output of the head: of each anchor x, y, w, h, objectness, and the classes.
+            The output of the head; for each anchor x, y, w, h, objectness, and the classes.
         truth : float32 array (n, boxes, 5)
-            x, y, w, h and class of each box; behind the last of an image, x is 0.
+            x, y, w, h and class of each box; x is 0 after the last box of an image.
 
         Returns
         -------
         delta : float32 array like ``y``
-            Of what the layer got, as the program has it: no slope of the squashing is in it.
+            Delta of the layer's input as the program computes it, without the slope of the sigmoid.
         loss : float
-            As the program reports it: the sum of the squared deltas, over all images.
+            As the program reports it: the sum of the squared deltas over all images.
 
         Notes
         -----
-        Where C makes a delta infinite or no number, it is 0.  C writes beside the head where the
-        centre of a box is not inside the image; here such a box is not to be found.
+        If C's delta would be infinite or NaN, it is 0.  If the centre of a box is outside the
+        image, C writes outside the head's memory; here such a box is ignored.
         """
         n, _, h, w = y.shape
         values = y.reshape(n, len(self.masks), -1, h, w)
@@ -140,30 +140,30 @@ class YoloLoss:
         return delta.reshape(y.shape), float(loss)
 
     def multipliers(self, kind: Rows) -> F64:
-        """Return how much more a class counts than others, as it is rarer."""
+        """Return the weight of each class, which is larger for rarer classes."""
         if self.counters_per_class is None:
             return np.ones(len(kind))
         counts = np.maximum(1, self.counters_per_class)
         more: F64 = np.minimum(counts.max() / counts, self.max_delta)[kind]
         return more
 
-    # -- what another head does in another way -------------------------------------------------
+    # -- what other heads do differently ------------------------------------------------------
 
     def boxes(self, raw: Floats, corner: Floats, anchor: Floats, grid: Floats) -> Floats:
-        """Return boxes (..., 4) from x, y, w, h as predicted; ``grid`` is columns and rows."""
+        """Return boxes (..., 4) from predicted x, y, w, h; ``grid`` is columns and rows."""
         with np.errstate(over="ignore"):
             size = 4 * raw[..., 2:] ** 2 if self.new_coords else np.exp(raw[..., 2:])
             size = size * anchor / np.array(self.net[::-1], raw.dtype)
         return np.concatenate(((raw[..., :2] + corner) / grid, size), axis=-1)
 
     def cells(self, true: TrueBoxes, h: int, w: int) -> tuple[Rows, Rows, Flags]:
-        """Return row and column (m,) of the cells that are to find true boxes, if they exist."""
+        """Return row and column (m,) of the cells that should find true boxes, if they exist."""
         return true.cells(h, w)
 
     def smoothed(self, found: Found, best: F64) -> F64:
         """Return the delta (k,) of the objectness of predictions that are good enough.
 
-        With ``objectness_smooth``; ``best`` (k,) is how much each overlaps with a true box.
+        Used with ``objectness_smooth``; ``best`` (k,) is the overlap of each with a true box.
         """
         raised = self.obj_normalizer * (best - found.values[:, self.before])
         return np.maximum(found.delta[:, self.before], raised)
@@ -175,17 +175,17 @@ class YoloLoss:
         return np.where(now != 0, now, full) if self.objectness_smooth else full
 
     def has_class(self, delta: F64, kind: Rows) -> Flags:
-        """Return whether other boxes of the same prediction have given their class (k,)."""
+        """Return whether other boxes of the same prediction have already set their class (k,)."""
         given: Flags = delta[np.arange(len(kind)), kind if self.extended else 0] != 0
         return given
 
     def is_averaged(self, delta: F64) -> Flags:
-        """Return whether box deltas are divided by the number of classes that are true (k,)."""
+        """Return whether box deltas are divided by the number of true classes (k,)."""
         here = delta[:, self.before] != 0
         return here if self.extended and self.iou_thresh < 1 else np.zeros_like(here)
 
     def box_delta(self, found: Found, grid: F64) -> F64:
-        """Return in which direction the planes of the box should go, (k, before)."""
+        """Return the direction in which the box planes should move, (k, before)."""
         normalizer = self.iou_normalizer * self.multipliers(found.kind)[:, None]
         if self.iou_loss != "mse":
             return finite(self.slopes(found) * normalizer, self.max_delta)
@@ -196,14 +196,14 @@ class YoloLoss:
     # -- parts of it -----------------------------------------------------------------------------
 
     def aims(self, found: Found, grid: F64) -> F64:
-        """Return what x, y, w and h (k, 4) should be predicted."""
+        """Return the targets for x, y, w and h (k, 4)."""
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = found.true[:, 2:] * self.net[::-1] / found.anchor
             size = np.sqrt(ratio / 4) if self.new_coords else np.log(ratio)
         return np.concatenate((found.true[:, :2] * grid - found.corner, size), axis=1)
 
     def slopes(self, found: Found) -> F64:
-        """Return the slopes of the overlap by x, y, w and h as predicted, (k, 4)."""
+        """Return the slopes of the overlap with respect to the predicted x, y, w and h, (k, 4)."""
         slopes = self.box_slopes(found)
         if not self.new_coords:
             with np.errstate(over="ignore", invalid="ignore"):
@@ -211,14 +211,14 @@ class YoloLoss:
         return slopes
 
     def box_slopes(self, found: Found) -> F64:
-        """Return the slopes of the overlap by x, y, w and h of the box, (k, 4)."""
-        kind: IouKind = self.iou_loss  # type: ignore[assignment]  # the option has no others
+        """Return the slopes of the overlap with respect to x, y, w and h of the box, (k, 4)."""
+        kind: IouKind = self.iou_loss  # type: ignore[assignment]  # the option has no other values
         return dx_box_iou(found.box, found.true, kind)
 
     def class_delta(self, found: Found) -> F64:
-        """Return the deltas of the classes (k, classes): the true one goes up, others go down.
+        """Return the deltas of the classes (k, classes): the true one goes up, the others go down.
 
-        Where others are true too, they stay as they are.
+        Other classes that are also true keep their delta.
         """
         weight = self.multipliers(found.kind)
         first, rows = self.before + 1, np.arange(len(found.kind))
@@ -237,9 +237,9 @@ class YoloLoss:
 
 
 class _Batch:
-    """A batch in comparison: its values and deltas (n, anchors, planes, h, w).
+    """A batch under comparison: its values and deltas (n, anchors, planes, h, w).
 
-    A prediction has a number: that of its place in (n, anchors, h, w).
+    The number of a prediction is the index of its place in (n, anchors, h, w).
     """
 
     def __init__(self, loss: YoloLoss, values: F32, delta: F32, true: TrueBoxes) -> None:
@@ -254,9 +254,9 @@ class _Batch:
         Returns
         -------
         touched : float64 array (k, planes)
-            The deltas of all predictions that have others than that of the objectness.
+            The deltas of all predictions that have deltas other than the objectness.
         lost : float64 array (found,)
-            What is missing from the overlap of each true box with what finds it.
+            How much the overlap of each true box and its prediction falls short of 1.
         """
         accepted = self._compare_predictions()
         places, number = self._matches()
@@ -276,7 +276,7 @@ class _Batch:
         return at
 
     def _found(self, places: Rows, number: Rows) -> Found:
-        """Return predictions (k,), which are to find true boxes (k,) by number."""
+        """Return predictions (k,) that should find the true boxes (k,) with the given numbers."""
         at, true = self._at(places), self._true.take(number)
         return Found(
             values=self._values[at].astype(np.float64),
@@ -289,7 +289,7 @@ class _Batch:
         )
 
     def _nearest(self, places: Rows) -> Found:
-        """Return predictions (k,) with the true boxes that they overlap with most."""
+        """Return predictions (k,) with the true boxes that they overlap most."""
         at = self._at(places)
         boxes = self._boxes(at).astype(self._values.dtype)
         return self._found(places, nearest(boxes, at[0], self._true))
@@ -303,12 +303,12 @@ class _Batch:
         self._delta[self._at(places)] = delta.astype(self._delta.dtype)
 
     def _compare_predictions(self) -> Rows:
-        """Find no object anywhere, but for where a box is good enough.
+        """Lower the objectness everywhere, unless a box is good enough.
 
         Returns
         -------
         places : int array (k,)
-            Of the predictions that were found to be boxes already.
+            Places of the predictions that were already accepted as boxes.
         """
         loss, at = self._loss, self._loss.before
         objectness, target = self._values[..., at], self._delta[..., at]
@@ -328,7 +328,7 @@ class _Batch:
         return np.concatenate((good, accepted)) if loss.smooth_gives_class else accepted
 
     def _overlaps(self) -> F32:
-        """Return how much each prediction overlaps with a true box, (n, anchors, h, w)."""
+        """Return the overlap of each prediction with its nearest true box, (n, anchors, h, w)."""
         loss = self._loss
         n, own, h, w, _ = self._values.shape
         dtype = self._values.dtype
@@ -352,7 +352,7 @@ class _Batch:
         self._store(good, found.delta)
 
     def _accept(self, places: Rows, iou: F64) -> None:
-        """Take predictions (k,) for true that fit a box better than ``truth_thresh``."""
+        """Accept predictions (k,) as true if they fit a box better than ``truth_thresh``."""
         loss, found = self._loss, self._nearest(places)
         weight, at = loss.multipliers(found.kind), loss.before
         aim = iou * iou if loss.objectness_smooth else np.ones_like(iou)
@@ -365,10 +365,10 @@ class _Batch:
         self._store(places, found.delta)
 
     def _matches(self) -> tuple[Rows, Rows]:
-        """Return places (k,) of predictions that are to find true boxes (k,), and their numbers.
+        """Return places (k,) of predictions that should find true boxes (k,), and box numbers.
 
-        The anchor of the most similar shape finds a box, if it is of this head; with
-        ``iou_thresh`` others that are similar enough do as well.
+        The anchor with the most similar shape finds a box if it belongs to this head; with
+        ``iou_thresh``, other anchors that are similar enough do as well.
         """
         loss, true = self._loss, self._true
         _, own, h, w, _ = self._values.shape
@@ -382,7 +382,7 @@ class _Batch:
         if loss.iou_thresh < 1:
             finds |= OVERLAPS[loss.iou_thresh_kind](shapes, centred) > loss.iou_thresh
         finds = finds[:, list(loss.masks)] & inside[:, None]
-        for mask in range(1, own):  # of an anchor that is there twice, the first finds boxes
+        for mask in range(1, own):  # if an anchor occurs twice, the first one finds boxes
             if loss.masks[mask] in loss.masks[:mask]:
                 finds[:, mask] = False
         number, anchor = np.nonzero(finds)
@@ -391,7 +391,7 @@ class _Batch:
         return places, number
 
     def _find(self, found: Found) -> F64:
-        """Make predictions find their boxes; return how much they overlap, (k,)."""
+        """Make predictions find their boxes; return their overlaps, (k,)."""
         loss, at = self._loss, self._loss.before
         iou = self._pull(found)
         found.delta[:, at] = loss.objectness_delta(found)
@@ -399,7 +399,7 @@ class _Batch:
         return iou
 
     def _pull(self, found: Found) -> F64:
-        """Pull boxes to true ones; return how much they overlap, (k,)."""
+        """Pull boxes to true boxes; return their overlaps, (k,)."""
         loss, delta = self._loss, found.delta[:, : self._loss.before]
         np.add(delta if loss.extended else 0, loss.box_delta(found, self._grid), out=delta)
         measure = OVERLAPS["giou" if loss.iou_loss == "giou" else "iou"]
@@ -407,7 +407,7 @@ class _Batch:
         return iou.astype(np.float64)
 
     def _average(self, delta: F64) -> None:
-        """Divide the box deltas (k, planes) by the number of classes that are true in each box."""
+        """Divide the box deltas (k, planes) by the number of true classes of each box."""
         count = (delta[:, self._loss.before + 1 :] > 0).sum(axis=1)
         count = np.where(self._loss.is_averaged(delta), count, 1)
         delta[:, : self._loss.before] /= np.maximum(1, count)[:, None]
