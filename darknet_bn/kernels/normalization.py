@@ -20,25 +20,25 @@ def forward_normalization_layer(
     *,
     misses_one: bool = True,
 ) -> None:
-    """Divide every value by a power of the squares of the channels around it.
+    """Divide every value by a power of the sum of squares of the channels around it.
 
     Parameters
     ----------
     x : float32 array (n, c, s)
         Images, channels, pixels.
     size : int
-        How many channels count: from ``(size-1)//2`` before to ``size//2`` behind.
+        Number of channels in the sum: from ``(size-1)//2`` before to ``size//2`` after.
     alpha, beta, kappa : float
         The divisor is ``(kappa + alpha * sum)**beta``.
     out : float32 array (n, c, s)
-        Where the result goes; not ``x``.
+        Receives the result; not ``x``.
     misses_one : bool
-        Whether the sums never get to see the square of channel ``size//2``, but lose it when that
-        channel is left behind.
+        Whether the sums never include the square of channel ``size//2``, but subtract it when that
+        channel leaves the window.
 
     Notes
     -----
-    C: ``forward_normalization_layer`` in ``src/normalization_layer.c``, where they do.
+    C: ``forward_normalization_layer`` in ``src/normalization_layer.c``, which does so.
     """
     n, c, s = x.shape
 
@@ -46,7 +46,7 @@ def forward_normalization_layer(
         images, pixels = at
         part, y = x[images, :, pixels], out[images, :, pixels]
         _divisors(part, size, alpha, kappa, y, misses_one)
-        with np.errstate(all="ignore"):  # a sum below zero gives NaN, in C too
+        with np.errstate(all="ignore"):  # a sum below zero gives NaN, as in C
             np.power(y, y.dtype.type(-beta), out=y)
             np.multiply(y, part, out=y)
 
@@ -72,9 +72,9 @@ def backward_normalization_layer(
     x, delta : float32 arrays (n, c, s)
         The input, and the delta of the output.
     size, alpha, beta, kappa, misses_one
-        As on the way forward.
+        As in the forward pass.
     exact : bool
-        Whether what a value does to the divisors of others counts, or not, as in the program.
+        Whether the effect of a value on the divisors of others counts; in the program it does not.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def backward_normalization_layer(
         pull = delta * x * norms ** x.dtype.type(-beta - 1)
     c = x.shape[1]
     sums = np.zeros_like(x)
-    for shift in range(-ahead, behind + 1):  # channel k takes channel k - shift into its divisor
+    for shift in range(-ahead, behind + 1):  # channel k includes channel k - shift in its divisor
         to = slice(max(0, -shift), min(c, c - shift))
         by = slice(max(0, shift), min(c, c + shift))
         sums[:, to] += pull[:, by]
@@ -131,7 +131,7 @@ def l2normalize_cpu(x: F32, out: F32) -> None:
     x : float32 array (n, c, s)
         Images, channels, pixels.
     out : float32 array (n, c, s)
-        Where the result goes; NaN where all channels are zero.
+        Receives the result; NaN where all channels are zero.
 
     Notes
     -----

@@ -17,21 +17,21 @@ def reorg_cpu(
     Parameters
     ----------
     x : float32 array (n, ...)
-        As many values an image as ``dims`` says.
+        Each image has the number of values that ``dims`` gives.
     dims : (c, h, w)
-        Of the small image with many channels; ``c`` a multiple of ``stride`` squared.  The other
-        one is (c / stride**2, h * stride, w * stride).
+        Shape of the small image with many channels; ``c`` is a multiple of ``stride`` squared.  The
+        large image is (c / stride**2, h * stride, w * stride).
     stride : int
     out : float32 array (n, ...)
-        Where the result goes: the small image.
+        Receives the result: the small image.
     forward : bool
-        Whether it is the other way: ``x`` is the small image, ``out`` the large one.
+        Whether to convert in the other direction: ``x`` is the small image, ``out`` the large one.
 
     Notes
     -----
-    C: ``reorg_cpu`` in ``src/blas.c``.  ``[reorg]`` calls it with the shape of its input for
-    ``dims``, be that the small image or not, which is why it does not do what its name says;
-    YOLOv2 is trained with that.
+    C: ``reorg_cpu`` in ``src/blas.c``.  ``[reorg]`` always passes the shape of its input as
+    ``dims``, whether that is the small image or not, so it does not do what its name says; YOLOv2
+    is trained with that.
     """
     c, h, w = dims
     n, deep = len(x), c // stride**2
@@ -45,16 +45,16 @@ def reorg_cpu(
 
 @floating
 def flatten(x: F32, size: int, layers: int, out: F32, *, forward: bool = True) -> None:
-    """Turn planes into pixels: all values of a pixel behind each other; or back.
+    """Turn planes into pixels, with all values of a pixel together; or back.
 
     Parameters
     ----------
     x : float32 array (n, ...)
-        (layers, size) values an image, or with ``forward=False`` (size, layers).
+        (layers, size) values per image, or with ``forward=False`` (size, layers).
     size, layers : int
-        Pixels of a plane, and number of planes.
+        Number of pixels in a plane, and number of planes.
     out : float32 array (n, ...)
-        Where the result goes: (size, layers) values an image, or (layers, size).
+        Receives the result: (size, layers) values per image, or (layers, size).
 
     Notes
     -----

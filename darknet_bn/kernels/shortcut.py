@@ -15,22 +15,23 @@ _EPS = np.float32(1e-4)
 
 @floating
 def shortcut_cpu(x: F32, add: F32, s1: float, s2: float, out: F32) -> None:
-    """Add images of any size: where one is larger, every so-manieth of its pixels takes part.
+    """Add images of any size; if one is larger, only every n-th pixel of it is used.
 
     Parameters
     ----------
     x : float32 array (n, c, h, w)
     add : float32 array (n, c1, h1, w1)
-        Where it is larger than ``x`` by some whole factor, its pixels are that far apart; where
-        ``x`` is larger, the pixels of the result are.  Channels that only one has do not count.
+        If it is larger than ``x`` by a whole factor, its pixels are read that far apart; if ``x``
+        is larger, the pixels of the result are that far apart.  Channels that only one of them has
+        are ignored.
     s1, s2 : float
-        ``alpha`` and ``beta``: the factors of ``x`` and ``add``.
+        ``alpha`` and ``beta`` in the cfg: the factors of ``x`` and ``add``.
     out : float32 array (n, c, h, w)
-        Where the result goes: ``s1 * x + s2 * add`` where both take part, else ``x``.
+        Receives the result: ``s1 * x + s2 * add`` where both have a pixel, elsewhere ``x``.
 
     Notes
     -----
-    C: ``shortcut_cpu`` in ``src/blas.c`` of pjreddie, which finds ``x`` in ``out``.
+    C: ``shortcut_cpu`` in pjreddie's ``src/blas.c``, which expects ``x`` in ``out``.
     """
     if add.shape[1:] == x.shape[1:] and s1 == 1:
         _add_scaled(x, add, s2, out)
@@ -46,7 +47,7 @@ def shortcut_cpu(x: F32, add: F32, s1: float, s2: float, out: F32) -> None:
 
 
 def overlap(size: int, add: int) -> tuple[slice, slice]:
-    """Return which rows (or columns) of ``size``, and which of ``add``, belong together."""
+    """Return which rows (or columns) of ``size`` and of ``add`` belong together."""
     count = min(size, add)
     sample, stride = max(1, size // add), max(1, add // size)
     return (
@@ -59,17 +60,17 @@ def overlap(size: int, add: int) -> tuple[slice, slice]:
 def shortcut_multilayer_cpu(
     x: F32, adds: Sequence[F32], out: F32, weights: F32 | None = None
 ) -> None:
-    """Add any number of images of one size, each with its weights.
+    """Add any number of images of the same size, each with its weights.
 
     Parameters
     ----------
     x : float32 array (n, c, h, w)
     adds : sequence of float32 arrays (n, c1, h, w)
-        Channels behind the c-th do not count; missing ones count as 0.
+        Channels after the c-th are ignored; missing channels count as 0.
     out : float32 array (n, c, h, w)
-        Where the result goes.
+        Receives the result.
     weights : float32 array (1 + len(adds), c), optional
-        The factor of each array and channel; as `normalized_weights` gives them.
+        The factor for each array and channel, as returned by `normalized_weights`.
 
     Notes
     -----
@@ -95,15 +96,15 @@ def shortcut_multilayer_cpu(
 
 @floating
 def normalized_weights(weights: F32, normalization: str) -> F32:
-    """Make the weights of one channel add up to one, nearly.
+    """Normalise the weights so that those of one channel add up to nearly one.
 
     Parameters
     ----------
     weights : float32 array (m, c)
         One row for each array that is added.
     normalization : str
-        ``none``; ``relu`` or ``avg_relu``: without the negative ones, over their sum;
-        ``softmax``.
+        ``none``; ``relu`` or ``avg_relu``: negative weights become 0, the others are divided by
+        their sum; ``softmax``.
 
     Returns
     -------
@@ -111,7 +112,7 @@ def normalized_weights(weights: F32, normalization: str) -> F32:
 
     Notes
     -----
-    C: inside ``shortcut_multilayer_cpu``, which adds 1e-4 to each sum.
+    C: part of ``shortcut_multilayer_cpu``, which adds 1e-4 to each sum.
     """
     if normalization == "none":
         return weights
@@ -125,7 +126,7 @@ def normalized_weights(weights: F32, normalization: str) -> F32:
 
 @floating
 def normalized_weights_delta(weights: F32, normalization: str, delta: F32) -> F32:
-    """Carry the delta of what `normalized_weights` gives back to what it got.
+    """Carry the delta of the result of `normalized_weights` back to its input.
 
     Parameters
     ----------
@@ -139,14 +140,14 @@ def normalized_weights_delta(weights: F32, normalization: str, delta: F32) -> F3
 
     Notes
     -----
-    C has no such step: there the weights learn as if they were not normalised.
+    C does not have this step: there the weights learn as if they were not normalised.
     """
     if normalization == "none":
         return delta
     shares = normalized_weights(weights, normalization)
     shared = (delta * shares).sum(axis=0)
     if normalization == "softmax":
-        # The maximum that is subtracted cancels but for the small number in the divisor.
+        # The subtracted maximum cancels, except for the small number in the divisor.
         top = np.equal(weights, weights.max(axis=0))
         result: F32 = shares * (delta - shared) - top * shared * (1 - shares.sum(axis=0))
         return result

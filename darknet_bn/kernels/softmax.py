@@ -1,4 +1,4 @@
-"""Softmax, over all classes or each group of a tree of them.  C: ``src/blas.c``."""
+"""Softmax over all classes, or over each group of a class tree.  C: ``src/blas.c``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LOWEST = np.finfo(np.float32).min
 
 @floating
 def softmax_cpu(x: F32, temp: float, out: F32, *, axis: int = -1) -> None:
-    """Turn values into shares of one: ``e^(x/temp)`` over its sum along an axis.
+    """Turn values into shares that add up to one: ``e^(x/temp)`` over its sum along an axis.
 
     Parameters
     ----------
@@ -22,9 +22,9 @@ def softmax_cpu(x: F32, temp: float, out: F32, *, axis: int = -1) -> None:
     temp : float
         The temperature.
     out : float32 array of the same shape
-        Where the result goes; may be ``x``.
+        Receives the result; may be ``x``.
     axis : int
-        Along which the shares add up to one.
+        The axis along which the shares add up to one.
 
     Notes
     -----
@@ -40,7 +40,7 @@ def softmax_cpu(x: F32, temp: float, out: F32, *, axis: int = -1) -> None:
 
 @floating
 def softmax_tree(x: F32, tree: Tree, temp: float, out: F32, *, axis: int = 2) -> None:
-    """Turn the classes of each group of a tree into shares of one.
+    """Turn the classes of each group of a tree into shares that add up to one.
 
     Parameters
     ----------
@@ -49,13 +49,13 @@ def softmax_tree(x: F32, tree: Tree, temp: float, out: F32, *, axis: int = 2) ->
     temp : float
         The temperature.
     out : float32 array of the same shape
-        Where the result goes; may be ``x``.
+        Receives the result; may be ``x``.
     axis : int
-        That of the classes: 2 or 1.
+        The axis of the classes: 2 or 1.
 
     Notes
     -----
-    C: ``softmax_tree`` in ``src/blas.c``, and its like in ``src/softmax_layer.c``.
+    C: ``softmax_tree`` in ``src/blas.c``, and its counterpart in ``src/softmax_layer.c``.
     """
 
     def block(at: Block) -> None:

@@ -1,4 +1,4 @@
-"""Larger and smaller images by repeating and adding up.  C: ``upsample_cpu`` in ``src/blas.c``."""
+"""Enlarge images by repeating pixels, and shrink them by adding pixels up.  C: ``src/blas.c``."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def upsample_cpu(x: F32, stride: int, scale: float, out: F32) -> None:
     x : float32 array (n, c, h, w)
     stride : int
     scale : float
-        Factor of all values.
+        Factor for all values.
     out : float32 array (n, c, h * stride, w * stride)
-        Where the result goes.
+        Receives the result.
 
     Notes
     -----
@@ -44,9 +44,9 @@ def downsample_cpu(x: F32, stride: int, scale: float, out: F32) -> None:
     x : float32 array (n, c, h * stride, w * stride)
     stride : int
     scale : float
-        Factor of all values.
+        Factor for all values.
     out : float32 array (n, c, h, w)
-        Where the result goes.
+        Receives the result.
 
     Notes
     -----

@@ -153,7 +153,7 @@ class Depthwise:
         np.copyto(target, windows[:, :, :oh, :ow].swapaxes(0, 1))
 
     def _planes(self, x: F32) -> F32:
-        """Lay out channels (c, h, w) with zeros around, (residue, residue, c*run) and some more."""
+        """Lay out channels (c, h, w) with zeros around: (residue, residue, c*run), plus room."""
         c = len(x)
         down, across = self._y, self._x
         size = down.stride * across.stride * c * self._run

@@ -1,1 +1,1 @@
-"""Pictures as arrays: resized, and changed for training."""
+"""Pictures as arrays: resizing, and augmentation for training."""

@@ -1,7 +1,7 @@
-"""Turn, shift, stretch and recolour pictures for training.  C: ``src/image.c``.
+"""Rotate, shift, stretch and recolour pictures for training.  C: ``src/image.c``.
 
-A picture is (c, h, w): planes of values from 0 to 1.  Nothing here is random: what is drawn is
-handed in.
+A picture is (c, h, w): planes of values from 0 to 1.  Nothing here is random: all random values are
+passed in.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _BLACK.flags.writeable = False
 
 
 class _Taps(NamedTuple):
-    """Where along an axis each new pixel lies: between which two old ones, and how far behind."""
+    """Where each new pixel is along an axis: between which two old pixels, and how far along."""
 
     before: Numbers
     behind: Numbers
@@ -44,7 +44,7 @@ class _Taps(NamedTuple):
 def rotate_crop_image(
     im: F32, rad: float, s: float, w: int, h: int, dx: float, dy: float, aspect: float
 ) -> F32:
-    """Turn and scale a picture around its middle, and cut a part out of the middle.
+    """Rotate and scale a picture around its centre, and cut a part out of the middle.
 
     Parameters
     ----------
@@ -52,18 +52,18 @@ def rotate_crop_image(
     rad : float
         The angle, in radians.
     s : float
-        How many pixels high one of the old becomes.
+        Scale: how many new pixels high an old pixel becomes.
     w, h : int
         The size of the part in pixels.
     dx, dy : float
-        How far right of and below the middle the part lies, in its own pixels.
+        How far the part is to the right of and below the centre, in its own pixels.
     aspect : float
         How much narrower than high a pixel becomes.
 
     Returns
     -------
     part : float32 array (c, h, w)
-        Black outside of the picture.
+        Black outside the picture.
 
     Notes
     -----
@@ -92,7 +92,7 @@ def rotate_crop_image(
 
 @floating
 def place_image(im: F32, w: int, h: int, dx: int, dy: int, canvas: F32) -> None:
-    """Stretch a picture to a size, and put it onto another.
+    """Stretch a picture to a size, and put it onto another picture.
 
     Parameters
     ----------
@@ -100,14 +100,14 @@ def place_image(im: F32, w: int, h: int, dx: int, dy: int, canvas: F32) -> None:
     w, h : int
         The size in pixels.
     dx, dy : int
-        Where its left upper corner goes; what lies outside of the canvas is left away.
+        Position of its left upper corner; parts outside the canvas are dropped.
     canvas : float32 array (c, ch, cw)
         Changed in place.
 
     Notes
     -----
-    C: ``place_image`` in ``src/image.c``.  Pixel x is taken at ``x / w * W``, and the picture is
-    black outside: one that is enlarged gets dark right and lower edges.
+    C: ``place_image`` in ``src/image.c``.  Pixel x is read at ``x / w * W``, and the picture is
+    black outside; so an enlarged picture gets dark right and lower edges.
     """
     _, height, width = as_picture(im).shape
     _, rows, columns = canvas.shape
@@ -124,17 +124,17 @@ def place_image(im: F32, w: int, h: int, dx: int, dy: int, canvas: F32) -> None:
 def crop_resize_image(
     im: F32, dx: int, dy: int, width: int, height: int, w: int, h: int, *, outside: F32
 ) -> F32:
-    """Stretch a part of a picture to a size: bilinear, borders on borders.
+    """Stretch a part of a picture to a size: bilinear, with borders aligned to borders.
 
     Parameters
     ----------
     im : float32 array (c, H, W)
     dx, dy, width, height : int
-        The part; it may reach beyond the picture.
+        The part; it may extend beyond the picture.
     w, h : int
         The new size in pixels.
     outside : float32 array (c,)
-        The colour outside of the picture.
+        The colour outside the picture.
 
     Returns
     -------
@@ -142,8 +142,8 @@ def crop_resize_image(
 
     Notes
     -----
-    C: ``image_data_augmentation`` in AlexeyAB's ``src/image_opencv.cpp``, which is OpenCV's
-    ``resize`` with ``INTER_LINEAR`` of what it has cut out.
+    C: ``image_data_augmentation`` in AlexeyAB's ``src/image_opencv.cpp``, which applies OpenCV's
+    ``resize`` with ``INTER_LINEAR`` to the part that it has cut out.
     """
     as_picture(im)
     return _sample(im, _centred(dy, height, h), _centred(dx, width, w), outside)
@@ -151,13 +151,13 @@ def crop_resize_image(
 
 @floating
 def flip_image(im: F32) -> F32:
-    """Mirror a picture (c, h, w): what was left is right.  C: ``flip_image`` in ``src/image.c``."""
+    """Mirror a picture (c, h, w) left to right.  C: ``flip_image`` in ``src/image.c``."""
     return np.ascontiguousarray(im[:, :, ::-1])
 
 
 @floating
 def rgb_to_hsv(im: F32) -> F32:
-    """Return hue, saturation and value of the colours of a picture.
+    """Return hue, saturation and value for the colours of a picture.
 
     Parameters
     ----------
@@ -167,11 +167,11 @@ def rgb_to_hsv(im: F32) -> F32:
     Returns
     -------
     hsv : float32 array (3, ...)
-        The hue goes from 0 to 1, red to red; that of grey is 0.
+        The hue goes from 0 to 1, from red back to red; the hue of grey is 0.
 
     Notes
     -----
-    C: ``rgb_to_hsv`` in ``src/image.c``, where the hue of grey is no number.
+    C: ``rgb_to_hsv`` in ``src/image.c``, where the hue of grey is NaN.
     """
     r, g, b = im
     value = np.maximum(np.maximum(r, g), b)
@@ -188,12 +188,12 @@ def rgb_to_hsv(im: F32) -> F32:
 
 @floating
 def hsv_to_rgb(im: F32) -> F32:
-    """Return the colours of hue, saturation and value.
+    """Return the colours for hue, saturation and value.
 
     Parameters
     ----------
     im : float32 array (3, ...)
-        As `rgb_to_hsv` gives it.
+        As returned by `rgb_to_hsv`.
 
     Returns
     -------
@@ -224,21 +224,21 @@ def distort_image(im: F32, hue: float, saturation: float, exposure: float) -> F3
     Parameters
     ----------
     im : float32 array (c, h, w)
-        What has not three channels only changes in brightness, and only the first of them.
+        If it does not have three channels, only the brightness of the first channel changes.
     hue : float
-        Added, from -1 to 1; 1 is once around.
+        Added, from -1 to 1; 1 is a full turn.
     saturation, exposure : float
         Factors.
 
     Returns
     -------
     distorted : float32 array (c, h, w)
-        From 0 to 1.
+        Values from 0 to 1.
 
     Notes
     -----
-    C: ``distort_image`` and ``constrain_image`` in ``src/image.c``; pjreddie's takes three channels
-    only.
+    C: ``distort_image`` and ``constrain_image`` in ``src/image.c``; pjreddie's version accepts only
+    three channels.
     """
     result = np.array(as_picture(im), order="C")
     if len(im) != 3:
@@ -273,8 +273,8 @@ def gaussian_blur(im: F32, size: int) -> F32:
 
     Notes
     -----
-    OpenCV's ``GaussianBlur`` without a sigma, which AlexeyAB's ``src/image_opencv.cpp`` uses: the
-    sigma follows from the size, and borders mirror what is inside.
+    As OpenCV's ``GaussianBlur`` without a sigma, which AlexeyAB's ``src/image_opencv.cpp`` uses:
+    the sigma follows from the size, and borders mirror the inside.
     """
     half, window = size // 2, _bell(size)
     blurred = as_picture(im)
@@ -298,7 +298,7 @@ def _bell(size: int) -> F32:
 
 
 def _taps(place: F32 | F64) -> _Taps:
-    """Return where pixels at some places come from."""
+    """Return where the pixels at given places come from."""
     exact = place.astype(np.float32)
     before = np.floor(exact)
     number = before.astype(np.intp)
@@ -306,7 +306,7 @@ def _taps(place: F32 | F64) -> _Taps:
 
 
 def _centred(first: int, old: int, new: int) -> _Taps:
-    """Return where the pixels come from of ``old`` ones that become ``new`` ones."""
+    """Return where the new pixels come from if ``old`` pixels become ``new`` ones."""
     place = (np.arange(new, dtype=np.float64) + 0.5) * (old / new) - 0.5
     before, behind, share = _taps(np.clip(place, 0, old - 1))
     return _Taps(before + first, behind + first, share)
@@ -336,7 +336,7 @@ def _sample(im: F32, rows: _Taps, columns: _Taps, outside: F32) -> F32:
 def _take(
     plane: F32, numbers: Numbers, axis: int, places: Numbers, size: int, outside: np.float32
 ) -> F32:
-    """Take rows or columns of a plane by number; those whose places lie outside are one colour."""
+    """Take rows or columns of a plane by number; places outside get a single colour."""
     taken = plane.take(numbers, axis, mode="clip")
     beyond = (places < 0) | (places >= size)
     if beyond.any():

@@ -15,7 +15,7 @@ from darknet_bn.kernels.floating import floating
 
 @floating
 def resize_image(im: F32, w: int, h: int, *, mend_last_row: bool = False) -> F32:
-    """Stretch a picture: bilinear, corner pixels on corner pixels.
+    """Stretch a picture: bilinear, with corner pixels aligned to corner pixels.
 
     Parameters
     ----------
@@ -23,9 +23,9 @@ def resize_image(im: F32, w: int, h: int, *, mend_last_row: bool = False) -> F32
     w, h : int
         The new size in pixels.
     mend_last_row : bool
-        Darknet leaves the last row nearly black where ``(h-1) * ((H-1)/(h-1))`` rounds to less
-        than ``H-1``, as for 333 rows to 320 and about one in 25 pairs of heights.  The default is
-        to do the same; True takes the last row of ``im``.
+        Darknet leaves the last row nearly black if ``(h-1) * ((H-1)/(h-1))`` rounds to less than
+        ``H-1``, as for 333 rows to 320 and about one in 25 pairs of heights.  The default is to do
+        the same; True uses the last row of ``im``.
 
     Returns
     -------
@@ -34,12 +34,12 @@ def resize_image(im: F32, w: int, h: int, *, mend_last_row: bool = False) -> F32
     Raises
     ------
     ShapeError
-        ``im`` is no picture, or the size is not at least 1 x 1.
+        ``im`` is not a picture, or the size is not at least 1 x 1.
 
     Notes
     -----
-    C: ``resize_image`` in ``src/image.c``, bit for bit.  Where ``h`` is 1, C divides by 0 and gives
-    NaN; here the first row is taken.
+    C: ``resize_image`` in ``src/image.c``, bit for bit.  If ``h`` is 1, C divides by 0 and gives
+    NaN; here the first row is used.
     """
     c, height, width = as_picture(im).shape
     _check_size(w, h)
@@ -53,13 +53,13 @@ def resize_image(im: F32, w: int, h: int, *, mend_last_row: bool = False) -> F32
         upper[-1] = height - 1
     lower = np.minimum(upper + 1, height - 1)
     from_upper, from_lower = (1 - dy)[:, None], dy[:, None].copy()
-    from_lower[-1] = 0  # C skips this term: the cause of the dark row
+    from_lower[-1] = 0  # C skips this term, which causes the dark row
     if mend_last_row:
         from_upper[-1] = 1
     used = np.unique(np.concatenate((upper, lower)))
     upper, lower = np.searchsorted(used, upper), np.searchsorted(used, lower)
     resized = np.empty((c, h, w), np.float32)
-    for plane, out in zip(im, resized, strict=True):  # a plane at a time stays in the cache
+    for plane, out in zip(im, resized, strict=True):  # one plane at a time stays in cache
         rows = plane[used] if len(used) < height else plane
         part = rows.take(left, 1)
         part *= 1 - dx
@@ -74,7 +74,7 @@ def resize_image(im: F32, w: int, h: int, *, mend_last_row: bool = False) -> F32
 
 
 def _places(old: int, new: int) -> tuple[npt.NDArray[np.intp], F32]:
-    """Return for each new pixel the old one at or before it, and how far behind that it lies."""
+    """Return, for each new pixel, the old one at or before it, and how far past that one it is."""
     if new == 1:
         return np.zeros(1, np.intp), np.zeros(1, np.float32)
     scale = np.float32(old - 1) / np.float32(new - 1)
@@ -85,7 +85,7 @@ def _places(old: int, new: int) -> tuple[npt.NDArray[np.intp], F32]:
 
 @floating
 def letterbox_image(im: F32, w: int, h: int, *, mend_last_row: bool = False) -> F32:
-    """Fit a picture into a size without distorting it, between bars of grey 0.5.
+    """Fit a picture into a size without distortion, between bars of grey 0.5.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def letterbox_image(im: F32, w: int, h: int, *, mend_last_row: bool = False) -> 
     Returns
     -------
     boxed : float32 array (c, h, w)
-        All grey where the picture is so narrow that less than one row or column is left of it.
+        All grey if the picture is so narrow that less than one row or column of it remains.
 
     Raises
     ------
@@ -125,13 +125,13 @@ def letterbox_image(im: F32, w: int, h: int, *, mend_last_row: bool = False) -> 
 
 @floating
 def crop_image(im: F32, dx: int, dy: int, w: int, h: int) -> F32:
-    """Cut out a part of a picture; outside of it, the nearest pixel at its border is repeated.
+    """Cut out a part of a picture; outside it, the nearest border pixel is repeated.
 
     Parameters
     ----------
     im : float32 array (c, H, W)
     dx, dy : int
-        The column and row of ``im`` where the part begins; may be negative.
+        The column and row of ``im`` at which the part begins; may be negative.
     w, h : int
         The size of the part in pixels.
 
@@ -142,7 +142,7 @@ def crop_image(im: F32, dx: int, dy: int, w: int, h: int) -> F32:
     Raises
     ------
     ShapeError
-        ``im`` is no picture, or the size is not at least 1 x 1.
+        ``im`` is not a picture, or the size is not at least 1 x 1.
 
     Notes
     -----
@@ -157,7 +157,7 @@ def crop_image(im: F32, dx: int, dy: int, w: int, h: int) -> F32:
 
 @floating
 def center_crop_image(im: F32, w: int, h: int, *, mend_last_row: bool = False) -> F32:
-    """Cut out the largest square in the middle, and stretch it to a size.
+    """Cut out the largest centred square, and stretch it to a size.
 
     Parameters
     ----------
@@ -220,12 +220,12 @@ def resize_min(im: F32, m: int, *, mend_last_row: bool = False) -> F32:
 
 @floating
 def as_picture(im: F32) -> F32:
-    """Return the array if it can be a picture.
+    """Return the array if it is a valid picture.
 
     Raises
     ------
     ShapeError
-        It is not float32, has not three axes, or is empty.
+        It is not float32, does not have three axes, or is empty.
     """
     if im.dtype != np.float32 or im.ndim != 3 or im.size == 0:
         raise ShapeError(

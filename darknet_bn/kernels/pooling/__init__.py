@@ -1,1 +1,1 @@
-"""Pooling: how windows move over images, their largest value, their mean."""
+"""Pooling: how windows move over images, and their maximum and mean."""

@@ -1,4 +1,4 @@
-"""The mean of each channel, and of windows.  C: ``avgpool_layer.c`` and ``maxpool_layer.c``."""
+"""The mean of each channel or window.  C: ``avgpool_layer.c`` and ``maxpool_layer.c``."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def forward_avgpool_layer(x: F32, out: F32) -> None:
     ----------
     x : float32 array (n, c, h, w)
     out : float32 array (n, c, 1, 1)
-        Where the result goes.
+        Receives the result.
 
     Notes
     -----
     C: ``forward_avgpool_layer`` in ``src/avgpool_layer.c``, which adds the pixels one by one; the
-    sum here, in pairs, is the more accurate one.
+    pairwise sum here is more accurate.
     """
     n, c, h, w = x.shape
     pixels = x.reshape(n, c, h * w)
@@ -40,14 +40,14 @@ def forward_avgpool_layer(x: F32, out: F32) -> None:
 
 @floating
 def forward_local_avgpool_layer(x: F32, window: Window, out: F32) -> None:
-    """Average every window over what lies inside the image.
+    """Average every window over its pixels inside the image.
 
     Parameters
     ----------
     x : float32 array (n, c, h, w)
     window : Window
     out : float32 array (n, c, oh, ow)
-        Where the result goes.  A window outside the image gives NaN.
+        Receives the result.  A window outside the image gives NaN.
 
     Notes
     -----
@@ -74,17 +74,17 @@ def forward_local_avgpool_layer(x: F32, window: Window, out: F32) -> None:
 
 @floating
 def backward_local_avgpool_layer(x: F32, delta: F32, window: Window, *, over_inside: bool) -> F32:
-    """Give every pixel of a window its share of the delta.
+    """Return to every pixel of a window its share of the delta.
 
     Parameters
     ----------
     x : float32 array (n, c, h, w)
-        Of the input only the shape counts.
+        Only the shape of the input matters.
     delta : float32 array (n, c, oh, ow)
     window : Window
     over_inside : bool
-        Whether the share is one of those that lie inside the image, as the mean is of these; else
-        of all that a window has, as the program has it.
+        Whether the delta is divided by the number of pixels inside the image, as the mean is; if
+        not, by all pixels of the window, as in the program.
 
     Returns
     -------
@@ -107,7 +107,7 @@ def backward_local_avgpool_layer(x: F32, delta: F32, window: Window, *, over_ins
 
 
 def _counts(x: F32, y: F32, window: Window) -> F32:
-    """Return how many pixels of each window lie inside the image, (oh, ow)."""
+    """Return how many pixels of each window are inside the image, (oh, ow)."""
     begin = window.padding // 2
     rows = _inside(x.shape[2], y.shape[2], window.stride_y, window.size, begin)
     columns = _inside(x.shape[3], y.shape[3], window.stride_x, window.size, begin)
@@ -122,6 +122,6 @@ def _sums(x: F32, axis: int, size: int, stride: int, out: F32) -> None:
 
 
 def _inside(extent: int, count: int, stride: int, size: int, begin: int) -> list[int]:
-    """How many rows of each window lie inside the image."""
+    """Count the rows of each window inside the image."""
     starts = [i * stride - begin for i in range(count)]
     return [max(0, min(extent, start + size) - max(0, start)) for start in starts]

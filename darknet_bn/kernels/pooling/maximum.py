@@ -1,8 +1,8 @@
 """The largest value of windows, or of channels.  C: ``src/maxpool_layer.c``.
 
-A window is pooled in one direction, then in the other.  The largest of k neighbours takes about
-log2(k) passes: the largest of 2, of 4 …, and at last of two that overlap.  They run over all pixels
-in one go, whatever the stride: numpy is several times as fast without steps.
+A window is pooled in one direction, then in the other.  The maximum of k neighbours takes about
+log2(k) passes: the maximum of 2, of 4 …, and finally of two overlapping groups.  The passes run
+over all pixels at once, whatever the stride: numpy is several times faster without steps.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def forward_maxpool_layer(x: F32, window: Window, out: F32) -> None:
     x : float32 array (n, c, h, w)
     window : Window
     out : float32 array (n, c, oh, ow)
-        Where the result goes; ``window.out_hw`` says how large.
+        Receives the result; ``window.out_hw`` gives its size.
 
     Notes
     -----
     C: ``forward_maxpool_layer`` in ``src/maxpool_layer.c``.  NaN is never larger than anything, so
-    it is passed over; a window without any number gives ``-FLT_MAX``.  AlexeyAB's AVX build cuts
-    the windows at the left edge where the stride is 1; this does not.
+    it is ignored; a window that contains only NaN gives ``-FLT_MAX``.  AlexeyAB's AVX build cuts
+    off the windows at the left edge if the stride is 1; this code does not.
     """
     n, c, h, w = x.shape
 
@@ -54,13 +54,13 @@ def forward_maxpool_layer(x: F32, window: Window, out: F32) -> None:
 
 @floating
 def forward_maxpool_depth(x: F32, out: F32) -> None:
-    """Take the largest value of every f-th channel of each pixel.
+    """Take the maximum of every f-th channel of each pixel.
 
     Parameters
     ----------
     x : float32 array (n, c, h, w)
     out : float32 array (n, f, h, w)
-        Where the result goes: channel i is the largest of the channels i, i + f, i + 2f …
+        Receives the result: channel i is the maximum of the channels i, i + f, i + 2f …
 
     Notes
     -----
@@ -76,12 +76,12 @@ def forward_maxpool_depth(x: F32, out: F32) -> None:
 
 @floating
 def backward_maxpool_layer(x: F32, y: F32, delta: F32, window: Window) -> F32:
-    """Give the delta of every window to its largest value, the first of several.
+    """Pass the delta of every window to its maximum, the first if there are several.
 
     Parameters
     ----------
     x : float32 array (n, c, h, w)
-        The input.  Or float64, as then all arrays are.
+        The input.  float64 is also accepted; then all arrays are float64.
     y, delta : float32 arrays (n, c, oh, ow)
         The output, and its delta.
     window : Window
@@ -92,7 +92,7 @@ def backward_maxpool_layer(x: F32, y: F32, delta: F32, window: Window) -> F32:
 
     Notes
     -----
-    C: ``backward_maxpool_layer`` in ``src/maxpool_layer.c``; there, the way forward keeps places.
+    C: ``backward_maxpool_layer`` in ``src/maxpool_layer.c``; there, the forward pass keeps places.
     """
 
     def along_comparisons(seen: F32, at: Block, sums: F32) -> None:
@@ -113,7 +113,7 @@ def backward_maxpool_layer(x: F32, y: F32, delta: F32, window: Window) -> F32:
 
 @floating
 def backward_maxpool_depth(x: F32, y: F32, delta: F32) -> F32:
-    """Give the delta of every output to the largest of its channels, the first of several.
+    """Pass the delta of every output to the maximum of its channels, the first of several.
 
     Parameters
     ----------
@@ -138,9 +138,9 @@ def backward_maxpool_depth(x: F32, y: F32, delta: F32) -> F32:
 
 
 def _back_to_largest(seen: F32, delta: F32, size: int, sums: F32) -> None:
-    """Go back along the comparisons that find the largest of ``size`` rows and columns.
+    """Go back along the comparisons that find the maximum of ``size`` rows and columns.
 
-    Of equal values the first counts: in its row the leftmost, of all rows the topmost.
+    If values are equal, the first one counts: the leftmost in its row, the topmost of all rows.
     """
     width = seen.shape[3]
     steps = [*_distances(size), *(width * distance for distance in _distances(size))]
@@ -155,7 +155,7 @@ def _back_to_largest(seen: F32, delta: F32, size: int, sums: F32) -> None:
     first = workers().scratch(seen.size, "pool first", seen.dtype)
     for step in reversed(steps):
         larger, smaller = values.pop()[:-step], values[-1][:-step]
-        # Where no window asks for the result, the values are stale but what is given is 0.
+        # If no window reads the result, the values are stale, but the delta passed on is 0.
         np.multiply(given[:-step], np.equal(smaller, larger), out=first[:-step])
         first[-step:] = 0
         np.subtract(given[:-step], first[:-step], out=given[:-step])
@@ -173,14 +173,14 @@ def _max_block(x: F32, window: Window, y: F32) -> None:
     values = rows.reshape(-1)
     for number, shift in enumerate(_distances(size)):
         larger = workers().scratch(values.size, ("pool columns", number % 2), x.dtype)
-        # Where the neighbour lies in the next row or channel, no window asks for the result.
+        # If the neighbour is in the next row or channel, no window reads the result.
         np.fmax(values[:-shift], values[shift:], out=larger[:-shift])
         values = larger
     np.copyto(y, every(values.reshape(rows.shape)[:, :, :oh], 3, 0, window.stride_x, ow))
 
 
 def _max_rows(x: F32, window: Window, oh: int) -> F32:
-    """Return the largest of the rows of every window, contiguous; rows behind ``oh`` are stale."""
+    """Return the maximum of the rows of every window, contiguous; rows after ``oh`` are stale."""
     m, c, _, w = x.shape
     if window.stride_y > 1:
         rows = workers().scratch(m * c * oh * w, "pool rows", x.dtype).reshape(m, c, oh, w)
@@ -197,7 +197,7 @@ def _max_rows(x: F32, window: Window, oh: int) -> F32:
 
 
 def _distances(size: int) -> list[int]:
-    """Return how far the neighbours are that are compared, so that in the end ``size`` are."""
+    """Return the distances to the compared neighbours, so that ``size`` are covered in the end."""
     distances, reach = [], 1
     while reach < size:
         distances.append(min(reach, size - reach))
@@ -207,5 +207,5 @@ def _distances(size: int) -> list[int]:
 
 def _raise_to_lowest(y: F32) -> None:
     """Replace NaN and minus infinity, which no window gives in C, by ``LOWEST``."""
-    if y.size and not y.min() >= LOWEST:  # not, rather than <, for NaN
+    if y.size and not y.min() >= LOWEST:  # "not >=" rather than "<" because of NaN
         np.fmax(y, LOWEST, out=y)

@@ -12,7 +12,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.work.cuts import Block, run_blocks
 from darknet_bn.work.threads import workers
 
-LOWEST = float(np.finfo(np.float32).min)  # -FLT_MAX: what C finds in a window without any number
+LOWEST = float(np.finfo(np.float32).min)  # -FLT_MAX: what C gives for a window of NaN only
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Window:
     stride_x, stride_y : int
     padding : int
         Rows and columns outside the image, both sides together; the first side has the smaller
-        half.  They count as absent.
+        half.  They are treated as absent.
     """
 
     size: int
@@ -35,14 +35,15 @@ class Window:
     padding: int
 
     def out_hw(self, h: int, w: int) -> tuple[int, int]:
-        """Return the rows and columns of the output; 0 or less where no window fits."""
+        """Return the rows and columns of the output; 0 or less if no window fits."""
         room = self.padding - self.size
-        # As in C, division cuts towards zero: a window that is a little too large still counts.
+        # As in C, division truncates towards zero: a window that is slightly too large still
+        # counts.
         return int((h + room) / self.stride_y) + 1, int((w + room) / self.stride_x) + 1
 
 
 def spread(task: Callable[[F32, Block, F32], None], x: F32, window: Window, delta: F32) -> F32:
-    """Let a task add to padded images, block by block, and return what is inside."""
+    """Let a task add to padded images, block by block, and return the part inside the padding."""
     n, c, h, w = x.shape
     delta_x = np.empty_like(x)
     begin = window.padding // 2
@@ -64,7 +65,7 @@ def spread(task: Callable[[F32, Block, F32], None], x: F32, window: Window, delt
 
 
 def places(window: Window, out_hw: tuple[int, ...]) -> Iterator[tuple[EllipsisType | slice, ...]]:
-    """Yield where each place of all windows lies in the padded image."""
+    """Yield the positions of each place of all windows in the padded image."""
     for row in range(window.size):
         down = slice(row, row + reach(out_hw[0], window.stride_y, 1), window.stride_y)
         for column in range(window.size):
@@ -73,7 +74,7 @@ def places(window: Window, out_hw: tuple[int, ...]) -> Iterator[tuple[EllipsisTy
 
 
 def with_border(x: F32, window: Window, out_hw: tuple[int, int], value: float) -> F32:
-    """Copy to a scratch buffer that has all windows inside, with ``value`` around the image."""
+    """Copy to a scratch buffer that contains all windows, with ``value`` around the image."""
     m, c, h, w = x.shape
     begin = window.padding // 2
     high = reach(out_hw[0], window.stride_y, window.size)
@@ -93,5 +94,5 @@ def every(x: F32, axis: int, start: int, stride: int, count: int) -> F32:
 
 
 def reach(count: int, stride: int, size: int) -> int:
-    """How many rows the windows of ``count`` output rows span."""
+    """Return how many rows the windows of ``count`` output rows span."""
     return (count - 1) * stride + size
