@@ -1,1 +1,1 @@
-"""A network with shapes, and the arrays of a file: a model."""
+"""A model: a network with shapes, and the arrays of a weights file."""

@@ -1,8 +1,8 @@
-"""Which sizes of the input let images fit each other that one layer reads together.
+"""Which input sizes give equal sizes to images that one layer reads together.
 
-Layers with a stride round what they do not divide, and what is enlarged later does not get it
-back: of 40 pixels 20, 10, 5 and 3 are left, and twice 3 is not 5.  With a multiple of all strides
-nothing is rounded.
+Layers with a stride round sizes that they do not divide, and enlarging later does not undo that: 40
+pixels become 20, 10, 5 and 3, and twice 3 is not 5.  With a multiple of all strides nothing is
+rounded.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from darknet_bn.errors import ShapeError
 from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.shape import Shape
 
-_LARGE = 2**10 * 3**2 * 5 * 7  # pixels, which usual strides divide
-_NEAR = 0.01  # windows without padding leave a little less than a stride's part
-_MOST = 1024  # the largest stride that is looked for
+_LARGE = 2**10 * 3**2 * 5 * 7  # pixels; the usual strides divide it
+_NEAR = 0.01  # windows without padding leave a little less than their share
+_MOST = 1024  # the largest stride that is searched for
 
 
 class Linked(Protocol):
-    """A layer, and the numbers of those that it reads; -1 is the network's input."""
+    """A layer, and the numbers of the layers that it reads; -1 is the network's input."""
 
     @property
     def layer(self) -> Layer:
@@ -29,20 +29,20 @@ class Linked(Protocol):
 
     @property
     def sources(self) -> tuple[int, ...]:
-        """What it reads."""
+        """The layers that it reads."""
 
 
 def equal_sizes(nodes: Sequence[Linked], net: Shape, pair: tuple[int, int]) -> str | None:
-    """Say of which numbers width and height should be multiples for two images to be alike.
+    """Say which numbers should divide width and height to make two images the same size.
 
     Parameters
     ----------
     nodes : sequence of Linked
-        The layers of a network, as far as the pair goes.
+        The layers of a network, up to the pair.
     net : Shape
-        Of its input.
+        Shape of the network's input.
     pair : (int, int)
-        The layers whose images should be of one size; -1 is the input.
+        The layers whose images should have the same size; -1 is the input.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def equal_sizes(nodes: Sequence[Linked], net: Shape, pair: tuple[int, int]) -> s
 
 
 def divisible_sizes(nodes: Sequence[Linked], net: Shape, layer: int, divisor: int) -> str | None:
-    """Say as `equal_sizes` when a number divides the sides of a layer's image."""
+    """Say, like `equal_sizes`, when a number divides the sides of a layer's image."""
     return _hint(nodes, net, (layer,), lambda sides: sides[layer] % divisor == 0, divisor)
 
 
@@ -99,7 +99,7 @@ def _hint(
 
 
 def ancestors(nodes: Sequence[Linked], wanted: Iterable[int]) -> tuple[int, ...]:
-    """Return the layers that the wanted ones need, and these, in order."""
+    """Return the given layers and all layers that they need, in order."""
     needed: set[int] = set()
     todo = list(wanted)
     while todo:
@@ -113,7 +113,7 @@ def ancestors(nodes: Sequence[Linked], wanted: Iterable[int]) -> tuple[int, ...]
 def _shapes(
     nodes: Sequence[Linked], needed: Sequence[int], c: int, h: int, w: int
 ) -> Mapping[int, Shape]:
-    """Return the shapes of some layers for an input of a size; none where it does not fit."""
+    """Return the shapes of some layers for a given input size; none if it does not fit."""
     shapes = {-1: Shape(c, h, w)}
     try:
         for index in needed:
@@ -125,7 +125,7 @@ def _shapes(
 
 
 def _strides(sides: Callable[[int], Mapping[int, int]]) -> Mapping[int, float] | None:
-    """Return how many pixels of the input each layer has for one of its own."""
+    """Return, for each layer, how many pixels of the input correspond to one of its own."""
     large = sides(_LARGE)
     return {index: _LARGE / side for index, side in large.items()} if large else None
 
@@ -137,7 +137,7 @@ def _smallest(
     size: int,
     divisor: int,
 ) -> int | None:
-    """Return the smallest number whose multiples all fit; None where there is none."""
+    """Return the smallest number whose multiples all fit; None if there is no such number."""
     whole = divisor * math.lcm(*(max(1, round(stride)) for stride in strides.values()))
     if whole > _MOST:
         return None

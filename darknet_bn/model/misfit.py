@@ -1,4 +1,4 @@
-"""Why a ``.weights`` file may not fit its ``.cfg``: what would have to differ for it to fit."""
+"""Why a ``.weights`` file may not fit its ``.cfg``: what would have to change for it to fit."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from darknet_bn.model.weights import Header
 from darknet_bn.work import measured
 from darknet_bn.work.cuts import pieces
 
-_LEAST_CUT = 1 << 20  # bytes; a shorter file may have no CR LF by chance
-_USUAL = (1e-8, 1e5)  # magnitudes that nearly all weights of a trained net have
-_SAMPLES, _SAMPLE = 8, 256  # how many places of a file are looked at, and floats at each
+_LEAST_CUT = 1 << 20  # bytes; a shorter file may lack CR LF by chance
+_USUAL = (1e-8, 1e5)  # magnitudes of nearly all weights of a trained net
+_SAMPLES, _SAMPLE = 8, 256  # number of places sampled in a file, and floats at each
 _LEAST_SAMPLE = 32  # floats
 
 
@@ -37,18 +37,18 @@ class Content(NamedTuple):
     read: Callable[[int, int], bytes]
 
     def parts(self) -> Iterator[bytes]:
-        """Yield all bytes, each part with the last byte of the one before."""
+        """Yield all bytes in parts; each part begins with the last byte of the part before it."""
         for part in pieces(self.size, measured.FILE_PART):
             yield self.read(max(0, part.start - 1), part.stop)
 
 
 def likely_cause(cfg: Cfg, dialect: Dialect, content: Content, header: Header) -> str | None:
-    """Say what may have happened, given a cfg and a file that it does not fit.
+    """Say what may have happened to a file that does not fit a given cfg.
 
     Returns
     -------
     cause : str or None
-        The first explanation that fits the size to the byte; None where there is none.
+        The first explanation that fits the size to the byte; None if no explanation does.
     """
     network = build_network(cfg, dialect)
     cause = next(_damages(content, header, network.stored_floats), None)
@@ -65,12 +65,12 @@ def likely_cause(cfg: Cfg, dialect: Dialect, content: Content, header: Header) -
 
 
 def refuse_other_order(content: Content) -> None:
-    """Refuse a file whose numbers have their bytes in reverse order.
+    """Refuse a file whose numbers have reversed byte order.
 
     Raises
     ------
     WeightsError
-        It does: its header, or its floats alone.
+        The byte order is reversed, in the header or in the floats alone.
     """
     start = content.read(0, 20)
     if len(start) == 20:
@@ -95,7 +95,7 @@ def refuse_other_order(content: Content) -> None:
 
 
 def _usual(sample: bytes, kind: str) -> float:
-    """Return the share of values that are as large as those of trained nets."""
+    """Return the share of values with magnitudes usual in trained nets."""
     values = np.frombuffer(sample, kind)
     values = np.abs(values[values != 0])
     if len(values) < _LEAST_SAMPLE:
@@ -104,7 +104,7 @@ def _usual(sample: bytes, kind: str) -> float:
 
 
 def _damages(content: Content, header: Header, floats: int) -> Iterator[str]:
-    """Yield what may have happened to a file whose arrays are those of the cfg."""
+    """Yield what may have happened to a file that has the arrays of the cfg."""
     size, expected = content.size, 20 + 4 * floats
     if size == 4 * floats:
         yield (
@@ -132,7 +132,7 @@ def _damages(content: Content, header: Header, floats: int) -> Iterator[str]:
 
 
 def _as_text(content: Content, expected: int) -> Iterator[str]:
-    """Yield how a file was changed that was taken for text on its way."""
+    """Yield how a file was changed because it was taken for text in transfer."""
     feeds = pairs = replaced = 0
     for number, part in enumerate(content.parts()):
         pairs += part.count(b"\r\n")
@@ -159,7 +159,7 @@ def _as_text(content: Content, expected: int) -> Iterator[str]:
 
 
 def _is_utf8(start: bytes) -> bool:
-    """Whether bytes are text in UTF-8 with other than ASCII letters, but for a cut at the end."""
+    """Return whether bytes are UTF-8 text that is not all ASCII, except for a cut at the end."""
     for cut in range(4):
         try:
             return not start[: len(start) - cut].decode("utf-8").isascii()
@@ -188,7 +188,7 @@ def _causes(cfg: Cfg, dialect: Dialect, network: Network, floats: int) -> Iterat
 
 
 def _layers_held(network: Network, floats: int) -> int | None:
-    """Return how many layers fill a file of so many floats exactly; None where it is cut."""
+    """Return how many layers that many floats fill exactly; None if a layer is cut."""
     held = 0
     for index, node in enumerate(network.nodes):
         if node.owner == index:
@@ -203,7 +203,7 @@ def _layers_held(network: Network, floats: int) -> int | None:
 def _fitting_classes(
     cfg: Cfg, dialect: Dialect, network: Network, floats: int
 ) -> tuple[int, int] | None:
-    """Return the class count that fits, and the filters it asks for in front of the last head.
+    """Return the class count that fits, and the filters needed before the last head.
 
     The size of a file is a linear function of the class count: two points give the line.
     """
@@ -234,7 +234,7 @@ def _fitting_classes(
 
 
 def _batch_norm_edits(network: Network, value: int) -> dict[tuple[int, str], str | None]:
-    """Set batch norm on or off everywhere; not on in front of a head, where it never is."""
+    """Set batch norm on or off everywhere; never on before a head, where it does not occur."""
     heads = {
         source
         for node in network.nodes
@@ -249,7 +249,7 @@ def _batch_norm_edits(network: Network, value: int) -> dict[tuple[int, str], str
 
 
 def _floats(cfg: Cfg, dialect: Dialect, edits: Mapping[tuple[int, str], str | None]) -> int | None:
-    """Return how many floats the edited cfg asks for; None where it is not a network any more."""
+    """Return how many floats the edited cfg needs; None if it is no longer a valid network."""
     try:
         return build_network(cfg.edited(edits), dialect).stored_floats
     except DarknetError:

@@ -35,7 +35,7 @@ from darknet_bn.model.weights import (
 from darknet_bn.values import brief, counted, fields_of, file_name
 from darknet_bn.work.memory import require_memory
 
-WEIGHTS_SUFFIXES = (".weights", ".backup")  # as Darknet names what it trains
+WEIGHTS_SUFFIXES = (".weights", ".backup")  # the names that Darknet gives to its weights
 
 PathOrBytes = str | os.PathLike[str] | bytes
 
@@ -47,28 +47,28 @@ class Model:
     Attributes
     ----------
     cfg : Cfg
-        The text it was read from.
+        The cfg text as it was read.
     network : Network
         Layers, links and shapes.
     params : tuple of mappings from name to float32 array
         The arrays of each layer, under Darknet's names; read-only.
     header : Header
-        Of the weights file; a fresh one where there is none.
+        Header of the weights file; a new one if there is no such file.
     dialect : Dialect
-        Whose arithmetic is in force.
+        The Darknet whose arithmetic is used.
     reason : str
-        Why it is in force.
+        Why this dialect was chosen.
     loaded : int
         How many layers came from the file; the others have initial values.
     oddities : tuple of str
-        What was odd in the files: the text of the warnings given on loading.
+        What was odd in the files: the text of the warnings issued on loading.
     file : str or None
-        The one that the arrays were read from; that of the cfg is ``cfg.file``.
+        The file that the arrays were read from; the file of the cfg is ``cfg.file``.
 
     Notes
     -----
-    A model is a value: running it changes nothing of it, and it may be pickled and copied.  Arrays
-    that lie in a file are then in memory.
+    A model is a value: running it does not change it, and it may be pickled and copied.  The copy
+    has arrays in memory that the original reads from a file.
     """
 
     cfg: Cfg
@@ -82,7 +82,7 @@ class Model:
     file: str | None = None
 
     def __repr__(self) -> str:
-        """Return one line about it."""
+        """Return a one-line description."""
         files = [file_name(each) for each in (self.cfg.file, self.file) if each is not None]
         origin = f"of {' and '.join(dict.fromkeys(files))}: " if files else ""
         layers = counted(len(self.network.nodes), "layer")
@@ -90,29 +90,29 @@ class Model:
         return brief(self, origin + facts)
 
     def __getstate__(self) -> dict[str, object]:
-        """Return what is pickled: the arrays themselves, not where they lie."""
+        """Return what is pickled: the arrays themselves, not their location in a file."""
         arrays = {id(params): dict(params) for params in self.params}
         return fields_of(self) | {"params": tuple(arrays[id(params)] for params in self.params)}
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        """Take what was pickled."""
+        """Restore what was pickled."""
         self.__dict__.update(state)
         for params in self.params:
             for array in params.values():
                 array.flags.writeable = False
 
     def resized(self, height: int, width: int) -> Model:
-        """Return the same model for images of another size; the parameters are shared.
+        """Return the same model for images of a different size; the parameters are shared.
 
         Raises
         ------
         ShapeError, CfgError
-            The layers do not fit together at that size, or have other parameters there.
+            The layers do not fit together at that size, or would need different parameters.
         """
         return self._with_net({"height": height, "width": width})
 
     def with_time_steps(self, time_steps: int) -> Model:
-        """Return the same model for sequences of another length; the parameters are shared.
+        """Return the same model for sequences of a different length; the parameters are shared.
 
         Raises
         ------
@@ -122,9 +122,10 @@ class Model:
         return self._with_net({"time_steps": time_steps})
 
     def with_batch(self, batch: int) -> Model:
-        """Return the same model for batches of another size; the parameters are shared.
+        """Return the same model for batches of a different size; the parameters are shared.
 
-        A batch is parted into as many subdivisions as before, or as divide both numbers.
+        The number of subdivisions stays the same if it divides the new batch; if not, it becomes
+        the largest number that divides both.
 
         Raises
         ------
@@ -161,30 +162,31 @@ def load(
     Parameters
     ----------
     cfg : path or bytes
-        The ``.cfg``: its path, or its content.  A file that it names (``tree=``) is looked for in
-        its folder, then in the working directory.  Alone, a path stands for both files: it is one
-        of the two, or what their names have in common, ``yolov3-tiny``.
+        The ``.cfg``: its path, or its content.  A file that it names (``tree=``) is searched for in
+        the folder of the cfg, then in the working directory.  If only this argument is given, a
+        path stands for both files: it is one of them, or their common stem, such as
+        ``yolov3-tiny``.
     weights : path, bytes or None, optional
-        The ``.weights``; None builds the net with Darknet's initial weights.
+        The ``.weights``; None builds the network with Darknet's initial weights.
     dialect : str or Dialect
-        Whose arithmetic to use; ``"auto"`` decides from the header's revision and from options
-        that only AlexeyAB's fork knows.
+        The Darknet whose arithmetic to use; ``"auto"`` decides by the revision in the header and by
+        options that only AlexeyAB's fork knows.
     partial : bool
-        Whether to accept a backbone file that ends behind one of the layers; the others get
+        Whether to accept a backbone file that ends after one of the layers; the other layers get
         initial weights.
     seed : int
-        For initial weights.
+        Seed for the initial weights.
 
     Returns
     -------
     model : Model
-        Its arrays are read-only, and read from the file when they are asked for; if another
-        program changes the file before, that is a WeightsError then.
+        Its arrays are read-only, and are read from the file on first access.  If another program
+        has changed the file by then, that access raises WeightsError.
 
     Raises
     ------
     CfgError, ShapeError, WeightsError
-        A file is not what it must be; the message says where and why.
+        A file is not valid; the message says where and why.
 
     Warns
     -----
@@ -193,7 +195,7 @@ def load(
     """
     cfg, weights = _both(cfg, weights)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DarknetWarning)  # given below, with all the others
+        warnings.simplefilter("ignore", DarknetWarning)  # issued below, with all the others
         text = parse_cfg(cfg) if isinstance(cfg, bytes) else load_cfg(cfg)
     if weights is None:
         model = _initial_model(text, dialect, seed)
@@ -211,21 +213,21 @@ def save(
     *,
     force: bool = False,
 ) -> None:
-    """Write a model's two files: both appear complete, or neither.
+    """Write the two files of a model: either both are complete, or neither appears.
 
     Parameters
     ----------
     model : Model
     cfg, weights : path
-        Their suffixes are ``.cfg``, and ``.weights`` or ``.backup``.  Without a cfg the weights
-        alone are written.
+        Their suffixes are ``.cfg``, and ``.weights`` or ``.backup``.  Without a cfg only the
+        weights are written.
     force : bool
-        Whether to overwrite files that are there; they may be those that the model was read from.
+        Whether to overwrite existing files, which may be the files that the model was read from.
 
     Raises
     ------
     DarknetError
-        They exist already and ``force`` is off, or they cannot be written.
+        They already exist and ``force`` is off, or they cannot be written.
     """
     write_files(pair_writers(model, cfg, weights, force=force), force=force)
 
@@ -237,17 +239,17 @@ def pair_writers(
     *,
     force: bool,
 ) -> dict[Path, Writer]:
-    """Return what writes a model's two files, the weights first, if they may be written.
+    """Return the functions that write a model's two files, weights first, if this is allowed.
 
     Parameters
     ----------
     model, cfg, weights, force
-        As of `save`.
+        As in `save`.
 
     Raises
     ------
     DarknetError
-        One of them may not be written.
+        One of them must not be written.
     """
     require_suffix(weights, *WEIGHTS_SUFFIXES)
     require_writable([weights], force=force, inputs=[model.cfg.file])
@@ -267,7 +269,7 @@ def pair_writers(
 def _both(
     cfg: PathOrBytes, weights: PathOrBytes | EllipsisType | None
 ) -> tuple[PathOrBytes, PathOrBytes | None]:
-    """Return what the arguments of `load` stand for."""
+    """Return the cfg and the weights that the arguments of `load` mean."""
     if isinstance(weights, EllipsisType):
         if isinstance(cfg, bytes):
             raise WeightsError(
@@ -323,7 +325,7 @@ def _shapes(node: Node) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def choose_dialect(cfg: Cfg, wanted: str | Dialect, header: Header | None) -> tuple[Dialect, str]:
-    """Return the dialect that is wanted, or that header and options tell of, and why."""
+    """Return the requested dialect, or the one that header and options indicate, and why."""
     if wanted != "auto":
         return dialect_named(wanted), "given"
     if header is not None and header.revision == 5 and not header.legacy:
@@ -335,7 +337,7 @@ def choose_dialect(cfg: Cfg, wanted: str | Dialect, header: Header | None) -> tu
 
 
 def initial_params(cfg: Cfg, network: Network, seed: int, loaded: int) -> Sequence[dict[str, F32]]:
-    """Return Darknet's first values of every array that a file of ``loaded`` layers lacks."""
+    """Return Darknet's initial values for all arrays that a file of ``loaded`` layers lacks."""
     missing = [
         [param for param in node.params if index >= loaded or param.stored_size < param.size]
         if node.owner == index

@@ -1,4 +1,4 @@
-"""The two files of a model, of which one name may stand for both."""
+"""The two files of a model, which a single name may stand for."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _ARRAYS = (".onnx", ".npz", ".safetensors", ".pt", ".pth")  # cfg and arrays in 
 
 
 def files_of(name: str) -> tuple[str, str]:
-    """Return the cfg and the weights that a name stands for; they need not be there.
+    """Return the cfg and the weights that a name stands for; they need not exist.
 
     Parameters
     ----------
     name : str
-        One of the two, or their common stem, which may have dots of its own.  A file without the
-        suffix is a cfg if there is no other.
+        One of the two, or their common stem, which may contain dots.  A file without the suffix
+        counts as the cfg if there is no other.
     """
     stem = name
     for suffix in (CFG, WEIGHTS):
@@ -30,18 +30,18 @@ def files_of(name: str) -> tuple[str, str]:
 
 
 def with_suffix(name: str, suffix: str) -> str:
-    """Return a name with the suffix if only such a file exists."""
+    """Return a name with the suffix if a file exists only under that name."""
     longer = name + suffix
     return longer if os.path.isfile(longer) and not os.path.isfile(name) else name
 
 
 def existing_files_of(name: str) -> tuple[str, str]:
-    """Return what `files_of` does, if both are there.
+    """Return the same as `files_of`, if both files exist.
 
     Raises
     ------
     CfgError, WeightsError
-        One is not, or both.
+        One of them, or both, do not exist.
     """
     files = files_of(name)
     found = [each for each in files if os.path.exists(each)]

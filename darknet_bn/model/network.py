@@ -1,4 +1,4 @@
-"""Sections to layers: read, linked with each other, and with the shapes that flow between."""
+"""From sections to layers: read, linked to each other, and with their shapes."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from darknet_bn.layers.shared.head import Head, as_head
 from darknet_bn.model.image_sizes import ancestors, divisible_sizes, equal_sizes
 from darknet_bn.values import brief, counted, fields_of
 
-_MAX_VALUES = 1 << 40  # floats in one layer's output; beyond, an option is a typing mistake
+_MAX_VALUES = 1 << 40  # floats in one layer's output; more than that means a mistyped option
 
 
 @dataclass(frozen=True)
 class Node:
-    """A layer in its place.
+    """A layer at its place in a network.
 
     Attributes
     ----------
@@ -39,11 +39,11 @@ class Node:
     sources : tuple of int
         The layers it reads; -1 is the network's input.
     xs, y : tuple of Shape, Shape
-        What goes in and out, for one image.
+        Shapes of the inputs and the output, for one image.
     params : tuple of Param
-        Its own parameters in file order; those it shares are its owner's.
+        Its own parameters in file order; shared parameters belong to their owner.
     owner : int
-        The layer whose parameters it uses: itself, unless it shares another's.
+        The layer whose parameters it uses: itself, unless it shares those of another layer.
     """
 
     layer: Layer
@@ -61,7 +61,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Network:
-    """What a cfg describes: ``[net]``, and the layers with links and shapes.
+    """What a cfg describes: ``[net]``, and the layers with their links and shapes.
 
     Attributes
     ----------
@@ -70,9 +70,9 @@ class Network:
     nodes : tuple of Node
         The layers; layer i is ``nodes[i]``.
     oddities : tuple of str
-        Warnings: what is odd in the options but has one clear meaning.
+        Warnings: options that are odd but have one clear meaning.
     files : mapping from name to bytes
-        What the files hold that options name.
+        The contents of the files that options name.
     """
 
     net: Net
@@ -86,7 +86,7 @@ class Network:
         return brief(self, f"{counted(len(self.nodes), 'layer')}, input {self.input}, {outputs}")
 
     def __getstate__(self) -> dict[str, object]:
-        """Return what is pickled."""
+        """Return the state to pickle."""
         return fields_of(self)
 
     @property
@@ -96,9 +96,9 @@ class Network:
 
     @cached_property
     def outputs(self) -> tuple[int, ...]:
-        """The layers whose output nobody reads: the detection heads, or the last layer.
+        """The layers whose output no other layer reads: the detection heads, or the last layer.
 
-        A layer that only computes a loss is passed over, as Darknet does.
+        A layer that only computes a loss is skipped, as in Darknet.
         """
         read = {s for node in self.nodes if not node.layer.is_loss for s in node.sources}
         return tuple(
@@ -120,25 +120,25 @@ class Network:
 
     @property
     def last_head(self) -> Head | None:
-        """The last layer, which truths are made for in training, if it is a detection head."""
+        """The last layer, for which truths are made in training, if it is a detection head."""
         return self.heads.get(len(self.nodes) - 1)
 
     @cached_property
     def recurrent(self) -> bool:
-        """Whether some layer remembers the images before in a sequence."""
+        """Whether some layer remembers earlier images of a sequence."""
         return any(node.layer.recurrent for node in self.nodes)
 
     @property
     def time_steps(self) -> int:
-        """How many images make a sequence: 1 where nothing is recurrent."""
+        """How many images make a sequence: 1 if no layer is recurrent."""
         return self.net.time_steps if self.recurrent else 1
 
     def ancestors(self, wanted: Iterable[int]) -> tuple[int, ...]:
-        """Return the layers that the wanted ones need, and these, in order."""
+        """Return the given layers and all layers that they need, in order."""
         return ancestors(self.nodes, wanted)
 
     def stored(self) -> Iterator[tuple[int, Param]]:
-        """Yield (layer, parameter) for every array of the file, in its order."""
+        """Yield (layer, parameter) for every array of the file, in file order."""
         return iter(self._stored)
 
     @cached_property
@@ -153,29 +153,29 @@ class Network:
 
     @cached_property
     def stored_floats(self) -> int:
-        """How many floats a complete file holds behind its header."""
+        """How many floats a complete file holds after its header."""
         return sum(param.stored_size for _, param in self._stored)
 
 
 def build_network(
     cfg: Cfg, dialect: Dialect | str, files: Mapping[str, bytes] | None = None
 ) -> Network:
-    """Turn the sections of a cfg into layers that know their sources and shapes.
+    """Turn the sections of a cfg into layers with known sources and shapes.
 
     Parameters
     ----------
     cfg : Cfg
     dialect : Dialect or str
     files : mapping from name to bytes, optional
-        What is known already of the files that options name; others are read.
+        Contents already known of files that options name; the others are read.
 
     Raises
     ------
     CfgError
-        A section is unknown, an option or the file it names is not what it must be, or a layer
-        reads one that is not in front of it.
+        A section is unknown, an option or the file that it names is not valid, or a layer reads a
+        layer that does not come before it.
     ShapeError
-        Layers do not fit each other.
+        Layers do not fit together.
     """
     dialect = dialect_named(dialect)
     odd = Oddities()
@@ -218,13 +218,13 @@ def build_network(
 
 
 def detect_dialect(cfg: Cfg) -> tuple[Dialect, str]:
-    """Tell from the options alone whose cfg this is, and why.
+    """Decide from the options alone which Darknet a cfg is for, and why.
 
     Returns
     -------
     dialect, reason : Dialect, str
-        `ALEXEYAB` where a section, key or word stands that only that fork knows, unless a section
-        that it does not know comes before.
+        `ALEXEYAB` if there is a section, key or word that only that fork knows, unless a section
+        that the fork does not know comes before it.
     """
     for number, section in enumerate(cfg.sections):
         kind = Net if number == 0 else LAYERS.get(section.name)
@@ -284,7 +284,7 @@ def _link(
 def _explained(
     error: ShapeError, cfg: Cfg, layer: Layer, first: Shape, nodes: list[Node]
 ) -> ShapeError:
-    """Give an error of the layer after ``nodes`` its place, or that of the layer at fault."""
+    """Add to an error the place of the layer after ``nodes``, or of the layer at fault."""
     index = len(nodes)
     sources = layer.sources(index)
     where, hint = cfg.where(index + 1, error.where.key), error.hint
@@ -304,7 +304,7 @@ def _explained(
 
 
 def _unequal_route(at: int, nodes: list[Node]) -> tuple[int, tuple[int, int]] | None:
-    """Find the layer that made a flat count of images, and two of these that differ in size."""
+    """Find the layer that flattened images, and two of its inputs that differ in size."""
     while at >= 0 and nodes[at].y.flat:
         node = nodes[at]
         pair = unequal_images(node.xs)
@@ -324,7 +324,7 @@ def _unequal(
     first: Shape,
     nodes: list[Node],
 ) -> ShapeError:
-    """Say which layers do not fit each other, and what size of the input would help."""
+    """Say which layers do not fit together, and which input size would help."""
     shapes = [first if number < 0 else nodes[number].y for number in pair]
     same = (shapes[0].h, shapes[0].w) == (shapes[1].h, shapes[1].w)
     said = [
@@ -337,7 +337,7 @@ def _unequal(
 
 
 def _maker(source: int, nodes: list[Node]) -> Layer | None:
-    """Return the layer that makes what a source gives; None for the network's input."""
+    """Return the layer that computes the output of a source; None for the network's input."""
     while source >= 0 and nodes[source].layer.is_alias(nodes[source].xs):
         source = nodes[source].sources[0]
     return nodes[source].layer if source >= 0 else None

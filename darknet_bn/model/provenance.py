@@ -1,4 +1,4 @@
-"""What a file says of the model that it was made from: program, dialect and hashes."""
+"""What a file says about the model it was made from: program, dialect and hashes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from darknet_bn.version import __version__
 
 
 def provenance(model: Model) -> dict[str, str]:
-    """Return what a fixture or an export says of the program and the model that made it."""
+    """Return what a fixture or an export says about the program and the model that made it."""
     weights = hashlib.sha256(model.header.to_bytes())
     for part in stored_arrays(model.header, model.network, model.params):
         weights.update(part.data)

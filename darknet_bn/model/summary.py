@@ -1,4 +1,4 @@
-"""What a model consists of: the table that Darknet prints when it loads, and sanity checks."""
+"""What a model consists of: the table that Darknet prints on loading, and sanity checks."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _HEADINGS = (
     *("BFLOPs", "parameters", "bytes"),
 )
 _SIDES = "><><>>>>>>"
-_SPARE = (9, 2, 5, 4)  # which of them a narrow terminal does without: other columns tell as much
+_SPARE = (9, 2, 5, 4)  # columns that a narrow terminal omits: others say as much
 _TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """One line of the table.
+    """One row of the table.
 
     Attributes
     ----------
@@ -33,14 +33,14 @@ class LayerSummary:
     filters : int or None
         Output channels of a layer with weights.
     size : str
-        Size and stride, as ``3 x 3 / 1``; or the layers it reads.
+        Size and stride, as in ``3 x 3 / 1``; or the layers that it reads.
     input, output : str
-        ``w x h x c``, or a count.  Of several inputs, what is added to the first; empty where they
-        become something else.
+        ``w x h x c``, or a count.  With several inputs, the input that is added to the first; empty
+        if they are combined in another way.
     bflops : float
         Billions of floating-point operations for one image; a multiply-add is two.
     parameters : int
-        How many of them are in the file.
+        Number of parameters in the file.
     """
 
     layer: int
@@ -56,7 +56,7 @@ class LayerSummary:
 
 
 def summarise(network: Network) -> tuple[LayerSummary, ...]:
-    """Return a line for each layer."""
+    """Return one row for each layer."""
     rows = []
     for index, node in enumerate(network.nodes):
         owned = node.params if node.owner == index else ()
@@ -78,20 +78,20 @@ def summarise(network: Network) -> tuple[LayerSummary, ...]:
 
 
 def _input_text(node: Node) -> str:
-    """As Darknet, of a shortcut print what is added, and of a route of several layers nothing."""
+    """As in Darknet: for a shortcut, the added input; for a route of several layers, nothing."""
     return str(node.xs[-1]) if len(node.xs) == 1 or node.y in node.xs else ""
 
 
 def summary_text(network: Network, header: Header | None = None, width: int | None = None) -> str:
-    """Return the table as text, with a line of totals.
+    """Return the table as text, with a row of totals.
 
     Parameters
     ----------
     network : Network
     header : Header, optional
-        Of the weights file, whose size counts in the total.
+        Header of the weights file, whose size is part of the total.
     width : int, optional
-        How many characters a line may have; columns are left out where it has more.
+        Largest number of characters in a line; columns are omitted if lines would be longer.
     """
     rows = summarise(network)
     cells = [
@@ -121,7 +121,7 @@ def summary_text(network: Network, header: Header | None = None, width: int | No
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about the values of a layer.
+    """A remark about the values of a layer.
 
     Attributes
     ----------
@@ -139,7 +139,7 @@ class Finding:
 
 
 def inspect(model: Model) -> tuple[Finding, ...]:
-    """Look through all parameters for values that trained weights do not have."""
+    """Search all parameters for values that trained weights do not have."""
     findings = []
     for index, node in enumerate(model.network.nodes):
         if node.owner != index:
@@ -161,7 +161,7 @@ def inspect(model: Model) -> tuple[Finding, ...]:
 
 
 def _variances(name: str, variance: F32, mean: F32, dialect: Dialect) -> list[tuple[str, bool]]:
-    part = name.removesuffix("rolling_variance")  # of a layer that has several, and a dot
+    part = name.removesuffix("rolling_variance")  # for a layer with several: prefix and a dot
     undefined = int(np.count_nonzero(np.isnan(dialect.sigma(variance))))
     if undefined:
         return [(f"{undefined} {part}rolling variances are negative: the outputs are NaN", True)]

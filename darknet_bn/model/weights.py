@@ -13,22 +13,22 @@ offset type    meaning
 20, 16 float32 the arrays of every layer, in layer order, to the end of the file
 ====== ======= ==========================================================================
 
-Which arrays a layer has, and in which order, is declared by its ``params``: see ``layers/``.
-Layers that share another's weights store nothing.
+The ``params`` of a layer declare which arrays it has, and in which order: see ``layers/``.
+Layers that share the weights of another layer store nothing.
 
-Oddities that exist in the wild:
+Oddities that occur in practice:
 
 - Files from before December 2015 start with three floats (learning rate, momentum, decay).  Read
-  as integers these are far above 1000, which is how they are known: ``seen`` has 32 bits, and
-  every ``[connected]`` matrix is stored transposed, inputs x outputs.
-- A 32-bit build of Darknet writes ``seen`` with 32 bits under version 0.2; AlexeyAB's fork takes
-  some legacy headers for ones with 64 bits.  Nothing in the header tells; the other width is
-  taken only where it alone fits the size to the byte, and where the word at byte 16 is what it
-  must be then: a float, or the upper half of a counter.  A file cut by 4 bytes stays refused.
-- A backbone file such as ``darknet53.conv.74`` holds the first layers only.
+  as integers they are far above 1000, which identifies them: ``seen`` has 32 bits, and every
+  ``[connected]`` matrix is stored transposed, inputs x outputs.
+- A 32-bit build of Darknet writes ``seen`` with 32 bits under version 0.2; AlexeyAB's fork reads
+  some legacy headers as having 64 bits.  The header does not show this; the other width is used
+  only if it alone fits the size to the byte, and if the word at byte 16 is valid for that width: a
+  float, or the upper half of a counter.  A file that is 4 bytes too short is still refused.
+- A backbone file such as ``darknet53.conv.74`` holds only the first layers.
 
-What is damaged, or in another order of bytes, is refused: see ``misfit.py``.  Arrays are
-read from the file when they are asked for: see ``reading.py``.
+Files that are damaged, or in a different byte order, are refused: see ``misfit.py``.  Arrays are
+read from the file on first access: see ``reading.py``.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ from darknet_bn.layers.parameters import Param, Params
 from darknet_bn.model.network import Network
 from darknet_bn.values import brief
 
-_LEGACY = 1000  # a version above is a float that was read as an integer
-_SMALLEST_FLOAT = 0x00800000  # the bits of the smallest normal float; a counter never gets there
+_LEGACY = 1000  # a larger version is a float that was read as an integer
+_SMALLEST_FLOAT = 0x00800000  # the bits of the smallest normal float; no counter gets there
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class Header:
     Attributes
     ----------
     major, minor, revision : int
-        As stored; three floats read as integers in a legacy file.
+        As stored; in a legacy file, three floats read as integers.
     seen : int
-        Images presented in training.
+        Number of images presented in training.
     seen_bytes : int
         4 or 8: the width of ``seen``.
     """
@@ -74,12 +74,12 @@ class Header:
 
     @property
     def size(self) -> int:
-        """Bytes in front of the first float."""
+        """Bytes before the first float."""
         return 12 + self.seen_bytes
 
     @property
     def legacy(self) -> bool:
-        """Whether the first three words are floats, and connected matrices transposed."""
+        """Whether the first three words are floats, and connected matrices are transposed."""
         return self.major > _LEGACY or self.minor > _LEGACY
 
     @property
@@ -89,31 +89,31 @@ class Header:
 
     @property
     def plausible(self) -> bool:
-        """Whether some Darknet may have written it: a version, or rates of training."""
+        """Whether a Darknet may have written it: a plausible version, or training rates."""
         if not self.legacy:
             return min(self.major, self.minor, self.revision) >= 0
         rates = struct.unpack("<3f", struct.pack("<3i", self.major, self.minor, self.revision))
         return all(0 <= rate <= 1 for rate in rates) and rates[0] > 0
 
     def modern(self) -> Header:
-        """Return it as today's Darknet writes it: version 0.2 or above, a counter of 64 bits."""
+        """Return it as today's Darknet writes it: version 0.2 or above, with a 64-bit counter."""
         if self.legacy or self.major * 10 + self.minor < 2:
             return Header(seen=self.seen)
         return replace(self, seen_bytes=8)
 
     def to_bytes(self) -> bytes:
-        """Return the bytes as they stand in the file."""
+        """Return the bytes as in the file."""
         form = "<iiiQ" if self.seen_bytes == 8 else "<iiiI"
         return struct.pack(form, self.major, self.minor, self.revision, self.seen)
 
 
 def parse_header(data: bytes) -> Header:
-    """Read a header from the first 20 bytes (16 may do) of a file.
+    """Read a header from the first 20 bytes (16 may be enough) of a file.
 
     Raises
     ------
     WeightsError
-        The data ends inside it.
+        The data ends within the header.
     """
     if len(data) >= 12:
         major, minor, revision = struct.unpack_from("<iii", data)
@@ -128,12 +128,12 @@ def parse_header(data: bytes) -> Header:
 
 
 def choose_header(data: Stored, network: Network) -> tuple[Header, tuple[str, ...]]:
-    """Read the header; take a counter of the other width where only that fits the file.
+    """Read the header; use the other counter width if only that fits the file.
 
     Returns
     -------
     header, oddities : Header, tuple of str
-        What to warn of.
+        Warnings to issue.
     """
     start = data.bytes(0, 20)
     header = parse_header(start)
@@ -158,21 +158,21 @@ def require_size(
     partial: bool,
     likely_cause: Callable[[], str | None],
 ) -> int:
-    """Check that a file holds exactly the arrays of a network, and return its layers.
+    """Check that a file holds exactly the arrays of a network; return the number of layers.
 
     Parameters
     ----------
     size : int
-        The bytes that it has.
+        Size of the file in bytes.
     partial : bool
-        Whether it may end early, behind a layer.
+        Whether it may end early, after a layer.
     likely_cause : function
-        Called where the size is wrong; says what may have happened.
+        Called if the size is wrong; says what may have happened.
 
     Raises
     ------
     WeightsError
-        It ends early, naming layer and array, or has bytes too many.
+        It ends early (the message names layer and array), or has too many bytes.
     """
     expected = header.size + 4 * network.stored_floats
     if size == expected:
@@ -200,12 +200,12 @@ def require_size(
 
 
 class StoredParams(MutableMapping[str, F32]):
-    """The arrays of a layer; each is read from the file when it is first asked for.
+    """The arrays of a layer; each is read from the file on first access.
 
     Parameters
     ----------
     found : mapping from name to array or function
-        What is in memory, or what reads it.
+        Arrays in memory, or functions that read them.
     """
 
     def __init__(self, found: Mapping[str, F32 | Callable[[], F32]]) -> None:
@@ -222,11 +222,11 @@ class StoredParams(MutableMapping[str, F32]):
         return self._read[name]
 
     def __setitem__(self, name: str, array: F32) -> None:
-        """Put an array in the place of another."""
+        """Replace an array."""
         self._found[name] = array
 
     def __delitem__(self, name: str) -> None:
-        """Take an array away."""
+        """Remove an array."""
         del self._found[name]
 
     def __repr__(self) -> str:
@@ -242,17 +242,17 @@ class StoredParams(MutableMapping[str, F32]):
         return len(self._found)
 
     def release(self) -> None:
-        """Forget what was read; who asks again gets it from the file again."""
+        """Forget what was read; the next access reads it from the file again."""
         self._read.clear()
 
 
 def release(params: Iterable[Params]) -> None:
-    """Forget what was read from a file; who asks for an array gets it from there again.
+    """Forget what was read from a file; the next access to an array reads it again.
 
     Parameters
     ----------
     params : iterable of mappings from name to float32 array
-        Those of a model; arrays that are in memory alone stay.
+        The parameters of a model; arrays that exist only in memory stay.
     """
     for each in params:
         if isinstance(each, StoredParams):
@@ -262,19 +262,19 @@ def release(params: Iterable[Params]) -> None:
 def read_arrays(
     data: Stored, header: Header, network: Network, initial: Sequence[Params]
 ) -> tuple[Params, ...]:
-    """Cut the floats behind a header into the arrays of a network.
+    """Split the floats after a header into the arrays of a network.
 
     Parameters
     ----------
     data : Stored
-        A whole file, whose size is right.
+        A whole file of the right size.
     initial : sequence of mappings
-        Values of what the file does not hold, one mapping a layer.
+        Values of the arrays that are not in the file, one mapping per layer.
 
     Returns
     -------
     params : tuple of mappings from name to float32 array
-        One a layer; read-only, and read when they are asked for.
+        One per layer; read-only, and read on first access.
     """
     found: list[dict[str, F32 | Callable[[], F32]]] = [dict(each) for each in initial]
     at = header.size
@@ -303,12 +303,12 @@ def _read(data: Stored, at: int, param: Param, header: Header, initial: Params) 
 def write_weights(
     stream: BinaryIO, header: Header, network: Network, params: Sequence[Params]
 ) -> None:
-    """Write header and arrays: the bytes that `read_arrays` read, where nothing was changed.
+    """Write header and arrays: if nothing was changed, the bytes that `read_arrays` read.
 
     Raises
     ------
     ShapeError
-        An array does not have the shape that the network asks for.
+        An array does not have the shape that the network requires.
     """
     stream.write(header.to_bytes())
     for array in stored_arrays(header, network, params):
@@ -316,7 +316,7 @@ def write_weights(
 
 
 def stored_arrays(header: Header, network: Network, params: Sequence[Params]) -> Iterator[F32]:
-    """Yield every array as the file holds it, contiguous."""
+    """Yield every array as stored in the file, contiguous."""
     for index, param in network.stored():
         array = params[index][param.name]
         if array.shape != param.shape or array.dtype != np.float32:
