@@ -1,1 +1,1 @@
-"""Inference: a plan of buffers and steps, and its run."""
+"""Inference: a plan of buffers and steps, and running it."""

@@ -1,7 +1,7 @@
-"""How outputs differ from what something else gave: a record for each, a report for all of them.
+"""How outputs differ from a reference: a record for each output, a report for all of them.
 
 Recordings, other models, other programs, folded models and exported files are all compared here,
-with one arithmetic.  What is compared, and who is to blame, is known to `checks` alone.
+with the same arithmetic.  Only `checks` knows what is compared, and which side is at fault.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from darknet_bn.errors import shown
 from darknet_bn.formats.columns import aligned
 from darknet_bn.values import brief, brief_fields
 
-_OFFENDERS = 3  # of each output: enough to see a pattern
+_OFFENDERS = 3  # per output: enough to see a pattern
 _OF_LAYERS = (
     *("layer", "section", "shape", "largest", "max error", "relative", "mean", "cosine"),
     "mismatches",
 )
 _OF_OUTPUTS = ("output", "on", "largest", "max error", "relative", "cosine")
 _ROUGH = ("rounding", "allowed")
-_LONGEST_NAME = 255  # bytes, of a file that is the input
-# Which columns a narrow terminal does without: the rest says what is wrong.
+_LONGEST_NAME = 255  # bytes of the name of an input file
+# Columns that a narrow terminal omits: the others say what is wrong.
 _SPARE_OF_LAYERS = (6, 7, 2, 3)
 _SPARE_OF_OUTPUTS = (5, 2, 3)
 
 
 @dataclass(frozen=True)
 class Offender:
-    """A value that differs: its index, what was expected, what was found."""
+    """A value that differs: its index, the expected value, and the value found."""
 
     index: tuple[int, ...]
     expected: float
@@ -42,37 +42,37 @@ class Offender:
 
 @dataclass(frozen=True)
 class Difference:
-    """How one output differs from what was expected of it.
+    """How one output differs from the expected output.
 
     Attributes
     ----------
     name : str
-        Of the output, as the other side calls it: ``layer_012``, ``boxes``.
+        Name of the output on the other side: ``layer_012``, ``boxes``.
     layer, section : int or None, str or None
-        The layer that it is the output of.
+        The layer that produces the output.
     input : str or None
-        On which input, if there is more than one to tell apart.
+        Name of the input, if there is more than one.
     shape : tuple of int
-        With the batch.
+        Shape of the output, batch included.
     largest : float
-        The largest finite absolute value that was expected; what differences are a part of.
+        The largest finite absolute value that was expected; differences are relative to it.
     error, mean : float
-        The largest and the mean absolute difference; infinite where one is NaN or infinite and the
-        other not.
+        The largest and the mean absolute difference; infinite if one value is NaN or infinite and
+        the other is not.
     cosine : float
-        Of the angle between the two, as vectors of all finite values: 1 where they are alike.
+        Cosine of the angle between the two, as vectors of all finite values: 1 if they are equal.
     mismatches : int
         How many values differ by more than is allowed.
     offenders : tuple of Offender
-        The first of them.
+        The first of these values.
     allowed : float
-        The most that ``relative`` may be.
+        The largest allowed value of ``relative``.
     rounding : float or None
-        What rounding alone makes, as a part of ``largest``; None where it was not looked for.
+        The effect of rounding alone, relative to ``largest``; None if it was not measured.
     is_inner : bool
-        Whether it is the output of a layer inside of an exported file.
+        Whether it is the output of a layer inside an exported file.
     problem : str or None
-        What no rounding explains: a box too many, or one that is missing.
+        What rounding cannot explain: an additional or a missing box.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Difference:
 
     @property
     def relative(self) -> float:
-        """``error`` as a part of ``largest``; itself where that is 0."""
+        """``error`` relative to ``largest``; ``error`` itself if ``largest`` is 0."""
         return self.error / (self.largest or 1.0)
 
     @property
@@ -104,13 +104,13 @@ class Difference:
         return self.relative <= self.allowed and self.problem is None
 
     def because(self, precision: str) -> str | None:
-        """Say what rounding makes of the output, if that was measured."""
+        """Say how rounding affects the output, if that was measured."""
         if self.rounding is None:
             return None
         return f"{precision} rounding alone makes {self.rounding:.2g}"
 
     def json(self) -> dict[str, Any]:
-        """Return what JSON tells; ``docs/json.md`` describes it."""
+        """Return the fields of the JSON form; ``docs/json.md`` describes it."""
         return {
             "name": self.name,
             "layer": self.layer,
@@ -137,20 +137,20 @@ class Difference:
 
 @dataclass(frozen=True)
 class Report:
-    """How what a model computes compares with what something else does.
+    """How the outputs of a model compare with the outputs of something else.
 
     Attributes
     ----------
     tolerance : float
-        What was allowed of every output at least, as a part of its largest value.
+        The difference allowed for every output at least, relative to its largest value.
     differences : tuple of Difference
-        One for each output, on each input.
+        One record for each output, on each input.
     provenance : mapping
-        Of the fixture or the program that the model is compared with.
+        Origin of the fixture or program that the model is compared with.
     precision : str
-        ``float32``, or ``float16``: what the other computes in.
+        ``float32`` or ``float16``: the precision of the other side.
     inputs : mapping from name to str
-        The SHA-256 of each input that ``differences`` name.
+        The SHA-256 hash of each input that ``differences`` name.
     """
 
     tolerance: float
@@ -171,13 +171,13 @@ class Report:
 
     @property
     def program(self) -> str | None:
-        """Who computed the other side, if that is known."""
+        """The program that computed the other side, if it is known."""
         program = self.provenance.get("program")
         return None if program is None else str(program)
 
     @property
     def first_wrong(self) -> Difference | None:
-        """The first layer that does not agree, where the cause lies; else the first output."""
+        """The first layer that does not agree, which has the cause; if none, the first output."""
         wrong = [each for each in self.differences if not each.ok]
         return min(wrong, key=lambda each: (each.layer is None, each.layer or 0), default=None)
 
@@ -200,7 +200,7 @@ class Report:
         return aligned(cells, sides, width=width, spare=_SPARE_OF_OUTPUTS)
 
     def verdict(self) -> list[str]:
-        """Return the lines that say whether the outputs agree, and where not."""
+        """Return the lines that say whether the outputs agree, and if not, where they differ."""
         wrong = self.first_wrong
         if wrong is not None:
             return _disagreement(wrong)
@@ -235,7 +235,7 @@ class Report:
     __str__ = text
 
     def json(self) -> dict[str, Any]:
-        """Return what JSON tells; ``docs/json.md`` describes it."""
+        """Return the fields of the JSON form; ``docs/json.md`` describes it."""
         wrong = self.first_wrong
         return {
             "ok": self.ok,
@@ -310,23 +310,23 @@ def compare_arrays(
     largest: float | None = None,
     rounding: float | None = None,
 ) -> Difference:
-    """Compare two arrays; of different shapes, they differ throughout.
+    """Compare two arrays; if their shapes differ, all their values do.
 
     Parameters
     ----------
     name : str
-        Of the output.
+        Name of the output.
     expected, found : float32 arrays of the same shape
     allowed : float
-        The most that the largest difference may be, as a part of ``largest``.
+        The largest allowed difference, relative to ``largest``.
     layer, section : int, str, optional
-        Which layer it is the output of.
+        The layer that produces the output.
     on : str, optional
-        The name of the input.
+        Name of the input.
     largest : float, optional
-        What differences are a part of; by default the `largest_value` of ``expected``.
+        What differences are relative to; by default the `largest_value` of ``expected``.
     rounding : float, optional
-        What rounding alone makes, as a part of ``largest``.
+        The effect of rounding alone, relative to ``largest``.
 
     Returns
     -------
@@ -371,14 +371,14 @@ def _mismatches(
 
 
 def distances(expected: F32, found: F32) -> F64:
-    """Return absolute differences in float64, of arrays that are broadcast.
+    """Return absolute differences in float64 of arrays that are broadcast.
 
-    The same infinity, or NaN in both, is agreement: 0.  NaN against anything else is infinite.
+    The same infinity, or NaN in both, counts as equal: 0.  NaN against anything else is infinite.
     """
     with np.errstate(invalid="ignore"):
         error: F64 = np.subtract(expected, found, dtype=np.float64)
     np.abs(error, out=error)
-    odd = np.isnan(error)  # as is the difference of the same infinities
+    odd = np.isnan(error)  # includes the difference of equal infinities
     if odd.any():
         same = (expected == found) | (np.isnan(expected) & np.isnan(found))
         error[odd] = np.where(same[odd], 0, np.inf)

@@ -1,8 +1,8 @@
-"""In which order layers are computed, and which arrays are held meanwhile.
+"""The order in which layers are computed, and which arrays are held meanwhile.
 
-Whoever goes through a network layer by layer does it here, so that all agree on which outputs lie
-in one array, which layers have their parameters in common, and when an output is not needed any
-more.  What a layer computes is the caller's own.
+All code that goes through a network layer by layer uses this module, so that it agrees on which
+outputs share an array, which layers share parameters, and when an output is no longer needed.  The
+caller decides what a layer computes.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Order:
     ----------
     network : Network
     wanted : tuple of int
-        The layers whose outputs are asked for.
+        The layers whose outputs are requested.
     keeps_all : bool
-        Whether every layer has an array of its own that stays, as the way back of training needs
-        it.  Otherwise a layer that passes its input on shares its array, and an array goes after
-        its last reader.
+        Whether every layer has its own array, kept to the end, as the backward pass of training
+        needs.  If not, a layer that passes its input on shares its array, and an array is released
+        after its last reader.
     """
 
     network: Network
@@ -46,14 +46,14 @@ class Order:
 
     @cached_property
     def layers(self) -> tuple[int, ...]:
-        """The layers that run, in order: the wanted ones, and all that these need."""
+        """The layers that run, in order: the requested ones, and all layers that they need."""
         return self.network.ancestors(self.wanted)
 
     @cached_property
     def roots(self) -> Mapping[int, int]:
-        """For each layer that runs, the layer in whose array its output lies.
+        """For each layer that runs, the layer whose array holds its output.
 
-        That is itself, or the source that it passes on unchanged; -1 is the input.
+        This is the layer itself, or the source that it passes on unchanged; -1 is the input.
         """
         roots = {-1: -1}
         for index in self.layers:
@@ -64,7 +64,7 @@ class Order:
 
     @cached_property
     def last_use(self) -> Mapping[int, int]:
-        """For each root, the last layer that reads its array: itself, if no other does."""
+        """For each root, the last layer that reads its array; the root itself if no layer does."""
         if self.keeps_all:
             return dict.fromkeys(self.roots, len(self.network.nodes))
         last_use = {root: root for root in self.roots.values()}
@@ -75,14 +75,14 @@ class Order:
 
     @cached_property
     def spent(self) -> Mapping[int, tuple[int, ...]]:
-        """For each layer, the roots whose arrays nobody reads after it."""
+        """For each layer, the roots whose arrays no later layer reads."""
         spent: dict[int, tuple[int, ...]] = {}
         for root, use in self.last_use.items():
             spent[use] = (*spent.get(use, ()), root)
         return spent
 
     def live(self, layer: int) -> int:
-        """Return how many values of an image are held before a layer runs."""
+        """Return how many values per image are held before a layer runs."""
         return sum(
             self.network.input.size if root < 0 else self.network.nodes[root].y.size
             for root, use in self.last_use.items()
@@ -90,7 +90,7 @@ class Order:
         )
 
     def sharing(self, layer: int) -> tuple[int, ...]:
-        """Return the layers that have their parameters in common with a layer, which is one."""
+        """Return the layers that share the parameters of a layer, itself included."""
         return self._users[self.network.nodes[layer].owner]
 
     @cached_property
@@ -112,18 +112,18 @@ class Order:
         Parameters
         ----------
         arrays : dict from root to array (n, *shape)
-            What there is before the first of these layers.  Outputs are added, and taken out when
-            their last reader has run.
+            The arrays present before the first of these layers.  Outputs are added, and removed
+            when their last reader has run.
         compute : function
-            ``compute(layer, xs)`` returns the output of a layer from those of its sources; not
-            called for a layer that passes its input on.
+            ``compute(layer, xs)`` returns the output of a layer from the outputs of its sources;
+            not called for a layer that passes its input on.
         part : range, optional
-            Which of the layers to compute; by default all.
+            Which of the layers to compute; by default all of them.
 
         Yields
         ------
         layer : int
-            Its output is in ``arrays`` under its root, and so is all that it has read.
+            Its output is in ``arrays`` under its root, and so are all arrays that it has read.
         """
         visits = self._visits if part is None else [v for v in self._visits if v[0] in part]
         for index, sources, spent in visits:
@@ -135,7 +135,7 @@ class Order:
 
     @cached_property
     def _visits(self) -> tuple[tuple[int, tuple[int, ...] | None, tuple[int, ...]], ...]:
-        """Each layer, the roots that it reads if it computes anything, and what is spent then."""
+        """Each layer, the roots that it reads if it computes anything, and the roots then spent."""
         return tuple(
             (
                 index,

@@ -1,4 +1,4 @@
-"""An inference plan: the steps of a model, built once, and buffers that are used again."""
+"""An inference plan: the steps of a model, built once, with reusable buffers."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ from darknet_bn.work.threads import workers
 class RecurrentState:
     """What layers remember from one call to the next.
 
-    Plans may share it, so that a sequence may go on in either; one of them runs at a time.
+    Several plans may share it, so that a sequence may continue in any of them; only one plan runs
+    at a time.
 
     Parameters
     ----------
     layers : int
-        How many there are.
+        Number of layers.
 
     Attributes
     ----------
     states : list of dict from name to float32 array
-        One a layer; only recurrent ones put anything there.
+        One per layer; only recurrent layers store anything there.
     """
 
     def __init__(self, layers: int) -> None:
@@ -41,17 +42,17 @@ class RecurrentState:
         self._lock = threading.Lock()
 
     def forget(self) -> None:
-        """Let all sequences begin anew."""
+        """Let all sequences start again."""
         with self._lock:
             self._clear()
 
     @contextmanager
     def during(self, batch: int, *, keep: bool) -> Iterator[None]:
-        """Hold it for a call; what was there stays only if asked to, and if it fits the batch."""
+        """Hold it for a call; the old state is kept only on request, and if it fits the batch."""
         with self._lock:
             if not keep or batch != self._batch:
                 self._clear()
-            self._batch = None  # a call that breaks off leaves nothing to go on from
+            self._batch = None  # after a failed call there is nothing to continue from
             yield
             self._batch = batch
 
@@ -63,17 +64,17 @@ class RecurrentState:
 class Plan:
     """The forward steps of every layer, and the buffers between them.
 
-    A plan may be called from several threads, one call at a time.  It does not refer to the model,
-    so that what is kept for one goes with it.
+    A plan may be called from several threads; calls run one at a time.  It does not refer to the
+    model, so that plans cached for a model are freed with it.
 
     Parameters
     ----------
     model : Model
     memory : RecurrentState, optional
-        That of another plan, to go on with its sequences; by default its own.
+        The state of another plan, to continue its sequences; by default the plan has its own.
     exact : bool
-        Whether to keep to Darknet's order of operations, rather than fold batch norm and take the
-        best algorithms.
+        Whether to keep Darknet's order of operations, instead of folding batch norm and using the
+        fastest algorithms.
     keeps : bool
         Whether the step of a layer is kept for the next call.
     """
@@ -87,7 +88,7 @@ class Plan:
         self._memory = memory or RecurrentState(len(model.network.nodes))
         self._setting = InferenceContext(model.dialect, exact, model.network.time_steps)
         self._schedule: Schedule | None = None
-        self._places: dict[int, F32] = {}  # where outputs go that nobody asked for
+        self._places: dict[int, F32] = {}  # where unrequested outputs go
 
     def run(
         self,
@@ -104,14 +105,14 @@ class Plan:
         x : float32 array (n, c, h, w), or (n, inputs)
         wanted : layer numbers
         after_layer : function, optional
-            Called behind every layer.
+            Called after each layer.
         keep_state : bool
-            Whether sequences go on from where the last call left them.
+            Whether sequences continue from the state after the last call.
 
         Returns
         -------
         outputs : dict from layer number to float32 array (n, *shape)
-            Arrays of the caller's own.
+            Arrays that belong to the caller.
         """
         memory = self._memory.during(len(x), keep=keep_state)
         with memory, workers().hold_blas(), np.errstate(all="ignore"):
@@ -153,12 +154,12 @@ class Plan:
             for index, slot in schedule.slots.items():
                 shape = (batch, *self._network.nodes[index].y.dims)
                 places[index] = buffers[slot][: math.prod(shape)].reshape(shape)
-            self._schedule, self._places = schedule, places  # both, or neither
+            self._schedule, self._places = schedule, places  # set both, or neither
         return schedule
 
 
 class Plans:
-    """The two plans of a model, exact and fast, and what both remember.
+    """The two plans of a model, exact and fast, with the state that they share.
 
     Parameters
     ----------
@@ -173,24 +174,24 @@ class Plans:
         )
 
     def of(self, *, exact: bool) -> Plan:
-        """Return the plan that keeps to Darknet's order of operations, or the fast one."""
+        """Return the plan that keeps Darknet's order of operations, or the fast one."""
         return self._exact if exact else self._fast
 
     def forget(self) -> None:
-        """Let all sequences begin anew."""
+        """Let all sequences start again."""
         self._memory.forget()
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Where the outputs of the layers go that run for a request.
+    """Where the outputs of the layers go for one request.
 
     Attributes
     ----------
     order : Order
     batch : int
     slots : dict
-        The buffer of each root that nobody asked for.
+        The buffer of each root that was not requested.
     sizes : tuple of int
         Floats in each buffer.
     """
@@ -202,12 +203,12 @@ class Schedule:
 
 
 def make_schedule(order: Order, batch: int) -> Schedule:
-    """Share buffers among the outputs that are not needed at once.
+    """Share buffers among outputs that are not needed at the same time.
 
     Raises
     ------
     ShapeError
-        There is not enough memory in the machine.
+        The machine does not have enough memory.
     """
     nodes, roots = order.network.nodes, order.roots
     kept = {roots[index] for index in order.wanted}

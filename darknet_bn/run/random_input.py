@@ -1,4 +1,4 @@
-"""The input of a net that nobody has a picture for: random values, the same for the same seed."""
+"""Input for a net when there is no picture: random values that depend only on the seed."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ def random_input(
     images: int | None = None,
     dims: tuple[int, ...] | None = None,
 ) -> F32:
-    """Return random values from 0 to 1 for all that a network takes.
+    """Return random values from 0 to 1 for the whole input of a network.
 
     Parameters
     ----------
     network : Network
     seed : int or Generator
-        A generator gives other values each time.
+        A generator gives different values each time.
     images : int, optional
-        By default those of one sequence, which is one image where nothing is recurrent.
+        By default the images of one sequence, which is one image if no layer is recurrent.
     dims : tuple of int, optional
-        Of an image, where it is not of the network's own size.
+        Shape of an image, if it differs from the network's input.
 
     Returns
     -------

@@ -1,9 +1,9 @@
-"""What rounding alone does to a net: how far apart two right ways to compute it lie.
+"""The effect of rounding alone: how much two correct ways to compute a net differ.
 
-Two programs that add up in different orders differ in the last digits, and a net may make these
-many: by subtracting numbers that are nearly alike, or by a variance that is small beside a mean.
-How much that is depends on the net, so it is measured: the model runs in Darknet's order of
-operations and in the fast one, both in float32, and in float64.
+Two programs that add in different orders differ in the last digits, and a net may amplify the
+difference: by subtracting nearly equal numbers, or by a variance that is small compared with a
+mean.  The effect depends on the net, so it is measured: the model runs in Darknet's order of
+operations and in the fast order, both in float32, and in float64.
 """
 
 from __future__ import annotations
@@ -22,26 +22,27 @@ from darknet_bn.run.run import Layers, as_input, forward, layer_numbers
 from darknet_bn.work.threads import workers
 
 ROOM = 4
-"""How many times what rounding makes is allowed.
+"""How many times the effect of rounding is allowed.
 
-Two programs that round alike differ by up to twice what each differs from the truth; the other
-factor of two is for orders of operations that round worse.  Seen were up to 2.0.
+Two programs with the same rounding differ by up to twice the difference of each from the exact
+result; the other factor of two is for orders of operations that round worse.  Up to 2.0 was
+observed.
 """
 
 
 @dataclass(frozen=True)
 class Precision:
-    """How numbers are rounded, and what follows for a tolerance.
+    """How numbers are rounded, and the tolerances that follow from it.
 
     Attributes
     ----------
     name : str
     coarseness : float
-        How much larger its roundings are than those of float32.
+        How much coarser its rounding is than in float32.
     least : float
-        What is always allowed, as a part of the largest value of a layer.
+        Difference that is always allowed, relative to the largest value of a layer.
     most : float
-        What is never allowed unasked.
+        Difference that is never allowed by default.
     """
 
     name: str
@@ -50,14 +51,14 @@ class Precision:
     most: float
 
     def allowance(self, rounding: float) -> float:
-        """Return the difference to allow where rounding alone makes so much."""
+        """Return the difference to allow for a given effect of rounding alone."""
         return min(max(self.least, ROOM * rounding), self.most)
 
 
-# A scale that is wrong by a thousandth moves outputs by up to a thousandth: a tolerance above that
-# could no longer tell a wrong file from rounding.
+# A scale that is off by a thousandth moves outputs by up to a thousandth: a larger tolerance could
+# not distinguish a wrong file from rounding.
 FLOAT32 = Precision("float32", 1, 1e-5, 1e-3)
-# 11 bits rather than 24; with a tenth, scores begin to mean something else.
+# 11 bits instead of 24; a difference of a tenth would change what scores mean.
 FLOAT16 = Precision("float16", 2**13, 2e-2, 1e-1)
 
 
@@ -103,7 +104,7 @@ def double_forward(
     """
     nodes, wanted = model.network.nodes, layer_numbers(model.network, layers)
     array = as_input(model.network, x)
-    order = make_schedule(Order(model.network, wanted), len(array)).order  # if there is memory
+    order = make_schedule(Order(model.network, wanted), len(array)).order  # checks the memory
     values: dict[int, F64] = {-1: array.astype(np.float64)}
     outputs: dict[int, F32] = {}
 
@@ -112,7 +113,7 @@ def double_forward(
         params = {k: v.astype(np.float64) for k, v in model.params[index].items()}
         context = InferenceContext(model.dialect, exact=True, time_steps=model.network.time_steps)
         y = np.empty((len(array), *node.y.dims))
-        # A step takes float64 as well, if all its arrays are that.
+        # A step also accepts float64, if all its arrays are float64.
         step = node.layer.infer(node.xs, params, context)  # type: ignore[arg-type]
         step(xs, y)  # type: ignore[arg-type]
         return y
@@ -127,22 +128,22 @@ def double_forward(
 
 
 def rounding(exact: F32, others: Sequence[F32], scale: float) -> float:
-    """Return what rounding alone makes of an output.
+    """Return the effect of rounding alone on an output.
 
     Parameters
     ----------
     exact : float32 array
-        In Darknet's order of operations.
+        The output in Darknet's order of operations.
     others : fast, double : float32 arrays of the same shape
-        As `two_other_ways` returns them.
+        As returned by `two_other_ways`.
     scale : float
-        What differences are a part of.
+        What differences are relative to.
 
     Returns
     -------
     part : float
-        The larger of the distances of ``exact`` and ``fast`` from ``double``, among what is finite
-        in all of them.
+        The larger of the distances of ``exact`` and ``fast`` from ``double``, over the values that
+        are finite in all of them.
     """
     fast, double = others
     finite = np.isfinite(exact) & np.isfinite(fast) & np.isfinite(double)

@@ -24,11 +24,11 @@ LEVELS = (
     "1: divide it by 255"
 )
 _WHITE = 255
-_FAR = 32  # above what is 1 for white, whether or not all values are whole
+_FAR = 32  # values above this are levels, even if not all are whole: white would be 1
 
 Layers = Literal["outputs", "all"] | Iterable[int]
 
-_PLANS: WeakKeyDictionary[Model, Plans] = WeakKeyDictionary()  # those of `forward`
+_PLANS: WeakKeyDictionary[Model, Plans] = WeakKeyDictionary()  # the plans of `forward`
 
 
 def forward(
@@ -44,47 +44,46 @@ def forward(
     Parameters
     ----------
     model : Model
-    x : float32 array (n, c, h, w), or (n, inputs) where the net has no image input
-        Images as Darknet takes them: RGB planes with values from 0 to 1, as `prepare` makes them.
-        n may be any number.
-        Where layers are recurrent it is sequences times ``time_steps`` of ``[net]``: the first
-        step of every sequence, then the second of every sequence, and so on.
+    x : float32 array (n, c, h, w), or (n, inputs) if the net does not take images
+        Images as Darknet takes them: RGB planes with values from 0 to 1, as returned by `prepare`.
+        n may be any number.  If layers are recurrent, n is the number of sequences times
+        ``time_steps`` of ``[net]``: the first step of every sequence, then the second of every
+        sequence, and so on.
     layers : "outputs", "all", or layer numbers
-        Which outputs to return; a negative number counts from the last layer.  ``"outputs"`` are
-        the layers that no other reads: the detection heads, or the last layer.
+        Which outputs to return; a negative number counts from the last layer.  ``"outputs"`` means
+        the layers that no other layer reads: the detection heads, or the last layer.
     exact : bool, optional
-        Whether to keep to Darknet's order of operations: batch norm behind the convolution rather
-        than folded into it, and no fast convolution algorithms.  By default so where layers are
-        asked for by number or all, to look into them, and not where only the outputs are.  The
+        Whether to keep Darknet's order of operations: batch norm after the convolution instead of
+        folded into it, and no fast convolution algorithms.  The default is True if layers are
+        requested by number or with ``"all"``, to look into them, and False for ``"outputs"``.  The
         results differ in the last digits (about 1e-6 of a layer's largest value).
     after_layer : function, optional
-        Called behind every layer that has been computed; to show progress.
+        Called after each layer; to show progress.
 
     Returns
     -------
     outputs : dict from layer number to float32 array
-        (n, c, h, w), or (n, outputs) where a layer has no image shape.
+        (n, c, h, w), or (n, outputs) if a layer's output is not an image.
 
     Raises
     ------
     ShapeError
-        The input does not fit the net or ends inside a sequence, or a layer number does not
-        exist.
+        The input does not fit the net or ends within a sequence, or a layer number does not exist.
 
     Warns
     -----
     DarknetWarning
-        The input looks like levels from 0 to 255: see `looks_like_levels`.
+        The input seems to have levels from 0 to 255: see `looks_like_levels`.
 
     Notes
     -----
-    C: ``forward_network`` in ``src/network.c`` with ``train`` off.  Planes in the order BGR, as
-    OpenCV's arrays have them, cannot be told from RGB by their values: what they do to the first
-    batch norm is within what other pictures do.  `load_image` and `prepare` refuse OpenCV's arrays
-    for that reason.
+    C: ``forward_network`` in ``src/network.c`` with ``train`` off.  Planes in BGR order, as in
+    OpenCV's arrays, cannot be distinguished from RGB by their values: their effect on the first
+    batch norm is no larger than that of a different picture.  For that reason `load_image` and
+    `prepare` refuse OpenCV's arrays.
 
-    What is prepared at the first call, such as folded weights, is kept as long as the model.
-    Any number of threads may share one.  A `Runner` goes on with sequences from call to call.
+    What is prepared in the first call, such as folded weights, is kept as long as the model.  Any
+    number of threads may share one model.  A `Runner` continues sequences from call to call.
     """
     plans = _PLANS.get(model)
     if plans is None:
@@ -93,7 +92,7 @@ def forward(
 
 
 class Runner:
-    """A model with what running it leaves: prepared weights, and where sequences are.
+    """A model with the results of running it: prepared weights, and the state of sequences.
 
     Parameters
     ----------
@@ -105,8 +104,8 @@ class Runner:
 
     Notes
     -----
-    Each runner has its own, apart from `forward`'s.  Several threads may share one: they take
-    turns.  A copy begins anew.
+    Each runner has its own, separate from `forward`'s.  Several threads may share one; they take
+    turns.  A copy starts with new sequences.
     """
 
     def __init__(self, model: Model) -> None:
@@ -118,7 +117,7 @@ class Runner:
         return brief(self, f"of {self.model!r}")
 
     def __reduce__(self) -> tuple[type[Runner], tuple[Model]]:
-        """Pickle the model alone."""
+        """Pickle only the model."""
         return type(self), (self.model,)
 
     def forward(
@@ -129,15 +128,15 @@ class Runner:
         exact: bool | None = None,
         after_layer: Callable[[], None] | None = None,
     ) -> dict[int, F32]:
-        """Compute the outputs of layers; sequences go on where the last call ended.
+        """Compute the outputs of layers; sequences continue where the last call ended.
 
-        So they always do in Darknet.  A layer that a call did not compute stays where it was.  A
-        batch of another size begins anew, and so does the call after one that broke off.
+        In Darknet they always do.  A layer that a call did not compute keeps its state.  A batch of
+        a different size starts new sequences, and so does the call after one that failed.
         Everything else is as in `darknet_bn.forward`, which has the same arguments.
 
         Parameters
         ----------
-        x : float32 array (n, c, h, w), or (n, inputs) where the net has no image input
+        x : float32 array (n, c, h, w), or (n, inputs) if the net does not take images
         layers : "outputs", "all", or layer numbers
         exact : bool, optional
         after_layer : function, optional
@@ -145,7 +144,7 @@ class Runner:
         Returns
         -------
         outputs : dict from layer number to float32 array
-            (n, c, h, w), or (n, outputs) where a layer has no image shape.
+            (n, c, h, w), or (n, outputs) if a layer's output is not an image.
 
         Raises
         ------
@@ -155,7 +154,7 @@ class Runner:
         return _outputs(self._plans, self.model, x, layers, exact, after_layer, keep_state=True)
 
     def reset(self) -> None:
-        """Let the next call begin anew."""
+        """Let the next call start new sequences."""
         self._plans.forget()
 
 
@@ -179,12 +178,12 @@ def _outputs(
 
 
 def looks_like_levels(model: Model, image: F32) -> bool:
-    """Tell whether an image has values from 0 to 255, for a net that takes 0 to 1.
+    """Return whether an image has values from 0 to 255, for a net that takes 0 to 1.
 
-    So it looks if the net has parameters, its input is an image of 1, 3 or 4 channels, no value is
-    below 0 or above 255, and either all are whole numbers and some are above 1, or some are above
-    32.  A net may have been trained on such values all the same: if its first layer has batch norm,
-    the mean that this expects has to be nearer to what comes of the values divided by 255.
+    The image does if the net has parameters, its input is an image of 1, 3 or 4 channels, no value
+    is below 0 or above 255, and either all values are whole numbers and some are above 1, or some
+    are above 32.  A net may have been trained on such values nevertheless: if its first layer has
+    batch norm, the rolling mean must also be closer to the result for the values divided by 255.
 
     Parameters
     ----------
@@ -206,7 +205,7 @@ def looks_like_levels(model: Model, image: F32) -> bool:
 def _nearer_scale(model: Model, image: F32) -> float | None:
     """Return which of two factors for an image fits the first batch norm; None without one.
 
-    The mean of what a convolution gives follows from the means of the channels, but for the border.
+    Except at the border, the mean of a convolution's output follows from the channel means.
     """
     node, p = model.network.nodes[0], model.params[0]
     weights, variance = p.get("weights"), p.get("rolling_variance")
@@ -225,7 +224,7 @@ def _nearer_scale(model: Model, image: F32) -> float | None:
 
 
 def as_input(network: Network, x: npt.ArrayLike) -> F32:
-    """Return an input as float32 (n, *shape), refusing what does not fit."""
+    """Return an input as float32 (n, *shape), and refuse arrays that do not fit."""
     array = np.asarray(x)
     shape = network.input
     if not np.issubdtype(array.dtype, np.floating):
@@ -259,14 +258,14 @@ def as_input(network: Network, x: npt.ArrayLike) -> F32:
 
 
 def _levels_hint(array: npt.NDArray[np.uint8]) -> str:
-    """Say how levels from 0 to 255 become an input."""
+    """Say how to turn levels from 0 to 255 into an input."""
     if array.ndim == 3 and array.shape[2] in CHANNELS:
         return PICTURE_HINT.format(name="x")
     return "numpy.float32(x) / 255 goes from 0 to 1"
 
 
 def _turned(found: tuple[int, ...], dims: tuple[int, ...]) -> str | None:
-    """Say how an array of another shape becomes an input, where that is plain."""
+    """Say how to turn an array of a different shape into an input, if that is obvious."""
     if found == dims:
         return "x[None] is a batch of one"
     last = (*dims[1:], dims[0])
@@ -278,7 +277,7 @@ def _turned(found: tuple[int, ...], dims: tuple[int, ...]) -> str | None:
 
 
 def layer_numbers(network: Network, layers: Layers) -> tuple[int, ...]:
-    """Return the numbers of the layers that are meant, in order, each once."""
+    """Return the numbers of the requested layers, in order, each once."""
     count = len(network.nodes)
     if isinstance(layers, str):
         if layers == "all":

@@ -1,1 +1,1 @@
-"""From model to model: batch norm folded, statistics measured again."""
+"""From model to model: folding batch norm, and measuring its statistics again."""

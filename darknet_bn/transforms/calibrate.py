@@ -1,4 +1,4 @@
-"""Compute the statistics of every batch norm anew, from pictures that are given."""
+"""Recompute the statistics of every batch norm from given pictures."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from darknet_bn.work.threads import workers
 
 Method = Literal["layerwise", "one-pass"]
 
-_CACHE = 1 << 30  # bytes of layer outputs that are kept from one pass to the next
-_AFFORDABLE = 10  # times the work of one pass, up to which layer by layer is the default
+_CACHE = 1 << 30  # bytes of layer outputs kept from one pass to the next
+_AFFORDABLE = 10  # layer by layer is the default up to this multiple of the work of one pass
 _STATISTICS = ("rolling_mean", "rolling_variance")
 
 Tell = Callable[[int, int], None]
 
 
 class Inputs(Protocol):
-    """Batches of inputs: a list of arrays, or what loads them."""
+    """Batches of inputs: a list of arrays, or an object that loads them."""
 
     def __len__(self) -> int: ...  # noqa: D105
 
@@ -42,20 +42,20 @@ class Inputs(Protocol):
 
 @dataclass(frozen=True)
 class CalibratedLayer:
-    """What becomes of the statistics of one batch norm.
+    """What happens to the statistics of one batch norm.
 
     Attributes
     ----------
     layer, section : int, str
-        Where it stands.
+        Number and section of the layer.
     channels : int
     mean_shift : float or None
-        How far the means have moved, in units of the old sigma; the mean over the channels.
-        None, as the next two, where the statistics stay.
+        How far the means have moved, in units of the old sigma, averaged over the channels.  Like
+        the next two, it is None if the statistics are unchanged.
     variance_ratio_min, variance_ratio_max : float or None
-        Of the new variances to the old ones: the least and the greatest of the channels.
+        Smallest and largest ratio of a channel's new variance to the old one.
     reason : str or None
-        Why the statistics stay.
+        Why the statistics are unchanged.
     """
 
     layer: int
@@ -78,7 +78,7 @@ class Calibration:
     method : "layerwise" or "one-pass"
     images : int
     work : float
-        As a multiple of what computing all images once takes.
+        The work, as a multiple of computing all images once.
     layers : tuple of CalibratedLayer
         One for every batch norm.
     """
@@ -103,49 +103,50 @@ def calibrate(
     cache: int = _CACHE,
     tell: Tell = lambda done, of: None,
 ) -> tuple[Model, Calibration]:
-    """Replace the rolling statistics of every batch norm by those of given images.
+    """Replace the rolling statistics of every batch norm by statistics of the given images.
 
     Parameters
     ----------
     model : Model
     batches : sequence of float32 arrays (n, c, h, w)
-        Inputs as `forward` takes them: a list, or `Batches`.  One may be asked for several times.
+        Inputs as `forward` takes them: a list, or `Batches`.  A batch may be read several times.
     method : "layerwise" or "one-pass", optional
-        Layer by layer, each batch norm gets the moments of what enters it when those before it
-        have their new statistics: exactly what it sees in inference.  In one pass, every batch norm
-        normalises with the moments of the batch as in training, and gets those of all batches
-        together; which is the same where there is one batch.  By default layer by layer where that
-        is not too much work.
+        ``"layerwise"``: each batch norm gets the moments of its input, computed when all earlier
+        batch norms have their new statistics; this is exactly its input in inference.
+        ``"one-pass"``: every batch norm normalises with the moments of the batch, as in training,
+        and gets the moments over all batches.  Both give the same result for a single batch.  The
+        default is ``"layerwise"`` if that is not too much work.
     cache : int
-        How many bytes of layer outputs may be kept, layer by layer, so that a pass can start where
-        the last one stopped.
+        With ``"layerwise"``, how many bytes of layer outputs may be kept, so that a pass can start
+        where the last one stopped.
     tell : function, optional
-        ``tell(done, of)``, called behind every batch of every pass; to show progress.
+        ``tell(done, of)``, called after every batch of every pass; to show progress.
 
     Returns
     -------
     calibrated : Model
-        With the same parameters but for ``rolling_mean`` and ``rolling_variance``.
+        The same parameters, except for ``rolling_mean`` and ``rolling_variance``.
     report : Calibration
 
     Raises
     ------
     DarknetError
-        There is no batch norm whose statistics could be replaced, or no image; a channel has a
-        single value (in one pass, of a batch), or what enters a batch norm is not finite.
+        There is no batch norm whose statistics could be replaced, or no image; a channel has only
+        one value (in one pass, in one batch), or the input of a batch norm is not finite.
     ShapeError
         An input does not fit the net.
 
     Warns
     -----
     DarknetWarning
-        The first image looks like levels from 0 to 255, as in `forward`.
+        The first image seems to have levels from 0 to 255, as in `forward`.
 
     Notes
     -----
-    Moments are added up in float64; the variance has the divisor of Darknet's ``variance_cpu``, the
-    number of values less one.  Recurrent layers keep their statistics, on which the inputs of their
-    own batch norm depend, and so do layers that share them, or whose file does not hold them.
+    Moments are summed in float64; the variance has the divisor of Darknet's ``variance_cpu``, the
+    number of values minus one.  Recurrent layers keep their statistics, because the inputs of their
+    own batch norm depend on them, and so do layers that share those statistics or whose file does
+    not contain them.
     """
     rows = _rows(model)
     targets = [row.layer for row in rows if row.reason is None]
@@ -178,7 +179,7 @@ def calibrate(
 
 
 def _layerwise(walk: _Walk, batches: Inputs, starts: Sequence[int], tell: Tell) -> int:
-    """Settle one layer after the other; return how many images there are."""
+    """Settle one layer after the other; return the number of images."""
     kept: dict[int, dict[int, F32]] = {}
     count, images = len(batches), 0
     for number, layer in enumerate(walk.targets):
@@ -196,7 +197,7 @@ def _layerwise(walk: _Walk, batches: Inputs, starts: Sequence[int], tell: Tell) 
 
 
 def _one_pass(walk: _Walk, batches: Inputs, tell: Tell) -> int:
-    """Settle all layers at the end; return how many images there are."""
+    """Settle all layers at the end; return the number of images."""
     walk.normalise_by_batch = True
     images = 0
     for batch in range(len(batches)):
@@ -210,14 +211,14 @@ def _one_pass(walk: _Walk, batches: Inputs, tell: Tell) -> int:
 
 
 class _Walk:
-    """Observes what enters the batch norms that are not settled, while layers are computed.
+    """Observes the inputs of batch norms that are not settled, while layers are computed.
 
     Attributes
     ----------
     targets : list of int
         The layers whose statistics are replaced, in order.
     params : list of mappings
-        Of each layer; those of settled layers are new.
+        Parameters of each layer; new ones for settled layers.
     normalise_by_batch : bool
         Whether batch norms that are not settled use the moments of their batch.
     """
@@ -233,13 +234,13 @@ class _Walk:
         self._steps: dict[int, Inference] = {}
         self._states: dict[int, dict[str, F32]] = {}
 
-    # -- how much there is to do -----------------------------------------------------------
+    # -- how much work there is -----------------------------------------------------------
 
     def starts(self, images: int, cache: int) -> list[int]:
-        """Return for each target the layer where its pass starts.
+        """Return, for each target, the layer at which its pass starts.
 
-        That is -1, the input, or the last target in front of which all images' outputs fit into
-        so many bytes.
+        This is -1, the input, or the last target before which the outputs for all images fit in
+        ``cache`` bytes.
         """
         starts, start = [], -1
         for layer in self.targets:
@@ -249,7 +250,7 @@ class _Walk:
         return starts
 
     def work(self, starts: Sequence[int]) -> float:
-        """Return what passes from these starts take, as a multiple of one through all layers."""
+        """Return the work of passes from these starts, relative to one pass through all layers."""
         costs = np.zeros(self.targets[-1] + 2)
         for index in self._order.layers:
             node = self._nodes[index]
@@ -264,14 +265,14 @@ class _Walk:
     # -- one batch -------------------------------------------------------------------------
 
     def begin(self, x: npt.ArrayLike) -> dict[int, F32]:
-        """Return what there is in front of the first layer."""
+        """Return the arrays that exist before the first layer."""
         array, order = as_input(self._model.network, x), self._order
         most = max(order.live(index) + self._nodes[index].y.size for index in order.layers)
         require_memory(4 * len(array) * most, "the outputs of the layers")
         return {-1: array}
 
     def run(self, arrays: dict[int, F32], start: int, end: int) -> None:
-        """Compute layers ``start`` to ``end - 1``: add their outputs, and drop what is over."""
+        """Compute layers ``start`` to ``end - 1``: add their outputs, and drop unneeded arrays."""
         with workers().hold_blas(), np.errstate(all="ignore"):
             for _ in self._order.walk(arrays, self._computed, range(start, end)):
                 pass
@@ -305,7 +306,7 @@ class _Walk:
     # -- statistics ------------------------------------------------------------------------
 
     def settle(self, layer: int) -> None:
-        """Give a layer the statistics of all that has entered its batch norm."""
+        """Give a layer the statistics of everything that has entered its batch norm."""
         new = self._statistics(layer, self._totals.pop(layer))
         for array in new.values():
             array.flags.writeable = False
@@ -336,7 +337,7 @@ class _Walk:
 
 
 def _rows(model: Model) -> tuple[CalibratedLayer, ...]:
-    """Return a row for each batch norm, with the reason where its statistics stay."""
+    """Return a row for each batch norm, with a reason if its statistics are unchanged."""
     network, order = model.network, Order.of_all(model.network)
     return tuple(
         CalibratedLayer(
@@ -355,7 +356,7 @@ def _rows(model: Model) -> tuple[CalibratedLayer, ...]:
 
 
 def _reason(order: Order, index: int) -> str | None:
-    """Say why the statistics of a layer stay; None where they are replaced."""
+    """Say why the statistics of a layer are unchanged; None if they are replaced."""
     node = order.network.nodes[index]
     if node.layer.recurrent:
         return "recurrent: what enters its batch norm depends on its own statistics"
@@ -372,7 +373,7 @@ def _reason(order: Order, index: int) -> str | None:
 
 
 def _moved(row: CalibratedLayer, before: Model, after: Model) -> CalibratedLayer:
-    """Return a row with how far the statistics have moved."""
+    """Return a row that says how far the statistics have moved."""
     old, new = before.params[row.layer], after.params[row.layer]
     sigma = before.dialect.sigma(old["rolling_variance"].astype(np.float64))
     variances = (new["rolling_variance"].astype(np.float64), old["rolling_variance"])

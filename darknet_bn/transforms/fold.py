@@ -1,4 +1,4 @@
-"""Fold batch norm into the weights in front of it: a model to a model that computes the same."""
+"""Fold batch norm into the weights before it: the new model computes the same."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _FACTORS = ("rolling_variance", "scales", "rolling_mean")
 
 @dataclass(frozen=True)
 class FoldedLayer:
-    """What becomes of the batch norm of one layer.
+    """What happens to the batch norm of one layer.
 
     Attributes
     ----------
     layer, section : int, str
-        Where it stands.
+        Number and section of the layer.
     into : int or None
-        The layer whose weights take it up; None where it stays.
+        The layer whose weights absorb it; None if it is kept.
     reason : str or None
-        Why it stays.
+        Why it is kept.
     """
 
     layer: int
@@ -42,10 +42,10 @@ class FoldedLayer:
 
 
 def fold_report(model: Model) -> tuple[FoldedLayer, ...]:
-    """Tell what `fold_batchnorm` does with every batch norm of a model, and why some stay."""
+    """Return what `fold_batchnorm` does with every batch norm of a model, and why some are kept."""
     network = model.network
     rows: list[FoldedLayer] = []
-    into: dict[int, int] = {}  # layers of nothing but batch norm, and what takes them up
+    into: dict[int, int] = {}  # layers that are only batch norm, and the layers that absorb them
     for index, node in enumerate(network.nodes):
         kind = node.layer.norm.batch_norm
         if kind is None:
@@ -64,7 +64,7 @@ def fold_report(model: Model) -> tuple[FoldedLayer, ...]:
 
 
 def fold_batchnorm(model: Model) -> Model:
-    """Fold every batch norm that can be into the weights in front of it.
+    """Fold every batch norm that can be folded into the weights before it.
 
     Parameters
     ----------
@@ -73,9 +73,9 @@ def fold_batchnorm(model: Model) -> Model:
     Returns
     -------
     folded : Model
-        Computes the same with the same dialect.  Its cfg differs in the lines that turn batch
-        norm off; a section of ``[batchnorm]`` that a layer takes up is gone, and references behind
-        it are renumbered.
+        Computes the same with the same dialect.  Its cfg differs in the lines that turn batch norm
+        off; a ``[batchnorm]`` section that another layer absorbs is removed, and references to
+        later layers are renumbered.
 
     Raises
     ------
@@ -125,10 +125,10 @@ def fold_batchnorm(model: Model) -> Model:
 
 
 def numbers_after(model: Model) -> dict[int, int]:
-    """Return the number that each layer has after the folding, under the one that it has before.
+    """Return the number of each layer after folding, by its number before.
 
-    A layer that others take up whole has none.  What a layer computes is, after the folding, in the
-    last of those that were made one: it alone is here.
+    If layers are merged, only the last of them is listed, because the merged layer computes its
+    output; the outputs of the others no longer exist.
     """
     gone = _gone(model)
     return {
@@ -139,7 +139,7 @@ def numbers_after(model: Model) -> dict[int, int]:
 
 
 def _reason_inside(network: Network, owner: int) -> str | None:
-    """Say why the batch norm of a layer, and of all that share its weights, stays."""
+    """Say why the batch norm of a layer, and of all layers that share its weights, is kept."""
     for index, node in enumerate(network.nodes):
         if node.owner != owner:
             continue
@@ -172,7 +172,7 @@ def _finite_affines(model: Model, row: FoldedLayer) -> Mapping[str, Affine]:
     p = model.params[row.layer]
     affines = _norm(model, row).affines(p, model.dialect)
     for prefix, affine in affines.items():
-        with np.errstate(over="ignore"):  # what float32 cannot hold is not finite either
+        with np.errstate(over="ignore"):  # a value too large for float32 is not finite either
             factors = np.array([affine.scale, affine.shift], np.float32)
         bad = np.flatnonzero(~np.isfinite(factors).all(axis=0))
         if bad.size:
@@ -192,12 +192,12 @@ def _norm(model: Model, row: FoldedLayer) -> Norm:
 
 
 def _behind(first: Affine, second: Affine) -> Affine:
-    """Return the one scale and shift that do what two do, one behind the other."""
+    """Return the one scale and shift that do what two do, applied one after the other."""
     return Affine(second.scale * first.scale, second.scale * first.shift + second.shift)
 
 
 def _gone(model: Model) -> frozenset[int]:
-    """Return the layers that another takes up whole."""
+    """Return the layers that are absorbed by another one."""
     return frozenset(
         row.layer
         for row in fold_report(model)
@@ -206,12 +206,12 @@ def _gone(model: Model) -> frozenset[int]:
 
 
 def _number_without(gone: frozenset[int], index: int) -> int:
-    """Return the new number of a layer when some go; of one that goes, its taker's."""
+    """Return a layer's new number when some are removed; for a removed one, its absorber's."""
     return index - sum(each <= index for each in gone)
 
 
 def _renumbered(model: Model, gone: frozenset[int]) -> dict[tuple[int, str], str | None]:
-    """Return the references that have to change when some layers go."""
+    """Return the references that have to change when some layers are removed."""
     edits: dict[tuple[int, str], str | None] = {}
     for index, node in enumerate(model.network.nodes):
         if index in gone:
