@@ -1,1 +1,1 @@
-"""A network in ONNX's operators, as plain data."""
+"""A network expressed in ONNX operators, as plain data."""

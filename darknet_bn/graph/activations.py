@@ -1,4 +1,4 @@
-"""The activation functions in ONNX's operators."""
+"""The activation functions expressed in ONNX operators."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def activated(graph: GraphBuilder, x: Value, name: str) -> Value:
     ----------
     graph : GraphBuilder
     x : Value
-        The value; (n, c, ...) where the function is ``over_channels``.
+        The input; (n, c, ...) if the function is ``over_channels``.
     name : str
         A key of ``ACTIVATIONS``.
     """

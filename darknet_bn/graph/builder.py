@@ -1,4 +1,4 @@
-"""A graph that is being made: layers add to it what they compute, operator by operator."""
+"""A graph under construction: layers add their computation to it, operator by operator."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from darknet_bn.errors import ExportError
 from darknet_bn.graph.graph import Attribute, Constant, Graph, Value
 
 INPUT = "input"
-"""What an exported file calls the images."""
-_AXES_ARE_INPUTS = 18  # from this opset on of ReduceMax and ReduceL2; of ReduceSum always
-_SPLIT_COUNTS = 18  # from this opset on Split is told how many parts there are
-_MOST = 1 << 62  # behind the last index of any axis
+"""The name of the images in an exported file."""
+_AXES_ARE_INPUTS = 18  # from this opset on for ReduceMax and ReduceL2; always for ReduceSum
+_SPLIT_COUNTS = 18  # from this opset on, Split gets the number of parts
+_MOST = 1 << 62  # beyond the last index of any axis
 
 
 class GraphBuilder(Graph):
-    """A graph that is being made.
+    """A graph under construction.
 
-    What is added has the layer in its name: ``layer_012.weights`` is a constant of layer 12,
-    ``layer_012/Conv`` a node.
+    Names include the layer: ``layer_012.weights`` is a constant of layer 12, ``layer_012/Conv`` is
+    one of its nodes.
 
     Parameters
     ----------
     opset : int
-        Of ONNX's own operators, 13 or newer.
+        The opset of ONNX's own operators, 13 or newer.
     dialect : Dialect
-        Whose arithmetic.
+        The dialect whose arithmetic is expressed.
     time_steps : int
         How many images make a sequence.
     half : bool
@@ -42,11 +42,11 @@ class GraphBuilder(Graph):
     Attributes
     ----------
     constants : list of Value
-        float32 or float16, int64, bool.
+        Constants of type float32 or float16, int64, or bool.
     parameters : dict from layer number, name and whether float16, to Value
-        Which constant is which parameter.  If layers share it, the number is its owner's.
+        The constant for each parameter.  If layers share it, the number is the owner's.
     images : Value
-        What the network reads, in the precision in which it computes.
+        The input of the network, in the precision of its computations.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class GraphBuilder(Graph):
 
     @contextmanager
     def within(self, scope: str) -> Iterator[None]:
-        """Name what is added after ``scope``."""
+        """Put ``scope`` in the names of everything added within."""
         before, self._scope = self._scope, scope
         yield
         self._scope = before
@@ -87,7 +87,7 @@ class GraphBuilder(Graph):
     def layer(
         self, scope: str, owner: int, params: Mapping[str, npt.NDArray[Any]]
     ) -> Iterator[None]:
-        """Name what is added after a layer, whose parameters are those of layer ``owner``."""
+        """Put a layer in the names of everything added within; its parameters are ``owner``'s."""
         before = self._owner, self._params
         self._owner, self._params = owner, params
         with self.within(scope):
@@ -96,7 +96,7 @@ class GraphBuilder(Graph):
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Name what is added after a part of the layer, and find the part's own parameters."""
+        """Put a part of the layer in the names, and use that part's own parameters."""
         before, self._prefix = self._prefix, f"{self._prefix}{name}."
         with self.within(f"{self._scope}.{name}"):
             yield
@@ -104,13 +104,13 @@ class GraphBuilder(Graph):
 
     @contextmanager
     def single(self) -> Iterator[None]:
-        """Add what computes in float32 also where the rest does in float16."""
+        """Use float32 for the operators added within, even if the rest uses float16."""
         before, self.half = self.half, False
         yield
         self.half = before
 
     def require_fixed_size(self, why: str) -> None:
-        """Refuse an input of any size, where a layer needs to know it.
+        """Refuse an input of variable size if a layer needs to know the size.
 
         Raises
         ------
@@ -123,12 +123,12 @@ class GraphBuilder(Graph):
     # -- constants -------------------------------------------------------------------------------
 
     def parameter(self, name: str) -> Value:
-        """Add a parameter of the layer as it is, and return it; layers that share it have one.
+        """Add a parameter of the layer unchanged, and return it; layers that share it get only one.
 
         Parameters
         ----------
         name : str
-            As in the layer's parameters.
+            The name among the layer's parameters.
 
         Raises
         ------
@@ -146,10 +146,10 @@ class GraphBuilder(Graph):
         Parameters
         ----------
         name : str
-            Behind that of the layer.
+            The part of the name after the layer's.
         values : array
-            float32, or float64 to be rounded, which becomes float16 where the rest is; or int64
-            or bool.
+            float32, or float64 to be rounded; it becomes float16 if the rest is float16.  int64 and
+            bool are also accepted.
         exact : bool
             Whether float32 stays float32.
 
@@ -168,7 +168,7 @@ class GraphBuilder(Graph):
         return self.add_constant(whole, array)
 
     def number(self, name: str, value: float) -> Value:
-        """Add a single number that computations take part in."""
+        """Add a single number for use in computations."""
         return self.constant(name, np.array(value, np.float64))
 
     def ints(self, name: str, *values: int) -> Value:
@@ -192,13 +192,13 @@ class GraphBuilder(Graph):
     # -- nodes -----------------------------------------------------------------------------------
 
     def add(self, kind: str, *inputs: Value | None, **attributes: Attribute) -> Value:
-        """Add a node with one output and return that."""
+        """Add a node with one output, and return the output."""
         return self.add_split(kind, 1, *inputs, **attributes)[0]
 
     def add_split(
         self, kind: str, count: int, *inputs: Value | None, **attributes: Attribute
     ) -> tuple[Value, ...]:
-        """Add a node with ``count`` outputs and return those."""
+        """Add a node with ``count`` outputs, and return the outputs."""
         stem = f"{self._scope}/{kind}"
         name = stem if (number := self._next(stem)) == 1 else f"{stem}_{number}"
         outputs = (name,) if count == 1 else tuple(f"{name}:{each}" for each in range(count))
@@ -209,19 +209,19 @@ class GraphBuilder(Graph):
         return self._counts[stem]
 
     def scaled(self, x: Value, factor: float) -> Value:
-        """Multiply by a number; nothing for 1."""
+        """Multiply by a number; add no operator for 1."""
         return x if factor == 1 else self.add("Mul", x, self.number("factor", factor))
 
     def shifted(self, x: Value, summand: float) -> Value:
-        """Add a number; nothing for 0."""
+        """Add a number; add no operator for 0."""
         return x if summand == 0 else self.add("Add", x, self.number("summand", summand))
 
     def clip(self, x: Value, low: float, high: float) -> Value:
-        """Hold values to a range."""
+        """Limit values to a range."""
         return self.add("Clip", x, self.number("low", low), self.number("high", high))
 
     def reshape(self, x: Value, *dims: int) -> Value:
-        """Give every image other dimensions; -1 is what is left."""
+        """Give every image different dimensions; -1 is the remaining size."""
         return self.add("Reshape", x, self.ints("shape", 0, *dims))
 
     def slice(self, x: Value, axis: int, start: int, stop: int | None, step: int = 1) -> Value:
@@ -240,7 +240,7 @@ class GraphBuilder(Graph):
         return self.add_split("Split", len(sizes), x, self.ints("sizes", *sizes), axis=axis)
 
     def by_time(self, x: Value) -> tuple[Value, ...]:
-        """Cut a batch into its time steps."""
+        """Split a batch into its time steps."""
         count = self.time_steps
         if count == 1:
             return (x,)
@@ -261,6 +261,6 @@ class GraphBuilder(Graph):
     def pad(
         self, x: Value, before: Sequence[int], after: Sequence[int], value: float = 0.0
     ) -> Value:
-        """Put a value around, so many times before and after along every axis."""
+        """Pad with a value, by given amounts before and after along every axis."""
         pads = self.ints("pads", *before, *after)
         return self.add("Pad", x, pads, self.number("padding", value), mode="constant")

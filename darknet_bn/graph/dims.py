@@ -1,4 +1,4 @@
-"""The dimensions of every value of a graph, once its inputs have some."""
+"""The dimensions of every value of a graph, given the dimensions of its inputs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Size: TypeAlias = "tuple[int, ...]"
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is known of the values of a graph whose inputs have fixed dimensions.
+    """What is known about the values of a graph whose inputs have fixed dimensions.
 
     Attributes
     ----------
     dims : mapping from Value to tuple of int
         The dimensions of every value.
     known : mapping from Value to array
-        The values that no input changes: the constants, and what depends on dimensions alone.
+        Values that do not depend on the input: constants, and results of dimensions alone.
     """
 
     dims: Mapping[Value, Size]
@@ -36,7 +36,7 @@ def sizes_of(graph: Graph, inputs: Mapping[Value, Size]) -> Sizes:
     Parameters
     ----------
     graph : Graph
-        Of operators that layers are expressed in.
+        A graph of the operators that layers are expressed in.
     inputs : mapping from Value to tuple of int
         The dimensions of each input.
 
@@ -65,7 +65,7 @@ def sizes_of(graph: Graph, inputs: Mapping[Value, Size]) -> Sizes:
 
 
 class _Window(NamedTuple):
-    """What moves over the pixels, one entry for each axis; ``pads`` has (before, after)."""
+    """A window that moves over the pixels, one entry per axis; ``pads`` has (before, after)."""
 
     kernel: Sequence[int]
     strides: Sequence[int]
@@ -74,7 +74,7 @@ class _Window(NamedTuple):
 
 
 class _Node:
-    """An op with what is known of its inputs."""
+    """An op with what is known about its inputs."""
 
     def __init__(self, op: Op, dims: Mapping[Value, Size], known: Mapping[Value, Constant]) -> None:
         self.op, self._dims, self._known = op, dims, known
@@ -86,7 +86,7 @@ class _Node:
         return self._known[self._input(index)]
 
     def _input(self, index: int) -> Value:
-        return cast(Value, self.op.inputs[index])  # which no rule asks for if it is left out
+        return cast(Value, self.op.inputs[index])  # no rule asks for an input that is left out
 
     def ints(self, index: int) -> list[int]:
         return [int(each) for each in self.array(index)]
@@ -116,7 +116,7 @@ def _broadcast(node: _Node) -> Size:
 
 
 def _window(node: _Node) -> Size:
-    """Convolution and pooling: how many windows fit."""
+    """Convolution and pooling: the number of windows that fit."""
     n, c, *pixels = node.size(0)
     window = node.window(len(pixels))
     count = node.size(1)[0] if node.op.kind == "Conv" else c
@@ -314,7 +314,7 @@ _RULES: dict[str, Callable[[_Node], Size | list[Size]]] = {
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
 }
-# What follows from dimensions and constants alone, and is computed at once.
+# Results of dimensions and constants alone, which are computed at once.
 _FOLDED: dict[str, Callable[[_Node], Constant]] = {
     "Concat": _known_concat,
     "ConstantOfShape": _known_filling,

@@ -1,7 +1,7 @@
-"""A computation in ONNX's operators, as plain data: the same for a file that is written or read.
+"""A computation in ONNX operators, as plain data: the same for files that are written or read.
 
-Nothing here needs the package onnx, and nothing knows layers; `GraphBuilder` adds to a graph what
-layers say of themselves.
+Nothing here needs the package onnx or knows about layers; `GraphBuilder` adds to a graph what
+layers express of themselves.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ Attribute: TypeAlias = "int | float | str | Sequence[int] | npt.NDArray[Any]"
 Constant: TypeAlias = npt.NDArray[Any]
 Dims: TypeAlias = "tuple[int | str | None, ...]"
 
-FLOAT, HALF = 1, 10  # ONNX's numbers of the types float32 and float16
+FLOAT, HALF = 1, 10  # ONNX's numbers for the types float32 and float16
 
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """Something that ops read or make: itself, whatever it is called.
+    """A value that ops read or produce; identified by the object, not by its name.
 
     Attributes
     ----------
     name : str
-        What it is called if `Graph.names` says nothing else.
+        Its name, unless `Graph.names` has a different one.
     op : Op or None
-        The op that makes it; None for an input and for a constant.
+        The op that produces it; None for an input or a constant.
     index : int
-        Which of the outputs of that op it is.
+        Its position among the outputs of that op.
     array : array or None
         Its values, if it is a constant.
     dims : tuple or None
-        The dimensions that a file gives an input.
+        The dimensions of an input, as stated in a file.
     """
 
     name: str
@@ -47,13 +47,13 @@ class Value:
 
 @dataclass(eq=False)
 class Op:
-    """A node: an operator with what goes in and comes out.
+    """A node: an operator with its inputs and outputs.
 
     Attributes
     ----------
     kind, name : str
     inputs : tuple of Value or None
-        None for one that is left out.
+        None for an input that is left out.
     attributes : mapping from name to value
     outputs : tuple of Value
     """
@@ -67,16 +67,16 @@ class Op:
 
 @dataclass(eq=False)
 class Graph:
-    """Ops and constants in the order in which they were added, in which they can run.
+    """Ops and constants in the order in which they were added, which is an order they can run in.
 
     Attributes
     ----------
     inputs, constants, outputs : list of Value
     ops : list of Op
     names : dict from Value to str
-        What a file calls values that have another name than their own.
+        Names in a file, for values whose name there differs from their own.
     facts : dict from key to value
-        What the file says of itself.
+        What the file says about itself.
     """
 
     inputs: list[Value] = field(default_factory=list)
@@ -87,7 +87,7 @@ class Graph:
     facts: dict[str, str] = field(default_factory=dict)
 
     def name(self, value: Value) -> str:
-        """Return what a file calls a value."""
+        """Return the name of a value in a file."""
         return self.names.get(value, value.name)
 
     def add_op(
@@ -98,20 +98,20 @@ class Graph:
         outputs: Iterable[str],
         attributes: Mapping[str, Attribute],
     ) -> Op:
-        """Add a node whose outputs have these names, and return it."""
+        """Add a node whose outputs have the given names, and return it."""
         op = Op(kind, name, tuple(inputs), attributes)
         op.outputs = tuple(Value(each, op, index) for index, each in enumerate(outputs))
         self.ops.append(op)
         return op
 
     def add_constant(self, name: str, array: Constant) -> Value:
-        """Add an array as it is, and return its value."""
+        """Add an array unchanged, and return its value."""
         value = Value(name, array=array)
         self.constants.append(value)
         return value
 
 
 def count_uses(ops: Iterable[Op], outputs: Iterable[Value]) -> Counter[Value]:
-    """Count how often ops read each value, and once more for an output of the graph."""
+    """Count how often ops read each value, plus one for an output of the graph."""
     read = (value for op in ops for value in op.inputs if value is not None)
     return Counter(read) + Counter(outputs)

@@ -1,1 +1,1 @@
-"""Threads, memory, and how arrays are cut for both."""
+"""Threads, memory, and how arrays are divided for both."""

@@ -1,4 +1,4 @@
-"""BLAS held to one thread for each that calls it, and given back as it was."""
+"""Limit BLAS to one thread per calling thread, and restore the old limit afterwards."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _SWITCH = 2e-5  # seconds after which a thread that waits for Python asks for it
 
 
 class BlasLimit:
-    """One limit that any number of threads hold, in any overlap.
+    """One limit that any number of threads hold, with any overlap.
 
-    OpenBLAS with threads of its own, as in numpy's wheels, has one limit for the process, and
-    threadpoolctl lets one thread at a time set it: from its first setting until it leaves a
-    context.  What other threads set in between has no effect.  Of threads that overlap, any may
-    leave last.  So the first holder sets the limit and leaves a context at once, which frees the
-    right and keeps the limit; the last, whichever it is, enters and leaves the context that puts
-    the old limit back.
+    OpenBLAS with its own threads, as in numpy's wheels, has one limit per process, and
+    threadpoolctl lets only one thread at a time set it: from its first setting until it leaves a
+    context.  Settings by other threads in between have no effect.  If holders overlap, any of them
+    may leave last.  So the first holder sets the limit and leaves a context at once, which releases
+    the right and keeps the limit; the last holder, whichever it is, enters and leaves the context
+    that restores the old limit.
 
     OpenBLAS on OpenMP has a limit for each thread: every holder, and every thread that helps one,
-    sets its own.  So does a holder whose thread has the right already, because it is inside such a
+    sets its own.  So does a holder whose thread already has the right, because it is inside such a
     context of the program.
     """
 
@@ -32,16 +32,17 @@ class BlasLimit:
         self._all: list[ThreadpoolController] = []
         self._by_thread: list[ThreadpoolController] = []
         self._modules = 0
-        self._found: list[Any] = []  # limiters that know the limits from before the first holder
+        self._found: list[Any] = []  # limiters with the limits from before the first holder
         self._interval = 0.0
         self._holders = 0
         self._lock = threading.Lock()
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Keep every BLAS call inside to the thread that makes it.
+        """Keep every BLAS call inside this context on the thread that makes it.
 
-        Threads also hand Python over to each other sooner than usual, as what they call is short.
+        Threads also hand Python over to each other sooner than usual, because their calls are
+        short.
         """
         with self._lock:
             if self._holders == 0:
@@ -57,11 +58,11 @@ class BlasLimit:
                     self._end()
 
     def help(self) -> AbstractContextManager[object]:
-        """Do the same in a thread that works for one that may hold the limit."""
+        """Do the same in a thread that works for a possible holder of the limit."""
         return _own(self._by_thread if self._holders else [])
 
     def _look(self) -> None:
-        """Find the libraries, again if others may have been loaded: with a module, most likely."""
+        """Find the libraries, again if others may have been loaded, most likely with a module."""
         if len(sys.modules) != self._modules:
             self._modules = len(sys.modules)
             blas = ThreadpoolController().select(user_api="blas")
@@ -77,17 +78,17 @@ class BlasLimit:
             if limiter is not None:
                 self._found.append(limiter)
                 with library.limit(limits=None):
-                    pass  # frees the right to set limits, and keeps this one
+                    pass  # releases the right to set limits, and keeps this limit
 
     def _end(self) -> None:
         while self._found:
             with self._found.pop():
-                pass  # puts back what the limiter found
+                pass  # restores what the limiter found
         sys.setswitchinterval(self._interval)
 
 
 def _own(libraries: list[ThreadpoolController]) -> ExitStack:
-    """Limit those libraries that still have several threads, for as long as the calling one may."""
+    """Limit libraries that still have several threads, for as long as the calling thread may."""
     own = ExitStack()
     for library in libraries:
         limiter = _limited(library)
@@ -97,7 +98,7 @@ def _own(libraries: list[ThreadpoolController]) -> ExitStack:
 
 
 def _limited(library: ThreadpoolController) -> Any:
-    """Limit a library to one thread; None if it has one, or the right is another thread's."""
+    """Limit a library to one thread; None if it has one, or another thread has the right."""
     if _threads(library) == 1:
         return None
     limiter = library.limit(limits=1)
@@ -106,7 +107,7 @@ def _limited(library: ThreadpoolController) -> Any:
 
 def _threads(library: ThreadpoolController) -> int:
     (each,) = library.lib_controllers
-    return each.num_threads or 1  # None: it does not tell
+    return each.num_threads or 1  # None: the library does not report it
 
 
 def _is_by_thread(library: ThreadpoolController) -> bool:

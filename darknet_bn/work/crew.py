@@ -1,4 +1,4 @@
-"""Threads that wait for something to do, as long as somebody may have it."""
+"""Threads that wait for work, as long as anybody might still have work for them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Job: TypeAlias = "tuple[Future[None], Callable[[], object]]"
 
 
 class Crew:
-    """Threads that do what they are handed, in its order; they end when nobody refers to the crew.
+    """Threads that run submitted tasks in order; they end when nobody refers to the crew.
 
-    They are daemons.  Those of `concurrent.futures.ThreadPoolExecutor` take nothing more once the
-    main thread has come to its end, though other threads of the program may go on for hours.
+    They are daemon threads.  The threads of `concurrent.futures.ThreadPoolExecutor` accept no more
+    tasks after the main thread has ended, although other threads of the program may run for hours.
 
     Parameters
     ----------
     count : int
-        How many threads.
+        Number of threads.
     """
 
     def __init__(self, count: int) -> None:
@@ -34,9 +34,9 @@ class Crew:
         end.atexit = False  # functions that run at exit may need the threads
 
     def submit(self, task: Callable[[], object]) -> Future[None]:
-        """Let one of the threads call a function; the future says when it has, or what it raised.
+        """Let one of the threads call a function; the future reports its end, or its exception.
 
-        A future that is cancelled before a thread came to it is not done.
+        A future that is cancelled before a thread starts it never runs.
         """
         future: Future[None] = Future()
         self._jobs.put((future, task))
@@ -53,7 +53,7 @@ def _work(jobs: SimpleQueue[Job | None]) -> None:
                 future.set_exception(error)
             else:
                 future.set_result(None)
-        del job, future, task  # else what they hold would live until the next job comes
+        del job, future, task  # or else their contents would live until the next job
 
 
 def _stop(jobs: SimpleQueue[Job | None], count: int) -> None:

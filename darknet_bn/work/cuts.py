@@ -1,9 +1,8 @@
-"""How work is cut into tasks, for the caches and for threads.
+"""How work is divided into tasks, for the caches and for threads.
 
-Three things are cut: ranges (`pieces`, `even`, `two_each`,
-`portions`), batches of images, each of rows or of
-other units (`strips`, `blocks`, `tiles`), and arrays (`elements`, `pixels`).  How large a part may
-be is the caller's, who takes it from `measured`.  Nothing here knows what is computed.
+Three things are divided: ranges (`pieces`, `even`, `two_each`, `portions`), batches of images, each
+made of rows or other units (`strips`, `blocks`, `tiles`), and arrays (`elements`, `pixels`).  The
+caller sets the size of a part, with a value from `measured`.  Nothing here knows what is computed.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ Block: TypeAlias = "tuple[slice, slice]"
 
 @dataclass(frozen=True)
 class Strip:
-    """Some rows of one image; or rows of tiles, pixels, channels.
+    """Some rows of one image; they may also be rows of tiles, pixels or channels.
 
     Attributes
     ----------
@@ -40,35 +39,35 @@ class Strip:
 
 
 def sharers(multiplications: int, floats: int) -> int:
-    """Return how many threads should share a layer: one where more would cost more than they gain.
+    """Return how many threads should share a layer: one if more would cost more than they gain.
 
     Parameters
     ----------
     multiplications : int
-        In matrix products.
+        Number of multiplications in matrix products.
     floats : int
-        That are written, the output and copies on the way.
+        Number of floats written: the output, and intermediate copies.
     """
     return workers().count if worth_sharing(multiplications, floats) else 1
 
 
 def worth_sharing(multiplications: int, floats: int) -> bool:
-    """Tell whether threads should share some work at all; arguments as of `sharers`.
+    """Return whether threads should share some work at all; arguments as in `sharers`.
 
-    Threads hold each other up between the many short calls that copies and activations are, so
-    that sharing those gains less.
+    Copies and activations consist of many short calls, between which threads delay each other, so
+    that sharing them gains less.
     """
     work = multiplications * measured.PER_MULTIPLICATION + floats * measured.PER_FLOAT
     return work >= measured.WORTH_SHARING
 
 
 def shares(size: int, most: int, threads: int) -> int:
-    """Return into how many parts of ``most`` to cut: as many for each thread."""
+    """Return the number of parts of at most about ``most``: equally many for each thread."""
     return -(-size // (most * threads)) * threads
 
 
 def fitting(most: int, each: int) -> int:
-    """Return how many things of size ``each`` are not larger than ``most`` together; at least 1."""
+    """Return how many things of size ``each`` fit in ``most``; at least 1."""
     return max(1, most // max(1, each))
 
 
@@ -86,20 +85,20 @@ def even(size: int, count: int) -> list[slice]:
 
 
 def two_each(size: int) -> list[slice]:
-    """Cut ``range(size)`` into slices of one size, two for each thread; the last may be shorter."""
+    """Cut ``range(size)`` into equal slices, two for each thread; the last may be shorter."""
     return pieces(size, -(-size // (2 * workers().count)))
 
 
 def portions(size: int, each: int, most: int, threads: int) -> list[slice]:
-    """Cut ``range(size)`` into slices, as many for each thread, of about ``most`` at most.
+    """Cut ``range(size)`` into slices of about ``most`` at most, equally many for each thread.
 
     Parameters
     ----------
     size : int
     each : int
-        How large one of the ``size`` things is.
+        Size of each of the ``size`` things.
     most : int
-        How large those of a slice may be together.
+        Largest total size of the things in a slice.
     threads : int
     """
     return pieces(size, -(-size // shares(size * each, most, threads)))
@@ -109,24 +108,24 @@ def portions(size: int, each: int, most: int, threads: int) -> list[slice]:
 
 
 def strips(n: int, rows: int, at_once: int, threads: int) -> list[list[Strip]]:
-    """Share out the rows of a batch.
+    """Divide the rows of a batch into tasks.
 
     Parameters
     ----------
     n : int
-        Images.
+        Number of images.
     rows : int
-        Rows of each.
+        Number of rows in each image.
     at_once : int
-        How many rows a task may have.
+        Largest number of rows in a task.
     threads : int
-        Who shares them.
+        Number of threads that share the tasks.
 
     Returns
     -------
     list of list of Strip
-        The tasks: several whole images each where they are small, else a part of one image.  There
-        are as many parts, of about the same size, for each thread.
+        The tasks: several whole images each if images are small, otherwise a part of one image.
+        Each thread gets the same number of parts, all of about the same size.
     """
     at_once = max(1, min(at_once, -(-n * rows // threads)))
     if at_once >= rows:
@@ -137,21 +136,21 @@ def strips(n: int, rows: int, at_once: int, threads: int) -> list[list[Strip]]:
 
 
 def blocks(n: int, units: int, floats: int, threads: int) -> list[Block]:
-    """Cut ``(n, units)`` into parts of about the same size, as many for each thread.
+    """Cut ``(n, units)`` into parts of about the same size, equally many for each thread.
 
     Parameters
     ----------
     n, units : int
-        Images, and what each is made of.
+        Number of images, and of the units in each.
     floats : int
-        How many values a unit has.
+        Number of values in a unit.
     threads : int
-        How many threads share the parts.
+        Number of threads that share the parts.
 
     Returns
     -------
     list of Block
-        Several whole images where they are small, else some units of one image.
+        Several whole images if images are small, otherwise some units of one image.
     """
     image = units * floats
     if image <= measured.BLOCK:
@@ -167,15 +166,15 @@ def run_blocks(task: Callable[[Block], None], n: int, units: int, floats: int) -
 
 
 def tiles(n: int, units: int, each: int, most: int) -> Iterator[Block]:
-    """Cut ``(n, units)`` into parts of about ``most``: images, or some units of one.
+    """Cut ``(n, units)`` into parts of about ``most``: images, or some units of one image.
 
     Parameters
     ----------
     n, units : int
     each : int
-        How large a unit is.
+        Size of a unit.
     most : int
-        How large a part is to be, in the same measure.
+        Wanted size of a part, in the same measure.
     """
     parts = max(1, -(-n * units * each // max(1, most)))
     images = -(-n // min(n, parts)) if n else 1
@@ -190,7 +189,7 @@ def tiles(n: int, units: int, each: int, most: int) -> Iterator[Block]:
 
 
 def elements(most: int, *arrays: F32) -> list[tuple[F32, ...]]:
-    """Cut arrays of one shape alike into views of some ``most`` elements, which may lie anyhow."""
+    """Cut arrays of one shape alike, into views of some ``most`` elements, in any layout."""
     first, *_ = arrays
     if first.size <= most:
         return [arrays]
@@ -206,7 +205,7 @@ def elements(most: int, *arrays: F32) -> list[tuple[F32, ...]]:
 
 
 def pixels(most: int, *arrays: F32) -> list[tuple[F32, ...]]:
-    """Cut arrays (n, c, s) or (n, c, h, w) alike into views of whole pixels of one image."""
+    """Cut arrays (n, c, s) or (n, c, h, w) alike, into views of whole pixels of one image."""
     n, c, rows, *inner = arrays[0].shape
     parts = pieces(rows, fitting(most, c * math.prod(inner)))
     return [

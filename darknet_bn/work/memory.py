@@ -1,4 +1,4 @@
-"""Memory: what is too large is refused before any is taken, and what was used is used again."""
+"""Memory: requests that are too large are refused first, and used memory is reused."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError
 from darknet_bn.work import measured
 
-_SMALL = 1 << 15  # bytes; below, the system's own memory is as fast
+_SMALL = 1 << 15  # bytes; below, the system's own allocation is as fast
 
 
 def require_memory(size: int, what: str) -> None:
-    """Check that ``size`` bytes could be had on this machine at all.
+    """Check whether this machine could provide ``size`` bytes at all.
 
     Raises
     ------
@@ -38,10 +38,10 @@ def require_memory(size: int, what: str) -> None:
 
 
 class Arena:
-    """Arrays that are used again once nobody refers to them any more.
+    """Arrays that are reused when nobody refers to them any longer.
 
-    Memory that the system gives anew is filled with zeros first, page by page; in training, where
-    each step needs the same arrays as the last one, that took a quarter of the time.
+    The system fills newly allocated memory with zeros, page by page; in training, where each step
+    needs the same arrays as the last one, that took a quarter of the time.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Arena:
         self._unused = _references([np.empty(0, np.uint8)], 0)
 
     def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike = np.float32) -> F32:
-        """Return an array whose values may be anything, at the beginning of a cache line.
+        """Return an array with arbitrary values that begins on a cache line.
 
         Parameters
         ----------
@@ -60,7 +60,7 @@ class Arena:
         Returns
         -------
         array : array of that shape and type
-            While it or a view of it is referred to, its memory is given to nobody else.
+            While it or a view of it is referred to, its memory is not reused.
         """
         size = math.prod(shape) * np.dtype(dtype).itemsize
         if size < _SMALL:
@@ -82,7 +82,7 @@ class Arena:
         fitting = [index for index in free if size <= sizes[index] <= 2 * size]
         if fitting:
             return self._blocks[min(fitting, key=sizes.__getitem__)]
-        if 2 * sum(sizes[index] for index in free) > sum(sizes):  # other sizes are asked for now
+        if 2 * sum(sizes[index] for index in free) > sum(sizes):  # other sizes are in demand now
             for index in reversed(free):
                 del self._blocks[index]
         self._blocks.append(np.empty(size, np.uint8))
@@ -90,5 +90,5 @@ class Arena:
 
 
 def _references(blocks: list[npt.NDArray[np.uint8]], index: int) -> int:
-    """Count who refers to a block: views of it do, those of views too."""
+    """Count the references to a block: from views of it, and from views of these."""
     return sys.getrefcount(blocks[index])

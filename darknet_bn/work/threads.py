@@ -1,4 +1,4 @@
-"""Threads that share the tiles of one layer, with BLAS held to one thread each."""
+"""Threads that share the tiles of one layer, with BLAS limited to one thread each."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Workers:
     Parameters
     ----------
     count : int
-        How many threads work at once, the caller included.
+        Number of threads that work at once, including the caller.
     """
 
     def __init__(self, count: int) -> None:
@@ -42,8 +42,9 @@ class Workers:
     def run(self, task: Callable[[T], None], items: Iterable[T]) -> None:
         """Call ``task`` once for every item, in any order, and wait for the last.
 
-        Floating-point errors are handled in all threads as the caller's `numpy.errstate` says.
-        An exception of a task is raised after all running tasks have ended; no more are begun.
+        All threads handle floating-point errors as the caller's `numpy.errstate` says.  If a task
+        raises an exception, no more tasks are started, and the exception is raised after all
+        running tasks have ended.
         """
         todo = list(items)
         if self.count < 2 or len(todo) < 2:
@@ -61,21 +62,21 @@ class Workers:
                 try:
                     task(item)
                 except BaseException:
-                    queue.clear()  # nobody needs the rest any more
+                    queue.clear()  # nobody needs the rest
                     raise
 
         handling = np.geterr()
 
         def help_draining() -> None:
-            with np.errstate(**handling), self._blas.help():  # each thread has its own
+            with np.errstate(**handling), self._blas.help():  # each thread has its own setting
                 drain()
 
         helpers = [self._crew.submit(help_draining) for _ in todo[1 : self.count]]
         try:
             drain()
         finally:
-            # A helper that never started has nothing left to do; waiting for it could deadlock
-            # where this call itself runs on one of the threads.
+            # A helper that never started has nothing left to do; waiting for it could cause a
+            # deadlock if this call itself runs on one of the threads.
             running = [helper for helper in helpers if not helper.cancel()]
             errors = [helper.exception() for helper in running]
         for error in errors:
@@ -85,7 +86,7 @@ class Workers:
     def scratch(self, size: int, slot: Hashable = 0, dtype: npt.DTypeLike = np.float32) -> F32:
         """Borrow this thread's own buffer of ``size`` floats, valid until its next use.
 
-        Buffers of different ``slot`` never overlap.  They begin at a cache line.
+        Buffers with different ``slot`` never overlap.  They begin on a cache line.
         """
         floats = size * np.dtype(dtype).itemsize // 4
         buffers: Buffers = self._local.__dict__.setdefault("buffers", {})
@@ -97,10 +98,10 @@ class Workers:
 
     @contextmanager
     def hold_blas(self) -> Iterator[None]:
-        """Keep every BLAS call inside to the thread that makes it.
+        """Keep every BLAS call inside this context on the thread that makes it.
 
-        A thread that comes here without buffers gets those of one that has left, so that there
-        are as many as threads compute at the same time, not as many as ever did.
+        A thread that arrives without buffers takes those of a thread that has left, so that there
+        are only as many buffers as threads that compute at the same time.
         """
         with self._blas.hold():
             if hasattr(self._local, "buffers"):
@@ -114,7 +115,7 @@ class Workers:
 
 
 def _aligned(size: int) -> F32:
-    """Return an uninitialised array that begins at a cache line; unaligned ones are slower."""
+    """Return an uninitialised array that begins on a cache line; unaligned ones are slower."""
     raw = np.empty(4 * size + measured.LINE, np.uint8)
     begin = -raw.ctypes.data % measured.LINE
     aligned: F32 = raw[begin : begin + 4 * size].view(np.float32)
@@ -122,11 +123,11 @@ def _aligned(size: int) -> F32:
 
 
 def workers() -> Workers:
-    """Return the threads of this process: one a core it may use, or ``DARKNET_BN_THREADS``."""
+    """Return the threads of this process: one per usable core, or ``DARKNET_BN_THREADS``."""
     process = os.getpid()
     found = _OF_PROCESS.get(process)
     if found is None:
-        # Threads that come first at the same time make some each; those of one are taken by all.
+        # If several threads come first at once, each makes some; one of these sets serves all.
         found = _OF_PROCESS.setdefault(process, Workers(_wanted()))
     return found
 
