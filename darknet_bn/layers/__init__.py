@@ -1,4 +1,4 @@
-"""Every kind of layer, declared once each, and the table of them by section name."""
+"""Every kind of layer, each declared once, and the table of layers by section name."""
 
 from __future__ import annotations
 

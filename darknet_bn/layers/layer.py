@@ -22,23 +22,23 @@ from darknet_bn.layers.shape import Shape, Shapes
 
 @dataclass(frozen=True)
 class Cost:
-    """What a layer takes for one image: floating-point operations (a multiply-add is two)."""
+    """The cost of a layer for one image: floating-point operations (a multiply-add is two)."""
 
     flops: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layer(Options, ABC):
-    """A section of a cfg behind ``[net]``: one subclass a kind, in a file of its own.
+    """A section of a cfg after ``[net]``: one subclass per kind, in its own file.
 
-    A subclass says in ``names`` how its section is called (Darknet's long name first), declares
-    its options as fields, and overrides what is different from a layer without parameters that
-    keeps the shape of its input.
+    A subclass gives the names of its section in ``names`` (Darknet's long name first), declares its
+    options as fields, and overrides whatever differs from a layer without parameters that keeps the
+    shape of its input.
     """
 
     names: ClassVar[tuple[str, ...]]
     is_loss: ClassVar[bool] = False  # computes nothing in inference: never an output
-    recurrent: ClassVar[bool] = False  # remembers the images before in a sequence
+    recurrent: ClassVar[bool] = False  # remembers earlier images of a sequence
     shares: ClassVar[str | None] = None  # the option that names a layer whose parameters it uses
 
     dontload: bool = option(False)
@@ -72,13 +72,13 @@ class Layer(Options, ABC):
     def check_inputs(
         self, makers: Sequence[Layer | None], xs: Shapes, dialect: Dialect
     ) -> Iterator[tuple[str | None, str]]:
-        """Hold the options against what the layer reads, as ``check`` does among themselves.
+        """Check the options against the layer's inputs, as ``check`` does among the options.
 
         Parameters
         ----------
         makers : sequence of Layer or None
-            What made each input: the source, or what it passes on unchanged; None is the network's
-            input.
+            The layer that made each input: the source, or what it passes on unchanged; None for the
+            network's input.
         xs : tuple of Shape
         dialect : Dialect
 
@@ -89,19 +89,19 @@ class Layer(Options, ABC):
         return iter(())
 
     def params(self, xs: Shapes, dialect: Dialect) -> tuple[Param, ...]:
-        """Return the parameters, in the order of the file."""
+        """Return the parameters, in file order."""
         return ()
 
     def is_alias(self, xs: Shapes) -> bool:
-        """Whether the output is the first input itself, so that there is nothing to do."""
+        """Whether the output is the first input itself, so that nothing needs to be computed."""
         return False
 
     @abstractmethod
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
-        """Build the step of inference for inputs of these shapes."""
+        """Build the inference step for inputs of these shapes."""
 
     def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
-        """Add what the layer computes in inference to a graph, and return the output.
+        """Add the layer's computation in inference to a graph, and return the output.
 
         Parameters
         ----------
@@ -111,24 +111,24 @@ class Layer(Options, ABC):
         xs : tuple of Shape
             Their shapes.
         p : mapping from name to float32 array
-            To compute other arrays of; one that enters as it is does so by `graph.parameter`.
+            Values to compute other arrays from; unchanged arrays are added by `graph.parameter`.
 
         Raises
         ------
         ExportError
-            ONNX's operators do not express it; convert/build.py adds the place.
+            ONNX operators cannot express it; convert/build.py adds the place.
         """
         raise ExportError(f"[{self.names[0]}] is not expressed in ONNX")
 
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
-        """Compute the output in training, and prepare the way back.
+        """Compute the output in training, and prepare the backward pass.
 
-        Everything may be float64 too, for checks of gradients; the results then are as well.
+        All arrays may also be float64, for gradient checks; then the results are float64 too.
 
         Parameters
         ----------
         xs : sequence of float32 arrays (n, *shape)
-            The outputs of the sources, not to be changed.
+            The outputs of the sources; they must not be changed.
         p : mapping from name to float32 array
         context : TrainingContext
 
@@ -142,11 +142,11 @@ class Layer(Options, ABC):
         raise TrainingError(f"[{self.names[0]}] has no gradient: it is for inference only")
 
     def learns(self, dialect: Dialect) -> bool:
-        """Whether an update changes the parameters that ``back`` gives updates of."""
+        """Whether an update changes the parameters for which ``back`` returns updates."""
         return not self.dont_update
 
     def cost(self, xs: Shapes) -> Cost:
-        """Return what the layer takes for one image."""
+        """Return the cost of the layer for one image."""
         return Cost()
 
     def size_text(self) -> str:
@@ -155,17 +155,17 @@ class Layer(Options, ABC):
 
     @property
     def tree(self) -> Tree | None:
-        """The tree that its classes form, if they do."""
+        """The tree that its classes form, if there is one."""
         return None
 
     @property
     def norm(self) -> Norm:
-        """What batch norm the layer has or takes up; by default none."""
+        """The batch norm that the layer has or absorbs; by default none."""
         return NO_NORM
 
 
 def as_inferred(layer: Layer, xs: Sequence[F32], p: Params, context: TrainingContext) -> F32:
-    """Compute the output as in inference, of a layer whose step takes float64 as well."""
+    """Compute the output as in inference, for a layer whose step also takes float64."""
     shapes = tuple(map(Shape.of, xs))
     y = context.arena.empty((len(xs[0]), *layer.out_shape(shapes).dims), xs[0].dtype)
     layer.infer(shapes, p, InferenceContext(context.dialect, exact=True))(xs, y)

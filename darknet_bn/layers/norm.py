@@ -1,4 +1,4 @@
-"""What fold, summary and export ask about the batch norm of a layer."""
+"""What folding, summary and export need to know about a layer's batch norm."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from darknet_bn.layers.parameters import Affine, Params
 
 
 class Norm:
-    """The batch norm that a layer has, and how its weights take up what follows them.
+    """The batch norm of a layer, and how its weights absorb the operations that follow them.
 
-    A layer that has any says so by inheriting from it: it is its own ``norm`` then.  This here is
-    that of a layer that has none, and whose weights take up nothing.
+    A layer with batch norm inherits from this class, and is then its own ``norm``.  This class
+    itself is for layers without batch norm, whose weights do not absorb anything.
     """
 
     @property
@@ -24,27 +24,27 @@ class Norm:
 
     @property
     def batch_norm(self) -> Literal["inside", "alone"] | None:
-        """Whether the layer normalises what its own weights give, or does nothing else."""
+        """Whether the layer normalises the output of its own weights, or does nothing else."""
         return None
 
     @property
     def is_linear(self) -> bool:
-        """Whether a scale and shift of the output (of each filter) can go into the weights."""
+        """Whether a scale and shift of the output (per filter) can go into the weights."""
         return False
 
     def affines(self, p: Params, dialect: Dialect) -> Mapping[str, Affine]:
-        """Return what every batch norm of the layer amounts to in inference.
+        """Return the scale and shift of every batch norm of the layer in inference.
 
-        The keys are what the names of its parameters begin with: ``""``, or the name of the part
-        of the layer that has it and a dot.
+        The keys are prefixes of parameter names: ``""``, or the name of the part of the layer that
+        has the batch norm, and a dot.
         """
         return {}
 
     def absorb(self, p: Params, affines: Mapping[str, Affine]) -> dict[str, F32]:
-        """Return weights and biases with a scale and shift of each filter multiplied in.
+        """Return weights and biases with a scale and shift for each filter multiplied in.
 
-        With batch norm inside these are of what comes out of the weights, else of the layer's
-        output.  Only a layer with ``batch_norm`` inside or ``is_linear`` is asked.
+        With batch norm inside, these apply to the output of the weights, otherwise to the layer's
+        output.  Only called for a layer with ``batch_norm`` inside or ``is_linear``.
         """
         return dict(p)
 
@@ -53,7 +53,7 @@ class Norm:
         return None
 
     def edits_without_batch_norm(self) -> dict[str, str | None]:
-        """Return the changes of options that turn batch norm off; None takes a line away."""
+        """Return the option changes that turn batch norm off; None removes a line."""
         return {}
 
 

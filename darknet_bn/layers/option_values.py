@@ -1,4 +1,4 @@
-"""The values of options: what a text of a cfg means where a type and a rule are asked for."""
+"""The values of options: what a text in a cfg means for a given type and rule."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ T = TypeVar("T")
 
 
 def once(find_out: Callable[[Any], T]) -> Callable[[Any], T]:
-    """Find out only once what follows from a class or a type alone."""
+    """Compute a result only once per argument, which is a class or a type."""
     return functools.cache(find_out)
 
 
 class OptionPlace(NamedTuple):
-    """Where an option stands: told, if anybody asks, as `Cfg.where` tells it."""
+    """The place of an option; the text is only made if it is needed, as `Cfg.where` does."""
 
     cfg: Cfg
     number: int
@@ -51,30 +51,30 @@ class OptionPlace(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """What an option may be, beside its type.
+    """The values that an option allows, in addition to its type.
 
     Attributes
     ----------
     at_least : int or None
-        The smallest number, of each item in a list.
+        The smallest allowed number, for each item of a list.
     choices : collection of str, or None
-        The words that may stand there.
+        The allowed words.
     extended : bool
         Whether only AlexeyAB's fork and its descendants know the key.
     original : bool
         Whether only pjreddie's Darknet knows the key.
     opencv : bool
-        Whether OpenCV knows the key: beside who else does, or alone.
+        Whether OpenCV knows the key, alone or along with the other programs.
     stray : bool
-        Whether an ``extended`` key stands, without effect, in published cfgs of the others too.
+        Whether published cfgs for other programs contain this ``extended`` key, without effect.
     extended_choices : collection of str
-        Words of ``choices`` that only they know, with ``fallback`` for what the others take.
+        Words in ``choices`` that only these programs know; others use ``fallback``.
     reference : bool
-        Whether it names layers: negative is relative to the layer itself.
+        Whether it names layers; negative numbers are relative to the layer itself.
     required : bool
-        Whether the section means nothing without it.
+        Whether the section is meaningless without it.
     content : function or None
-        Where it names a file: makes the value of what that holds, or raises a CfgError.
+        If it names a file: a function that makes the value from its content, or raises CfgError.
     """
 
     at_least: int | None = None
@@ -90,7 +90,7 @@ class Rule:
     content: Callable[[bytes], Any] | None = None
 
     def unknown_to(self, dialect: Dialect) -> str | None:
-        """Return the dialect that knows the key, if the one given does not; else None."""
+        """Return the dialect that knows the key, if the given one does not; otherwise None."""
         if self.opencv and dialect.opencv:
             return None
         if self.original:
@@ -102,7 +102,7 @@ class Rule:
 
 @once
 def _parted_kind(kind: Any) -> tuple[bool, Any]:
-    """Tell whether a type is a tuple, or one or nothing; and the type of one value."""
+    """Return whether a type is a tuple, or a tuple or None; and the type of one value."""
     arguments = typing.get_args(kind)
     if typing.get_origin(kind) is tuple:
         return True, arguments[0]
@@ -120,24 +120,24 @@ def convert(
     place: OptionPlace,
     odd: Callable[[str], None],
 ) -> Any:
-    """Return the value that a text means.
+    """Return the value of an option's text.
 
     Parameters
     ----------
     text : str
     kind : type
-        Of the value: as a field is annotated.
+        Type of the value, as in the annotation of the field.
     rule : Rule
     dialect : Dialect
     place : OptionPlace
-        For messages.
+        The place for messages.
     odd : function
-        Is told what is odd but has one clear meaning.
+        Called with values that are odd but have one clear meaning.
 
     Raises
     ------
     CfgError
-        It means none.
+        The text is not a valid value.
     """
     several, scalar = _parted_kind(kind)
     if several:
@@ -154,12 +154,12 @@ def content_of(
     open_file: Callable[[str], bytes] | None,
     place: OptionPlace,
 ) -> Any:
-    """Return what the file holds that an option names.
+    """Return the content of the file that an option names.
 
     Raises
     ------
     CfgError
-        It cannot be read, or its content cannot be what it has to be.
+        It cannot be read, or its content is not valid.
     """
     try:
         if open_file is None:
@@ -230,7 +230,7 @@ def _float(digits: str) -> float:
         return float(digits)
     try:
         return float.fromhex(digits)
-    except OverflowError:  # `float` gives infinity here, and so does C
+    except OverflowError:  # `float` gives infinity here, as C does
         return -math.inf if digits.startswith("-") else math.inf
 
 
@@ -267,6 +267,6 @@ def _word(
 
 
 def parted(text: str) -> tuple[str, str]:
-    """Cut a value into what is meant and a comment after it."""
+    """Split a value into the part that counts and a comment after it."""
     match = _COMMENT.search(text)
     return (text[: match.start()], text[match.start() :]) if match else (text, "")

@@ -1,4 +1,4 @@
-"""Typed options: dataclass fields that know how to read themselves from a section."""
+"""Typed options: dataclass fields that can read themselves from a section."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ O = TypeVar("O", bound="Options")  # noqa: E741  # the class that reads itself
 
 
 class Declared(NamedTuple):
-    """What a class declares of an option."""
+    """What a class declares about an option."""
 
-    field: str  # the key, with a `_` behind it where the key is a word of Python
+    field: str  # the key, followed by `_` if the key is a Python keyword
     kind: Any
     rule: Rule
     default: Callable[[Dialect], Any] | None
@@ -39,7 +39,8 @@ def option(
 ) -> Any:
     """Declare an option: its default (or a function of the dialect), and its `Rule`.
 
-    With ``original_default`` the default is AlexeyAB's, and this one that of the other programs.
+    With ``original_default``, ``default`` applies to AlexeyAB's fork, and ``original_default`` to
+    the other programs.
     """
     if original_default is not ...:
         return option(
@@ -57,7 +58,7 @@ def option(
 
 
 def fact(of_dialect: Callable[[Dialect], Any]) -> Any:
-    """Declare a field that no cfg sets: something that the dialect says of such a section."""
+    """Declare a field that no cfg sets: a property of such a section in a dialect."""
     return dataclasses.field(
         default_factory=lambda: of_dialect(PJREDDIE), metadata={"fact": of_dialect}
     )
@@ -71,12 +72,12 @@ class Options:
     original: ClassVar[bool] = False  # only pjreddie's Darknet has it
 
     def __init_subclass__(cls) -> None:
-        """Keep the ``__repr__`` below: a dataclass makes its own, with every option, of none."""
+        """Keep the ``__repr__`` below: a dataclass would generate one that lists every option."""
         super().__init_subclass__()
         cls.__repr__ = Options.__repr__  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
-        """Return the options that are not what they are by default, in one line."""
+        """Return the options that differ from their defaults, on one line."""
         facts = [
             f"{each.name}={getattr(self, each.name)!r}"
             for each in dataclasses.fields(self)
@@ -98,14 +99,14 @@ class Options:
         Parameters
         ----------
         odd : function
-            Is told what is odd but has one clear meaning.
+            Called with values that are odd but have one clear meaning.
         open_file : function, optional
-            Returns the content of a file that an option names, or raises a CfgError.
+            Returns the content of a file that an option names, or raises CfgError.
 
         Raises
         ------
         CfgError
-            A value cannot be what its type and rule ask for, or two contradict each other.
+            A value does not match its type or rule, or two options contradict each other.
         """
         try:
             with located(lambda inner: cfg.where(number, inner.key), CfgError):
@@ -158,40 +159,40 @@ class Options:
         return cls(**values)
 
     def check(self, dialect: Dialect) -> Iterator[tuple[str, str]]:
-        """Hold the options against each other, where one counts or indexes what another says.
+        """Check options against each other, if one of them counts or indexes another.
 
         Yields
         ------
         key, text : str, str
-            The option that is odd but has one clear meaning, and what is taken.
+            The option that is odd but has one clear meaning, and the value that is used.
 
         Raises
         ------
         CfgError
-            No program can mean this; the place has the key of the option.
+            No program can interpret this; the place includes the key of the option.
         """
         return iter(())
 
     @classmethod
     def declared(cls) -> dict[str, Declared]:
-        """Return what is declared of every option, by key."""
+        """Return the declaration of every option, by key."""
         return _declared(cls)
 
     @classmethod
     def section_unknown_to(cls, dialect: Dialect) -> str | None:
-        """Return the dialect that knows the section, if the one given does not; else None."""
+        """Return the dialect that knows the section, if the given one does not; otherwise None."""
         if cls.original:
             return "pjreddie" if dialect.extended else None
         return "alexeyab" if cls.extended and not dialect.extended else None
 
     @classmethod
     def extended_keys(cls) -> frozenset[str]:
-        """Return the keys that tell a cfg of AlexeyAB's fork from all others."""
+        """Return the keys that distinguish cfgs of AlexeyAB's fork from all others."""
         return _extended_keys(cls)
 
     @classmethod
     def extended_words(cls) -> dict[str, frozenset[str]]:
-        """Return the keys of which only AlexeyAB's fork knows some words, with these words."""
+        """Return the keys with words that only AlexeyAB's fork knows, and these words."""
         return _extended_words(cls)
 
     @classmethod
@@ -205,13 +206,13 @@ class Options:
         return default if known is None else getattr(self, known.field)
 
     def references(self, key: str) -> tuple[int, ...]:
-        """Return the layers that an option names, as they stand in the cfg."""
+        """Return the layers that an option names, with the numbers as in the cfg."""
         value = self.value(key)
         return () if value is None else value if isinstance(value, tuple) else (value,)
 
 
 def _suspect(cfg: Cfg, number: int, key: str | None) -> str | None:
-    """Say that blanks have joined numbers of an option or of another, or that a comment is read."""
+    """Say that spaces have joined numbers, in this option or another, or that a comment is read."""
     if key is None:
         return None
     section = cfg.sections[number]
@@ -245,14 +246,14 @@ def _declared(cls: Any) -> dict[str, Declared]:
 
 @once
 def _facts(cls: Any) -> tuple[tuple[str, Callable[[Dialect], Any]], ...]:
-    """Return the fields that no cfg sets, and what tells them."""
+    """Return the fields that no cfg sets, and the functions that give their values."""
     fields = dataclasses.fields(cls)
     return tuple((each.name, each.metadata["fact"]) for each in fields if "fact" in each.metadata)
 
 
 @once
 def _never_left_out(cls: Any) -> frozenset[str]:
-    """Return the keys for which something is to be done even where they do not stand."""
+    """Return the keys that need handling even if they are missing."""
     each = _declared(cls).items()
     return frozenset(key for key, (_, _, rule, default) in each if rule.required or default)
 

@@ -1,4 +1,4 @@
-"""Arrays of parameters, as a layer declares them, and what batch norm makes of them."""
+"""Parameter arrays, as layers declare them, and batch norm reduced to a scale and shift."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class Param:
     Attributes
     ----------
     name : str
-        Darknet's word: ``weights``, ``biases``, ``scales``, ``rolling_mean`` …
+        Darknet's name: ``weights``, ``biases``, ``scales``, ``rolling_mean`` …
     shape : tuple of int
         Shape in memory.
     init : float or callable
-        Initial value, or a function drawing the initial array.
+        Initial value, or a function that draws the initial array.
     stored : bool
-        Whether the file holds it.
+        Whether the file contains it.
     first : int or None
-        Where the file holds only the first so many along the first axis.
+        If the file contains only the first part along the first axis: its length.
     transposed : bool
-        Whether the file holds the matrix (first axis, rest) transposed.
+        Whether the file contains the matrix (first axis, rest) transposed.
     transposed_in_legacy : bool
-        Whether a file with the old header of three floats does.
+        Whether it is transposed in a file with the old header of three floats.
     """
 
     name: str
@@ -50,26 +50,26 @@ class Param:
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
-        """Shape of what the file holds, before it is transposed."""
+        """Shape of the part in the file, before it is transposed."""
         first = self.shape[0] if self.first is None else min(self.first, self.shape[0])
         return (first, *self.shape[1:])
 
     @property
     def stored_size(self) -> int:
-        """How many floats of it the file holds."""
+        """Number of its floats in the file."""
         if self.first is None:
             return self.size if self.stored else 0
         return math.prod(self.stored_shape) if self.stored else 0
 
     @property
     def size(self) -> int:
-        """How many floats it has."""
+        """Number of its floats in memory."""
         return math.prod(self.shape)
 
 
 @dataclass(frozen=True)
 class Affine:
-    """What batch norm amounts to in inference: ``scale * x + shift`` for each channel.
+    """The effect of batch norm in inference: ``scale * x + shift`` for each channel.
 
     Attributes
     ----------

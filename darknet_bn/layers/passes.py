@@ -1,4 +1,4 @@
-"""What a layer is told of a pass, inference or training, and what it gives."""
+"""What a layer receives for a pass, in inference or training, and what it returns."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ Every ``x[i]`` and ``y[i]`` is C-contiguous; the batch axis may have any stride.
 
 @dataclass(frozen=True)
 class InferenceContext:
-    """What a step needs to know beside its layer.
+    """What a step needs to know in addition to its layer.
 
     Attributes
     ----------
     dialect : Dialect
     exact : bool
-        Whether to keep to Darknet's order of operations: batch norm behind the convolution, not
+        Whether to keep Darknet's order of operations: batch norm after the convolution instead of
         folded into it, and no fast convolution algorithms.
     time_steps : int
-        How many images make a sequence.  A batch has the first of every sequence, then the second
-        of every sequence, and so on.
+        How many images make a sequence.  A batch contains the first image of every sequence, then
+        the second image of every sequence, and so on.
     state : dict of float32 arrays
-        What the layer remembers of the images before, under names of its own; empty where a
-        sequence begins.  The step changes it.
+        What the layer remembers from earlier images, under its own names; empty at the beginning of
+        a sequence.  The step changes it.
     before_norm : function
-        ``before_norm(z, p)``, called with what enters batch norm, (n, f, ...), where that is a
-        step of its own: with ``exact``.  Returns the parameters to normalise with.
+        ``before_norm(z, p)``, called with the input of a batch norm, (n, f, ...), if batch norm is
+        a separate step, as with ``exact``.  Returns the parameters to normalise with.
     """
 
     dialect: Dialect
@@ -51,32 +51,32 @@ class InferenceContext:
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """What a training pass needs to know beside its layer.
+    """What a training pass needs to know in addition to its layer.
 
     Attributes
     ----------
     dialect : Dialect
-        Whose formulas; ``dialect.sound`` where gradients are to be exact.
+        The dialect whose formulas are used; ``dialect.sound`` for exact gradients.
     rng : Generator
-        Of this layer and this pass alone.
+        Generator for this layer and this pass only.
     net : Shape
-        Of the network's input.
+        Shape of the network's input.
     truth : float32 array (n, ...), or None
-        What the outputs should be: (n, outputs), or (n, boxes, 5) with x, y, w, h and class of each
-        box, relative to the image; behind the last box of an image x is 0.  Without it there is no
+        The wanted outputs: (n, outputs), or (n, boxes, 5) with x, y, w, h and class of each box,
+        relative to the image; x is 0 after the last box of an image.  Without a truth there is no
         loss.
     seen : int
-        Images the model has been trained with, those of this pass included.
+        Number of images that the model has been trained with, including this pass.
     batch : int
-        How many images there are.
+        Number of images.
     wants_delta : bool
-        Whether anything is to go back to the first source; the network's input wants nothing.
+        Whether the first source needs a delta; the network's input does not.
     time_steps : int
         As in `InferenceContext`.
     state : dict of float32 arrays
         As in `InferenceContext`.
     arena : Arena
-        Where large arrays come from.
+        The source of memory for large arrays.
     """
 
     dialect: Dialect
@@ -93,19 +93,19 @@ class TrainingContext:
 
 @dataclass(frozen=True)
 class Backward:
-    """What a layer gives on the way back; deltas and updates are minus the gradient of the loss.
+    """The result of a layer's backward pass; deltas and updates are minus the gradient of the loss.
 
     Attributes
     ----------
     deltas : tuple of float32 arrays like the inputs, or None
-        Of each source, in order; None where nothing goes back.
+        Delta of each source, in order; None if nothing goes back to it.
     updates : mapping from name to float32 array
-        Of the parameters that learn, under their names, of this pass alone.
+        Updates of the parameters that learn, under their names, for this pass only.
     delta : float32 array like the output, or None
-        What Darknet leaves as the layer's own delta; None where that is what came in.
+        What Darknet leaves as the layer's own delta; None if this is the delta passed in.
     overwrites : bool
-        Whether ``deltas`` replace what other readers of the source have given back, as a program
-        is coded; else they add up.
+        Whether ``deltas`` replace the deltas from other readers of the source, as some programs are
+        coded; if not, they add up.
     """
 
     deltas: tuple[F32 | None, ...]
@@ -116,19 +116,19 @@ class Backward:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a layer gives in training.
+    """The result of a layer's forward pass in training.
 
     Attributes
     ----------
     y : float32 array (n, *shape)
     back : function
         ``back(delta_y) -> Backward``, for the delta of the output, an array like ``y`` that it may
-        overwrite.  It may be called once.
+        overwrite.  It may be called only once.
     loss : float or None
-        What the layer adds to the loss, summed over the batch; its ``back`` adds what follows from
-        it to ``delta_y``.  None where it has nothing to do with a truth.
+        The layer's part of the loss, summed over the batch; its ``back`` adds the resulting delta
+        to ``delta_y``.  None if the layer does not use a truth.
     changes : mapping from name to float32 array
-        New values of parameters that no gradient moves: rolling statistics.
+        New values of parameters that are not changed by gradients: rolling statistics.
     """
 
     y: F32

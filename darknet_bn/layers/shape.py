@@ -1,4 +1,4 @@
-"""The shape of what a layer reads and gives, and references between layers."""
+"""The shape of a layer's inputs and output, and references between layers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy.typing as npt
 class Shape:
     """The shape of one image's data: channels, rows, columns; or a flat count.
 
-    A layer without image shape (``[softmax]``, ``[cost]``) has ``flat`` set, and all in ``c``.
+    A layer without an image shape (``[softmax]``, ``[cost]``) has ``flat`` set, and its size in
+    ``c``.
     """
 
     c: int
@@ -32,7 +33,7 @@ class Shape:
 
     @property
     def dims(self) -> tuple[int, ...]:
-        """(c, h, w), or (size,) where it is flat."""
+        """(c, h, w), or (size,) if it is flat."""
         return (self.size,) if self.flat else (self.c, self.h, self.w)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What several kinds of layers ask of the shapes they get."""
+"""What several kinds of layers require of their input shapes."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from darknet_bn.layers.passes import TrainingContext
 from darknet_bn.layers.shape import Shape, Shapes
 
 LARGEST_WINDOW = 1024
-"""How large windows of pooling may be; those of published nets have at most 13 pixels."""
+"""Largest size of pooling windows; published nets have at most 13 pixels."""
 
 
 class NoImageError(ShapeError):
-    """A layer needs an image, and gets a flat count."""
+    """A layer needs an image, but gets a flat count."""
 
 
 class UnequalImagesError(ShapeError):
-    """Images that a layer reads do not fit each other.
+    """Images that a layer reads do not fit together.
 
     Attributes
     ----------
     pair : (int, int)
-        Which of its inputs they are; network.py says which layers these are.
+        Their positions among the layer's inputs; network.py says which layers these are.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class UnevenImageError(ShapeError):
 
 
 def image(x: Shape, what: str = "the layer before") -> Shape:
-    """Return the shape itself, if it is that of an image.
+    """Return the shape itself, if it is the shape of an image.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def image(x: Shape, what: str = "the layer before") -> Shape:
 
 
 def unequal_images(xs: Shapes) -> tuple[int, int] | None:
-    """Return the first of some shapes, and one that has another size; None if all are alike."""
+    """Return the first of some shapes, and one that differs in size; None if all are equal."""
     for number, x in enumerate(xs):
         if (x.h, x.w, x.flat) != (xs[0].h, xs[0].w, xs[0].flat):
             return 0, number
@@ -70,12 +70,12 @@ def unequal_images(xs: Shapes) -> tuple[int, int] | None:
 
 
 def pooled(x: Shape, window: Window) -> Shape:
-    """Return the shape that is left when windows of an image become its pixels.
+    """Return the shape that results when windows of an image become pixels.
 
     Raises
     ------
     ShapeError
-        No window fits, or they are larger than any network has.
+        No window fits, or windows are larger than in any known network.
     """
     largest = max(window.size, window.stride_x, window.stride_y, window.padding)
     if largest > LARGEST_WINDOW:
@@ -105,12 +105,12 @@ def planes(x: F32) -> F32:
 
 
 def truth_like(y: F32, context: TrainingContext) -> F32 | None:
-    """Return the truth as (n, size) like an output, and in its type; None where there is none.
+    """Return the truth as (n, size), in an output's type; None if there is no truth.
 
     Raises
     ------
     ShapeError
-        It has another number of values.
+        The number of values is different.
     """
     truth = context.truth
     if truth is None:
@@ -126,22 +126,22 @@ def truth_like(y: F32, context: TrainingContext) -> F32 | None:
 
 
 def box_truth(context: TrainingContext, classes: int, numbers: str | None = None) -> F32 | None:
-    """Return the truth as boxes (n, boxes, 5); None where there is none.
+    """Return the truth as boxes (n, boxes, 5); None if there is no truth.
 
     Parameters
     ----------
     context : TrainingContext
     classes : int
-        How many the head knows.
+        Number of classes that the head knows.
     numbers : str, optional
-        The file that gives classes other numbers: ``map=``.
+        The file that renumbers classes: ``map=``.
 
     Raises
     ------
     ShapeError
-        It is none of boxes, or one has a class that the head does not know.
+        The truth is not boxes, or a box has a class that the head does not know.
     TrainingError
-        Classes were to get other numbers.
+        Classes would have to be renumbered.
     """
     truth = context.truth
     if truth is None:
@@ -176,19 +176,19 @@ def window_text(size: int, stride_x: int, stride_y: int) -> str:
 
 
 def check_filters(x: Shape, expected: int, what: str) -> None:
-    """Check that the layer before a detection head has as many filters as the head needs.
+    """Check that the layer before a detection head has the number of filters the head needs.
 
     Parameters
     ----------
     x : Shape
     expected : int
     what : str
-        How that number comes about.
+        How that number is calculated.
 
     Raises
     ------
     ShapeError
-        It has another number.
+        The number is different.
     """
     if x.c != expected:
         raise ShapeError(

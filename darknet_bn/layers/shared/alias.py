@@ -1,4 +1,4 @@
-"""What is common to layers whose output is their input."""
+"""What layers have in common whose output is their input."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Alias(Layer):
     """A layer that does nothing in inference; in C it shares the buffer of the layer before."""
 
     def is_alias(self, xs: Shapes) -> bool:
-        """Say so, always."""
+        """Return True for all inputs."""
         return True
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
-        """Copy, for a caller that wants an array of its own."""
+        """Copy, for a caller that needs a separate array."""
 
         def copy(xs: Sequence[F32], y: F32) -> None:
             np.copyto(y, xs[0])
@@ -37,5 +37,5 @@ class Alias(Layer):
         return values[0]
 
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
-        """Pass on what comes, both ways."""
+        """Pass the input and the delta on."""
         return Trained(xs[0], lambda delta: Backward((delta,)))

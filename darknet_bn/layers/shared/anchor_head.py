@@ -1,4 +1,4 @@
-"""What ``[yolo]`` and ``[Gaussian_yolo]`` have in common: anchors, options, and their squashing."""
+"""What ``[yolo]`` and ``[Gaussian_yolo]`` share: anchors, options, and their sigmoid."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _FLT_MAX = float(np.finfo(np.float32).max)
 class AnchorHead(Head):
     """A head with the same planes for each of its anchors.
 
-    A subclass says in ``box`` how many stand in front of the classes, in ``raw`` which of them are
-    not squashed, and in ``stretched`` which of them ``scale_x_y`` is for.
+    A subclass defines in ``box`` how many planes come before the classes, in ``raw`` which of them
+    do not go through the sigmoid, and in ``stretched`` which of them ``scale_x_y`` applies to.
     """
 
     box: ClassVar[int]
@@ -73,7 +73,7 @@ class AnchorHead(Head):
     counters_per_class: tuple[int, ...] | None = option(None, extended=True)
 
     def check(self, dialect: Dialect) -> Iterator[tuple[str, str]]:
-        """Count the anchors, and the numbers of ``counters_per_class``."""
+        """Count the anchors, and the numbers in ``counters_per_class``."""
         counters = self.counters_per_class
         if counters is not None and len(counters) != self.classes:
             raise CfgError(
@@ -95,21 +95,21 @@ class AnchorHead(Head):
         return self.max
 
     def box_count(self, y: Shape) -> int:
-        """Count one for each mask and pixel."""
+        """Count one box for each mask and pixel."""
         return len(self.masks) * y.h * y.w
 
     @property
     def anchor_sizes(self) -> tuple[tuple[float, float], ...]:
-        """Width and height of each of ``masks``, in pixels of the network's input.
+        """Width and height of each anchor in ``masks``, in pixels of the network's input.
 
-        Published files have masks beyond ``num``, where C reads past its array; the list of anchors
-        has them, and counts here.
+        Published files have masks beyond ``num``, for which C reads past its array; the list of
+        anchors contains these anchors, and they are used here.
         """
         pairs = [(*self.anchors[2 * each : 2 * each + 2], 0.5, 0.5) for each in self.masks]
         return tuple((pair[0], pair[1]) for pair in pairs)
 
     def out_shape(self, xs: Shapes) -> Shape:
-        """Keep the shape, whose channels must be as many as masks and classes ask for."""
+        """Keep the shape; the number of channels must match masks and classes."""
         x, count = image(xs[0]), len(self.masks)
         what = f"{count} masks x ({self.box} + {self.classes} classes)"
         check_filters(x, count * (self.box + self.classes), what)
@@ -117,11 +117,11 @@ class AnchorHead(Head):
 
     @property
     def squashes(self) -> bool:
-        """Whether the planes are squashed at all."""
+        """Whether the planes go through a sigmoid at all."""
         return True
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
-        """Squash all planes but those of each anchor that stay raw, and stretch x and y."""
+        """Apply a sigmoid to all planes except those that stay raw, and stretch x and y."""
         logistic = ACTIVATIONS["logistic"]
         planes, pixels = self.box + self.classes, xs[0].h * xs[0].w
         count = xs[0].c // planes
@@ -147,7 +147,7 @@ class AnchorHead(Head):
         return squash
 
     def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
-        """``Sigmoid``, and a choice by plane; ``scale_x_y`` by plane."""
+        """``Sigmoid``, and a selection by plane; ``scale_x_y`` by plane."""
         y = values[0]
         if self.squashes:
             raw = graph.constant("raw", self._by_plane(self.raw, x=xs[0], yes=True, no=False))
@@ -163,7 +163,7 @@ class AnchorHead(Head):
     def _by_plane(
         self, of_anchor: tuple[slice, ...], *, x: Shape, yes: float, no: float
     ) -> npt.NDArray[Any]:
-        """Return one value for some planes of every anchor, another for the others, (c, 1, 1)."""
+        """Return one value for some planes of every anchor, another for the rest, (c, 1, 1)."""
         planes = np.full(self.box + self.classes, no)
         for part in of_anchor:
             planes[part] = yes
@@ -175,7 +175,7 @@ class AnchorHead(Head):
         return self.random
 
     def loss_function(self, context: TrainingContext) -> YoloLoss:
-        """Return how the output is compared with boxes that are true."""
+        """Return the function that compares the output with true boxes."""
         count = max(self.num, 1 + max(self.masks, default=0))
         values = (*self.anchors, *(0.5,) * (2 * count))[: 2 * count]
         ab = context.dialect.fork_yolo_loss
@@ -200,7 +200,7 @@ class AnchorHead(Head):
         )
 
     def loss(self, y: F32, context: TrainingContext) -> tuple[F32, float] | None:
-        """Compare with the boxes of the truth."""
+        """Compare with the true boxes."""
         truth = box_truth(context, self.classes, self.map)
         return None if truth is None else self.loss_function(context)(y, truth)
 
@@ -210,12 +210,12 @@ class AnchorHead(Head):
         return Suppression(self.nms_kind, self.beta_nms)
 
     def filters_per_class(self) -> int:
-        """Return one for each mask."""
+        """Return one filter for each mask."""
         return len(self.masks)
 
 
 def _parts(at: Block, of_anchor: tuple[slice, ...], planes: int, count: int) -> Iterator[Block]:
-    """Yield what lies inside a block of some of the planes of every anchor."""
+    """Yield the parts of a block that belong to given planes of every anchor."""
     images, part = at
     for start in range(0, count * planes, planes):
         for each in of_anchor:

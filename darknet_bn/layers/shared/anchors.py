@@ -1,4 +1,4 @@
-"""Whether the anchors of a head are as many as ``num`` and ``mask`` say."""
+"""Check whether a head has the number of anchors that ``num`` and ``mask`` require."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from darknet_bn.errors import CfgError, Where
 def check_anchors(
     anchors: Sequence[float], num: int, masks: Sequence[int], unit: str
 ) -> Iterator[tuple[str, str]]:
-    """Hold the list of anchors against what a head takes from it.
+    """Check the list of anchors against what a head uses of it.
 
-    Darknet makes room for ``num`` pairs, all 0.5 x 0.5, and writes the list over them whatever its
-    length: what is missing stays 0.5, and boxes are a pixel wide.  One published file has an
-    odd count, since a comma is missing in it, and one has masks beyond ``num``.
+    Darknet allocates ``num`` pairs, all 0.5 x 0.5, and writes the list over them, whatever its
+    length: missing values stay 0.5, and boxes are a pixel wide.  One published file has an odd
+    number of values because a comma is missing, and one has masks beyond ``num``.
 
     Parameters
     ----------
     anchors : sequence of float
-        Width and height of each.
+        Width and height of each anchor.
     num : int
-        How many there are to be.
+        Expected number of anchors.
     masks : sequence of int
-        Which of them the head uses.
+        Which anchors the head uses.
     unit : str
-        What they are measured in: pixels or cells.
+        Their unit: pixels or cells.
 
     Yields
     ------
     key, text : str, str
-        What is odd, and what is taken, as ``Options.check`` does.
+        What is odd, and the value that is used, as for ``Options.check``.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""From the output of a detection head to boxes, in ONNX's operators."""
+"""From the output of a detection head to boxes, in ONNX operators."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from darknet_bn.layers.shape import Shape
 
 @dataclass(frozen=True)
 class GraphBoxes:
-    """The boxes of a head as values of a graph, k for each image.
+    """The boxes of a head as values in a graph, k for each image.
 
     Attributes
     ----------
     xywh : Value
-        (n, k, 4): centre x and y, width and height, as parts of the network's input.
+        (n, k, 4): centre x and y, width and height, relative to the network's input.
     objectness : Value
         (n, k, 1)
     classes : Value
-        (n, k, classes): how likely each class is where there is an object.
+        (n, k, classes): how likely each class is if there is an object.
     count : int
         k.
     """
@@ -37,16 +37,16 @@ class GraphBoxes:
 
 @dataclass(frozen=True)
 class Cells:
-    """The cells of a head, with several boxes each, and the order of these.
+    """The cells of a head, with several boxes each, and the order of the boxes.
 
     Attributes
     ----------
     h, w : int
         Rows and columns.
     count : int
-        Boxes of a cell.
+        Number of boxes in a cell.
     by_anchor : bool
-        Whether the first boxes of all cells stand behind each other, or all boxes of a cell.
+        Whether boxes are ordered anchor by anchor, or cell by cell.
     """
 
     h: int
@@ -56,7 +56,7 @@ class Cells:
 
     @property
     def boxes(self) -> int:
-        """How many boxes there are in all."""
+        """Total number of boxes."""
         return self.h * self.w * self.count
 
     def rows(self, graph: GraphBuilder, planes: Value, entries: int) -> Value:
@@ -67,7 +67,7 @@ class Cells:
         return graph.reshape(turned, self.boxes, entries)
 
     def centres(self, graph: GraphBuilder, offsets: Value) -> Value:
-        """Place centres inside cells, (n, k, 2), in the image."""
+        """Convert centres from offsets inside cells, (n, k, 2), to positions in the image."""
         row, column = np.divmod(np.arange(self.h * self.w), self.w)
         grid = graph.constant("grid", self._each(np.stack((column, row), 1)[:, None]))
         size = graph.constant("cells", np.array((self.w, self.h), np.float64))
@@ -80,7 +80,7 @@ class Cells:
         anchors: Sequence[tuple[float, float]],
         whole: Shape,
     ) -> Value:
-        """Multiply factors (n, k, 2) by anchors, as parts of a whole of some width and height."""
+        """Multiply factors (n, k, 2) by anchors, relative to a whole of width and height."""
         part = np.array(anchors, np.float32) / np.array((whole.w, whole.h), np.float64)
         return graph.add("Mul", factors, graph.constant("anchors", self._each(part[None])))
 

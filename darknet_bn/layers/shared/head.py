@@ -1,4 +1,4 @@
-"""What the layers have in common whose output is made into boxes."""
+"""What layers have in common whose output is made into boxes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from darknet_bn.layers.shared.per_class import PerClass
 
 
 class Suppression(NamedTuple):
-    """How boxes that overlap are suppressed: ``nms_kind`` and ``beta_nms``."""
+    """How overlapping boxes are suppressed: ``nms_kind`` and ``beta_nms``."""
 
     kind: str = "default"
     beta: float = 0.6
@@ -34,26 +34,26 @@ class Suppression(NamedTuple):
 class Head(PerClass):
     """A layer whose output is made into boxes."""
 
-    leaves_letterbox: ClassVar[bool] = True  # whether its boxes are ever taken out of a letterbox
+    leaves_letterbox: ClassVar[bool] = True  # whether boxes are ever mapped out of a letterbox
 
     @property
     @abstractmethod
     def max_boxes(self) -> int:
-        """How many boxes of a picture count in training: the option ``max``."""
+        """Largest number of boxes per picture in training: the option ``max``."""
 
     @property
     def grid(self) -> int | None:
-        """The rows and columns of a grid with one true box a cell; None without such a grid."""
+        """Rows and columns of a grid with one true box per cell; None without such a grid."""
         return None
 
     @property
     def jitter(self) -> float:
-        """How far the pictures it is trained with are cut at random: a share of their sides."""
+        """How much training pictures are cropped at random: a share of their sides."""
         return 0.0
 
     @property
     def resize(self) -> float:
-        """Up to which factor these pictures are made smaller or larger at random."""
+        """Largest factor by which training pictures are shrunk or enlarged at random."""
         return 1.0
 
     @property
@@ -63,7 +63,7 @@ class Head(PerClass):
 
     @abstractmethod
     def box_count(self, y: Shape) -> int:
-        """Return how many boxes an output of this shape makes."""
+        """Return how many boxes an output of this shape gives."""
 
     @abstractmethod
     def boxes(self, y: F32, net: Shape, threshold: float, dialect: Dialect) -> Boxes:
@@ -74,14 +74,14 @@ class Head(PerClass):
         y : float32 array of the output's shape
             The output of the layer, for one picture.
         net : Shape
-            Of the network's input.
+            Shape of the network's input.
         threshold : float
-            Probabilities that are not over it become 0.
+            Probabilities that are not over the threshold become 0.
         dialect : Dialect
         """
 
     def box_graph(self, graph: GraphBuilder, y: Value, shape: Shape, net: Shape) -> GraphBoxes:
-        """Add what makes boxes of the output, all of them, whatever their probability.
+        """Add the operators that turn the output into boxes, whatever their probability.
 
         Parameters
         ----------
@@ -89,19 +89,19 @@ class Head(PerClass):
         y : Value
             The output of the layer.
         shape, net : Shape
-            Of the output, and of the network's input.
+            Shapes of the output and of the network's input.
 
         Raises
         ------
         ExportError
-            ONNX's operators do not express it.
+            ONNX operators cannot express it.
         """
         raise ExportError(f"boxes of [{self.names[0]}] are not expressed in ONNX")
 
     def loss(self, y: F32, context: TrainingContext) -> tuple[F32, float] | None:
-        """Return the delta of an output (n, *shape), like it, and the loss; None without truth.
+        """Return the delta of an output (n, *shape), and the loss; None without a truth.
 
-        The loss is that which the program reports, summed over the images.
+        The loss is the one that the program reports, summed over the images.
 
         Raises
         ------
@@ -115,8 +115,8 @@ class Head(PerClass):
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Compute the output, and compare it with the truth.
 
-        The delta of the loss goes back as the program has it, not through the squashing of the
-        output but where it has that itself.
+        The delta of the loss goes back as the program computes it: it does not pass through the
+        sigmoid of the output, except where the program does that.
         """
         y = as_inferred(self, xs, p, context)
         compared = self.loss(y, context)
@@ -131,7 +131,7 @@ class Head(PerClass):
     def check_inputs(
         self, makers: Sequence[Layer | None], xs: Shapes, dialect: Dialect
     ) -> Iterator[tuple[str | None, str]]:
-        """Say where the values are squashed twice, or not at all."""
+        """Warn if values go through a sigmoid twice, or not at all."""
         activation = getattr(makers[0], "activation", None)
         if self.squashes and activation == "logistic":
             yield None, "the layer before has activation=logistic, and this one squashes once more"
@@ -144,7 +144,7 @@ class Head(PerClass):
 
     @property
     def squashes(self) -> bool | None:
-        """Whether the values are squashed here, or have to be before; None where neither is."""
+        """Whether the sigmoid is applied here, or must be applied before; None if neither."""
         return None
 
     def in_order(self, delta: F32, x: F32, context: TrainingContext) -> F32:
@@ -158,10 +158,10 @@ class Head(PerClass):
 
     @property
     def suppression(self) -> Suppression:
-        """How the boxes are suppressed unless the user says otherwise."""
+        """How the boxes are suppressed by default."""
         return Suppression()
 
 
 def as_head(layer: Layer) -> Head | None:
-    """Return a layer itself, if it is a detection head."""
+    """Return the layer itself if it is a detection head, otherwise None."""
     return layer if isinstance(layer, Head) else None

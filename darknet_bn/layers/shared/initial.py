@@ -1,4 +1,4 @@
-"""The values that parameters have before training."""
+"""The values of parameters before training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from darknet_bn.arrays import F32
 
 @dataclass(frozen=True)
 class Uniform:
-    """A drawing of values between -bound and bound, all alike."""
+    """A uniform distribution of values between -bound and bound."""
 
     bound: float
 
@@ -22,7 +22,7 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Normal:
-    """A drawing of values from a normal distribution around 0."""
+    """A normal distribution of values around 0."""
 
     deviation: float
 

@@ -1,4 +1,4 @@
-"""Batch norm inside another layer: its parameters, and its way into the weights."""
+"""Batch norm inside another layer: its parameters, and how it is folded into the weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from darknet_bn.work.threads import workers
 
 
 class Normalised(Norm):
-    """A layer with weights and, with ``batch_normalize``, batch norm behind them."""
+    """A layer with weights and, with ``batch_normalize``, batch norm after them."""
 
     batch_normalize: int
     activation: str
@@ -36,16 +36,16 @@ class Normalised(Norm):
 
     @property
     def batch_norm(self) -> Literal["inside", "alone"] | None:
-        """Batch norm comes behind the weights, if there is any."""
+        """Batch norm comes after the weights, if there is any."""
         return "inside" if self.normalised else None
 
     @property
     def is_linear(self) -> bool:
-        """Whether nothing bends what the weights give."""
+        """Whether the output of the weights does not go through an activation."""
         return self.activation == "linear"
 
     def affines(self, p: Params, dialect: Dialect) -> Mapping[str, Affine]:
-        """Return what the batch norm amounts to."""
+        """Return the scale and shift of the batch norm."""
         return {"": rolling_affine(p, dialect)} if self.normalised else {}
 
     def absorb(self, p: Params, affines: Mapping[str, Affine]) -> dict[str, F32]:
@@ -53,7 +53,7 @@ class Normalised(Norm):
         return absorbed(p, affines[""], inside=self.normalised)
 
     def why_not_foldable(self) -> str | None:
-        """Statistics or weights that the file does not hold cannot be folded."""
+        """Say that statistics or weights missing from the file cannot be folded."""
         if self.dontload:
             return "dontload: the file has no weights"
         return "dontloadscales: the file has no statistics" if self.dontloadscales else None
@@ -64,7 +64,7 @@ class Normalised(Norm):
 
 
 def batch_norm_params(filters: int, *, stored: bool, first: int | None = None) -> tuple[Param, ...]:
-    """Return scales, rolling mean and rolling variance, in the order of the file."""
+    """Return scales, rolling mean and rolling variance, in file order."""
     shape = (filters,)
     return (
         Param("scales", shape, init=1.0, stored=stored, first=first),
@@ -76,12 +76,12 @@ def batch_norm_params(filters: int, *, stored: bool, first: int | None = None) -
 def normalise_training(
     z: F32, p: Params, context: TrainingContext, rolling_keep: float | None = None
 ) -> tuple[F32, Callable[[F32], tuple[F32, dict[str, F32]]], dict[str, F32]]:
-    """Normalise what weights gave with its own statistics, and prepare the way back.
+    """Normalise the output of weights with its own statistics, and prepare the backward pass.
 
     Parameters
     ----------
     z : float32 array (n, f, ...)
-        Kept for the way back.
+        Kept for the backward pass.
     p : mapping
     context : TrainingContext
     rolling_keep : float, optional
@@ -111,7 +111,7 @@ def normalise_training(
 def rolling_affine(p: Params, dialect: Dialect) -> Affine:
     """Return scale and shift of each channel in inference, in float64.
 
-    Where the dialect's sigma is zero or NaN, so is the scale.
+    If the dialect's sigma is zero or NaN, the scale is not finite.
     """
     sigma = dialect.sigma(p["rolling_variance"].astype(np.float64))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -121,7 +121,7 @@ def rolling_affine(p: Params, dialect: Dialect) -> Affine:
 
 
 def absorbed(p: Params, affine: Affine, *, inside: bool) -> dict[str, F32]:
-    """Return weights and biases with a scale and shift of each filter multiplied in.
+    """Return weights and biases with a scale and shift for each filter multiplied in.
 
     Parameters
     ----------
@@ -129,8 +129,8 @@ def absorbed(p: Params, affine: Affine, *, inside: bool) -> dict[str, F32]:
         ``weights`` (f, ...) and ``biases`` (f,).
     affine : Affine
     inside : bool
-        Whether it is of what comes out of the weights, so that the biases are in its shift; else
-        it is of what comes behind the biases.
+        Whether it applies to the output of the weights, with the biases included in its shift; if
+        not, it applies after the biases.
     """
     shift = affine.shift if inside else affine.shift + affine.scale * p["biases"]
     return {
@@ -140,7 +140,7 @@ def absorbed(p: Params, affine: Affine, *, inside: bool) -> dict[str, F32]:
 
 
 def scaled_rows(weights: F32, scale: F64) -> F32:
-    """Multiply every row of a matrix by its factor: in float64, with one rounding at the end.
+    """Multiply every row of a matrix by a factor: in float64, with one rounding at the end.
 
     Parameters
     ----------

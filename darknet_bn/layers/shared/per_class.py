@@ -1,4 +1,4 @@
-"""What the layers have in common that read some filters for each class."""
+"""What layers have in common that read some filters for each class."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from darknet_bn.layers.options import option
 
 @dataclass(frozen=True, kw_only=True)
 class PerClass(Layer):
-    """A layer of classes, whose number decides how many filters the layer before has."""
+    """A layer for classes, whose number decides how many filters the previous layer needs."""
 
     classes: int = option(20, at_least=0)
 
     def filters_per_class(self) -> int:
-        """Return how many filters of the layer before one class more would need; 0: none."""
+        """Return how many more filters the previous layer needs for one more class; 0 for none."""
         return 0
 
 
 def per_class(layer: Layer) -> PerClass | None:
-    """Return a layer itself, if it is one of classes."""
+    """Return the layer itself if it is a layer for classes, otherwise None."""
     return layer if isinstance(layer, PerClass) else None

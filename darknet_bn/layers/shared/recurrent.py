@@ -1,4 +1,4 @@
-"""What recurrent layers have in common: they consist of other layers, and remember."""
+"""What recurrent layers have in common: they consist of other layers, and have a memory."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Part:
-    """A layer inside a recurrent one.
+    """A layer inside a recurrent layer.
 
     Attributes
     ----------
     name : str
-        What the names of its parameters begin with, and a dot.
+        The prefix of the names of its parameters, before a dot.
     layer : Layer
     of_state : bool
-        Whether it reads what the layer remembers, or what comes in.
+        Whether it reads what the layer remembers; if not, it reads the input.
     """
 
     name: str
@@ -44,13 +44,13 @@ class Part:
 
 @dataclass(frozen=True)
 class PartStep:
-    """The step of a part, with the arrays it takes.
+    """The step of a part, with the arrays that it uses.
 
     Attributes
     ----------
     step : Inference
     x, y : Shape
-        What goes in and out.
+        Shapes of the input and output.
     """
 
     step: Inference
@@ -58,7 +58,7 @@ class PartStep:
     y: Shape
 
     def __call__(self, x: F32, out: F32 | None = None) -> F32:
-        """Return what comes out: in an array of its own, if not in ``out``."""
+        """Return the output, in a new array unless ``out`` is given."""
         if out is None:
             out = np.empty((len(x), *self.y.dims), x.dtype)
         self.step([x.reshape(len(x), *self.x.dims)], out.reshape(len(x), *self.y.dims))
@@ -82,11 +82,11 @@ class PartGraphs:
     _params: Params
 
     def __contains__(self, name: str) -> bool:
-        """Whether there is such a part."""
+        """Return whether there is such a part."""
         return name in self._parts
 
     def __getitem__(self, name: str) -> Callable[[Value], Value]:
-        """Return a function that adds a part once more, for a value."""
+        """Return a function that adds another copy of a part, for a value."""
         part, shape = self._parts[name]
 
         def add(value: Value) -> Value:
@@ -99,9 +99,9 @@ class PartGraphs:
 
 @dataclass(frozen=True, kw_only=True)
 class Recurrent(Normalised, Layer):
-    """A layer of parts, each a layer with weights, some of which read what it remembers.
+    """A layer made of parts, each a layer with weights; some parts read what it remembers.
 
-    Where there is batch norm, each part has its own.
+    With batch norm, each part has its own.
     """
 
     recurrent: ClassVar[bool] = True
@@ -110,19 +110,19 @@ class Recurrent(Normalised, Layer):
 
     @abstractmethod
     def parts(self) -> tuple[Part, ...]:
-        """Return the parts, in the order of the file."""
+        """Return the parts, in file order."""
 
     def seen(self, x: Shape) -> Shape:
-        """Return the shape in which the parts see the input."""
+        """Return the shape in which the parts read the input."""
         return x
 
     def state_shape(self, x: Shape) -> Shape:
-        """Return the shape of what the layer remembers: what a part makes of the input."""
+        """Return the shape of the state: the output of a part for this input."""
         part = next(part for part in self.parts() if not part.of_state)
         return part.layer.out_shape((self.seen(x),))
 
     def params(self, xs: Shapes, dialect: Dialect) -> tuple[Param, ...]:
-        """Those of one part behind those of another, as ``part.weights``."""
+        """Return the parameters of one part after those of another, as ``part.weights``."""
         return tuple(
             replace(param, name=f"{part.name}.{param.name}")
             for part, x in self._with_inputs(xs)
@@ -131,11 +131,11 @@ class Recurrent(Normalised, Layer):
 
     @property
     def is_linear(self) -> bool:
-        """Never: what comes out is made of several parts."""
+        """Never True: the output is computed by several parts."""
         return False
 
     def affines(self, p: Params, dialect: Dialect) -> Mapping[str, Affine]:
-        """Return what the batch norm of each part amounts to."""
+        """Return the scale and shift of each part's batch norm."""
         return {
             f"{part.name}.{prefix}": affine
             for part in self.parts()
@@ -153,7 +153,7 @@ class Recurrent(Normalised, Layer):
         }
 
     def why_not_foldable(self) -> str | None:
-        """Weights that the file does not hold, or that one part cannot give, cannot be folded."""
+        """Say that weights missing from the file, or refused by a part, cannot be folded."""
         if self.dontload:
             return "dontload: the file has no weights"
         return next(
@@ -161,7 +161,7 @@ class Recurrent(Normalised, Layer):
         )
 
     def part_steps(self, xs: Shapes, p: Params, context: InferenceContext) -> dict[str, PartStep]:
-        """Build the steps of the parts, by their names."""
+        """Build the steps of the parts, by name."""
         return {
             part.name: PartStep(
                 part.layer.infer((x,), _within(p, part), context), x, part.layer.out_shape((x,))
@@ -170,8 +170,8 @@ class Recurrent(Normalised, Layer):
         }
 
     def part_graphs(self, graph: GraphBuilder, x: Value, xs: Shapes, p: Params) -> PartGraphs:
-        """Prepare the parts for a graph, and the input as they see it."""
-        wide = Shape(1, 1, 2)  # a square image does not show it
+        """Prepare the parts for a graph, and the input in the shape that they read."""
+        wide = Shape(1, 1, 2)  # a square image would not show it
         if not xs[0].flat and self.seen(wide) != wide:
             graph.require_fixed_size("an image whose sides are taken for each other")
         if self.seen(xs[0]) != xs[0]:
@@ -188,7 +188,7 @@ class Recurrent(Normalised, Layer):
         return Cost(sum(part.layer.cost((x,)).flops for part, x in self._with_inputs(xs)))
 
     def size_text(self) -> str:
-        """Return what a part says."""
+        """Return the text of a part."""
         return self.parts()[0].layer.size_text()
 
     def _with_inputs(self, xs: Shapes) -> Iterator[tuple[Part, Shape]]:
@@ -198,14 +198,14 @@ class Recurrent(Normalised, Layer):
 
 
 class PartBack(NamedTuple):
-    """What a part gives on the way back.
+    """The result of a part's backward pass.
 
     Attributes
     ----------
     delta_x : array
-        Of what the part got.
+        Delta of the part's input.
     delta : array
-        What Darknet leaves as the part's own delta: behind its activation and batch norm.
+        What Darknet leaves as the part's own delta: after its activation and batch norm.
     overwrites : bool
         As in `Backward`.
     """
@@ -216,14 +216,14 @@ class PartBack(NamedTuple):
 
 
 class Passes:
-    """The parts of a layer in training, each passed through once for every time step.
+    """The parts of a layer in training, each run once for every time step.
 
-    So each time step has statistics of its own where there is batch norm, as in C.
+    With batch norm, each time step therefore has its own statistics, as in C.
 
     Attributes
     ----------
     updates : dict from name to array
-        Summed over the time steps that the way back has come through.
+        Summed over the time steps that the backward pass has been through.
     """
 
     def __init__(
@@ -238,11 +238,11 @@ class Passes:
 
     @property
     def changes(self) -> dict[str, F32]:
-        """The new rolling statistics of all parts, behind the last time step."""
+        """The new rolling statistics of all parts after the last time step."""
         return self._changes
 
     def train(self, name: str, x: F32) -> F32:
-        """Pass through a part; the result is the caller's own."""
+        """Run a part forward; the caller owns the result."""
         part, shape = self._parts[name]
         done = part.layer.train(
             [x.reshape(len(x), *shape.dims)], self._params[name], self._training
@@ -253,11 +253,11 @@ class Passes:
         return done.y
 
     def back(self, name: str, delta: F32) -> F32:
-        """Go back through the last pass of a part; return the delta of what it got."""
+        """Go backward through the last pass of a part; return the delta of its input."""
         return self.give_back(name, delta).delta_x
 
     def give_back(self, name: str, delta: F32) -> PartBack:
-        """Go back through the last pass of a part; return all that it gives."""
+        """Go backward through the last pass of a part; return its whole result."""
         given = self._backs[name].pop()(delta.copy())
         for key, update in given.updates.items():
             total = self.updates.setdefault(f"{name}.{key}", update)
@@ -271,13 +271,13 @@ class Passes:
 
 
 def kept(context: TrainingContext, name: str, like: F32) -> F32:
-    """Return what a layer has left under a name in the last batch, if that was of this size."""
+    """Return the array kept under a name from the last batch, if that had the same size."""
     state = context.state.get(name)
     return np.zeros_like(like) if state is None or state.shape != like.shape else state
 
 
 def joined_in_time(graph: GraphBuilder, steps: Sequence[Value]) -> Value:
-    """Put what the time steps give behind each other, as a batch has them."""
+    """Put the outputs of the time steps one after the other, in the order of a batch."""
     return graph.add("Concat", *steps, axis=0) if len(steps) > 1 else steps[0]
 
 
@@ -287,18 +287,18 @@ def by_time(rows: F32, time_steps: int) -> F32:
 
 
 def remembered(context: InferenceContext, name: str, like: F32) -> F32:
-    """Return what a layer has left under a name; zeros like an array where a sequence begins."""
+    """Return the array kept under a name; at the start of a sequence, zeros like an array."""
     state = context.state.get(name)
     return np.zeros_like(like) if state is None else state
 
 
 def require_same_image(x: Shape, state: Shape) -> None:
-    """Check that convolutions keep the size of an image, so that they can read what they made.
+    """Check that convolutions keep the size of an image, so that they can read their output.
 
     Raises
     ------
     ShapeError
-        They do not; Darknet would read and write behind its arrays.
+        They do not; Darknet would read and write past the end of its arrays.
     """
     if (state.h, state.w) != (x.h, x.w):
         raise ShapeError(
@@ -309,7 +309,7 @@ def require_same_image(x: Shape, state: Shape) -> None:
 
 
 def _within(values: Mapping[str, T], part: Part) -> dict[str, T]:
-    """Return what is of a part, under the names it has there."""
+    """Return the values that belong to a part, under their names in the part."""
     prefix = f"{part.name}."
     return {
         name.removeprefix(prefix): value

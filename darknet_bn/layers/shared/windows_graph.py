@@ -1,4 +1,4 @@
-"""What several kinds of layers have in common in ONNX's operators: windows, batch norm, trees."""
+"""What several kinds of layers share in ONNX operators: windows, batch norm, trees."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def convolved(
     ----------
     graph : GraphBuilder
     x, weights, biases : Value
-        Values; ``weights`` (f, c/g, k, k), ``biases`` (f,) or None.
+        Operands; ``weights`` (f, c/g, k, k), ``biases`` (f,) or None.
     geometry : ConvGeometry
     shape : Shape
-        Of ``x``.
+        Shape of ``x``.
     """
     ends = []
     for axis, pixels in ((2, shape.h), (3, shape.w)):
@@ -52,13 +52,13 @@ def convolved(
 
 
 def _end(graph: GraphBuilder, geometry: ConvGeometry, pixels: int) -> int:
-    """Return how many zeros stand behind an axis; Darknet counts windows without dilation."""
+    """Return the number of zeros after an axis; Darknet counts windows without dilation."""
     k, p, d = geometry.size, geometry.pad, geometry.dilation
     return (d - 1) * (k - 1 - p) + p + _missing(graph, pixels + 2 * p, k)
 
 
 def _missing(graph: GraphBuilder, pixels: int, size: int) -> int:
-    """Return how many pixels a window lacks that is larger than the image, but still counts."""
+    """Return how many pixels are missing for a window larger than the image that still counts."""
     if size > pixels:
         graph.require_fixed_size("a window larger than the image")
     return max(0, size - pixels)
@@ -67,7 +67,7 @@ def _missing(graph: GraphBuilder, pixels: int, size: int) -> int:
 def pooled_max(graph: GraphBuilder, x: Value, window: Window, shape: Shape) -> Value:
     """Add the largest value of every window."""
     before, after = _sides(graph, window, shape)
-    if max(*before, *after) >= window.size:  # more than operators for pooling pad
+    if max(*before, *after) >= window.size:  # more than pooling operators can pad
         lowest = float(np.finfo(np.float16).min if graph.half else LOWEST)
         x = graph.pad(x, (0, 0, *before), (0, 0, *after), lowest)
         before = after = (0, 0)
@@ -75,12 +75,12 @@ def pooled_max(graph: GraphBuilder, x: Value, window: Window, shape: Shape) -> V
 
 
 def pooled_average(graph: GraphBuilder, x: Value, window: Window, shape: Shape) -> Value:
-    """Add the average of what of every window lies inside the image.
+    """Add the average of each window over its pixels inside the image.
 
     Raises
     ------
     ExportError
-        A window lies outside altogether.
+        A window is completely outside the image.
     """
     before, after = _sides(graph, window, shape)
     if max(*before, *after) >= window.size:
@@ -113,7 +113,7 @@ def _pooling(
 
 def normalised(graph: GraphBuilder, x: Value, p: Params) -> Value:
     """Add batch norm with its rolling statistics, (n, c, ...)."""
-    if graph.half:  # a small variance is nothing there
+    if graph.half:  # a small variance would become 0
         affine = rolling_affine(p, graph.dialect)
         rank = (-1, 1, 1)
         scaled = graph.add("Mul", x, graph.constant("scale", affine.scale.reshape(rank)))
@@ -121,7 +121,7 @@ def normalised(graph: GraphBuilder, x: Value, p: Params) -> Value:
     dialect, variance = graph.dialect, p["rolling_variance"]
     if dialect.eps_inside_sqrt:
         spread, eps = graph.parameter("rolling_variance"), dialect.eps
-    else:  # ONNX has it inside: so the square of what the dialect divides by, and none
+    else:  # ONNX adds eps inside the root: give it the squared divisor of the dialect, and no eps
         sigma = dialect.sigma(variance.astype(np.float64))
         spread, eps = graph.constant("sigma_squared", sigma * sigma), 0.0
     return graph.add(
@@ -138,7 +138,7 @@ def normalised(graph: GraphBuilder, x: Value, p: Params) -> Value:
 def blurred(
     graph: GraphBuilder, x: Value, channels: int, mode: int, strides: tuple[int, int]
 ) -> Value:
-    """Add the fixed blur of ``antialiasing``, which strides in (x, y)."""
+    """Add the fixed blur of ``antialiasing``, with a stride in (x, y)."""
     side = [0.5, 0.5] if mode == 2 else [0.25, 0.5, 0.25]
     square = np.broadcast_to(np.outer(side, side), (channels, 1, len(side), len(side)))
     return graph.add(
@@ -162,7 +162,7 @@ def shares_of_tree(graph: GraphBuilder, x: Value, tree: Tree, axis: int) -> Valu
 
 
 def with_channels(graph: GraphBuilder, x: Value, count: int, wanted: int) -> Value:
-    """Return images with so many channels: without the last ones, or with zeros behind them."""
+    """Return images with the given number of channels: cut off, or padded with zeros."""
     if count > wanted:
         return graph.slice(x, 1, 0, wanted)
     if count < wanted:
