@@ -1,4 +1,4 @@
-"""``[activation]``: a function of every value; and which functions each section may name."""
+"""``[activation]``: apply a function to every value; and which functions each section supports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from darknet_bn.layers.parameters import Params
 from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
 from darknet_bn.layers.shape import Shapes
 
-# Where a section does not know a function the programs give 0 for it, which no model can mean.
+# If a section does not know a function, the programs give 0 for it, which no model can intend.
 _OF_CONVOLUTIONS = frozenset(
     name for name, each in ACTIVATIONS.items() if each.over_channels or name == "hard_mish"
 )
@@ -34,8 +34,8 @@ def activation_option(
     ----------
     default : str, or a function of the dialect
     knows : str
-        Which functions the section has: ``most`` includes ``swish`` and ``mish``; only
-        ``[convolutional]`` has ``all``.
+        Which functions the section supports: ``most`` includes ``swish`` and ``mish``; only
+        ``[convolutional]`` supports ``all``.
     """
     names = frozenset(ACTIVATIONS).difference(_UNKNOWN[knows])
     extended = frozenset(name for name in names if ACTIVATIONS[name].extended)
@@ -43,7 +43,7 @@ def activation_option(
 
 
 def of_weights(dialect: Dialect) -> str:
-    """Return the activation of a layer with weights that names none."""
+    """Return the default activation of a layer with weights."""
     return "linear" if dialect.opencv else "logistic"
 
 
@@ -56,7 +56,7 @@ class ActivationLayer(Layer):
     activation: str = activation_option("linear")
 
     def is_alias(self, xs: Shapes) -> bool:
-        """Say so of the function that changes nothing."""
+        """Return True for the function that changes nothing."""
         return self.activation == "linear"
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
@@ -72,7 +72,7 @@ class ActivationLayer(Layer):
         return activated(graph, values[0], self.activation)
 
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
-        """Activate.  In C the way back overwrites."""
+        """Activate.  In C the backward pass overwrites."""
         y, activation_back = activate_training(xs[0].copy(), self.activation, context.dialect)
         overwrites = not context.dialect.exact_gradients
 

@@ -26,7 +26,7 @@ class AvgPool(Layer):
     names: ClassVar[tuple[str, ...]] = ("avgpool", "avg")
 
     def out_shape(self, xs: Shapes) -> Shape:
-        """Keep the channels, of one pixel each."""
+        """Keep the channels, with one pixel each."""
         return Shape(image(xs[0]).c)
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:

@@ -1,4 +1,4 @@
-"""``[batchnorm]``: batch norm as a layer of its own."""
+"""``[batchnorm]``: batch norm as a separate layer."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class BatchNorm(Norm, Layer):
 
     @property
     def batch_norm(self) -> Literal["inside", "alone"] | None:
-        """There is nothing else."""
+        """The layer does nothing else."""
         return "alone"
 
     def affines(self, p: Params, dialect: Dialect) -> Mapping[str, Affine]:
@@ -56,7 +56,7 @@ class BatchNorm(Norm, Layer):
         return {"": rolling_affine(p, dialect)}
 
     def why_not_foldable(self) -> str | None:
-        """Statistics that the file does not hold cannot be folded."""
+        """Say that statistics missing from the file cannot be folded."""
         if self.dontload:
             return "dontload: the file has no statistics"
         return "dontloadscales: the file has no statistics" if self.dontloadscales else None
@@ -76,7 +76,7 @@ class BatchNorm(Norm, Layer):
         return normalised(graph, values[0], p)
 
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
-        """Normalise with the statistics of the batch.  In C the way back overwrites."""
+        """Normalise with the statistics of the batch.  In C the backward pass overwrites."""
         y, normalised_back, changes = normalise_training(xs[0], p, context)
 
         def back(delta: F32) -> Backward:

@@ -41,11 +41,11 @@ class Connected(Normalised, Layer):
     batch_normalize: int = option(0)
 
     def out_shape(self, xs: Shapes) -> Shape:
-        """Give ``output`` channels of one pixel."""
+        """Return ``output`` channels of one pixel."""
         return Shape(self.output)
 
     def params(self, xs: Shapes, dialect: Dialect) -> tuple[Param, ...]:
-        """Biases, weights, then what batch norm needs: not the order of a convolution."""
+        """Biases, weights, then batch norm's parameters: not the order of a convolution."""
         norm = batch_norm_params(self.output, stored=not self.dontloadscales)
         return (
             Param("biases", (self.output,)),
@@ -83,7 +83,7 @@ class Connected(Normalised, Layer):
         return connect
 
     def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
-        """``Gemm`` of all values of an image."""
+        """``Gemm`` over all values of an image."""
         if xs[0].h * xs[0].w != 1:
             graph.require_fixed_size("a full matrix")
         biases = [] if self.batch_normalize else [graph.parameter("biases")]
@@ -95,7 +95,7 @@ class Connected(Normalised, Layer):
         return graph.reshape(activated(graph, y, self.activation), self.output, 1, 1)
 
     def learns(self, dialect: Dialect) -> bool:
-        """In AlexeyAB's on the CPU it does not."""
+        """Return False for AlexeyAB's CPU code, which never updates it."""
         return dialect.connected_learns
 
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
@@ -120,7 +120,7 @@ class Connected(Normalised, Layer):
             updates = {"biases": biases}
             if self.batch_normalize:
                 delta, updates = normalised_back(delta)
-                updates["biases"] = biases  # in every program, unlike those of convolutions
+                updates["biases"] = biases  # in every program, unlike the biases of convolutions
             updates["weights"] = delta.T @ x
             delta_x = delta @ p["weights"] if context.wants_delta else None
             given = None if delta_x is None else delta_x.reshape(xs[0].shape)
@@ -129,5 +129,5 @@ class Connected(Normalised, Layer):
         return Trained(y.reshape(*y.shape, 1, 1), back, changes=changes)
 
     def cost(self, xs: Shapes) -> Cost:
-        """Count two operations a weight."""
+        """Count two operations per weight."""
         return Cost(2 * xs[0].size * self.output)

@@ -25,7 +25,7 @@ _FLT_MAX = float(np.finfo(np.float32).max)
 class Contrastive(Layer):
     """A loss, which passes its input on.  C: ``src/contrastive_layer.c`` of AlexeyAB.
 
-    So it does on the GPU; on the CPU its output stays zero.
+    This is what it does on the GPU; on the CPU its output stays zero.
     """
 
     names: ClassVar[tuple[str, ...]] = ("contrastive",)
@@ -40,7 +40,7 @@ class Contrastive(Layer):
     contrastive_neg_max: int = option(3)
 
     def out_shape(self, xs: Shapes) -> Shape:
-        """Give as many values as come in, without image shape."""
+        """Keep the number of values, without an image shape."""
         return Shape(xs[0].size, flat=True)
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:

@@ -22,8 +22,8 @@ from darknet_bn.layers.shared.recurrent import Part, require_same_image
 class ConvLstm(LongShortTerm):
     """Eight convolutions, eleven with a peephole.  C: ``src/conv_lstm_layer.c``.
 
-    What is there for the GPU alone is read and has no effect: ``shortcut``, ``lstm_activation``.
-    Where C puts other numbers in the place of NaN and infinity, this leaves them.
+    Options that work only on the GPU are read but have no effect: ``shortcut``,
+    ``lstm_activation``.  C replaces NaN and infinity by other numbers; this layer keeps them.
     """
 
     names: ClassVar[tuple[str, ...]] = ("conv_lstm",)
@@ -46,7 +46,7 @@ class ConvLstm(LongShortTerm):
     time_normalizer: float = option(1.0)
 
     def check(self, dialect: Dialect) -> Iterator[tuple[str, str]]:
-        """Look at ``groups``."""
+        """Check ``groups``."""
         return check_groups(self.groups, dialect)
 
     def part(self) -> Layer:
@@ -65,7 +65,7 @@ class ConvLstm(LongShortTerm):
         )
 
     def parts(self) -> tuple[Part, ...]:
-        """Return those of the peephole, then w, then u."""
+        """Return the parts of the peephole, then w, then u."""
         through = "fio" if self.peephole else ""
         return (
             *(Part(f"v{gate}", self.part(), of_state=True) for gate in through),
@@ -84,6 +84,6 @@ class ConvLstm(LongShortTerm):
         return state
 
     def largest_cell(self, context: InferenceContext) -> float | None:
-        """Return ``state_constrain``: 32 for each time step, if it is not given; 0 for none."""
+        """Return ``state_constrain``: 32 per time step if it is not set; 0 means no limit."""
         largest = self.state_constrain
         return float(context.time_steps * 32 if largest is None else largest) or None

@@ -72,12 +72,12 @@ class Convolutional(Normalised, Layer):
     wait_stream: int = option(-1, extended=True)
 
     def check(self, dialect: Dialect) -> Iterator[tuple[str, str]]:
-        """Look at ``groups``."""
+        """Check ``groups``."""
         return check_groups(self.groups, dialect)
 
     @property
     def normalised(self) -> bool:
-        """Whether there is batch norm: ``cbn`` turns it on too."""
+        """Whether there is batch norm, which ``cbn`` also turns on."""
         return bool(self.batch_normalize or self.cbn)
 
     @property
@@ -86,7 +86,7 @@ class Convolutional(Normalised, Layer):
 
     @property
     def geometry(self) -> ConvGeometry:
-        """How the filters move; with antialiasing by one pixel, since the blur strides."""
+        """How the filters move; by one pixel with antialiasing, because the blur has the stride."""
         stride_x, stride_y = self._strides
         return ConvGeometry(
             size=self.size,
@@ -102,7 +102,7 @@ class Convolutional(Normalised, Layer):
         return self.stride_x or self.stride, self.stride_y or self.stride
 
     def out_shape(self, xs: Shapes) -> Shape:
-        """Slide over the padded image; Darknet's formula leaves the dilation out."""
+        """Slide over the padded image; Darknet's formula ignores the dilation."""
         before = self._before_blur(xs[0])
         if not self.antialiasing:
             return before
@@ -130,7 +130,7 @@ class Convolutional(Normalised, Layer):
         return Shape(self.filters, h, w)
 
     def params(self, xs: Shapes, dialect: Dialect) -> tuple[Param, ...]:
-        """Biases, what batch norm needs, weights (f, c/g, k, k)."""
+        """Biases, batch norm's parameters, weights (f, c/g, k, k)."""
         shape = (self.filters, xs[0].c // self._groups, self.size, self.size)
         first = self.numload or None
         norm = batch_norm_params(self.filters, stored=not self.dontloadscales, first=first)
@@ -149,11 +149,11 @@ class Convolutional(Normalised, Layer):
 
     @property
     def is_linear(self) -> bool:
-        """Whether nothing bends or blurs what the weights give."""
+        """Whether the output is linear in the weights: no activation and no blur."""
         return super().is_linear and not self.antialiasing
 
     def why_not_foldable(self) -> str | None:
-        """Binary weights and statistics that the file does not hold cannot be folded."""
+        """Say that binary weights, and statistics missing from the file, cannot be folded."""
         if self.xnor or self.binary:
             return "xnor/binary: the weights count by their signs"
         if 0 < self.numload < self.filters and not self.dontload:
@@ -161,7 +161,7 @@ class Convolutional(Normalised, Layer):
         return super().why_not_foldable()
 
     def edits_without_batch_norm(self) -> dict[str, str | None]:
-        """Turn batch norm off, and what only counts with it."""
+        """Turn off batch norm, and the options that only matter with it."""
         return {**super().edits_without_batch_norm(), "cbn": None, "train_only_bn": None}
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
@@ -169,7 +169,7 @@ class Convolutional(Normalised, Layer):
         p = {**p, "weights": binarised(p["weights"])} if self.xnor else p
         affines = self.affines(p, context.dialect)
         folded = self.absorb(p, affines) if affines and not context.exact else None
-        behind = bool(affines) and folded is None  # batch norm follows as a pass of its own
+        behind = bool(affines) and folded is None  # batch norm follows as a separate pass
         split = behind or ACTIVATIONS[self.activation].over_channels
         convolution = Convolution(
             (folded or p)["weights"],
@@ -201,7 +201,7 @@ class Convolutional(Normalised, Layer):
         return convolve_and_blur
 
     def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
-        """``Conv``, ``BatchNormalization`` where there is any, activation, blur."""
+        """``Conv``, ``BatchNormalization`` if there is batch norm, activation, blur."""
         x = values[0]
         if self.xnor:
             positive = graph.add("Greater", x, graph.number("zero", 0))
@@ -222,8 +222,8 @@ class Convolutional(Normalised, Layer):
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Convolve, normalise or add the biases, activate, blur.
 
-        C: ``forward_convolutional_layer`` and ``backward_convolutional_layer``.  Binary weights
-        and inputs count in the way forward only.
+        C: ``forward_convolutional_layer`` and ``backward_convolutional_layer``.  Binary weights and
+        inputs affect only the forward pass.
         """
         if self.assisted_excitation:
             raise TrainingError("assisted_excitation is not there: the layer trains without it")
@@ -273,12 +273,12 @@ class Convolutional(Normalised, Layer):
         return Trained(blurred, back_through_blur, changes=changes)
 
     def cost(self, xs: Shapes) -> Cost:
-        """Count two operations a weight and output pixel."""
+        """Count two operations per weight and output pixel."""
         y = self._before_blur(xs[0])
         return Cost(2 * y.size * self.size**2 * (xs[0].c // self._groups))
 
     def size_text(self) -> str:
-        """``size x size / stride``, and the dilation where there is one."""
+        """``size x size / stride``, and the dilation if there is one."""
         stride_x, stride_y = self._strides
         stride = f"{stride_x}" if stride_x == stride_y else f"{stride_x}x{stride_y}"
         dilation = f"({self.dilation})" if self.geometry.dilation > 1 else ""
@@ -286,9 +286,9 @@ class Convolutional(Normalised, Layer):
 
 
 def check_groups(groups: int, dialect: Dialect) -> Iterator[tuple[str, str]]:
-    """Say that a number of groups below 1 is 1 in AlexeyAB's, and refuse it elsewhere.
+    """Warn that AlexeyAB's program reads fewer groups than 1 as 1; refuse them elsewhere.
 
-    pjreddie's divides by it: 0 ends the program, and below there is nothing that it computes.
+    pjreddie's program divides by it: 0 ends the program, and a negative number computes nothing.
     """
     if groups < 1 and not dialect.mends_groups:
         raise CfgError(

@@ -1,4 +1,4 @@
-"""``[cost]``: compares with the truth in training."""
+"""``[cost]``: compares the output with the truth in training."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trai
 from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import flat, truth_like
 
-_MASKED = -1234  # in a truth: nothing is known of this value
+_MASKED = -1234  # in a truth: this value is unknown
 
 
 @dataclass(frozen=True, kw_only=True)
 class CostLayer(Layer):
     """The loss.  C: ``src/cost_layer.c``.
 
-    Without a truth its output stays zero.
+    Without a truth, its output stays zero.
     """
 
     names: ClassVar[tuple[str, ...]] = ("cost",)
@@ -38,7 +38,7 @@ class CostLayer(Layer):
     thresh: float = option(0.0, original=True)
 
     def out_shape(self, xs: Shapes) -> Shape:
-        """Give as many values as come in, without image shape."""
+        """Keep the number of values, without an image shape."""
         return Shape(xs[0].size, flat=True)
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
@@ -57,10 +57,11 @@ class CostLayer(Layer):
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Compare with the truth: the output is the error of each value.
 
-        The delta is half of what the squared error asks for, and ``scale`` is not in the loss; so
-        it is in C: ``forward_cost_layer``, ``l2_cpu``, ``l1_cpu``, ``smooth_l1_cpu``.  What
-        ``seg`` and ``wgan`` do beyond ``sse``, and ``ratio``, ``noobj`` and ``thresh``, is for the
-        GPU there.  With ``masked``, C writes the mask into the output of the layer before, too.
+        The delta is half of the gradient of the squared error, and the loss does not include
+        ``scale``, as in C: ``forward_cost_layer``, ``l2_cpu``, ``l1_cpu``, ``smooth_l1_cpu``.
+        There, what ``seg`` and ``wgan`` do beyond ``sse``, and ``ratio``, ``noobj`` and ``thresh``,
+        work only on the GPU.  With ``masked``, C also writes the mask into the output of the layer
+        before.
         """
         x = flat(xs[0])
         truth = truth_like(x, context)

@@ -1,4 +1,4 @@
-"""``[crnn]``: an image as state, which convolutions carry from one time step to the next."""
+"""``[crnn]``: an image as the state, which convolutions carry from one time step to the next."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from darknet_bn.layers.shared.recurrent import require_same_image
 class Crnn(Elman):
     """Three convolutions.  C: ``src/crnn_layer.c``.
 
-    pjreddie's takes the width of the image for its height, and its height for its width: it reads
-    the same values as rows of another length.  That is reproduced.
+    pjreddie's program swaps the width and height of the image: it reads the same values as rows of
+    a different length.  This is reproduced.
     """
 
     names: ClassVar[tuple[str, ...]] = ("crnn",)
@@ -41,11 +41,11 @@ class Crnn(Elman):
     swaps_sides: bool = fact(lambda dialect: dialect.crnn_swaps_sides)
 
     def check(self, dialect: Dialect) -> Iterator[tuple[str, str]]:
-        """Look at ``groups``."""
+        """Check ``groups``."""
         return check_groups(self.groups, dialect)
 
     def part(self, name: str, *, hidden: bool) -> Layer:
-        """Return a convolution; each program has its own keys for the filters."""
+        """Return a convolution; each program has different keys for the number of filters."""
         if self.output is None:
             filters = self.hidden_filters if hidden else self.output_filters
         else:
@@ -64,11 +64,11 @@ class Crnn(Elman):
         )
 
     def seen(self, x: Shape) -> Shape:
-        """Return the image as the program takes it."""
+        """Return the shape of the image as the program reads it."""
         return Shape(x.c, x.w, x.h) if self.swaps_sides and not x.flat else x
 
     def out_shape(self, xs: Shapes) -> Shape:
-        """Keep the size of the image as it is seen."""
+        """Keep the size of the image as it is read."""
         state = self.state_shape(xs[0])
         require_same_image(self.seen(xs[0]), state)
         return self.parts()[-1].layer.out_shape((state,))

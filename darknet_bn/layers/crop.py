@@ -24,7 +24,7 @@ from darknet_bn.layers.shapes import image
 class Crop(Layer):
     """Cut out the middle, and stretch 0..1 to -1..1.  C: ``src/crop_layer.c``.
 
-    In training it is another part each time, and flipped, turned and coloured otherwise.
+    In training, a different part is cut out each time, flipped, rotated and recoloured.
     """
 
     names: ClassVar[tuple[str, ...]] = ("crop",)
@@ -39,7 +39,7 @@ class Crop(Layer):
     shift: float = option(0.0)
 
     def out_shape(self, xs: Shapes) -> Shape:
-        """Give ``crop_width`` and ``crop_height``, which must fit into the image."""
+        """Return ``crop_width`` and ``crop_height``, which must fit in the image."""
         x = image(xs[0])
         for key, size, room in (
             ("crop_width", self.crop_width, x.w),
@@ -70,7 +70,7 @@ class Crop(Layer):
         return crop
 
     def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
-        """``Slice``, and what stretches."""
+        """``Slice``, and the operators that stretch the values."""
         graph.require_fixed_size("a crop of the middle")
         middle = values[0]
         for axis, size, room in ((2, self.crop_height, xs[0].h), (3, self.crop_width, xs[0].w)):
@@ -79,9 +79,9 @@ class Crop(Layer):
         return middle if self.noadjust else graph.shifted(graph.scaled(middle, 2), -1)
 
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
-        """Cut out a part at random, the same of all images, and flip it or not.
+        """Cut out a random part, the same for all images, and flip it or not.
 
-        C: ``forward_crop_layer``; nothing goes back.  What turns and colours is for the GPU there.
+        C: ``forward_crop_layer``; nothing goes back.  There, rotation and recolouring need the GPU.
         """
         x, rng = xs[0], context.rng
         top = int(rng.integers(x.shape[2] - self.crop_height + 1))

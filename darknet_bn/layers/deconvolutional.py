@@ -1,4 +1,4 @@
-"""``[deconvolutional]``: a convolution backwards, which makes images larger."""
+"""``[deconvolutional]``: a transposed convolution, which enlarges images."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from darknet_bn.layers.shared.windows_graph import normalised
 class Deconvolutional(Normalised, Layer):
     """Spread every pixel over a window.  C: pjreddie's ``src/deconvolutional_layer.c``.
 
-    Its program writes the weights of this section, and divides by zero when it reads them.
+    pjreddie's program writes the weights of this section, and divides by zero when it reads them.
     """
 
     names: ClassVar[tuple[str, ...]] = ("deconvolutional", "deconv")
@@ -62,7 +62,7 @@ class Deconvolutional(Normalised, Layer):
         return ConvGeometry(size=self.size, stride_x=self.stride, stride_y=self.stride, pad=pad)
 
     def out_shape(self, xs: Shapes) -> Shape:
-        """Give the pixels of all windows, without the padding."""
+        """Return the size covered by all windows, without the padding."""
         x, pad = image(xs[0]), self._geometry.pad
         if self.numload:
             raise ShapeError(
@@ -81,7 +81,7 @@ class Deconvolutional(Normalised, Layer):
         return Shape(self.filters, h, w)
 
     def params(self, xs: Shapes, dialect: Dialect) -> tuple[Param, ...]:
-        """Biases, what batch norm needs, weights (c, f, k, k): the input channel comes first."""
+        """Biases, batch norm's parameters, weights (c, f, k, k): the input channel comes first."""
         x, y = xs[0], self.out_shape(xs)
         norm = batch_norm_params(self.filters, stored=not self.dontloadscales)
         return (
@@ -106,7 +106,7 @@ class Deconvolutional(Normalised, Layer):
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Spread, normalise, activate."""
         affines = self.affines(p, context.dialect)
-        behind = context.exact and bool(affines)  # batch norm follows as a pass of its own
+        behind = context.exact and bool(affines)  # batch norm follows as a separate pass
         q = self.absorb(p, affines) if affines and not context.exact else p
         activation = ACTIVATIONS[self.activation]
         epilogue = Epilogue(None, None) if behind else Epilogue(q["biases"], activation)
@@ -121,7 +121,7 @@ class Deconvolutional(Normalised, Layer):
         return spread
 
     def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
-        """``ConvTranspose``, ``BatchNormalization`` where there is any, activation."""
+        """``ConvTranspose``, ``BatchNormalization`` if there is batch norm, activation."""
         biases = [] if self.batch_normalize else [graph.parameter("biases")]
         y = graph.add(
             "ConvTranspose",
@@ -139,8 +139,8 @@ class Deconvolutional(Normalised, Layer):
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Spread, normalise or add the biases, activate.
 
-        C: ``forward_deconvolutional_layer`` and ``backward_deconvolutional_layer``.  The way
-        forward is the way back of a convolution, and the other way round.
+        C: ``forward_deconvolutional_layer`` and ``backward_deconvolutional_layer``.  The forward
+        pass is the backward pass of a convolution, and vice versa.
         """
         x, geometry, dialect = xs[0], self._geometry, context.dialect
         shape = self.out_shape((Shape.of(x),))
@@ -169,7 +169,7 @@ class Deconvolutional(Normalised, Layer):
         return Trained(y, back, changes=changes)
 
     def cost(self, xs: Shapes) -> Cost:
-        """Count two operations a weight and input pixel."""
+        """Count two operations per weight and input pixel."""
         x = xs[0]
         return Cost(2 * x.size * self.filters * self.size**2)
 

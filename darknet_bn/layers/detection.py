@@ -28,10 +28,10 @@ from darknet_bn.layers.shared.head import Head
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionHead(Head):
-    """Pass the values on, with shares of the classes if asked.  C: ``src/detection_layer.c``.
+    """Pass the values on, with a softmax of the classes on request.  C: ``src/detection_layer.c``.
 
-    They are the classes of each cell, then the objectness of each box of each cell, then the x, y,
-    w and h of each.
+    The values are the classes of each cell, then the objectness of each box in each cell, then x,
+    y, w and h of each box.
     """
 
     names: ClassVar[tuple[str, ...]] = ("detection",)
@@ -65,11 +65,11 @@ class DetectionHead(Head):
         return self.side
 
     def box_count(self, y: Shape) -> int:
-        """Count ``num`` for each cell."""
+        """Count ``num`` boxes for each cell."""
         return self.num * self.side**2
 
     def out_shape(self, xs: Shapes) -> Shape:
-        """Give as many values as come in, which must be those of all cells, without image shape."""
+        """Return the number of inputs, which must match all cells, without an image shape."""
         cell = (1 + self.coords) * self.num + self.classes
         if xs[0].size != self.side**2 * cell:
             raise ShapeError(
@@ -81,7 +81,7 @@ class DetectionHead(Head):
         return Shape(xs[0].size, flat=True)
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
-        """Copy, and make shares of the classes of each cell."""
+        """Copy, and apply a softmax to the classes of each cell."""
         cells, classes = self.side**2, self.classes
 
         def share(xs: Sequence[F32], y: F32) -> None:
@@ -94,7 +94,7 @@ class DetectionHead(Head):
         return share
 
     def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
-        """``Flatten``; ``Softmax`` of the classes of each cell if asked."""
+        """``Flatten``; on request ``Softmax`` of the classes of each cell."""
         flat_x = graph.reshape(values[0], xs[0].size)
         cells, classes = self.side**2, self.classes
         if not self.softmax or not classes:
@@ -104,7 +104,7 @@ class DetectionHead(Head):
         return graph.add("Concat", graph.reshape(shares, cells * classes), rest, axis=1)
 
     def loss(self, y: F32, context: TrainingContext) -> tuple[F32, float] | None:
-        """Compare with what is true of each cell."""
+        """Compare with the truth for each cell."""
         if context.truth is None:
             return None
         cell = 1 + self.classes + 4
@@ -131,7 +131,7 @@ class DetectionHead(Head):
         return loss(y, truth, context.seen, context.rng)
 
     def box_graph(self, graph: GraphBuilder, y: Value, shape: Shape, net: Shape) -> GraphBoxes:
-        """As `get_detection_detections`."""
+        """Do the same as `get_detection_detections`."""
         if self.coords != 4:
             raise ExportError("there are no boxes without coords=4", found=f"{self.coords}")
         count, num = self.side**2, self.num
@@ -143,7 +143,7 @@ class DetectionHead(Head):
             wh = graph.add("Mul", wh, wh)
         xywh = graph.add("Concat", cells.centres(graph, xy), wh, axis=2)
         if not self.classes:
-            shares = graph.slice(xywh, 2, 0, 0)  # what is empty cannot be reshaped
+            shares = graph.slice(xywh, 2, 0, 0)  # an empty value cannot be reshaped
         else:
             shares = graph.reshape(classes, count, 1, self.classes)
             shares = graph.add("Concat", *[shares] * num, axis=2) if num > 1 else shares

@@ -1,4 +1,4 @@
-"""``[dropout]``: in training, zeros at random places; in inference, nothing."""
+"""``[dropout]``: zeros at random places in training; nothing in inference."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Dropout(Alias):
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Drop some values at random, and scale up the others.
 
-        C: ``forward_dropout_layer``, which drops them in the output of the layer before, so that
-        others who read that see it too; here they do not.  ``dropblock`` is for the GPU in C, and
-        so it is plain dropout here as on its CPU.
+        C: ``forward_dropout_layer``, which drops values in the output of the layer before, so that
+        other readers of that output also see the zeros; here they do not.  ``dropblock`` works only
+        on the GPU in C, so here it is plain dropout, as on its CPU.
         """
         dtype = xs[0].dtype
         drops = context.rng.random(xs[0].shape, np.float32) < self.probability

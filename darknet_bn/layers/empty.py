@@ -1,4 +1,4 @@
-"""``[empty]``: nothing, so that another layer gets another number."""
+"""``[empty]``: does nothing, but shifts the numbers of the layers after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``[Gaussian_yolo]``: a ``[yolo]`` that also says how uncertain its boxes are."""
+"""``[Gaussian_yolo]``: a ``[yolo]`` head that also gives the uncertainty of its boxes."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from darknet_bn.layers.shape import Shape
 from darknet_bn.layers.shared.anchor_head import AnchorHead
 from darknet_bn.layers.shared.box_graph import Cells, GraphBoxes
 
-# How far the centre is from what x and y are of, as a part of the size.
+# Offset of the centre from the point that x and y give, as a share of the size.
 _POINTS = {"center": 0.0, "left_top": 0.5, "right_bottom": -0.5}
 
 
 @dataclass(frozen=True, kw_only=True)
 class GaussianYolo(AnchorHead):
-    """Squash everything but width and height.  C: ``src/gaussian_yolo_layer.c`` of AlexeyAB.
+    """Sigmoid of everything but width and height.  C: AlexeyAB's ``src/gaussian_yolo_layer.c``.
 
-    Each anchor has the planes x, y, w, h, each in front of how uncertain it is, objectness, and one
-    for each class.
+    Each anchor has the planes x, y, w, h, each followed by its uncertainty, objectness, and one
+    plane for each class.
     """
 
     names: ClassVar[tuple[str, ...]] = ("Gaussian_yolo",)
@@ -40,7 +40,7 @@ class GaussianYolo(AnchorHead):
     yolo_point: str = option("center", choices=("center", "left_top", "right_bottom"))
 
     def loss_function(self, context: TrainingContext) -> GaussianYoloLoss:
-        """Return how the output is compared with boxes that are true."""
+        """Return the function that compares the output with true boxes."""
         return GaussianYoloLoss(
             **vars(super().loss_function(context)),
             uc_normalizer=self.uc_normalizer,
@@ -48,7 +48,7 @@ class GaussianYolo(AnchorHead):
         )
 
     def box_graph(self, graph: GraphBuilder, y: Value, shape: Shape, net: Shape) -> GraphBoxes:
-        """As `get_gaussian_yolo_detections`."""
+        """Do the same as `get_gaussian_yolo_detections`."""
         cells = Cells(shape.h, shape.w, len(self.masks))
         rows = cells.rows(graph, y, self.box + self.classes)
         parts = graph.split(rows, 2, [1] * self.box + [self.classes])

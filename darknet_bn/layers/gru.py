@@ -30,11 +30,11 @@ from darknet_bn.layers.shared.recurrent import (
 
 @dataclass(frozen=True, kw_only=True)
 class Gru(Recurrent):
-    """Six full matrices: w on the state, u on the input.  C: ``src/gru_layer.c``.
+    """Six full matrices: w for the state, u for the input.  C: ``src/gru_layer.c``.
 
     z = σ(wz h + uz x), r = σ(wr h + ur x), n = a(wh (r h) + uh x), and the new state and output is
-    z h + (1 - z) n.  The activation a is σ, the logistic function; tanh only in pjreddie's with
-    ``tanh=1``.
+    z h + (1 - z) n.  The activation a is σ, the logistic function; it is tanh only in pjreddie's
+    program with ``tanh=1``.
     """
 
     names: ClassVar[tuple[str, ...]] = ("gru",)
@@ -44,7 +44,7 @@ class Gru(Recurrent):
     state_first: bool = fact(lambda dialect: dialect.gru_state_first)
 
     def parts(self) -> tuple[Part, ...]:
-        """Return the matrices; their order in the file is another in each program."""
+        """Return the matrices; their order in the file depends on the program."""
         matrix = Connected(
             output=self.output, activation="linear", batch_normalize=self.batch_normalize
         )
@@ -53,11 +53,11 @@ class Gru(Recurrent):
         return of_state + of_input if self.state_first else of_input + of_state
 
     def out_shape(self, xs: Shapes) -> Shape:
-        """Give ``output`` values, without image shape."""
+        """Return ``output`` values, without an image shape."""
         return Shape(self.output, flat=True)
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
-        """Make all that does not depend on the state at once, the states one by one."""
+        """Compute everything that does not depend on the state at once, then the states in turn."""
         parts = self.part_steps(xs, p, context)
 
         def gate(name: str, state: F32, of_input: F32, activation: str) -> F32:
@@ -84,7 +84,7 @@ class Gru(Recurrent):
         return recur
 
     def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
-        """Add the gates, one time step after another, from a state of zeros."""
+        """Add the gates, one time step after another, starting with a state of zeros."""
         parts = self.part_graphs(graph, values[0], xs, p)
         of_input = (graph.by_time(parts[name](parts.x)) for name in ("uz", "ur", "uh"))
         states: list[Value] = []
@@ -103,9 +103,9 @@ class Gru(Recurrent):
         return graph.reshape(joined_in_time(graph, states), self.output)
 
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
-        """Compute the states one by one, from where the last batch ended.
+        """Compute the states in turn, starting where the last batch ended.
 
-        The way back goes through the time steps of this batch; in C it is empty on the CPU.
+        The backward pass goes through the time steps of this batch; in C it is empty on the CPU.
         """
         parts = self.passes(xs, p, context)
         steps: list[_GruStep] = []
@@ -147,7 +147,7 @@ class Gru(Recurrent):
 
 @dataclass(frozen=True)
 class _GruStep:
-    """What a time step leaves for the way back: the state before it, the gates, the new values."""
+    """What a time step keeps for the backward pass: the previous state, gates and new values."""
 
     state: F32
     z: F32
@@ -156,7 +156,7 @@ class _GruStep:
 
     @property
     def after(self) -> F32:
-        """The state behind it."""
+        """The state after this step."""
         return self.z * self.state + (1 - self.z) * self.new
 
 

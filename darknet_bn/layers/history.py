@@ -1,4 +1,4 @@
-"""``[history]``: the images before, as further channels."""
+"""``[history]``: earlier images as additional channels."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from darknet_bn.layers.shared.recurrent import by_time, joined_in_time, kept, re
 
 @dataclass(frozen=True, kw_only=True)
 class History(Layer):
-    """An image and the ones before it in the sequence, the newest first; zeros before the first.
+    """An image and the images before it in the sequence, newest first; zeros before the first.
 
-    C: ``src/history_layer.c``.  With ``time_steps=1`` that remembers nothing, which is
-    reproduced; of several images it copies the channels into each other, which is not.
+    C: ``src/history_layer.c``.  With ``time_steps=1`` the layer remembers nothing, which is
+    reproduced; with several images C copies the channels into each other, which is not.
     """
 
     names: ClassVar[tuple[str, ...]] = ("history",)
@@ -41,7 +41,7 @@ class History(Layer):
         return Shape(x.c * self.history_size, x.h, x.w)
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
-        """Put each image in front of what there was at the time step before."""
+        """Put each image before the images remembered from the previous time step."""
         new, old = xs[0].c, xs[0].c * (self.history_size - 1)
         forgets = self.needs_steps and context.time_steps == 1
 
@@ -58,7 +58,7 @@ class History(Layer):
         return shift
 
     def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
-        """``Concat`` with what is kept of the time step before."""
+        """``Concat`` with what is kept from the previous time step."""
         old = xs[0].c * (self.history_size - 1)
         shown: list[Value] = []
         if not old:
@@ -73,7 +73,7 @@ class History(Layer):
         return joined_in_time(graph, shown)
 
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
-        """Put each image in front of the ones before it; what is older than the batch is fixed."""
+        """Put each image before the earlier images; images older than the batch are constant."""
         x, steps = xs[0], context.time_steps
         new = x.shape[1]
         y = np.empty((len(x), new * self.history_size, *x.shape[2:]), x.dtype)

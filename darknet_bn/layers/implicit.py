@@ -1,4 +1,4 @@
-"""``[implicit]``: trained values that depend on no input."""
+"""``[implicit]``: trained values that do not depend on any input."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from darknet_bn.layers.shape import Shape, Shapes
 
 @dataclass(frozen=True, kw_only=True)
 class Implicit(Layer):
-    """Give the same for every image.  C: ``src/representation_layer.c`` of AlexeyAB."""
+    """Return the same values for every image.  C: AlexeyAB's ``src/representation_layer.c``."""
 
     names: ClassVar[tuple[str, ...]] = ("implicit",)
     extended: ClassVar[bool] = True
@@ -33,11 +33,11 @@ class Implicit(Layer):
     std: float = option(0.2)
 
     def sources(self, index: int) -> tuple[int, ...]:
-        """Return none."""
+        """Return no layers."""
         return ()
 
     def out_shape(self, xs: Shapes) -> Shape:
-        """Give ``filters`` channels of ``atoms`` rows of one pixel."""
+        """Return ``filters`` channels of ``atoms`` rows of one pixel."""
         return Shape(self.filters, self.atoms, 1)
 
     def params(self, xs: Shapes, dialect: Dialect) -> tuple[Param, ...]:
@@ -55,7 +55,7 @@ class Implicit(Layer):
         return rng.uniform(self.mean - spread, self.mean + spread, shape).astype(np.float32)
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
-        """Copy them for every image."""
+        """Copy the values for every image."""
         weights = p["weights"]
 
         def repeat(xs: Sequence[F32], y: F32) -> None:

@@ -1,4 +1,4 @@
-"""``[iseg]``: a head of instance segmentation."""
+"""``[iseg]``: a head for instance segmentation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from darknet_bn.layers.shared.per_class import PerClass
 
 @dataclass(frozen=True, kw_only=True)
 class Iseg(PerClass):
-    """Squash the planes of the classes, not the embeddings.  C: pjreddie's ``src/iseg_layer.c``."""
+    """Sigmoid of the classes, but not of the embeddings.  C: pjreddie's ``src/iseg_layer.c``."""
 
     names: ClassVar[tuple[str, ...]] = ("iseg",)
     original: ClassVar[bool] = True
@@ -33,13 +33,13 @@ class Iseg(PerClass):
     ids: int = option(32, at_least=0)
 
     def out_shape(self, xs: Shapes) -> Shape:
-        """Keep the shape, whose channels must be as many as classes and ids."""
+        """Keep the shape; it must have one channel for each class and each embedding component."""
         x = image(xs[0])
         check_filters(x, self.classes + self.ids, f"{self.classes} classes + {self.ids} ids")
         return x
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
-        """Squash the classes, copy the rest."""
+        """Apply a sigmoid to the classes, and copy the rest."""
 
         def squash(xs: Sequence[F32], y: F32) -> None:
             activate_array(xs[0][:, : self.classes], "logistic", out=y[:, : self.classes])
@@ -55,11 +55,11 @@ class Iseg(PerClass):
         return graph.add("Concat", graph.add("Sigmoid", kinds), ids, axis=1)
 
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
-        """Squash the classes; with masks of instances as truth, compare with them.
+        """Apply a sigmoid to the classes; if the truth has instance masks, compare with them.
 
-        C: ``forward_iseg_layer`` and ``backward_iseg_layer``, which lets the delta of what reads
-        the output pass unchanged.  The delta of the classes is that of their cross-entropy; that of
-        the embeddings, steps of one size, is of no loss.
+        C: ``forward_iseg_layer`` and ``backward_iseg_layer``, which passes the delta from readers
+        of the output unchanged.  The delta of the classes belongs to their cross-entropy; the delta
+        of the embeddings, steps of constant size, does not belong to any loss.
         """
         y = as_inferred(self, xs, p, context)
         truth = self._instances(y, context)
@@ -76,7 +76,7 @@ class Iseg(PerClass):
         return Trained(y, back, None if compared is None else compared[1])
 
     def _instances(self, y: F32, context: TrainingContext) -> F32 | None:
-        """Return the truth as instances (n, instances, 1 + pixels); None where there is none."""
+        """Return the truth as instances (n, instances, 1 + pixels); None if there is no truth."""
         truth = context.truth
         if truth is None:
             return None
@@ -100,5 +100,5 @@ class Iseg(PerClass):
         return instances
 
     def filters_per_class(self) -> int:
-        """Return one."""
+        """Return one filter."""
         return 1

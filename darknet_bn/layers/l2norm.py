@@ -1,4 +1,4 @@
-"""``[l2norm]``: pixels as vectors of length one."""
+"""``[l2norm]``: scale each pixel to a vector of length one."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class L2Norm(Layer):
         return normalise
 
     def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
-        """``ReduceL2`` of the channels, and ``Div``."""
+        """``ReduceL2`` over the channels, and ``Div``."""
         return graph.add("Div", values[0], graph.reduce("ReduceL2", values[0], 1))
 
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
-        """Normalise.  C lets the delta pass unchanged."""
+        """Normalise.  C passes the delta unchanged."""
         x, y = xs[0], as_inferred(self, xs, p, context)
 
         def back(delta: F32) -> Backward:

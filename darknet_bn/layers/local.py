@@ -1,4 +1,4 @@
-"""``[local]``: a convolution whose filters differ from pixel to pixel."""
+"""``[local]``: a convolution with different filters for each pixel."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from darknet_bn.layers.shared.windows_graph import convolved
 
 @dataclass(frozen=True, kw_only=True)
 class Local(Layer):
-    """Filters of its own for every output pixel.  C: ``src/local_layer.c``.
+    """Separate filters for every output pixel.  C: ``src/local_layer.c``.
 
-    It has no batch norm.
+    The layer does not have batch norm.
     """
 
     names: ClassVar[tuple[str, ...]] = ("local",)
@@ -51,7 +51,7 @@ class Local(Layer):
         )
 
     def out_shape(self, xs: Shapes) -> Shape:
-        """Slide over the image, with one pixel around it if ``pad`` is on."""
+        """Slide over the image, with a border of one pixel if ``pad`` is on."""
         x = image(xs[0])
         if self.pad and self.size != 3:
             raise ShapeError(
@@ -73,7 +73,7 @@ class Local(Layer):
     def params(self, xs: Shapes, dialect: Dialect) -> tuple[Param, ...]:
         """Return one bias for each output, then the filters of each output pixel.
 
-        Of these C draws only those of the first pixel, and leaves the others at zero.
+        C draws initial filters only for the first pixel, and leaves the others at zero.
         """
         y = self.out_shape(xs)
         filters = (self.filters, xs[0].c, self.size, self.size)
@@ -90,7 +90,7 @@ class Local(Layer):
         return multiply
 
     def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
-        """``Conv`` for what each window sees, ``MatMul`` by its filters."""
+        """``Conv`` to extract each window, ``MatMul`` by its filters."""
         graph.require_fixed_size("a filter for every pixel")
         y, c, taps = self.out_shape(xs), xs[0].c, self.size**2
         each = np.eye(taps, dtype=np.float32).reshape(taps, 1, self.size, self.size)
@@ -119,7 +119,7 @@ class Local(Layer):
         return Trained(y, back)
 
     def cost(self, xs: Shapes) -> Cost:
-        """Count two operations a weight."""
+        """Count two operations per weight."""
         return Cost(2 * self.out_shape(xs).size * xs[0].c * self.size**2)
 
     def size_text(self) -> str:

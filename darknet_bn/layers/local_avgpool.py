@@ -25,7 +25,7 @@ from darknet_bn.layers.shared.windows_graph import pooled_average
 
 @dataclass(frozen=True, kw_only=True)
 class LocalAvgPool(Layer):
-    """Windows over each channel; pixels outside the image do not count.
+    """Windows over each channel; pixels outside the image are ignored.
 
     C: ``parse_local_avgpool`` in AlexeyAB's ``src/parser.c``, ``src/maxpool_layer.c``.
     """

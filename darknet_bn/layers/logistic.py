@@ -1,4 +1,4 @@
-"""``[logistic]``: every value on its own between 0 and 1."""
+"""``[logistic]``: map every value to between 0 and 1."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from darknet_bn.layers.shapes import truth_like
 
 @dataclass(frozen=True, kw_only=True)
 class Logistic(Layer):
-    """Squash every value; a loss in training.  C: pjreddie's ``src/logistic_layer.c``."""
+    """Apply a sigmoid; a loss in training.  C: pjreddie's ``src/logistic_layer.c``."""
 
     names: ClassVar[tuple[str, ...]] = ("logistic",)
     original: ClassVar[bool] = True
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
-        """Squash."""
+        """Apply a sigmoid."""
 
         def squash(xs: Sequence[F32], y: F32) -> None:
             activate_array(xs[0], "logistic", out=y)
@@ -39,17 +39,17 @@ class Logistic(Layer):
         return graph.add("Sigmoid", values[0])
 
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
-        """Squash; with a truth, cross-entropy of it, value by value.
+        """Apply a sigmoid; with a truth, add the cross-entropy of each value.
 
-        C: ``forward_logistic_layer`` and ``backward_logistic_layer``, which lets the delta of what
-        reads the output pass unchanged.
+        C: ``forward_logistic_layer`` and ``backward_logistic_layer``, which passes the delta from
+        readers of the output unchanged.
         """
         x, y = xs[0], as_inferred(self, xs, p, context)
         truth = truth_like(y, context)
         loss, down = None, None
         if truth is not None:
             true = truth.reshape(x.shape)
-            # -t*log(y) - (1 - t)*log(1 - y), which stays finite where y is 0 or 1
+            # -t*log(y) - (1 - t)*log(1 - y), which stays finite if y is 0 or 1
             errors = np.maximum(x, 0) - x * true + np.log1p(np.exp(-np.abs(x)))
             loss = float(np.sum(errors, dtype=np.float64))
             down = true - y

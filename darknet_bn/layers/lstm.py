@@ -32,30 +32,30 @@ from darknet_bn.layers.shared.recurrent import (
 
 @dataclass(frozen=True, kw_only=True)
 class LongShortTerm(Recurrent):
-    """What ``[lstm]`` and ``[conv_lstm]`` have in common: w on the state h, u on the input x.
+    """What ``[lstm]`` and ``[conv_lstm]`` share: w for the state h, u for the input x.
 
     f, i and o are σ(w h + u x), g is tanh(w h + u x), each with its own w and u.  The cell becomes
-    f c + i g; the state and output is o tanh(c).  With a peephole, v on the cell is added too: on
-    the old one to f and i, on the new one to o.
+    f c + i g; the state and output is o tanh(c).  With a peephole, v times the cell is added as
+    well: the old cell for f and i, the new cell for o.
     """
 
     order: str = fact(lambda dialect: dialect.lstm_order)
 
     @abstractmethod
     def part(self) -> Layer:
-        """Return a part; all are alike."""
+        """Return one part; all parts have the same form."""
 
     def parts(self) -> tuple[Part, ...]:
-        """Return w and u of every gate; their order in the file is another in each program."""
+        """Return w and u of every gate; their order in the file depends on the program."""
         of_state = tuple(Part(f"w{gate}", self.part(), of_state=True) for gate in self.order)
         return (*of_state, *(Part(f"u{gate}", self.part()) for gate in self.order))
 
     def largest_cell(self, context: InferenceContext) -> float | None:
-        """Return what cells are held to from one time step to the next; None where they are not."""
+        """Return the limit for cells between time steps; None if they are not limited."""
         return None
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
-        """Make all that does not depend on the state at once, the states one by one."""
+        """Compute everything that does not depend on the state at once, then the states in turn."""
         parts = self.part_steps(xs, p, context)
         state_dims = self.state_shape(xs[0]).dims
         largest = self.largest_cell(context)
@@ -88,7 +88,7 @@ class LongShortTerm(Recurrent):
         return recur
 
     def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
-        """Add the gates, one time step after another, from a state and a cell of zeros."""
+        """Add the gates, one time step after another, starting with a state and cell of zeros."""
         parts = self.part_graphs(graph, values[0], xs, p)
         of_input = {name: graph.by_time(parts[f"u{name}"](parts.x)) for name in self.order}
         largest = self.largest_cell(InferenceContext(graph.dialect, time_steps=graph.time_steps))
@@ -114,9 +114,9 @@ class LongShortTerm(Recurrent):
         return y
 
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
-        """Compute the cells one by one, from where the last batch ended.
+        """Compute the cells in turn, starting where the last batch ended.
 
-        C: ``forward_lstm_layer`` and ``backward_lstm_layer``; pjreddie's CPU has no way back.
+        C: ``forward_lstm_layer`` and ``backward_lstm_layer``; pjreddie's CPU has no backward pass.
         """
         parts = self.passes(xs, p, context)
         peeps = any(part.name == "vf" for part in self.parts())
@@ -181,7 +181,7 @@ class LongShortTerm(Recurrent):
 
 @dataclass(frozen=True)
 class _CellStep:
-    """What a time step leaves for the way back: the cell before it, the gates, the new cell."""
+    """What a time step keeps for the backward pass: the previous cell, gates and new cell."""
 
     cell: F32
     f: F32
@@ -213,5 +213,5 @@ class Lstm(LongShortTerm):
         return self.flat
 
     def out_shape(self, xs: Shapes) -> Shape:
-        """Give ``output`` values."""
+        """Return ``output`` values."""
         return Shape(self.output, flat=self.flat)
