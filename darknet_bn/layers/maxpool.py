@@ -55,12 +55,12 @@ class MaxPool(Layer):
 
     @property
     def strides(self) -> tuple[int, int]:
-        """By how many pixels the windows are apart in x and y."""
+        """Distances between windows in x and y, in pixels."""
         return self.stride_x or self.stride, self.stride_y or self.stride
 
     @property
     def window(self) -> Window:
-        """How the windows move; with antialiasing by one pixel, since the blur strides."""
+        """How the windows move; by one pixel with antialiasing, because the blur has the stride."""
         stride_x, stride_y = (1, 1) if self.antialiasing else self.strides
         size = self.size or self.stride
         padding = size - 1 if self.padding is None else self.padding
@@ -128,9 +128,9 @@ class MaxPool(Layer):
         return blurred(graph, y, x.c, self.antialiasing, self.strides)
 
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
-        """Pool, and blur; the way back goes to the largest value of each window.
+        """Pool, and blur; the backward pass goes to the largest value of each window.
 
-        C: ``backward_maxpool_layer``, which goes back as if there were no blur.
+        C: ``backward_maxpool_layer``, which goes backward as if there were no blur.
         """
         x, window = xs[0], self.window
         if self.maxpool_depth:

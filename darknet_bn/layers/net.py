@@ -1,4 +1,4 @@
-"""``[net]``: the size of the input, and how to train."""
+"""``[net]``: the size of the input, and the options of training."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Net(Options):
     show_receptive_field: bool = option(False, extended=True)
 
     def check(self, dialect: Dialect) -> Iterator[tuple[str, str]]:
-        """Hold ``scales`` against ``steps``; the programs stop, or read past the end of a list."""
+        """Check ``scales`` against ``steps``; the programs stop, or read past the end of a list."""
         if self.policy != "steps":
             return
         for key in ("steps", "scales"):
@@ -121,7 +121,7 @@ class Net(Options):
 
     @property
     def input_shape(self) -> Shape:
-        """The shape of one image, or a flat count where a size is missing."""
+        """The shape of one image, or a flat count if a size is missing."""
         if self.channels and self.height and self.width:
             return Shape(self.channels, self.height, self.width)
         return Shape(self.inputs or 0, flat=True)

@@ -1,4 +1,4 @@
-"""``[normalization]``: the response normalisation of AlexNet."""
+"""``[normalization]``: the local response normalisation of AlexNet."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from darknet_bn.layers.shapes import image, planes
 
 @dataclass(frozen=True, kw_only=True)
 class Normalization(Layer):
-    """Divide by the channels around.  C: ``src/normalization_layer.c``."""
+    """Divide by neighbouring channels.  C: ``src/normalization_layer.c``."""
 
     names: ClassVar[tuple[str, ...]] = ("normalization", "lrn")
 
@@ -56,7 +56,7 @@ class Normalization(Layer):
         return normalise
 
     def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
-        """``Conv`` to add up the squares of the channels around, ``Pow`` and ``Mul``."""
+        """``Conv`` to add the squares of neighbouring channels, ``Pow`` and ``Mul``."""
         c, ahead, behind = xs[0].c, self.size // 2, (self.size - 1) // 2
         apart = np.arange(c) - np.arange(c)[:, None]
         around = ((apart >= -behind) & (apart <= ahead)).astype(np.float64)
@@ -73,7 +73,7 @@ class Normalization(Layer):
         return graph.add("Mul", values[0], power)
 
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
-        """Normalise.  C has only a part of the gradient, and overwrites."""
+        """Normalise.  C has only part of the gradient, and overwrites."""
         x, dialect = xs[0], context.dialect
 
         def back(delta: F32) -> Backward:

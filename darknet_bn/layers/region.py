@@ -34,12 +34,12 @@ from darknet_bn.layers.softmax import check_tree
 
 @dataclass(frozen=True, kw_only=True)
 class Region(Head):
-    """Squash objectness, and make shares of the classes.  C: ``src/region_layer.c``.
+    """Sigmoid of the objectness, softmax of the classes.  C: ``src/region_layer.c``.
 
-    Each anchor has the planes x, y, w, h, objectness, and one for each class.  AlexeyAB's stores
-    them cell by cell, the values of an anchor behind each other, and leaves x and y as they are
-    until boxes are made; pjreddie's stores planes.  With a tree there are shares of each group of
-    classes; pjreddie's does that right on the GPU only.
+    Each anchor has the planes x, y, w, h, objectness, and one plane for each class.  AlexeyAB's
+    program stores them cell by cell, with the values of an anchor together, and leaves x and y
+    unchanged until boxes are made; pjreddie's stores planes.  With a tree, the softmax is over each
+    group of classes; pjreddie's program does that correctly only on the GPU.
     """
 
     names: ClassVar[tuple[str, ...]] = ("region",)
@@ -84,7 +84,7 @@ class Region(Head):
         return self.max
 
     def box_count(self, y: Shape) -> int:
-        """Count one for each anchor and pixel."""
+        """Count one box for each anchor and pixel."""
         return self.num * y.h * y.w
 
     @property
@@ -94,7 +94,7 @@ class Region(Head):
         return tuple((values[2 * each], values[2 * each + 1]) for each in range(self.num))
 
     def out_shape(self, xs: Shapes) -> Shape:
-        """Keep the shape, whose channels must be as many as anchors and classes ask for."""
+        """Keep the shape; the number of channels must match anchors and classes."""
         check_tree(self.tree, self.classes)
         x = image(xs[0])
         what = f"{self.num} anchors x ({self.coords} + 1 + {self.classes} classes)"
@@ -106,7 +106,7 @@ class Region(Head):
         return self.coords + 1 + self.classes
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
-        """Squash, and store as the dialect does."""
+        """Apply sigmoid and softmax, and store in the order of the dialect."""
         pixels = xs[0].h * xs[0].w
 
         def by_cell(xs: Sequence[F32], y: F32) -> None:
@@ -120,7 +120,7 @@ class Region(Head):
         return by_cell if context.dialect.region_by_cell else by_plane
 
     def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
-        """Parts of the planes, squashed, and ``Concat``; in the order of the dialect."""
+        """Split into planes, ``Sigmoid`` and ``Softmax``, ``Concat`` in the dialect's order."""
         graph.require_fixed_size("[region]")
         x, by_cell = xs[0], graph.dialect.region_by_cell
         pixels = x.h * x.w
@@ -133,7 +133,7 @@ class Region(Head):
         return graph.reshape(graph.add("Concat", *parts, axis=2), *x.dims)
 
     def _cells(self, graph: GraphBuilder, ordered: Value) -> list[Value]:
-        """As `_squash_cells`."""
+        """Do the same as `_squash_cells`."""
         sizes = {"box": 4, "scale": 1, "classes": self.classes, "rest": self.coords - 4}
         parts = _split(graph, ordered, sizes)
         if "classes" in parts and self.tree is not None:
@@ -144,7 +144,7 @@ class Region(Head):
         return [*parts.values()]
 
     def _planes(self, graph: GraphBuilder, planes: Value) -> list[Value]:
-        """As `_squash_planes`."""
+        """Do the same as `_squash_planes`."""
         sizes = {"xy": 2, "rest": self.coords - 2, "scale": 1, "classes": self.classes}
         parts = _split(graph, planes, sizes)
         parts["xy"] = graph.add("Sigmoid", parts["xy"])
@@ -163,8 +163,8 @@ class Region(Head):
         return [*parts.values()]
 
     def _squash_cells(self, y: F32) -> None:
-        """In place; y is (n, cells and anchors, entries)."""
-        activate_tile(y[:, :, 4], ACTIVATIONS["logistic"])  # C takes 4 for coords here
+        """Work in place; y is (n, cells and anchors, entries)."""
+        activate_tile(y[:, :, 4], ACTIVATIONS["logistic"])  # C uses 4 for coords here
         classes = y[:, :, 5 : 5 + self.classes]
         if self.tree is not None:
             softmax_tree(classes, self.tree, 1, classes)
@@ -172,7 +172,7 @@ class Region(Head):
             softmax_cpu(classes, 1, classes)
 
     def _squash_planes(self, y: F32) -> None:
-        """In place; y is (n, anchors, entries, pixels)."""
+        """Work in place; y is (n, anchors, entries, pixels)."""
         logistic = ACTIVATIONS["logistic"]
         activate_tile(y[:, :, :2], logistic)
         if not self.background:
@@ -192,10 +192,10 @@ class Region(Head):
         return self.random
 
     def loss(self, y: F32, context: TrainingContext) -> tuple[F32, float] | None:
-        """Compare with the boxes of the truth.
+        """Compare with the true boxes.
 
-        pjreddie's CPU has no way back from here; its GPU goes through what is squashed: x, y and
-        objectness.
+        pjreddie's CPU code does not have a backward pass from here; its GPU code goes through the
+        sigmoid of x, y and objectness.
         """
         truth = box_truth(context, self.classes, self.map)
         if truth is None:
@@ -239,7 +239,7 @@ class Region(Head):
         return np.ascontiguousarray(delta.transpose(axes)).reshape(y.shape), value
 
     def box_graph(self, graph: GraphBuilder, y: Value, shape: Shape, net: Shape) -> GraphBoxes:
-        """As `get_region_boxes` where the dialect stores by cell, else `get_region_detections`."""
+        """Use `get_region_boxes` if the dialect stores by cell, else `get_region_detections`."""
         if self.tree is not None:
             raise ExportError("boxes with a tree of classes are not expressed in ONNX")
         if graph.dialect.region_by_cell and self.classfix == -1:
@@ -267,7 +267,7 @@ class Region(Head):
         return GraphBoxes(xywh, objectness, parts["classes"], cells.boxes)
 
     def boxes(self, y: F32, net: Shape, threshold: float, dialect: Dialect) -> Boxes:
-        """Return all boxes where the dialect stores them by cell, else those over the threshold."""
+        """Return all boxes if the dialect stores by cell, otherwise those over the threshold."""
         anchors = self.anchor_sizes
         if dialect.region_by_cell:
             return get_region_boxes(
@@ -283,7 +283,7 @@ class Region(Head):
         )
 
     def in_order(self, delta: F32, x: F32, context: TrainingContext) -> F32:
-        """Put what is stored cell by cell into planes."""
+        """Rearrange values that are stored cell by cell into planes."""
         if not context.dialect.region_by_cell:
             return delta
         planes = np.empty_like(x)
@@ -291,12 +291,12 @@ class Region(Head):
         return planes
 
     def filters_per_class(self) -> int:
-        """Return one for each anchor."""
+        """Return one filter for each anchor."""
         return self.num
 
 
 def _split(graph: GraphBuilder, x: Value, sizes: Mapping[str, int]) -> dict[str, Value]:
-    """Cut axis 2 into parts of these sizes; a part of size 0 is left out."""
+    """Split axis 2 into parts of the given sizes; a part of size 0 is omitted."""
     names = [name for name, size in sizes.items() if size]
     parts = graph.split(x, 2, [sizes[name] for name in names])
     return dict(zip(names, parts, strict=True))

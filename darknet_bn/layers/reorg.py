@@ -1,4 +1,4 @@
-"""``[reorg]``: fewer pixels with more channels, in YOLOv2's peculiar order."""
+"""``[reorg]``: fewer pixels with more channels, in YOLOv2's unusual order."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from darknet_bn.layers.shapes import UnevenImageError, flat, image
 class Reorg(Layer):
     """Reorder the values; ``flatten`` and ``extra`` are pjreddie's.  C: ``src/reorg_layer.c``.
 
-    C takes the shape of the input for that of the small image, whichever it is, so that without
-    ``reverse`` the result is no plain space-to-depth: ``src/reorg_old_layer.c`` of AlexeyAB.
+    C always treats the shape of the input as the shape of the small image, so that without
+    ``reverse`` the result is not a plain space-to-depth: ``src/reorg_old_layer.c`` of AlexeyAB.
     """
 
     names: ClassVar[tuple[str, ...]] = ("reorg",)
@@ -37,7 +37,7 @@ class Reorg(Layer):
     extra: int = option(0, at_least=0, original=True)
 
     def out_shape(self, xs: Shapes) -> Shape:
-        """Trade pixels for channels, or append ``extra`` zeros."""
+        """Exchange pixels for channels, or append ``extra`` zeros."""
         if self.extra:
             if self.flatten:
                 raise ShapeError(
@@ -58,7 +58,7 @@ class Reorg(Layer):
         return y
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
-        """Copy in another order."""
+        """Copy in a different order."""
         x_shape = xs[0]
 
         def reorder(xs: Sequence[F32], y: F32) -> None:
@@ -93,7 +93,7 @@ class Reorg(Layer):
         return graph.reshape(graph.add("Transpose", squares, perm=[0, 3, 5, 1, 2, 4]), *y.dims)
 
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
-        """Copy in another order; the way back, in which C overwrites, is in the old one."""
+        """Copy in a different order; the backward pass, which overwrites in C, undoes this."""
         x = xs[0]
 
         def back(delta: F32) -> Backward:
@@ -116,12 +116,12 @@ class Reorg(Layer):
 
 
 def reorged(x: Shape, stride: int, *, reverse: bool) -> Shape:
-    """Return the shape with ``stride**2`` times the channels, or with so many times the pixels.
+    """Return the shape with ``stride**2`` times the channels, or ``stride**2`` times the pixels.
 
     Raises
     ------
     ShapeError
-        The stride does not divide them.
+        The stride does not divide the shape.
     """
     square = stride**2
     if reverse:

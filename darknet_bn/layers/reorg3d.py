@@ -1,4 +1,4 @@
-"""``[reorg3d]``: fewer pixels with more channels, in the plain order."""
+"""``[reorg3d]``: fewer pixels with more channels, in the usual order."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from darknet_bn.layers.shapes import image
 
 @dataclass(frozen=True, kw_only=True)
 class Reorg3d(Layer):
-    """Space to depth.  C: ``src/reorg_layer.c`` of AlexeyAB.
+    """Space to depth.  C: AlexeyAB's ``src/reorg_layer.c``.
 
-    C takes the shape of the output for that of the small image, whichever it is, so that
-    ``reverse`` does not undo it.
+    C always treats the shape of the output as the shape of the small image, so that ``reverse``
+    does not undo it.
     """
 
     names: ClassVar[tuple[str, ...]] = ("reorg3d",)
@@ -37,7 +37,7 @@ class Reorg3d(Layer):
     reverse: bool = option(False)
 
     def out_shape(self, xs: Shapes) -> Shape:
-        """Trade pixels for channels."""
+        """Exchange pixels for channels."""
         y = reorged(image(xs[0]), self.stride, reverse=self.reverse)
         if y.c % self.stride**2:
             raise ShapeError(
@@ -49,7 +49,7 @@ class Reorg3d(Layer):
         return y
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
-        """Copy in another order."""
+        """Copy in a different order."""
         y_shape = self.out_shape(xs)
         dims = (y_shape.c, y_shape.h, y_shape.w)
 
@@ -59,7 +59,7 @@ class Reorg3d(Layer):
         return reorder
 
     def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
-        """``SpaceToDepth``; with ``reverse`` what C makes of it."""
+        """``SpaceToDepth``; with ``reverse`` the operators for what C computes."""
         y, side = self.out_shape(xs), self.stride
         if not self.reverse:
             return graph.add("SpaceToDepth", values[0], blocksize=side)
@@ -68,7 +68,7 @@ class Reorg3d(Layer):
         return graph.reshape(graph.add("Transpose", squares, perm=[0, 3, 4, 1, 5, 2]), *y.dims)
 
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
-        """Copy in another order; the way back, in which C overwrites, is in the old one."""
+        """Copy in a different order; the backward pass, which overwrites in C, undoes this."""
         x, y = xs[0], as_inferred(self, xs, p, context)
         dims = (y.shape[1], y.shape[2], y.shape[3])
 

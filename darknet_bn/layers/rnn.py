@@ -1,4 +1,4 @@
-"""``[rnn]``: a state of its own, added to what comes in at every time step."""
+"""``[rnn]``: a state that is added to the input at every time step."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _OF_STATE = {1: "logistic", 2: "loggy"}
 
 @dataclass(frozen=True, kw_only=True)
 class Elman(Recurrent):
-    """What ``[rnn]`` and ``[crnn]`` have in common: three parts, each with its activation.
+    """What ``[rnn]`` and ``[crnn]`` share: three parts, each with its own activation.
 
-    The state s of a time step is input(x) + self(s before), and s before itself with a shortcut;
-    the output is output(s).
+    The state s of a time step is input(x) + self(previous s), plus the previous s itself with a
+    shortcut; the output is output(s).
     """
 
     shortcut: bool = option(False)
 
     @abstractmethod
     def part(self, name: str, *, hidden: bool) -> Layer:
-        """Return a part, of which the state or the output comes."""
+        """Return a part; it computes the state or the output."""
 
     def parts(self) -> tuple[Part, ...]:
-        """Return input, self and output."""
+        """Return the parts input, self and output."""
         return (
             Part("input", self.part("input", hidden=True)),
             Part("self", self.part("self", hidden=True), of_state=True),
@@ -47,7 +47,7 @@ class Elman(Recurrent):
         )
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
-        """Make all that does not depend on the state at once, the states one by one."""
+        """Compute everything that does not depend on the state at once, then the states in turn."""
         parts = self.part_steps(xs, p, context)
 
         def recur(xs: Sequence[F32], y: F32) -> None:
@@ -66,7 +66,7 @@ class Elman(Recurrent):
         return recur
 
     def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
-        """Add the parts, one time step after another, from a state of zeros."""
+        """Add the parts, one time step after another, starting with a state of zeros."""
         parts = self.part_graphs(graph, values[0], xs, p)
         states: list[Value] = []
         for state in graph.by_time(parts["input"](parts.x)):
@@ -81,14 +81,14 @@ class Elman(Recurrent):
         return y
 
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
-        """Compute the states one by one, from zero; the way back goes through time.
+        """Compute the states in turn, starting with zeros; the backward pass goes through time.
 
-        C: ``forward_rnn_layer`` and ``backward_rnn_layer``, and those of crnn.  On the CPU these
-        hand the input part, and a shortcut, what has gone back through the activation and batch
-        norm of the self part already; and where convolutions overwrite, nothing comes from later
-        steps.  Other slips of theirs are not reproduced: with batch norm they go back through
-        every step with the statistics of the last one; with a shortcut they update the output part
-        as if its input had been without it.
+        C: ``forward_rnn_layer`` and ``backward_rnn_layer``, and their counterparts for crnn.  On
+        the CPU, these give the input part, and a shortcut, the delta that has already gone back
+        through the activation and batch norm of the self part; and if convolutions overwrite
+        deltas, nothing comes from later steps.  Other mistakes in them are not reproduced: with
+        batch norm they go backward through every step with the statistics of the last one; with a
+        shortcut they update the output part as if its input did not include the shortcut.
         """
         parts = self.passes(xs, p, context)
         outputs: list[F32] = []
@@ -150,7 +150,7 @@ class Rnn(Elman):
     flat: bool = fact(lambda dialect: dialect.recurrent_is_flat)
 
     def part(self, name: str, *, hidden: bool) -> Layer:
-        """Return a matrix; in pjreddie's the state is as long as the output."""
+        """Return a matrix; in pjreddie's program the state is as long as the output."""
         own = _OF_STATE.get(self.logistic) if name == "self" else None
         return Connected(
             output=self.hidden if hidden and self.hidden is not None else self.output,
@@ -164,5 +164,5 @@ class Rnn(Elman):
         return self.flat
 
     def out_shape(self, xs: Shapes) -> Shape:
-        """Give ``output`` values."""
+        """Return ``output`` values."""
         return Shape(self.output, flat=self.flat)

@@ -1,4 +1,4 @@
-"""``[route]``: the outputs of other layers, behind each other."""
+"""``[route]``: the outputs of other layers, one after the other."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Route(Layer):
     wait_stream: int = option(-1, extended=True)
 
     def sources(self, index: int) -> tuple[int, ...]:
-        """Return the layers that are listed, in their order."""
+        """Return the listed layers, in their order."""
         return tuple(resolve(each, index) for each in self.layers)
 
     def out_shape(self, xs: Shapes) -> Shape:
-        """Add up the channels; images of unequal sizes give a flat count."""
+        """Add up the channels; images of different sizes give a flat count."""
         if self.group_id >= self.groups:
             raise ShapeError(
                 "there is no such group",
@@ -60,11 +60,11 @@ class Route(Layer):
         return Shape(channels // self.groups, xs[0].h, xs[0].w)
 
     def is_alias(self, xs: Shapes) -> bool:
-        """Say so of a single layer that is taken whole."""
+        """Return True for a single layer that is used as a whole."""
         return len(xs) == 1 and self.groups == 1
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
-        """Copy part after part."""
+        """Copy one part after another."""
         sizes = [x.size // self.groups for x in xs]
         ends = np.cumsum(sizes).tolist()
 
@@ -77,7 +77,7 @@ class Route(Layer):
         return concatenate
 
     def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
-        """``Slice`` of each layer, and ``Concat``; of flat values where the images differ."""
+        """``Slice`` of each layer, and ``Concat``, on flat values if image sizes differ."""
         y, parts = self.out_shape(xs), list(values)
         by_channel = not y.flat and all(x.c % self.groups == 0 for x in xs)
         if not by_channel:
@@ -111,7 +111,7 @@ class Route(Layer):
         return Trained(as_inferred(self, xs, p, context), back)
 
     def size_text(self) -> str:
-        """``group_id/groups``, where there are groups."""
+        """``group_id/groups``, if there are groups."""
         return f"{self.group_id}/{self.groups}" if self.groups > 1 else ""
 
 

@@ -24,9 +24,9 @@ from darknet_bn.layers.shapes import UnequalImagesError, image
 
 @dataclass(frozen=True, kw_only=True)
 class Sam(Layer):
-    """Multiply the layer before by another, value by value; and activate.
+    """Multiply the previous layer by another one, value by value; then activate.
 
-    C: ``src/sam_layer.c`` of AlexeyAB: spatial attention.
+    C: AlexeyAB's ``src/sam_layer.c``: spatial attention.
     """
 
     names: ClassVar[tuple[str, ...]] = ("sam",)
@@ -36,11 +36,11 @@ class Sam(Layer):
     activation: str = activation_option("linear")
 
     def sources(self, index: int) -> tuple[int, ...]:
-        """Return the layer before, and the other."""
+        """Return the previous layer and the other one."""
         return index - 1, resolve(self.from_, index)
 
     def out_shape(self, xs: Shapes) -> Shape:
-        """Keep the shape, which is that of both."""
+        """Keep the shape, which must be the same for both."""
         x, other = image(xs[0]), image(xs[1], "the layer of from=")
         if x != other:
             raise UnequalImagesError(
@@ -66,7 +66,7 @@ class Sam(Layer):
         return activated(graph, graph.add("Mul", *values), self.activation)
 
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
-        """Multiply, and activate.  C loses what others gave the layer of ``from`` back."""
+        """Multiply, and activate.  C loses other readers' deltas for the layer in ``from``."""
         x, other = xs
         z = as_inferred(replace(self, activation="linear"), xs, p, context)
         y, activation_back = activate_training(z, self.activation, context.dialect)

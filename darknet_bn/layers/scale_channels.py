@@ -1,4 +1,4 @@
-"""``[scale_channels]``: every channel of a layer times a value."""
+"""``[scale_channels]``: multiply every channel of a layer by a value."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from darknet_bn.work.cuts import Block, run_blocks
 
 @dataclass(frozen=True, kw_only=True)
 class ScaleChannels(Layer):
-    """Multiply a layer by one value a channel, or one a pixel; and activate.
+    """Multiply a layer by one value per channel, or one per pixel; then activate.
 
-    C: ``src/scale_channels_layer.c`` of AlexeyAB.
+    C: AlexeyAB's ``src/scale_channels_layer.c``.
     """
 
     names: ClassVar[tuple[str, ...]] = ("scale_channels",)
@@ -39,11 +39,11 @@ class ScaleChannels(Layer):
     activation: str = activation_option("linear")
 
     def sources(self, index: int) -> tuple[int, ...]:
-        """Return the layer before, which is the factors, and the layer that they multiply."""
+        """Return the previous layer, which has the factors, and the layer that they multiply."""
         return index - 1, resolve(self.from_, index)
 
     def out_shape(self, xs: Shapes) -> Shape:
-        """Give the shape of the layer ``from``."""
+        """Return the shape of the layer in ``from``."""
         factors, x = image(xs[0]), image(xs[1], "the layer of from=")
         expected = Shape(1, x.h, x.w) if self.scale_wh else Shape(x.c)
         if factors != expected:
@@ -89,7 +89,7 @@ class ScaleChannels(Layer):
 
 
 def multiply(factors: F32, x: F32, activation: Activation, y: F32) -> None:
-    """Multiply arrays of images that broadcast, and activate.
+    """Multiply arrays of images, with broadcasting, and activate.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def multiply(factors: F32, x: F32, activation: Activation, y: F32) -> None:
     x : float32 array (n, c, h, w)
     activation : Activation
     y : float32 array (n, c, h, w)
-        Where the result goes.
+        Receives the result.
     """
     n, c, h, w = x.shape
 

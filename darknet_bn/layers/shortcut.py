@@ -38,12 +38,12 @@ _FACTORS = {"none": 0, "per_feature": 1, "per_layer": 1, "per_channel": 2}
 
 @dataclass(frozen=True, kw_only=True)
 class Shortcut(Layer):
-    """Add other layers to the layer before, and activate.  C: ``src/shortcut_layer.c``.
+    """Add other layers to the previous layer, and activate.  C: ``src/shortcut_layer.c``.
 
-    pjreddie's adds one layer, whose size may differ, with the factors ``alpha`` and ``beta``;
-    AlexeyAB's any number of layers of one size, with weights that training finds.  One layer of
-    another size, as its resnet cfgs have, today's AlexeyAB does not take; its older versions did
-    what pjreddie's does, and so does this.
+    pjreddie's program adds one layer, whose size may differ, with the factors ``alpha`` and
+    ``beta``; AlexeyAB's adds any number of layers of the same size, with trainable weights.
+    Today's AlexeyAB does not accept a single layer of a different size, as in its resnet cfgs; its
+    older versions did the same as pjreddie's program, and so does this layer.
     """
 
     names: ClassVar[tuple[str, ...]] = ("shortcut",)
@@ -58,11 +58,11 @@ class Shortcut(Layer):
     )
 
     def sources(self, index: int) -> tuple[int, ...]:
-        """Return the layer before, and those that are listed."""
+        """Return the previous layer and the listed layers."""
         return (index - 1, *(resolve(each, index) for each in self.from_))
 
     def out_shape(self, xs: Shapes) -> Shape:
-        """Keep the shape of the layer before."""
+        """Keep the shape of the previous layer."""
         for number, x in enumerate(xs):
             image(x, "a layer of from=" if number else "the layer before")
         return xs[0]
@@ -70,7 +70,7 @@ class Shortcut(Layer):
     def check_inputs(
         self, makers: Sequence[Layer | None], xs: Shapes, dialect: Dialect
     ) -> Iterator[tuple[str | None, str]]:
-        """Say what is added where the sizes differ, and neither is a multiple of the other."""
+        """Say what is added if the sizes differ and neither is a multiple of the other."""
         for add in xs[1:] if dialect.shortcut_adds_all else xs[1:2]:
             sides = ((add.w, xs[0].w), (add.h, xs[0].h))
             if any(max(pair) % min(pair) for pair in sides):
@@ -82,7 +82,7 @@ class Shortcut(Layer):
                 )
 
     def params(self, xs: Shapes, dialect: Dialect) -> tuple[Param, ...]:
-        """Nothing, or a factor for each layer, or one for each channel of each."""
+        """Nothing, or a factor for each layer, or a factor for each channel of each layer."""
         self._check_sizes(xs, dialect)
         per = _FACTORS[self.weights_type]
         if not per:
@@ -91,14 +91,14 @@ class Shortcut(Layer):
         return (Param("weights", shape, init=1.0),)
 
     def _factors(self, weights: F32 | None, count: int, c: int) -> F32 | None:
-        """Return the factor of each array and channel, (count, c); None where there are none."""
+        """Return the factor of each array and channel, (count, c); None if there are no weights."""
         if weights is None:
             return None
         factors = normalized_weights(weights.reshape(count, -1), self.weights_normalization)
         return np.broadcast_to(factors, (count, c))
 
     def _adds_one(self, x: Shape, add: Shape, dialect: Dialect) -> bool:
-        """Whether only one layer is added, as pjreddie's Darknet does."""
+        """Whether only one layer is added, as in pjreddie's Darknet."""
         heeds_alpha = dialect.opencv and self.alpha != 1
         return not dialect.shortcut_adds_all or heeds_alpha or (add.h, add.w) != (x.h, x.w)
 
@@ -124,7 +124,7 @@ class Shortcut(Layer):
         return add
 
     def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
-        """``Add`` or ``Sum``; where sizes differ, of what of each layer takes part."""
+        """``Add`` or ``Sum``; if sizes differ, of the pixels and channels that are used."""
         if self._adds_one(xs[0], xs[1], graph.dialect):
             y = self._one_added(graph, values, xs)
         else:
@@ -169,7 +169,7 @@ class Shortcut(Layer):
         if any(behind):
             part = graph.pad(part, (0, 0, 0, 0), (0, 0, *behind))
         before = values[0]
-        if self.alpha != 1:  # which counts only where something is added
+        if self.alpha != 1:  # which only matters where something is added
             factor = np.ones((x.c, x.h, x.w))
             factor[: min(x.c, add.c), ours[0], ours[1]] = self.alpha
             before = graph.add("Mul", before, graph.constant("alpha", factor))
@@ -178,8 +178,8 @@ class Shortcut(Layer):
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Add, and activate.
 
-        C: ``backward_shortcut_layer``.  There the weights learn as if they were not normalised,
-        and ``alpha`` counts on the way back for values too that nothing is added to.
+        C: ``backward_shortcut_layer``.  There the weights learn as if they were not normalised, and
+        in the backward pass ``alpha`` also applies to values to which nothing was added.
         """
         dialect = context.dialect
         z = as_inferred(replace(self, activation="linear"), xs, p, context)
@@ -238,7 +238,7 @@ class Shortcut(Layer):
         return Backward(tuple(given), {"weights": updates.reshape(weights.shape)}, delta)
 
     def cost(self, xs: Shapes) -> Cost:
-        """Count an addition, and with weights a multiplication, a value that is added."""
+        """Count an addition, and with weights a multiplication, for each value that is added."""
         each = 1 if self.weights_type == "none" else 2
         return Cost(each * xs[0].size * (len(xs) - 1))
 

@@ -1,4 +1,4 @@
-"""``[softmax]``: values to shares of one."""
+"""``[softmax]``: turn values into shares that add up to one."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from darknet_bn.layers.shared.windows_graph import shares_of_tree
 
 @dataclass(frozen=True, kw_only=True)
 class Softmax(Layer):
-    """Softmax over all values of an image, each of ``groups`` equal parts of them, or of a tree.
+    """Softmax over all values of an image, over ``groups`` equal parts of them, or over a tree.
 
-    C: ``src/softmax_layer.c``.  ``spatial`` counts on the GPU only, so it does not here; but OpenCV
-    always takes the channels of each pixel.
+    C: ``src/softmax_layer.c``.  ``spatial`` works only on the GPU, so it is ignored here; but
+    OpenCV always uses the channels of each pixel.
     """
 
     names: ClassVar[tuple[str, ...]] = ("softmax", "soft")
@@ -41,7 +41,7 @@ class Softmax(Layer):
     by_pixel: bool = fact(lambda dialect: dialect.opencv)
 
     def out_shape(self, xs: Shapes) -> Shape:
-        """Give as many values as come in, without image shape unless pixels stay apart."""
+        """Keep the number of values, without an image shape unless pixels stay separate."""
         if self._keeps_pixels(xs[0]):
             return xs[0]
         size = xs[0].size
@@ -89,13 +89,13 @@ class Softmax(Layer):
         return graph.reshape(shares, xs[0].size)
 
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
-        """Softmax of each group; with a truth, cross-entropy of it.
+        """Softmax of each group; with a truth, add the cross-entropy.
 
-        Values of a truth below 0 are of classes that it says nothing about, as those of a tree
-        often are; so it is on the GPU, while the CPU takes them for truths.
+        Values below 0 in a truth belong to classes about which it says nothing, as is common for
+        trees.  The GPU code does the same, while the CPU code takes them for truths.
 
-        C: ``forward_softmax_layer`` and ``backward_softmax_layer``, which lets the delta of what
-        reads the shares pass unchanged, and counts every class with a truth as wholly true.
+        C: ``forward_softmax_layer`` and ``backward_softmax_layer``, which passes the delta from
+        readers of the shares unchanged, and counts every class with a truth as entirely true.
         """
         if xs[0].ndim == 4 and self._keeps_pixels(Shape.of(xs[0])):
             raise TrainingError("a softmax of each pixel, as OpenCV has it, does not learn")
@@ -123,7 +123,7 @@ class Softmax(Layer):
         return Trained(y, back, loss)
 
     def _sums(self, values: F32) -> F32:
-        """Return for each value (n, size) the sum of its group."""
+        """Return, for each value (n, size), the sum of its group."""
         if self.tree is None:
             parts = values.reshape(len(values), self.groups, -1)
             sums = np.broadcast_to(parts.sum(axis=2, keepdims=True), parts.shape)
@@ -135,7 +135,7 @@ class Softmax(Layer):
 
 
 def check_tree(tree: Tree | None, classes: int) -> None:
-    """Raise a ShapeError if a tree has other classes than there are values."""
+    """Raise a ShapeError if the number of classes in a tree differs from the number of values."""
     if tree is not None and len(tree) != classes:
         raise ShapeError(
             "the file has not as many lines as there are classes",

@@ -1,4 +1,4 @@
-"""``[upsample]``: every pixel, several times."""
+"""``[upsample]``: repeat every pixel."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from darknet_bn.work.cuts import Block, run_blocks
 
 @dataclass(frozen=True, kw_only=True)
 class Upsample(Layer):
-    """Repeat pixels in squares, or with a negative stride add up squares of pixels.
+    """Repeat pixels in squares; with a negative stride, add up squares of pixels.
 
     C: ``src/upsample_layer.c``.
     """
@@ -87,7 +87,7 @@ class Upsample(Layer):
         return graph.scaled(large, self.scale)
 
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
-        """Resize; the way back is the other kind.  In C that of a negative stride overwrites."""
+        """Resize; the backward pass does the opposite.  In C, a negative stride overwrites."""
         x = xs[0]
         overwrites = self.stride < 0 and not context.dialect.exact_gradients
 

@@ -1,4 +1,4 @@
-"""``[yolo]``: the detection head from YOLOv3 on."""
+"""``[yolo]``: the detection head since YOLOv3."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from darknet_bn.layers.shared.box_graph import Cells, GraphBoxes
 
 @dataclass(frozen=True, kw_only=True)
 class Yolo(AnchorHead):
-    """Squash everything but width and height of the boxes.  C: ``src/yolo_layer.c``.
+    """Sigmoid of everything but width and height of the boxes.  C: ``src/yolo_layer.c``.
 
-    Each anchor has the planes x, y, w, h, objectness, and one for each class.  The output is not
-    yet boxes: ``w`` and ``h`` are logarithms, ``x`` and ``y`` are relative to the cell.
+    Each anchor has the planes x, y, w, h, objectness, and one plane for each class.  The output is
+    not boxes yet: ``w`` and ``h`` are logarithms, ``x`` and ``y`` are relative to the cell.
     """
 
     names: ClassVar[tuple[str, ...]] = ("yolo",)
@@ -46,7 +46,7 @@ class Yolo(AnchorHead):
 
     @property
     def squashes(self) -> bool:
-        """Not with ``new_coords``, where the layer before does it."""
+        """False with ``new_coords``, for which the layer before applies the sigmoid."""
         return not self.new_coords
 
     def loss_function(self, context: TrainingContext) -> YoloLoss:
@@ -60,7 +60,7 @@ class Yolo(AnchorHead):
         )
 
     def box_graph(self, graph: GraphBuilder, y: Value, shape: Shape, net: Shape) -> GraphBoxes:
-        """As `get_yolo_detections`."""
+        """Do the same as `get_yolo_detections`."""
         cells = Cells(shape.h, shape.w, len(self.masks), graph.dialect.boxes_by_anchor)
         rows = cells.rows(graph, y, self.box + self.classes)
         xy, wh, objectness, classes = graph.split(rows, 2, [2, 2, 1, self.classes])
