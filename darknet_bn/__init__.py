@@ -13,7 +13,7 @@ from darknet_bn.version import __version__
 
 TYPE_CHECKING = False  # as in typing, which takes longer to import than all of this
 
-if TYPE_CHECKING:  # what the table at the end imports, once it is asked for
+if TYPE_CHECKING:  # imported on request, by the table at the end
     from typing import Any
 
     from darknet_bn import kernels

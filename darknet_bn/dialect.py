@@ -178,7 +178,7 @@ class Dialect:
     opencv: bool = False
 
     def __repr__(self) -> str:
-        """Return one line about it."""
+        """Return a one-line description."""
         published = fields_of(DIALECTS[self.name]) if self.name in DIALECTS else {}
         changed = [
             f"{key}={value!r}"

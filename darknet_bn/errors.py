@@ -218,7 +218,7 @@ class ImageError(DarknetError):
 
 
 class ExportError(DarknetError):
-    """A model cannot be expressed in another format, or not in the way that was asked for."""
+    """A model cannot be expressed in another format, or not in the requested way."""
 
 
 class TrainingError(DarknetError):

@@ -86,7 +86,7 @@ class _Node:
         return self._known[self._input(index)]
 
     def _input(self, index: int) -> Value:
-        return cast(Value, self.op.inputs[index])  # no rule asks for an input that is left out
+        return cast(Value, self.op.inputs[index])  # no rule uses an input that is left out
 
     def ints(self, index: int) -> list[int]:
         return [int(each) for each in self.array(index)]

@@ -96,7 +96,7 @@ def shortcut_multilayer_cpu(
 
 @floating
 def normalized_weights(weights: F32, normalization: str) -> F32:
-    """Normalise the weights so that those of one channel add up to nearly one.
+    """Normalise the weights so that the weights of one channel sum to nearly one.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ _FLT_MAX = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True, kw_only=True)
 class Contrastive(Layer):
-    """A loss, which passes its input on.  C: ``src/contrastive_layer.c`` of AlexeyAB.
+    """A loss, which passes its input on.  C: AlexeyAB's ``src/contrastive_layer.c``.
 
     This is what it does on the GPU; on the CPU its output stays zero.
     """

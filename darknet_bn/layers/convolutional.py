@@ -312,5 +312,5 @@ def binarised(weights: F32) -> F32:
 
 
 def signs(x: F32) -> F32:
-    """Return 1 where x is above zero, else -1.  C: ``binarize_cpu``."""
+    """Return 1 if x is above zero, else -1.  C: ``binarize_cpu``."""
     return np.where(x > 0, np.float32(1), np.float32(-1))

@@ -89,5 +89,5 @@ class CostLayer(Layer):
 
 
 def _sign(x: F32) -> F32:
-    """Return 1 where x is above 0, else -1."""
+    """Return 1 if x is above 0, else -1."""
     return np.where(x > 0, x.dtype.type(1), x.dtype.type(-1))

@@ -169,7 +169,7 @@ class Shortcut(Layer):
         if any(behind):
             part = graph.pad(part, (0, 0, 0, 0), (0, 0, *behind))
         before = values[0]
-        if self.alpha != 1:  # which only matters where something is added
+        if self.alpha != 1:  # which only matters if something is added
             factor = np.ones((x.c, x.h, x.w))
             factor[: min(x.c, add.c), ours[0], ours[1]] = self.alpha
             before = graph.add("Mul", before, graph.constant("alpha", factor))

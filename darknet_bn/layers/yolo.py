@@ -50,7 +50,7 @@ class Yolo(AnchorHead):
         return not self.new_coords
 
     def loss_function(self, context: TrainingContext) -> YoloLoss:
-        """Add what only this head has."""
+        """Add the options that only this head has."""
         loss = super().loss_function(context)
         return replace(
             loss,

@@ -234,7 +234,7 @@ def _fitting_classes(
 
 
 def _batch_norm_edits(network: Network, value: int) -> dict[tuple[int, str], str | None]:
-    """Set batch norm on or off everywhere; never on before a head, where it does not occur."""
+    """Set batch norm on or off everywhere; never on before a head, which never has it."""
     heads = {
         source
         for node in network.nodes

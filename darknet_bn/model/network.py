@@ -54,7 +54,7 @@ class Node:
     owner: int
 
     def __repr__(self) -> str:
-        """Return one line about it."""
+        """Return a one-line description."""
         xs = ", ".join(str(each) for each in self.xs)
         return brief(self, f"[{self.layer.names[0]}]: {xs} -> {self.y}")
 
@@ -81,7 +81,7 @@ class Network:
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     def __repr__(self) -> str:
-        """Return one line about it."""
+        """Return a one-line description."""
         outputs = f"outputs of {', '.join(str(each) for each in self.outputs)}"
         return brief(self, f"{counted(len(self.nodes), 'layer')}, input {self.input}, {outputs}")
 

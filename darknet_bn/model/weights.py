@@ -230,7 +230,7 @@ class StoredParams(MutableMapping[str, F32]):
         del self._found[name]
 
     def __repr__(self) -> str:
-        """Return one line about it."""
+        """Return a one-line description."""
         return brief(self, ", ".join(self))
 
     def __iter__(self) -> Iterator[str]:

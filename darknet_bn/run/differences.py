@@ -160,7 +160,7 @@ class Report:
     inputs: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        """Return one line about it."""
+        """Return a one-line description."""
         *_, last = (line for line in self.verdict() if not line.startswith(" "))
         return brief(self, last)
 

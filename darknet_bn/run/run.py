@@ -113,7 +113,7 @@ class Runner:
         self._plans = Plans(model)
 
     def __repr__(self) -> str:
-        """Return one line about it."""
+        """Return a one-line description."""
         return brief(self, f"of {self.model!r}")
 
     def __reduce__(self) -> tuple[type[Runner], tuple[Model]]:

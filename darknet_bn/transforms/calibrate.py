@@ -89,7 +89,7 @@ class Calibration:
     layers: tuple[CalibratedLayer, ...]
 
     def __repr__(self) -> str:
-        """Return one line about it."""
+        """Return a one-line description."""
         done = sum(row.reason is None for row in self.layers)
         norms = f"{done} of {counted(len(self.layers), 'batch norm')}"
         return brief(self, f"{self.method}: {norms}, with {counted(self.images, 'image')}")

@@ -13,7 +13,7 @@ Job: TypeAlias = "tuple[Future[None], Callable[[], object]]"
 
 
 class Crew:
-    """Threads that run submitted tasks in order; they end when nobody refers to the crew.
+    """Threads that run submitted tasks in order; they end when the crew is no longer referenced.
 
     They are daemon threads.  The threads of `concurrent.futures.ThreadPoolExecutor` accept no more
     tasks after the main thread has ended, although other threads of the program may run for hours.

@@ -38,7 +38,7 @@ def require_memory(size: int, what: str) -> None:
 
 
 class Arena:
-    """Arrays that are reused when nobody refers to them any longer.
+    """Arrays that are reused when they are no longer referenced.
 
     The system fills newly allocated memory with zeros, page by page; in training, where each step
     needs the same arrays as the last one, that took a quarter of the time.

@@ -62,7 +62,7 @@ class Workers:
                 try:
                     task(item)
                 except BaseException:
-                    queue.clear()  # nobody needs the rest
+                    queue.clear()  # the rest is not needed
                     raise
 
         handling = np.geterr()
@@ -100,8 +100,8 @@ class Workers:
     def hold_blas(self) -> Iterator[None]:
         """Keep every BLAS call inside this context on the thread that makes it.
 
-        A thread that arrives without buffers takes those of a thread that has left, so that there
-        are only as many buffers as threads that compute at the same time.
+        A thread that arrives without buffers takes over the buffers of a thread that has left, so
+        that there are only as many as threads that compute at the same time.
         """
         with self._blas.hold():
             if hasattr(self._local, "buffers"):

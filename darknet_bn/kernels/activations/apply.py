@@ -63,7 +63,7 @@ def activate_array(x: F32, name: str, *, out: F32 | None = None) -> F32:
     name : str
         A key of ``ACTIVATIONS``.
     out : float32 array of the same shape, optional
-        Where the result goes; may be ``x``.
+        Receives the result; may be ``x``.
 
     Returns
     -------

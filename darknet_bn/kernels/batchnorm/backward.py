@@ -45,7 +45,7 @@ class Deltas(NamedTuple):
         Delta of the output.
     scales : float32 array (f,)
     out : float32 array (n, f, s)
-        Where the delta of the input goes; may be ``delta``.
+        Receives the delta of the input; may be ``delta``.
     bias_updates, scale_updates : float32 arrays (f,)
         Added to.
     mean_delta, variance_delta : float32 arrays (f,)

@@ -42,7 +42,7 @@ class Boxes:
     probabilities: F32
 
     def __repr__(self) -> str:
-        """Return one line about it."""
+        """Return a one-line description."""
         return brief(self, f"{len(self)} of {self.probabilities.shape[1]} classes")
 
     def __post_init__(self) -> None:

@@ -30,7 +30,7 @@ _FLT_MAX = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True, kw_only=True)
 class AnchorHead(Head):
-    """A head with the same planes for each of its anchors.
+    """A head with the same planes for each anchor.
 
     A subclass defines in ``box`` how many planes come before the classes, in ``raw`` which of them
     do not go through the sigmoid, and in ``stretched`` which of them ``scale_x_y`` applies to.
