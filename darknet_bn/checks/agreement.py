@@ -1,6 +1,6 @@
-"""Refuse what does not agree: how everything that is written proven says what is wrong.
+"""Refuse a result that does not agree: the errors of every function that writes proven files.
 
-Messages name what users of Python type; the command line puts its options there instead.
+Messages name arguments of the Python API; the command line puts its options there instead.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from darknet_bn.run.differences import Difference, Report
 from darknet_bn.run.rounding import ROOM
 
 Stage: TypeAlias = "Callable[[str, int | None], Callable[[], None] | None]"
-"""``stage(what, steps)``: called when a part of the work begins, with None if it does not tell how
-far it is; returns what to call after each of its steps, or None."""
+"""``stage(what, steps)``: called when a part of the work begins; ``steps`` is None if their number
+is unknown.  Returns a function to call after each step, or None."""
 
 
 def silent(what: str, steps: int | None) -> None:
-    """Show no progress: the `Stage` of whoever gives none."""
+    """Show no progress: the default `Stage`."""
 
 
 def require_engine() -> None:
@@ -44,7 +44,7 @@ def require_engine() -> None:
 
 @contextmanager
 def or_unproven() -> Iterator[None]:
-    """Within, an error that keeps a proof from being made says how to do without one."""
+    """Within it, an error that prevents a proof says how to do without one."""
     try:
         yield
     except ProofError as error:
@@ -53,15 +53,15 @@ def or_unproven() -> Iterator[None]:
 
 
 def require_agreement(report: Report, where: Callable[[Difference], Where], what: str) -> None:
-    """Refuse to go on if a file computes something else.
+    """Stop with an error if a file computes something else.
 
     Parameters
     ----------
     report : Report
     where : function
-        Tells where in the user's files an output is made.
+        Returns where in the user's files an output is made.
     what : str
-        What the file is called.
+        What to call the file in the message.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def _hint(report: Report, first: Difference) -> str:
 
 
 def enough_for(differences: Sequence[Difference]) -> str:
-    """Say with which tolerance all of them would have been allowed."""
+    """Return the tolerance that would have allowed all of them, as a sentence."""
     most = max(each.relative for each in differences)
     if not math.isfinite(most):
         return "the command check tells whether the weights are NaN or infinite"

@@ -1,4 +1,4 @@
-"""Compare what a model computes here with what something else does, layer by layer."""
+"""Compare what a model computes here with what another program or model does, layer by layer."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ def compare(
     tolerance: float | None = None,
     after_layer: Callable[[], None] | None = None,
 ) -> Report:
-    """Run two on the same input, and compare every layer that both show.
+    """Run two models on the same input, and compare every layer that both show.
 
     Parameters
     ----------
     model : Model
         Computed here, in Darknet's order of operations.
     other : Session or Model
-        The same model in another program, or another model of as many layers.
+        The same model in another program, or a different model with the same number of layers.
     x : float32 array (n, c, h, w), or (n, inputs)
     tolerance : float, optional
-        The difference to allow, as a part of the layer's largest absolute value.  By default 1e-4,
-        or if rounding alone makes more of it, four times that; but not more than 1e-3.
+        The difference to allow, relative to the layer's largest absolute value.  By default 1e-4,
+        or four times what rounding alone makes if that is more; but never more than 1e-3.
     after_layer : function, optional
         As in `forward`.
 
     Returns
     -------
     report : Report
-        Its ``first_wrong`` is the layer where the two part.
+        Its ``first_wrong`` is the first layer where the two differ.
 
     Raises
     ------
     ShapeError
-        The input does not fit, or the other model has other layers.
+        The input does not fit, or the other model has different layers.
     DarknetError
         The other program fails, or shows no layer.
     """

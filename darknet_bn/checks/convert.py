@@ -1,4 +1,4 @@
-"""Write a model in another format, if what is written is the same."""
+"""Write a model in another format, and check that the file holds the same model."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def convert_file(
     force: bool = False,
     stage: Stage = silent,
 ) -> Report | None:
-    """Write a model in the format that a suffix says, if what is written is the same.
+    """Write a model in the format of the path's suffix, if it can be read back unchanged.
 
-    It is read again before it appears, and must give the same model to the bit.  A model that
-    `load_arrays` read from an ONNX file has to prove right before: ONNX Runtime runs that file, and
-    if any layer differs by more than the tolerance, nothing is written.
+    The file is read again before it appears, and must give the same model to the bit.  A model that
+    `load_arrays` read from an ONNX file is proven first: ONNX Runtime runs that file, and if any
+    layer differs by more than the tolerance, nothing is written.
 
     Parameters
     ----------
@@ -43,29 +43,29 @@ def convert_file(
     path : path
         ``.weights``, ``.safetensors``, ``.npz``, ``.pt`` or ``.pth``.
     cfg : path, optional
-        The ``.cfg`` to write beside ``.weights``; the other formats hold it.
+        The ``.cfg`` to write next to ``.weights``; the other formats hold it.
     names : str
-        The scheme of names, as of `save_arrays`.
+        The naming scheme, as in `save_arrays`.
     prove : bool
-        Whether a model of an ONNX file has to prove right.  Without ONNX Runtime it cannot.
+        Whether a model from an ONNX file must be proven.  This needs ONNX Runtime.
     tolerance : float, optional
         The difference to allow, as in `prove`.
     force : bool
-        Whether to overwrite files that are there.
+        Whether to overwrite existing files.
     stage : function, optional
         Called when a part of the work begins, to show progress: ``stage(what, steps)``.
 
     Returns
     -------
     report : Report or None
-        How the model agrees with the ONNX file that it was read from; None if it was not compared.
+        How the model agrees with the ONNX file it was read from; None if nothing was compared.
 
     Raises
     ------
     ProofError
-        The model computes something else than the ONNX file; or that cannot be proven.
+        The model computes something different from the ONNX file, or this cannot be checked.
     DarknetError
-        The suffix or the scheme is unknown; or the files cannot be written.
+        The suffix or the scheme is unknown, or the files cannot be written.
     """
     report = None
     if prove and is_onnx(model.file):
@@ -78,7 +78,7 @@ def convert_file(
 
 
 def is_onnx(file: str | os.PathLike[str] | None) -> bool:
-    """Tell whether the name is that of an ONNX file."""
+    """Return whether the name is the name of an ONNX file."""
     return file is not None and Path(file).suffix.lower() == ".onnx"
 
 

@@ -28,7 +28,7 @@ from darknet_bn.model.model import Model
 from darknet_bn.run.differences import Report
 from darknet_bn.run.random_input import random_input
 
-_OTHER_SIZE = 32  # pixels: by what another size is proven that a file of any size takes
+_OTHER_SIZE = 32  # pixels: how much larger the images are that test a file for any size
 
 
 def export_onnx(
@@ -52,60 +52,60 @@ def export_onnx(
     force: bool = False,
     stage: Stage = silent,
 ) -> Exported:
-    """Write a model as an ONNX file, if that computes the same; complete or not at all.
+    """Write a model as an ONNX file, if the file computes the same; complete or not at all.
 
-    Before the file has its name, ONNX Runtime runs it and the model runs here, both on random
-    images; if any output differs by more than the tolerance, nothing is written.
+    Before the file gets its name, ONNX Runtime runs it and the model runs here, both on random
+    images.  If any output differs by more than the tolerance, nothing is written.
 
-    The input is called ``input``: (n, c, h, w), RGB planes from 0 to 1 as `prepare` makes them.
-    The metadata say how pictures become that (``darknet_resize``, ``darknet_interpolation``,
+    The input is called ``input``: (n, c, h, w), RGB planes from 0 to 1 as `prepare` makes them. The
+    metadata say how to prepare pictures (``darknet_resize``, ``darknet_interpolation``,
     ``darknet_colours`` and ``darknet_range``, in the words of `preparation`), and name the classes
-    if ``names`` are given.  Where the arrays are in the file as Darknet has them, it holds cfg and
-    header too, and `load_arrays` makes the model of it again.
+    if ``names`` are given.  If the file holds the arrays as Darknet has them, it holds the cfg and
+    the header too, and `load_arrays` can read the model back.
 
     Parameters
     ----------
     model : Model
     path : path
-        The ``.onnx`` to write.  If the file would have more than 2 GB, the arrays are in a second
-        one beside it, whose name ends in a hash of them and ``.data``.
+        The ``.onnx`` to write.  If the file would exceed 2 GB, the arrays go into a second file
+        next to it, whose name ends in a hash of the arrays and ``.data``.
     opset : int
-        Of ONNX's operators, from 13 on.
+        The version of ONNX's operators, 13 or later.
     fold : bool
-        Whether batch norm goes into the weights; else it is ``BatchNormalization``.
+        Whether to fold batch norm into the weights; if not, it becomes ``BatchNormalization``.
     head : "raw", "decoded", "yolov5", "yolov8" or "nms"
-        What comes out.  ``raw``: ``layer_NNN``, what Darknet stores of each output layer.  Of a
-        detector also, with k boxes in Darknet's order: ``decoded``, ``boxes`` (n, k, 4), left,
-        top, right and bottom as parts of the input, and ``confs`` (n, k, classes), objectness
-        times class; ``yolov5``, ``output0`` (n, k, 5 + classes), centre, size in pixels,
-        objectness and classes; ``yolov8``, ``output0`` (n, 4 + classes, k), centre, size in
-        pixels and objectness times class; ``nms``, ``detections`` (m, 7), number of the image,
-        left, top, right, bottom, score and class of what non-maximum suppression leaves.
+        The form of the outputs.  ``raw``: ``layer_NNN``, what Darknet stores for each output layer.
+        Detectors have four more forms, with k boxes in Darknet's order.  ``decoded``: ``boxes`` (n,
+        k, 4), left, top, right and bottom relative to the input, and ``confs`` (n, k, classes),
+        objectness times class.  ``yolov5``: ``output0`` (n, k, 5 + classes), centre and size in
+        pixels, objectness and classes.  ``yolov8``: ``output0`` (n, 4 + classes, k), centre and
+        size in pixels, and objectness times class.  ``nms``: ``detections`` (m, 7), image number,
+        left, top, right, bottom, score and class of the boxes that non-maximum suppression keeps.
     batch : int or "any", optional
-        How many images it takes; by default one, or one sequence.
+        The number of images the file takes; by default one image, or one sequence.
     any_size : bool
-        Whether it takes images of any size that the layers allow, not only of the cfg's.
+        Whether the file takes images of any size that the layers allow, not only the cfg's size.
     half : bool
-        Whether it holds weights and computes in float16, but for detection heads; what goes in
-        and out is float32.
+        Whether to store weights and compute in float16, except in detection heads; inputs and
+        outputs stay float32.
     names : sequence of str, optional
-        Of the classes, to be in the file.
+        Class names, to be stored in the file.
     threshold, nms : float
-        Of ``nms``: what a score must exceed, by default as in the dialect's program; and how much
-        boxes may overlap.
+        For ``nms``: the score that a box must exceed, by default as in the dialect's program; and
+        how much boxes may overlap.
     prove : bool
-        Whether the file has to prove right before it appears.  Without ONNX Runtime it cannot.
+        Whether to prove the file before it appears.  This needs ONNX Runtime.
     inputs : mapping from name to float32 array (n, c, h, w), optional
-        What else to prove it on, besides random images; one image is repeated if the file takes
-        more.
+        More inputs to prove the file on, besides random images; a single image is repeated if the
+        file takes more.
     layers : bool
         Whether to prove the output of every layer too.
     tolerance : float, optional
         The difference to allow, as in `prove`.
     proof : path, optional
-        A ``.json`` to write with the file: what ``json()`` of the report says.
+        A ``.json`` to write with the file; it holds ``json()`` of the report.
     force : bool
-        Whether to overwrite files that are there, though never one that the model was read from.
+        Whether to overwrite existing files, though never one that the model was read from.
     stage : function, optional
         Called when a part of the work begins, to show progress: ``stage(what, steps)``.
 
@@ -117,13 +117,13 @@ def export_onnx(
     Raises
     ------
     ProofError
-        The file computes something else; or it cannot be proven, as ONNX Runtime is not installed
-        or does not take it.
+        The file computes something else; or it cannot be proven, because ONNX Runtime is not
+        installed or rejects the file.
     ExportError
-        The package onnx is not there, or does not know the opset; or a layer cannot be expressed,
-        or not so.
+        The package onnx is not installed or does not know the opset; or a layer cannot be
+        expressed, or not with these options.
     DarknetError
-        The file exists already and ``force`` is off, or it cannot be written.
+        The file already exists and ``force`` is off, or it cannot be written.
     """
     require_suffix(path, ".onnx")
     if proof is not None:
@@ -179,7 +179,7 @@ def _proven(
 
 
 def _random_inputs(model: Model, exported: Exported) -> dict[str, F32]:
-    """Return what every file is proven with, by name: as many images as it takes."""
+    """Return the inputs for every file, by name: as many images as the file takes."""
     first = exported.input.dims[0]
     count = first if isinstance(first, int) else 2 * model.network.time_steps
     rng = np.random.default_rng(0)

@@ -10,8 +10,8 @@ layer_NNN  float32 (n, c, h, w) or      the output of layer NNN, counted from 00
 provenance text, optional               JSON: program, version, dialect, hashes of the two files
 ========== ============================ ==================================================
 
-Other members are passed over.  Nothing is ever unpickled, and no array is read before its size
-is known to be the one that the net asks for.
+Other members are ignored.  Nothing is ever unpickled, and no array is read before its size is known
+to be the one that the net asks for.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Fixture:
     shapes : mapping from member to tuple of int
         ``input`` and every ``layer_NNN``.
     provenance : mapping
-        Who made it and from what; empty where the file does not say.
+        Who made it and from what; empty if the file does not say.
     """
 
     path: str
@@ -83,7 +83,7 @@ class Fixture:
         Raises
         ------
         FixtureError
-            It has another shape, or cannot be read.
+            It has a different shape, or cannot be read.
         """
         return self._read("input", (self.shapes["input"][0], *dims))
 
@@ -108,12 +108,12 @@ class Fixture:
 
 
 def load_fixture(path: str | os.PathLike[str]) -> Fixture:
-    """Open a fixture and read what it holds, but not the arrays themselves.
+    """Open a fixture and read its members' names and shapes, but not the arrays.
 
     Raises
     ------
     FixtureError
-        The file is not an ``.npz``, holds other types than float32, or no input.
+        The file is not an ``.npz``, holds types other than float32, or has no input.
     """
     name = os.fspath(path)
     shapes: dict[str, tuple[int, ...]] = {}
@@ -161,16 +161,16 @@ def save_fixture(
         The input.
     outputs : mapping from layer number to float32 array
     provenance : mapping
-        What JSON can hold.
+        Anything that JSON can hold.
     force : bool
-        Whether to overwrite a file that is there.
+        Whether to overwrite an existing file.
     inputs : iterable of path or None
-        The files that were read, which are never written over.
+        The files that were read; they are never overwritten.
 
     Raises
     ------
     DarknetError
-        The file exists already and ``force`` is off, or it cannot be written.
+        The file already exists and ``force`` is off, or it cannot be written.
     """
     require_suffix(path, ".npz")
     arrays: dict[str, Any] = {"input": x}

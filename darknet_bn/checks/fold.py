@@ -37,7 +37,7 @@ def fold_files(
 ) -> Report:
     """Fold batch norm into the weights, and write the two files if they compute the same.
 
-    Before they appear, the model and its folded form run on the same random image, as in
+    Before the files appear, the model and its folded form run on the same random image, as in
     `check_fold`.  If any layer differs by more than the tolerance, nothing is written.
 
     Parameters
@@ -46,17 +46,18 @@ def fold_files(
     name : path
         One of the two files, or their common stem: ``name.cfg`` and ``name.weights`` are written.
     tolerance : float, optional
-        The difference to allow, as a part of each layer's largest absolute value.  By default 1e-4,
-        or if rounding alone makes more of it in this model, four times that; but not above 1e-3.
+        The difference to allow, relative to each layer's largest absolute value.  By default 1e-4,
+        or four times what rounding alone makes in this model if that is more; but never more than
+        1e-3.
     force : bool
-        Whether to overwrite files that are there; they may be those that the model was read from.
+        Whether to overwrite existing files, even those that the model was read from.
     stage : function, optional
         Called when the work begins, to show progress: ``stage(what, steps)``.
 
     Returns
     -------
     report : Report
-        How the two compare.
+        The comparison of the two models.
 
     Raises
     ------
@@ -65,7 +66,7 @@ def fold_files(
     ProofError
         A layer of the folded model computes something else.
     DarknetError
-        The files exist already and ``force`` is off, or they cannot be written.
+        The files already exist and ``force`` is off, or they cannot be written.
     """
     cfg, weights = folded_names(name)
     folded = fold_batchnorm(model)
@@ -84,7 +85,7 @@ def fold_files(
 
 
 def folded_names(name: str | os.PathLike[str]) -> tuple[str, str]:
-    """Return the cfg and the weights that a stem, or one of the two, stands for."""
+    """Return the paths of the cfg and the weights, given a stem or one of the two."""
     stem = os.fspath(name)
     for suffix in (CFG, WEIGHTS):
         if stem.endswith(suffix):
@@ -103,10 +104,10 @@ def check_fold(
 ) -> Report:
     """Run a model and its folded form on the same seeded random image, and compare every layer.
 
-    Where layers are recurrent it is a sequence of two images.
+    If some layers are recurrent, the input is a sequence of two images.
 
-    The original runs batch norm as Darknet does, after the weights.  Where the layers allow any
-    image size, a small one is taken: every weight counts all the same.
+    The original runs batch norm as Darknet does, after the weights.  If the layers allow any image
+    size, a small image is used: every weight counts all the same.
 
     Parameters
     ----------
@@ -120,8 +121,8 @@ def check_fold(
     Returns
     -------
     report : Report
-        One difference for each layer that both have: its number in the original, and as its name
-        the one that it has after the folding.
+        One difference for each layer that both have: the number is the layer's in the original, the
+        name says its number in the folded model.
     """
     model, folded = _small(model), _small(folded)
     network = model.network
@@ -166,7 +167,7 @@ def check_fold(
 
 
 def _require_agreement(model: Model, report: Report) -> None:
-    """Refuse to go on if the folded model computes something else."""
+    """Stop with an error if the folded model computes something else."""
     wrong = report.first_wrong
     if wrong is None:
         return
@@ -182,7 +183,7 @@ def _require_agreement(model: Model, report: Report) -> None:
 
 
 def likely_cause(model: Model) -> str | None:
-    """Say what is odd about the values of a model, as the command check does; None if nothing."""
+    """Return what is odd about a model's values, as the command check says it; None if nothing."""
     known = [finding for finding in inspect(model) if finding.layer < model.loaded]
     findings = sorted(known, key=lambda finding: not finding.fatal)
     if not findings:
@@ -196,7 +197,7 @@ def likely_cause(model: Model) -> str | None:
 
 
 def _small(model: Model) -> Model:
-    """Return the model for a small image where its layers allow that, and for few time steps."""
+    """Return the model for a small image if its layers allow one, and for few time steps."""
     if model.network.recurrent:
         model = model.with_time_steps(_STEPS)
     shape = model.network.input

@@ -39,7 +39,7 @@ def prove(
     tolerance: float | None = None,
     stage: Stage = silent,
 ) -> Report:
-    """Run an exported file in ONNX Runtime and the model here, and compare what comes out.
+    """Run an exported file in ONNX Runtime and the model here, and compare the outputs.
 
     Parameters
     ----------
@@ -48,29 +48,29 @@ def prove(
         As `export_onnx` returns it.
     inputs : mapping from name to float32 array (n, c, h, w)
     layers : bool
-        Whether to compare the output of every layer too.  Where ``nms`` may leave no box, the
-        detection heads always are.
+        Whether to compare the output of every layer too.  Detection heads are always compared if
+        ``nms`` may leave no boxes.
     tolerance : float, optional
-        The difference to allow, as a part of each output's largest absolute value.  By default
-        1e-5, or where rounding alone makes more of it in this model, four times that; but not above
-        1e-3.  Of a file in float16 2e-2, four times what such rounding makes, and 1e-1.
+        The difference to allow, relative to each output's largest absolute value.  By default 1e-5,
+        or four times what rounding alone makes in this model if that is more; but never more than
+        1e-3.  For a file in float16, 2e-2, or four times what such rounding makes, up to 1e-1.
     stage : function, optional
         Called when a part of the work begins, to show progress.
 
     Returns
     -------
     report : Report
-        Whether it is a proof, ``report.ok`` says.
+        Its ``ok`` says whether the proof succeeded.
 
     Raises
     ------
     ProofError
-        ONNX Runtime is not installed, or does not take the file: nothing can be proven.
+        ONNX Runtime is not installed or rejects the file, so nothing can be proven.
 
     Notes
     -----
-    What rounding makes is how far two ways to compute the model in float32, Darknet's order of
-    operations and the fast one, lie from the same in float64.
+    The model is computed in float32 in two ways, in Darknet's order of operations and the fast way.
+    What rounding makes is how far these two are from the same computation in float64.
     """
     stage("proving: onnxruntime opens the file", None)
     precision = FLOAT16 if exported.half else FLOAT32
@@ -107,7 +107,7 @@ def prove_file(
     tolerance: float | None = None,
     stage: Stage = silent,
 ) -> Report:
-    """Run an ONNX file that a model was read from beside it, on a random input.
+    """Run an ONNX file and the model that was read from it, on a random input.
 
     Parameters
     ----------
@@ -115,17 +115,17 @@ def prove_file(
     path : path
         An ONNX file: one that was exported, or one that `load_arrays` reads.
     tolerance, stage
-        As of `prove`.
+        As in `prove`.
 
     Returns
     -------
     report : Report
-        A difference for each layer that the file shows.
+        One difference for each layer that the file shows.
 
     Raises
     ------
     ProofError
-        ONNX Runtime is not installed, or does not run the file: nothing can be proven.
+        ONNX Runtime is not installed or cannot run the file, so nothing can be proven.
     """
     stage("proving: onnxruntime opens the file", None)
     with needed_for_a_proof():
@@ -209,13 +209,13 @@ def needed_for_a_proof() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Limit:
-    """What is allowed: as given, or by what rounding makes."""
+    """The tolerance: as given, or from what rounding makes."""
 
     precision: Precision
     tolerance: float | None
 
     def rounding(self, exact: F32, others: Sequence[F32], scale: float) -> float | None:
-        """Return what rounding makes, if there is anything to tell it from."""
+        """Return what rounding makes, if there is anything to measure it on."""
         return self.precision.coarseness * rounding(exact, others, scale) if others else None
 
     def allowed(self, rounding: float | None) -> float:
@@ -234,7 +234,7 @@ class _Limit:
         layer: int | None = None,
         section: str | None = None,
     ) -> Difference:
-        """Compare an output on the input ``x`` with what is computed here, in all ways."""
+        """Compare an output for the input ``x`` with what is computed here, in all ways."""
         scale = _scale(name, largest_value(expected))
         rounds = self.rounding(expected, others, scale)
         return compare_arrays(
@@ -259,7 +259,7 @@ def _judged(
     tolerance: float | None,
     stage: Stage,
 ) -> list[Difference]:
-    """Return rows; where they are not all right, those that know what rounding makes."""
+    """Return rows; if some of them fail, rows that allow for rounding."""
     step = stage("proving: the model runs here", len(model.network.nodes))
     ours = forward(model, x, layers, exact=True, after_layer=step)
     limit = _Limit(precision, tolerance)
@@ -272,7 +272,7 @@ def _judged(
 
 @dataclass(frozen=True)
 class _Case:
-    """What an exported file gave for one input: its outputs, and layers inside with their names."""
+    """A file's results for one input: its outputs, and the inner layers with their names."""
 
     model: Model
     exported: Exported
@@ -282,7 +282,7 @@ class _Case:
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """What has to be computed here."""
+        """The layers that have to be computed here."""
         network = self.model.network
         outputs = network.outputs if self.exported.head == "raw" else heads_of(network)
         return tuple(sorted({*outputs, *self.inside}))
@@ -355,5 +355,5 @@ def _of(ways: Ways, layer: int) -> list[F32]:
 
 
 def _scale(name: str, largest: float) -> float:
-    """Return what differences are a part of: at least 1 of what lies between 0 and 1."""
+    """Return the scale of differences: at least 1 for values between 0 and 1."""
     return max(1.0, largest) if name in ("confs", "detections") else largest or 1.0

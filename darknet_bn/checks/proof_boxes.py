@@ -1,8 +1,8 @@
-"""Compare the boxes that leave an exported file with those of the model.
+"""Compare the boxes that come out of an exported file with the model's boxes.
 
-All boxes of a detector are compared one by one.  What non-maximum suppression leaves is compared as
-a set: scores that are nearly alike may come in either order, and a box may come or go where its
-score lies at the threshold, or its overlap at the limit.
+All boxes of a detector are compared one by one.  The boxes that non-maximum suppression leaves are
+compared as a set: boxes with nearly equal scores may come in either order, and a box may appear or
+disappear if its score is at the threshold, or its overlap at the limit.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ Rows: TypeAlias = npt.NDArray[np.intp]
 
 
 def all_boxes(model: Model, outputs: Mapping[int, F32]) -> list[Boxes]:
-    """Return the boxes of all heads, whatever their scores, of each image.
+    """Return the boxes of all heads for each image, whatever their scores.
 
     Parameters
     ----------
     model : Model
     outputs : mapping from layer number to float32 array
-        Of the heads at least.
+        The heads' outputs at least.
     """
     heads, net = heads_of(model.network), model.network.input
     count = len(outputs[next(iter(heads))])
@@ -58,7 +58,7 @@ def of_model(head: Form, images: Sequence[Boxes], net: Shape) -> dict[str, F32]:
 
 
 def of_file(head: Form, found: Mapping[str, F32]) -> dict[str, F32]:
-    """Return the boxes and scores of a file's outputs apart, the scores with the objectness."""
+    """Return boxes and scores from a file's outputs, with the objectness in the scores."""
     if head == "decoded":
         return dict(found)
     rows = found["output0"]
@@ -72,14 +72,14 @@ def of_file(head: Form, found: Mapping[str, F32]) -> dict[str, F32]:
 
 @dataclass(frozen=True)
 class Limits:
-    """By what suppression decides, and how far from it a decision may go either way.
+    """The limits of suppression, and how near to them a decision may go either way.
 
     Attributes
     ----------
     threshold, nms : float
-        What a score must exceed; how much boxes of a class may overlap.
+        The score that a box must exceed; how much boxes of a class may overlap.
     score, edge : float
-        By how much scores, and left, top, right and bottom, may differ.
+        The allowed difference of scores, and of left, top, right and bottom.
     """
 
     threshold: float
@@ -90,14 +90,14 @@ class Limits:
 
 @dataclass
 class Pairing:
-    """Which of the model's boxes are those of a file.
+    """Which of the model's boxes match the boxes of a file.
 
     Attributes
     ----------
     expected : float32 array (m, 7)
-        For each row of the file what the model has for it, NaN where that is nothing.
+        For each row of the file, the model's box; NaN if it has none.
     problems : list of str
-        What no rounding explains.
+        Differences that rounding does not explain.
     """
 
     expected: F32
@@ -105,7 +105,7 @@ class Pairing:
 
 
 def over_threshold(images: Sequence[Boxes], judged: Sequence[Boxes], threshold: float) -> F32:
-    """Return left, top, right, bottom and score of what exceeds a threshold in ``judged``: (k, 5).
+    """Return left, top, right, bottom and score where ``judged`` exceeds a threshold: (k, 5).
 
     Both are boxes of the same images, computed in different ways.
     """
@@ -121,15 +121,15 @@ def pair(images: Sequence[Boxes], rows: F32, limits: Limits) -> Pairing:
     """Find the boxes that a file keeps, and judge whether suppression may keep just these.
 
     It may if each is a box of the model over the threshold, no two of them overlap too much, and
-    each box that is not kept overlaps a better one that is.  Without any room that is so of one
-    set only: the one that suppression leaves.
+    each box that is not kept overlaps a better one that is.  With no allowance for rounding, this
+    is true of one set only: the boxes that suppression leaves.
 
     Parameters
     ----------
     images : sequence of Boxes
         All boxes of the model, with all their scores.
     rows : float32 array (m, 7)
-        Of the file: number of the image, left, top, right, bottom, score and class.
+        The file's rows: image number, left, top, right, bottom, score and class.
     limits : Limits
 
     Returns
@@ -184,13 +184,13 @@ def _pair_class(candidates: F32, rows: F32, mine: Rows, limits: Limits, result: 
 
 
 def _parts(rows: Rows, columns: int) -> Sequence[Rows]:
-    """Cut rows into parts that make tables of some size with so many columns."""
+    """Cut rows into parts that make tables of limited size with that many columns."""
     count = -(-len(rows) * columns // measured.PROOF_PAIRS)
     return np.array_split(rows, max(1, count))
 
 
 def _nearest(candidates: F32, rows: F32) -> Rows:
-    """Return the candidate of each row, each one once, -1 where none is left; the nearest first."""
+    """Return each row's candidate, the nearest first and each used once; -1 if none is left."""
     nearest = np.full(len(rows), np.inf)
     for part in _parts(np.arange(len(rows)), len(candidates)):
         distances = _distances(rows[part, None], candidates[None])
@@ -206,7 +206,7 @@ def _nearest(candidates: F32, rows: F32) -> Rows:
 
 
 def _distances(rows: F32, candidates: F32) -> F64:
-    """Return how far boxes and scores (..., 7) lie from each other, broadcast."""
+    """Return how far boxes and scores (..., 7) are from each other, broadcast."""
     largest = np.zeros(np.broadcast_shapes(rows.shape, candidates.shape)[:-1])
     for column in range(1, 6):
         mine, theirs = rows[..., column], candidates[..., column]
@@ -215,9 +215,9 @@ def _distances(rows: F32, candidates: F32) -> F64:
 
 
 def _overlaps(one: F32, other: F32, edge: float) -> tuple[F64, F64]:
-    """Return the least and the most that boxes (..., 7) may overlap, if edges are off by so much.
+    """Return the least and the most that boxes (..., 7) may overlap, if edges are off by ``edge``.
 
-    What is no number may overlap or not.
+    A NaN overlap counts as both.
     """
     a, b = one[..., 1:5].astype(np.float64), other[..., 1:5].astype(np.float64)
     bounds = []
@@ -236,7 +236,7 @@ def _overlaps(one: F32, other: F32, edge: float) -> tuple[F64, F64]:
 
 
 def _area(last: F64, first: F64, room: float) -> F64:
-    """Return the area of boxes whose sides are longer by so much."""
+    """Return the area of boxes whose sides are longer by ``room``."""
     sides = np.maximum(last - first + room, 0)
     return sides[..., 0] * sides[..., 1]
 
@@ -250,5 +250,5 @@ def _named(row: F32) -> str:
 def _corners(xywh: F32) -> F32:
     half = xywh[..., 2:] * np.float32(0.5)
     centre = xywh[..., :2]
-    with np.errstate(invalid="ignore"):  # of sizes that are infinite
+    with np.errstate(invalid="ignore"):  # for sizes that are infinite
         return np.concatenate((centre - half, centre + half), axis=-1)

@@ -26,7 +26,7 @@ def record(
     force: bool = False,
     after_layer: Callable[[], None] | None = None,
 ) -> None:
-    """Write a fixture of what a model computes, in Darknet's order of operations.
+    """Write a fixture of a model's outputs, computed in Darknet's order of operations.
 
     Parameters
     ----------
@@ -36,14 +36,14 @@ def record(
     x : float32 array (n, c, h, w), or (n, inputs)
     layers : "all", "outputs", or layer numbers
     force : bool
-        Whether to overwrite a file that is there, though never one that the model was read from.
+        Whether to overwrite an existing file, though never one that the model was read from.
     after_layer : function, optional
         As in `forward`.
 
     Raises
     ------
     DarknetError
-        The file exists already and ``force`` is off, or it cannot be written.
+        The file already exists and ``force`` is off, or it cannot be written.
     """
     inputs = (model.cfg.file, model.file)
     require_suffix(path, ".npz")
@@ -68,9 +68,9 @@ def verify(
     model : Model
     fixture : Fixture or path
     tolerance : float
-        The difference to allow, as a part of the layer's largest absolute value.
+        The difference to allow, relative to the layer's largest absolute value.
     exact : bool
-        As in `forward`; the fast way differs in some more digits.
+        As in `forward`; the fast way differs in the last digits.
     after_layer : function, optional
         As in `forward`.
 
@@ -81,7 +81,7 @@ def verify(
     Raises
     ------
     FixtureError
-        The fixture cannot be read, or is of another net.
+        The fixture cannot be read, or belongs to another net.
     """
     if not isinstance(fixture, Fixture):
         fixture = load_fixture(Path(fixture))
