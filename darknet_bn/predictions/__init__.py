@@ -1,7 +1,7 @@
 """Boxes: from what detection heads compute to what Darknet prints.
 
-`detections` does it all.  Its steps are there too: `network_boxes` decodes the heads and undoes the
-letterbox, `nms` suppresses what overlaps, `list_detections` makes records of what is left.
+`detections` does it all.  Its steps are public too: `network_boxes` decodes the heads and undoes
+the letterbox, `nms` suppresses overlapping boxes, `list_detections` makes records of the rest.
 """
 
 from darknet_bn.kernels.boxes.box import Boxes

@@ -1,4 +1,4 @@
-"""Average precision of a detector: how well what it found agrees with the boxes that are true.
+"""Average precision of a detector: how well its boxes agree with the true boxes.
 
 A *pair* is a box and one of its classes.  C: ``validate_detector_map`` in AlexeyAB's
 ``src/detector.c``.
@@ -22,24 +22,24 @@ from darknet_bn.work.cuts import fitting, pieces
 
 Mask = npt.NDArray[np.bool_]
 DEFAULT_IOU, DEFAULT_THRESHOLD = 0.5, 0.25
-"""What ``detector map`` of AlexeyAB's program takes: ``-iou_thresh`` and ``-thresh``."""
+"""The defaults of ``detector map`` in AlexeyAB's program: ``-iou_thresh`` and ``-thresh``."""
 
-_NONE = -1  # the truth of a pair that agrees with none
+_NONE = -1  # the truth of a pair that agrees with no true box
 
 
 @dataclass(frozen=True)
 class ClassPrecision:
-    """How well one class is found.
+    """How well a detector finds one class.
 
     Attributes
     ----------
     class_id : int
     average_precision : float
-        From 0 to 1; 0 where there is no truth.
+        From 0 to 1; 0 if there is no truth.
     truths : int
-        Boxes that are true.
+        The number of true boxes.
     true_positives, false_positives : int
-        Pairs more probable than the threshold that are right, and wrong.
+        Pairs above the probability threshold that are right, and wrong.
     """
 
     class_id: int
@@ -53,29 +53,29 @@ class ClassPrecision:
 
 @dataclass(frozen=True)
 class AveragePrecision:
-    """How well a detector finds what is there.
+    """How well a detector finds what is in the pictures.
 
     Attributes
     ----------
     mean : float
-        Of the average precision of all classes: mAP.
+        The mean of the average precision of all classes: mAP.
     mean_of_present : float
-        Of that of the classes with a truth only.
+        The same mean over the classes that have a truth.
     pictures, pairs, truths : int
         How many there are.
     precision, recall, f1 : float
-        Of what is more probable than ``threshold``: the part of it that is right, the part of the
-        truths that it finds, and their harmonic mean; 0 where there is nothing.
+        Of the pairs more probable than ``threshold``: the share that is right, the share of the
+        truths that they find, and the harmonic mean of both; 0 if there are none.
     average_iou : float
-        Of the pairs that are right with their truths; the wrong ones count as 0.
+        The mean IoU of these pairs with their truths; wrong pairs count as 0.
     true_positives, false_positives, false_negatives : int
-        Over the threshold: right, wrong, and truths that were not found.
+        Pairs over the threshold that are right, and wrong, and truths that were not found.
     iou_threshold, threshold, points : float, float, int
         As in `average_precision`.
     classes : tuple of ClassPrecision
-        One a class, in order.
+        One for each class, in order.
     failed : int
-        Pictures that could not be read or used, in which nothing is found.
+        Pictures that could not be read or used; nothing counts as found in them.
     """
 
     mean: float
@@ -111,22 +111,22 @@ def average_precision(
     points: int = 0,
     threshold: float = DEFAULT_THRESHOLD,
 ) -> AveragePrecision:
-    """Compare what was found in pictures with what is there.
+    """Compare the boxes found in pictures with the true boxes.
 
     Parameters
     ----------
     found : sequence of Boxes
-        Of each picture, without what overlaps.
+        The boxes of each picture, after suppression.
     truths : sequence of float32 arrays (k, 5)
-        Of each picture: centre x and y, width, height and class of every box that is true,
-        relative to the picture as those of ``found``.
+        The true boxes of each picture: centre x and y, width, height and class, relative to the
+        picture like the boxes in ``found``.
     iou_threshold : float
         A pair is right if its IoU with a truth of its class is greater than this.
     points : int
         0 for the area under the curve of precision over recall; 11 or 101 for the mean of the
-        precision at as many recalls from 0 to 1, as of PASCAL VOC 2007 and COCO.
+        precision at that many recalls from 0 to 1, as in PASCAL VOC 2007 and COCO.
     threshold : float
-        What ``precision``, ``recall`` and the like of the report are of.
+        The probability above which pairs count in ``precision``, ``recall`` and the like.
 
     Returns
     -------
@@ -135,18 +135,18 @@ def average_precision(
     Raises
     ------
     DarknetError
-        There is one point only, or a threshold is not from 0 to 1.
+        ``points`` is 1, or a threshold is not from 0 to 1.
     ShapeError
-        There are not as many truths as pictures, or no pictures; the pictures have different
-        classes, or a truth has a class that there is not.
+        The numbers of truths and pictures differ, or there are no pictures; the pictures have
+        different classes, or a truth has a class that does not exist.
 
     Notes
     -----
     C: ``validate_detector_map`` in AlexeyAB's ``src/detector.c``.  A pair belongs to the truth it
-    overlaps most.  The most probable pair of a truth is right, all others of it are wrong; the
-    program has it that way for the average precision, and for what is over the threshold takes
-    the first in the order of its boxes.  Of equally probable pairs here the first comes first,
-    which C leaves open.  There is no list of ``difficult`` boxes.
+    overlaps most.  The most probable pair of a truth is right, all its other pairs are wrong.  The
+    program does the same for the average precision; for the pairs over the threshold it takes the
+    first in the order of its boxes.  Equally probable pairs keep their order here, which C leaves
+    open.  There is no list of ``difficult`` boxes.
     """
     require_options(iou_threshold, points, threshold)
     counts = _truths_by_class(found, truths)
@@ -191,7 +191,7 @@ def average_precision(
 
 
 def require_options(iou_threshold: float, points: int, threshold: float) -> None:
-    """Refuse options of `average_precision` that mean nothing, with a DarknetError."""
+    """Refuse meaningless options of `average_precision` with a DarknetError."""
     if points == 1 or points < 0:
         raise DarknetError(
             "a curve of precision needs more points", expected="0, or at least 2", found=f"{points}"
@@ -210,9 +210,9 @@ class _Pairs:
     Attributes
     ----------
     probability, iou : float32 arrays (k,)
-        The latter with the truth it belongs to.
+        The IoU is with the truth that the pair belongs to.
     class_id, truth : int arrays (k,)
-        The latter counted over all pictures; -1 for none.
+        Truths are counted over all pictures; -1 for none.
     """
 
     probability: F32
@@ -222,7 +222,7 @@ class _Pairs:
 
 
 def _truths_by_class(found: Sequence[Boxes], truths: Sequence[F32]) -> npt.NDArray[np.intp]:
-    """Return how many truths each class has, refusing what does not fit."""
+    """Return how many truths each class has; raise an error for what does not fit."""
     if not found or len(found) != len(truths):
         raise ShapeError(
             "the pictures and their truths do not fit each other",
@@ -285,7 +285,7 @@ def _best_truths(
 
 
 def _first_of_each(truth: npt.NDArray[np.intp]) -> Mask:
-    """Tell which pairs are the first of their truth."""
+    """Return which pairs are the first of their truth."""
     right = np.zeros(len(truth), np.bool_)
     numbers, first = np.unique(truth, return_index=True)
     right[first[numbers != _NONE]] = True
@@ -293,7 +293,7 @@ def _first_of_each(truth: npt.NDArray[np.intp]) -> Mask:
 
 
 def _area(right: Mask, truths: int, points: int) -> float:
-    """Return the average precision of a class, whose most probable pair comes first."""
+    """Return the average precision of a class, given its pairs, the most probable first."""
     if not truths or not len(right):
         return 0.0
     hits = right.cumsum(dtype=np.float64)

@@ -1,4 +1,4 @@
-"""From the outputs of detection heads to boxes, and those of them that stay."""
+"""From the outputs of detection heads to boxes, and to the boxes that suppression keeps."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def network_boxes(
     ----------
     model : Model
     outputs : dict from layer number to float32 array (n, c, h, w)
-        Those of the heads, as `forward` returns them; others are passed over.
+        The outputs of the heads, as `forward` returns them; others are ignored.
     image_sizes, threshold, letterbox
         As in `detections`.
 
     Returns
     -------
     boxes : list of Boxes
-        For each picture those of all its heads, in their order; relative to the picture.
+        For each picture the boxes of all heads, in their order; relative to the picture.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def network_boxes(
 
     Notes
     -----
-    C: ``get_network_boxes`` in ``src/network.c``.  Where pjreddie's has two pictures in a batch, it
+    C: ``get_network_boxes`` in ``src/network.c``.  If a batch has two pictures, pjreddie's program
     takes the second for the first one flipped, and averages; here each is a picture of its own.
     """
     network, dialect = model.network, model.dialect
@@ -97,20 +97,20 @@ def nms(
     Parameters
     ----------
     boxes : Boxes
-        Of one picture.
+        The boxes of one picture.
     threshold : float
-        How much two may overlap, from 0 to 1; 0 suppresses nothing, as in the programs.
+        How much two boxes may overlap, from 0 to 1; 0 suppresses nothing, as in the programs.
     kind : str
-        ``"default"`` (and ``"cornersnms"``) looks at each class alone, and at the IoU;
-        ``"greedynms"`` and ``"diounms"`` at the IoU less a power of the distance; ``"obj"``
-        suppresses whole boxes by their objectness.
+        ``"default"`` (and ``"cornersnms"``) compares boxes class by class, by IoU; ``"greedynms"``
+        and ``"diounms"`` use the IoU less a power of the distance; ``"obj"`` suppresses whole boxes
+        by their objectness.
     beta : float
-        The exponent of ``"diounms"``; that of ``"greedynms"`` is 0.6 always.
+        The exponent of ``"diounms"``; for ``"greedynms"`` it is always 0.6.
 
     Returns
     -------
     boxes : Boxes
-        Those that have a class left, as the program sorts them.
+        The boxes that still have a class, as the program sorts them.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def nms(
 
 
 def heads_of(network: Network) -> Mapping[int, Head]:
-    """Return the detection heads by layer number; a DarknetError where there are none."""
+    """Return the detection heads by layer number; raise a DarknetError if there are none."""
     if not network.is_detector:
         raise DarknetError(
             "the network has no detection head",
@@ -148,7 +148,7 @@ def heads_of(network: Network) -> Mapping[int, Head]:
 
 
 def sizes_of(given: ImageSizes | None, count: int, network: Network) -> list[Size]:
-    """Return the size of each picture, refusing what is none."""
+    """Return the size of each picture; raise an error for what is not a size."""
     if given is None:
         return [(network.input.h, network.input.w)] * count
     sizes = np.array(given, object)  # takes lists of unequal lengths too, which then do not fit

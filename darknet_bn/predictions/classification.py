@@ -17,7 +17,7 @@ from darknet_bn.predictions.records import ClassScore
 from darknet_bn.run.run import forward
 
 DEFAULT_TOP = 5
-"""How many classes are looked at if nobody says: the five that results on ImageNet are told of."""
+"""How many classes to return by default: five, as in the usual results on ImageNet."""
 
 
 def classify(
@@ -36,16 +36,16 @@ def classify(
     x : float32 array (n, c, h, w)
         The pictures, as `prepare` makes them.
     top : int
-        How many classes to return; of nets with fewer, all.
+        How many classes to return; all of them if the net has fewer.
     names : sequence of str, optional
-        Of the classes; without it, their numbers stand for them.
+        Class names; without them, the numbers of the classes are used.
     exact : bool
         As in `forward`.
 
     Returns
     -------
     scores : list of lists of ClassScore
-        For each picture, the most probable first; of equal ones that with the lower number.
+        For each picture, the most probable class first; of equal ones, the lowest number first.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def classify(
 
 
 def class_layer(network: Network) -> int:
-    """Return the number of the layer whose values are those of the classes.
+    """Return the number of the layer whose values are the probabilities of the classes.
 
     Raises
     ------
@@ -108,14 +108,14 @@ def class_layer(network: Network) -> int:
 
 
 def classification_lines(scores: Iterable[ClassScore], dialect: Dialect) -> list[str]:
-    """Return what Darknet prints of the classes of a picture.
+    """Return what Darknet prints for the classes of a picture.
 
     Parameters
     ----------
     scores : iterable of ClassScore
-        Of one picture.
+        The scores of one picture.
     dialect : Dialect
-        pjreddie's prints ``56.25%: dog``, AlexeyAB's ``dog: 0.562500``.
+        The program that prints: ``56.25%: dog`` in pjreddie's, ``dog: 0.562500`` in AlexeyAB's.
 
     Returns
     -------

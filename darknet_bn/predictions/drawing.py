@@ -1,4 +1,4 @@
-"""Draw what was detected into a picture: boxes, each with its class and probability."""
+"""Draw detections into a picture: boxes, each with its class and probability."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Colour: TypeAlias = tuple[int, int, int]
 Box: TypeAlias = tuple[int, int, int, int]  # left, top, right, bottom; the last two included
 
-_GOLDEN = (math.sqrt(5) - 1) / 2  # of a turn: the next hue lies far from all before it
+_GOLDEN = (math.sqrt(5) - 1) / 2  # of a turn: the next hue is far from all earlier ones
 _FIRST_HUE = 0.58
 _SHADES = ((0.80, 1.00), (0.95, 0.75), (0.50, 1.00))  # saturation and value, in turn
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
@@ -35,11 +35,11 @@ _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 _LEAST_CONTRAST = 5.5
 _DARKER = 0.95
 _SMALL_TEXT = 11  # pixels: in small pictures,
-_SMALLEST_TEXT = 8  # and where a label would be wider than the picture
+_SMALLEST_TEXT = 8  # and if a label would be wider than the picture
 
 
 class Detected(Protocol):
-    """What is to be drawn; any object with these attributes will do.
+    """An object to draw; any object with these attributes will do.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Detected(Protocol):
 
     Notes
     -----
-    If there is an attribute ``classes`` too, as a `Detection` has, its items have ``label``,
+    If there is an attribute ``classes`` too, as in a `Detection`, its items have ``label``,
     ``class_id`` and ``probability``, and the box gets the names of all of them.
     """
 
@@ -79,30 +79,30 @@ def draw_detections(
 ) -> F32:
     """Draw detections into a copy of a picture.
 
-    Lines and letters grow with the picture.  Labels lie inside of it and, where there is room, not
-    on each other; the more probable lie above the less probable.
+    Lines and letters grow with the picture.  Labels stay inside the picture and, if there is room,
+    do not cover each other; the more probable are drawn above the less probable.
 
     Parameters
     ----------
     im : float32 array (3, h, w) or (1, h, w)
-        From 0 to 1.
+        Values from 0 to 1.
     detections : iterable of Detected
-        Boxes outside of the picture, or with a side that is not a number, are left out.
+        Boxes outside the picture, or with a side that is not a number, are left out.
     font : path, optional
-        A TrueType or OpenType font.  Pillow's own, the default, has the letters of ASCII only:
-        accents are dropped, and ``class 3`` stands for a name in another script.
+        A TrueType or OpenType font.  The default is Pillow's own, which has ASCII letters only:
+        accents are dropped, and a name in another script becomes ``class 3``.
 
     Returns
     -------
     drawn : float32 array (3, h, w)
-        In colour, also where the picture is grey, and without alpha; rounded to 8 bits.
+        In colour, even if the picture is grey, and without alpha; rounded to 8 bits.
 
     Raises
     ------
     ImageError
         Pillow is absent, or the font cannot be read.
     ShapeError
-        ``im`` is no picture.
+        ``im`` is not a picture.
     """
     channels, height, width = as_picture(im).shape
     if channels not in CHANNELS:
@@ -173,7 +173,7 @@ def _luminance(colour: Colour) -> float:
 
 
 def _clipped(detected: Detected, width: int, height: int) -> Box | None:
-    """Return the pixels of a box that lie in the picture; None if there are none."""
+    """Return the pixels of a box that are in the picture; None if there are none."""
     left, top, right, bottom = detected.left, detected.top, detected.right, detected.bottom
     if not (left <= right and top <= bottom):  # with NaN, too
         return None
@@ -217,7 +217,7 @@ def _name(label: str, class_id: int, probability: float, *, plain: bool) -> str:
 
 
 def _label(text: str, letters: int, room: int, path: str | None) -> _Label:
-    """Set a text in letters of a size in pixels, or smaller if it is wider than the room."""
+    """Set a text in letters of this size in pixels, or smaller if it would be too wide."""
     font = _font(letters, path)
     pad = max(1, letters // 5)
     width = math.ceil(font.getlength(text)) + 2 * pad
@@ -242,7 +242,7 @@ def _font(size: int, path: str | None) -> FreeTypeFont:
 
 
 def _places(labels: Sequence[tuple[Box, _Label]], width: int, height: int) -> list[Box]:
-    """Find a field for each label: of those along its box, the first that hides the least."""
+    """Find a field for each label: the first along its box that hides the least."""
     taken = np.empty((len(labels), 4))
     for i, (box, label) in enumerate(labels):
         fields = _fields(box, label, width, height)

@@ -28,14 +28,14 @@ from darknet_bn.predictions.classification import DEFAULT_TOP, class_layer, clas
 from darknet_bn.run.run import forward
 from darknet_bn.values import brief, counted
 
-_THRESHOLD = 0.005  # what boxes are made of, however improbable, so that the curve continues
+_THRESHOLD = 0.005  # the least probability of boxes, low enough for the curve to continue
 DEFAULT_BATCH = 8
-"""How many images are computed at once; each takes memory of its own."""
+"""How many images are computed at once; each needs memory of its own."""
 
 
 @dataclass(frozen=True)
 class ClassAccuracy:
-    """How well one class is recognised.
+    """How well a classifier recognises one class.
 
     Attributes
     ----------
@@ -58,9 +58,9 @@ class Accuracy:
     ----------
     images, top : int
     top_1, top_k : float
-        The part of the images whose class was the most probable, and among the first ``top``.
+        The share of the images whose class was the most probable, and among the first ``top``.
     classes : tuple of ClassAccuracy
-        One a class, in order.
+        One for each class, in order.
     failed : int
         Pictures that could not be read or used; they count as wrong.
     """
@@ -91,7 +91,7 @@ def evaluate(
     batch: int = DEFAULT_BATCH,
     after_batch: Callable[[], None] | None = None,
 ) -> AveragePrecision | Accuracy:
-    """Compare what a model gives with what is true.
+    """Compare a model's results with the truth.
 
     Parameters
     ----------
@@ -99,34 +99,34 @@ def evaluate(
     dataset : Dataset
         As `load_dataset` opens it with ``train`` off.
     top : int
-        Of classifiers: among how many classes the true one may be.
+        For classifiers: among how many classes the true class may be.
     points, iou_threshold, threshold : int, float, float
-        Of detectors: as in `average_precision`.
+        For detectors: as in `average_precision`.
     overlap : float or None
-        Of detectors: how much boxes may overlap, as ``nms`` in `detections`.
+        For detectors: how much boxes may overlap, as ``nms`` in `detections`.
     fit : "letterbox", "stretch" or "crop", optional
-        How pictures in files are made the input; by default as `own_fit_for_tests` says.
+        How to fit pictures from files into the input; by default as `own_fit_for_tests` says.
     batch : int
         How many images to compute at once.
     after_batch : function, optional
-        Called after every batch; to show progress.
+        Called after each batch, to show progress.
 
     Returns
     -------
     report : AveragePrecision or Accuracy
-        The former of a detector.
+        An AveragePrecision for a detector, an Accuracy for a classifier.
 
     Raises
     ------
     DarknetError
-        An option means nothing, or the data do not have what is true of such a network.
+        An option means nothing, or the data lack the truth that such a network needs.
     ImageError
         No picture can be read or used.
 
     Warns
     -----
     DarknetWarning
-        A picture cannot; it counts as one in which nothing is found.
+        A picture cannot be read or used; nothing counts as found in it.
 
     Notes
     -----
@@ -155,8 +155,8 @@ def own_fit_for_tests(model: Model) -> Fit:
     Returns
     -------
     fit : "letterbox", "stretch" or "crop"
-        For a classifier ``"crop"``.  For a detector as `own_fit` says, but ``"stretch"`` if its
-        boxes are never taken out of a letterbox.
+        ``"crop"`` for a classifier.  For a detector the result of `own_fit`, but ``"stretch"`` if
+        its boxes are never taken out of a letterbox.
 
     Notes
     -----
@@ -180,9 +180,9 @@ class _Work:
     failed: dict[int, ImageError] = field(default_factory=dict)
 
     def inputs(self) -> Iterator[tuple[list[int], F32, list[Size]]]:
-        """Yield the numbers of some images, as inputs, and the sizes of the pictures.
+        """Yield the numbers of some images, their inputs, and the sizes of the pictures.
 
-        Those that cannot be used go to ``failed``.
+        Images that cannot be used go to ``failed``.
         """
         count = len(self.dataset)
         for start in range(0, count, self.batch):
@@ -197,7 +197,7 @@ class _Work:
         shape = self.model.network.input
         pictures = self.dataset.pictures
         if not pictures:
-            rng = np.random.default_rng(0)  # which nothing is drawn from
+            rng = np.random.default_rng(0)  # nothing is drawn from it
             x, _ = self.dataset.batch(numbers, rng, shape=shape)
             return x, [(shape.h, shape.w)] * len(x)
         failed: dict[int, ImageError] = {}
@@ -212,7 +212,7 @@ class _Work:
         Raises
         ------
         ImageError
-            There is no other.
+            All pictures have failed.
         """
         odd = Oddities()
         for number in sorted(self.failed):
@@ -228,7 +228,7 @@ def _found(work: _Work, overlap: float | None) -> list[Boxes]:
     """Return the boxes of all pictures."""
     heads = heads_of(work.model.network)
     kind, beta = list(heads.values())[-1].suppression
-    letterbox = work.fit == "letterbox"  # which changes nothing where images have its size
+    letterbox = work.fit == "letterbox"  # changes nothing for images of the input's size
     classes = next(iter(heads.values())).classes
     nothing = Boxes(
         np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, classes), np.float32)
@@ -245,7 +245,7 @@ def _found(work: _Work, overlap: float | None) -> list[Boxes]:
 
 
 def _truths(dataset: Dataset) -> list[F32]:
-    """Return the boxes (k, 5) that are true of each image."""
+    """Return the true boxes (k, 5) of each image."""
     if dataset.pictures:
         return [picture.boxes for picture in dataset.pictures]
     if not isinstance(dataset, ArrayDataset) or dataset.y.ndim != 3:

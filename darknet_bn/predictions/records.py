@@ -1,4 +1,4 @@
-"""What is found in pictures, as records in the order in which Darknet prints them."""
+"""The objects found in pictures, as records in the order in which Darknet prints them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from darknet_bn.predictions.boxes import nms as suppress
 from darknet_bn.run.run import forward
 from darknet_bn.values import brief
 
-_HIDDEN = "dont_show"  # what names of classes begin with that are not to be shown
+_HIDDEN = "dont_show"  # the beginning of class names that are not to be shown
 
 
 class ClassScore(NamedTuple):
@@ -32,19 +32,19 @@ class ClassScore(NamedTuple):
 
 @dataclass(frozen=True)
 class Detection:
-    """A box, and what is in it.
+    """A box, and the classes found in it.
 
     Attributes
     ----------
     classes : tuple of ClassScore
-        All classes over the threshold that no better box has taken, in the order in which they are
-        printed: the best first (AlexeyAB, hank-ai), or by number (pjreddie).
+        All classes over the threshold that no better box has taken, in printing order: the best
+        first (AlexeyAB, hank-ai), or by number (pjreddie).
     objectness : float
-        How sure it is that there is anything; 1 for AlexeyAB's ``[region]``.
+        How certain it is that the box holds an object; 1 for AlexeyAB's ``[region]``.
     box : tuple of float
-        Centre x and y, width and height, as parts of the picture.
+        Centre x and y, width and height, relative to the picture.
     image_size : (height, width)
-        Of the picture, in pixels.
+        The picture's size in pixels.
     """
 
     classes: tuple[ClassScore, ...]
@@ -60,52 +60,52 @@ class Detection:
 
     @property
     def best(self) -> ClassScore:
-        """The most probable class; of equal ones the first."""
+        """The most probable class; the first of equal ones."""
         return max(self.classes, key=lambda each: each.probability)
 
     @property
     def class_id(self) -> int:
-        """Of the most probable class."""
+        """The number of the most probable class."""
         return self.best.class_id
 
     @property
     def label(self) -> str:
-        """Of the most probable class: its name, or its number where there are no names."""
+        """The name of the most probable class, or its number if there are no names."""
         return self.best.label
 
     @property
     def probability(self) -> float:
-        """Of the most probable class, objectness included."""
+        """The probability of the most probable class, objectness included."""
         return self.best.probability
 
     @property
     def left(self) -> float:
-        """Of the box, in pixels; may be outside of the picture."""
+        """The left edge of the box in pixels; may be outside the picture."""
         return (self.box[0] - self.box[2] / 2) * self.image_size[1]
 
     @property
     def top(self) -> float:
-        """Of the box, in pixels; may be outside of the picture."""
+        """The top edge of the box in pixels; may be outside the picture."""
         return (self.box[1] - self.box[3] / 2) * self.image_size[0]
 
     @property
     def width(self) -> float:
-        """Of the box, in pixels."""
+        """The width of the box in pixels."""
         return self.box[2] * self.image_size[1]
 
     @property
     def height(self) -> float:
-        """Of the box, in pixels."""
+        """The height of the box in pixels."""
         return self.box[3] * self.image_size[0]
 
     @property
     def right(self) -> float:
-        """Of the box, in pixels; may be outside of the picture."""
+        """The right edge of the box in pixels; may be outside the picture."""
         return self.left + self.width
 
     @property
     def bottom(self) -> float:
-        """Of the box, in pixels; may be outside of the picture."""
+        """The bottom edge of the box in pixels; may be outside the picture."""
         return self.top + self.height
 
 
@@ -121,7 +121,7 @@ def detections(
     names: Sequence[str] | None = None,
     exact: bool = False,
 ) -> list[list[Detection]]:
-    """Find things in pictures.
+    """Detect objects in pictures.
 
     Parameters
     ----------
@@ -129,25 +129,25 @@ def detections(
     x : float32 array (n, c, h, w)
         The pictures, resized or letterboxed to the size of the network's input.
     image_sizes : (height, width), or one for each picture
-        Of the pictures before that; by default that of the network's input.
+        The sizes of the pictures before resizing; by default the size of the network's input.
     threshold : float, optional
         From 0 to 1; by default the program's own: 0.5 for pjreddie, 0.25 for the forks.
     nms : float or None
         How much boxes may overlap; 0 or None keeps all boxes.
     nms_kind : str, optional
-        As in `nms`; by default what the cfg says of the last head.
+        As in `nms`; by default what the last head's options in the cfg say.
     letterbox : bool, optional
-        Whether the pictures were letterboxed, and boxes are to be taken out of it again; by default
-        what the program does: pjreddie's always, the forks' with ``letter_box=1`` in ``[net]``.
+        Whether the pictures were letterboxed, so that boxes must be converted back; by default as
+        the program does: pjreddie's always, the forks' if ``letter_box=1`` is in ``[net]``.
     names : sequence of str, optional
-        Of the classes, as in `list_detections`.
+        Class names, as in `list_detections`.
     exact : bool
         As in `forward`.
 
     Returns
     -------
     found : list of lists of Detection
-        For each picture, in the order in which the program prints them.
+        For each picture, its detections in the order in which the program prints them.
 
     Raises
     ------
@@ -165,7 +165,7 @@ def detections(
     Notes
     -----
     C: ``test_detector`` in ``examples/detector.c`` (pjreddie) and ``src/detector.c`` (AlexeyAB).
-    hank-ai's makes no boxes for any head but ``[yolo]``; here it has those of AlexeyAB's.
+    hank-ai's program makes boxes for ``[yolo]`` only; here its other heads give AlexeyAB's boxes.
     """
     heads = heads_of(model.network)
     own = list(heads.values())[-1].suppression
@@ -184,20 +184,20 @@ def detections(
 def list_detections(
     boxes: Boxes, image_size: Size, dialect: Dialect, names: Sequence[str] | None = None
 ) -> list[Detection]:
-    """Turn boxes into a list as the program prints it.
+    """Turn boxes into a list of detections as the program prints it.
 
     Parameters
     ----------
     boxes : Boxes
-        Of one picture.
+        The boxes of one picture.
     image_size : (height, width)
-        Of the picture, in pixels.
+        The picture's size in pixels.
     dialect : Dialect
-        AlexeyAB's and hank-ai's go from left to right and print the best class of a box first;
-        pjreddie's leaves all as it is.
+        AlexeyAB's and hank-ai's programs sort boxes from left to right and print the best class of
+        a box first; pjreddie's keeps the order.
     names : sequence of str, optional
-        Of the classes; without it, their numbers stand for them.  AlexeyAB's and hank-ai's hide
-        those that begin with ``dont_show``.
+        Class names; without them, the numbers of the classes are used.  AlexeyAB's and hank-ai's
+        programs hide names that begin with ``dont_show``.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Detections as text: what Darknet prints and writes of them."""
+"""Detections as text: what Darknet prints and writes for them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from darknet_bn.predictions.records import Detection
 
 
 def detection_lines(found: Iterable[Detection], *, positions: bool = False) -> list[str]:
-    """Return what Darknet prints of detections.
+    """Return what Darknet prints for detections.
 
     Parameters
     ----------
     found : iterable of Detection
-        Of one picture, as `detections` sorts them.
+        The detections of one picture, as `detections` sorts them.
     positions : bool
-        Whether to add the box in pixels, as AlexeyAB's does with ``-ext_output``.
+        Whether to add the box in pixels, as AlexeyAB's program does with ``-ext_output``.
 
     Returns
     -------
@@ -39,17 +39,17 @@ def detection_lines(found: Iterable[Detection], *, positions: bool = False) -> l
 
 
 def detection_objects(found: Iterable[Detection]) -> list[dict[str, Any]]:
-    """Return what AlexeyAB's writes of detections with ``-out``, ready for JSON.
+    """Return what AlexeyAB's program writes for detections with ``-out``, ready for JSON.
 
     Parameters
     ----------
     found : iterable of Detection
-        Of one picture.
+        The detections of one picture.
 
     Returns
     -------
     objects : list of dict
-        The list ``objects`` of a frame: one for each class of each box, rounded as there.
+        The list ``objects`` of a frame: one for each class of each box, rounded as in the program.
 
     Notes
     -----
@@ -71,17 +71,17 @@ def detection_objects(found: Iterable[Detection]) -> list[dict[str, Any]]:
 
 
 def label_lines(found: Iterable[Detection]) -> list[str]:
-    """Return what AlexeyAB's writes of detections with ``-save_labels``: lines to train with.
+    """Return what AlexeyAB's program writes with ``-save_labels``: lines to train with.
 
     Parameters
     ----------
     found : iterable of Detection
-        Of one picture.
+        The detections of one picture.
 
     Returns
     -------
     lines : list of str
-        The best class of each box, and its centre and size as parts of the picture.
+        The best class of each box, and its centre and size relative to the picture.
 
     Notes
     -----
