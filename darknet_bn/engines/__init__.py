@@ -1,1 +1,1 @@
-"""Other programs that run a model, each with the same few methods."""
+"""Other programs that run a model, all with the same few methods."""

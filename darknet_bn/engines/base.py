@@ -1,4 +1,4 @@
-"""What every engine has: a name, the layers that it shows, and a step forward."""
+"""What every engine has: a name, the layers that it shows, and a forward pass."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ ENGINES = ("onnxruntime", "openvino", "opencv")
 
 
 class Session(ABC):
-    """A model that another program runs, for any number of threads.
+    """A model that another program runs, from any number of threads.
 
-    It may be pickled and copied: the program reads the model again then.
+    It may be pickled and copied: the program then reads the model again.
 
     Attributes
     ----------
     engine : str
         The program and its version.
     layers : tuple of int
-        Those whose output it shows, as numbers of the model.
+        The numbers of the layers whose output the engine shows.
     """
 
     engine: str
@@ -40,12 +40,12 @@ class Session(ABC):
         ----------
         x : float32 array (n, c, h, w), or (n, inputs)
         layers : "outputs", "all", or layer numbers
-            ``"all"`` are those that the engine shows.
+            ``"all"`` means every layer that the engine shows.
 
         Returns
         -------
         outputs : dict from layer number to float32 array (n, *shape)
-            As `darknet_bn.forward` gives them; of another shape where the engine computes another
+            As `darknet_bn.forward` gives them; the shape differs if the engine computes a different
             number of values.
 
         Raises

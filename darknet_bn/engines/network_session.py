@@ -19,7 +19,7 @@ from darknet_bn.values import brief, counted
 
 
 class NetworkSession(Session):
-    """A session that knows the network: a subclass has only to run it.
+    """A session that knows the network: a subclass only has to run it.
 
     Attributes
     ----------
@@ -55,6 +55,6 @@ class NetworkSession(Session):
 
 
 def _shaped(found: npt.ArrayLike, shape: tuple[int, ...]) -> F32:
-    """Return what an engine gives, in a shape if it has as many values."""
+    """Return what an engine gives, in this shape if the number of values allows it."""
     array = np.ascontiguousarray(found, np.float32)
     return array.reshape(shape) if array.size == math.prod(shape) else array

@@ -27,8 +27,8 @@ Runner: TypeAlias = Callable[[F32], Mapping[str, npt.NDArray[Any]]]
 class OnnxSession(NetworkSession):
     """A session on an exported file.
 
-    A subclass says how its program opens a file.  For the outputs alone it opens one with batch
-    norm folded; for the layers, when these are asked for, one that has all their outputs.
+    A subclass says how its program opens a file.  If only the outputs are wanted, it opens a file
+    with batch norm folded; if layers are asked for, a file that has all their outputs.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class OnnxSession(NetworkSession):
 
     @abstractmethod
     def open(self, path: Path) -> Runner:
-        """Open a file, which is there during this call only."""
+        """Open a file, which exists during this call only."""
 
     def __reduce__(self) -> tuple[type[OnnxSession], tuple[Model]]:
         """Return what is pickled: the model."""
@@ -73,9 +73,9 @@ class OnnxSession(NetworkSession):
 
 
 def temporary_folder(place: Path | None = None) -> tempfile.TemporaryDirectory[str]:
-    """Make a folder that is removed after use, or on Windows what is not in use any more.
+    """Make a folder that is removed after use; on Windows, files still in use remain.
 
-    Arrays that lie beside a file stay mapped as long as what runs it is there.
+    Arrays stored next to a file stay mapped as long as the session that runs it exists.
     """
     prefix = None if place is None else "."
     return tempfile.TemporaryDirectory(
@@ -84,16 +84,16 @@ def temporary_folder(place: Path | None = None) -> tempfile.TemporaryDirectory[s
 
 
 def with_layers(path: Path, inner: Mapping[str, Tensor], use: Callable[[Path], T]) -> T:
-    """Call a function with a file like another, out of which more comes.
+    """Call a function with a copy of a file that has more outputs.
 
     Parameters
     ----------
     path : Path
-        The other file.
+        The original file.
     inner : mapping from name to Tensor
-        What is to come out too.
+        The additional outputs.
     use : function
-        The file that it is called with is there during the call only.
+        The function; the file that it gets exists during the call only.
     """
     beside = files_beside(path)
     place = path.parent if beside else None

@@ -36,23 +36,23 @@ class OnnxRuntimeSession(OnnxSession):
 
 
 class OnnxFile(NetworkSession):
-    """An ONNX file, in ONNX Runtime: one that was exported here, or one that `load_arrays` reads.
+    """An ONNX file in ONNX Runtime: one that was exported here, or one that `load_arrays` reads.
 
     Parameters
     ----------
     path : path
     model : Model
-        Which it was exported from, or is to be compared with.
+        The model that it was exported from, or that it is compared with.
 
     Attributes
     ----------
     batch : int
-        How many images the file takes; 1 where it takes any number.
+        How many images the file takes; 1 if it takes any number.
 
     Raises
     ------
     DarknetError
-        ONNX Runtime is not installed, or the file cannot be read or is no net of Darknet.
+        ONNX Runtime is not installed, or the file cannot be read or is not a Darknet net.
     """
 
     def __init__(self, path: str | os.PathLike[str], model: Model) -> None:
@@ -63,7 +63,7 @@ class OnnxFile(NetworkSession):
         with located(Where(file=os.fspath(path))):
             types = read_types(data)
             names = types.layers
-            if names is None:  # of another program: the outputs alone are layers
+            if names is None:  # from another program: only the outputs are layers
                 names = sections_of(read_model(path))[1]
             self._runner = with_layers(Path(path), types.inner, open_file)
         self.batch = types.batch
@@ -72,7 +72,7 @@ class OnnxFile(NetworkSession):
         self.layers = tuple(sorted(self._names))
 
     def __reduce__(self) -> tuple[type[OnnxFile], tuple[str | os.PathLike[str], Model]]:
-        """Return what is pickled: the model, and where the file is."""
+        """Return what is pickled: the model, and the path of the file."""
         return type(self), self._made_of
 
     def run(self, x: F32, layers: Sequence[int]) -> dict[int, npt.NDArray[Any]]:
@@ -93,12 +93,12 @@ def engine_name() -> str:
 
 
 def open_file(path: Path) -> Runner:
-    """Open an ONNX file of one input.
+    """Open an ONNX file with one input.
 
     Raises
     ------
     DarknetError
-        ONNX Runtime is not installed, or does not take the file.
+        ONNX Runtime is not installed, or rejects the file.
     """
     ort = load_extra("onnxruntime")
     options = ort.SessionOptions()
@@ -122,6 +122,6 @@ def open_file(path: Path) -> Runner:
 
 
 def _failures(ort: Any) -> tuple[type[Exception], ...]:
-    """Return what ONNX Runtime raises: a class for each kind of failure, with none in common."""
+    """Return what ONNX Runtime raises: one class for each kind of failure, with no common base."""
     state = vars(ort.capi.onnxruntime_pybind11_state).values()
     return tuple(each for each in state if isinstance(each, type) and issubclass(each, Exception))

@@ -24,7 +24,7 @@ from darknet_bn.optional import load_extra
 class OpenCvReader(NetworkSession):
     """A model in OpenCV 4, which reads Darknet's files itself.
 
-    It makes boxes of detection heads at once, so that it does not show their output.
+    It decodes the boxes of detection heads at once, so it does not show the heads' output.
     """
 
     def __init__(self, model: Model) -> None:
@@ -41,7 +41,7 @@ class OpenCvReader(NetworkSession):
                 self._net = cv2.dnn.readNetFromDarknet(cfg, weights)
             except cv2.error as error:
                 raise DarknetError(f"opencv does not take the model: {_reason(error)}") from error
-        self._net.enableFusion(False)  # else layers that are joined lose what they have between
+        self._net.enableFusion(False)  # else layers that are fused have no output of their own
         self._net.enableWinograd(False)
         known = set(self._net.getLayerNames())
         needed = self.network.ancestors(self.network.outputs)
@@ -99,7 +99,7 @@ class OpenCvSession(OnnxSession):
 
 
 def open_session(model: Model) -> Session:
-    """Hand a model to OpenCV, in the way that its version has."""
+    """Hand a model to OpenCV, in the way that its version supports."""
     reads_darknet = hasattr(_cv2().dnn, "readNetFromDarknet")
     return OpenCvReader(model) if reads_darknet else OpenCvSession(model)
 
@@ -109,5 +109,5 @@ def _cv2() -> Any:
 
 
 def _reason(error: Any) -> str:
-    """Return what OpenCV says, without the places in its code."""
+    """Return OpenCV's message, without the places in its code."""
     return str(getattr(error, "err", None) or error).splitlines()[0]

@@ -15,7 +15,7 @@ from darknet_bn.optional import load_extra
 class OpenVinoSession(OnnxSession):
     """A model in OpenVINO, on the CPU and in float32."""
 
-    any_batch = False  # it is faster with what it knows
+    any_batch = False  # a fixed size is faster
 
     def __init__(self, model: Model) -> None:
         self.engine = f"openvino {load_extra('openvino').__version__}"

@@ -17,7 +17,7 @@ _OPENERS: dict[str, Callable[[Model], Session]] = {
 
 
 def open_session(model: Model, engine: str = "onnxruntime") -> Session:
-    """Hand a model to another program that runs it; its package is imported now, and not before.
+    """Hand a model to another program that runs it; its package is only imported now.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def open_session(model: Model, engine: str = "onnxruntime") -> Session:
     DarknetError
         There is no such engine, or its package is not installed.
     ExportError
-        The model cannot be expressed in what the engine reads.
+        The model cannot be expressed in the engine's format.
     """
     if engine not in _OPENERS:
         raise DarknetError("unknown engine", expected=", ".join(ENGINES), found=f"{engine!r}")

@@ -1,18 +1,19 @@
 """Checkpoints: the weights as Darknet names and writes them, and what it takes to resume.
 
-Beside ``net.weights`` lies ``net.weights.state``, an ``.npz`` that names its weights by their hash:
+Next to ``net.weights`` is ``net.weights.state``, an ``.npz`` that names its weights by their hash:
 
 ======================= ====================================================================
 member                  meaning
 ======================= ====================================================================
 about                   text, JSON: seed, iteration, as_coded, and the hash of the weights
-updates/LAYER/NAME      what momentum has left of the updates of an array of parameters
+updates/LAYER/NAME      what momentum keeps of the updates of an array of parameters
 squares/LAYER/M.NAME    with Adam, its moments: M is m or v
 memory/LAYER/NAME       what a recurrent layer remembers
 ======================= ====================================================================
 
-Where both are replaced, the new state is there first, as ``net.weights.state.next``; then the new
-weights; then it gets its name.  So each file of weights has its state, whenever the program dies.
+If both files are replaced, the new state is written first, as ``net.weights.state.next``, then the
+new weights; then the state gets its name.  So each file of weights has its state, whenever the
+program dies.
 """
 
 from __future__ import annotations
@@ -46,12 +47,12 @@ _MOST_TEXT = 1 << 16  # floats of text: far more than there are
 
 
 def state_path(weights: str | os.PathLike[str]) -> str:
-    """Return where the state lies that belongs to a file of weights."""
+    """Return the path of the state that belongs to a file of weights."""
     return f"{os.fspath(weights)}.state"
 
 
 def next_state_path(weights: str | os.PathLike[str]) -> str:
-    """Return where it lies while the weights are being replaced."""
+    """Return its path while the weights are being replaced."""
     return f"{state_path(weights)}.next"
 
 
@@ -66,12 +67,12 @@ def save_checkpoint(
     weights : path
         Its suffix is ``.weights`` or ``.backup``.
     force : bool
-        Whether to overwrite files that are there.
+        Whether to overwrite existing files.
 
     Raises
     ------
     DarknetError
-        They exist already and ``force`` is off, or they cannot be written.
+        They already exist and ``force`` is off, or they cannot be written.
     """
     require_suffix(weights, *WEIGHTS_SUFFIXES)
     model = state.model
@@ -107,19 +108,19 @@ def save_checkpoint(
 
 
 def load_checkpoint(model: Model, weights: str | os.PathLike[str]) -> TrainState | None:
-    """Read what belongs to the weights that a model was loaded from.
+    """Read the state that belongs to the weights that a model was loaded from.
 
     Parameters
     ----------
     model : Model
-        As `load` reads it from ``weights``.
+        The model, as `load` reads it from ``weights``.
     weights : path
 
     Returns
     -------
     state : TrainState or None
-        Training goes on from it as if it had never stopped.  None if there is none, or it belongs
-        to other weights.
+        Training continues from it as if it had never stopped.  None if there is no state, or it
+        belongs to other weights.
 
     Raises
     ------
@@ -224,7 +225,7 @@ def _about(text: Any, path: str) -> dict[str, Any]:
 
 
 def due(iteration: int, epoch_ended: int | None, model: Model, *, detects: bool) -> list[str]:
-    """Return which checkpoints Darknet writes after an update: what follows the cfg's name.
+    """Return which checkpoints Darknet writes after an update, as suffixes of the cfg's name.
 
     Parameters
     ----------
@@ -254,11 +255,11 @@ def due(iteration: int, epoch_ended: int | None, model: Model, *, detects: bool)
 
 
 def stopped(model: Model) -> str:
-    """Return what follows the cfg's name where training is broken off."""
+    """Return the suffix of the cfg's name for the weights of an interrupted training."""
     return _NEWEST[model.dialect.checkpoint_names]
 
 
 def final(model: Model, *, detects: bool) -> str:
-    """Return what follows the cfg's name at the end of training."""
+    """Return the suffix of the cfg's name at the end of training."""
     called_final = detects or model.dialect.checkpoint_names == "last"
     return "_final.weights" if called_final else ".weights"

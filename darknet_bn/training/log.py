@@ -20,7 +20,7 @@ class Log:
     Attributes
     ----------
     iterations, losses, averages : list
-        Of every iteration, those that were in the file already included.
+        The values of every iteration, including those that were already in the file.
     """
 
     def __init__(self, stream: IO[Any]) -> None:
@@ -46,7 +46,7 @@ class Log:
         self._remember(progress.iteration, progress.loss, progress.average)
 
     def read(self, before: int) -> None:
-        """Take what is there of the iterations up to one, and drop the rest."""
+        """Read the rows up to an iteration from the file, and drop the rest."""
         self._stream.seek(0)
         rows = [row for row in csv.reader(self._stream) if row and row[0].isdigit()]
         kept = [row for row in rows if int(row[0]) <= before and len(row) == len(COLUMNS)]
@@ -66,12 +66,12 @@ class Log:
 
 @contextmanager
 def open_log(path: str | os.PathLike[str], iteration: int) -> Iterator[Log]:
-    """Open the log of a training that has come to an iteration; 0 begins a new one.
+    """Open the log of a training that has reached an iteration; 0 begins a new one.
 
     Raises
     ------
     DarknetError
-        It cannot be written, or is no log.
+        It cannot be written, or is not a log.
     """
     where = Where(file=os.fspath(path))
     try:

@@ -1,4 +1,4 @@
-"""The training loop: which pictures when, at which size, and how far it is."""
+"""The training loop: which pictures to take when, at which size, and how far training is."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FORGETS = 0.1  # share of the newest loss in the running average, as Darknet pr
 
 
 class Examples(Protocol):
-    """What the loop asks of a data set."""
+    """What the loop needs from a data set."""
 
     def __len__(self) -> int: ...  # noqa: D105
 
@@ -42,9 +42,9 @@ class Progress:
     iteration : int
         The number of the update; the first is 1.
     epoch : float
-        How often every example has been taken, on average.
+        How often every example has been used, on average.
     loss, average : float
-        Of an image: in this step, and running over the last steps.
+        The loss per image: in this step, and as a running average over the last steps.
     rate : float
         The learning rate.
     images_per_second : float
@@ -79,34 +79,35 @@ def train(
 ) -> Iterator[Progress]:
     """Train a model with a data set, batch by batch.
 
-    Every example is taken once before any is taken again, in an order of its own in each epoch.
-    Batches have ``batch`` of ``[net]`` examples (`Model.with_batch` gives a model another number),
-    also where an epoch ends inside of one: with 1, this is stochastic gradient descent, with the
-    size of the data set, that of the full batch.
+    Every example is used once before any is used again, in a new order in each epoch.  The number
+    of examples in a batch is ``batch`` of ``[net]`` (`Model.with_batch` changes it), even if an
+    epoch ends inside a batch.  With a batch of 1, this is stochastic gradient descent; with a batch
+    as large as the data set, full-batch gradient descent.
 
     Parameters
     ----------
     state : TrainState
     examples : Examples
-        A data set.  For sequences, the time steps of each lie one after the other.
+        A data set.  For sequences, the time steps of each example follow one another.
     iterations : int, optional
-        Until there were so many updates, those included that the state comes with; by default,
+        Stop after this many updates, including those that the state has already made; by default
         ``max_batches`` of ``[net]``.
     epochs : float, optional
-        Instead, until the data set has been taken so often.
+        Stop after this many passes through the data set, instead of ``iterations``.
     average : float, optional
         The running average of the loss to resume from.
 
     Yields
     ------
     Progress
-        After every step.  What it takes to resume is in its state: training that is broken off and
-        continued gives the same bits as unbroken training.
+        After every step.  Its state holds all that is needed to resume: training that is
+        interrupted and continued gives the same bits as uninterrupted training.
 
     Raises
     ------
     TrainingError
-        There is no end, or it has been reached, or nothing to train with; or a loss is not finite.
+        There is no end, or it has been reached, or there is nothing to train with; or a loss is not
+        finite.
     """
     net, steps = state.model.network.net, state.model.network.time_steps
     images = net.batch * steps
@@ -148,14 +149,14 @@ def last_iteration(
     ----------
     state : TrainState
     examples : int
-        How many the data set has.
+        The number of examples in the data set.
     iterations, epochs : int, float, optional
         As in `train`.
 
     Raises
     ------
     TrainingError
-        There is no end, or it has been reached, or nothing to train with.
+        There is no end, or it has been reached, or there is nothing to train with.
     """
     net, steps = state.model.network.net, state.model.network.time_steps
     images = net.batch * steps
@@ -188,7 +189,7 @@ def last_iteration(
 
 
 def _batch(state: TrainState, examples: Examples, batch: int, steps: int) -> tuple[F32, F32]:
-    """Take the examples of the next iteration; all that is random follows from its number."""
+    """Take the examples of the next iteration; everything random follows from its number."""
     sequences = len(examples) // steps
     places = range(state.iteration * batch, (state.iteration + 1) * batch)
     orders = {

@@ -11,7 +11,7 @@ from darknet_bn.layers.net import Net
 
 
 def learning_rate(net: Net, iteration: int, seed: int = 0) -> float:
-    """Return the learning rate that ``policy`` of ``[net]`` has for an update.
+    """Return the learning rate of an update, as ``policy`` of ``[net]`` says.
 
     Parameters
     ----------
@@ -19,12 +19,12 @@ def learning_rate(net: Net, iteration: int, seed: int = 0) -> float:
     iteration : int
         The number of the update; the first is 1.
     seed : int
-        For the policy ``random``.
+        The random seed for the policy ``random``.
 
     Notes
     -----
     C: ``get_current_rate``.  pjreddie's ``sigmoid`` subtracts unsigned numbers, so that its rate is
-    0 before ``step``; this is the curve that is meant.
+    0 before ``step``; this is the intended curve.
     """
     if iteration < net.burn_in:
         return float(net.learning_rate * (iteration / net.burn_in) ** net.power)

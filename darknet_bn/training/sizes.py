@@ -1,4 +1,4 @@
-"""Images of another size every ten iterations: ``random=`` of a detection head."""
+"""Images of a new size every ten iterations: ``random=`` of a detection head."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import numpy as np
 from darknet_bn.model.model import Model
 
 _PERIOD = 10  # iterations
-_LARGEST_LAST = 200  # iterations at the end that pjreddie's trains at the largest size
-_LARGEST_FIRST_AND_LAST = 100  # of AlexeyAB's
+_LARGEST_LAST = 200  # iterations at the end that pjreddie's program trains at the largest size
+_LARGEST_FIRST_AND_LAST = 100  # the same in AlexeyAB's program, at both ends
 
 
 def training_size(model: Model, iteration: int, last: int, seed: int) -> tuple[int, int] | None:
-    """Return the height and width of the images of an iteration; None for those of the cfg.
+    """Return the height and width of an iteration's images; None means the size in the cfg.
 
     Parameters
     ----------
     model : Model
     iteration : int
-        How many updates there were.
+        How many updates have been made.
     last : int
-        How many there will be.
+        How many updates there will be.
     seed : int
 
     Notes
     -----
-    C: ``train_detector``.  pjreddie's takes squares of 320 to 608 pixels; AlexeyAB's a multiple of
-    ``resize_step`` around the size in the cfg, up to a factor of ``random`` (1.4 where that is 1)
-    above and below it.
+    C: ``train_detector``.  pjreddie's takes squares of 320 to 608 pixels; AlexeyAB's takes a
+    multiple of ``resize_step`` around the size in the cfg, up to a factor of ``random`` (1.4 if
+    that is 1) above and below it.
     """
     head = model.network.last_head
     factor = head.random_sizes if head is not None else 0.0

@@ -32,26 +32,26 @@ _NOT_DONE = (  # options of [net] that AlexeyAB's program trains with, most of t
 
 @dataclass(frozen=True, eq=False)
 class TrainState:
-    """A model in training.  Nothing in it changes: a step gives a new one.
+    """A model in training.  It never changes: a step returns a new one.
 
     Attributes
     ----------
     model : Model
         A model like any other, with what it has learnt so far.
     seed : int
-        Of all that is random: pictures, dropout, the policy ``random``.
+        The seed of everything random: pictures, dropout, the policy ``random``.
     iteration : int
-        How many updates there were.
+        How many updates have been made.
     dialect : Dialect
-        Whose formulas lead back.
+        Whose formulas the backward pass uses.
     updates : tuple of mappings from name to float32 array
-        Of each layer: what is left of the updates, by momentum; with Adam, the first moments.
+        For each layer, what momentum keeps of the updates; with Adam, the first moments.
     squares : tuple of mappings from name to float32 array
         With Adam, the second moments.
     memory : tuple of mappings from name to float32 array
         What recurrent layers remember from one batch to the next.
     arena : Arena
-        Where large arrays come from; the states of one training share it.
+        The source of large arrays; the states of one training share it.
     """
 
     model: Model
@@ -68,7 +68,7 @@ class TrainState:
         return brief(self, f"at iteration {self.iteration}, seed {self.seed}: {self.model!r}")
 
     def __getstate__(self) -> dict[str, object]:
-        """Return what is pickled: all but the arena, which holds nothing that counts."""
+        """Return what is pickled: everything but the arena, which holds nothing of value."""
         state = fields_of(self)
         del state["arena"]
         return state
@@ -79,27 +79,27 @@ class TrainState:
 
     @property
     def as_coded(self) -> bool:
-        """Whether the way back is that of the program, approximations included."""
+        """Whether the backward pass is the program's, approximations included."""
         return not self.dialect.exact_gradients
 
     @property
     def seen(self) -> int:
-        """Images the model has been trained with; the header of its weights says so too."""
+        """How many images the model has been trained with, as in the header of its weights."""
         return self.model.header.seen
 
 
 def train_state(model: Model, seed: int = 0, *, as_coded: bool = False) -> TrainState:
-    """Begin to train a model.
+    """Start training a model.
 
     Parameters
     ----------
     model : Model
-        `load` gives one with initial weights where it gets no weights.
+        `load` gives one with initial weights if it gets no weights file.
     seed : int
-        Of all that is random.
+        The seed of everything random.
     as_coded : bool
-        Whether the way back is that of the program on the CPU with its approximations, biases that
-        are not trained and deltas that overwrite each other; else gradients are exact.
+        Whether the backward pass is the CPU program's, with its approximations, untrained biases
+        and deltas that overwrite each other; else gradients are exact.
 
     Returns
     -------
@@ -108,16 +108,16 @@ def train_state(model: Model, seed: int = 0, *, as_coded: bool = False) -> Train
     Raises
     ------
     TrainingError
-        There are no parameters that could be trained.
+        There are no parameters that can be trained.
 
     Warns
     -----
     DarknetWarning
-        An option asks for something in training that is not there.
+        An option asks for something in training that is not supported.
 
     Notes
     -----
-    The number of the iteration goes on from ``seen`` in the header of the weights, as Darknet's.
+    The iteration count continues from ``seen`` in the header of the weights, as in Darknet.
     """
     net, nodes = model.network.net, model.network.nodes
     if not any(node.params for node in nodes):

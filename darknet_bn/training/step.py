@@ -1,4 +1,4 @@
-"""One step of training: forward, back, update.  C: ``train_network`` in ``src/network.c``."""
+"""One step of training: forward, backward, update.  C: ``train_network`` in ``src/network.c``."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class TrainStep:
     Attributes
     ----------
     loss : float
-        Of an image, as Darknet reports it: the mean over the layers that have one.
+        The loss per image, as Darknet reports it: the mean over the layers that have one.
     rate : float
         The learning rate.
     outputs, deltas : mapping from layer number to float32 array (n, *shape)
         Deltas are minus the gradient of the loss, summed over the images, as Darknet leaves them:
         after the activation and batch norm of a layer with weights, before its weights.
     updates : tuple of mappings from name to float32 array
-        What each layer was updated with: the sum over all images, and what momentum had left.
+        What each layer was updated with: the sum over all images, plus what momentum has kept.
     """
 
     loss: float
@@ -67,32 +67,32 @@ def train_step(
     Parameters
     ----------
     state : TrainState
-    x : float32 array (n, c, h, w), or (n, inputs) where the net has no image input
-        The batch, of any size; it is taken in ``subdivisions`` of ``[net]`` equal parts.  Batch
-        norm takes the statistics of each part by itself.
+    x : float32 array (n, c, h, w), or (n, inputs) if the net has no image input
+        The batch, of any size; it is split into ``subdivisions`` of ``[net]`` equal parts.  Batch
+        norm uses the statistics of each part separately.
     truth : float32 array (n, ...)
-        What the last layer should give, (n, outputs); for detectors (n, boxes, 5): x, y, w, h and
+        The target of the last layer, (n, outputs); for detectors (n, boxes, 5): x, y, w, h and
         class of each box, relative to the image, and zeros after the last.
     keep : bool
-        Whether the step shows all outputs and deltas, which takes memory.
+        Whether the step keeps all outputs and deltas, which takes memory.
 
     Returns
     -------
     state : TrainState
-        With the new model.
+        The state with the new model.
     step : TrainStep
 
     Raises
     ------
     ShapeError
-        The batch or the truth does not fit, or cannot be parted.
+        The batch or the truth does not fit, or the batch cannot be split.
     TrainingError
         A layer cannot be trained.
 
     Notes
     -----
-    C: ``train_network``, ``forward_network``, ``backward_network`` and ``update_network``.  All
-    images of the batch are summed up and divided by their number in the update.
+    C: ``train_network``, ``forward_network``, ``backward_network`` and ``update_network``.  The
+    gradients of all images in the batch are summed, and the update divides them by their number.
     """
     network = state.model.network
     images = as_input(network, x)
@@ -110,7 +110,7 @@ def train_step(
 
 
 def _parts(n: int, subdivisions: int, time_steps: int) -> list[npt.NDArray[np.intp]]:
-    """Return the images of each part; of sequences, all steps are in one."""
+    """Return the images of each part; all steps of a sequence are in one part."""
     sequences = n // time_steps
     if sequences % subdivisions:
         raise ShapeError(
@@ -140,7 +140,7 @@ class _Pass:
         self.deltas: dict[int, list[F32]] = {}
 
     def run(self, x: F32, truth: F32 | None) -> None:
-        """Go forward and back with some images."""
+        """Run the forward and backward pass for some images."""
         self.seen += len(x)
         outputs, backs, losses = self._forward(x, truth)
         if not losses:
@@ -186,7 +186,7 @@ class _Pass:
         return outputs, backs, losses
 
     def _change(self, owner: int, changes: Mapping[str, F32]) -> None:
-        """Put new values in place, for all layers that share them."""
+        """Store new values, for all layers that share them."""
         changed = {**self.params[owner], **changes}
         for index in self._order.sharing(owner):
             self.params[index] = changed
@@ -226,7 +226,7 @@ class _Pass:
 
 
 def _apart(deltas: Sequence[F32 | None]) -> list[F32 | None]:
-    """Copy deltas that share memory, as each will be changed by itself."""
+    """Copy deltas that share memory, as each will be changed separately."""
     own: list[F32 | None] = []
     for delta in deltas:
         shares = delta is not None and any(

@@ -15,7 +15,7 @@ from darknet_bn.layers.net import Net
 
 @dataclass(frozen=True)
 class Updated:
-    """What an update makes of the arrays of a layer.
+    """The arrays of a layer after an update.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Update:
     rate : float
         The learning rate.
     images : int
-        Over how many the updates were summed.
+        The number of images that the updates were summed over.
     """
 
     net: Net
@@ -63,7 +63,7 @@ class Update:
         layer : Layer
         params : mapping from name to float32 array
         updates : mapping from name to float32 array
-            Summed over the images, with what momentum has left; with Adam, of this batch alone.
+            Summed over the images, plus what momentum has kept; with Adam, only this batch's sum.
         squares : mapping from name to float32 array
             With Adam, the moments: the first under ``m.name``, the second under ``v.name``.
 
@@ -99,7 +99,7 @@ class Update:
         return Updated(new, left, moments)
 
     def _adam(self, name: str, values: F32, update: F32, moments: dict[str, F32]) -> F32:
-        """Return the step of one array, and bring its moments up to date.  C: ``adam_update_gpu``.
+        """Return the step of one array, and update its moments.  C: ``adam_update_gpu``.
 
         The sums are not divided by the number of images, as in C.
         """
