@@ -217,7 +217,7 @@ def _distances(rows: F32, candidates: F32) -> F64:
 def _overlaps(one: F32, other: F32, edge: float) -> tuple[F64, F64]:
     """Return the least and the most that boxes (..., 7) may overlap, if edges are off by ``edge``.
 
-    A NaN overlap counts as both.
+    A NaN overlap may be anything: its bounds are 0 and infinity.
     """
     a, b = one[..., 1:5].astype(np.float64), other[..., 1:5].astype(np.float64)
     bounds = []
