@@ -1,1 +1,1 @@
-"""Pictures in: read, resized, prepared for a network, in batches."""
+"""Input pictures: read, resized, prepared for a network, in batches."""

@@ -19,18 +19,18 @@ from darknet_bn.work.threads import workers
 
 @dataclass(frozen=True)
 class Batches:
-    """A sequence of inputs (n, *shape), none of which stays in memory.
+    """A sequence of inputs (n, *shape) that are not kept in memory.
 
     Attributes
     ----------
     count : int
         How many images there are.
     size : int
-        How many a batch has; the last may have fewer.
+        How many images a batch has; the last may have fewer.
     load : function
-        ``load(numbers)`` returns the images of these numbers, from 0 to ``count - 1``.
+        ``load(numbers)`` returns the images with these numbers, from 0 to ``count - 1``.
     failed : collection of str
-        What was wrong with images that were left out so far.
+        What was wrong with the images that have been left out so far.
     """
 
     count: int
@@ -57,21 +57,21 @@ class Batches:
 def picture_batches(
     model: Model, paths: Sequence[str], size: int, fit: Fit | None = None
 ) -> Batches:
-    """Return batches of the inputs that pictures become.
+    """Return pictures as batches of a network's inputs.
 
     Parameters
     ----------
     model : Model
     paths : sequence of str
     size : int
-        How many a batch has.
+        How many pictures a batch has.
     fit : "letterbox", "stretch" or "crop", optional
         As in `prepare`.
 
     Notes
     -----
-    Loading a batch raises what `load_inputs` does; but a picture that cannot be used is left out
-    with a warning, as long as there are others in the batch.
+    Loading a batch raises the errors of `load_inputs`, with one exception: a picture that cannot be
+    used is left out with a warning, as long as the batch has others.
     """
     pictures = _Pictures(model, tuple(paths), fit)
     return Batches(len(paths), size, pictures, pictures.told)
@@ -79,7 +79,7 @@ def picture_batches(
 
 @dataclass(frozen=True, eq=False)
 class _Pictures:
-    """Pictures by number; unlike a function inside of another, it can be pickled."""
+    """Pictures by number; unlike a function defined inside another, it can be pickled."""
 
     model: Model
     paths: tuple[str, ...]
@@ -117,19 +117,19 @@ def load_inputs(
     fit : "letterbox", "stretch" or "crop", optional
         As in `prepare`.
     failed : dict from int to ImageError, optional
-        Where the errors go of pictures that cannot be used, under their place in ``paths``; these
-        have no row.  Without it, the first is raised.
+        A dict for the errors of pictures that cannot be used, keyed by their index in ``paths``;
+        these pictures have no row in ``x``.  Without it, the first error is raised.
 
     Returns
     -------
     x : float32 array (n, c, h, w)
     sizes : list of (height, width)
-        Of the pictures.
+        The sizes of the pictures.
 
     Raises
     ------
     ImageError
-        A picture cannot be read, or not be made the input; it names the file.
+        A picture cannot be read or made the input; the message names the file.
     ShapeError
         The network takes no pictures.
     """

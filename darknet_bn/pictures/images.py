@@ -1,8 +1,8 @@
 """Read and write pictures, and resize, fit and crop them as Darknet does.  C: ``src/image.c``.
 
 A picture is a float32 array (c, h, w): planes in the order red, green, blue, with values from 0 to
-1, and no mean taken off.  Pillow (``pip install 'darknet-bn[image]'``) only decodes and encodes
-files; what changes the size of a picture is in `darknet_bn.kernels.pictures.resize`.
+1, and no mean subtracted.  Pillow (``pip install 'darknet-bn[image]'``) only decodes and encodes
+files; the code that resizes pictures is in `darknet_bn.kernels.pictures.resize`.
 """
 
 from __future__ import annotations
@@ -56,16 +56,14 @@ __all__ = [
 ]
 
 MOST_PIXELS = 1 << 25
-"""The pixels that any picture may have: those of an 8K frame, which take half a GiB of memory."""
-_MOST_OF_PHOTOGRAPHS = 89_478_485  # Pillow's limit, for files that are as large as photographs are
-_PIXELS_PER_BYTE = (
-    50  # of these at most: photographs have 2 to 20, what is made to take memory 1000
-)
+"""The pixels that any picture may have: an 8K frame, which takes half a GiB of memory."""
+_MOST_OF_PHOTOGRAPHS = 89_478_485  # Pillow's limit, for files as large as photographs
+_PIXELS_PER_BYTE = 50  # pixels per byte: photographs have 2 to 20, decompression bombs 1000
 
 U8: TypeAlias = npt.NDArray[np.uint8]
 
-# What cameras, the web and Darknet's own decoder know.  Others stay out: for an EPS, Pillow would
-# run another program.
+# The formats of cameras, the web and Darknet's own decoder.  Others are refused: for an EPS,
+# Pillow would run another program.
 _READ = (
     *("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG"),
     *("PPM", "PSD", "TGA", "TIFF", "WEBP"),
@@ -81,11 +79,11 @@ _WRITTEN = {
     ".webp": "WEBP",
 }
 CHANNELS = (1, 3, 4)
-"""How many a picture may have: grey, colour, or colour and alpha."""
+"""How many channels a picture may have: grey, colour, or colour and alpha."""
 
-_QUALITY = 95  # of JPEG and WebP; Pillow's own 75 smears thin lines
+_QUALITY = 95  # for JPEG and WebP; Pillow's own default, 75, smears thin lines
 _ORIENTATION = 0x0112  # the EXIF tag
-_TURNED = (5, 6, 7, 8)  # of its values, those that exchange rows and columns
+_TURNED = (5, 6, 7, 8)  # the values of the tag that exchange rows and columns
 
 
 def load_image(source: str | os.PathLike[str] | bytes, channels: int = 3) -> F32:
@@ -94,34 +92,34 @@ def load_image(source: str | os.PathLike[str] | bytes, channels: int = 3) -> F32
     Parameters
     ----------
     source : path, or bytes
-        A file, or what one holds.
+        A file, or its content.
     channels : 3, 1 or 4
         Colour, grey, or colour and alpha.
 
     Returns
     -------
     im : float32 array (channels, h, w)
-        Red, green and blue, or grey, from 0 to 1; alpha is 1 where the picture is opaque.
+        Red, green and blue, or grey, from 0 to 1; alpha is 1 if the picture is opaque.
 
     Raises
     ------
     ImageError
-        Pillow is absent; the file cannot be read, is cut off or damaged or no picture; it has more
-        than ``MOST_PIXELS``, of which nothing is decoded; its values have no known white; or
-        ``source`` is an array, as OpenCV reads pictures.
+        Pillow is not installed; the file cannot be read, is truncated, damaged or not a picture; it
+        has more than ``MOST_PIXELS`` pixels, in which case nothing is decoded; its values have no
+        known white; or ``source`` is an array, as OpenCV reads pictures.
 
     Warns
     -----
     DarknetWarning
-        Alpha is asked for, and the picture has none: it is taken as opaque.
+        Alpha is asked for, but the picture has none: it is read as opaque.
 
     Notes
     -----
-    C: ``load_image`` in ``src/image.c``.  With 1 or 3 channels transparency is dropped, and what
-    lies under it shows, as in Darknet; so is all but the first picture of an animation, and the low
-    byte of 16-bit values.  Grey is ``(77 r + 150 g + 29 b) // 256``, as in ``stb_image.h``.  The
-    orientation in EXIF data is heeded, as in builds of Darknet with OpenCV.  Decoders of JPEG may
-    differ by a few levels of 255; Pillow's is the one of OpenCV.
+    C: ``load_image`` in ``src/image.c``.  With 1 or 3 channels the alpha channel is dropped, and
+    the colour under it shows, as in Darknet.  Only the first picture of an animation is read, and
+    only the high byte of 16-bit values.  Grey is ``(77 r + 150 g + 29 b) // 256``, as in
+    ``stb_image.h``.  The orientation in EXIF data is applied, as in builds of Darknet with OpenCV.
+    JPEG decoders may differ by a few levels of 255; Pillow uses the same one as OpenCV.
     """
     if channels not in CHANNELS:
         raise ImageError("a picture is read with 1, 3 or 4 channels", found=f"{channels}")
@@ -140,25 +138,25 @@ def load_image(source: str | os.PathLike[str] | bytes, channels: int = 3) -> F32
 
 
 def save_image(path: str | os.PathLike[str], im: F32, *, force: bool = False) -> None:
-    """Write a picture so that it appears whole, or not at all.
+    """Write a picture to a file that appears whole, or not at all.
 
     Parameters
     ----------
     path : path
-        Its suffix says what kind of file: see `image_format`.
+        The suffix says which format: see `image_format`.
     im : float32 array (3, h, w), (1, h, w) or, with alpha, (4, h, w)
-        Rounded to 8 bits; values below 0 and above 1 become 0 and 1.
+        The picture, which is rounded to 8 bits; values below 0 and above 1 become 0 and 1.
     force : bool
-        Whether to overwrite a file that is there.
+        Whether to overwrite an existing file.
 
     Raises
     ------
     ImageError
-        Pillow is absent, the suffix is none of those known, or the format cannot hold the picture.
+        Pillow is not installed, the suffix is unknown, or the format cannot hold the picture.
     DarknetError
-        The file exists already and ``force`` is off, or it cannot be written.
+        The file already exists and ``force`` is off, or it cannot be written.
     ShapeError
-        ``im`` is no picture.
+        ``im`` is not a picture.
     """
     where = Where(file=os.fspath(path))
     kind = image_format(path)
@@ -176,12 +174,12 @@ def save_image(path: str | os.PathLike[str], im: F32, *, force: bool = False) ->
 
 
 def image_format(path: str | os.PathLike[str]) -> str:
-    """Tell what kind of file `save_image` writes under a name.
+    """Return the format in which `save_image` writes a file of this name.
 
     Raises
     ------
     ImageError
-        The suffix is none of those known.
+        The suffix is unknown.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in _WRITTEN:
@@ -200,14 +198,14 @@ def require_pillow(where: Where | None = None) -> types.ModuleType:
     Raises
     ------
     ImageError
-        Pillow is absent; the message tells how to install it.
+        Pillow is not installed; the message says how to install it.
     """
     image: types.ModuleType = load_extra("PIL.Image", error=ImageError, where=where)
     return image
 
 
 def _decode(stream: BinaryIO, channels: int, where: Where) -> F32:
-    """Read the planes of a picture; whatever goes wrong becomes an ImageError."""
+    """Read the planes of a picture; any failure becomes an ImageError."""
     pillow = require_pillow(where)
     with _one_line(pillow, stream, where):
         most = _most_pixels(stream)
@@ -233,10 +231,10 @@ def _decode(stream: BinaryIO, channels: int, where: Where) -> F32:
 
 
 class _QuietPillow:
-    """Silence for Pillow's warnings of odd metadata, which are none of our business.
+    """Silence for Pillow's warnings about odd metadata, which do not concern us.
 
-    Filters of warnings belong to all threads, so the first that decodes sets one and the last
-    takes it away: if each did so on its own, they would put back each other's.
+    Filters of warnings belong to all threads, so the first thread that decodes sets one and the
+    last removes it: if each did both, they would restore each other's filters.
     """
 
     def __init__(self) -> None:
@@ -246,7 +244,7 @@ class _QuietPillow:
 
     @contextlib.contextmanager
     def hold(self, refused: type[Warning]) -> Iterator[None]:
-        """Silence them within, but for one that is raised."""
+        """Within it, silence these warnings, except for one that is raised."""
         with self._lock:
             if self._holders == 0:
                 self._filters.enter_context(warnings.catch_warnings())
@@ -266,7 +264,7 @@ _quiet_pillow = _QuietPillow()
 
 
 def _most_pixels(stream: BinaryIO) -> int:
-    """Return how many pixels a picture may have, more for a file that is large itself."""
+    """Return how many pixels a picture may have: more for a file that is large itself."""
     if not stream.seekable():
         return MOST_PIXELS
     size = stream.seek(0, os.SEEK_END)
@@ -276,7 +274,7 @@ def _most_pixels(stream: BinaryIO) -> int:
 
 @contextlib.contextmanager
 def _one_line(pillow: Any, stream: BinaryIO, where: Where) -> Iterator[None]:
-    """Within, turn what Pillow warns of and raises into one ImageError."""
+    """Within it, turn Pillow's warnings and exceptions into one ImageError."""
     bomb = (pillow.DecompressionBombWarning, pillow.DecompressionBombError)
     with _quiet_pillow.hold(pillow.DecompressionBombWarning):
         try:
@@ -311,18 +309,18 @@ def _planes(picture: Image, channels: int, where: Where) -> F32:
     sides = (width, height) if orientation in _TURNED else (height, width)
     planes = np.empty((channels, *sides), np.float32)
     lying = _as_stored(planes, orientation)
-    planes[3:] = 255  # opaque, where nothing else is known
+    planes[3:] = 255  # opaque, if nothing else is known
     if picture.mode == "F":
         lying[:3] = _within(np.asarray(picture), 1, where)
         planes[3:] = 1
         return planes
     if picture.mode.startswith("I;16"):
         lying[:3] = np.asarray(picture) >> 8
-    elif picture.mode == "I":  # how Pillow hands out the 16 bits of a PPM and of some others
+    elif picture.mode == "I":  # how Pillow returns the 16 bits of a PPM and of some other formats
         lying[:3] = _within(np.asarray(picture), 65535, where) >> 8
     else:
         rows = fitting(measured.PICTURE_STRIP, width)
-        for some in pieces(height, rows):  # strip by strip: the whole would be there four times
+        for some in pieces(height, rows):  # in strips: the whole would be in memory four times
             levels = _levels(picture.crop((0, some.start, width, some.stop)), channels)
             lying[: len(levels), some] = levels
     planes /= np.float32(255)
@@ -334,7 +332,7 @@ def _has_alpha(picture: Image) -> bool:
 
 
 def _levels(picture: Image, channels: int) -> npt.NDArray[np.uint8]:
-    """Return the levels (channels, h, w) of a picture of a mode that has colours."""
+    """Return the levels (channels, h, w) of a picture in a colour mode."""
     kind = "RGBA" if channels == 4 and _has_alpha(picture) else "RGB"
     colours: npt.NDArray[np.uint8] = np.asarray(picture.convert(kind)).transpose(2, 0, 1)
     if channels > 1:
@@ -345,7 +343,7 @@ def _levels(picture: Image, channels: int) -> npt.NDArray[np.uint8]:
 
 
 def _within(values: npt.NDArray[Any], white: int, where: Where) -> npt.NDArray[Any]:
-    """Return values of 32 bits if they lie between black and the white that is usual."""
+    """Return values of 32 bits if they are between black and a usual white level."""
     low, high = values.min(), values.max()
     if not (low >= 0 and high <= white):
         raise ImageError(
@@ -358,16 +356,16 @@ def _within(values: npt.NDArray[Any], white: int, where: Where) -> npt.NDArray[A
 
 
 def _orientation(picture: Image) -> int:
-    """Return what the EXIF data say of how a picture lies in its file."""
+    """Return how a picture is oriented in its file, as the EXIF data say."""
     try:
         found = picture.getexif().get(_ORIENTATION, 1)
-    except Exception:  # damaged EXIF data, which are no reason to refuse the picture
+    except Exception:  # damaged EXIF data are not a reason to refuse the picture
         return 1
     return found if isinstance(found, int) else 1
 
 
 def _as_stored(upright: F32, orientation: int) -> F32:
-    """Return a view of planes (c, h, w) in which they lie as in the file."""
+    """Return a view of planes (c, h, w) with the orientation that they have in the file."""
     if orientation in (3, 4, 7, 8):
         upright = upright[:, ::-1]
     if orientation in (2, 3, 6, 7):
@@ -397,13 +395,13 @@ def from_bytes(pixels: U8) -> F32:
     Parameters
     ----------
     pixels : uint8 array (h, w, c)
-        In the order red, green, blue, as Pillow has it.  OpenCV's arrays are blue, green, red:
-        hand over ``pixels[:, :, ::-1]``.
+        Channels in the order red, green, blue, as in Pillow.  OpenCV's arrays are blue, green, red:
+        pass ``pixels[:, :, ::-1]``.
 
     Raises
     ------
     ShapeError
-        It is another array.
+        It is a different kind of array.
     """
     if not (isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 3):
         array = isinstance(pixels, np.ndarray)

@@ -1,4 +1,4 @@
-"""Make a picture the input of a network, as its program does."""
+"""Make a picture the input of a network, as Darknet does."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _COLOURS = {1: "grey", 3: "RGB", 4: "RGBA"}  # by channels
 
 
 def own_fit(model: Model) -> Fit:
-    """Tell how the program fits a picture into the input of a network.
+    """Return how the program fits a picture into the input of a network.
 
     Returns
     -------
     fit : "letterbox", "stretch" or "crop"
-        Of a detector ``"stretch"``, and of a classifier ``"crop"``; but ``"letterbox"`` where the
+        ``"stretch"`` for a detector and ``"crop"`` for a classifier; but ``"letterbox"`` if the
         dialect always does that, and for detectors with ``letter_box=1`` in ``[net]``.
 
     Notes
@@ -52,10 +52,10 @@ def preparation(model: Model) -> dict[str, str]:
     Returns
     -------
     words : dict from key to str
-        ``resize``: ``letterbox, grey 0.5``; ``stretch``; or ``crop, shorter side to`` so many
-        pixels and ``centre``.  ``interpolation``: ``bilinear, corner pixels on corner pixels``.
+        ``resize``: ``letterbox, grey 0.5``; ``stretch``; or ``crop, shorter side to`` a number of
+        pixels, and ``centre``.  ``interpolation``: ``bilinear, corner pixels on corner pixels``.
         ``colours``: ``RGB``, ``RGBA`` or ``grey``, the order of the planes.  ``range``: ``0..1``.
-        Nothing where the network takes no pictures.
+        Empty if the network takes no pictures.
     """
     try:
         size = picture_shape(model.network)
@@ -83,8 +83,8 @@ def prepare(im: F32, model: Model, fit: Fit | None = None) -> F32:
         As `load_image` reads it, with the channels of the network's input.
     model : Model
     fit : "letterbox", "stretch" or "crop", optional
-        Whether to fit it in between bars of grey; to stretch it; or to scale its shorter side to
-        the width of the input, and cut out the middle.  By default what `own_fit` tells.
+        Fit it in between bars of grey; stretch it; or scale its shorter side to the width of the
+        input, and cut out the middle.  The default is the result of `own_fit`.
 
     Returns
     -------
@@ -93,8 +93,9 @@ def prepare(im: F32, model: Model, fit: Fit | None = None) -> F32:
     Raises
     ------
     ShapeError
-        The network takes no pictures, or none with these channels; ``im`` is no picture, or so
-        narrow that there is not enough memory to scale it, or that nothing of it would be left.
+        The network takes no pictures, or none with this number of channels; ``im`` is not a
+        picture; or it is so narrow that there is not enough memory to scale it, or that nothing of
+        it would be left.
     """
     size = picture_shape(model.network)
     require_floats("prepare", "im", im)
@@ -137,7 +138,7 @@ def read_picture(path: str, model: Model, fit: Fit | None = None) -> tuple[F32, 
     Raises
     ------
     ImageError
-        It cannot be read, or not be made the input.
+        It cannot be read or made the input.
     """
     im = load_image(path, model.network.input.c)
     try:
@@ -155,7 +156,7 @@ def fit_image(im: F32, fit: Fit, size: Shape) -> F32:
     fit : "letterbox", "stretch" or "crop"
         As in `prepare`.
     size : Shape
-        Of which the channels do not count.
+        The size of the input; its channels do not matter.
 
     Returns
     -------
@@ -164,7 +165,7 @@ def fit_image(im: F32, fit: Fit, size: Shape) -> F32:
     Raises
     ------
     ShapeError
-        There is no such way; or the picture is so narrow that there is not enough memory.
+        There is no such way to fit it, or the picture is so narrow that there is not enough memory.
     """
     if fit == "crop":
         return _cropped(im, size)
@@ -178,7 +179,7 @@ def fit_image(im: F32, fit: Fit, size: Shape) -> F32:
 
 
 def picture_shape(network: Network) -> Shape:
-    """Return the shape of a network's input, if pictures can be that.
+    """Return the shape of a network's input, if the network takes pictures.
 
     Raises
     ------
@@ -202,6 +203,6 @@ def _cropped(im: F32, size: Shape) -> F32:
     require_memory(4 * 4 * c * size.w * longer, f"a picture scaled to {size.w} x {longer}")
     scaled = resize_min(im, size.w)
     _, height, width = scaled.shape
-    # C divides towards zero, where the input is higher than wide and the picture is not.
+    # C rounds towards zero here, if the input is higher than wide and the picture is not.
     left, top = int((width - size.w) / 2), int((height - size.h) / 2)
     return crop_image(scaled, left, top, size.w, size.h)
