@@ -1,4 +1,4 @@
-"""What training reads: lists of pictures, labels, arrays; augmented, and with their truth."""
+"""The data of training: lists of pictures, labels, arrays; augmented, and with their truth."""
 
 from darknet_bn.data.array_sets import ArrayDataset, array_dataset
 from darknet_bn.data.base import Dataset, Picture

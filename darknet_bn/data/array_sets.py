@@ -11,7 +11,7 @@ y      numbers (n, boxes, 5)       for a detector: x, y, w, h and class of each 
                                    the picture; zeros after the last
 ====== =========================== ===============================================================
 
-Other members are passed over.
+Other members are ignored.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ class ArrayDataset(Dataset):
     Attributes
     ----------
     x, y : arrays
-        As the module says.
+        The arrays, as described in the module.
     truth : BoxTruth, ClassTruth or None
-        What is made of ``y``; None where it is the truth itself.
+        What turns ``y`` into the truth; None if ``y`` is the truth itself.
     name : str
-        Where they are from.
+        Where the arrays come from.
     """
 
     x: npt.NDArray[Any]
@@ -71,7 +71,7 @@ class ArrayDataset(Dataset):
     ) -> tuple[F32, F32]:
         """Return some examples.
 
-        Pictures for a net whose input changes its size are stretched.
+        Pictures are stretched if the net's input changes its size.
         """
         rows = np.asarray(indices, np.intp)
         x = self.x[rows].astype(np.float32)
@@ -98,15 +98,16 @@ def load_array_set(path: str | os.PathLike[str], model: Model, *, train: bool) -
     Parameters
     ----------
     path : path
-        An ``.npz``; nothing in it is unpickled, and sizes are known before memory is taken.
+        An ``.npz``; nothing in it is unpickled, and sizes are checked before memory is allocated.
     model : Model
     train : bool
-        Whether it is to be trained: ``label_smooth_eps`` counts then.
+        Whether the model is to be trained: ``label_smooth_eps`` counts then.
 
     Raises
     ------
     DarknetError
-        The file cannot be read, lacks an array, or one does not fit the network or the other.
+        The file cannot be read or lacks an array, or the arrays do not fit the network or each
+        other.
     """
     name = os.fspath(path)
 
@@ -143,22 +144,22 @@ def array_dataset(
     train: bool = True,
     name: str = "arrays",
 ) -> ArrayDataset:
-    """Make a data set for a model of arrays.
+    """Make a data set for a model from arrays.
 
     Parameters
     ----------
     x, y : arrays
-        As the module says.
+        The arrays, as described in the module.
     model : Model
     train : bool
         As in `load_array_set`.
     name : str
-        For messages.
+        The name to use in messages.
 
     Raises
     ------
     DarknetError
-        An array does not fit the network or the other one.
+        The arrays do not fit the network or each other.
     """
     _check_x(x, model.network.input, Where(file=name, key="x"))
     where = Where(file=name, key="y")
@@ -205,7 +206,7 @@ def _check_x(x: npt.NDArray[Any], shape: Shape, where: Where) -> None:
 
 
 def _fits_float32(array: npt.NDArray[Any]) -> bool:
-    """Tell whether all values are finite in float32; without a copy of them."""
+    """Return whether all values are finite in float32, without copying them."""
     largest = np.finfo(np.float32).max
     return bool(array.min(initial=0) >= -largest and array.max(initial=0) <= largest)
 
@@ -249,7 +250,7 @@ def _boxes(rows: npt.NDArray[Any]) -> F32:
 
 
 def _shaped(x: F32, shape: Shape) -> F32:
-    """Return inputs in a shape: the same values, or pictures of another size."""
+    """Return inputs in this shape: the same values, or pictures of another size."""
     if x[0].size == shape.size:
         return x.reshape(len(x), *shape.dims)
     if x.ndim != 4 or shape.flat or x.shape[1] != shape.c:

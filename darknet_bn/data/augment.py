@@ -1,6 +1,6 @@
 """Pictures changed at random for training: turned, cut, stretched, mirrored, recoloured.
 
-All that is random is drawn from a generator that is handed in.
+Everything random is drawn from a generator that the caller passes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def random_distort_image(im: F32, net: Net, rng: np.random.Generator) -> F32:
     ----------
     im : float32 array (c, h, w)
     net : Net
-        ``hue``, ``saturation`` and ``exposure`` say how much at most.
+        ``hue``, ``saturation`` and ``exposure`` limit the changes.
     rng : Generator
 
     Returns
@@ -41,8 +41,8 @@ def random_distort_image(im: F32, net: Net, rng: np.random.Generator) -> F32:
 
     Notes
     -----
-    C: ``random_distort_image`` in ``src/image.c``.  Where AlexeyAB's has OpenCV, it rounds to 8
-    bits in between, and a hue below red stays red.
+    C: ``random_distort_image`` in ``src/image.c``.  If AlexeyAB's is built with OpenCV, it rounds
+    to 8 bits in between, and a hue below red stays red.
     """
     hue = rng.uniform(-abs(net.hue), abs(net.hue))
     saturation, exposure = rand_scale(rng, net.saturation), rand_scale(rng, net.exposure)
@@ -52,16 +52,16 @@ def random_distort_image(im: F32, net: Net, rng: np.random.Generator) -> F32:
 def random_augment_image(im: F32, net: Net, shape: Shape, rng: np.random.Generator) -> F32:
     """Change a picture at random for the training of a classifier.
 
-    It is turned by up to ``angle`` degrees and stretched by up to ``aspect``; its shorter side is
-    scaled to between ``min_crop`` and ``max_crop`` pixels, for an input as wide as in the cfg; a
-    part is cut out, mirrored or not, and its colours are changed.
+    The picture is turned by up to ``angle`` degrees and stretched by up to ``aspect``.  Its shorter
+    side is scaled to between ``min_crop`` and ``max_crop`` pixels, for an input as wide as in the
+    cfg.  A part is cut out, mirrored or not, and its colours are changed.
 
     Parameters
     ----------
     im : float32 array (c, H, W)
     net : Net
     shape : Shape
-        Of the result.
+        The shape of the result.
     rng : Generator
 
     Returns
@@ -87,13 +87,13 @@ def random_augment_image(im: F32, net: Net, shape: Shape, rng: np.random.Generat
 
 
 def crop_sides(net: Net, w: int) -> tuple[int, int]:
-    """Return how long the shorter side of a classifier's pictures is at least and at most.
+    """Return the least and the greatest length of a classifier picture's shorter side.
 
     Parameters
     ----------
     net : Net
-        ``min_ratio`` and ``max_ratio``, or ``min_crop`` and ``max_crop``, which are for the width
-        in the cfg; by default from that to twice that.
+        ``min_ratio`` and ``max_ratio``, or ``min_crop`` and ``max_crop``, which refer to the width
+        in the cfg; by default once and twice that width.
     w : int
         The width of the input.
 

@@ -1,7 +1,7 @@
 """Pictures with boxes changed at random for training; the boxes follow their picture.
 
-pjreddie's Darknet stretches a picture and puts it on a grey canvas; AlexeyAB's cuts off some of it
-at each side, or adds to it, and may blur it, or put several pictures together.
+pjreddie's Darknet stretches a picture and puts it on a grey canvas.  AlexeyAB's cuts off some of it
+at each side, or adds to it, and may blur it, or combine several pictures.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ Labelled = Callable[[int], tuple[F32, F32]]
 """``labelled(index)``: a picture (c, H, W) of a data set, and its boxes (boxes, 5)."""
 
 _GREY = 0.5
-_MIXED = 0.5  # of all examples, where they are to be put together from several
-_NEAREST = 0.2  # share of the input between its border and where four pictures meet
-_BLUR = 17  # pixels of the window of a blur that spares the boxes
+_MIXED = 0.5  # share of examples combined from several pictures, if asked for
+_NEAREST = 0.2  # least share of the input between its border and where four pictures meet
+_BLUR = 17  # pixels: the window of a blur that spares the boxes
 _MOST_NOISE = 127
 
 
 class PicturePart(NamedTuple):
-    """A part of a picture, which may reach beyond it: how many pixels are cut off at each side."""
+    """A part of a picture, which may reach beyond it: the pixels cut off at each side."""
 
     left: int
     top: int
@@ -45,7 +45,7 @@ class PicturePart(NamedTuple):
     bottom: int
 
     def size(self, im: F32) -> tuple[int, int]:
-        """Return the width and height of the part, at least a pixel."""
+        """Return the width and height of the part, at least one pixel each."""
         _, height, width = im.shape
         return max(1, width - self.left - self.right), max(1, height - self.top - self.bottom)
 
@@ -59,7 +59,7 @@ class PicturePart(NamedTuple):
         )
 
     def letterboxed(self, im: F32, shape: Shape) -> PicturePart:
-        """Return the part with more at two sides, so that an input keeps the picture's aspect.
+        """Return the part enlarged at two sides, so that an input keeps the picture's aspect ratio.
 
         C: ``load_data_detection`` in AlexeyAB's ``src/data.c``.
         """
@@ -71,7 +71,7 @@ class PicturePart(NamedTuple):
         return self._replace(left=self.left - more, right=self.right - more)
 
     def padding(self, im: F32) -> tuple[float, float, float, float]:
-        """Return which share of the part lies outside of the picture at each side."""
+        """Return the share of the part that is outside the picture at each side."""
         width, height = self.size(im)
         return (
             max(0.0, -self.left / width),
@@ -82,7 +82,7 @@ class PicturePart(NamedTuple):
 
 
 class Example(NamedTuple):
-    """A picture made an input, its boxes, and which share of it at each side is padding."""
+    """A picture made an input, its boxes, and the share of padding at each side."""
 
     x: F32
     boxes: F32
@@ -103,27 +103,27 @@ def augment_boxes(
     ----------
     labelled : function
     index, count : int
-        Which picture, and how many there are to be put together with it.
+        The number of the picture, and how many pictures there are to combine it with.
     model : Model
-        ``jitter`` and ``resize`` of its last layer count, and ``flip``, ``hue``, ``saturation``,
+        Its last layer's ``jitter`` and ``resize`` count, and ``flip``, ``hue``, ``saturation``,
         ``exposure``, ``letter_box``, ``mosaic``, ``mixup``, ``blur`` and ``gaussian_noise`` of
         ``[net]``.
     shape : Shape
-        Of the input.
+        The shape of the input.
     rng : Generator
 
     Returns
     -------
     x : float32 array (c, h, w)
     boxes : float32 array (boxes, 5)
-        Of what is seen of them.
+        The visible parts of the boxes.
 
     Notes
     -----
-    C: ``load_data_detection`` and ``load_data_region`` in ``src/data.c``.  AlexeyAB's decides for
-    a whole batch whether pictures are put together, here it is decided for each.  Where four of
-    them are, boxes are cut at their own picture's part, as with ``mosaic_bound=1``; without, C
-    leaves them what another picture hides.
+    C: ``load_data_detection`` and ``load_data_region`` in ``src/data.c``.  AlexeyAB's decides for a
+    whole batch whether pictures are combined; here this is decided for each picture.  If four of
+    them are, boxes are cut at the edge of their own picture, as with ``mosaic_bound=1``; without
+    that option, C keeps the parts that another picture hides.
     """
     net = model.network.net
     several = 4 if net.mosaic else 2 if net.mixup and not net.cutmix else 1
@@ -167,15 +167,15 @@ def _example(im: F32, boxes: F32, model: Model, shape: Shape, rng: np.random.Gen
 def place_randomly(
     im: F32, jitter: float, shape: Shape, rng: np.random.Generator
 ) -> tuple[F32, Move]:
-    """Stretch a picture at random, as large as it fits in, and put it anywhere on a grey canvas.
+    """Stretch a picture at random, scale it to fit, and put it anywhere on a grey canvas.
 
     Parameters
     ----------
     im : float32 array (c, H, W)
     jitter : float
-        By which share of themselves its sides change at most before.
+        The largest change of its sides before scaling, as a share of their length.
     shape : Shape
-        Of the canvas.
+        The shape of the canvas.
     rng : Generator
 
     Returns
@@ -204,16 +204,16 @@ def place_randomly(
 def random_part(
     im: F32, jitter: float, rng: np.random.Generator, *, resize: float = 1.0
 ) -> PicturePart:
-    """Draw a part of a picture that lacks, or has too much, at each side.
+    """Draw a random part of a picture, which may be smaller or larger at each side.
 
     Parameters
     ----------
     im : float32 array (c, H, W)
     jitter : float
-        Up to which share of the picture.
+        The largest change at a side, as a share of the picture.
     rng : Generator
     resize : float
-        By how much the picture gets smaller or, over 1, also larger on top of that.
+        The factor by which the picture may also shrink or, if it is above 1, shrink or grow.
 
     Notes
     -----
@@ -236,9 +236,9 @@ def cut_out(im: F32, part: PicturePart, shape: Shape, *, edges: bool = False) ->
     im : float32 array (c, H, W)
     part : PicturePart
     shape : Shape
-        Of the result.
+        The shape of the result.
     edges : bool
-        Whether what is outside of the picture repeats its border, or has its mean colour.
+        Whether pixels outside the picture repeat its border; if not, they have its mean colour.
 
     Returns
     -------
@@ -258,8 +258,8 @@ def cut_out(im: F32, part: PicturePart, shape: Shape, *, edges: bool = False) ->
 def _spoiled(x: F32, boxes: F32, net: Net, rng: np.random.Generator) -> F32:
     """Blur a picture (c, h, w) all over or around its boxes, and add noise to it, or not.
 
-    C: ``load_data_detection`` and ``image_data_augmentation`` of AlexeyAB's, whose noise is never
-    negative, as its type has no such values.
+    C: ``load_data_detection`` and ``image_data_augmentation`` in AlexeyAB's, whose noise is never
+    negative, because its type is unsigned.
     """
     _, h, w = x.shape
     how = int(rng.integers(3)) if net.blur else 0
@@ -282,14 +282,14 @@ def _spoiled(x: F32, boxes: F32, net: Net, rng: np.random.Generator) -> F32:
 
 
 def mosaic(examples: list[Example], shape: Shape, rng: np.random.Generator) -> tuple[F32, F32]:
-    """Put four examples together that meet at a random point, each without its padding there.
+    """Combine four examples that meet at a random point, each without its padding there.
 
     Parameters
     ----------
     examples : list of Example
-        Left upper, right upper, left lower, right lower.
+        The upper left, upper right, lower left and lower right example.
     shape : Shape
-        Of the input.
+        The shape of the input.
     rng : Generator
 
     Returns
@@ -321,8 +321,8 @@ def mosaic(examples: list[Example], shape: Shape, rng: np.random.Generator) -> t
 def _window(last: bool, cut: int, size: int, before: int, behind: int) -> tuple[slice, int]:
     """Return where a part goes along an axis, and where it begins in its own input.
 
-    Of the picture before the cut it is the end, of the one after it the beginning, without
-    the padding there.
+    The picture before the cut contributes its end, the one after it its beginning, without the
+    padding there.
     """
     if last:
         return slice(cut, size), min(cut, before)

@@ -22,7 +22,7 @@ class Picture:
     ----------
     path : str
     boxes : float32 array (boxes, 5)
-        x, y, w, h and class of each; none in a data set of classes.
+        x, y, w, h and class of each box; empty in a data set of classes.
     number : int or None
         Its class, in a data set of classes.
     """
@@ -42,7 +42,7 @@ class Picture:
 
 
 class Dataset(ABC):
-    """Examples by number: inputs, and what is true of them."""
+    """Examples by number: inputs and their truth."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -57,12 +57,12 @@ class Dataset(ABC):
         Parameters
         ----------
         indices : sequence of int
-            Each from 0 to below the length.
+            Numbers from 0 up to, but not including, the length.
         rng : Generator
-            Each example gets one of its own from it, so that an example does not depend on those
-            after it.
+            Each example gets a generator of its own from it, so that it does not depend on later
+            ones.
         shape : Shape
-            Of the network's input.
+            The shape of the network's input.
 
         Returns
         -------
@@ -82,12 +82,12 @@ class Dataset(ABC):
 
     @property
     def pictures(self) -> Sequence[Picture]:
-        """The pictures in files; none where the examples are arrays."""
+        """The pictures in files; empty if the examples are arrays."""
         return ()
 
     @property
     def left_out(self) -> Sequence[DarknetError]:
-        """One for each box in a label file that cannot be meant and does not count."""
+        """One error for each box in a label file that is impossible and ignored."""
         return ()
 
     @property
@@ -97,6 +97,6 @@ class Dataset(ABC):
 
 
 def many(count: int, what: str) -> str:
-    """Return a number of things: ``1 box``, ``2 boxes``."""
+    """Return a count in words: ``1 box``, ``2 boxes``."""
     end = "es" if what.endswith(("s", "x")) else "s"
     return f"{count} {what}{end * (count != 1)}"

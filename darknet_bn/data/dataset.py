@@ -22,10 +22,10 @@ def load_dataset(path: str | os.PathLike[str], model: Model, *, train: bool) -> 
         An ``.npz`` with arrays ``x`` and ``y`` (see `darknet_bn.data.array_sets`), or a ``.data``
         file with lists of pictures.
     model : Model
-        Its last layer says what the truth is: boxes for a detection head, else the outputs.
+        Its last layer decides what the truth is: boxes for a detection head, else the outputs.
     train : bool
-        Whether to take the list ``train`` of a ``.data`` file, and to change pictures at random as
-        ``[net]`` and the head say; else the list ``valid``, as in tests.
+        Whether to use the list ``train`` of a ``.data`` file, and to change pictures at random as
+        ``[net]`` and the head say; if not, the list ``valid`` is used, as in tests.
 
     Returns
     -------
@@ -34,16 +34,16 @@ def load_dataset(path: str | os.PathLike[str], model: Model, *, train: bool) -> 
     Raises
     ------
     DarknetError
-        A file is not there, or not what it must be, or does not fit the model.
+        A file is missing or invalid, or does not fit the model.
     DataError
-        Several are so: pictures of a list, or lines of label files; it holds all of them.
+        Several pictures of a list, or lines of label files, are wrong; it holds all of the errors.
 
     Warns
     -----
     DataWarning
-        Boxes in label files cannot be meant and do not count; it holds all of them.
+        Boxes in label files are impossible and ignored; it holds all of the errors.
     DarknetWarning
-        Something else is odd, or not done.
+        Something else is odd, or not supported.
     """
     require_kind(path)
     if Path(path).suffix.lower() == ".npz":

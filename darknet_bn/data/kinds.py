@@ -1,4 +1,4 @@
-"""Paths that name no data set: what they are instead, and what to do with them."""
+"""Paths that do not name a data set: what they are instead, and what to do with them."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _HINTS = {
     ".yml": _WRITE,
 }
 _PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
-_PARTS = ("train", "valid", "test")  # sub-folders, as Roboflow has them
-_NAMES = "_darknet.labels"  # the names of classes beside Roboflow's pictures
+_PARTS = ("train", "valid", "test")  # sub-folders, as in Roboflow's data sets
+_NAMES = "_darknet.labels"  # the names of classes next to Roboflow's pictures
 
 
 def require_kind(path: str | os.PathLike[str]) -> None:
-    """Check by its name that a path is that of a data set.
+    """Check from its name that a path is a data set.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def require_kind(path: str | os.PathLike[str]) -> None:
 
 
 def what_to_do(name: str) -> str | None:
-    """Return what to do with a path that names no data set; None where that is not known."""
+    """Return what to do with a path that is not a data set; None if that is not known."""
     suffix = Path(name).suffix.lower()
     if is_url(name):
         return "URLs, cameras and video streams are not supported"
@@ -87,7 +87,7 @@ def what_to_do(name: str) -> str | None:
 
 
 def is_url(name: str) -> bool:
-    """Tell whether a name is that of something on a network."""
+    """Return whether a name is an address on a network."""
     return "://" in name
 
 
@@ -115,7 +115,7 @@ def _folder(folder: Path) -> str | None:
 
 
 def _kind(folder: Path) -> str | None:
-    """Return the suffix of most pictures in a folder; None where there are none."""
+    """Return the suffix of most pictures in a folder; None if there are none."""
     try:
         suffixes = Counter(each.suffix for each in folder.iterdir())
     except OSError:

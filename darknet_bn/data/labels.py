@@ -1,15 +1,15 @@
 """Label files: where they are, and what they say.
 
-The label file of a picture has one box a line, ``class x y w h``.  The class is a number from 0;
-the centre x y and the size w h are shares of the picture's width and height.  They are at most
+The label file of a picture has one box per line, ``class x y w h``.  The class is a number from 0;
+the centre x y and the size w h are relative to the picture's width and height.  They are at most
 10,000, so that they are exact enough in float32, and a file has at most 20,000 boxes: the most
 crowded pictures of published data sets have some 3,000.
 
-Each program makes the path of the label file from that of the picture: it replaces a folder, such
-as ``images`` by ``labels``, and the suffix by ``.txt``.  pjreddie's replaces these texts wherever
-they stand, and looks for ``stlabelsberry.txt`` beside ``strawberry.jpg``.  Here only whole folders
-are replaced, and the suffix at the end.  If that leads to no file, the one is read that the program
-itself would read, or that another program would.
+Each program makes the path of the label file from the path of the picture: it replaces a folder,
+such as ``images`` by ``labels``, and the suffix by ``.txt``.  pjreddie's replaces these texts
+anywhere in the path, and looks for ``stlabelsberry.txt`` next to ``strawberry.jpg``.  Here only
+whole folders are replaced, and the suffix at the end.  If there is no such file, the file is read
+that the program itself would read, or that another program would.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ _LINE = "class x y w h"
 MOST_BOXES = 20_000
 """How many boxes a picture may have."""
 LARGEST = 10_000.0
-"""How large x, y, w and h may be."""
+"""The largest x, y, w and h allowed."""
 _CLASS = re.compile(r"[0-9]{1,9}")
 _SEPARATOR = re.compile(r"([/\\])")
 _SUFFIX = re.compile(r"\.[^./\\]*$")
 
 
 class Labels(NamedTuple):
-    """What a label file says.
+    """The content of a label file.
 
     Attributes
     ----------
     boxes : float32 array (boxes, 5)
-        x, y, w, h and class of each that counts.
+        x, y, w, h and class of each valid box.
     impossible : tuple of DarknetError
-        One for each box that cannot be meant, such as one outside the picture.
+        One error for each box that is impossible, such as one outside the picture.
     malformed : tuple of DarknetError
-        One for each line that is not a box.
+        One error for each line that is not a box.
     """
 
     boxes: F32
@@ -56,16 +56,16 @@ class Labels(NamedTuple):
 
 
 def label_path(picture: str, dialect: Dialect) -> str:
-    """Return the path of the label file of a picture, by the rule of a dialect.
+    """Return the path of a picture's label file, by the rule of a dialect.
 
     Parameters
     ----------
     picture : str
-        Its path, as a list of pictures has it.
+        The picture's path, as in a list of pictures.
     dialect : Dialect
         pjreddie's Darknet has labels in a folder ``labels`` instead of ``images``, ``JPEGImages``
-        or ``raw``; AlexeyAB's does so for the folders of VOC and COCO and otherwise has labels
-        beside the pictures, as hank-ai's always does.
+        or ``raw``; AlexeyAB's does so for the folders of VOC and COCO and otherwise has labels next
+        to the pictures, as hank-ai's always does.
 
     Notes
     -----
@@ -87,9 +87,10 @@ def program_label_path(picture: str, dialect: Dialect) -> str:
 def other_label_paths(picture: str, dialect: Dialect) -> tuple[str, ...]:
     """Return where else the label file of a picture may be.
 
-    These are, in this order: beside the picture; where other programs look; where only the last of
-    the folders ``images``, ``JPEGImages`` and ``raw`` is replaced, for data sets below a folder of
-    such a name; and each of the first two with the whole name before ``.txt``, as ``a.png.txt``.
+    These places are, in this order: next to the picture; where other programs look; the path with
+    only the last of the folders ``images``, ``JPEGImages`` and ``raw`` replaced, for data sets
+    below a folder of such a name; and each of the first two with the whole name before ``.txt``, as
+    ``a.png.txt``.
     """
     last = _last_moved(picture, {folder for folder, _ in PJREDDIE.label_folders})
     whole = [_moved(picture, each.label_folders) for each in (dialect, PJREDDIE, ALEXEYAB)]
@@ -99,11 +100,11 @@ def other_label_paths(picture: str, dialect: Dialect) -> tuple[str, ...]:
 
 
 def _moved(picture: str, folders: Iterable[tuple[str, str]]) -> str:
-    """Return a path with folders replaced, each by another one where it stands first.
+    """Return a path with folders replaced, each at its first occurrence.
 
-    One that begins with a slash must lie in another folder.
+    A name that begins with a slash must be inside another folder.
     """
-    parts = _SEPARATOR.split(picture)  # every second one is a separator, the last a file
+    parts = _SEPARATOR.split(picture)  # every second part is a separator, the last is a file
     for folder, instead in folders:
         old, new = (re.findall(r"[^/\\]+", each) for each in (folder, instead))
         names = parts[:-1:2]
@@ -136,12 +137,12 @@ def read_labels(path: str | os.PathLike[str], classes: int, *, class_only: bool 
     classes : int
         How many classes there are.
     class_only : bool
-        Whether a box at 0 0 says that the class is somewhere in the picture.
+        Whether a box at 0 0 means that the class is somewhere in the picture.
 
     Returns
     -------
     labels : Labels
-        With every line that is not a box, or not one that can be meant.
+        The labels, with an error for every line that is not a box or not a possible one.
 
     Raises
     ------
@@ -150,9 +151,9 @@ def read_labels(path: str | os.PathLike[str], classes: int, *, class_only: bool 
 
     Notes
     -----
-    C: ``read_boxes`` in ``src/data.c``, which stops without a word at the first line that is not a
-    box.  A class that does not exist is an index outside the array in pjreddie's, and a message in
-    AlexeyAB's, which goes on without the box.
+    C: ``read_boxes`` in ``src/data.c``, which stops silently at the first line that is not a box.
+    A class that does not exist is an index outside the array in pjreddie's program; AlexeyAB's
+    prints a message and continues without the box.
     """
     boxes: list[tuple[float, ...]] = []
     impossible: list[DarknetError] = []
@@ -181,7 +182,7 @@ def read_labels(path: str | os.PathLike[str], classes: int, *, class_only: bool 
 
 
 def _box(line: str) -> tuple[float, float, float, float, float] | None:
-    """Return x, y, w, h and class; None where the line is not a box."""
+    """Return x, y, w, h and class; None if the line is not a box."""
     words = line.split()
     if len(words) != 5 or not _CLASS.fullmatch(words[0]) or "_" in line:
         return None
@@ -195,7 +196,7 @@ def _box(line: str) -> tuple[float, float, float, float, float] | None:
 def _problem(
     box: tuple[float, float, float, float, float], classes: int, where: Where, *, class_only: bool
 ) -> DarknetError | None:
-    """Tell why a box cannot be meant; None where it can."""
+    """Return why a box is impossible; None if it is possible."""
     x, y, w, h, kind = box
     if kind >= classes:
         expected = f"0 to {classes - 1}" if classes > 1 else "0, the only one"

@@ -20,9 +20,9 @@ class ListEntry:
     Attributes
     ----------
     text : str
-        The path as it stands there, with slashes where it leads nowhere with backslashes.
+        The path as written; with slashes instead, if it does not exist with backslashes.
     folder : Path
-        Where it starts.
+        The folder that the path is relative to.
     where : Where
         The place in the list.
     """
@@ -37,7 +37,7 @@ class ListEntry:
         return self.beside(self.text)
 
     def beside(self, text: str) -> str:
-        """Return where another file of the same set is, which a line would name ``text``."""
+        """Return the path of another file of the same set, which a line would call ``text``."""
         return os.path.normpath(self.folder / text)
 
 
@@ -53,19 +53,20 @@ def load_list(data: Data, key: str) -> tuple[ListEntry, ...]:
     Returns
     -------
     entries : tuple of ListEntry
-        One a line; empty lines do not count.
+        One for each line; empty lines are ignored.
 
     Raises
     ------
     DarknetError
         There is no such list, or it is empty.
     DataError
-        Pictures are not there; it holds all of them.
+        Pictures are missing; it holds all of the errors.
 
     Notes
     -----
-    C: ``get_paths`` in ``src/data.c``, for which paths start at the working directory.  Here they
-    may also start at the folder of the list, or of the ``.data`` file, or at the folder above.
+    C: ``get_paths`` in ``src/data.c``, where paths are relative to the working directory.  Here
+    they may also be relative to the folder of the list, of the ``.data`` file, or to the folder
+    above.
     """
     file = data.path(key)
     if file is None:

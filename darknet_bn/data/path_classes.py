@@ -16,9 +16,9 @@ class PathClass(NamedTuple):
     Attributes
     ----------
     number : int or None
-        The class; None where there is one class only, and this is not it.
+        The class; None if there is only one class, and this is not it.
     doubt : str or None
-        What the programs would take differently, or only by chance the same.
+        What the programs would read differently, or only agree on by chance.
     """
 
     number: int | None
@@ -31,12 +31,12 @@ def load_classes(entries: Sequence[ListEntry], labels: Sequence[str]) -> list[in
     Raises
     ------
     DataError
-        Paths hold no label, or several; it holds all of them.
+        Paths hold no label, or several; it holds all of the errors.
 
     Warns
     -----
     DarknetWarning
-        Paths hold a label in the middle of a word, or another label beside that of the class.
+        Paths hold a label in the middle of a word, or a second label besides the class's own.
     """
     numbers: list[int | None] = []
     doubts: list[str] = []
@@ -68,18 +68,18 @@ def class_of_path(path: str, labels: Sequence[str], where: Where) -> PathClass:
     path : str
     labels : sequence of str
     where : Where
-        The place of the path, for errors.
+        The path's place, for errors.
 
     Returns
     -------
     found : PathClass
-        Of several labels in the path, the one that stands there as a word; or the one that the
-        others are parts of.
+        If the path holds several labels, the one that is a word of its own; or the one that
+        contains the others.
 
     Raises
     ------
     DarknetError
-        No label is part of the path, or several are, none of which is the one.
+        No label is part of the path, or several are and none of them is the clear choice.
 
     Notes
     -----
@@ -112,7 +112,7 @@ def class_of_path(path: str, labels: Sequence[str], where: Where) -> PathClass:
 
 
 def _without_parts(numbers: Sequence[int], labels: Sequence[str], path: str) -> list[int]:
-    """Return the labels that do not only stand inside of longer ones."""
+    """Return the labels that do not occur only inside longer ones."""
     left = []
     for number in sorted(numbers, key=lambda each: -len(labels[each])):
         if labels[number] in path:
@@ -122,7 +122,7 @@ def _without_parts(numbers: Sequence[int], labels: Sequence[str], path: str) -> 
 
 
 def _is_word(label: str, path: str) -> bool:
-    """Tell whether a label stands in a path without a letter or digit that goes on with it."""
+    """Return whether a label occurs in a path as a word, with no letter or digit next to it."""
     return any(
         not _goes_on(path[start - 1 : start], label[0])
         and not _goes_on(label[-1], path[start + len(label) : start + len(label) + 1])

@@ -1,4 +1,4 @@
-"""The labels of a list of pictures: find and read them all, and name every one that is odd."""
+"""The labels of a list of pictures: find and read them all, and report every odd one."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _OTHERS = (".xml", ".json")  # labels of other programs
 
 
 class PictureLabels(NamedTuple):
-    """What the label files of a list of pictures say.
+    """The content of the label files of a list of pictures.
 
     Attributes
     ----------
     boxes : list of float32 arrays (boxes, 5)
         x, y, w, h and class of each box of each picture.
     left_out : tuple of DarknetError
-        One for each box that cannot be meant and does not count.
+        One error for each box that is impossible and ignored.
     without : tuple of str
         The pictures that have no label file.
     """
@@ -57,29 +57,29 @@ def load_labels(entries: Sequence[ListEntry], truth: BoxTruth, data: Data) -> Pi
     ----------
     entries : sequence of ListEntry
     truth : BoxTruth
-        For its head and dialect.
+        Gives the head and the dialect.
     data : Data
-        For the number of classes that it names.
+        Gives the number of classes.
 
     Raises
     ------
     DarknetError
         No picture has a label file.
     DataError
-        Lines are not boxes, or no box counts; it holds all lines that are odd.
+        Lines are not boxes, or no box is valid; it holds an error for every odd line.
 
     Warns
     -----
     DataWarning
-        Boxes cannot be meant and do not count.
+        Boxes are impossible and ignored.
     DarknetWarning
-        Pictures have no label file, and so no objects; or one where the program does not look;
-        there are more boxes, or other classes, than the network has.
+        Pictures have no label file, and so no objects; or their label file is not where the program
+        looks; there are more boxes, or different classes, than the network has.
     """
     paths = _Search(truth.dialect, entries).paths()
     class_only = truth.dialect.places_pictures and truth.head.tree is not None
     boxes: list[F32] = []
-    problems: dict[str, DarknetError] = {}  # by place: a picture may be listed twice
+    problems: dict[str, DarknetError] = {}  # keyed by place: a picture may be listed twice
     refused = False
     for path in paths:
         labels = Labels(NO_BOXES)
@@ -102,7 +102,7 @@ def load_labels(entries: Sequence[ListEntry], truth: BoxTruth, data: Data) -> Pi
 
 
 def _read(path: str, classes: int, *, class_only: bool) -> Labels:
-    """Read a label file; one that cannot be read is as a line that is not a box."""
+    """Read a label file; a file that cannot be read counts as a line that is not a box."""
     try:
         return read_labels(path, classes, class_only=class_only)
     except DarknetError as error:
@@ -115,11 +115,11 @@ class _Search:
     def __init__(self, dialect: Dialect, entries: Sequence[ListEntry]) -> None:
         self._dialect = dialect
         self._entries = entries
-        self._elsewhere: list[tuple[str, str]] = []  # what is read, and where the program looks
-        self._differing: list[tuple[str, str]] = []  # what is read, and what the program reads
+        self._elsewhere: list[tuple[str, str]] = []  # the file read, and where the program looks
+        self._differing: list[tuple[str, str]] = []  # the file read, and what the program reads
 
     def paths(self) -> list[str | None]:
-        """Return the path of each label file; None where there is none."""
+        """Return the path of each label file; None if there is none."""
         found = [self._path(entry) for entry in self._entries]
         without = [one for one, path in zip(self._entries, found, strict=True) if path is None]
         if len(without) == len(self._entries):
@@ -174,7 +174,7 @@ class _Search:
         _warn(f"{name}: {count} of {total} {'has' if count == 1 else 'have'} {what}")
 
     def _missing(self, entry: ListEntry) -> DarknetError:
-        """Return the error of a list of which no picture has labels."""
+        """Return the error for a list in which no picture has labels."""
         count = len(self._entries)
         stem = Path(entry.path)
         other = next((each for each in _OTHERS if stem.with_suffix(each).is_file()), None)

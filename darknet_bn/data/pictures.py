@@ -27,8 +27,8 @@ from darknet_bn.pictures.prepare import fit_image, own_fit, picture_shape
 from darknet_bn.values import brief
 from darknet_bn.work.threads import workers
 
-# Options of [net] that change pictures in ways not done here: of classifiers, and of detectors,
-# where the programs do not do it either.
+# Options of [net] that change pictures in ways not supported here: for classifiers, and for
+# detectors, where the programs do not support them either.
 _NOT_DONE = ("mixup", "cutmix", "mosaic", "blur", "gaussian_noise")
 _NOT_FOR_BOXES = ("cutmix",)
 
@@ -40,11 +40,11 @@ class PictureDataset(Dataset):
     Attributes
     ----------
     name : str
-        Of the list.
+        The name of the list.
     model : Model
-        Whose options say what is done to the pictures.
+        Its options say how the pictures are changed.
     train : bool
-        Whether they are changed at random; else they are made inputs as in tests.
+        Whether they are changed at random; if not, they are made inputs as in tests.
     items : tuple of Picture
     """
 
@@ -70,7 +70,7 @@ class PictureDataset(Dataset):
         Raises
         ------
         ImageError
-            It cannot be read.
+            The picture cannot be read.
         """
         return load_image(self.items[index].path, self.model.network.input.c)
 
@@ -79,7 +79,7 @@ class PictureDataset(Dataset):
     ) -> tuple[F32, F32]:
         """Return some examples, which all threads prepare.
 
-        In training, the next picture takes the place of one that cannot be read, with a warning.
+        In training, the next picture replaces one that cannot be read, with a warning.
         """
         rngs = rng.spawn(len(indices))
         x = np.empty((len(indices), *shape.dims), np.float32)
@@ -96,7 +96,7 @@ class PictureDataset(Dataset):
         return x, np.stack(truths)
 
     def _readable(self, index: int) -> tuple[int, F32]:
-        """Return a picture and its number: of the first one from ``index`` on that can be read."""
+        """Return the first picture from ``index`` on that can be read, and its number."""
         if not self.train:
             return index, self.load(index)
         for step in range(len(self)):
@@ -110,12 +110,12 @@ class PictureDataset(Dataset):
 
     @abstractmethod
     def _example(self, index: int, shape: Shape, rng: np.random.Generator) -> tuple[F32, F32]:
-        """Return the input (c, h, w) that is made of a picture, and its truth."""
+        """Return the input (c, h, w) that is made from a picture, and its truth."""
 
 
 @dataclass(frozen=True, eq=False)
 class PictureClasses(PictureDataset):
-    """Pictures of one class each.
+    """Pictures that have one class each.
 
     Attributes
     ----------
@@ -150,7 +150,7 @@ class PictureBoxes(PictureDataset):
     ----------
     truth : BoxTruth
     left_out : tuple of DarknetError
-        One for each box in a label file that cannot be meant and does not count.
+        One error for each box in a label file that is impossible and ignored.
     without_labels : tuple of str
         The pictures that have no label file, and so no boxes.
     """
@@ -193,26 +193,26 @@ def load_pictures(data: Data, model: Model, *, train: bool) -> PictureDataset:
     ----------
     data : Data
     model : Model
-        If its last layer is a detection head, boxes are read from label files; else the class of a
-        picture is the one whose label is part of its path.
+        If its last layer is a detection head, boxes are read from label files; if not, the class of
+        a picture is the one whose label is part of its path.
     train : bool
-        Whether to take the list ``train`` and change pictures at random, or the list ``valid``.
+        Whether to use the list ``train`` and change pictures at random, or the list ``valid``.
 
     Raises
     ------
     DarknetError
-        A list is not there or empty, or no picture has labels.
+        A list is missing or empty, or no picture has labels.
     DataError
-        Pictures are not there, or labels not what they must be; it holds all of them.
+        Pictures are missing, or labels are invalid; it holds all of the errors.
     ShapeError
         The network takes no pictures.
 
     Warns
     -----
     DataWarning
-        Boxes cannot be meant and do not count; it holds all of them.
+        Boxes are impossible and ignored; it holds all of the errors.
     DarknetWarning
-        Pictures have no labels, or options of ``[net]`` do not count.
+        Pictures have no labels, or options of ``[net]`` are ignored.
     """
     picture_shape(model.network)
     key = "train" if train else "valid"
@@ -240,7 +240,7 @@ def load_pictures(data: Data, model: Model, *, train: bool) -> PictureDataset:
 
 
 def _class_labels(data: Data, classes: int) -> tuple[str, ...]:
-    """Return the texts that say the class of a path; lists of more classes than needed exist."""
+    """Return the labels that give the class of a path; a list may have more than needed."""
     file = data.path("labels" if "labels" in data.options else "names")
     if file is None:
         raise DarknetError(

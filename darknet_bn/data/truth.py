@@ -17,7 +17,7 @@ from darknet_bn.model.network import Network
 from darknet_bn.values import brief_fields
 
 _SOMEWHERE = 999999  # x, y, w and h of a class that is somewhere in the picture
-_UNKNOWN = -1234  # of classes of a tree that nothing is known about
+_UNKNOWN = -1234  # for classes of a tree that nothing is known about
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class BoxTruth:
 
     @property
     def room(self) -> int | None:
-        """How many boxes of a picture count; None where it is one a cell."""
+        """How many boxes of a picture count; None for heads with one box per cell."""
         return min(MOST_BOXES, self.head.max_boxes) if self.head.grid is None else None
 
     def __call__(self, boxes: F32, shape: Shape) -> F32:
@@ -46,9 +46,10 @@ class BoxTruth:
         Parameters
         ----------
         boxes : float32 array (boxes, 5)
-            Moved with the picture.  Those that are too small are left out.
+            The boxes after they were moved with the picture.  Boxes that are too small are left
+            out.
         shape : Shape
-            Of the network's input.
+            The shape of the network's input.
         """
         if self.head.grid is not None:
             boxes = _at_least(boxes, self.dialect.smallest_grid_box, self.dialect.smallest_grid_box)
@@ -76,7 +77,7 @@ class ClassTruth:
 
     @classmethod
     def of(cls, network: Network, *, train: bool) -> ClassTruth:
-        """Return that of a network; without ``label_smooth_eps`` where nothing is trained."""
+        """Return the truth of a network; without ``label_smooth_eps`` if nothing is trained."""
         others = (node for at, node in enumerate(network.nodes) if at not in network.heads)
         trees = [node.layer.tree for node in others]
         smooth = network.net.label_smooth_eps if train else 0.0
@@ -89,9 +90,9 @@ class ClassTruth:
 
 @dataclass(frozen=True)
 class Move:
-    """Where the points of a picture have gone, as shares of its old and of its new size.
+    """Where the points of a picture have gone, relative to its old and its new size.
 
-    A point x comes to ``x * scale - shift``, and then to one less that if it was mirrored.
+    A point x moves to ``x * scale - shift``, and to one minus that if the picture was mirrored.
 
     Attributes
     ----------
@@ -106,7 +107,7 @@ class Move:
 
     @classmethod
     def letterbox(cls, width: int, height: int, shape: Shape) -> Move:
-        """Return that of a picture between bars, as `letterbox_image` makes it."""
+        """Return the move of a picture between bars, as `letterbox_image` makes it."""
         if np.float32(shape.w) / np.float32(width) < np.float32(shape.h) / np.float32(height):
             w, h = shape.w, height * shape.w // width
         else:
@@ -116,7 +117,7 @@ class Move:
 
 
 def correct_boxes(boxes: F32, move: Move, inside: Sequence[float] = (0, 0, 1, 1)) -> F32:
-    """Move boxes with their picture, and cut off what is outside of it.
+    """Move boxes with their picture, and cut off what is outside it.
 
     Parameters
     ----------
@@ -124,12 +125,12 @@ def correct_boxes(boxes: F32, move: Move, inside: Sequence[float] = (0, 0, 1, 1)
         x, y, w, h and class.
     move : Move
     inside : (left, top, right, bottom)
-        What is left of the moved picture.
+        The part of the moved picture that remains.
 
     Returns
     -------
     moved : float32 array (boxes, 5)
-        Boxes of which nothing is left have no width or no height.  A box at 0 0, which says that
+        Boxes that are outside entirely have no width or no height.  A box at 0 0, which means that
         the class is somewhere, gets x, y, w and h of 999999.
 
     Notes
@@ -152,7 +153,7 @@ def correct_boxes(boxes: F32, move: Move, inside: Sequence[float] = (0, 0, 1, 1)
 
 
 def _at_least(boxes: F32, width: float, height: float) -> F32:
-    """Return the boxes (boxes, 5) that have some width and height."""
+    """Return the boxes (boxes, 5) of at least this width and height."""
     smallest = np.array((width, height), np.float32)
     return boxes[(boxes[:, 2:4] >= smallest).all(axis=1)]
 
@@ -164,7 +165,7 @@ def fill_truth_detection(boxes: F32, room: int) -> F32:
     ----------
     boxes : float32 array (boxes, 5)
     room : int
-        How many there may be; others are left out.
+        The number of boxes to return; further boxes are left out.
 
     Returns
     -------
@@ -194,13 +195,13 @@ def fill_truth_region(boxes: F32, side: int, classes: int) -> F32:
     Returns
     -------
     truth : float32 array (side * side * (5 + classes),)
-        Of each cell: 1 if the centre of a box is in it; 1 for its class among ``classes``; x and y
-        within the cell, w and h.  The first of several boxes counts.
+        For each cell: 1 if the centre of a box is in it; 1 for its class among ``classes``; x and y
+        within the cell, w and h.  If there are several boxes, the first counts.
 
     Notes
     -----
-    C: ``fill_truth_region`` in ``src/data.c``, in which a centre at the right or lower edge is in
-    a cell of the next row, or none.
+    C: ``fill_truth_region`` in ``src/data.c``, where a centre at the right or lower edge is in a
+    cell of the next row, or in none.
     """
     truth = np.zeros((side, side, 5 + classes), np.float32)
     for box in boxes:
@@ -226,15 +227,15 @@ def fill_truth(
         The class; None for none.
     classes : int
     smooth : float
-        How much of the 1 is shared out to the other classes.
+        The share of the 1 that goes to the other classes.
     tree : Tree, optional
-        Of the classes.
+        The tree of the classes.
 
     Returns
     -------
     truth : float32 array (classes,)
-        1 for the class and, in a tree, for those above it; else 0, but -1234 in groups of a tree
-        where nothing is true.
+        1 for the class and, in a tree, for the classes above it; else 0, but -1234 in groups of a
+        tree in which nothing is true.
 
     Notes
     -----
