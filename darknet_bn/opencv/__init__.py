@@ -1,9 +1,9 @@
-"""The names of ``cv2.dnn``, so that programs written for it go on.
+"""The names of ``cv2.dnn``, so that programs written for it keep working.
 
-OpenCV 4 reads Darknet's files, OpenCV 5 does not.  Here are `readNet`, `readNetFromDarknet`,
-`DetectionModel` and `ClassificationModel` with OpenCV's methods and the numbers of OpenCV 4, which
-are those of the dialect ``opencv``.  `patch` puts them into an installed OpenCV 5, and this command
-runs a program with them, which need not be changed at all::
+OpenCV 4 reads Darknet's files, OpenCV 5 does not.  This package has `readNet`,
+`readNetFromDarknet`, `DetectionModel` and `ClassificationModel` with OpenCV's methods and the
+numbers of OpenCV 4, which the dialect ``opencv`` defines.  `patch` puts them into an installed
+OpenCV 5, and this command runs an unchanged program with them::
 
     python -m darknet_bn.opencv SCRIPT ARGS...
 """

@@ -27,7 +27,7 @@ Example: python -m darknet_bn.opencv detect.py dog.jpg
 
 
 class _Script(InspectLoader):
-    """What runs a file as ``__main__``."""
+    """A loader that runs a file as ``__main__``."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -43,7 +43,7 @@ class _Script(InspectLoader):
 
 
 def main(arguments: list[str]) -> int:
-    """Run the program that the first argument names; the others are its own.
+    """Run the program that the first argument names; the other arguments are passed to it.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _showing_only(path: str, show: Hook) -> Hook:
-    """Return what shows an error as Python does, from the program on: without how it was run."""
+    """Return a hook that shows errors as Python does, without the frames that ran the program."""
 
     def hook(
         kind: type[BaseException], error: BaseException, trace: TracebackType | None

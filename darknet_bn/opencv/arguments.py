@@ -1,4 +1,4 @@
-"""Arguments in the ways that ``cv2.dnn`` takes them."""
+"""Arguments in the forms that ``cv2.dnn`` accepts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Scalar: TypeAlias = "float | Sequence[float] | npt.NDArray[Any] | None"
 
 
 def scalar(value: Scalar, what: str) -> F64:
-    """Return the four numbers of what is a ``Scalar`` in OpenCV; what is not given is 0.
+    """Return the four numbers of an OpenCV ``Scalar``; missing numbers are 0.
 
     A single number is the first of the four.
 
@@ -50,7 +50,7 @@ def forward_arguments(
     Raises
     ------
     DarknetError
-        They are none of OpenCV's ways.
+        They are in none of OpenCV's forms.
     """
     unknown = set(kwargs) - {"outputName", "outputBlobs", "outBlobNames"}
     if unknown or len(args) > 2 or not all(map(_is_usual, (*args, *kwargs.values()))):
@@ -79,7 +79,7 @@ def _are_names(value: Any) -> bool:
 
 
 def filled(given: Sequence[Any], found: Sequence[F32]) -> Iterator[F32]:
-    """Yield what was found, in the caller's arrays if they fit."""
+    """Yield the outputs, in the caller's arrays if they fit."""
     for place, blob in enumerate(found):
         array = given[place] if place < len(given) else None
         if (

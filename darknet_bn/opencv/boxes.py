@@ -12,12 +12,12 @@ from darknet_bn.dialect import Dialect
 from darknet_bn.layers.shape import Shape
 from darknet_bn.layers.shared.head import Head
 
-_THRESHOLD = 0.2  # of heads that OpenCV does not have
+_THRESHOLD = 0.2  # for heads that OpenCV does not have
 _REGION_OVERLAP = 0.4
 
 
 def overlap_of(head: Head) -> float:
-    """Return the overlap over which OpenCV's head suppresses boxes; 0: it does not."""
+    """Return the overlap above which OpenCV's head suppresses boxes; 0 if it does not."""
     if _is_region(head):
         return _REGION_OVERLAP
     return float(head.value("nms_threshold")) if _is_yolo(head) else 0.0
@@ -32,25 +32,25 @@ def _is_region(head: Head) -> bool:
 
 
 def rows_of(head: Head, y: F32, net: Shape, dialect: Dialect, overlap: float) -> F32:
-    """Return the boxes of one image in OpenCV's order: cell by cell, and in it anchor by anchor.
+    """Return the boxes of one image in OpenCV's order: cell by cell, then anchor by anchor.
 
     Parameters
     ----------
     head : Head
     y : float32 array (c, h, w)
-        Its output.
+        The head's output.
     net : Shape
-        Of the network's input.
+        The shape of the network's input.
     dialect : Dialect
-        That the output was computed with.
+        The dialect that the output was computed with.
     overlap : float
-        The overlap of boxes of a class, over which the less probable gets 0; 0 keeps all.
+        The overlap above which the less probable of two boxes of a class gets 0; 0 keeps all.
 
     Returns
     -------
     rows : float32 array (boxes, 5 + classes)
-        Centre x and y, width and height as parts of the image, objectness, and the probability of
-        each class; 0 where it is not over the threshold.
+        Centre x and y, width and height relative to the image, objectness, and the probability of
+        each class; 0 if it is not over the threshold.
     """
     threshold = _THRESHOLD
     if _is_yolo(head) or _is_region(head):
@@ -80,7 +80,7 @@ def _is_plain(region: Head, dialect: Dialect) -> bool:
 
 
 def _decoded(head: Head, y: F32, net: Shape) -> tuple[F32, F32]:
-    """Return the rows with the classes' shares, and what these are to be multiplied by."""
+    """Return the rows with the classes' shares, and what to multiply these by."""
     _, h, w = y.shape
     count = len(head.anchor_sizes)
     rows = y.reshape(count, -1, h * w).transpose(2, 0, 1).copy()
@@ -90,7 +90,7 @@ def _decoded(head: Head, y: F32, net: Shape) -> tuple[F32, F32]:
     rows[:, :, :2] /= np.array([w, h], np.float32)
     sizes = rows[:, :, 2:4]
     relative = (w, h) if _is_region(head) else (net.w, net.h)
-    with np.errstate(all="ignore"):  # in OpenCV too, a size may be infinite
+    with np.errstate(all="ignore"):  # in OpenCV, too, a size may be infinite
         if _is_yolo(head) and head.value("new_coords"):
             np.multiply(4 * sizes, sizes, out=sizes)
         else:
@@ -107,7 +107,7 @@ def _decoded(head: Head, y: F32, net: Shape) -> tuple[F32, F32]:
 def suppressed(
     boxes: npt.NDArray[Any], scores: F32, threshold: float, overlap: float
 ) -> npt.NDArray[np.intp]:
-    """Return the places of the boxes that ``cv2.dnn.NMSBoxes`` keeps, the most probable first.
+    """Return the indices of the boxes that ``cv2.dnn.NMSBoxes`` keeps, the most probable first.
 
     Parameters
     ----------
@@ -115,9 +115,9 @@ def suppressed(
         Left, top, width, height.
     scores : float32 array (k,)
     threshold : float
-        Scores that are not over it do not count.
+        Boxes whose score is not above it are ignored.
     overlap : float
-        The IoU over which the less probable of two boxes goes.
+        The IoU above which the less probable of two boxes is removed.
     """
     places = np.flatnonzero(scores > np.float32(threshold))
     places = places[np.argsort(-scores[places], kind="stable")]

@@ -1,4 +1,4 @@
-"""What OpenCV's layers of a network cost: shapes, operations and memory, counted as it does."""
+"""The cost of a network's layers in OpenCV: shapes, operations and memory, counted as it does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from darknet_bn.layers.layer import Layer
 from darknet_bn.model.network import Network
 from darknet_bn.opencv.parts import CvPart, Dims, output_dims
 
-_EACH = {  # operations for each value of the output
+_EACH = {  # operations per value of the output
     "BatchNorm": 3,
     "ReLU": 1,
     "TanH": 1,
@@ -24,14 +24,15 @@ _EACH = {  # operations for each value of the output
 
 @dataclass(frozen=True)
 class PartCost:
-    """What one part takes for a batch.
+    """The cost of one part for a batch.
 
     Attributes
     ----------
     inputs, outputs : tuples of shapes
-        A maxpool that no layer reads has two outputs in OpenCV: where the largest values are, too.
+        A maxpool that no layer reads has two outputs in OpenCV: the second says where the maxima
+        are.
     flops : int
-        Operations, as OpenCV counts them.
+        The number of operations, as OpenCV counts them.
     """
 
     inputs: tuple[Dims, ...]
@@ -45,13 +46,13 @@ class PartCost:
 
 
 def costs_of(network: Network, parts: Sequence[CvPart], batch: int) -> tuple[PartCost, ...]:
-    """Return what the network's input takes, and each of its parts, in order.
+    """Return the cost of the network's input, and of each of its parts, in order.
 
     Parameters
     ----------
     network : Network
     parts : sequence of CvPart
-        `parts_of` the network.
+        The result of `parts_of` for the network.
     batch : int
         The number of images.
     """
@@ -83,7 +84,7 @@ def _output(network: Network, part: CvPart, inputs: tuple[Dims, ...], batch: int
 
 
 def _window(layer: Layer) -> int | None:
-    """Return the size of the windows of a maxpool; None for other layers."""
+    """Return the size of a maxpool's windows; None for other layers."""
     if layer.names[0] != "maxpool":
         return None
     return int(layer.value("size") or layer.value("stride"))

@@ -1,4 +1,4 @@
-"""What a program may ask a network about itself, under the names of ``cv2.dnn.Net``."""
+"""What a program can ask a network about itself, under the names of ``cv2.dnn.Net``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from darknet_bn.opencv.parts import CvPart, blobs_of, parts_of
 Ints = npt.NDArray[np.int32]
 
 _INPUT, _INPUT_TYPE = "_input", "__NetInputLayer__"
-_SIZES = 2  # models for other sizes of images that are kept: each has its own prepared weights
+_SIZES = 2  # how many models for other image sizes are kept: each has its own prepared weights
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Layer:
     Attributes
     ----------
     name, type : str
-        As OpenCV has them.
+        As in OpenCV.
     blobs : tuple of float32 arrays
         The parameters, in OpenCV's order and shapes.
     preferableTarget : int
@@ -45,7 +45,7 @@ class Layer:
     preferableTarget: int = 0
 
     def outputNameToIndex(self, outputName: str) -> int:
-        """Return 0, for the one output of a layer; -1 for the input, which has none by name."""
+        """Return 0 for the single output of a layer; -1 for the input, whose output has no name."""
         return 0 if self.type else -1
 
 
@@ -65,7 +65,7 @@ class Described:
         self._sizes: dict[tuple[int, ...], Model] = {}
 
     def empty(self) -> bool:
-        """Say that there are layers."""
+        """Return False: there are layers."""
         return False
 
     def getLayerNames(self) -> tuple[str, ...]:
@@ -73,7 +73,7 @@ class Described:
         return tuple(part.name for part in self._parts)
 
     def getLayerId(self, layer: str | None) -> int:
-        """Return the number of a layer, from 1 on; 0 is the input ``_input``, -1 no layer."""
+        """Return the number of a layer, from 1; 0 is the input ``_input``, -1 is no layer."""
         return 0 if layer == _INPUT else self._ids.get(str(layer), -1)
 
     def getLayer(self, layerId: int | str | None = None) -> Layer:
@@ -106,8 +106,8 @@ class Described:
         layer : int or str
             Its number or name.
         numParam : int
-            Of a convolution the weights (filters, channels, height, width) and then the biases; of
-            its batch norm means, variances, scales and biases, (1, filters) each.
+            For a convolution, the weights (filters, channels, height, width), then the biases; for
+            its batch norm the means, variances, scales and biases, each (1, filters).
 
         Raises
         ------
@@ -128,22 +128,22 @@ class Described:
         return np.array([self._ids[name] for name in names], np.int32)
 
     def getUnconnectedOutLayersNames(self) -> tuple[str, ...]:
-        """Return the names of the outputs: the layers that no other reads."""
+        """Return the names of the outputs: the layers that no other layer reads."""
         return tuple(self._finals[index].name for index in self._outputs())
 
     def _outputs(self) -> list[int]:
-        """Return the outputs; a loss is one for OpenCV, which passes on what it reads."""
+        """Return the outputs; OpenCV counts a loss as one, and passes on what it reads."""
         nodes = self._model.network.nodes
         read = {source for node in nodes for source in node.sources}
         return [index for index in range(len(nodes)) if index not in read]
 
     def getFLOPS(self, *args: Any, **kwargs: Any) -> int:
-        """Return the operations of a pass: ``getFLOPS(netInputShape)``, or of one layer.
+        """Return the operations of a pass, ``getFLOPS(netInputShape)``, or of one layer.
 
         Parameters
         ----------
         layerId : int, optional
-            The layer, before the shape.
+            The number of a layer, given before the shape.
         netInputShape : four integers, or a list of one such shape
             (n, c, h, w).
         """
@@ -151,7 +151,7 @@ class Described:
         return sum(cost.flops for _, cost in costs)
 
     def getMemoryConsumption(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
-        """Return the bytes of weights and of outputs, of all layers or of one; see `getFLOPS`."""
+        """Return the bytes of weights and of outputs, for all layers or one; see `getFLOPS`."""
         costs = self._asked_costs(args, kwargs)
         blobs = (blob for part, _ in costs if part for blob in blobs_of(self._model, part))
         return sum(4 * blob.size for blob in blobs), sum(cost.output_bytes for _, cost in costs)
@@ -200,7 +200,7 @@ class Described:
         return dot(self._model.network, self._parts)
 
     def dumpToFile(self, path: str | os.PathLike[str]) -> None:
-        """Write what `dump` returns; as in OpenCV, a file that is there is replaced.
+        """Write the result of `dump`; as in OpenCV, an existing file is replaced.
 
         Raises
         ------
@@ -223,12 +223,12 @@ class Described:
         return model
 
     def _part(self, layer: int | str) -> CvPart | None:
-        """Return the part with a number or name; None is the input.
+        """Return the part with this number or name; None means the input.
 
         Raises
         ------
         DarknetError
-            There is none.
+            There is no such part.
         """
         number: Any = self.getLayerId(layer) if isinstance(layer, str) else layer
         if not isinstance(number, (int, np.integer)) or not 0 <= number <= len(self._parts):

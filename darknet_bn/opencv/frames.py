@@ -1,7 +1,7 @@
 """From a picture to a blob, as ``cv2.dnn.blobFromImage`` makes it.
 
 Pixels of eight bits come out the same to the bit: OpenCV resizes them in integers, with weights of
-11 bits.  Of floating-point pixels OpenCV has several implementations, which differ by some 4e-6 of
+11 bits.  For floating-point pixels OpenCV has several implementations, which differ by some 4e-6 of
 the largest value.
 """
 
@@ -30,21 +30,21 @@ def blob_of(
     Parameters
     ----------
     frame : array (h, w), (h, w, 1), (h, w, 3) or (h, w, 4)
-        Of uint8, or other numbers.
+        The pixels, as uint8 or other numbers.
     size : (width, height)
-        Of the blob.
+        The size of the blob.
     scale, mean : float64 arrays (4,)
-        The blob has ``scale * (pixel - mean)``, each number for a channel of the blob.
+        The blob is ``scale * (pixel - mean)``, with one number of each per channel of the blob.
     swap : bool
-        Whether the first channel changes places with the third.
+        Whether to swap the first and the third channel.
     crop : bool
-        Whether the picture keeps its shape, and what is too much on two sides is cut off; else it
-        is stretched.
+        Whether the picture keeps its shape and loses what sticks out at two sides; if not, it is
+        stretched.
 
     Raises
     ------
     ImageError
-        It is no picture.
+        It is not a picture.
     """
     pixels = np.asarray(frame)
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
@@ -82,14 +82,14 @@ def _fitted(pixels: Picture, size: Size, *, crop: bool) -> Picture:
 
 
 def resized(pixels: Picture, size: Size, factors: tuple[float, float]) -> Picture:
-    """Return a picture of another size, interpolated between the four nearest pixels.
+    """Return a picture resized, interpolated between the four nearest pixels.
 
     Parameters
     ----------
     pixels : array (h, w, c)
     size : (width, height)
     factors : (in x, in y)
-        How much larger a pixel becomes; near what the sizes say, but it may differ.
+        The scale in each direction; it is near the ratio of the sizes, but may differ.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def resized(pixels: Picture, size: Size, factors: tuple[float, float]) -> Pictur
         return _halved(pixels, size)
     x, across = _between(w, width, scale_x)
     y, down = _between(h, height, scale_y)
-    edge = (x < 0) | (x >= w - 1)  # OpenCV holds columns to the picture here, and rows below
+    edge = (x < 0) | (x >= w - 1)  # OpenCV limits columns to the picture here, and rows below
     across[edge] = 0
     x = np.clip(x, 0, w - 1)
     rows = [np.clip(each, 0, h - 1) for each in (y, y + 1)]
@@ -123,7 +123,7 @@ def resized(pixels: Picture, size: Size, factors: tuple[float, float]) -> Pictur
 
 
 def _between(count: int, wanted: int, scale: float) -> tuple[npt.NDArray[np.intp], F32]:
-    """Return for each new pixel the one before it, and how far it lies towards the next."""
+    """Return for each new pixel the index of the one before it, and its distance from that."""
     at = ((np.arange(wanted) + 0.5) * scale - 0.5).astype(np.float32)
     before = np.floor(at)
     return before.astype(np.intp), at - before
@@ -146,5 +146,5 @@ def _halved(pixels: Picture, size: Size) -> Picture:
 
 
 def _like(values: F32, pixels: Picture) -> Picture:
-    """Return the values rounded, if the pixels are integers."""
+    """Return the values, rounded if the pixels are integers."""
     return values if pixels.dtype.kind == "f" else np.rint(values)

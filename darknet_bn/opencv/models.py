@@ -1,4 +1,4 @@
-"""``cv2.dnn.Model`` and what is made of it: detectors and classifiers that take pictures."""
+"""``cv2.dnn.Model`` and its subclasses: detectors and classifiers that take pictures."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Model:
     model : Net, or path
         A network, or one of its two files.
     config : path, optional
-        The other file: ``.cfg`` and ``.weights`` may come in either order.
+        The other file: ``.cfg`` and ``.weights`` may be given in either order.
     network : Net, optional
-        The network under another name.
+        The same as ``model``, under a second name.
 
     Raises
     ------
     CfgError, ShapeError, WeightsError
-        As `readNet`.
+        As in `readNet`.
     DarknetError
         There is no network.
     """
@@ -69,19 +69,19 @@ class Model:
         swapRB: bool = False,
         crop: bool = False,
     ) -> None:
-        """Say how pictures become the input: all at once, what is not given as at the beginning.
+        """Set how pictures become the input, all at once; what is not given returns to its default.
 
         Parameters
         ----------
         scale, mean : float, up to four floats
-            The network gets ``scale * (pixel - mean)``, with a mean for each channel of the input.
+            The network gets ``scale * (pixel - mean)``, with one mean per channel of the input.
         size : (width, height)
-            Of the input, to which pictures are resized.
+            The size of the input, to which pictures are resized.
         swapRB : bool
-            Whether the first channel changes places with the third: pictures are BGR in OpenCV,
-            and RGB in Darknet.
+            Whether to swap the first and the third channel: pictures are BGR in OpenCV, and RGB in
+            Darknet.
         crop : bool
-            Whether pictures keep their shape and lose what is too much; else they are stretched.
+            Whether pictures keep their shape and are cropped; if not, they are stretched.
         """
         self.setInputSize(size)
         self._scale, self._mean = np.full(4, float(scale)), scalar(mean, "mean")
@@ -106,17 +106,17 @@ class Model:
         return self
 
     def setInputMean(self: M, mean: Scalar) -> M:
-        """Set what is taken off the pixels; a single number is for the first channel."""
+        """Set what is subtracted from the pixels; a single number is for the first channel."""
         self._mean = scalar(mean, "mean")
         return self
 
     def setInputSwapRB(self: M, swapRB: bool) -> M:
-        """Set whether the first channel changes places with the third."""
+        """Set whether to swap the first and the third channel."""
         self._swap = bool(swapRB)
         return self
 
     def setInputCrop(self: M, crop: bool) -> M:
-        """Set whether pictures keep their shape, and lose what is too much."""
+        """Set whether pictures keep their shape and are cropped."""
         self._crop = bool(crop)
         return self
 
@@ -126,15 +126,15 @@ class Model:
         return self
 
     def setPreferableBackend(self: M, backendId: int) -> M:
-        """Take any backend; it makes no difference here."""
+        """Accept any backend; it makes no difference here."""
         return self
 
     def setPreferableTarget(self: M, targetId: int) -> M:
-        """Take any target; it makes no difference here."""
+        """Accept any target; it makes no difference here."""
         return self
 
     def enableWinograd(self: M, useWinograd: bool) -> M:
-        """Take either; the fastest way is chosen for each layer."""
+        """Accept either value; the fastest way is chosen for each layer."""
         return self
 
     def predict(self, frame: npt.ArrayLike, outs: Sequence[Any] | None = None) -> tuple[F32, ...]:
@@ -145,7 +145,7 @@ class Model:
         frame : array (h, w, c)
             As ``cv2.imread`` gives it.
         outs : sequence of arrays, optional
-            Filled with the outputs, where they fit.
+            Arrays to fill with the outputs, if they fit.
 
         Returns
         -------
@@ -155,9 +155,9 @@ class Model:
         Raises
         ------
         DarknetError
-            No size was set.
+            No size has been set.
         ImageError
-            The frame is no picture.
+            The frame is not a picture.
         ShapeError
             The picture, or the size, does not fit the net.
         """
@@ -184,12 +184,12 @@ class DetectionModel(Model):
         self._across = False
 
     def setNmsAcrossClasses(self, value: bool) -> DetectionModel:
-        """Set whether a box suppresses those of other classes too."""
+        """Set whether a box also suppresses boxes of other classes."""
         self._across = bool(value)
         return self
 
     def getNmsAcrossClasses(self) -> bool:
-        """Return whether a box suppresses those of other classes too."""
+        """Return whether a box also suppresses boxes of other classes."""
         return self._across
 
     def detect(
@@ -202,9 +202,9 @@ class DetectionModel(Model):
         frame : array (h, w, c)
             As ``cv2.imread`` gives it.
         confThreshold : float
-            For the probability of the likeliest class.
+            The least probability of the most likely class.
         nmsThreshold : float
-            The IoU over which the less probable of two boxes goes; 0 keeps all.
+            The IoU above which the less probable of two boxes is removed; 0 keeps all.
 
         Returns
         -------
@@ -217,7 +217,7 @@ class DetectionModel(Model):
         Raises
         ------
         DarknetError
-            The net is no detector, a threshold is below 0, or as `predict`.
+            The net is not a detector, or a threshold is below 0; or as in `predict`.
         """
         outputs = self.predict(frame)
         last = self._net.getLayer(self._net.getLayerNames()[-1])
@@ -242,8 +242,8 @@ class DetectionModel(Model):
     def _kept(
         self, classes: Ints, scores: F32, boxes: Ints, threshold: float, overlap: float
     ) -> npt.NDArray[np.intp]:
-        """Return the places of the boxes that stay: by class, and in it the most probable first."""
-        wide = boxes.astype(np.int64)  # so that areas fit
+        """Return the indices of the boxes to keep: by class, then the most probable first."""
+        wide = boxes.astype(np.int64)  # so that areas do not overflow
         if self._across:
             return suppressed(wide, scores, threshold, overlap)
         kept = [np.empty(0, np.intp)]
@@ -261,21 +261,21 @@ class ClassificationModel(Model):
         self._softmax = False
 
     def setEnableSoftmaxPostProcessing(self, enable: bool) -> ClassificationModel:
-        """Set whether the output is made into shares of one: for nets without ``[softmax]``."""
+        """Set whether to apply softmax to the output: for nets without ``[softmax]``."""
         self._softmax = bool(enable)
         return self
 
     def getEnableSoftmaxPostProcessing(self) -> bool:
-        """Return whether the output is made into shares of one."""
+        """Return whether softmax is applied to the output."""
         return self._softmax
 
     def classify(self, frame: npt.ArrayLike) -> tuple[int, float]:
-        """Return the likeliest class of a picture, and its probability.
+        """Return the most likely class of a picture, and its probability.
 
         Raises
         ------
         DarknetError
-            The net has several outputs, or as `predict`.
+            The net has several outputs; or as in `predict`.
         """
         outputs = self.predict(frame)
         if len(outputs) != 1:
@@ -307,6 +307,6 @@ def _candidates(rows: F32, threshold: float, width: int, height: int) -> tuple[I
 
 
 def _whole(values: F32) -> npt.NDArray[np.int64]:
-    """Cut off what is after the point as C does; what no integer can hold is the smallest."""
+    """Truncate to integers as C does; values outside the integer range become the smallest one."""
     fits = np.abs(values) < np.float32(2**31)
     return np.where(fits, np.trunc(np.where(fits, values, 0)), -(2**31)).astype(np.int64)

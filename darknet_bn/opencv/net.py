@@ -24,13 +24,13 @@ from darknet_bn.values import brief
 class Net(Described):
     """A network under the names of ``cv2.dnn.Net``.
 
-    Options that OpenCV leaves out although they change what Darknet computes, such as
-    ``dilation``, count here.
+    Options that change what Darknet computes but that OpenCV ignores, such as ``dilation``, are
+    respected here.
 
     Parameters
     ----------
     model : Model
-        Loaded with the dialect ``opencv`` for OpenCV's numbers.
+        The model; load it with the dialect ``opencv`` for OpenCV's numbers.
     """
 
     def __repr__(self) -> str:
@@ -41,19 +41,19 @@ class Net(Described):
         super().__init__(model)
         self._overlaps = {index: overlap_of(head) for index, head in model.network.heads.items()}
         self._input: F32 | None = None
-        self._seconds: F64 | None = None  # that each part took in the last pass
+        self._seconds: F64 | None = None  # for each part, in the last pass
 
     def setPreferableBackend(self, backendId: int) -> None:
-        """Take any backend; it makes no difference here."""
+        """Accept any backend; it makes no difference here."""
 
     def setPreferableTarget(self, targetId: int) -> None:
-        """Take any target; it makes no difference here."""
+        """Accept any target; it makes no difference here."""
 
     def enableFusion(self, fusion: bool) -> None:
-        """Take either; batch norm is folded in any case, and every output can be had."""
+        """Accept either value; batch norm is always folded, and every output is available."""
 
     def enableWinograd(self, useWinograd: bool) -> None:
-        """Take either; the fastest way is chosen for each layer."""
+        """Accept either value; the fastest way is chosen for each layer."""
 
     def setInput(
         self,
@@ -67,9 +67,9 @@ class Net(Described):
         Parameters
         ----------
         blob : array (n, c, h, w)
-            Of floats or integers; it is copied.  Height and width may be others than the cfg says.
+            Floats or integers, which are copied.  Height and width may differ from the cfg's.
         name : str
-            Of the input: ``data``, or empty.
+            The name of the input: ``data``, or empty.
         scalefactor, mean : float; up to four floats, one for each channel
             The network gets ``scalefactor * (blob - mean)``.  A single number is the mean of the
             first channel, as in OpenCV.
@@ -77,7 +77,7 @@ class Net(Described):
         Raises
         ------
         DarknetError
-            There is no such input, or an argument is not what it must be.
+            There is no such input, or an argument is invalid.
         """
         if name not in ("", "data", None):
             raise DarknetError("there is no such input", expected="'data'", found=f"{name!r}")
@@ -102,24 +102,24 @@ class Net(Described):
     @overload
     def forward(self, *args: Any, **kwargs: Any) -> Any: ...
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Compute outputs, asked for in any of OpenCV's ways.
+        """Compute outputs, requested in any of OpenCV's forms.
 
-        ``forward()`` and ``forward(outputName)`` return one array, of the last output by default.
+        ``forward()`` and ``forward(outputName)`` return one array, by default the last output.
         ``forward(outBlobNames)``, with a list of names, returns a tuple of arrays; so does
         ``forward(outputBlobs=..., outputName=...)``.  Arrays that are given after a list of names
-        are filled, where they fit.
+        are filled if they fit.
 
         Returns
         -------
         outputs : float32 array, or a tuple of arrays
-            Of a detection head, a row for each box: centre x and y, width and height as parts of
-            the image, objectness, and the probability of each class; (boxes, 5 + classes) for one
+            For a detection head, one row per box: centre x and y, width and height relative to the
+            image, objectness, and the probability of each class; (boxes, 5 + classes) for one
             image, (n, boxes, 5 + classes) for several.
 
         Raises
         ------
         DarknetError
-            There is no input, no such name, or the net was read without weights.
+            There is no input or no such name, or the net was read without weights.
         ShapeError
             The input does not fit the net, or its layers do not fit each other at that size.
         """
@@ -132,7 +132,7 @@ class Net(Described):
         return tuple((each,) for each in self._computed(list(outBlobNames)))
 
     def forwardAsync(self, outputName: str = "") -> NoReturn:
-        """Refuse: OpenCV has this for OpenVINO only.
+        """Raise an error: OpenCV supports this for OpenVINO only.
 
         Raises
         ------
@@ -145,7 +145,7 @@ class Net(Described):
         )
 
     def getPerfProfile(self) -> tuple[int, F64]:
-        """Return how long the last pass took, in all and each layer, in ticks.
+        """Return how long the last pass took, in total and per layer, in ticks.
 
         Returns
         -------
@@ -153,13 +153,13 @@ class Net(Described):
             Divided by ``cv2.getTickFrequency()`` it gives seconds; without OpenCV a tick is a
             nanosecond.
         timings : float64 array (layers,)
-            Where several of OpenCV's layers are one of Darknet's, the first has the time of all,
-            as where OpenCV joins them.
+            If several of OpenCV's layers are one of Darknet's, the first has the time of all, as
+            when OpenCV fuses them.
 
         Raises
         ------
         DarknetError
-            There was no pass yet.
+            There has been no pass yet.
         """
         if self._seconds is None:
             raise DarknetError("there was no pass yet", hint="call forward first")
@@ -199,7 +199,7 @@ class Net(Described):
         return part
 
     def _needs(self, part: CvPart) -> tuple[int, ...]:
-        """Return the layers that a part is made of; OpenCV passes on what a loss reads."""
+        """Return the layers that a part needs; OpenCV passes on what a loss reads."""
         if part is not self._finals[part.layer]:
             return part.sources
         loss = self._model.network.nodes[part.layer].layer.is_loss
@@ -228,11 +228,11 @@ class Net(Described):
         return rows[0] if len(rows) == 1 else np.stack(rows)
 
     def _keep_overlaps(self) -> None:
-        """Let no head suppress boxes, as ``cv2.dnn.DetectionModel`` asks of its net."""
+        """Stop all heads from suppressing boxes, as ``cv2.dnn.DetectionModel`` asks of its net."""
         self._overlaps = dict.fromkeys(self._overlaps, 0.0)
 
 
 def _ticks_per_second() -> float:
-    """Return the frequency that programs divide by: OpenCV's, where it is imported."""
+    """Return the tick frequency that programs divide by: OpenCV's, if it is imported."""
     cv2: Any = sys.modules.get("cv2")
     return float(cv2.getTickFrequency()) if cv2 is not None else 1e9

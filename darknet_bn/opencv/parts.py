@@ -1,7 +1,7 @@
-"""A network in OpenCV's layers: their names and types, their inputs, what they hold and cost.
+"""A network in OpenCV's layers: names and types, inputs, contents and cost.
 
-OpenCV makes several layers of one section: a convolution, its batch norm and its activation, each
-with a name that programs may ask for.  Here such a layer is a part.
+OpenCV turns one section into several layers: a convolution, its batch norm and its activation, each
+with a name that programs may ask for.  Here such a layer is called a part.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from darknet_bn.model.network import Network
 Dims = tuple[int, ...]
 Role = Literal["whole", "weights", "norm", "activation", "planes", "slice", "cut"]
 
-# What OpenCV calls the layer of each section, and its type; `{}` is a number.  A section that it
-# does not have has the section's own name for both.
+# What OpenCV calls the layer of each section, and its type; `{}` is a number.  Sections that it
+# does not have use the section's own name for both.
 _KINDS = {
     "convolutional": ("conv_{}", "Convolution"),
     "connected": ("fullyConnected_{}", "InnerProduct"),
@@ -57,14 +57,14 @@ class CvPart:
     Attributes
     ----------
     name, type : str
-        As OpenCV has them.
+        As in OpenCV.
     layer : int
-        The layer of Darknet that it is a part of.
+        The Darknet layer that it is a part of.
     role : str
-        What of the layer it is: ``whole``; ``weights``, ``norm`` and ``activation``; the ``planes``
+        Its role in the layer: ``whole``; ``weights``, ``norm`` and ``activation``; the ``planes``
         of a head in OpenCV's order; a ``slice`` of one source of several; the ``cut`` of a crop.
     inputs : tuple of int
-        The parts that it reads, by their place; -1 is the network's input.
+        The indices of the parts that it reads; -1 is the network's input.
     sources : tuple of int
         The layers whose outputs it is computed from; -1 is the network's input.
     """
@@ -78,10 +78,10 @@ class CvPart:
 
 
 def parts_of(network: Network) -> tuple[CvPart, ...]:
-    """Return OpenCV's layers of a network, in their order; the last of each layer is its output."""
+    """Return OpenCV's layers of a network, in order; the last part of each layer is its output."""
     parts: list[CvPart] = []
-    last = {-1: -1}  # of each layer, the part that gives its output
-    number = 0  # OpenCV counts sections, and some of the layers that it makes of one
+    last = {-1: -1}  # for each layer, the part that gives its output
+    number = 0  # OpenCV counts sections, and some of the layers that it makes from one
     for index, node in enumerate(network.nodes):
         layer, sources = node.layer, node.sources
         kind = layer.names[0]
@@ -118,13 +118,13 @@ def parts_of(network: Network) -> tuple[CvPart, ...]:
 
 
 def output_names(network: Network) -> tuple[str, ...]:
-    """Return for each layer what OpenCV calls its output."""
+    """Return OpenCV's name for the output of each layer."""
     names = {part.layer: part.name for part in parts_of(network)}
     return tuple(names.values())
 
 
 def output_dims(network: Network, index: int) -> Dims:
-    """Return the shape that OpenCV gives one image's output of a layer that makes no boxes.
+    """Return the shape that OpenCV gives to one image's output, for layers that make no boxes.
 
     It is flat after ``[connected]`` only.
     """
@@ -144,7 +144,7 @@ def _route(sources: int, groups: int) -> tuple[str, str]:
 
 
 def _after(layer: Layer, kind: str, number: int) -> Iterator[tuple[str, str, Role]]:
-    """Yield name, type and role of what OpenCV makes of a section after its layer."""
+    """Yield name, type and role of OpenCV's further layers for a section."""
     if kind not in _KINDS:
         return
     if layer.norm.batch_norm == "inside":
@@ -175,7 +175,7 @@ def blobs_of(model: Model, part: CvPart) -> tuple[F32, ...]:
 
 
 def inner_output(model: Model, part: CvPart, xs: Sequence[F32]) -> F32:
-    """Compute what a part gives that is not the output of its layer.
+    """Compute the output of a part that is not the output of its layer.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ def inner_output(model: Model, part: CvPart, xs: Sequence[F32]) -> F32:
 
 
 def _bare(layer: Layer, role: Role, p: Params) -> tuple[Layer, Params]:
-    """Return a layer without what follows one of its parts, and its parameters."""
+    """Return a layer without the steps after one of its parts, and its parameters."""
     if role == "cut":
         return replace(layer, **{"noadjust": True}), p
     changes: dict[str, Any] = {"activation": "linear"}

@@ -14,19 +14,19 @@ from darknet_bn.opencv.read import darknet_sources, readNet, readNetFromDarknet
 from darknet_bn.optional import load_extra
 
 _MODELS = ("Model", "DetectionModel", "ClassificationModel")
-_HALIDE = 1  # the number of a backend that OpenCV 5 dropped, with its constant
-_ERROR = -2  # what OpenCV has for an error of no particular kind
+_HALIDE = 1  # the number of a backend that OpenCV 5 dropped along with its constant
+_ERROR = -2  # OpenCV's code for an unspecific error
 
 
 def patch() -> None:
     """Give an installed OpenCV 5 its reader of Darknet's files back, for the whole process.
 
-    Afterwards ``cv2.dnn.readNetFromDarknet`` is there again, and ``cv2.dnn.readNet``,
-    ``DetectionModel``, ``ClassificationModel`` and ``Model``, with their other names
-    ``cv2.dnn_DetectionModel`` and so on, take Darknet's files and what was read from them; all else
-    they hand to OpenCV as before.  What is returned counts as a ``cv2.dnn.Net`` and so on for
-    ``isinstance``, and what is raised as a ``cv2.error``.  Constants that OpenCV 5 dropped or moved
-    are back too.  On OpenCV 4, and the second time, nothing happens.
+    Afterwards ``cv2.dnn.readNetFromDarknet`` is available again.  ``cv2.dnn.readNet``,
+    ``DetectionModel``, ``ClassificationModel`` and ``Model``, and their other names,
+    ``cv2.dnn_DetectionModel`` and so on, accept Darknet's files and nets read from them, and pass
+    everything else to OpenCV as before.  For ``isinstance``, the results count as a ``cv2.dnn.Net``
+    and so on; errors count as a ``cv2.error``.  Constants that OpenCV 5 dropped or moved are back
+    too.  On OpenCV 4, and the second time, nothing happens.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def _restore_constants(cv2: ModuleType) -> None:
 
 
 def _net_class(cv2: Any) -> type[Net]:
-    """Return a class of nets that count as OpenCV's and raise its errors."""
+    """Return a class of nets that count as OpenCV's and raise OpenCV's errors."""
     theirs = cv2.dnn.Net
 
     class DarknetNet(Net):
@@ -72,7 +72,7 @@ def _net_class(cv2: Any) -> type[Net]:
 
 
 def _model_class(theirs: Any, ours: Any, cv2: Any) -> Any:
-    """Return a class that makes our object of a Darknet net or its files, else OpenCV's."""
+    """Return a class that makes our object for a Darknet net or its files, else OpenCV's."""
 
     class DarknetModel(ours, metaclass=_Either):  # type: ignore[misc]
         __doc__ = ours.__doc__
@@ -108,13 +108,13 @@ class _Either(type):
 
 
 def _is_darknet(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    """Whether a model is to be made of a net of Darknet or of its files."""
+    """Return whether to make a model from a Darknet net or its files."""
     first = kwargs.get("network", args[0] if args else None)
     return issubclass(type(first), Net) or darknet_sources(args, kwargs) is not None
 
 
 def _read_net(theirs: Callable[..., Any], net: type[Net], cv2: Any) -> Callable[..., Any]:
-    """Return a ``readNet`` that reads Darknet's files too."""
+    """Return a ``readNet`` that also reads Darknet's files."""
     ours = _reader(readNet, net, cv2)
 
     @functools.wraps(theirs)
@@ -137,7 +137,7 @@ def _reader(read: Callable[..., Net], net: type[Net], cv2: Any) -> Callable[...,
 
 
 def _raising(function: Callable[..., Any], cv2: Any) -> Callable[..., Any]:
-    """Return the function with its errors as OpenCV's, which programs catch."""
+    """Return the function with its errors turned into OpenCV's, which programs catch."""
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -152,7 +152,7 @@ def _raising(function: Callable[..., Any], cv2: Any) -> Callable[..., Any]:
 
 
 def _as_theirs(error: DarknetError, cv2: Any) -> DarknetError:
-    """Return an error that is one of OpenCV's too, with the attributes that these have."""
+    """Return an error that is also an OpenCV error, with the attributes of one."""
     kind = type(error)
     text = str(error)
     attributes = {"code": _ERROR, "err": text, "msg": text, "file": "", "func": "", "line": 0}
@@ -163,16 +163,16 @@ def _as_theirs(error: DarknetError, cv2: Any) -> DarknetError:
 
 
 def _counts_as(theirs: type) -> Any:
-    """Return what makes ``isinstance`` take objects for those of a class of OpenCV's.
+    """Return a property that makes ``isinstance`` accept objects as those of an OpenCV class.
 
-    They do not inherit from it: in C++ they would hold nothing, and its memory is not made for
-    classes that add to it.
+    They do not inherit from it: they would be empty in C++, and its memory layout does not allow
+    subclasses with more.
     """
     return property(lambda self: theirs)
 
 
 def _missing(name: str) -> Callable[..., Any]:
-    """Return a method that says that it is not there."""
+    """Return a method that says that it does not exist."""
 
     def missing(self: Any, *args: Any, **kwargs: Any) -> Any:
         raise DarknetError(f"{name} is not there for a net of Darknet")

@@ -24,7 +24,7 @@ Source: TypeAlias = (
     "str | os.PathLike[str] | bytes | bytearray | memoryview | npt.NDArray[np.uint8] | None"
 )
 
-# The suffixes and names of what OpenCV looks for before it looks for Darknet.
+# The suffixes and names that OpenCV looks for before it looks for Darknet.
 _OTHERS = ("caffemodel", "prototxt", "pb", "pbtxt", "tflite", "t7", "net")
 _OTHER_FRAMEWORKS = ("caffe", "tensorflow", "tflite", "torch")
 _DARKNET = ("weights", "cfg")
@@ -42,20 +42,20 @@ def readNetFromDarknet(
     Parameters
     ----------
     cfgFile, darknetModel : path; or bytes or a uint8 array
-        The ``.cfg`` and ``.weights`` files, or what they hold.  Without weights the net can
-        be asked about its layers, but not compute.
+        The ``.cfg`` and ``.weights`` files, or their contents.  Without weights the net can be
+        asked about its layers, but cannot compute.
     bufferCfg, bufferModel : bytes or uint8 array
-        Other names for what they hold.
+        The contents, under other names.
 
     Returns
     -------
     net : Net
-        With the methods of ``cv2.dnn.Net``.
+        The net, with the methods of ``cv2.dnn.Net``.
 
     Raises
     ------
     CfgError, ShapeError, WeightsError
-        As `load`.
+        As in `load`.
     DarknetError
         There is no cfg.
     """
@@ -64,7 +64,7 @@ def readNetFromDarknet(
     if not cfg:
         raise DarknetError("there is no cfg", expected="readNetFromDarknet(cfg, weights)")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DarknetWarning)  # given below, for the program's own line
+        warnings.simplefilter("ignore", DarknetWarning)  # warned of below, at the program's line
         model = load(cfg, weights, dialect=OPENCV) if weights else _without_weights(cfg)
     for oddity in model.oddities:
         warnings.warn(oddity, DarknetWarning, stacklevel=_level_of_program())
@@ -79,9 +79,9 @@ def readNet(*args: Any, **kwargs: Any) -> Net:
     model, config : path
         The ``.weights`` and ``.cfg`` files, in either order.
     framework : str, optional
-        ``"darknet"``, where the names of the files do not say it.
+        ``"darknet"``, if the names of the files do not show it.
     framework, bufferModel, bufferConfig : "darknet", and bytes or uint8 arrays
-        Instead of these: what the files hold, in either order.
+        Instead of these: the contents of the files, in either order.
 
     Returns
     -------
@@ -90,9 +90,9 @@ def readNet(*args: Any, **kwargs: Any) -> Net:
     Raises
     ------
     CfgError, ShapeError, WeightsError
-        As `load`.
+        As in `load`.
     DarknetError
-        These are files of another program.
+        The files belong to another program.
     """
     sources = darknet_sources(args, kwargs)
     if sources is None:
@@ -107,7 +107,7 @@ def readNet(*args: Any, **kwargs: Any) -> Net:
 
 
 def darknet_sources(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Source, Source] | None:
-    """Return cfg and weights of a call of ``readNet``, or None if it is for another program."""
+    """Return cfg and weights from a call of ``readNet``, or None if it is for another program."""
     if _is_buffer(kwargs.get("bufferModel", args[1] if len(args) > 1 else None)):
         framework, model, config = _named(args, kwargs, "framework", "bufferModel", "bufferConfig")
         if f"{framework}".lower() != "darknet":
@@ -130,7 +130,7 @@ def darknet_sources(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Sou
 
 
 def _named(args: Sequence[Any], kwargs: Mapping[str, Any], *names: str) -> list[Any]:
-    """Return arguments by name; what is not given is None."""
+    """Return arguments by name; missing ones are None."""
     given = dict(zip(names, args, strict=False)) | dict(kwargs)
     return [given.get(name) for name in names]
 
@@ -140,7 +140,7 @@ def _is_buffer(value: Any) -> bool:
 
 
 def _content(source: Source) -> str | os.PathLike[str] | bytes | None:
-    """Return a path as it is, and what a file holds as bytes."""
+    """Return a path unchanged, and a file's content as bytes."""
     if isinstance(source, (bytearray, memoryview)):
         return bytes(source)
     if isinstance(source, np.ndarray):
@@ -164,7 +164,7 @@ def _without_weights(cfg: str | os.PathLike[str] | bytes) -> Model:
 
 
 def _level_of_program() -> int:
-    """Return how far up the calls the program is that uses this package."""
+    """Return how far up the stack the program is that uses this package."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals["__name__"].startswith(f"{__package__}."):
         level, frame = level + 1, frame.f_back
