@@ -57,8 +57,8 @@ def export_onnx(
     Before the file gets its name, ONNX Runtime runs it and the model runs here, both on random
     images.  If any output differs by more than the tolerance, nothing is written.
 
-    The input is called ``input``: (n, c, h, w), RGB planes from 0 to 1 as `prepare` makes them. The
-    metadata say how to prepare pictures (``darknet_resize``, ``darknet_interpolation``,
+    The input is called ``input``: (n, c, h, w), RGB planes from 0 to 1 as `prepare` makes them.
+    The metadata say how to prepare pictures (``darknet_resize``, ``darknet_interpolation``,
     ``darknet_colours`` and ``darknet_range``, in the words of `preparation`), and name the classes
     if ``names`` are given.  If the file holds the arrays as Darknet has them, it holds the cfg and
     the header too, and `load_arrays` can read the model back.
