@@ -1,14 +1,14 @@
-"""What is kept beside the arrays, so that they become the same two Darknet files again.
+"""The metadata stored next to the arrays, so that they become the same two Darknet files again.
 
 =================== ========================================================================
 name                text
 =================== ========================================================================
-cfg                 the ``.cfg`` as it is; where it is no UTF-8, ``cfg_base64`` instead
+cfg                 the ``.cfg`` as it is; if it is not UTF-8, ``cfg_base64`` instead
 header              the header of the ``.weights`` file, its bytes as hexadecimal digits
 dialect             the name of the dialect in force; absent for one that has been changed
-names               the scheme of names of the arrays
-files               JSON: what the files hold that options of the cfg name, in base64; absent
-                    where there are none
+names               the naming scheme of the arrays
+files               JSON: the content of the files that options of the cfg name, in base64;
+                    absent if there are none
 =================== ========================================================================
 """
 
@@ -47,7 +47,7 @@ class About:
 
 
 def format_about(model: Model, names: str) -> dict[str, str]:
-    """Return the metadata of a model whose arrays are named by a scheme."""
+    """Return the metadata of a model whose arrays follow a naming scheme."""
     about: dict[str, str] = {}
     cfg = model.cfg.to_bytes()
     try:
@@ -73,7 +73,7 @@ def parse_about(metadata: Mapping[str, str]) -> About:
     Raises
     ------
     WeightsError
-        They lack something, or it is not what it must be; the name of the file is not in it.
+        They are incomplete or invalid; the message does not name the file.
     """
     names = metadata.get("names", "")
     dialect = metadata.get("dialect")

@@ -1,4 +1,4 @@
-"""From a model to a graph of ONNX's operators: what goes in, what comes out, in which form."""
+"""From a model to a graph of ONNX's operators: inputs, outputs, and their form."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from darknet_bn.transforms.fold import fold_batchnorm, fold_report
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What an exported file is to be like.
+    """The options of an exported file.
 
     Attributes
     ----------
     opset : int
-        Of ONNX's operators.
+        The version of ONNX's operators.
     fold : bool
-        Whether batch norm goes into the weights.
+        Whether to fold batch norm into the weights.
     head : str
-        What comes out of a detector: ``raw``, what Darknet's layers store; ``decoded``, corners
+        The form of a detector's outputs: ``raw``, what Darknet's layers store; ``decoded``, corners
         of all boxes and a score for each class; ``yolov5`` and ``yolov8``, the rows that programs
-        for these expect; ``nms``, what is left of the boxes.
+        for these expect; ``nms``, the boxes after suppression.
     batch : int or None
         How many images it takes; None for any number.
     fixed_size : bool
         Whether it takes images of the cfg's size only.
     half : bool
-        Whether it computes in float16; what goes in and out is float32.
+        Whether it computes in float16; inputs and outputs are float32.
     threshold, nms : float
-        Of ``nms``: what a score must exceed, and how much boxes may overlap.
+        For ``nms``: the score that a box must exceed, and how much boxes may overlap.
     """
 
     opset: int
@@ -61,7 +61,7 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class Tensor:
-    """The type of a value: its dimensions, with names for what is open, and whether float16."""
+    """The type of a value: its dimensions, with names for open ones, and whether float16."""
 
     dims: Dims
     half: bool = False
@@ -69,7 +69,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class ExportGraph:
-    """A graph with what a file says of it.
+    """A graph, and what the file says about it.
 
     Attributes
     ----------
@@ -79,14 +79,14 @@ class ExportGraph:
     values : mapping from name to Tensor
         The output of each layer that is in the graph.
     layers : mapping from layer number to name
-        Where the output of each layer is; that of a layer whose batch norm is taken up by itself
-        is there, that of one in front of a section of batch norm is not.
+        The value that is the output of each layer.  A layer whose own batch norm is folded is
+        included; a layer that has absorbed a section of batch norm after it is not.
     notes : tuple of str
-        In what the file differs from the program.
+        The ways in which the file differs from the program.
     model : Model
-        What the graph is of: with batch norm folded, if it is to be.
+        The model of the graph: with batch norm folded, if that was asked for.
     arrays : mapping from layer number and name to name
-        Where parameters of that model are, as they are.
+        The names of the model's parameters that are in the graph unchanged.
     """
 
     graph: GraphBuilder
@@ -192,7 +192,7 @@ def _box_outputs(
     wheres: Mapping[int, Where],
     options: ExportOptions,
 ) -> tuple[dict[Value, Tensor], tuple[str, ...]]:
-    """Add the boxes of all heads, whose outputs are given, in the form that is asked for."""
+    """Add the boxes of all heads, given the heads' outputs, in the form asked for."""
     heads = {index: network.heads[index] for index in places}
     net, kinds = network.input, {head.classes for head in heads.values()}
     if len(kinds) > 1:
@@ -236,9 +236,9 @@ def _suppression_notes(kind: str) -> tuple[str, ...]:
 
 
 def _numbers(model: Model, *, fold: bool) -> list[tuple[int, int]]:
-    """Return for each layer behind the fold its number before, and that of the output it has.
+    """Return for each layer after the fold its old number, and the old number of its output.
 
-    They differ where it has taken up sections of batch norm behind it.
+    They differ if the layer has absorbed sections of batch norm after it.
     """
     nodes = model.network.nodes
     taken: dict[int, int] = {}
@@ -253,7 +253,7 @@ def _numbers(model: Model, *, fold: bool) -> list[tuple[int, int]]:
 
 
 def _dims(options: ExportOptions, shape: Shape, names: Sequence[str | None] = (None, None)) -> Dims:
-    """Return the dimensions of a value, with names where they are open."""
+    """Return the dimensions of a value, with names for open ones."""
     batch = "batch" if options.batch is None else options.batch
     if shape.flat or options.fixed_size:
         return (batch, *shape.dims)

@@ -27,12 +27,12 @@ KINDS: Mapping[str, str] = {
     "uint8": "u1",
     "bool": "?",
 }
-"""The types of values, and as what numpy holds them: it has no bfloat16, so those are its bits."""
+"""The types of values, and numpy's type for each: it has no bfloat16, so those are read as bits."""
 
 KIND_OF: Mapping[np.dtype[Any], str] = {
     np.dtype(code): kind for kind, code in KINDS.items() if kind != "bfloat16"
 }
-"""The type of what numpy holds."""
+"""The file's type for each of numpy's types."""
 
 _LOSSLESS = ("float32", "float16", "bfloat16", "float64")
 
@@ -44,10 +44,10 @@ class ArrayEntry:
     Attributes
     ----------
     kind : str
-        The type of its values; those of ``KINDS`` can be read.
+        The type of its values; the types in ``KINDS`` can be read.
     shape : tuple of int
     read : function
-        Return the values, as an array of that shape and of the type that ``KINDS`` names, of
+        Returns the values, as an array of that shape and of the type that ``KINDS`` names, in
         either byte order.  It may be a view into the file.
     """
 
@@ -57,7 +57,7 @@ class ArrayEntry:
 
     @property
     def size(self) -> int:
-        """How many values it has."""
+        """The number of values."""
         return math.prod(self.shape)
 
 
@@ -70,9 +70,9 @@ class Container:
     entries : mapping from key to ArrayEntry
         In the order of the file.
     metadata : mapping from str to str, or None
-        What this package left beside the arrays; None where the file is of another program.
+        What this package stored with the arrays; None if another program wrote the file.
     reason : str
-        Why the dialect of the metadata is the one.
+        Why the dialect is the one in the metadata.
     """
 
     entries: Mapping[str, ArrayEntry]
@@ -81,17 +81,17 @@ class Container:
 
 
 def read_float32(entry: ArrayEntry, where: Where) -> F32:
-    """Read values as float32, of which every one must be the same number there.
+    """Read values as float32, each of which must be the same number in float32.
 
     Returns
     -------
     array : float32 array of the entry's shape
-        Contiguous, read-only; where the file holds it so, a view.
+        Contiguous and read-only; a view, if the file holds the values in this form.
 
     Raises
     ------
     WeightsError
-        They are of a type that does not fit into float32, or do not fit by their values.
+        Their type does not fit into float32, or one of the values does not.
     """
     if entry.kind not in _LOSSLESS:
         raise WeightsError(

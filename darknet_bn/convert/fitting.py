@@ -1,4 +1,4 @@
-"""Named arrays into the places that a network has for them: all, and nothing else."""
+"""Fit named arrays into the places that a network has for them: all, and nothing else."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from darknet_bn.model.model import initial_params
 from darknet_bn.model.network import Network
 from darknet_bn.work.memory import require_memory
 
-_PREFIX = "module."  # what torch's DataParallel puts in front of every key
+_PREFIX = "module."  # what torch's DataParallel puts before every key
 
 
 def without_prefix(entries: Mapping[str, ArrayEntry]) -> Mapping[str, ArrayEntry]:
-    """Return entries under the keys that they have where the model is not wrapped."""
+    """Return entries under the keys that they have without the wrapper."""
     if entries and all(key.startswith(_PREFIX) for key in entries):
         return {key.removeprefix(_PREFIX): entry for key, entry in entries.items()}
     return entries
@@ -27,12 +27,12 @@ def without_prefix(entries: Mapping[str, ArrayEntry]) -> Mapping[str, ArrayEntry
 def choose_scheme(
     entries: Mapping[str, ArrayEntry], network: Network, names: str | None
 ) -> NamingScheme:
-    """Return the scheme that a file says its keys are of, or the one that they look like.
+    """Return the naming scheme that a file declares, or the one that its keys look like.
 
     Raises
     ------
     WeightsError
-        They look like none.
+        The keys match no scheme.
     """
     if names is not None and names in SCHEMES:
         return SCHEMES[names]
@@ -53,19 +53,19 @@ def fit_arrays(
     entries : mapping from key to ArrayEntry
     network : Network
     scheme : NamingScheme
-        Of the keys.
+        The scheme of the keys.
 
     Returns
     -------
     params : tuple of mappings from name to float32 array
-        One a layer.  An array that is missing and that a ``.weights`` file would not hold either
-        has initial values.
+        One for each layer.  An array that is missing, and that a ``.weights`` file would not hold
+        either, gets initial values.
 
     Raises
     ------
     WeightsError
-        Arrays are missing, there are others too, or one has another shape or other values; the
-        name of the file is not in it.
+        Arrays are missing or superfluous, or one has a different shape or invalid values; the
+        message does not name the file.
     ShapeError
         There is not enough memory.
     """
@@ -105,12 +105,12 @@ def fit_arrays(
 
 
 def param_of(network: Network, layer: int, name: str) -> Param:
-    """Return the parameter of a layer that has a name."""
+    """Return the parameter of a layer that has this name."""
     return next(param for param in network.nodes[layer].params if param.name == name)
 
 
 def where_of(network: Network, layer: int, key: str | None = None) -> Where:
-    """Return the place of a layer, and of the key of one of its arrays."""
+    """Return the place of a layer, with the key of one of its arrays."""
     return Where(section=network.nodes[layer].layer.names[0], layer=layer, key=key)
 
 

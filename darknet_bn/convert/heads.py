@@ -1,4 +1,4 @@
-"""The forms in which the boxes of a detector leave an exported file."""
+"""The forms of a detector's boxes in an exported file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FORMS: tuple[Form, ...] = ("raw", "decoded", "yolov5", "yolov8", "nms")
 
 
 def joined_boxes(graph: GraphBuilder, parts: Sequence[GraphBoxes]) -> GraphBoxes:
-    """Put the boxes of several heads behind each other."""
+    """Concatenate the boxes of several heads."""
     if len(parts) == 1:
         return parts[0]
     xywh = graph.add("Concat", *(part.xywh for part in parts), axis=1)
@@ -28,7 +28,7 @@ def joined_boxes(graph: GraphBuilder, parts: Sequence[GraphBoxes]) -> GraphBoxes
 
 
 def decoded(graph: GraphBuilder, boxes: GraphBoxes, classes: int) -> dict[Value, Dims]:
-    """Add ``boxes``, left, top, right and bottom as parts of the input, and ``confs``."""
+    """Add ``boxes``, left, top, right and bottom relative to the input, and ``confs``."""
     corners, scores = _corners(graph, boxes), _scores(graph, boxes)
     graph.names |= {corners: "boxes", scores: "confs"}
     return {corners: (boxes.count, 4), scores: (boxes.count, classes)}
@@ -57,9 +57,9 @@ def yolov8_columns(
 def suppressed(
     graph: GraphBuilder, boxes: GraphBoxes, threshold: float, nms: float
 ) -> dict[Value, Dims]:
-    """Add ``detections``: number of the image, corners, score and class of each that is left.
+    """Add ``detections``: image number, corners, score and class of each box after suppression.
 
-    As ``do_nms_sort`` does, class by class.
+    The suppression works class by class, like ``do_nms_sort``.
     """
     corners, scores = _corners(graph, boxes), _scores(graph, boxes)
     chosen = graph.add(

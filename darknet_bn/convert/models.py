@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Format:
-    """A format of files of named arrays.
+    """A file format for named arrays.
 
     Attributes
     ----------
@@ -64,36 +64,36 @@ FORMATS: Mapping[str, Format] = {
     ".pt": _STATE_DICT,
     ".pth": _STATE_DICT,
 }
-"""The formats, under the suffixes of their files."""
+"""The formats, by file suffix."""
 
 READERS: Mapping[str, Callable[[str | os.PathLike[str]], Container]] = {
     **{suffix: form.read for suffix, form in FORMATS.items()},
     ".onnx": read_onnx,
 }
-"""What reads each format; ``.onnx`` is written by `export_onnx`."""
+"""The reader of each format; ``.onnx`` is written by `export_onnx`."""
 
 
 def save_arrays(
     model: Model, path: str | os.PathLike[str], *, names: str = "darknet", force: bool = False
 ) -> None:
-    """Write a model's arrays under names, with its cfg and its header beside them.
+    """Write a model's arrays under a naming scheme, together with its cfg and header.
 
-    Before the file appears it is read again, and must give the same model to the bit.
+    Before the file appears it is read back, and must give the same model to the bit.
 
     Parameters
     ----------
     model : Model
     path : path
-        Its suffix says in which format: ``.safetensors``, ``.npz``, ``.pt`` or ``.pth``.
+        The suffix says which format: ``.safetensors``, ``.npz``, ``.pt`` or ``.pth``.
     names : str
-        The scheme of names: ``darknet``, ``ultralytics``, ``eriklindernoren`` or ``tianxiaomo``.
+        The naming scheme: ``darknet``, ``ultralytics``, ``eriklindernoren`` or ``tianxiaomo``.
     force : bool
-        Whether to overwrite a file that is there, though never one that the model was read from.
+        Whether to overwrite an existing file, though never one that the model was read from.
 
     Raises
     ------
     DarknetError
-        The suffix or the scheme is unknown; or the file exists already and ``force`` is off, or it
+        The suffix or the scheme is unknown; or the file already exists and ``force`` is off, or it
         cannot be written.
     """
     form, scheme = _by_suffix(FORMATS, path), _scheme(names)
@@ -121,16 +121,16 @@ def load_arrays(
     Parameters
     ----------
     path : path
-        Its suffix says in which format: ``.safetensors``, ``.npz``, ``.pt``, ``.pth`` or ``.onnx``.
-        Of a checkpoint that holds more, the state dict is read.  An ONNX file is one that
-        `export_onnx` wrote, or any graph that is made of what sections of Darknet are.
+        The suffix says which format: ``.safetensors``, ``.npz``, ``.pt``, ``.pth`` or ``.onnx``. If
+        a checkpoint holds more, only its state dict is read.  An ONNX file is one that
+        `export_onnx` wrote, or any graph whose nodes correspond to Darknet's sections.
     cfg : path or bytes, optional
-        The ``.cfg``; without it, the one that `save_arrays` or `export_onnx` put into the file, or
-        that is made of the graph.
+        The ``.cfg``; by default the one that `save_arrays` or `export_onnx` stored in the file, or
+        one made from the graph.
     dialect : str or Dialect
-        Whose arithmetic to use; ``"auto"`` takes what the file says, or decides as `load` does.
+        Whose arithmetic to use; ``"auto"`` takes it from the file, or decides as `load` does.
     names : str
-        The scheme of names; ``"auto"`` takes what the file says, or the one that most keys are of.
+        The naming scheme; ``"auto"`` takes it from the file, or uses the scheme of most keys.
 
     Returns
     -------
@@ -140,10 +140,10 @@ def load_arrays(
     Raises
     ------
     CfgError, ShapeError, WeightsError
-        The file is damaged or holds other than plain arrays, or they do not fit the cfg, or a node
-        is nothing that Darknet has; the message says which.
+        The file is damaged or holds something other than plain arrays, or they do not fit the cfg,
+        or a node has no equivalent in Darknet; the message says which.
     ExportError
-        The package onnx is not installed, and the file is of ONNX.
+        The package onnx is not installed, and the file is an ONNX file.
 
     Warns
     -----
@@ -215,7 +215,7 @@ def _scheme(names: str) -> NamingScheme:
 
 
 def _named_arrays(model: Model, scheme: NamingScheme) -> dict[str, Array]:
-    """Return every array of a model under its key, those too that a .weights file lacks."""
+    """Return every array of a model under its key, even those that a .weights file lacks."""
     arrays: dict[str, Array] = {}
     counters = set(scheme.counters(model.network))
     for key, place in scheme.places(model.network).items():
@@ -230,7 +230,7 @@ def _named_arrays(model: Model, scheme: NamingScheme) -> dict[str, Array]:
             )
         arrays[key] = array
         counter = f"{key.removesuffix('.running_var')}.num_batches_tracked"
-        if counter in counters:  # where PyTorch has it: behind the last of the batch norm
+        if counter in counters:  # where PyTorch has it: after the last array of the batch norm
             arrays[counter] = np.zeros((), np.int64)
     return arrays
 
@@ -307,7 +307,7 @@ def _cfg(about: About | None, cfg: PathOrBytes | None, file: str) -> Cfg:
             hint="give the .cfg that belongs to it too",
         )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DarknetWarning)  # given by `load_arrays`
+        warnings.simplefilter("ignore", DarknetWarning)  # already issued by `load_arrays`
         if cfg is None:
             return parse_cfg(cast("About", about).cfg, file=file)
         return parse_cfg(cfg) if isinstance(cfg, bytes) else load_cfg(cfg)

@@ -1,13 +1,13 @@
-"""``.npz``: an array a member, and under ``darknet`` the metadata as text.
+"""``.npz``: one array per member, and the metadata as text under ``darknet``.
 
 ====================== ======================== ==============================================
 member                 type                     meaning
 ====================== ======================== ==============================================
-layer_000.weights …    float32                  the arrays, under the keys of a scheme of names
-darknet                text, optional           JSON: an object of texts
+layer_000.weights …    float32                  the arrays, under the keys of a naming scheme
+darknet                text, optional           JSON: an object of strings
 ====================== ======================== ==============================================
 
-Members are not compressed: floats of trained nets hardly get smaller.  Nothing is ever unpickled.
+Members are not compressed: floats of trained nets hardly shrink.  Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from darknet_bn.errors import DarknetError, WeightsError, Where
 from darknet_bn.formats.npz import UNREADABLE, Archive, ArrayHeader, open_archive
 
 _ABOUT = "darknet"
-_MOST_TEXT = 64 << 20  # bytes: four a character, and a tree has up to 4 MiB
+_MOST_TEXT = 64 << 20  # bytes: four per character, and a tree has up to 4 MiB
 
 
 def read_numpy_archive(path: str | os.PathLike[str]) -> Container:
-    """Read what an archive holds, but not the arrays themselves.
+    """Read an archive's member names, types and shapes, but not the arrays.
 
     Raises
     ------
     WeightsError
-        It is no ``.npz``, is damaged, or holds what is no array of numbers.
+        It is not an ``.npz``, is damaged, or holds something other than arrays of numbers.
     """
     name = os.fspath(path)
     archive = open_archive(path, WeightsError)
@@ -70,7 +70,7 @@ def write_numpy_archive(
     members |= arrays
     with zipfile.ZipFile(stream, "w") as archive:
         for key, array in members.items():
-            member = zipfile.ZipInfo(f"{key}.npy")  # of 1980: equal models give equal files
+            member = zipfile.ZipInfo(f"{key}.npy")  # dated 1980: equal models give equal files
             member.external_attr = 0o600 << 16
             member.file_size = array.nbytes
             with archive.open(member, "w") as target:
@@ -78,14 +78,14 @@ def write_numpy_archive(
 
 
 def _read(archive: Archive, member: str, where: Where) -> Array:
-    """Read a member whose head has been looked at."""
+    """Read a member whose head has been checked."""
     with _as_weights_error(where, "the array cannot be read"):
         return archive.read(member)
 
 
 @contextlib.contextmanager
 def _as_weights_error(where: Where, what: str) -> Iterator[None]:
-    """Within, turn what is raised for a damaged archive into an error that names the member."""
+    """Within it, turn the errors of a damaged archive into one that names the member."""
     try:
         yield
     except WeightsError:

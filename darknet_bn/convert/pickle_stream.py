@@ -1,9 +1,9 @@
 """The pickle stream inside a ``.pt`` file, read as data: nothing is imported, called or built.
 
 A pickle is a program for a machine with a stack.  ``torch.save`` writes it in protocol 2, and a
-state dict of tensors takes some thirty of the machine's instructions and a handful of names.  Those
-are followed here with plain values: a name that stands for a function is a word to compare, a
-tensor is the description of one, and any other instruction or name ends the reading.
+state dict of tensors needs some thirty of the machine's instructions and a handful of names. Those
+are followed here with plain values: a name of a function is only a word to compare, a tensor is
+only its description, and any other instruction or name ends the reading.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _NAMES = frozenset((*STORAGES, _DICT, _TENSOR, _PARAMETER))
 
 @dataclass(frozen=True)
 class Storage:
-    """Values of one type in a row, which tensors are views of.
+    """Consecutive values of one type, which tensors are views of.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class Tensor:
     ----------
     storage : Storage
     offset : int
-        The place of its first value in the storage.
+        The index of its first value in the storage.
     shape, strides : tuples of int
         Strides count values, not bytes.
     """
@@ -78,14 +78,14 @@ class Tensor:
 
 
 class StateDict(dict[Any, Any]):
-    """What an ``OrderedDict`` of the stream is: a dict, and what torch hangs on to it."""
+    """An ``OrderedDict`` of the stream: a dict, and the attributes that torch adds to it."""
 
     metadata: object = None
 
 
 @dataclass(frozen=True)
 class _Name:
-    """A name of the stream that may stand there."""
+    """A name that is allowed in the stream."""
 
     name: str
 
@@ -108,7 +108,7 @@ def read_pickle(data: bytes) -> object:
         It is damaged, or has an instruction or a name that a state dict does not need.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of `genops`, of texts in a form that is refused
+        warnings.simplefilter("ignore")  # of `genops`, about texts in a form that is refused
         return _read(data)
 
 
@@ -140,15 +140,15 @@ def _read(data: bytes) -> object:
 
 
 class _Refused(Exception):
-    """The stream has something that a state dict of tensors does not."""
+    """The stream has something that a state dict of tensors does not need."""
 
 
 class _Machine:
-    """The stack, the marks in it, and what the stream refers back to."""
+    """The stack, its marks, and the values that the stream refers back to."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
-        self.below: list[list[Any]] = []  # what lies under each mark
+        self.below: list[list[Any]] = []  # the stack below each mark
         self.memo: dict[int, Any] = {}
 
     def stop(self) -> object:
@@ -165,7 +165,7 @@ class _Machine:
         return self.stack.pop()
 
     def top(self, *kinds: type) -> Any:
-        """Return the value on top of the stack, which must be of one of the types."""
+        """Return the value on top of the stack, which must have one of these types."""
         if not self.stack or type(self.stack[-1]) not in kinds:
             raise _Refused("it changes what is no dict or list")
         return self.stack[-1]
@@ -175,7 +175,7 @@ class _Machine:
         self.stack = []
 
     def to_mark(self) -> list[Any]:
-        """Return what lies above the last mark, and take it away with the mark."""
+        """Return the values above the last mark, and remove them and the mark."""
         if not self.below:
             raise _Refused("it goes back to a mark that is not there")
         above, self.stack = self.stack, self.below.pop()
@@ -204,7 +204,7 @@ class _Machine:
         if len(items) % 2:
             raise _Refused("a key has no value")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            # Of other types the hash may take as long as whoever wrote the file likes.
+            # For other types, hashing may take as long as the author of the file likes.
             if type(key) not in (str, int):
                 raise _Refused(f"a key is of the type {type(key).__name__}")
             if key in target:

@@ -4,13 +4,13 @@
 offset type          meaning
 ====== ============= =====================================================================
 0      uint64        N, the bytes of the head
-8      text, JSON    one object: for every key type, shape and place of an array, and under
-                     ``__metadata__`` texts under names; blanks may follow
-8 + N  values        of all arrays, little-endian, with no byte before, between or behind them
+8      text, JSON    one object: type, shape and place of each array by its key, and strings
+                     by name under ``__metadata__``; blanks may follow
+8 + N  values        of all arrays, little-endian, with no other bytes before, between or after
 ====== ============= =====================================================================
 
 An array is ``{"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}``, with offsets counted
-from behind the head.  The names in ``__metadata__`` that belong to this package begin with
+from the end of the head.  The names in ``__metadata__`` that belong to this package begin with
 ``darknet.``.
 """
 
@@ -49,12 +49,12 @@ _HINT = "is this a .safetensors file?"
 
 
 def read_safetensors(path: str | os.PathLike[str]) -> Container:
-    """Read what a file holds; its values stay where they are until they are asked for.
+    """Read the head of a file; values are only read when they are asked for.
 
     Raises
     ------
     WeightsError
-        It cannot be read, or is not as the format says.
+        It cannot be read, or does not follow the format.
     """
     stored = StoredFile(path)
     with located(in_file(os.fspath(path)), WeightsError):
@@ -64,7 +64,7 @@ def read_safetensors(path: str | os.PathLike[str]) -> Container:
 def write_safetensors(
     stream: BinaryIO, arrays: Mapping[str, Array], metadata: Mapping[str, str]
 ) -> None:
-    """Write arrays to an open file, those of the widest values first, one after the other."""
+    """Write arrays to an open file, one after the other, those with the widest values first."""
     order = sorted(arrays.items(), key=lambda each: -each[1].itemsize)  # else in their own order
     head: dict[str, Any] = {
         "__metadata__": {f"{_PREFIX}{name}": text for name, text in metadata.items()}
@@ -180,7 +180,7 @@ def _about(key: str, about: Any, size: int) -> tuple[str, tuple[int, ...], int, 
 
 
 def _are_counts(value: Any) -> bool:
-    """Whether a value is a list of whole numbers that a size could be."""
+    """Whether a value is a list of whole numbers that could be a size."""
     return isinstance(value, list) and all(
         type(each) is int and 0 <= each < 1 << 63 for each in value
     )
@@ -194,7 +194,7 @@ def _entry(kind: str, shape: tuple[int, ...], stored: Stored, begin: int) -> Arr
 
 
 def _require_no_gaps(places: list[tuple[int, int, str]], size: int) -> None:
-    """Check that the arrays lie one behind the other and fill the file."""
+    """Check that the arrays follow one another and fill the file."""
     end = 0
     for first, last, key in places:
         if first != end:

@@ -9,10 +9,10 @@ eriklindernoren module_list.0.conv_0.weight                  module_list.0.batch
 tianxiaomo      models.0.conv1.weight                        models.0.bn1.weight
 =============== ============================================ ===============================
 
-The last three are ports of Darknet to PyTorch; that of WongKinYiu names as ultralytics does.  The
-number behind ``conv`` and ``bn`` of tianxiaomo counts the convolutional sections from 1.  With
-batch norm the biases are the ``bias`` of the batch norm, as in Darknet's file they are added behind
-it.  What a port has no name for keeps the one of the scheme ``darknet``, so that nothing is lost.
+The last three are ports of Darknet to PyTorch; WongKinYiu's port uses the names of ultralytics.
+The number after ``conv`` and ``bn`` of tianxiaomo counts the convolutional sections from 1.  With
+batch norm the biases are the ``bias`` of the batch norm, because Darknet adds them after it. Arrays
+that a port has no name for keep the name of the scheme ``darknet``, so that nothing is lost.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _BATCH_NORM = {
 
 
 class ArrayPlace(NamedTuple):
-    """Where an array belongs: the number of the layer, and Darknet's name of the parameter."""
+    """The place of an array: the number of the layer, and Darknet's name of the parameter."""
 
     layer: int
     name: str
@@ -47,11 +47,11 @@ class NamingScheme:
     ----------
     name : str
     convolution, batch_norm : str or None
-        What stands in front of ``.weight`` and the like, with ``{layer}`` for the number of the
-        layer and ``{nth}`` for that among the convolutional ones, from 1.  None in Darknet's own
-        scheme.
+        The part of a key before ``.weight`` and the like, with ``{layer}`` for the number of the
+        layer and ``{nth}`` for its number among the convolutional ones, from 1.  None in Darknet's
+        own scheme.
     passed_over : str
-        A pattern of keys that hold nothing a ``.weights`` file could.
+        A pattern of keys whose arrays a ``.weights`` file does not hold.
     """
 
     name: str
@@ -60,7 +60,7 @@ class NamingScheme:
     passed_over: str = r"(?!)"
 
     def places(self, network: Network) -> Mapping[str, ArrayPlace]:
-        """Return where every array of a network belongs, under its key, in the file's order."""
+        """Return the place of every array of a network, by its key, in the file's order."""
         places: dict[str, ArrayPlace] = {}
         nth = 0
         for layer, node in enumerate(network.nodes):
@@ -71,7 +71,7 @@ class NamingScheme:
         return places
 
     def counters(self, network: Network) -> tuple[str, ...]:
-        """Return the keys of the counters that PyTorch's batch norm has beside its arrays."""
+        """Return the keys of the counters that PyTorch's batch norm has besides its arrays."""
         if self.batch_norm is None:
             return ()
         return tuple(
@@ -81,7 +81,7 @@ class NamingScheme:
         )
 
     def passes_over(self, key: str) -> bool:
-        """Whether a key holds nothing that belongs to the model."""
+        """Whether the array of a key does not belong to the model."""
         return re.fullmatch(self.passed_over, key) is not None
 
     def _key(self, node: Node, layer: int, nth: int, name: str) -> str:
@@ -123,10 +123,10 @@ SCHEMES: Mapping[str, NamingScheme] = {
 
 
 def detect_scheme(keys: Collection[str], network: Network) -> NamingScheme | None:
-    """Return the scheme that has most of some keys, or None where none has any."""
+    """Return the scheme that most of the keys follow, or None if they follow none."""
     found = set(keys)
     counts = {
         name: len(found.intersection(scheme.places(network))) for name, scheme in SCHEMES.items()
     }
-    best = max(counts, key=counts.__getitem__)  # of several, the first
+    best = max(counts, key=counts.__getitem__)  # the first, if several are equal
     return SCHEMES[best] if counts[best] else None

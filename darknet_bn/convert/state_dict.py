@@ -1,11 +1,11 @@
 """PyTorch's state dicts, ``.pt`` and ``.pth``: read without PyTorch, and without unpickling.
 
-The archive is described in ``zip_records.py``, what is followed of the pickle in it in
-``pickle_stream.py``.  The metadata lie where torch keeps the versions of modules, in the attribute
+The archive is described in ``zip_records.py``, and the part of the pickle that is followed in
+``pickle_stream.py``.  The metadata are where torch keeps the versions of modules, in the attribute
 ``_metadata`` of the ``OrderedDict``, under the key ``darknet``: ``torch.load`` and ``torch.save``
-keep them, and ``load_state_dict`` passes over them.
+keep them, and ``load_state_dict`` ignores them.
 
-What is written is protocol 2, of which ``torch.load(path, weights_only=True)`` reads everything.
+Files are written in protocol 2; ``torch.load(path, weights_only=True)`` reads everything in them.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from darknet_bn.formats.reading import StoredFile
 
 _WRAPPERS = ("model", "state_dict", "model_state_dict", "ema")
 _ABOUT = "darknet"
-_MOST_PICKLE = 8 << 20  # bytes; that of a thousand arrays has a quarter of a MiB
+_MOST_PICKLE = 8 << 20  # bytes; the pickle of a thousand arrays has a quarter of a MiB
 _LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # the magic number, pickled
 _HINT = "is this a file that torch.save wrote?"
 
 
 def read_state_dict(path: str | os.PathLike[str]) -> Container:
-    """Read what a file holds; its values stay where they are until they are asked for.
+    """Read the pickle of a file; values are only read when they are asked for.
 
     Raises
     ------
     WeightsError
-        It cannot be read, is in the format before PyTorch 1.6, or holds other than tensors.
+        It cannot be read, is in the format before PyTorch 1.6, or holds anything but tensors.
     """
     name = os.fspath(path)
     stored = StoredFile(path)
@@ -116,7 +116,7 @@ def _described(value: object) -> str:
 def _metadata(found: Mapping[Any, Any]) -> Mapping[str, str] | None:
     outer = found.metadata if isinstance(found, StateDict) else None
     mine = outer.get(_ABOUT) if isinstance(outer, dict) else None
-    # A module may have this name too; what torch keeps of it are no texts.
+    # A module may have this name too; what torch keeps for it is not a text.
     if not isinstance(mine, dict) or "header" not in mine:
         return None
     if not all(isinstance(each, str) for pair in mine.items() for each in pair):
@@ -177,7 +177,7 @@ def _records(
 
 
 def _little(array: Array) -> memoryview:
-    """Return the bytes of an array, little-endian; a view where it lies so already."""
+    """Return the bytes of an array, little-endian; a view if it is stored that way already."""
     plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     return plain.reshape(-1).view(np.uint8).data
 

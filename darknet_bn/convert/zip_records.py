@@ -1,4 +1,4 @@
-"""The zip archive that a ``.pt`` file is: records that lie in it as they are.
+"""The zip archive of a ``.pt`` file, whose records are stored uncompressed.
 
 ``torch.save`` writes every record uncompressed and its bytes at a multiple of 64:
 
@@ -11,7 +11,7 @@ archive/data/KEY       the values of a storage
 archive/version        ``3``: of the archive's layout
 ====================== ================================================================
 
-The folder may have any name.  What else is there (``.format_version``, ``.data``) is passed over.
+The folder may have any name.  Other records (``.format_version``, ``.data``) are ignored.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from darknet_bn.formats.reading import Stored
 ALIGNMENT = 64
 _LOCAL = struct.Struct("<4s22xHH")  # signature, ..., lengths of name and of extra field
 _ENCRYPTED = 0x1
-_LARGE = 1 << 30  # bytes from which on a record's head has room for a size above 4 GiB
+_LARGE = 1 << 30  # bytes; from this size on a record's head has room for a size above 4 GiB
 _ZIP64 = 20  # bytes of that room
 _PADDING = b"FB"  # the extra field that torch aligns with, so that others know it
 
@@ -47,8 +47,8 @@ class Records:
     Raises
     ------
     WeightsError
-        It is no archive, or holds what no ``.pt`` does: compressed or encrypted records, two of
-        one name.
+        It is not an archive, or holds what a ``.pt`` never does: compressed or encrypted records,
+        or two with the same name.
     """
 
     def __init__(self, stored: Stored) -> None:
@@ -72,7 +72,7 @@ class Records:
         return name in self._entries
 
     def size(self, name: str) -> int:
-        """Return the bytes that a record has, or says it has."""
+        """Return the number of bytes that a record has, or says it has."""
         return self._entries[name].file_size
 
     def read(self, name: str) -> memoryview:
@@ -81,7 +81,7 @@ class Records:
         Raises
         ------
         WeightsError
-            There is no such record, it is compressed, lies outside the file or is damaged.
+            There is no such record, or it is compressed, outside the file or damaged.
         """
         if name not in self._read:
             self._read[name] = self._read_record(name)
@@ -112,7 +112,7 @@ class Records:
                 found=f"{self._stored.size} bytes in all",
             )
         record = self._stored.array(begin, np.dtype(np.uint8), entry.file_size).data
-        # PyTorch can be told to leave the checksum away; then it is 0.
+        # PyTorch can be told to omit the checksum; then it is 0.
         if entry.CRC and zlib.crc32(record) != entry.CRC:
             raise WeightsError("the record is damaged: bad checksum", where=where)
         return record
@@ -124,13 +124,13 @@ def write_records(stream: BinaryIO, records: Iterable[tuple[str, bytes | memoryv
     Parameters
     ----------
     stream : binary stream
-        At its beginning.
+        A stream at its beginning.
     records : iterable of (name, bytes)
-        What makes each when it is asked for has one of them in memory at a time.
+        If each is made when it is asked for, only one of them is in memory at a time.
     """
     with zipfile.ZipFile(stream, "w") as archive:
         for name, record in records:
-            entry = zipfile.ZipInfo(f"archive/{name}")  # of 1980: equal models give equal files
+            entry = zipfile.ZipInfo(f"archive/{name}")  # dated 1980: equal models give equal files
             entry.file_size = len(record)
             large = entry.file_size >= _LARGE
             begin = stream.tell() + _LOCAL.size + len(entry.filename) + 4 + (_ZIP64 if large else 0)

@@ -1,4 +1,4 @@
-"""Activations in ONNX's operators as Darknet's: one node, or several that together are one."""
+"""Activations in ONNX's operators as Darknet's: one node, or several nodes that form one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ACTIVATIONS = {
 
 
 def fused(graph: Graph) -> tuple[Op, ...]:
-    """Return the nodes that the outputs need, with one in place of those that are one activation.
+    """Return the nodes that the outputs need, with one node for several that form an activation.
 
     Parameters
     ----------
@@ -30,12 +30,12 @@ def fused(graph: Graph) -> tuple[Op, ...]:
     Returns
     -------
     ops : tuple of Op
-        ``Swish`` stands for x sigmoid(x), ``Mish`` for x tanh(log(1 + e^x)).
+        ``Swish`` means x sigmoid(x), ``Mish`` means x tanh(log(1 + e^x)).
     """
     uses = count_uses(graph.ops, graph.outputs)
 
     def chain(value: Value | None, *kinds: str) -> Value | None:
-        """Return what goes into nodes of these kinds, of which the last makes a value."""
+        """Return the input of a chain of nodes of these kinds, the last of which makes a value."""
         for kind in reversed(kinds):
             op = None if value is None else value.op
             if value is None or op is None or op.kind != kind or uses[value] != 1:
@@ -60,7 +60,7 @@ def fused(graph: Graph) -> tuple[Op, ...]:
 
 
 def activation_of(node: OnnxNode) -> str | None:
-    """Return Darknet's name of the activation that a node is; None if it is none."""
+    """Return Darknet's name for a node that is an activation; None for other nodes."""
     kind = node.op.kind
     if kind == "LeakyRelu":
         alpha = np.float32(node.get("alpha", 0.01))
@@ -86,7 +86,7 @@ def activation_of(node: OnnxNode) -> str | None:
 
 
 def activate(node: OnnxNode, activation: str) -> None:
-    """Make an activation a part of the layer in front, or a layer."""
+    """Make an activation a part of the layer before it, or a layer."""
     section = node.single()
     if (
         section is not None

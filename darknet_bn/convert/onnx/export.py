@@ -1,6 +1,6 @@
 """Make an ONNX file of a model.
 
-`export_onnx` in `checks` runs it before it has its name; what is here knows no program that could.
+`export_onnx` in `checks` runs it before it gets its name; this module does not run anything.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from darknet_bn.pictures.prepare import preparation
 from darknet_bn.run.differences import Report
 from darknet_bn.values import brief, file_name
 
-DEFAULT_OPSET = 18  # that ONNX Runtime, OpenVINO, TensorRT and OpenCV 5 all read
+DEFAULT_OPSET = 18  # ONNX Runtime, OpenVINO, TensorRT and OpenCV 5 can all read it
 OLDEST_OPSET = 13
 
 
@@ -51,19 +51,19 @@ class Exported:
     path : Path
         The file.
     beside : Path or None
-        The one with the arrays, where there is one.
+        The second file with the arrays, if there is one.
     opset, head, half, threshold, nms : int, str, bool, float, float
-        As they were asked for.
+        As requested.
     input : Tensor
-        Its type: dimensions are numbers, names for what is open, or None.
+        Its type: dimensions are numbers, names for open ones, or None.
     outputs, values : mapping from name to Tensor
-        What comes out of the file; what each layer gives.
+        The outputs of the file; the output of each layer.
     layers : mapping from layer number to name
-        Where in the file the output of each layer is.
+        The value in the file that is the output of each layer.
     notes : tuple of str
-        In what the file differs from the program.
+        The ways in which the file differs from the program.
     proof : Report or None
-        How its outputs agree with those of the model; None if it was not run.
+        How its outputs agree with the model's; None if the file was not run.
     """
 
     path: Path
@@ -93,11 +93,11 @@ class PreparedOnnx:
     Attributes
     ----------
     exported : Exported
-        What it will be.
+        The result, once it is written.
     files : mapping from path to function
-        What writes the file, after the one beside it if there is one.
+        The functions that write the files: first the file with the arrays, if there is one.
     inputs : tuple of path or None
-        The files of the model, which are never written over.
+        The files of the model, which are never overwritten.
     """
 
     exported: Exported
@@ -110,36 +110,36 @@ class PreparedOnnx:
         Parameters
         ----------
         files : mapping from path to function, optional
-            What writes the same files, and more with them; by default ``files``.
+            Functions that write the same files, and perhaps more; by default ``files``.
         force : bool
-            Whether to overwrite files that are there.
+            Whether to overwrite existing files.
 
         Raises
         ------
         DarknetError
-            The file exists already and ``force`` is off, or it cannot be written.
+            The file already exists and ``force`` is off, or it cannot be written.
         """
         write_files(self.files if files is None else files, force=force, inputs=self.inputs)
         exported = self.exported
-        for each in files_beside(exported.path):  # of the file that was replaced
+        for each in files_beside(exported.path):  # from the file that was replaced
             if each != exported.beside and is_own_name(exported.path, each):
                 each.unlink(missing_ok=True)
         return exported
 
     @contextmanager
     def unnamed(self, written: Mapping[Path, Path]) -> Iterator[Exported]:
-        """Within, the file is what programs can run, while it has another name still.
+        """Within it, programs can run the file, which does not have its final name yet.
 
         Parameters
         ----------
         written : mapping from path to path
-            Where each of ``files`` is.
+            The path of each of ``files``.
         """
         exported = self.exported
         if exported.beside is None:
             yield replace(exported, path=written[exported.path])
             return
-        # The file names the one beside it, so that both need their names, in another folder.
+        # The file refers to the second one by name, so both need their names, in a separate folder.
         with tempfile.TemporaryDirectory(prefix=".", dir=exported.path.parent) as folder:
             for name in self.files:
                 second_place(written[name], Path(folder) / name.name)
@@ -160,12 +160,12 @@ def prepare_onnx(
     threshold: float | None = None,
     nms: float = DEFAULT_OVERLAP,
 ) -> PreparedOnnx:
-    """Make an ONNX file of a model, all but the writing.  Nothing has run it, so it is unproven.
+    """Make an ONNX file of a model without writing it.  Nothing has run it, so it is unproven.
 
     Parameters
     ----------
     model, path, opset, fold, head, batch, any_size, half, names, threshold, nms
-        As of `export_onnx`, which proves the file.
+        As in `export_onnx`, which proves the file.
 
     Returns
     -------
@@ -174,8 +174,8 @@ def prepare_onnx(
     Raises
     ------
     ExportError
-        The package onnx is not there, or does not know the opset; or a layer cannot be expressed,
-        or not so.
+        The package onnx is not installed or does not know the opset; or a layer cannot be
+        expressed, or not with these options.
     DarknetError
         The suffix is not ``.onnx``.
     """
@@ -223,7 +223,7 @@ def prepare_onnx(
 def _facts(
     model: Model, made: ExportGraph, options: ExportOptions, names: Sequence[str] | None
 ) -> dict[str, str]:
-    """Return what the file says of itself, by key."""
+    """Return what the file says about itself, by key."""
     facts = {f"darknet_{key}": value for key, value in provenance(model).items()}
     facts["darknet_head"] = options.head
     facts[LAYERS] = json.dumps(made.layers)
@@ -233,13 +233,13 @@ def _facts(
     if made.notes:
         facts["darknet_notes"] = json.dumps(made.notes)
     facts |= _way_back(made)
-    if names is not None:  # as programs for YOLO read it
+    if names is not None:  # in the form that programs for YOLO read
         facts["names"] = repr(dict(enumerate(names)))
     return facts
 
 
 def _way_back(made: ExportGraph) -> dict[str, str]:
-    """Return what makes Darknet's two files of the file again; nothing where arrays are changed."""
+    """Return what is needed to restore Darknet's two files; empty if arrays are changed."""
     network, scheme = made.model.network, SCHEMES["darknet"]
     places = scheme.places(network)
     if not {(layer, param.name) for layer, param in network.stored()} <= made.arrays.keys():
@@ -251,10 +251,10 @@ def _way_back(made: ExportGraph) -> dict[str, str]:
 
 
 def second_place(path: Path, target: Path) -> None:
-    """Give a file a second name; a copy where the file system has no such thing.
+    """Give a file a second name, or copy it if the file system does not support that.
 
-    A symbolic link will not do: ONNX Runtime follows none out of the folder of a model.  Nor will a
-    second name on Windows: it could not be taken away again while the file is being written.
+    A symbolic link will not do: ONNX Runtime does not follow links out of a model's folder.  Nor
+    will a second name on Windows: it could not be removed while the file is being written.
     """
     if not systems.WINDOWS:
         with suppress(OSError, AttributeError):

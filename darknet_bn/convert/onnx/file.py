@@ -1,7 +1,7 @@
-"""The file format of ONNX, as it is written.
+"""The file format of ONNX, for writing.
 
-An ONNX file is one message of protobuf.  The arrays are written behind the rest of it, one by one,
-so that none of them is ever held twice.
+An ONNX file is one protobuf message.  The arrays are written after the rest of it, one by one, so
+that none of them is ever held twice.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from darknet_bn.graph.graph import FLOAT, HALF, Constant, Dims, Op, Value
 from darknet_bn.optional import load_extra
 from darknet_bn.version import __version__
 
-BESIDE = ".data"  # the suffix of a file with the arrays alone
-_DIGITS = 12  # of its hash in its name
-# Of the metadata: where the output of each layer is, and each array, as JSON; and in front of what
-# makes up Darknet's two files again.
+BESIDE = ".data"  # the suffix of a file that holds only arrays
+_DIGITS = 12  # the length of the hash in its name
+# In the metadata: the output of each layer, and each array, as JSON; and the prefix of the keys
+# that restore Darknet's two files.
 LAYERS, ARRAYS, ABOUT = "darknet_layers", "darknet_arrays", "darknet_"
 
-_LARGEST = (1 << 31) - 1  # bytes: what a message of protobuf may have
-_ROOM = 1 << 24  # bytes of it for all that is no array
-_ALIGNED = 4096  # where arrays begin in a file of their own, so that it can be mapped
+_LARGEST = (1 << 31) - 1  # bytes: the limit for a protobuf message
+_ROOM = 1 << 24  # bytes of it for everything but the arrays
+_ALIGNED = 4096  # the alignment of arrays in a file of their own, so that it can be mapped
 # Wire format: the tags of ModelProto.graph, GraphProto.initializer and TensorProto.raw_data.
 _GRAPH, _INITIALIZER, _RAW_DATA = b"\x3a", b"\x2a", b"\x4a"
 _TYPES = {"float32": FLOAT, "float16": HALF, "int64": 7, "bool": 9}
@@ -46,7 +46,7 @@ def newest_opset() -> int:
 
 
 def onnx_files(made: ExportGraph, target: Path) -> dict[Path, Writer]:
-    """Return what writes an ONNX file, and where it would be too large one beside it.
+    """Return the functions that write an ONNX file, and a second one if it would be too large.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def onnx_files(made: ExportGraph, target: Path) -> dict[Path, Writer]:
     Returns
     -------
     files : dict from path to function
-        The file with the arrays first, if there is one.
+        The file with the arrays comes first, if there is one.
     """
     arrays = {made.graph.name(value): _as_stored(value) for value in made.graph.constants}
     large = sum(array.nbytes for array in arrays.values()) > _LARGEST - _ROOM
@@ -84,7 +84,7 @@ def onnx_files(made: ExportGraph, target: Path) -> dict[Path, Writer]:
 
 
 def _name_beside(target: Path, arrays: Sequence[Constant]) -> Path:
-    """Name the file of arrays by what is in it, so that no other file is ever run with it."""
+    """Name the file of arrays by its content, so that no other file is ever run with it."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(_bytes(array))
@@ -92,12 +92,12 @@ def _name_beside(target: Path, arrays: Sequence[Constant]) -> Path:
 
 
 def files_beside(path: Path) -> list[Path]:
-    """Return the files that may hold arrays of an ONNX file, by whatever program it was written."""
+    """Return the files that may hold arrays of an ONNX file, whichever program wrote it."""
     return sorted(path.parent.glob(f"{glob.escape(path.name)}*{BESIDE}"))
 
 
 def is_own_name(path: Path, beside: Path) -> bool:
-    """Tell whether `onnx_files` gave a file beside an ONNX file its name."""
+    """Return whether `onnx_files` named a file that belongs to an ONNX file."""
     pattern = rf"{re.escape(path.name)}\.[0-9a-f]{{{_DIGITS}}}{re.escape(BESIDE)}"
     return re.fullmatch(pattern, beside.name) is not None
 
@@ -108,29 +108,29 @@ def exposed(data: bytes, values: Mapping[str, Tensor]) -> bytes:
     Parameters
     ----------
     data : bytes
-        Of the file.
+        The content of the file.
     values : mapping from name to Tensor
-        What is to come out too.
+        The additional outputs.
     """
     onnx = package()
     outputs = [_info(*each) for each in values.items()]
-    # What stands behind a message of protobuf adds to it.
+    # Bytes appended to a protobuf message add to it.
     more: bytes = onnx.ModelProto(graph=onnx.GraphProto(output=outputs)).SerializeToString()
     return data + more
 
 
 @dataclass(frozen=True)
 class FileTypes:
-    """What an ONNX file says of its values.
+    """What an ONNX file says about its values.
 
     Attributes
     ----------
     batch : int
-        How many images it takes; 1 where that is open.
+        How many images it takes; 1 if that is open.
     inner : mapping from name to Tensor
-        The outputs of layers that do not come out of the file, where it has been exported here.
+        The outputs of layers that are not outputs of the file, if it was exported here.
     layers : mapping from layer number to name, or None
-        Where the outputs of layers are; None where it has not been exported here.
+        The outputs of the layers; None if it was not exported here.
     """
 
     batch: int
@@ -139,12 +139,12 @@ class FileTypes:
 
 
 def read_types(data: bytes) -> FileTypes:
-    """Read what a file says of its values.
+    """Read what a file says about its values.
 
     Parameters
     ----------
     data : bytes
-        Of the file.
+        The content of the file.
 
     Returns
     -------
@@ -153,7 +153,7 @@ def read_types(data: bytes) -> FileTypes:
     Raises
     ------
     ExportError
-        It is no ONNX file, or damaged.
+        It is not an ONNX file, or is damaged.
     """
     model = package().ModelProto()
     from google.protobuf.message import DecodeError
@@ -183,7 +183,7 @@ def read_types(data: bytes) -> FileTypes:
 
 
 def dims_of(info: Any) -> Dims:
-    """Return the dimensions of a value, with names for what is open."""
+    """Return the dimensions of a value, with names for open ones."""
     return tuple(d.dim_value or d.dim_param or None for d in info.type.tensor_type.shape.dim)
 
 
@@ -199,7 +199,7 @@ def package() -> Any:
 
 
 def _as_stored(value: Value) -> Constant:
-    """Return the array of a constant as files have it: contiguous, the low byte first."""
+    """Return the array of a constant as stored in files: contiguous, the low byte first."""
     array = np.asarray(value.array)
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(array.shape)
 
@@ -209,7 +209,7 @@ def _bytes(array: Constant) -> memoryview:
 
 
 def _places(sizes: Iterable[int]) -> Iterator[int]:
-    """Yield where arrays of some sizes begin in one file."""
+    """Yield the offset of each array in one file, given their sizes."""
     at = 0
     for size in sizes:
         yield at
@@ -217,7 +217,7 @@ def _places(sizes: Iterable[int]) -> Iterator[int]:
 
 
 def skeleton(made: ExportGraph, name: str) -> bytes:
-    """Return the graph without its arrays, as a message of protobuf."""
+    """Return the graph without its arrays, as a protobuf message."""
     onnx, name_of = package(), made.graph.name
     helper = onnx.helper
 
@@ -247,7 +247,7 @@ def _info(name: str, tensor: Tensor) -> Any:
 
 
 def _model(opset: int, facts: Mapping[str, str]) -> bytes:
-    """Return the message that the graph is in, without it."""
+    """Return the message that contains the graph, without the graph."""
     onnx = package()
     imports = [onnx.helper.make_opsetid("", opset)]
     model = onnx.ModelProto(
@@ -264,7 +264,7 @@ def _model(opset: int, facts: Mapping[str, str]) -> bytes:
 def _tensor(
     name: str, array: Constant, beside: Path | None, place: int | None
 ) -> tuple[bytes, memoryview]:
-    """Return an array as a part of the graph: what stands in front of its bytes, and these."""
+    """Return an array as a part of the graph: the bytes before its data, and the data."""
     onnx = package()
     tensor = onnx.TensorProto(dims=array.shape, data_type=_TYPES[array.dtype.name], name=name)
     data = memoryview(b"")
@@ -281,7 +281,7 @@ def _tensor(
 
 
 def _varint(number: int) -> bytes:
-    """Return a number as protobuf writes it: seven bits a byte, the lowest first."""
+    """Return a number as protobuf writes it: seven bits per byte, the lowest first."""
     parts = bytearray()
     while number > 0x7F:
         parts.append(number & 0x7F | 0x80)

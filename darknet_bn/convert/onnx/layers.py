@@ -11,8 +11,8 @@ from darknet_bn.convert.onnx.node import OnnxNode
 from darknet_bn.dialect import ALEXEYAB
 from darknet_bn.layers.shape import Shape
 
-NORMALISED = ("convolutional", "connected")  # what batch norm can be a part of
-_AXES = (2, 3)  # of rows and columns
+NORMALISED = ("convolutional", "connected")  # the layers that can have batch norm of their own
+_AXES = (2, 3)  # the axes of rows and columns
 
 
 def convolution(node: OnnxNode) -> None:
@@ -85,7 +85,7 @@ def full(node: OnnxNode) -> None:
 
 
 def batch_norm(node: OnnxNode) -> None:
-    """``BatchNormalization``: a part of the layer in front, or a layer."""
+    """``BatchNormalization``: a part of the layer before it, or a layer."""
     x = node.place(0)
     if x.shape.flat and x.shape.h * x.shape.w > 1:
         node.refuse("it takes a row of values, not an image")
@@ -112,7 +112,7 @@ def batch_norm(node: OnnxNode) -> None:
 
 
 def _variance(node: OnnxNode, variance: F32) -> F32:
-    """Return what gives the same divisor with Darknet's constant."""
+    """Return the variance that gives the same divisor with Darknet's constant."""
     eps, ours = np.float32(node.get("epsilon", 1e-5)), np.float32(ALEXEYAB.eps)
     if eps == ours:
         return variance
@@ -140,7 +140,7 @@ def pooling(node: OnnxNode) -> None:
         if rest and node.get("ceil_mode", 0) and (steps + 1) * stride < size + begin:
             steps += 1
         counts.append(steps + 1)
-    # Darknet has so many windows as fit, and of an odd padding one more pixel behind.
+    # Darknet has as many windows as fit, and an odd padding adds its extra pixel at the end.
     for padding in (2 * begin, 2 * begin + 1):
         found = [(n + padding - k) // s + 1 for n, s in zip(sizes, strides, strict=True)]
         if found == counts and pads[1] == begin and min(sizes) + padding >= k:
@@ -157,7 +157,7 @@ def pooling(node: OnnxNode) -> None:
 
 
 def mean(node: OnnxNode) -> None:
-    """``GlobalAveragePool``, ``ReduceMean`` of rows and columns."""
+    """``GlobalAveragePool``, ``ReduceMean`` over rows and columns."""
     x, flat = node.image(), False
     if node.op.kind == "ReduceMean":
         axes, flat = node.ints("axes", 1) or [], not node.get("keepdims", 1)
@@ -167,7 +167,7 @@ def mean(node: OnnxNode) -> None:
 
 
 def larger(node: OnnxNode) -> None:
-    """``Resize``, ``Upsample``: each pixel a square of them."""
+    """``Resize``, ``Upsample``: each pixel becomes a square of pixels."""
     x = node.image()
     node.require("mode", "nearest", "nearest")
     how = (

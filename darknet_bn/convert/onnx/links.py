@@ -1,4 +1,4 @@
-"""Layers that join, part and reshape others, in ONNX's operators."""
+"""Layers that join, split and reshape others, in ONNX's operators."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from darknet_bn.layers.shape import Shape
 
 
 def joined(node: OnnxNode) -> None:
-    """``Concat`` of channels."""
+    """``Concat`` along channels."""
     xs = [node.image(number) for number in range(len(node.op.inputs))]
     rank = 2 if node.place(0).shape.flat else 4
     if node.get("axis", 1) % rank != 1:
@@ -48,7 +48,7 @@ def part(node: OnnxNode) -> None:
 
 
 def summed(node: OnnxNode) -> None:
-    """``Add``, ``Sum`` of two layers; or of one and its biases."""
+    """``Add``, ``Sum`` of two layers, or of a layer and its biases."""
     if len(node.op.inputs) != 2:
         node.refuse("it has other than two inputs", found=len(node.op.inputs))
     for x, other in ((0, 1), (1, 0)):
@@ -84,7 +84,7 @@ def product(node: OnnxNode) -> None:
 
 
 def _pair(node: OnnxNode, kind: str, *, same: bool) -> None:
-    """Add a layer that reads the one before and another."""
+    """Add a layer that reads the previous layer and one other."""
     xs = [node.image(number) for number in (0, 1)]
     last = len(node.made.sections) - 1
     xs.sort(key=lambda x: (x.shape.h * x.shape.w, x.layer != last))
@@ -97,10 +97,10 @@ def _pair(node: OnnxNode, kind: str, *, same: bool) -> None:
 
 
 def softmax(node: OnnxNode) -> None:
-    """``Softmax`` of all values of an image."""
+    """``Softmax`` over all values of an image."""
     x = node.place(0)
     rank = 2 if x.shape.flat else 4
-    axis = node.get("axis", -1)  # or 1 in older opsets, which is the same of a row
+    axis = node.get("axis", -1)  # or 1 in older opsets, which is the same for a row
     if axis % rank != 1 or (rank == 4 and x.shape.h * x.shape.w > 1):
         node.refuse("only one over all values of an image is a layer", "axis 1", f"axis {axis}")
     node.made.add("softmax", node.out, x, x.shape, {})

@@ -1,7 +1,7 @@
 """``.onnx``: what `export_onnx` wrote, to the bit, or a plain graph of any program.
 
-A file that was exported with all its arrays as they are has the cfg and the header in its metadata.
-Of any other graph a cfg is made, if it consists of what sections of Darknet are.
+A file that was exported with unchanged arrays has the cfg and the header in its metadata.  For any
+other graph a cfg is made, if its nodes correspond to Darknet's sections.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def read_onnx(path: str | os.PathLike[str]) -> Container:
     Raises
     ------
     WeightsError
-        It is no ONNX file, or a graph that Darknet has no sections for.
+        It is not an ONNX file, or its graph has no equivalent in Darknet's sections.
     ExportError
         The package onnx is not installed.
     """

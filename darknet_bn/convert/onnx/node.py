@@ -1,4 +1,4 @@
-"""A node of an ONNX graph: its inputs and attributes as sections of Darknet need them."""
+"""A node of an ONNX graph: its inputs and attributes as Darknet's sections need them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from darknet_bn.layers.shape import Shape
 
 
 class OnnxNode:
-    """What the node that is being read says; refuses what is not expressed.
+    """The node that is being read; raises an error for what cannot be expressed.
 
     Attributes
     ----------
     op : Op
         The node.
     made : Sections
-        What has been made of those before it.
+        The sections made from the nodes before it.
     uses : mapping from Value to int
-        How many nodes read a value, or outputs of the graph are it.
+        How often each value is read, by nodes or as an output of the graph.
     batch : int
-        How many images the graph takes; 1 where that is open.
+        How many images the graph takes; 1 if that is open.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class OnnxNode:
         self.op = Op("", "", (), {})
 
     def refuse(self, problem: str, expected: object = None, found: object = None) -> NoReturn:
-        """Say what is in the way, and of which node."""
+        """Raise an error that says what is in the way, and in which node."""
         name = self.op.name or (self.op.outputs[0].name if self.op.outputs else "")
         raise WeightsError(
             f"{shown(self.op.kind)}: {problem}",
@@ -56,12 +56,12 @@ class OnnxNode:
         return list(value) if isinstance(default, list) else value
 
     def require(self, key: str, default: Any, *allowed: Any) -> None:
-        """Refuse an attribute that is none of what is allowed."""
+        """Refuse an attribute whose value is not one of those allowed."""
         if (value := self.get(key, default)) not in allowed:
             self.refuse(f"{key} is not expressed", " or ".join(map(str, allowed)), value)
 
     def counts(self, key: str, count: int, default: int, least: int) -> list[int]:
-        """Return an attribute of so many whole numbers."""
+        """Return an attribute of this many whole numbers."""
         values = self.get(key, [default] * count)
         if len(values) != count or min(values) < least:
             self.refuse(f"{key} is not expressed", f"{count} numbers from {least} on", values)
@@ -72,19 +72,19 @@ class OnnxNode:
         return self.op.inputs[number] if number < len(self.op.inputs) else None
 
     def is_constant(self, number: int) -> bool:
-        """Tell whether an input of the node is a constant."""
+        """Return whether an input of the node is a constant."""
         value = self.input(number)
         return value is not None and value.array is not None
 
     def place(self, number: int) -> ValuePlace:
-        """Return where an input of the node is."""
+        """Return the place of an input of the node."""
         value = self.input(number)
         if value is None or value not in self.made.places:
             self.refuse(f"input {number} is no output of a layer")
         return self.made.places[value]
 
     def image(self, number: int = 0) -> ValuePlace:
-        """Return where an input of the node is, which must be an image."""
+        """Return the place of an input of the node, which must be an image."""
         x = self.place(number)
         if x.shape.flat and x.shape.h * x.shape.w == 1:
             return ValuePlace(x.layer, Shape(x.shape.c))
@@ -93,7 +93,7 @@ class OnnxNode:
         return x
 
     def constant(self, number: int) -> Constant | None:
-        """Return an input that is a constant; None where there is no such input."""
+        """Return an input that is a constant; None if there is no such input."""
         value = self.input(number)
         if value is None:
             return None
@@ -102,7 +102,7 @@ class OnnxNode:
         return value.array
 
     def ints(self, key: str, number: int) -> list[int] | None:
-        """Return whole numbers that are an attribute, or in newer opsets an input."""
+        """Return whole numbers from an attribute or, in newer opsets, an input."""
         if key in self.op.attributes:
             return [int(each) for each in self.op.attributes[key]]  # type: ignore[union-attr]
         found = self.constant(number)
@@ -121,10 +121,10 @@ class OnnxNode:
 
     @property
     def out(self) -> Value:
-        """What comes out."""
+        """The output of the node."""
         return self.op.outputs[0]
 
     def single(self, number: int = 0) -> NewSection | None:
-        """Return the section that an input of the node is, if nothing else reads its output."""
+        """Return the section whose output is this input, if nothing else reads that output."""
         value = self.input(number)
         return None if value is None or self.uses[value] != 1 else self.made.owner(value)

@@ -1,4 +1,4 @@
-"""ONNX's operators as sections of Darknet, for graphs that are made of its layers."""
+"""ONNX's operators as Darknet sections, for graphs that are made of Darknet's layers."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ _ALIASES = ("Identity", "Dropout")
 
 
 def sections_of(graph: Graph) -> tuple[Sections, dict[int, str]]:
-    """Say a graph in sections of Darknet.
+    """Express a graph in Darknet sections.
 
     Parameters
     ----------
     graph : Graph
-        Of one input (n, c, h, w) of fixed size.
+        A graph with one input (n, c, h, w) of fixed size.
 
     Returns
     -------
     sections : Sections
-        For the dialect alexeyab, whose batch norm is ONNX's.
+        The sections, for the dialect alexeyab, whose batch norm is ONNX's.
     outputs : dict from layer number to name
-        Where the outputs of the graph are.
+        The layers that are the outputs of the graph.
 
     Raises
     ------
     WeightsError
-        It has an operator that no section is, or one with values that none has; the message names
-        the node.  The name of the file is not in it.
+        An operator has no section, or its values are not possible in one.  The message names the
+        node, but not the file.
     """
     images, batch, shape = _input(graph)
     ops = fused(graph)
@@ -53,7 +53,7 @@ def sections_of(graph: Graph) -> tuple[Sections, dict[int, str]]:
                 "this output is that of no layer", where=Where(key=shown(value.name))
             )
         place = made.places[value]
-        if place.layer in (*made.read, *outputs, INPUT):  # it would be an output no more
+        if place.layer in (*made.read, *outputs, INPUT):  # it would not be an output any more
             made.route([place], value)
         outputs[made.places[value].layer] = value.name
     return made, outputs
@@ -77,7 +77,7 @@ def _input(graph: Graph) -> tuple[Value, int, Shape]:
 
 
 def _read(node: OnnxNode) -> None:
-    """Add what a node computes."""
+    """Add the layers that compute a node."""
     kind = node.op.kind
     if kind in _ALIASES or (kind == "Cast" and node.op.attributes.get("to") == FLOAT):
         if kind == "Dropout" and np.any(node.constant(2)):

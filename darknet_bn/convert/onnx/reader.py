@@ -1,8 +1,8 @@
 """Graphs of ONNX files, of any program, as plain data.
 
-Limits: a file has at most 2 GiB, as protobuf says, and 20,000 nodes; of these, 4,000 compute shapes
-or lay out weights, which are computed here, and the results are not larger than all constants of
-the file together, and 16 MiB more.
+Limits: a file has at most 2 GiB, protobuf's limit, and 20,000 nodes.  Of these, up to 4,000 may
+compute shapes or rearrange weights.  They are computed here, and their results may be at most 16
+MiB larger than all constants of the file together.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from darknet_bn.formats.reading import CANNOT_BE_READ, open_file, read_file
 from darknet_bn.graph.graph import Constant, Graph, Value
 
 _MOST_OF_A_REASON = 200  # characters
-_DAMAGED = (ValueError, TypeError, LookupError, RuntimeError)  # what onnx raises of such files
+_DAMAGED = (ValueError, TypeError, LookupError, RuntimeError)  # what onnx raises for damaged files
 MOST_BYTES = 1 << 31
 """The largest file that is read."""
 _MOST_NODES, _MOST_COMPUTED = 20_000, 4_000
 _SPARE = 16 << 20  # bytes
-_SMALL = 64  # values: shapes, and what is computed of them
-# What programs compute of shapes when the file runs; and how they lay out weights.
+_SMALL = 64  # values: shapes, and what is computed from them
+# What programs compute from shapes when the file runs; and how they rearrange weights.
 _OF_SHAPES = frozenset((
     "Add", "Cast", "Concat", "Div", "Floor", "Gather", "Identity", "Mul", "Neg", "Reshape",
     "Slice", "Squeeze", "Sub", "Unsqueeze",
@@ -35,7 +35,7 @@ _OF_WEIGHTS = frozenset(("Identity", "Transpose"))
 
 
 def read_model(path: str | os.PathLike[str]) -> Graph:
-    """Read a graph with its arrays; those that lie in a file beside it too.
+    """Read a graph with its arrays, including arrays in separate files.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def read_model(path: str | os.PathLike[str]) -> Graph:
     ExportError
         The package onnx is not installed.
     WeightsError
-        It is no ONNX file, or is damaged; the name of the file is not in it.
+        It is not an ONNX file, or is damaged; the message does not name the file.
     """
     onnx = package()
     from google.protobuf.message import DecodeError
@@ -69,7 +69,7 @@ def read_model(path: str | os.PathLike[str]) -> Graph:
 
 
 def _outside(model: Any, folder: Path) -> list[Any]:
-    """Return the tensors whose values lie in regular files beside the model; refuse others."""
+    """Return the tensors stored in regular files next to the model; refuse other places."""
     outside = []
     for tensor in model.graph.initializer:
         if tensor.data_location == package().TensorProto.EXTERNAL:
@@ -131,19 +131,19 @@ def _read_graph(model: Any) -> Graph:
 
 
 class _Room:
-    """How much may be computed of the constants of a file.
+    """How much may be computed from the constants of a file.
 
     Parameters
     ----------
     size : int
-        Their bytes.
+        The bytes of the constants.
     """
 
     def __init__(self, size: int) -> None:
         self._bytes, self._nodes = size + _SPARE, _MOST_COMPUTED
 
     def take(self, size: int) -> None:
-        """Count a result of so many bytes."""
+        """Count a result of this many bytes."""
         self._bytes -= size
         self._nodes -= 1
         if self._bytes < 0 or self._nodes < 0:
@@ -151,7 +151,7 @@ class _Room:
 
 
 def _shapes(model: Any, constants: Sequence[Value]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of values, of one image where the batch is open, as far as they follow."""
+    """Return the shapes of values as far as they are known, for one image if the batch is open."""
     onnx, arrays = package(), {each.name: np.asarray(each.array) for each in constants}
     light = onnx.GraphProto(name="shapes", node=model.graph.node, output=model.graph.output)
     for info in model.graph.input:
@@ -163,7 +163,7 @@ def _shapes(model: Any, constants: Sequence[Value]) -> dict[str, tuple[int, ...]
     for name, array in arrays.items():
         if array.size <= _SMALL:
             light.initializer.append(onnx.numpy_helper.from_array(array, name))
-        else:  # its shape alone
+        else:  # only its shape
             kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
             light.input.append(onnx.helper.make_tensor_value_info(name, kind, array.shape))
     whole = onnx.helper.make_model(light, opset_imports=model.opset_import)
@@ -178,7 +178,7 @@ def _shapes(model: Any, constants: Sequence[Value]) -> dict[str, tuple[int, ...]
 
 
 def _computed(model: Any, node: Any, kind: str, inputs: Sequence[Value | None]) -> Constant | None:
-    """Return what a node computes of constants, if it is a shape or another layout of weights."""
+    """Return what a node computes from constants, if it is a shape or rearranges weights."""
     there = [each for each in inputs if each is not None]
     given = {each.name: each.array for each in there if each.array is not None}
     if not inputs or len(node.output) != 1 or not all(each.name in given for each in there):
@@ -203,7 +203,7 @@ def _computed(model: Any, node: Any, kind: str, inputs: Sequence[Value | None]) 
             (computed,) = ReferenceEvaluator(alone).run(None, given)
     except MemoryError:
         raise
-    except Exception as error:  # of nodes that make no sense it raises nearly anything
+    except Exception as error:  # for nodes that make no sense it raises nearly anything
         raise ValueError(f"{shown(kind, 60)} cannot be computed: {error}") from error
     return np.asarray(computed)
 
@@ -219,5 +219,5 @@ def _attribute(attribute: Any) -> Any:
 
 
 def _text(value: str | bytes) -> str:
-    """Return a text: protobuf gives bytes where these are no UTF-8."""
+    """Return a text: protobuf gives bytes if it is not UTF-8."""
     return value.decode(errors="replace") if isinstance(value, bytes) else value

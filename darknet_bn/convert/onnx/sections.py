@@ -1,4 +1,4 @@
-"""Sections of a cfg with the arrays of their layers, put together value by value of a graph."""
+"""Sections of a cfg with the arrays of their layers, built value by value from a graph."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ INPUT = -1  # the number of a layer that is the input of the net
 
 @dataclass
 class NewSection:
-    """A section, to which nodes behind the first may add.
+    """A section, to which later nodes may add.
 
     Attributes
     ----------
     name : str
     options : dict from key to value
-        Those that are None are not written.
+        Options whose value is None are not written.
     arrays : dict from name to float32 array
-        Under Darknet's names of the parameters.
+        The arrays, under Darknet's names of the parameters.
     value : Value or None
-        What in the graph is the output of the layer.
+        The value of the graph that is the output of the layer.
     shape : Shape
-        Of the output, for one image.
+        The shape of the output for one image.
     """
 
     name: str
@@ -46,7 +46,7 @@ class ValuePlace:
     layer : int
         The layer whose output it is; -1 for the input of the net.
     shape : Shape
-        For one image; flat where a graph takes all values of an image as one row.
+        For one image; flat if a graph takes all values of an image as one row.
     """
 
     layer: int
@@ -60,12 +60,12 @@ class Sections:
     Attributes
     ----------
     input : Shape
-        Of one image.
+        The shape of one image.
     sections : list of NewSection
     places : dict from Value to ValuePlace
-        Where the values of the graph are.
+        The place of each value of the graph.
     read : set of int
-        The layers that others read.
+        The layers that other layers read.
     """
 
     input: Shape
@@ -83,7 +83,7 @@ class Sections:
         arrays: Mapping[str, F32] | None = None,
         other: ValuePlace | None = None,
     ) -> None:
-        """Add a layer that reads one, with a route where that is not the last; or one more too."""
+        """Add a layer that reads one or two others, with a route if the first is not the last."""
         last = len(self.sections) - 1
         if source.layer != last:
             self.route([source])
@@ -103,7 +103,7 @@ class Sections:
         groups: int = 1,
         group: int = 0,
     ) -> None:
-        """Add a layer that hands others on, one behind the other."""
+        """Add a layer that concatenates others, or passes one on."""
         if any(each.layer == INPUT for each in sources):
             raise WeightsError(
                 "the input of the net is read behind other layers, which no section of Darknet does"
@@ -120,7 +120,7 @@ class Sections:
             self.places[value] = ValuePlace(len(self.sections) - 1, shape)
 
     def alias(self, value: Value, source: ValuePlace, shape: Shape) -> None:
-        """Note that a value is another one, perhaps in another shape."""
+        """Note that a value is the same as another, perhaps in a different shape."""
         self.places[value] = ValuePlace(source.layer, shape)
 
     def owner(self, value: Value) -> NewSection | None:
@@ -130,7 +130,7 @@ class Sections:
         return found if found is not None and found.value == value else None
 
     def extend(self, section: NewSection, value: Value) -> None:
-        """Let a section give another value instead, which a node makes of its own."""
+        """Let a section give a different value, which a node makes from its own."""
         if section.value is not None:
             self.places[value] = self.places.pop(section.value)
         section.value = value
