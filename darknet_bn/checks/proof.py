@@ -154,12 +154,12 @@ def prove_session(
     precision : Precision
         What the other program computes in.
     tolerance, stage
-        As of `prove`.
+        As in `prove`.
 
     Returns
     -------
     report : Report
-        A difference for each input and each layer that the session shows.
+        One difference for each input and each layer that the session shows.
 
     Raises
     ------
@@ -181,7 +181,7 @@ def prove_session(
 def _rows_of(
     model: Model, name: str, found: Mapping[int, F32]
 ) -> Callable[[Mapping[int, F32], Ways, _Limit], list[Difference]]:
-    """Return what compares each layer that a session shows on the input ``name``."""
+    """Return a function that compares each layer that a session shows, for the input ``name``."""
 
     def rows(ours: Mapping[int, F32], ways: Ways, limit: _Limit) -> list[Difference]:
         return [
@@ -198,7 +198,7 @@ def _rows_of(
 
 @contextmanager
 def needed_for_a_proof() -> Iterator[None]:
-    """Within, what fails in the other program leaves nothing proven."""
+    """Within it, a failure of the other program means that nothing is proven."""
     try:
         yield
     except DarknetError as error:
