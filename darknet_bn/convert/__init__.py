@@ -1,6 +1,6 @@
 """Weights to and from the files of other programs: ``.safetensors``, ``.npz``, PyTorch's ``.pt``.
 
-A file holds every array of a model under a key, together with the rest of Darknet's two files. So
+A file holds every array of a model under a key, together with the rest of Darknet's two files.  So
 converting back gives these files to the byte, and other programs find only arrays.
 """
 

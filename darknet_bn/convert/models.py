@@ -121,8 +121,8 @@ def load_arrays(
     Parameters
     ----------
     path : path
-        The suffix says which format: ``.safetensors``, ``.npz``, ``.pt``, ``.pth`` or ``.onnx``. If
-        a checkpoint holds more, only its state dict is read.  An ONNX file is one that
+        The suffix says which format: ``.safetensors``, ``.npz``, ``.pt``, ``.pth`` or ``.onnx``.
+        If a checkpoint holds more, only its state dict is read.  An ONNX file is one that
         `export_onnx` wrote, or any graph whose nodes correspond to Darknet's sections.
     cfg : path or bytes, optional
         The ``.cfg``; by default the one that `save_arrays` or `export_onnx` stored in the file, or

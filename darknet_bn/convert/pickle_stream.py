@@ -1,7 +1,7 @@
 """The pickle stream inside a ``.pt`` file, read as data: nothing is imported, called or built.
 
 A pickle is a program for a machine with a stack.  ``torch.save`` writes it in protocol 2, and a
-state dict of tensors needs some thirty of the machine's instructions and a handful of names. Those
+state dict of tensors needs some thirty of the machine's instructions and a handful of names.  Those
 are followed here with plain values: a name of a function is only a word to compare, a tensor is
 only its description, and any other instruction or name ends the reading.
 """

@@ -11,8 +11,8 @@ tianxiaomo      models.0.conv1.weight                        models.0.bn1.weight
 
 The last three are ports of Darknet to PyTorch; WongKinYiu's port uses the names of ultralytics.
 The number after ``conv`` and ``bn`` of tianxiaomo counts the convolutional sections from 1.  With
-batch norm the biases are the ``bias`` of the batch norm, because Darknet adds them after it. Arrays
-that a port has no name for keep the name of the scheme ``darknet``, so that nothing is lost.
+batch norm the biases are the ``bias`` of the batch norm, because Darknet adds them after it.
+Arrays that a port has no name for keep the name of the scheme ``darknet``, so that nothing is lost.
 """
 
 from __future__ import annotations
