@@ -5,21 +5,21 @@ The format, as Darknet's ``read_cfg`` (``src/parser.c``) reads it:
 - A line ends at ``\n``, or at the end of the file.  Blanks (space, tab, ``\r``) are deleted
   everywhere in a line, inside names and values too: ``max batches = 5 0`` is ``maxbatches=50``.
 - A line that is then empty, or starts with ``#`` or ``;``, is a comment.  A comment character
-  further on belongs to the value: ``filters=40#32`` is the text ``40#32``, whose number is 40.
+  later on belongs to the value: ``filters=40#32`` is the text ``40#32``, whose number is 40.
 - A line that starts with ``[`` opens a section.  Its name is the whole line, so ``[net]#1`` is
-  not ``[net]`` there; hank-ai's fork and OpenCV leave the comment out, and so does this.
+  not ``[net]`` there; hank-ai's fork and OpenCV drop the comment, and so does this module.
 - Any other line is an option of the section above, split at its first ``=``.  Without ``=`` it
   is an option without a value, which counts as absent and hides later ones of the same name.
-  With nothing behind ``=`` it is dropped.
-- Where a key stands twice in a section, the first counts.
+  With nothing after ``=`` it is dropped.
+- If a key occurs twice in a section, the first counts.
 - Names are case-sensitive bytes; comments may be in any encoding.
 
-A cfg has at most 1 MiB and 4096 sections: the largest published ones have 70 kB and 250.  Of what
-is odd in one, the first 100 lines are told, and how many more there are.
+A cfg has at most 1 MiB and 4096 sections: the largest published ones have 70 kB and 250.  The first
+100 odd lines are reported, and the number of the others.
 
 Two numbers with only blanks between them become one number, ``45 61`` is 4561: there is a warning.
-Beyond Darknet, a UTF-8 byte-order mark at the start is passed over, and Windows line ends are
-understood in every dialect.
+Unlike Darknet, this module ignores a UTF-8 byte-order mark at the start, and understands Windows
+line ends in every dialect.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _MAX_SECTIONS = 4096
 
 @dataclass(frozen=True)
 class Option:
-    """One ``key=value`` line; ``value`` is None where there is no ``=``."""
+    """One ``key=value`` line; ``value`` is None if there is no ``=``."""
 
     key: str
     value: str | None
@@ -93,7 +93,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Cfg:
-    """A parsed ``.cfg``: the lines as they stand in the file, and the sections read from them.
+    """A parsed ``.cfg``: the lines of the file, and the sections read from them.
 
     Attributes
     ----------
@@ -102,9 +102,9 @@ class Cfg:
     sections : tuple of Section
         ``sections[0]`` is ``[net]``; layer i is ``sections[i + 1]``.
     file : str or None
-        The name for messages.
+        The name to use in messages.
     oddities : tuple of str
-        Warnings: what is odd but has one clear meaning.
+        Warnings about oddities that have one clear meaning.
     """
 
     lines: tuple[bytes, ...]
@@ -118,7 +118,7 @@ class Cfg:
         return brief(self, f"{file_name(self.file)}: {size}")
 
     def to_bytes(self) -> bytes:
-        """Return the file; of an unedited cfg, exactly the bytes that were parsed."""
+        """Return the file; for an unedited cfg, exactly the bytes that were parsed."""
         return b"".join(self.lines)
 
     def where(self, section: int, key: str | None = None) -> Where:
@@ -134,7 +134,7 @@ class Cfg:
         )
 
     def joined_numbers(self, section: int, key: str) -> str | None:
-        """Say which numbers of a value became one for want of a comma; None if there are none."""
+        """Return which numbers of a value became one for lack of a comma; None if none did."""
         option = self.sections[section].find(key)
         return None if option is None else _joined(self.lines[option.line - 1])
 
@@ -144,8 +144,8 @@ class Cfg:
         Parameters
         ----------
         edits : mapping from (section number, key) to str or None
-            The new value, or None to take the option's line (and its duplicates) away.  An option
-            that is not there yet gets a new line behind the last one of its section.
+            The new value, or None to remove the option's line (and its duplicates).  An option that
+            does not exist yet gets a new line after the last one of its section.
         """
         lines = list(self.lines)
         added: dict[int, list[bytes]] = {}
@@ -189,12 +189,12 @@ def parse_cfg(data: str | bytes, *, file: str | None = None) -> Cfg:
     Raises
     ------
     CfgError
-        The text has no ``[net]`` at its start, or is no cfg at all.
+        The text does not start with ``[net]``, or is not a cfg at all.
 
     Warns
     -----
     DarknetWarning
-        A key stands twice, or a line is not understood.
+        A key occurs twice, or a line is not understood.
 
     Notes
     -----
@@ -295,7 +295,7 @@ def _parse(data: bytes, file: str | None) -> Cfg:
 
 
 def _problems(raw: bytes, equals: str, value: str, first: int | None) -> Iterator[str]:
-    """Yield what is odd about an option, whose key may have stood in a line before."""
+    """Yield what is odd about an option, whose key may already have occurred in the section."""
     if equals and not value:
         yield "there is no value behind '='; the line does not count"
         return
@@ -308,7 +308,7 @@ def _problems(raw: bytes, equals: str, value: str, first: int | None) -> Iterato
 
 
 def _split(data: bytes) -> tuple[bytes, ...]:
-    r"""Split behind every ``\n`` alone: a ``\r`` does not end a line."""
+    r"""Split after every ``\n``, and only there: a ``\r`` does not end a line."""
     parts = data.split(b"\n")
     lines = [part + b"\n" for part in parts[:-1]]
     return (*lines, parts[-1]) if parts[-1] else tuple(lines)
@@ -331,7 +331,7 @@ def _joined(raw: bytes) -> str | None:
 
 
 def _with_value(raw: bytes, value: str) -> bytes:
-    """Replace the value in a line; keep blanks around it and a comment behind it."""
+    """Replace the value in a line; keep blanks around it and a comment after it."""
     new = value.encode("utf-8", "surrogateescape")
     head, equals, tail = raw.partition(b"=")
     if not equals:

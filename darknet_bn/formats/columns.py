@@ -1,4 +1,4 @@
-"""Text in columns, as wide as it is or as wide as a terminal."""
+"""Text in columns, at its natural width or cut to a terminal's."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def aligned(
     Parameters
     ----------
     rows : iterable of sequences of str
-        The cells; those of the first row are the headings.
+        The cells; the first row holds the headings.
     sides : str
         For each column ``<`` or ``>``: whether its cells are flush left or right.
     width : int, optional
-        How many characters a line may have.
+        The longest line allowed, in characters.
     spare : iterable of int
-        The columns to leave out until the lines are no longer than that, the first one first.
+        The columns to leave out until the lines fit, the first one first.
     """
     cells = [tuple(row) for row in rows]
     widths = [max(map(len, column)) for column in zip_longest(*cells, fillvalue="")]
@@ -42,6 +42,6 @@ def aligned(
 
 
 def _length(widths: Iterable[int]) -> int:
-    """Return how long a line of columns is."""
+    """Return the length of a line of columns."""
     each = list(widths)
     return sum(each) + len(_GAP) * (len(each) - 1)

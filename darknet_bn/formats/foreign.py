@@ -1,16 +1,16 @@
-"""What people give in place of a text, as far as all readers of texts know it by how it begins.
+"""Files given in place of a text, as far as every reader can recognise them by their beginning.
 
-A page of HTML is not here: a list of names may begin with ``<unk>``, a cfg with no ``<`` at all, so
-that each reader has a rule of its own.
+HTML pages are not included: a list of names may begin with ``<unk>``, a cfg never begins with
+``<``, so each reader has a rule of its own.
 """
 
 from __future__ import annotations
 
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-"""How a text in UTF-16 begins, in either order of bytes."""
+"""The first bytes of a text in UTF-16, in either byte order."""
 
 LFS_POINTER = b"version https://git-lfs"
-"""How the text begins that Git-LFS leaves in place of a file it has not fetched."""
+"""The first bytes of the text that Git-LFS leaves in place of a file it has not fetched."""
 
 FETCH_IT = "this is a Git-LFS pointer; fetch the real file with 'git lfs pull'"
-"""What is said of such a text."""
+"""The message about such a text."""

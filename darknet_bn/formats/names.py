@@ -1,8 +1,8 @@
-"""Names of classes: ``.names`` files, and the ``.data`` files that say where these are.
+"""Class names: ``.names`` files, and the ``.data`` files that say where these are.
 
-A ``.names`` file has one name a line; the first is that of class 0.  A ``.data`` file has lines
-``key=value``; what begins with ``#`` or ``;`` is a comment.  Blanks around names, keys and values
-do not count.
+A ``.names`` file has one name per line, starting with class 0.  A ``.data`` file has lines
+``key=value``; lines that begin with ``#`` or ``;`` are comments.  Blanks around names, keys and
+values are ignored.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _EXTRA = "the extra names are ignored"
 
 @dataclass(frozen=True)
 class Data:
-    """What a ``.data`` file says.
+    """The content of a ``.data`` file.
 
     Attributes
     ----------
     options : mapping from str to str
-        Every key with its value; of a key that stands twice, the first.
+        Every key with its value; if a key occurs twice, the first value counts.
     file : str or None
         The name of the file.
     """
@@ -44,20 +44,20 @@ class Data:
 
     @property
     def classes(self) -> int | None:
-        """How many classes there are; a DarknetError where it is no number."""
+        """The number of classes; raises a DarknetError if it is not a number."""
         return self._number("classes")
 
     @property
     def top(self) -> int | None:
-        """How many classes a classifier prints; a DarknetError where it is no number."""
+        """How many classes a classifier prints; raises a DarknetError if it is not a number."""
         return self._number("top")
 
     @property
     def names(self) -> str | None:
-        """The path of the file with the names, which ``names`` gives, or ``labels``.
+        """The path of the file with the names, from the key ``names`` or ``labels``.
 
-        It is looked for where Darknet does, in the working directory; and beside this file, and in
-        the folder above, as many of these files lie in a folder of their own.
+        It is looked for in the working directory, as Darknet does; next to this file; and in the
+        folder above, because many of these files are in a folder of their own.
 
         Raises
         ------
@@ -67,12 +67,12 @@ class Data:
         return self.path("names" if "names" in self.options else "labels")
 
     def path(self, key: str) -> str | None:
-        """Return the path of the file that a key names, looked for as that of ``names``.
+        """Return the path of the file that a key names, looked for like ``names``.
 
         Returns
         -------
         path : str or None
-            None where there is no such key.
+            None if there is no such key.
 
         Raises
         ------
@@ -113,7 +113,7 @@ def load_data(path: str | os.PathLike[str]) -> Data:
     Raises
     ------
     DarknetError
-        The file cannot be read, or is no text.
+        The file cannot be read, or is not a text.
 
     Warns
     -----
@@ -122,7 +122,7 @@ def load_data(path: str | os.PathLike[str]) -> Data:
 
     Notes
     -----
-    C: ``read_data_cfg`` in ``src/option_list.c``, which takes away all blanks, also within values.
+    C: ``read_data_cfg`` in ``src/option_list.c``, which removes all blanks, even inside values.
     """
     file = os.fspath(path)
     options: dict[str, str] = {}
@@ -141,7 +141,7 @@ def load_data(path: str | os.PathLike[str]) -> Data:
 
 
 def load_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Read the names of classes.
+    """Read class names.
 
     Parameters
     ----------
@@ -151,12 +151,13 @@ def load_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
     Returns
     -------
     names : tuple of str
-        That of class i is ``names[i]``; empty where its line is.  Empty lines at the end are none.
+        ``names[i]`` is the name of class i, or empty if its line is empty.  Empty lines at the end
+        are ignored.
 
     Raises
     ------
     DarknetError
-        The file cannot be read, or is no text.
+        The file cannot be read, or is not a text.
 
     Notes
     -----
@@ -176,16 +177,16 @@ def fit_names(
     Parameters
     ----------
     names : sequence of str or None
-        As many as are known.
+        The names that are known.
     classes : int
-        How many are needed.
+        How many names are needed.
     file : str, optional
-        Where the names are from, for the warning.
+        The file of the names, for the warning.
 
     Returns
     -------
     names : tuple of str
-        ``class 17`` stands where there is none.
+        Missing names are replaced, for example by ``class 17``.
 
     Warns
     -----
@@ -206,17 +207,17 @@ def fit_names(
 
 
 def require_names(names: Sequence[str], classes: int) -> None:
-    """Refuse fewer names than classes, which are of another model.
+    """Refuse fewer names than classes: they belong to another model.
 
     Raises
     ------
     DarknetError
-        There are fewer.
+        There are fewer names than classes.
 
     Warns
     -----
     DarknetWarning
-        There are more.
+        There are more names than classes.
     """
     if len(names) < classes:
         raise DarknetError(
@@ -241,12 +242,12 @@ def read_lines(path: str | os.PathLike[str], most: int = _MAX_BYTES) -> list[str
     path : path
         UTF-8, or else Latin-1.
     most : int
-        How many bytes the file may have.
+        The largest size allowed, in bytes.
 
     Raises
     ------
     DarknetError
-        The file cannot be read, or is no text.
+        The file cannot be read, or is not a text.
     """
     where = Where(file=os.fspath(path))
     content = read_file(path, most)
@@ -266,25 +267,26 @@ def read_lines(path: str | os.PathLike[str], most: int = _MAX_BYTES) -> list[str
 
 
 def folders_around(file: str) -> list[Path]:
-    """Return where a file's own paths may start: the working directory, its folder, that above."""
+    """Return the folders of a file's relative paths: working directory, its folder, the parent."""
     beside = Path(file).parent
     return list(dict.fromkeys((Path(), beside, Path(os.path.normpath(beside / "..")))))
 
 
 def find_file(name: str, folders: Iterable[Path]) -> tuple[Path, str] | None:
-    """Find a file that another one names.
+    """Find a file whose name is in another file.
 
     Parameters
     ----------
     name : str
-        A path; one that was written on Windows may have backslashes.
+        A path; a path written on Windows may have backslashes.
     folders : iterable of Path
-        Where it may start.
+        The folders that it may be relative to.
 
     Returns
     -------
     folder, name : Path, str
-        The first folder from which it leads to a file, and the path as it does; None if none does.
+        The first folder in which the file exists, and the path that was found; None if there is
+        none.
     """
     names = dict.fromkeys((name, name.replace("\\", "/")))
     return next(

@@ -1,6 +1,6 @@
-r"""``.npy`` and ``.npz`` files that anybody may have made: nothing is unpickled, sizes come first.
+r"""``.npy`` and ``.npz`` files from anybody: nothing is unpickled, and sizes are checked first.
 
-An ``.npy`` is a head and values:
+An ``.npy`` is a head followed by values:
 
 ====== ============ ======================================================================
 offset type         meaning
@@ -10,14 +10,14 @@ offset type         meaning
 8      uint16 or    N, the bytes of the text; 32 bits from version 2.0 on
        uint32
 10, 12 text         ``{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }``, blanks
-then   values       in the order of rows, or with ``fortran_order`` of columns
+then   values       row by row, or with ``fortran_order`` column by column
 ====== ============ ======================================================================
 
 An ``.npz`` is a zip archive of such members, whose names end in ``.npy``, stored or deflated.
 
-Limits: a head has at most 10,000 bytes and 32 axes; an axis and the values together fewer than
+Limits: a head has at most 10,000 bytes and 32 axes; an axis, and all values together, fewer than
 2^63 bytes; the list of the members at most 4 MiB, some 50,000 members.  A deflated member is at
-most 1032 times as large as it is in the file, so that a small file takes little memory.
+most 1032 times as large as in the file, so a small file needs little memory.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ UNREADABLE = (
     *(OSError, ValueError, EOFError, RuntimeError, OverflowError),
     *(struct.error, zipfile.BadZipFile, zlib.error),
 )
-"""What `zipfile` raises for a damaged or an unusual archive, and `read_head` for a head."""
+"""The exceptions of `zipfile` for a damaged or unusual archive, and of `read_head` for a head."""
 
 _MAGIC = b"\x93NUMPY"
 _MOST_HEAD = 10_000  # bytes: numpy's own limit
 _MOST_AXES = 32
 _MOST_BYTES = 1 << 63
 _MOST_LIST = 4 << 20  # bytes of the list of an archive's members
-_DEFLATED = 1032  # how much smaller deflate can make data
+_DEFLATED = 1032  # the best ratio that deflate can reach
 _PIECE = 1 << 20
 _ENCRYPTED = 0x1
 
@@ -60,27 +60,27 @@ _ITEM = re.compile(
     re.ASCII,
 )
 _NUMBER = re.compile(r"-?[0-9]{1,20}")
-_AXES = re.compile(r"\((\s*-?[0-9]{1,20}L?\s*,)*(\s*-?[0-9]{1,20}L?)?\s*\)")  # L: of Python 2
+_AXES = re.compile(r"\((\s*-?[0-9]{1,20}L?\s*,)*(\s*-?[0-9]{1,20}L?)?\s*\)")  # L: from Python 2
 
 
 class Readable(Protocol):
-    """What heads and values are read from."""
+    """A stream that heads and values are read from."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return at most so many bytes; none at the end."""
+        """Return at most this many bytes; none at the end."""
 
 
 class ArrayHeader(NamedTuple):
-    """What the head of an array says.
+    """The head of an array.
 
     Attributes
     ----------
     shape : tuple of int
     dtype : dtype
     length : int
-        Bytes of the head itself.
+        The bytes of the head itself.
     fortran : bool
-        Whether the values come in the order of columns.
+        Whether the values are stored column by column.
     """
 
     shape: tuple[int, ...]
@@ -100,7 +100,7 @@ def read_head(stream: Readable) -> ArrayHeader:
     Raises
     ------
     ValueError
-        It is none, or one of an unknown version, of records, or with too many axes.
+        It is not a head, or its version is unknown, or it has records or too many axes.
     """
     start = stream.read(8)
     if start[:6] != _MAGIC or len(start) < 8:
@@ -125,7 +125,7 @@ def read_head(stream: Readable) -> ArrayHeader:
 
 
 def _parse_head(text: str) -> tuple[tuple[int, ...], str, bool]:
-    """Return shape, type and order; of what numpy writes only that is known."""
+    """Return shape, type and order; only the form that numpy writes is understood."""
     found = {match["key"]: match for match in _ITEM.finditer(text)}
     if len(found) == 3 and "".join(_ITEM.sub("", text).split()) == "{}":
         word, fortran = found["descr"]["type"], found["fortran_order"]["fortran"]
@@ -141,7 +141,7 @@ def read_values(stream: Readable, head: ArrayHeader) -> npt.NDArray[Any]:
     Raises
     ------
     ValueError
-        They are Python objects, or end early.
+        They are Python objects, or end too early.
     """
     if head.dtype.hasobject or not head.dtype.itemsize:
         raise ValueError(f"values of the type {head.dtype} are not read")
@@ -157,12 +157,12 @@ def read_values(stream: Readable, head: ArrayHeader) -> npt.NDArray[Any]:
 
 
 def text_of(stream: Readable, head: ArrayHeader) -> str:
-    """Read an array that is one text.
+    """Read an array that is a single text.
 
     Raises
     ------
     ValueError
-        It is none, or has what is no character.
+        It is not a text, or contains invalid characters.
     """
     if head.shape or head.dtype.kind != "U":
         raise ValueError(f"an array {head.shape} of {head.dtype} is no text")
@@ -180,16 +180,16 @@ class Archive:
     Attributes
     ----------
     name : str
-        Of the file.
+        The name of the file.
     entries : dict from name to ZipInfo
         The members, under their names with ``.npy``, in the order of the archive.
     twice : str or None
-        The first name that stands twice.
+        The first name that occurs twice.
 
     Raises
     ------
     One of ``UNREADABLE``, WeightsError
-        It is no archive, or damaged; the file cannot be read.
+        It is not an archive, or is damaged; or the file cannot be read.
     """
 
     def __init__(self, source: Name | Stored, name: str = "") -> None:
@@ -208,12 +208,12 @@ class Archive:
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[Readable]:
-        """Open a member; what is not read of it at the end is not checked.
+        """Open a member; the checksum is only compared if it is read to the end.
 
         Raises
         ------
         One of ``UNREADABLE``
-            It is compressed in a way or to a size that is not read, or the archive is damaged.
+            Its compression or its size is not supported, or the archive is damaged.
         """
         entry = self.entries[name]
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -232,7 +232,7 @@ class Archive:
         Raises
         ------
         DarknetError
-            The array does not have the size that its shape says, or holds Python objects.
+            The array does not have the size that its shape implies, or holds Python objects.
         One of ``UNREADABLE``
         """
         with self.open(name) as stream:
@@ -251,14 +251,14 @@ class Archive:
         return head
 
     def read(self, name: str) -> npt.NDArray[Any]:
-        """Read a member, whose head has been looked at."""
+        """Read a member whose head has been checked."""
         with self.open(name) as stream:
             array = read_values(stream, read_head(stream))
-            stream.read(1)  # past the end: the checksum is compared
+            stream.read(1)  # past the end: this compares the checksum
         return array
 
     def text(self, name: str) -> str:
-        """Read a member that is a text, whose head has been looked at."""
+        """Read a member that is a text, whose head has been checked."""
         with self.open(name) as stream:
             text = text_of(stream, read_head(stream))
             stream.read(1)
@@ -271,7 +271,7 @@ def open_archive(path: Name, error: type[DarknetError] = DarknetError) -> Archiv
     Raises
     ------
     DarknetError
-        Of the type ``error``: it cannot be read, or is none.
+        An error of the type ``error``: the file cannot be read, or is not an ``.npz``.
     """
     try:
         return Archive(path)
@@ -286,24 +286,24 @@ def open_archive(path: Name, error: type[DarknetError] = DarknetError) -> Archiv
 def read_npz(
     path: Name, wants: Callable[[str, ArrayHeader], bool]
 ) -> Mapping[str, npt.NDArray[Any]]:
-    """Read arrays of an archive.
+    """Read arrays from an archive.
 
     Parameters
     ----------
     path : path
     wants : function
-        Called with the name and the head of each array, before any memory is taken for it; whether
-        it is to be read.  It may raise.
+        Called with the name and the head of each array, before any memory is allocated for it;
+        returns whether to read it.  It may raise.
 
     Returns
     -------
     arrays : mapping from name to array
-        An array () of a text is a str.
+        A text with shape () becomes a str.
 
     Raises
     ------
     DarknetError
-        The file is no ``.npz``, is damaged, or an array has not the size that its head says.
+        The file is not an ``.npz``, is damaged, or an array does not have the size in its head.
     """
     archive = open_archive(path)
     arrays: dict[str, npt.NDArray[Any]] = {}
@@ -325,7 +325,7 @@ def read_npy(path: Name) -> npt.NDArray[Any]:
     Raises
     ------
     DarknetError
-        It cannot be read, is none, or does not hold what its head promises.
+        It cannot be read, is not an ``.npy``, or does not hold what its head promises.
     """
     stored = StoredFile(path)
     stream = StoredStream(stored, _MOST_HEAD)

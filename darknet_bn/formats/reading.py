@@ -1,12 +1,13 @@
 """Open the files that a user names, so that nothing waits for ever and nothing crashes.
 
-Only regular files are opened: a FIFO, a device or a socket would wait, or never end.  The exception
-is what the process has open already: ``/dev/stdin`` and ``/dev/fd/N``, which a shell makes of
-``<(command)``.  These are accepted for texts and pictures, which are read once from begin to end.
+Only regular files are opened: a FIFO, a device or a socket could wait, or never end.  The exception
+is a file that the process already has open: ``/dev/stdin`` and ``/dev/fd/N``, which a shell creates
+for ``<(command)``.  These are accepted for texts and pictures, which are read once from beginning
+to end.
 
-Files of weights may have gigabytes, of which only parts are needed.  They stay open, and each part
-is read when it is asked for.  They are never mapped into memory: if another program shortened a
-mapped file, the system would end this one with SIGBUS; a read gives an error.
+Weights files may have gigabytes, of which only parts are needed.  They stay open, and each part is
+read when it is asked for.  They are never mapped into memory: if another program shortened a mapped
+file, the system would end this one with SIGBUS; a read gives an error.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from darknet_bn.formats import systems
 Name: TypeAlias = "str | os.PathLike[str]"
 
 CANNOT_BE_READ = "cannot be read"
-"""What is said first if the system does not let a file be read; its reason comes after a colon."""
+"""How messages begin if the system cannot read a file; its reason comes after a colon."""
 
 _PIECE = 1 << 20  # bytes; for so many as are asked for, memory is taken even if they are not there
 _OWN = re.compile(r"/dev/(stdin|fd/[0-9]+)|/proc/self/fd/[0-9]+")
@@ -48,15 +49,15 @@ _KINDS = (
 def reported(
     path: Name, error: type[DarknetError] = DarknetError, what: str = CANNOT_BE_READ
 ) -> Iterator[None]:
-    """Within, turn what the system refuses into an error that names the file.
+    """Within it, turn an error of the system into one that names the file.
 
     Parameters
     ----------
     path : path
     error : type
-        Of the error to raise.
+        The type of the error to raise.
     what : str
-        What could not be done.
+        The action that failed, for the message.
     """
     try:
         yield
@@ -79,23 +80,23 @@ def open_file(
     ----------
     path : path
     error : type
-        Of the error to raise.
+        The type of the error to raise.
     piped : bool
-        Whether a pipe will do that the process has open already.
+        Whether to accept a pipe that the process already has open.
     what : str
         As in `reported`.
 
     Raises
     ------
     DarknetError
-        Of that type: the file cannot be read, or is a folder, FIFO, device or socket.
+        An error of that type: the file cannot be read, or is a folder, FIFO, device or socket.
     """
     name = os.fspath(path)
     own = piped and _OWN.fullmatch(name) is not None
 
     def opener(path: str, flags: int) -> int:
-        # Without O_NONBLOCK, what has become a FIFO since it was looked at would wait; without
-        # O_BINARY, which Windows has, bytes would be taken for a text that ends at 0x1a.
+        # Without O_NONBLOCK, a file that has since become a FIFO would wait; without O_BINARY,
+        # which Windows has, bytes would be taken for a text that ends at 0x1a.
         flags |= getattr(os, "O_BINARY", 0)
         return os.open(path, flags if own else flags | getattr(os, "O_NONBLOCK", 0))
 
@@ -105,7 +106,7 @@ def open_file(
             if problem is not None:
                 raise ValueError(problem)
             _require_regular(os.stat(name))
-        stream = open(name, "rb", opener=opener)  # noqa: SIM115  # whoever calls closes it
+        stream = open(name, "rb", opener=opener)  # noqa: SIM115  # the caller closes it
         try:
             found = os.fstat(stream.fileno())
             if not own or stat.S_ISDIR(found.st_mode):
@@ -126,7 +127,7 @@ def read_file(
     path, error, piped
         As in `open_file`.
     most : int
-        How many bytes the file may have; whoever calls refuses it if it has more.
+        How many bytes the file may have; the caller refuses it if it has more.
     """
     with open_file(path, error, piped=piped) as stream, reported(path, error):
         pieces = []
@@ -137,7 +138,7 @@ def read_file(
 
 
 def _require_regular(found: os.stat_result) -> None:
-    """Raise an OSError that says what it is, if it is no regular file."""
+    """Raise an OSError that says what a file is, if it is not a regular file."""
     if stat.S_ISREG(found.st_mode):
         return
     kind = next((name for test, name in _KINDS if test(found.st_mode)), "of an unknown kind")
@@ -145,7 +146,7 @@ def _require_regular(found: os.stat_result) -> None:
 
 
 class Stored:
-    """Bytes that are read part by part; these are in memory.
+    """Bytes that are read in parts; here they are in memory.
 
     Parameters
     ----------
@@ -162,20 +163,20 @@ class Stored:
         self.size = len(content)
 
     def bytes(self, begin: int, end: int) -> bytes:
-        """Return the bytes from ``begin`` to before ``end``; fewer where they end earlier."""
+        """Return the bytes from ``begin`` up to ``end``; fewer if they end earlier."""
         begin, end = (min(max(each, 0), self.size) for each in (begin, end))
         return self.array(begin, np.dtype(np.uint8), max(0, end - begin)).tobytes()
 
     def array(self, begin: int, dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
-        """Return values that lie one after the other.
+        """Return consecutive values.
 
         Parameters
         ----------
         begin : int
-            The place of the first byte.
+            The offset of the first byte.
         dtype : dtype
         count : int
-            How many values, all of which are there.
+            The number of values, all of which exist.
 
         Returns
         -------
@@ -185,7 +186,7 @@ class Stored:
         Raises
         ------
         WeightsError
-            A file cannot be read any more, or was changed after it was opened.
+            A file cannot be read any more, or has changed since it was opened.
         """
         return np.frombuffer(self._content[begin : begin + count * dtype.itemsize], dtype)
 
@@ -200,7 +201,7 @@ class StoredFile(Stored):
     Raises
     ------
     WeightsError
-        It cannot be read, or is no regular file.
+        It cannot be read, or is not a regular file.
     """
 
     def __init__(self, path: Name) -> None:
@@ -215,7 +216,7 @@ class StoredFile(Stored):
             _OPEN.add(self)
 
     def array(self, begin: int, dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
-        """Read values, as `Stored.array`."""
+        """Read values, like `Stored.array`."""
         values = np.empty(count, dtype)
         rest = values.view(np.uint8).data
         with self._lock, reported(self._name, WeightsError):
@@ -237,14 +238,14 @@ class StoredFile(Stored):
         return values
 
     def identity(self) -> tuple[int, int] | None:
-        """Return what the system knows the file by; None if it is not open any more."""
+        """Return the system's identity of the file; None if it is not open any more."""
         if self._stream.closed:
             return None
         found = os.fstat(self._stream.fileno())
         return found.st_dev, found.st_ino
 
     def let_go(self) -> None:
-        """Read all that is there, and close the file."""
+        """Read the whole file, and close it."""
         self._content = memoryview(self.bytes(0, self.size))
         with self._lock:
             self._stream.close()
@@ -259,14 +260,14 @@ _GUARD = threading.Lock()  # for the set above
 
 
 def let_go(path: Name) -> None:
-    """Close a file that is stored: Windows neither replaces nor removes what is open.
+    """Close a stored file: Windows can neither replace nor remove an open one.
 
-    Whoever reads it goes on with what was in it, which lies in memory from then on.
+    Readers continue with its content, which is in memory from then on.
 
     Raises
     ------
     WeightsError
-        It cannot be read any more, or was changed after it was opened.
+        It cannot be read any more, or has changed since it was opened.
     """
     wanted = systems.identity(path)
     with _GUARD:
@@ -277,13 +278,13 @@ def let_go(path: Name) -> None:
 
 
 class StoredStream(io.RawIOBase):
-    """Stored bytes as the stream that `zipfile` wants.
+    """Stored bytes as the stream that `zipfile` needs.
 
     Parameters
     ----------
     stored : Stored
     most : int
-        How many bytes may be read at a time, as long as ``limited`` is on.
+        How many bytes may be read at a time, while ``limited`` is on.
     """
 
     def __init__(self, stored: Stored, most: int) -> None:
@@ -301,7 +302,7 @@ class StoredStream(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place, which may lie after the end."""
+        """Go to an offset, which may be after the end."""
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._stored.size}[whence]
         if start + offset < 0:
             raise OSError(
@@ -311,11 +312,11 @@ class StoredStream(io.RawIOBase):
         return self._at
 
     def tell(self) -> int:
-        """Return the place."""
+        """Return the offset."""
         return self._at
 
     def read(self, size: int | None = -1) -> bytes:
-        """Read from the place on."""
+        """Read from the offset on."""
         end = self._stored.size if size is None or size < 0 else self._at + size
         if self.limited and min(end, self._stored.size) - self._at > self._most:
             raise ValueError(f"the list of its members has more than {self._most >> 20} MiB")

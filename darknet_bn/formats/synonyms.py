@@ -1,7 +1,7 @@
-"""What other programs call the things that a cfg names, and what Darknet calls them.
+"""Other programs' words for the things that a cfg names, and Darknet's words for them.
 
-These are hints for messages: nothing is taken as something else.  A hint is Darknet's word, or a
-sentence where there is no such word.
+These are hints for messages: no word is accepted in place of another.  A hint is Darknet's word, or
+a sentence if there is no such word.
 """
 
 from __future__ import annotations
@@ -168,23 +168,23 @@ WORDS: Mapping[str, Mapping[str, str]] = {
 def hint(
     word: str, known: Collection[str], table: Mapping[str, str], form: str = "{!r}"
 ) -> str | None:
-    """Say what a word that Darknet does not know may stand for.
+    """Return what a word that Darknet does not know may stand for.
 
     Parameters
     ----------
     word : str
-        As it was written.
+        The word as it was written.
     known : collection of str
-        What might have been written there.
+        The words that are allowed there.
     table : mapping from str to str
         From foreign words, in lower case and without ``_``, ``-`` and blanks, to hints.
     form : str
-        How words are shown.
+        The format in which words are shown.
 
     Returns
     -------
     hint : str or None
-        None where nothing comes near.
+        None if nothing is similar.
     """
     if len(word) > _LONGEST:
         return None

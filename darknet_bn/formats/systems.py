@@ -1,4 +1,4 @@
-"""How systems differ in their files: which names there are, which are one, what an error means."""
+"""How systems differ in their files: valid names, equal names, and what an error means."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-WINDOWS = os.name == "nt"  # read where it is used, so that a test may say otherwise
+WINDOWS = os.name == "nt"  # read when it is used, so that a test may change it
 
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9¹²³]) *(\..*)?", re.I | re.S)
 _FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f]')
-_LONGEST = 259  # of a path on Windows, unless the system is told otherwise
+_LONGEST = 259  # characters of a path on Windows, unless the system is configured otherwise
 
 
 def impossible(name: str) -> str | None:
-    """Say why no file of this system can have a name; None if one can.
+    """Return why no file of this system can have a name; None if one can.
 
     Parameters
     ----------
     name : str
         A path.  Windows opens a device under some names in any folder, hides what follows a colon,
-        and drops dots and spaces at an end.
+        and drops dots and spaces at the end.
     """
     try:
         if b"\0" in os.fsencode(name):
@@ -43,15 +43,15 @@ def impossible(name: str) -> str | None:
 
 
 def advice(error: Exception, name: str, more: int = 0) -> str | None:
-    """Say what to do about an error of the system, where its own words do not tell.
+    """Return what to do about an error of the system, if its own message does not say.
 
     Parameters
     ----------
     error : exception
     name : str
-        The path that it is about.
+        The path that the error is about.
     more : int
-        By how many characters the path was longer that the system was given.
+        By how many characters the path passed to the system was longer.
     """
     number = error.errno if isinstance(error, OSError) else None
     if number == errno.ENAMETOOLONG:
@@ -64,7 +64,7 @@ def advice(error: Exception, name: str, more: int = 0) -> str | None:
 
 
 def identity(name: str | os.PathLike[str]) -> tuple[int, int] | str:
-    """Return what a file is known by under any name; the whole path of one that is not there."""
+    """Return the identity of a file, the same for all its names; its full path if it is missing."""
     try:
         status = os.stat(name)
     except OSError:
@@ -77,7 +77,7 @@ def identity(name: str | os.PathLike[str]) -> tuple[int, int] | str:
 
 
 def first_clash(paths: Sequence[str]) -> tuple[int, int] | None:
-    """Find two paths, of files that need not be there, under which there would be one file only.
+    """Find two paths that lead to the same file, even if that file does not exist yet.
 
     Parameters
     ----------
@@ -86,12 +86,13 @@ def first_clash(paths: Sequence[str]) -> tuple[int, int] | None:
     Returns
     -------
     places : (int, int) or None
-        Of the first path that stands for the same file as one before it, after that of the latter.
+        The index of the first path that leads to the same file as an earlier one, after the index
+        of the earlier one.
 
     Notes
     -----
-    On macOS and Windows names that differ in case only are one.  Whether they are is a property of
-    the file system, so what lies in the folder is asked, or in one above it if it is empty.
+    On macOS and Windows, names that differ only in case are usually the same.  This is a property
+    of the file system, so the files in the folder are checked, or in one above it if it is empty.
     """
     if len(set(map(_folded, paths))) == len(paths):
         return None
@@ -112,12 +113,12 @@ def _folded(path: str) -> str:
 
 
 def _ignores_case(folder: str) -> bool:
-    """Tell whether names in a folder that differ in case only are one."""
+    """Return whether names in a folder that differ only in case are the same."""
     while True:
         try:
             with os.scandir(folder) as entries:
                 name = next(filter(_has_cases, (each.name for each in entries)), None)
-        except OSError:  # it is yet to be made, or not to be listed
+        except OSError:  # it does not exist yet, or cannot be listed
             name = None
         if name is not None:
             names = (os.path.join(folder, each) for each in (name, name.swapcase()))

@@ -1,8 +1,8 @@
 """A tree of classes, read from the text of the file that ``tree=`` names.
 
-One line a class: its name, and the number of its parent, which stands in front of it; -1, or
-nothing, where it has none.  Neighbours with the same parent are a group, whose probabilities add up
-to one.
+One line per class: its name, and the number of its parent, which is an earlier class; -1, or
+nothing, if it has no parent.  Neighbours with the same parent are a group, whose probabilities add
+up to one.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Tree:
     Attributes
     ----------
     parents : tuple of int
-        The parent of each class; -1 where it has none, else a class in front of it.
+        The parent of each class, which is an earlier class; -1 if it has none.
     offsets : tuple of int
-        The first class of each group; it ends where the next begins.
+        The first class of each group; the group ends where the next begins.
     """
 
     parents: tuple[int, ...]
@@ -57,7 +57,7 @@ class Tree:
 
     @cached_property
     def groups_by_size(self) -> tuple[Rows, ...]:
-        """For each size the classes (g, size) of the groups that have it."""
+        """For each size, the classes (g, size) of the groups of this size."""
         offsets = np.array(self.offsets)
         sizes = np.diff(offsets, append=len(self))
         return tuple(
@@ -66,7 +66,7 @@ class Tree:
 
     @cached_property
     def generations(self) -> tuple[Rows, ...]:
-        """The classes without parent, those whose parents these are, and so on."""
+        """The classes without parent, then their children, and so on."""
         depths: list[int] = []
         for parent in self.parents:
             depths.append(depths[parent] + 1 if parent >= 0 else 0)
@@ -85,16 +85,16 @@ def parse_tree(data: bytes) -> Tree:
     Parameters
     ----------
     data : bytes
-        Of the file; what stands behind a parent in its line does not count.
+        The content of the file; text after the parent in a line is ignored.
 
     Raises
     ------
     CfgError
-        A line is not what it must be, or there is none.
+        A line is invalid, or there are no lines.
 
     Notes
     -----
-    C: ``read_tree`` in ``src/tree.c``, which believes what it reads.
+    C: ``read_tree`` in ``src/tree.c``, which does not check what it reads.
     """
     if b"\0" in data:
         raise CfgError("there are zero bytes: this is no text", expected="lines of name and parent")

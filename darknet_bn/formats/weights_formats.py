@@ -1,4 +1,4 @@
-"""What a file is that is given as ``.weights`` and is not: known by how it begins."""
+"""Files given as ``.weights`` that are something else: recognised by how they begin."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from darknet_bn.errors import WeightsError, one_line, quoted
 from darknet_bn.formats.foreign import FETCH_IT, LFS_POINTER
 
 START = 512
-"""How many bytes of a file are looked at: a tar archive has its name at byte 257."""
+"""How many bytes of a file are examined: a tar archive has its name at byte 257."""
 
 _CONVERT = "darknet-bn convert CFG FILE OUT.weights reads it, under its own suffix"
 _PACKED = "this is a packed archive (or a PyTorch file), not Darknet weights"
@@ -60,17 +60,17 @@ _TEXT = re.compile(rb"[\t\n\r -~]{24,}")
 
 
 def refuse_other_formats(start: bytes) -> None:
-    """Refuse what is plainly something else.
+    """Refuse a file that is plainly something else.
 
     Parameters
     ----------
     start : bytes
-        The first ``START`` bytes of the file, or all.
+        The first ``START`` bytes of the file, or all of them.
 
     Raises
     ------
     WeightsError
-        It says what the file is instead, and what to do.
+        The message says what the file is instead, and what to do.
     """
     if not start:
         raise WeightsError("the file is empty")
@@ -95,7 +95,7 @@ def refuse_other_formats(start: bytes) -> None:
 
 
 def _of_archive(start: bytes) -> WeightsError:
-    """Tell a PyTorch file and one of NumPy from other zip archives by the first file inside."""
+    """Distinguish PyTorch and NumPy files from other zip archives by the first file inside."""
     name = start[30 : 30 + int.from_bytes(start[26:28], "little")]
     if name.endswith((b"data.pkl", b"byteorder", b".format_version", b"/version")):
         return WeightsError("this is a PyTorch file, not Darknet weights", hint=_CONVERT)

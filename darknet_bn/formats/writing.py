@@ -18,8 +18,8 @@ from darknet_bn.errors import CfgError, DarknetError, Where, reason_of
 from darknet_bn.formats import systems
 from darknet_bn.formats.reading import let_go, read_file
 
-_MOST_NAME = 40  # letters of a name that go into that of a file beside it: below 255 bytes
-_MOST_MORE = 14  # letters that the name of a file beside it has more than that
+_MOST_NAME = 40  # letters of a name kept in that of a temporary file: below 255 bytes
+_MOST_MORE = 14  # letters that such a temporary name has more than that
 _MOST_BYTES = 4 << 20  # the largest file that a published cfg names, a tree, has 190 kB
 
 Name = str | os.PathLike[str]
@@ -27,15 +27,15 @@ Writer = Callable[[BinaryIO], object]
 
 
 def read_beside(name: str, file: str | None) -> bytes:
-    """Read the small file that another one names.
+    """Read the small file that another file names.
 
     Parameters
     ----------
     name : str
-        A path relative to the folder of that other file; where nothing is there, to the working
-        directory, as Darknet takes it.
+        A path relative to the folder of that other file; if nothing is there, relative to the
+        working directory, as in Darknet.
     file : str or None
-        The path of that other file; None where it is none.
+        The path of that other file; None if it is not a file.
 
     Returns
     -------
@@ -44,7 +44,8 @@ def read_beside(name: str, file: str | None) -> bytes:
     Raises
     ------
     CfgError
-        There is no such file, or it cannot be read or be meant; without the place that names it.
+        There is no such file, or it cannot be read or is not allowed; the message does not say
+        where it is named.
     """
     places = [Path(file).parent / name] if file is not None else []
     places.append(Path(name))
@@ -54,7 +55,7 @@ def read_beside(name: str, file: str | None) -> bytes:
         raise CfgError("it names a file that is not there", expected=tried)
     try:
         content = read_file(found, _MOST_BYTES, piped=False)
-    except DarknetError as error:  # its place is that of the cfg, which whoever calls knows
+    except DarknetError as error:  # its place is in the cfg, which the caller knows
         problem = f"it names a file that {error.problem}"
         raise CfgError(problem, found=_printable(found)) from error
     if len(content) > _MOST_BYTES:
@@ -80,7 +81,7 @@ def require_suffix(target: Name, *suffixes: str) -> None:
     target : path
         The file to write.
     suffixes : str
-        Those that it may have, each with its dot and in lower case.
+        The suffixes that it may have, each with its dot and in lower case.
 
     Raises
     ------
@@ -104,24 +105,24 @@ def require_writable(
     inputs: Iterable[Name | None] = (),
     how: str = "force=True",
 ) -> None:
-    """Refuse to write what would be lost, or lose something else, before any work is done.
+    """Refuse targets that would lose data, before any work is done.
 
     Parameters
     ----------
     targets : iterable of path
         The files to write.
     force : bool
-        Whether files may be there already.
+        Whether the files may already exist.
     inputs : iterable of path or None
-        What was read, which is never written over, forced or not, through links neither.
+        The files that were read.  They are never overwritten, even if forced or through links.
     how : str
-        What the user writes to force it, for the message.
+        How the user can force it, for the message.
 
     Raises
     ------
     DarknetError
-        A folder does not exist, or is named instead of a file; two targets are one file; one is no
-        regular file, or an input; or it exists, and ``force`` is off.
+        A folder does not exist, or is named instead of a file; two targets are the same file; one
+        is not a regular file, or is an input; or it exists and ``force`` is off.
     """
     read = {systems.identity(each) for each in inputs if each is not None}
     names = [os.fspath(each) for each in targets]
@@ -152,7 +153,7 @@ def require_writable(
 
 
 def _require_name(target: str) -> None:
-    """Refuse what is not the name of a file in a folder that is there."""
+    """Refuse a path that is not the name of a file in an existing folder."""
     where = Where(file=target)
     require_possible(target)
     folder = Path(target).parent
@@ -187,7 +188,7 @@ def require_possible(target: str) -> None:
 
 
 def is_same_file(one: Name, other: Name) -> bool:
-    """Tell whether two names lead to one file, through links of either kind too."""
+    """Return whether two names lead to one file, through links of either kind too."""
     return systems.identity(one) == systems.identity(other)
 
 
@@ -200,35 +201,34 @@ def write_files(
 ) -> None:
     """Write several files so that all of them appear, or none.
 
-    Each is written beside its target under another name, flushed to the disk, and renamed when
-    all are complete.  The last is the one without which nobody reads the others, as the cfg is
-    of a pair: if it is there already it is taken away first, and comes back last.  So a program
-    that is killed in between leaves the old files, the new ones, or no complete set, but never
-    old with new.
+    Each is written next to its target under a temporary name, flushed to disk, and renamed when all
+    are complete.  The last is the one without which nobody reads the others, such as the cfg of a
+    pair: if it already exists, it is removed first and comes back last.  So a program that is
+    killed in between leaves the old files, the new ones, or no complete set, but never a mixture.
 
     Parameters
     ----------
     writers : mapping from path to function
-        The function writes to the open binary stream that it is handed, and may read again what it
+        Each function writes to the open binary stream that it gets, and may read back what it
         wrote: the stream's ``name`` is the path.
     check : function, optional
-        Called while a thread writes; what it raises keeps all files from appearing.
+        Called while a thread writes; if it raises, no file appears.
     force, inputs : bool, iterable of path
-        As in `require_writable`, which is asked first.
+        As in `require_writable`, which is called first.
 
     Raises
     ------
     DarknetError
-        A file may not or cannot be written; the targets are as they were, or the message says
-        under which name the old file is kept.
+        A file must not or cannot be written; the targets are unchanged, or the message says under
+        which name the old file is kept.
     """
     require_writable(writers, force=force, inputs=inputs)
-    moves: list[_Move] = []  # each is here before its files are, so that none is left behind
+    moves: list[_Move] = []  # each is here before its files exist, so that none is left over
     given_up = threading.Event()
 
     def write_all() -> None:
         for name, write in writers.items():
-            moves.append(move := _move(name))  # a link goes on to lead to the file
+            moves.append(move := _move(name))  # a link continues to lead to the file
             with _named(name):
                 _write(move, write)
             if given_up.is_set():  # nobody waits any more who would remove it
@@ -251,7 +251,7 @@ def write_files(
 
 @dataclass(frozen=True)
 class _Move:
-    """A file on its way: its target, the name it has until then, and one for what was there."""
+    """A file on its way: its target, its temporary name, and a name for the old file."""
 
     target: Path
     beside: Path
@@ -268,7 +268,7 @@ def _move(name: Path) -> _Move:
 
 @contextlib.contextmanager
 def _named(target: Path) -> Iterator[None]:
-    """Turn what the system refuses into an error that names the file."""
+    """Turn an error of the system into one that names the file."""
     try:
         yield
     except FileExistsError as error:  # it has appeared since `require_writable` looked
@@ -321,7 +321,7 @@ def _rename_all(moves: Sequence[_Move], *, force: bool) -> None:
 
 
 def _remove_all(files: Iterable[Path]) -> None:
-    """Remove files as `_remove` does, all of them even if a signal comes meanwhile."""
+    """Remove files like `_remove`, all of them even if a signal comes meanwhile."""
     files = tuple(files)
     try:
         for file in files:
@@ -333,10 +333,10 @@ def _remove_all(files: Iterable[Path]) -> None:
 
 
 def _remove(beside: Path) -> None:
-    """Remove what is needed no more; if that fails, the files that count are as they must be."""
+    """Remove a file that is not needed any more; a failure does not affect the target files."""
     with contextlib.suppress(OSError, DarknetError):
         if systems.WINDOWS:
-            let_go(beside)  # whoever looked at it may have it open still
+            let_go(beside)  # a reader may still have it open
         beside.unlink(missing_ok=True)
 
 
@@ -349,19 +349,19 @@ def _rename(move: _Move, *, force: bool) -> None:
         os.link(move.beside, move.target)
     except FileExistsError:
         raise
-    except (OSError, AttributeError):  # a file system, or a system, where a file has one name only
+    except (OSError, AttributeError):  # a system or file system without a second name for a file
         if os.path.lexists(move.target):
             raise FileExistsError from None
         move.beside.replace(move.target)
 
 
 def _put_back(moves: Sequence[_Move], error: BaseException) -> None:
-    """Undo what `_rename_all` did; say under which name an old file is kept if that fails too."""
+    """Undo `_rename_all`; if that fails too, say under which name an old file is kept."""
     kept = []
     for move in moves:
         try:
             if systems.WINDOWS and is_same_file(move.old, move.target):
-                _remove(move.old)  # where it is open it cannot be renamed, and need not
+                _remove(move.old)  # if it is open it cannot be renamed, and need not be
             elif move.old.exists():
                 move.old.replace(move.target)
                 move.old.unlink(missing_ok=True)  # still there if both are names of one file
@@ -377,24 +377,24 @@ def _put_back(moves: Sequence[_Move], error: BaseException) -> None:
 
 
 def _waits(move: _Move) -> bool:
-    """Tell whether a file is still to be renamed to its target, where another one may be."""
+    """Return whether a file still has to be renamed to its target, where another may be."""
     return move.beside.exists() and not is_same_file(move.beside, move.target)
 
 
 def _second_name(move: _Move) -> None:
-    """Give an existing file a second name, under which it outlives being replaced."""
+    """Give an existing file a second name, under which it survives being replaced."""
     try:
         os.link(move.target, move.old)
     except (OSError, AttributeError):  # as in `_rename`
         try:
             shutil.copy2(move.target, move.old)
         except BaseException:
-            _remove(move.old)  # it may be half of it
+            _remove(move.old)  # it may be incomplete
             raise
 
 
 def rename_file(name: Name, target: Name) -> None:
-    """Give a file another name, over what has it, so that this outlives a power cut.
+    """Rename a file over an existing one, so that the change survives a power cut.
 
     Raises
     ------
@@ -409,7 +409,7 @@ def rename_file(name: Name, target: Name) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Let the names in a folder outlive a power cut, in the order in which they were given."""
+    """Let the names in a folder survive a power cut, in the order in which they were given."""
     with contextlib.suppress(OSError):  # a system or file system that cannot open a folder
         handle = os.open(folder, os.O_RDONLY)
         try:
