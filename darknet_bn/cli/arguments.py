@@ -1,4 +1,4 @@
-"""The words of a command line: say what is missing or misplaced, and what to type instead."""
+"""The words of a command line: what is missing or misplaced, and what to type instead."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import click
 from darknet_bn.cli import kinds
 from darknet_bn.cli.kinds import Kind
 
-TYPED = "darknet_bn.cli.typed"  # where a context keeps the words after the name of the command
+TYPED = "darknet_bn.cli.typed"  # the key of a context for the words after the name of the command
 _PROGRAM = "darknet-bn"
 
 
 @dataclass(frozen=True)
 class Role:
-    """What an argument is for.
+    """The purpose of an argument.
 
     Attributes
     ----------
     name : str
         As in the help.
     kinds : tuple of str
-        What may be it; a word of no known kind may be anything.
+        The kinds of word that are accepted; a word of no known kind may be anything.
     required : bool
     many : bool
         Whether there may be several.
@@ -45,7 +45,7 @@ FIXTURE = Role("FIXTURE", ("archive",))
 DATA = Role("DATA", ("data", "archive", "picture", "list", "annotations", "video", "remote"))
 OUT = Role("OUT", ("onnx",))
 
-_OPTIONS: dict[Kind, tuple[str, ...]] = {  # where a word may belong, if the command has one of them
+_OPTIONS: dict[Kind, tuple[str, ...]] = {  # the options that a word may belong to
     "names": ("--names",),
     "data": ("--data",),
     "onnx": ("--with",),
@@ -56,22 +56,22 @@ _OPTIONS: dict[Kind, tuple[str, ...]] = {  # where a word may belong, if the com
 
 
 def require_order(words: Sequence[str], roles: Sequence[Role]) -> None:
-    """Refuse words that stand in another order, or where an option is meant.
+    """Refuse words in the wrong order, or where an option is needed.
 
     Parameters
     ----------
     words : sequence of str
         The arguments, in the order in which they were typed.
     roles : sequence of Role
-        In the order in which they should be.
+        The roles in the right order.
 
     Raises
     ------
     click.UsageError
-        The words show what each is meant as, but not in this order; or one is missing, or there is
-        one too many.
+        The words show what each is meant as, but their order is wrong; or one is missing, or there
+        is one too many.
     DarknetError
-        One is an address of the network, a camera or a video.
+        A word is an address on the network, a camera or a video.
     """
     _require_one_model(words)
     places = [_place(word, roles) for word in words]
@@ -98,7 +98,7 @@ def require_order(words: Sequence[str], roles: Sequence[Role]) -> None:
 
 
 def _right_order(words: Sequence[str], roles: Sequence[Role], options: Mapping[str, str]) -> str:
-    """Say which words are expected, and if the kind of each is known, the line to type."""
+    """Return which words are expected, and if the kind of each is known, the line to type."""
     arguments = {word: _place(word, roles) for word in words if word not in options}
     moved = [each for word, option in options.items() for each in (option, word)]
     if None in arguments.values():
@@ -113,7 +113,7 @@ def _right_order(words: Sequence[str], roles: Sequence[Role], options: Mapping[s
 
 
 def _require_usable(words: Sequence[str], roles: Sequence[Role], *, misplaced: bool) -> None:
-    """Refuse addresses, cameras and videos, unless the command says itself what is no use."""
+    """Refuse addresses, cameras and videos, unless the command reports them itself."""
     answered = any("remote" in role.kinds for role in roles) and not misplaced
     for at, word in enumerate(words):
         error = kinds.refusal(word)
@@ -122,19 +122,19 @@ def _require_usable(words: Sequence[str], roles: Sequence[Role], *, misplaced: b
 
 
 def _require_files_of_models(words: Iterable[str]) -> None:
-    """Refuse what is known to be no file of a model."""
+    """Refuse a word that is known not to be a file of a model."""
     for word in words:
         if kinds.kind_of(word) in (*INPUT.kinds, *DATA.kinds, "names"):
             raise click.UsageError(f"unexpected argument: {word}; expected {usage((CFG, WEIGHTS))}")
 
 
 def require_cfg_first(words: Sequence[str]) -> None:
-    """Refuse a cfg after other words, of which the order cannot be told by their kind.
+    """Refuse a cfg after other words, if their kinds do not show their order.
 
     Raises
     ------
     click.UsageError
-        A cfg does not stand first; what exists is taken for what is to be read.
+        A cfg is not the first word; a word that exists is taken for an input.
     """
     _require_one_model(words)
     if any(word.endswith(".cfg") for word in words[1:]):
@@ -161,7 +161,7 @@ def line(
     Parameters
     ----------
     words : iterable of str, optional
-        The arguments; by default those that were typed.
+        The arguments; by default the typed ones.
     more : iterable of str
         Options to add.
     without : iterable of str
@@ -176,7 +176,7 @@ def line(
 
 
 def _parted(command: click.Command, typed: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Part typed words into arguments, and options with their values."""
+    """Split typed words into arguments, and options with their values."""
     takes_value = {
         name: not param.is_flag and not param.count
         for param in command.params
@@ -201,13 +201,13 @@ def _parted(command: click.Command, typed: Sequence[str]) -> tuple[list[str], li
 
 
 def _place(word: str, roles: Sequence[Role]) -> int | None:
-    """Return the number of the role that a word is for; None if its kind tells of none."""
+    """Return the number of the role that a word is for; None if its kind does not show one."""
     kind = kinds.kind_of(word)
     return next((at for at, role in enumerate(roles) if kind in role.kinds), None)
 
 
 def _name(word: str, roles: Sequence[Role]) -> str:
-    """Return what a word is called in the help; a stem stands for cfg and weights."""
+    """Return the name of a word in the help; a stem stands for cfg and weights."""
     place = _place(word, roles)
     if place is None or kinds.kind_of(word) == "model":
         return "MODEL"
@@ -215,7 +215,7 @@ def _name(word: str, roles: Sequence[Role]) -> str:
 
 
 def _option(word: str) -> str | None:
-    """Return the option of the command that a word belongs to, if it is none of the arguments."""
+    """Return the option of the command that a word belongs to, if it is not an argument."""
     command = click.get_current_context().command
     known = {name for param in command.params for name in param.opts}
     kind = kinds.kind_of(word)

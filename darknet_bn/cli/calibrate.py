@@ -169,7 +169,7 @@ def _batches(
     if _is_array(data):
         examples = dn.load_dataset(data, model, train=False)
         chosen = _some(len(examples), images)
-        rng = np.random.default_rng(0)  # nothing is random where nothing is augmented
+        rng = np.random.default_rng(0)  # nothing is random without augmentation
 
         def load(numbers: range) -> F32:
             x, _ = examples.batch(
@@ -187,7 +187,7 @@ def _batches(
 
 
 def _some(count: int, wanted: int | None) -> list[int]:
-    """Return so many numbers below ``count``, evenly spaced; all where no more are wanted."""
+    """Return ``wanted`` numbers below ``count``, evenly spaced; all if there are no more."""
     if wanted is None or wanted >= count:
         return list(range(count))
     return [number * count // wanted for number in range(wanted)]

@@ -54,7 +54,7 @@ def _size(model: dn.Model) -> str:
 
 
 def _grouped(findings: Iterable[Finding]) -> Iterator[output.Line]:
-    """Yield findings in words; what many layers have in common, once."""
+    """Yield findings in words, each only once for all layers that share it."""
     groups: dict[tuple[bool, str], list[Finding]] = {}
     for finding in findings:
         groups.setdefault((finding.fatal, finding.what), []).append(finding)

@@ -1,12 +1,12 @@
-"""What options can be set to, where the library would have to be imported to tell.
+"""The choices of options, for which the library would otherwise have to be imported.
 
-Help and completion need no more than the words, and are to be there at once.
+Help and completion need only the words, and must respond at once.
 """
 
 DIALECTS = ("pjreddie", "pjreddie-gpu", "alexeyab", "hank-ai", "opencv")
 FORMS = ("raw", "decoded", "yolov5", "yolov8", "nms")
 OPSET = 18
-OVERLAP, IOU, THRESHOLD = 0.45, 0.5, 0.25  # of boxes; of right ones; of those that are counted
+OVERLAP, IOU, THRESHOLD = 0.45, 0.5, 0.25  # of boxes; for right boxes; for counted boxes
 TOP, BATCH = 5, 8
 SCHEMES = ("darknet", "ultralytics", "eriklindernoren", "tianxiaomo")
 VIDEOS = (

@@ -1,4 +1,4 @@
-"""The names of classes that a command line gives."""
+"""The class names that a command line gives."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClassNames:
-    """Where the names of classes are.
+    """The source of class names.
 
     Attributes
     ----------
     file : str or None
-        A ``.names`` file; it counts more than that of ``data``.
+        A ``.names`` file; it takes precedence over ``data``.
     data : Data or None
-        A ``.data`` file that has been read.
+        A ``.data`` file that has already been read.
     data_option : str or None
-        How ``data`` was given; None if it is needed for more than the names.
+        The option that gave ``data``; None if it is needed for more than the names.
     """
 
     file: str | None
@@ -37,14 +37,14 @@ class ClassNames:
 
     @property
     def files(self) -> tuple[str | None, ...]:
-        """What the names are read from."""
+        """The files that the names are read from."""
         data = self.data
         if data is None:
             return (self.file,)
         return (self.file or data.names, data.file)
 
     def top(self, given: int | None) -> int:
-        """Return how many classes count: as given, as the ``.data`` file says, or as always."""
+        """Return how many classes to show: as given, as the ``.data`` file says, or the default."""
         return given or (None if self.data is None else self.data.top) or choices.TOP
 
     def fit(self, classes: int) -> tuple[str, ...]:
@@ -53,13 +53,15 @@ class ClassNames:
         Raises
         ------
         DarknetError
-            There are fewer names than classes: they are of another model, and each would be wrong.
+            There are fewer names than classes: they belong to another model, and all would be
+            wrong.
 
         Warns
         -----
         DarknetWarning
-            There are more names, or another number of classes in the ``.data`` file; or fewer names
-            in one that is needed for more than the names.
+            There are more names than classes, or the ``.data`` file gives a different number of
+            classes; or there are fewer names in a ``.data`` file that is needed for more than the
+            names.
         """
         from darknet_bn.data.base import many
         from darknet_bn.formats.names import fit_names, names_for_classes
@@ -83,7 +85,7 @@ class ClassNames:
 
 
 def names_and_data(command: Command) -> Command:
-    """Hand ``names`` to a command: ``--names`` and ``--data``."""
+    """Pass ``names`` to a command: ``--names`` and ``--data``."""
 
     @click.option(
         "--names",

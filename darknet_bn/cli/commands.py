@@ -1,4 +1,4 @@
-"""The commands: each is imported when it is first asked for, and listed without."""
+"""The commands: each is imported when it is first used, and listed without importing it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import click
 
 _CODES = "Exit codes: 0 fine, 1 a difference or a finding, 2 trouble, 130 interrupted."
 
-ALIASES = {"fuse": "fold", "denormalize": "fold"}  # what AlexeyAB's and pjreddie's call it
+ALIASES = {"fuse": "fold", "denormalize": "fold"}  # AlexeyAB's and pjreddie's names for it
 
-# Where each command is, and its own short help, which shows without it.
+# The module of each command, and its short help, which is shown without importing it.
 _HOMES = {
     "calibrate": "darknet_bn.cli.calibrate.calibrate",
     "check": "darknet_bn.cli.check.check",
@@ -47,19 +47,19 @@ SHORT_HELP = {
 
 
 class Commands(Mapping[str, click.Command]):
-    """The commands by name, which are imported when they are looked at."""
+    """The commands by name, imported when they are accessed."""
 
     def __getitem__(self, name: str) -> click.Command:
-        """Return the command of a name."""
+        """Return the command with this name."""
         module, _, inside = _HOMES[name].rpartition(".")
         command: click.Command = getattr(importlib.import_module(module), inside)
         command.epilog = _CODES
         return command
 
     def __iter__(self) -> Iterator[str]:
-        """Go through the names."""
+        """Iterate over the names."""
         return iter(_HOMES)
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of commands."""
         return len(_HOMES)

@@ -16,16 +16,16 @@ from darknet_bn.engines.base import ENGINES
 if TYPE_CHECKING:
     from darknet_bn.arrays import F32
 
-_RECORDED = 1e-4  # what a recording may differ by
+_RECORDED = 1e-4  # the tolerance for a recording
 
 
 class _Other(options.Name):
-    """An engine or a file, both of which shells complete."""
+    """An engine or a file; shells complete both."""
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Return that it may be a file, and the engines that begin so."""
+        """Return that it may be a file, and the engines that begin with the text."""
         engines = [CompletionItem(name) for name in ENGINES if name.startswith(incomplete)]
         return [*super().shell_complete(ctx, param, incomplete), *engines]
 
@@ -119,7 +119,7 @@ def _opencv_hint(
     x: F32,
     tolerance: float | None,
 ) -> str | None:
-    """Say that OpenCV 4 has a way of its own, if that is all the difference there is."""
+    """Say that OpenCV 4 computes differently, if that explains the whole difference."""
     as_opencv = replace(source, dialect=dn.OPENCV.name).load()
     if not dn.compare(as_opencv, opencv, x, tolerance=tolerance).ok:
         return None

@@ -86,7 +86,7 @@ def convert(
         raise click.UsageError("--skip-proof and --tolerance are for files of ONNX")
     if from_file and partial:
         raise click.UsageError("--partial is for .weights: the arrays of a file have names")
-    # A file brings its cfg along; one that is given is there already.
+    # A file includes its cfg; a cfg that is given already exists.
     alone = from_file and len(sources) == 1
     cfg_out = str(Path(out).with_suffix(".cfg")) if alone and suffix == _WEIGHTS else None
     targets = [out] if cfg_out is None else [cfg_out, out]
@@ -147,18 +147,18 @@ def convert(
 
 
 def _require_no_source(out: str) -> None:
-    """Refuse to write over arrays of another program: they may be the source, and OUT forgotten.
+    """Refuse to overwrite arrays of another program: they may be the source, and OUT forgotten.
 
     Raises
     ------
     click.UsageError
-        They stand in the place of OUT, and no weights do that could be written there.
+        They are in the place of OUT, and there are no weights that could be written to them.
     """
     from darknet_bn.convert import READERS
 
     try:
         foreign = READERS[Path(out).suffix.lower()](out).metadata is None
-    except dn.DarknetError:  # there is no file, or none with arrays
+    except dn.DarknetError:  # there is no such file, or it does not hold arrays
         return
     if foreign:
         raise click.UsageError(
@@ -168,7 +168,7 @@ def _require_no_source(out: str) -> None:
 
 
 def _load(sources: Sequence[str], dialect: str, names: str) -> tuple[dn.Model, str, str]:
-    """Read a model from a file of arrays, behind its cfg where that is given."""
+    """Read a model from a file of arrays, after its cfg if that is given."""
     from darknet_bn.convert import READERS
 
     *cfgs, file = sources

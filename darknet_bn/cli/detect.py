@@ -179,7 +179,7 @@ def detect(
 
 
 def _require_use(out: str | None, labels: str | None, *, force: bool) -> None:
-    """Refuse to skip what exists, if nothing can exist or everything is to be written again."""
+    """Refuse to skip existing files, if none can exist or all are to be overwritten."""
     if force:
         raise click.UsageError("--skip-existing and --force exclude each other")
     if out is None and labels is None:

@@ -156,7 +156,7 @@ def _names(names: class_names.ClassNames, model: dn.Model) -> tuple[str, ...] | 
 
 
 def _facts(exported: dn.Exported, written: str | None) -> dict[str, Any]:
-    """Return what JSON tells of a file."""
+    """Return the facts about a file for JSON."""
     return {
         "written": {
             "onnx": str(exported.path),
@@ -194,7 +194,7 @@ def _lines(model: dn.Model, exported: dn.Exported, written: str | None, kept: st
 
 
 def _proven(proof: dn.Report) -> Iterator[str]:
-    """Yield a table of what was compared, and the verdict."""
+    """Yield a table of the comparisons, and the verdict."""
     yield from proof.table(width(sys.stdout))
     boxes = [each for each in proof.differences if each.name == "detections"]
     if boxes and not any(each.shape[0] for each in boxes):

@@ -1,4 +1,4 @@
-"""What ends a command early: one line on stderr, JSON where that is asked for, an exit code."""
+"""What ends a command early: one line on stderr, JSON if it was asked for, and an exit code."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ import darknet_bn as dn
 from darknet_bn.cli import hints, output, signals
 from darknet_bn.errors import reason_of
 
-FINDING, TROUBLE = 1, 2  # exit codes, as of diff, grep and cmp
+FINDING, TROUBLE = 1, 2  # exit codes, as in diff, grep and cmp
 
 _OPTIONS = {r"\btolerance=": "--tolerance ", r"\bprove=False\b": "--skip-proof"}
 _INTERRUPTS = (click.Abort, KeyboardInterrupt)  # the first is click's name for it
 
 
 def answer(error: BaseException, words: Sequence[str], state: output.State) -> int:
-    """Say what went wrong.
+    """Report an error.
 
     Parameters
     ----------
     error : exception
-        What ended the command.
+        The exception that ended the command.
     words : sequence of str
         The command line.
     state : State
-        What it has said before.
+        What the command has already printed.
 
     Returns
     -------
     code : int
-        To exit with.
+        The exit code.
     """
     problem = _problem(error, words)
     if isinstance(error, click.UsageError):
@@ -46,7 +46,7 @@ def answer(error: BaseException, words: Sequence[str], state: output.State) -> i
         output.error(str(problem))
         output.problems(problem.problems)
     if _wants_json(words) and not state.answered:
-        with contextlib.suppress(OSError):  # stdout may be what went wrong
+        with contextlib.suppress(OSError):  # stdout may be the cause
             output.print_json({"error": output.facts(problem)})
     return _code(error)
 
@@ -58,7 +58,7 @@ def _code(error: BaseException) -> int:
 
 
 def _problem(error: BaseException, words: Sequence[str]) -> dn.DarknetError:
-    """Put whatever ended a command into the form of our own errors."""
+    """Convert any exception that ended a command into one of our own errors."""
     if isinstance(error, dn.DarknetError):
         if error.hint is not None:
             error.hint = _as_options(error.hint)
@@ -87,19 +87,19 @@ def _problem(error: BaseException, words: Sequence[str]) -> dn.DarknetError:
 
 
 def _as_options(hint: str) -> str:
-    """Put options where a hint of the library names arguments of Python."""
+    """Replace arguments of Python in the library's hints by options."""
     for argument, option in _OPTIONS.items():
         hint = re.sub(argument, option, hint)
     return hint
 
 
 def out_of_memory(error: MemoryError, file: str | None = None) -> dn.DarknetError:
-    """Put a lack of memory into the form of our own errors."""
+    """Convert a lack of memory into one of our own errors."""
     problem = f"there is not enough memory: {error}" if str(error) else "out of memory"
     return dn.DarknetError(problem, where=dn.Where(file=file))
 
 
 def _wants_json(words: Sequence[str]) -> bool:
-    """Tell whether JSON is asked for, even by words that cannot be parsed."""
+    """Return whether JSON was asked for, even by words that cannot be parsed."""
     options = words[: words.index("--")] if "--" in words else words
     return "--json" in options

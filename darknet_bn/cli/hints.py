@@ -1,4 +1,4 @@
-"""What other programs call our commands and options: a wrong word is answered by the right one."""
+"""Other programs' names for our commands and options: a wrong word is answered by the right one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COMMANDS = {
     "val": "evaluate",
     "valid": "evaluate",
 }
-# Of each option, or argument in capitals, what Ultralytics, YOLOv5 and the Darknets call it.
+# For each option, or argument in capitals, its names in Ultralytics, YOLOv5 and the Darknets.
 _OURS = {
     "--any-size": "--dynamic",
     "--batch": "--batch-size",
@@ -57,19 +57,19 @@ _NEEDLESS = {
 
 
 def unknown_command(name: str, commands: Iterable[str]) -> str:
-    """Return what to say of a command that there is not."""
+    """Return the answer to a command that does not exist."""
     if name in _COMMANDS:
         return f"no such command: {name}; it is {_COMMANDS[name]} here"
     return f"no such command: {name}{_near(name, commands)}"
 
 
 def unknown_option(error: click.NoSuchOption, words: Sequence[str]) -> str:
-    """Return what to say of an option that a command does not have.
+    """Return the answer to an option that a command does not have.
 
     Parameters
     ----------
     error : click.NoSuchOption
-        It names one letter where the user gave a word behind a single dash.
+        It names one letter if the user typed a word after a single dash.
     words : sequence of str
         The command line.
     """
@@ -101,7 +101,7 @@ def refuse_glued(words: Iterable[str], ctx: click.Context) -> None:
 
 
 def _hint(name: str, ctx: click.Context | None) -> str:
-    """Return what follows the name of an option that there is not."""
+    """Return what to say after the name of an option that does not exist."""
     params = ctx.command.params if ctx is not None else []
     options = {option for param in params for option in param.opts if option.startswith("-")}
     arguments = {
@@ -122,7 +122,7 @@ def _hint(name: str, ctx: click.Context | None) -> str:
 
 
 def _near(name: str, names: Iterable[str]) -> str:
-    """Return a question for a word that was meant; the dashes of options say nothing."""
+    """Return a question about the word that was meant, ignoring the dashes of options."""
     words = {each.lstrip("-"): each for each in sorted(names)}
     near = [words[each] for each in difflib.get_close_matches(name.lstrip("-"), words)]
     return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -47,7 +47,7 @@ def info(source: models.Source, as_json: bool) -> None:
 
 
 def _without_weights(source: models.Source) -> dn.Model:
-    """Read what the cfg alone tells; to draw initial parameters would take long for a large net."""
+    """Read only the cfg's facts; drawing initial parameters would take long for a large net."""
     from darknet_bn.model.network import build_network, detect_dialect
 
     cfg = dn.load_cfg(source.cfg)

@@ -1,4 +1,4 @@
-"""What a net is given: a picture, an array from a file, or random values."""
+"""The input of a net: a picture, an array from a file, or random values."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _EXPECTED = "a picture, or an .npy or .npz file as numpy.save and numpy.savez wr
 
 @dataclass(frozen=True)
 class Input:
-    """What a net is given.
+    """The input of a net.
 
     Attributes
     ----------
     x : float32 array (n, *shape)
     origin : str
-        Where it comes from: a path, or the seed of random values.
+        The source: a path, or the seed of random values.
     fit : "letterbox", "stretch", "crop" or None
-        How the picture was made the input; None if it is none.
+        How the picture was made the input; None if it is not a picture.
     """
 
     x: F32
@@ -40,11 +40,11 @@ class Input:
 
     @property
     def facts(self) -> dict[str, str | None]:
-        """What JSON tells of it."""
+        """The facts about it for JSON."""
         return {"input": self.origin, "fit": self.fit}
 
     def lines(self, model: dn.Model, *, shape: bool = False) -> list[str]:
-        """Return where the input comes from, and how a picture was prepared."""
+        """Return the source of the input, and how a picture was prepared."""
         dims = f", {' x '.join(map(str, self.x.shape))}" if shape else ""
         lines = [f"input: {output.printable(self.origin)}{dims}"]
         if self.fit is not None:
@@ -53,15 +53,15 @@ class Input:
 
 
 def read_input(path: str | None, seed: int | None, model: dn.Model) -> Input:
-    """Read the input of a net, or draw it.
+    """Read the input of a net, or draw random values.
 
     Parameters
     ----------
     path : str or None
         A picture, which is made the input as the dialect's program does; an ``.npy``; an ``.npz``
-        with an array ``input``, or one array only; None for random values.
+        with an array ``input``, or with only one array; None for random values.
     seed : int or None
-        For random values from 0 to 1; None is 0.
+        The seed of random values from 0 to 1; None means 0.
     model : Model
 
     Returns
@@ -71,7 +71,7 @@ def read_input(path: str | None, seed: int | None, model: dn.Model) -> Input:
     Raises
     ------
     click.UsageError
-        There are both a path and a seed.
+        Both a path and a seed are given.
     DarknetError
         The file cannot be read, or does not fit the net.
     """
@@ -114,7 +114,7 @@ def _read_array(path: str) -> Any:
 
 
 def _read_archive(path: str) -> Any:
-    """Read the array ``input`` of an archive, or its only one."""
+    """Read the array ``input`` of an archive, or its only array."""
     names: list[str] = []
 
     def note(name: str, head: ArrayHeader) -> bool:

@@ -1,19 +1,19 @@
-"""Ctrl-C, SIGTERM and SIGBREAK while the program starts: they end it at once, without a word.
+"""Ctrl-C, SIGTERM and SIGBREAK while the program starts: they end it at once and silently.
 
-This module is what the program imports first, so it needs next to nothing itself.
+The program imports this module first, so it needs next to nothing itself.
 """
 
 import os
 import signal
 
-# Nothing that takes time is imported here, not even what types are checked by.
+# Nothing that takes time is imported here, not even for type checking.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-# The signals that end a program, and what is set for each where nobody sees to it.
+# The signals that end a program, and the setting of each when nobody handles it.
 DEFAULTS: "dict[int, Callable[[int, FrameType | None], object] | int | None]" = {
     signal.SIGINT: signal.default_int_handler
 }
@@ -29,7 +29,7 @@ def leave(number: int, frame: "FrameType | None") -> None:
 
 
 def leave_at_signals() -> None:
-    """From now on, end the program at these signals, unless something else is set."""
+    """From now on, end the program at these signals, unless they are handled otherwise."""
     for number, default in DEFAULTS.items():
         if signal.getsignal(number) == default:
             signal.signal(number, leave)

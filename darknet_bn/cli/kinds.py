@@ -1,4 +1,4 @@
-"""What a word of a command line means: told by its form, its suffix, and what is there."""
+"""The meaning of a word on a command line: from its form, its suffix, and what exists."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # https://…, als
 
 
 def kind_of(word: str) -> Kind | None:
-    """Tell what kind of thing a word names; None if it could be any.
+    """Return the kind of thing that a word names; None if it could be any.
 
     Returns
     -------
@@ -65,24 +65,24 @@ def kind_of(word: str) -> Kind | None:
         return "weights"
     if os.path.isfile(f"{word}.cfg") and not os.path.isfile(word):
         return "model"
-    if is_pattern(word) and ("*" in word or "?" in word):  # brackets alone stand in names too
+    if is_pattern(word) and ("*" in word or "?" in word):  # brackets alone occur in names too
         return "picture"
     return None
 
 
 def is_picture(path: str) -> bool:
-    """Tell by the name; what begins with a dot is none, such as the ``._`` files of macOS."""
+    """Decide by the name; names that begin with a dot are not pictures, such as macOS's ``._``."""
     name = os.path.basename(path).lower()
     return name.endswith(PICTURES) and not name.startswith(".")
 
 
 def is_pattern(word: str) -> bool:
-    """Tell whether a word is a pattern; a file may have a name that looks like one."""
+    """Return whether a word is a pattern; a file may have a name that looks like one."""
     return glob.has_magic(word) and not os.path.lexists(word)
 
 
 def is_remote(word: str) -> bool:
-    """Tell whether a word is an address of the network, or a camera."""
+    """Return whether a word is an address on the network, or a camera."""
     if _ADDRESS.match(word):
         return not os.path.lexists(word)
     if word.isdecimal():
@@ -91,13 +91,13 @@ def is_remote(word: str) -> bool:
 
 
 def refusal(word: str, where: dn.Where | None = None) -> dn.DarknetError | None:
-    """Say why a word can be no picture, if its form tells that.
+    """Return why a word cannot be a picture, if its form shows that.
 
     Parameters
     ----------
     word : str
     where : Where, optional
-        The line of the list in which it stands.
+        The line of the list that contains it.
 
     Returns
     -------
@@ -115,12 +115,12 @@ def refusal(word: str, where: dn.Where | None = None) -> dn.DarknetError | None:
 
 
 def require_local(*words: str | None) -> None:
-    """Refuse addresses of the network, and cameras.
+    """Refuse addresses on the network, and cameras.
 
     Raises
     ------
     DarknetError
-        A word is one.
+        A word is an address or a camera.
     """
     for word in words:
         if word is not None and is_remote(word):
