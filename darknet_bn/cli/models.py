@@ -1,4 +1,4 @@
-"""The model that a command line names, and what stands after it."""
+"""The model that a command line names, and the arguments after it."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Source:
     cfg, weights : str
         Its files.
     weights_named : bool
-        Whether the weights were named, not only looked for beside the cfg.
+        Whether the weights were named, not only looked for next to the cfg.
     dialect : str
-        ``auto``, or the name of one.
+        ``auto``, or the name of a dialect.
     partial : bool
-        Whether a backbone file will do.
+        Whether a backbone file is accepted.
     """
 
     cfg: str
@@ -43,11 +43,11 @@ class Source:
 
     @property
     def files(self) -> tuple[str, str]:
-        """Both files, which no command writes over unless that is its purpose."""
+        """Both files, which no command overwrites unless that is its purpose."""
         return self.cfg, self.weights
 
     def load(self, seed: int = 0) -> dn.Model:
-        """Read the model; warn where its file ends early.  The seed is of initial weights."""
+        """Read the model; warn if its file ends early.  The seed is for initial weights."""
         model = dn.load(
             self.cfg, self.weights, dialect=self.dialect, partial=self.partial, seed=seed
         )
@@ -60,7 +60,7 @@ class Source:
         return model
 
     def load_for_pictures(self) -> dn.Model:
-        """Read the model for pictures that stand alone, as the programs do: sequences of one."""
+        """Read the model for separate pictures, as the programs do: sequences of one image."""
         model = self.load()
         return model.with_time_steps(1) if model.network.time_steps > 1 else model
 
@@ -80,9 +80,9 @@ def find_files(names: Sequence[str]) -> tuple[str, str, bool]:
     Raises
     ------
     click.UsageError
-        The weights stand before the cfg.
+        The weights come before the cfg.
     DarknetError
-        A name is an address of the network.
+        A name is an address on the network.
     """
     kinds.require_local(*names)
     if len(names) == 2:
@@ -111,22 +111,22 @@ partial = click.option(
 
 
 def model(command: Command) -> Command:
-    """Hand ``source`` to a command: ``CFG [WEIGHTS]``, ``--dialect`` and ``--partial``."""
+    """Pass ``source`` to a command: ``CFG [WEIGHTS]``, ``--dialect`` and ``--partial``."""
     return _model(command, (), lambda names: (names, {}))
 
 
 def model_and_fixture(command: Command) -> Command:
-    """As `model`, with a last argument ``fixture``."""
+    """Like `model`, with a last argument ``fixture``."""
     return _model_and(command, arguments.FIXTURE)
 
 
 def model_and_data(command: Command) -> Command:
-    """As `model`, with a last argument ``data``."""
+    """Like `model`, with a last argument ``data``."""
     return _model_and(command, arguments.DATA)
 
 
 def model_and_out(command: Command) -> Command:
-    """As `model`, with a last argument ``out``: the file to write."""
+    """Like `model`, with a last argument ``out``: the file to write."""
     return _model_and(command, arguments.OUT)
 
 
@@ -140,7 +140,7 @@ def _model_and(command: Command, role: Role) -> Command:
 
 
 def model_and_input(command: Command) -> Command:
-    """As `model`, with ``input_path``: a last argument that may be absent, then None."""
+    """Like `model`, with a last argument ``input_path``, which is None if it is absent."""
     return _model(command, (arguments.INPUT,), _with_input)
 
 
@@ -152,7 +152,7 @@ def _with_input(names: Sequence[str]) -> tuple[Sequence[str], dict[str, str | No
 
 
 def model_other_and_input(command: Command) -> Command:
-    """As `model_and_input`, with ``other_weights``: a second file of weights, or None."""
+    """Like `model_and_input`, with ``other_weights``: a second file of weights, or None."""
 
     def split(names: Sequence[str]) -> tuple[Sequence[str], dict[str, str | None]]:
         weights = [at for at, name in enumerate(names) if name.endswith(_WEIGHTS)]
@@ -165,9 +165,9 @@ def model_other_and_input(command: Command) -> Command:
 
 
 def model_and_pictures(command: Command) -> Command:
-    """As `model`, with ``words``: the arguments after it, which name pictures.
+    """Like `model`, with ``words``: the arguments after it, which name pictures.
 
-    There is none where the pictures are to be read from standard input.
+    It is empty if the pictures are to be read from standard input.
     """
 
     def split(names: Sequence[str]) -> tuple[Sequence[str], dict[str, Sequence[str]]]:
@@ -178,7 +178,7 @@ def model_and_pictures(command: Command) -> Command:
 
 
 def _are_weights(word: str, *, last: bool) -> bool:
-    """Tell whether a word after the cfg is meant as weights; what could be either is a picture."""
+    """Return whether a word after the cfg means weights; an ambiguous word is a picture."""
     kind = kinds.kind_of(word)
     if kind in ("cfg", "weights", "model"):
         return True

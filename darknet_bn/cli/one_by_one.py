@@ -1,4 +1,4 @@
-"""Work on pictures one after the other, and tell how it ended."""
+"""Work on pictures one after the other, and report how it ended."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Failure:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What JSON tells: as of any error, and always which picture."""
+        """The facts for JSON: those of any error, and always which picture."""
         facts = output.facts(self.problem)
         if facts["file"] is None:
             facts["file"] = self.file
-        elif facts["file"] != self.file:  # a list, or one that could not be written
+        elif facts["file"] != self.file:  # a list, or a file that could not be written
             facts |= {"file": self.file, "message": f"{facts['file']}: {facts['message']}"}
         return facts
 
@@ -43,14 +43,14 @@ class Outcome:
     Attributes
     ----------
     done, count : int
-        How many pictures were used, of how many that were found.
+        How many pictures were used, and how many were found.
     failures : list of Failure
     seconds : float
-        How long it took.
+        The duration.
     next : str
-        The picture that was in work at the end.
+        The picture that was being processed at the end.
     interrupt : KeyboardInterrupt or None
-        What Ctrl-C or SIGTERM raised; None if the work came to its end.
+        The exception of Ctrl-C or SIGTERM; None if the work was completed.
     """
 
     done: int
@@ -62,7 +62,7 @@ class Outcome:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What JSON tells."""
+        """The facts for JSON."""
         return {
             "failed": [failure.facts for failure in self.failures],
             "interrupted": self.interrupt is not None,
@@ -70,23 +70,23 @@ class Outcome:
         }
 
     def tell(self) -> None:
-        """Say how long it took, if anything was done."""
+        """Print the duration, if anything was done."""
         if self.done:
             output.took(self.seconds, self.done, "picture")
 
 
 def for_each(found: FoundPictures, label: str, work: Callable[[str], Iterable[str]]) -> Outcome:
-    """Work on pictures one after the other; tell of those that fail, and go on.
+    """Work on pictures one after the other; report those that fail, and continue.
 
-    Ctrl-C ends the work, and is no exception here: what is done has still to be told.
+    Ctrl-C ends the work without an exception, because what is done still has to be reported.
 
     Parameters
     ----------
     found : FoundPictures
     label : str
-        What is done, for the progress bar.
+        The name of the work, for the progress bar.
     work : function
-        Gets a path, and returns the lines to print.
+        Takes a path, and returns the lines to print.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def for_each(found: FoundPictures, label: str, work: Callable[[str], Iterable[st
 
 
 def _at_least_in(path: str) -> Callable[[dn.Where], dn.Where]:
-    """Return what puts a place into a file, unless it is in one already."""
+    """Return a function that puts a place into a file, unless it is in one already."""
     return lambda inner: replace(inner, file=inner.file or path)
 
 
@@ -141,7 +141,7 @@ def show(
     as_json: bool,
     as_csv: bool,
 ) -> None:
-    """Print what was done, after what was found; beside a table it goes to stderr."""
+    """Print what was done, after what was found; with a table it goes to stderr."""
     if as_csv:
         for line in lines:
             output.aside(line)
@@ -158,24 +158,24 @@ def end(
     skipped: int = 0,
     resumable: bool = False,
 ) -> NoReturn:
-    """Leave the command with its exit code; after Ctrl-C say how far it came, and how to go on.
+    """Exit the command with its code; after Ctrl-C say how far it came, and how to continue.
 
     Parameters
     ----------
     ctx : click.Context
     outcome : Outcome
     words : sequence of str
-        That named the pictures.
+        The words that named the pictures.
     skipped : int
-        How many pictures were done before.
+        How many pictures had already been done.
     resumable : bool
-        Whether ``--skip-existing`` would go on from here.
+        Whether ``--skip-existing`` would continue from here.
 
     Raises
     ------
     click.exceptions.Exit
-        0 if all pictures could be used, 1 if some could not, 2 if not one could; 130 after Ctrl-C,
-        143 after SIGTERM.
+        0 if all pictures could be used, 1 if some could not, 2 if none could; 130 after Ctrl-C, 143
+        after SIGTERM.
     """
     if outcome.interrupt is not None:
         if is_terminal(sys.stderr):

@@ -27,11 +27,11 @@ _KINDS = (  # of the files that commands read and write
 class Name(click.Path):
     """The name of a file or folder, which shells complete.
 
-    Whether it is there is asked where it is read or written, and answered with our own errors.
+    Whether it exists is only checked when it is read or written, with our own errors.
     """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the name as it is, unless an option stands in its place."""
+        """Return the name as it is, unless it is an option in the wrong place."""
         if ctx is not None and isinstance(param, click.Option):
             options = {name for each in ctx.command.params for name in each.opts}
             if value in options:
@@ -108,7 +108,7 @@ recursive = click.option(
 
 
 def part(name: str, default: str, help_text: str) -> Callable[[Command], Command]:
-    """Add an option that is a number from 0 to 1; None where it is absent."""
+    """Add an option that is a number from 0 to 1; None if it is absent."""
     return click.option(name, type=float, callback=_part, help=f"{help_text}  [default: {default}]")
 
 
@@ -121,7 +121,7 @@ def _part(ctx: click.Context, param: click.Parameter, value: float | None) -> fl
 def out(
     help_text: str, *, required: bool = True, folder: bool = False
 ) -> Callable[[Command], Command]:
-    """Add ``-o`` and ``--force``; with ``folder``, OUT may be one."""
+    """Add ``-o`` and ``--force``; with ``folder``, OUT may be a folder."""
 
     def decorate(command: Command) -> Command:
         force = click.option("--force", is_flag=True, help="Overwrite existing files.")
@@ -154,7 +154,7 @@ def require_free(targets: Iterable[str], *, force: bool, inputs: Iterable[str | 
 
 
 def stem(out: str, *suffixes: str) -> str:
-    """Return OUT without its suffix, if that is one of those given; a stem may have dots.
+    """Return OUT without its suffix, if that is one of those given; a stem may contain dots.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def stem(out: str, *suffixes: str) -> str:
 
 
 def without_suffix(name: str, *suffixes: str) -> str:
-    """Return a name without one of the suffixes; a stem may have dots of its own."""
+    """Return a name without one of the suffixes; a stem may contain dots of its own."""
     for suffix in suffixes:
         if name.endswith(suffix):
             return name.removesuffix(suffix)
@@ -186,7 +186,7 @@ def npz(name: str, *, force: bool, inputs: Iterable[str | None]) -> str:
 
 
 def tolerance(default: float | str, of: str = "layer") -> Callable[[Command], Command]:
-    """Add ``--tolerance``, a part of each layer's largest value; None for a default in words."""
+    """Add ``--tolerance``, relative to each layer's largest value; None for a default in words."""
     return click.option(
         "--tolerance",
         type=float,

@@ -1,7 +1,7 @@
-"""How commands answer: text or JSON on stdout, one line each for errors and warnings on stderr.
+"""How commands answer: text or JSON on stdout, errors and warnings on stderr, one line each.
 
-What was found is a ``text``.  What only accompanies it is a ``note`` or, on stderr, an ``aside``,
-and stays away with ``--quiet``.
+A result is a ``text``.  What only accompanies it is a ``note`` or, on stderr, an ``aside``, which
+``--quiet`` suppresses.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from darknet_bn.errors import printable as printable  # commands print with it t
 if TYPE_CHECKING:
     from darknet_bn.pictures.prepare import Fit
 
-_MOST_PROBLEMS = 20  # lines under an error or a warning
-_LONG = 2.0  # seconds after which a command says how long it took
+_MOST_PROBLEMS = 20  # lines below an error or a warning
+_LONG = 2.0  # seconds after which a command prints its duration
 
 
 @dataclasses.dataclass
 class State:
-    """What is so for one command line: it is the ``obj`` of its context.
+    """The state of one command line: it is the ``obj`` of its context.
 
     Attributes
     ----------
     quiet : bool
-        Whether only what was found is to be said.
+        Whether to print only results.
     answered : bool
-        Whether the one JSON object has been printed.
+        Whether the single JSON object has been printed.
     """
 
     quiet: bool = False
@@ -45,7 +45,7 @@ class State:
 
 
 def text(line: str, colour: str | None = None) -> None:
-    """Print a result; on a terminal in a colour, if one is given."""
+    """Print a result, in a colour if one is given and stdout is a terminal."""
     click.echo(coloured(line, colour, sys.stdout))
 
 
@@ -56,24 +56,24 @@ def note(line: str, colour: str | None = None) -> None:
 
 
 def aside(line: str) -> None:
-    """Print on stderr what belongs to no table, unless ``--quiet`` was given."""
+    """Print on stderr what does not belong to a table, unless ``--quiet`` was given."""
     if not is_quiet():
         click.echo(line, err=True)
 
 
 def took(seconds: float, count: int, what: str) -> None:
-    """Say on stderr how long some work took, and if it had several pieces, how long each.
+    """Print on stderr how long some work took, and if it had several pieces, how long each took.
 
-    JSON has said so itself, if that was printed.
+    If JSON was printed, it has already said so.
 
     Parameters
     ----------
     seconds : float
         For all pieces.
     count : int
-        How many there were.
+        How many pieces there were.
     what : str
-        What a piece is called, in the singular.
+        The name of a piece, in the singular.
     """
     state = _state()
     if state is not None and state.answered:
@@ -85,13 +85,13 @@ def took(seconds: float, count: int, what: str) -> None:
 
 
 def took_long(seconds: float) -> None:
-    """Say on stderr how long some work took, if it was longer than anybody likes to wait."""
+    """Print on stderr how long some work took, if it was longer than anybody likes to wait."""
     if seconds > _LONG:
         took(seconds, 1, "")
 
 
 def _duration(seconds: float) -> str:
-    """Return a time in words, with three digits or so."""
+    """Return a time in words, with about three digits."""
     if seconds < 1:
         return f"{1000 * seconds:#.2g} ms" if seconds < 0.0095 else f"{1000 * seconds:.0f} ms"
     if seconds < 60:
@@ -103,33 +103,33 @@ def _duration(seconds: float) -> str:
 
 
 def be_quiet(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    """Take the option ``--quiet``."""
+    """Set the option ``--quiet``."""
     ctx.ensure_object(State).quiet = value
 
 
 def is_quiet() -> bool:
-    """Tell whether only what was found is to be said."""
+    """Return whether only results are to be printed."""
     state = _state()
     return state is not None and state.quiet
 
 
 def _state() -> State | None:
-    """Return the state of the command that runs, if one does."""
+    """Return the state of the current command, if there is one."""
     ctx = click.get_current_context(silent=True)
     return ctx.find_object(State) if ctx is not None else None
 
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A line of an answer; a plain str stands for one that only accompanies a result.
+    """A line of an answer; a plain str is a line that only accompanies a result.
 
     Attributes
     ----------
     text : str
     colour : str or None
-        On a terminal.
+        The colour on a terminal.
     found : bool
-        Whether it is a result, which is printed quietly too.
+        Whether it is a result, which is printed even with ``--quiet``.
     """
 
     text: str
@@ -141,7 +141,7 @@ Lines: TypeAlias = "list[Line | str]"
 
 
 def show(facts: Mapping[str, Any], lines: Iterable[Line | str], *, as_json: bool) -> None:
-    """Print what a command answers: its facts as one JSON object, or its lines."""
+    """Print the answer of a command: its facts as one JSON object, or its lines."""
     if as_json:
         print_json(facts)
         return
@@ -155,7 +155,7 @@ def show(facts: Mapping[str, Any], lines: Iterable[Line | str], *, as_json: bool
 
 
 def report_lines(report: dn.Report) -> Iterator[Line]:
-    """Yield how two models compare; quietly, only the layers that differ."""
+    """Yield how two models compare; with ``--quiet``, only the layers that differ."""
     heading, *rows = report.table(width(sys.stdout))
     verdict, *offenders = report.verdict()
     yield Line(heading, found=not report.ok)
@@ -167,14 +167,14 @@ def report_lines(report: dn.Report) -> Iterator[Line]:
 
 
 def columns(line: str) -> str:
-    """Return text in one line as `printable`, with its tabs as they are."""
+    """Return text in one line like `printable`, with its tabs unchanged."""
     return "\t".join(printable(part) for part in line.split("\t"))
 
 
 def as_csv(rows: Iterable[Sequence[object]]) -> Iterator[str]:
     r"""Yield the lines of a table, without their ends.
 
-    Control characters in names are escaped, but for ``\n`` and tabs, which a cell may have.
+    Control characters in names are escaped, except ``\n`` and tabs, which a cell may have.
     """
     for row in rows:
         line = io.StringIO()
@@ -198,17 +198,17 @@ def print_json(facts: Mapping[str, Any]) -> None:
 
 
 def error(message: str) -> None:
-    """Say in one line on stderr what is wrong."""
+    """Print on stderr in one line what is wrong."""
     click.echo(f"{coloured('error:', WRONG, sys.stderr)} {printable(message)}", err=True)
 
 
 def warning(message: str) -> None:
-    """Say in one line on stderr what is odd."""
+    """Print on stderr in one line what is odd."""
     click.echo(f"{coloured('warning:', ODD, sys.stderr)} {printable(message)}", err=True)
 
 
 def usage(ctx: click.Context) -> None:
-    """Say on stderr how a command is used, and where more is said."""
+    """Print on stderr how to use a command, and how to get its help."""
     click.echo(f"{ctx.get_usage()}\n{help_line(ctx)}", err=True)
 
 
@@ -218,7 +218,7 @@ def help_line(ctx: click.Context) -> str:
 
 
 def facts(problem: dn.DarknetError) -> dict[str, Any]:
-    """Return what JSON tells about an error."""
+    """Return the facts about an error for JSON."""
     where = problem.where
     told = {
         "file": where.file,
@@ -235,7 +235,7 @@ def facts(problem: dn.DarknetError) -> dict[str, Any]:
 
 
 def problems(found: Sequence[dn.DarknetError]) -> None:
-    """Name on stderr, one a line, the places after the first, which stands in the line above."""
+    """Print the places after the first, one per line; the line above has the first."""
     for each in found[1:_MOST_PROBLEMS]:
         click.echo(f"  {printable(str(each))}", err=True)
     if len(found) > _MOST_PROBLEMS:
@@ -243,7 +243,7 @@ def problems(found: Sequence[dn.DarknetError]) -> None:
 
 
 def about_labels(dataset: dn.Dataset) -> dict[str, Any]:
-    """Return what the JSON of a command tells about label files."""
+    """Return the facts about label files for JSON."""
     return {
         "bad_labels": [facts(each) for each in dataset.left_out],
         "without_labels": list(dataset.without_labels),
@@ -251,12 +251,12 @@ def about_labels(dataset: dn.Dataset) -> dict[str, Any]:
 
 
 def dialect(model: dn.Model) -> str:
-    """Tell which dialect is in force, and why."""
+    """Say which dialect is in force, and why."""
     return f"dialect: {model.dialect.name} ({printable(model.reason)})"
 
 
 def fit(model: dn.Model, way: Fit, *, given: bool, label: str = "input") -> str:
-    """Tell how pictures are made the input, and why."""
+    """Say how pictures are made the input, and why."""
     words = {
         "letterbox": "letterboxed to {}",
         "stretch": "stretched to {}",
@@ -268,13 +268,13 @@ def fit(model: dn.Model, way: Fit, *, given: bool, label: str = "input") -> str:
 
 
 def header(model: dn.Model) -> str:
-    """Tell what the header of the weights says."""
+    """Say what the header of the weights contains."""
     head = model.header
     return f"header: version {head.version}, {head.size} bytes; {head.seen} images seen in training"
 
 
 def about(model: dn.Model, cfg: str, weights: str | None) -> dict[str, Any]:
-    """Return what the JSON of every command tells about the model."""
+    """Return the facts about the model for the JSON of every command."""
     head = model.header
     return {
         "cfg": cfg,
@@ -291,7 +291,7 @@ def about(model: dn.Model, cfg: str, weights: str | None) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def short_warnings() -> Iterator[None]:
-    """Within, show every warning once and in one line, without the place in the code."""
+    """Within it, show every warning once and in one line, without the place in the code."""
     said: set[str] = set()
 
     def show(message: Warning | str, *args: object, **extra: object) -> None:
@@ -309,14 +309,14 @@ def short_warnings() -> Iterator[None]:
 
 
 def escape_what_cannot_be_encoded() -> None:
-    """Print file names and characters that the terminal has no way to show as escapes."""
+    """Print characters and file names that the terminal cannot show as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def close_if_broken() -> None:
-    """Close stdout if what it holds cannot be written, so that Python does not try at its end."""
+    """Close stdout if it cannot be flushed, so that Python does not try again when it exits."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         try:
             sys.stdout.flush()

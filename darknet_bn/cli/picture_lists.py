@@ -1,7 +1,7 @@
-"""Lists of pictures: files, or standard input, with a path in each line.
+"""Lists of pictures: files, or standard input, with one path per line.
 
-Darknet reads such lists from standard input, and takes paths relative to the working directory.
-Lists that lie elsewhere often name what lies beside them; that is tried second.
+Darknet reads such lists from standard input, with paths relative to the working directory.  Lists
+in other folders often name files next to them; that is tried second.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from darknet_bn.formats import foreign
 _MOST_BYTES = 1 << 30  # a list of the 14 million pictures of ImageNet has about this
 _HEAD = 4096  # bytes: enough to tell text from anything else
 _EXPECTED = "paths of pictures, one in a line"
-_MARKS = {  # of what people give by mistake
+_MARKS = {  # marks of files that people give by mistake
     b"\x89PNG": "a picture",
     b"\xff\xd8\xff": "a picture",
     b"PK\x03\x04": "an archive",
@@ -34,7 +34,7 @@ _LABEL = re.compile(r"\d+(\s+-?[\d.]+(e-?\d+)?){4,}$", re.IGNORECASE)
 
 
 class EmptyList(dn.DarknetError):
-    """There is no line in a list."""
+    """The list has no lines."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Line:
     Attributes
     ----------
     text : str
-        As it stands there, without the blanks around it.
+        The text as written, without the blanks around it.
     path : str
-        Where the picture is, or would be if it is nowhere.
+        The path of the picture, or the expected path if it does not exist.
     where : Where
         The place in the list, with the text.
     """
@@ -57,7 +57,7 @@ class Line:
 
     @property
     def problem(self) -> dn.DarknetError | None:
-        """Why the line leads to no picture, if that is known already."""
+        """Why the line does not lead to a picture, if that is known already."""
         unusable = kinds.refusal(self.text, dn.Where(file=self.where.file, line=self.where.line))
         if unusable is not None or os.path.lexists(self.path):
             return unusable
@@ -65,7 +65,7 @@ class Line:
 
 
 def is_list(word: str) -> bool:
-    """Tell whether a word names a list: by its suffix, as standard input or a pipe, or as text."""
+    """Return whether a word is a list: by its suffix, as standard input or a pipe, or as text."""
     if word == kinds.STDIN:
         return True
     kind = kinds.kind_of(word)
@@ -91,13 +91,12 @@ def read_list(word: str) -> list[Line]:
     Returns
     -------
     lines : list of Line
-        Those that are not empty.
+        The lines that are not empty.
 
     Raises
     ------
     DarknetError
-        It cannot be read, is empty or something else than a list; or of several lines not one leads
-        to a file.
+        It cannot be read, is empty or not a list; or none of several lines leads to a file.
     """
     from darknet_bn.formats.reading import open_file, reported
 
@@ -127,7 +126,7 @@ def read_list(word: str) -> list[Line]:
             expected=_EXPECTED,
             found=lines[0].text,
         )
-    if len(lines) > 1 and all(line.problem for line in lines):  # one line, and not as many
+    if len(lines) > 1 and all(line.problem for line in lines):  # a single one has its own error
         raise dn.DarknetError(
             f"not one of its {len(lines)} lines leads to a picture",
             where=where,
@@ -138,7 +137,7 @@ def read_list(word: str) -> list[Line]:
 
 
 def _read(stream: BinaryIO) -> bytes:
-    """Read a list, or as much of anything else as tells what it is."""
+    """Read a list, or enough of any other file to recognise it."""
     head = stream.read(_HEAD)
     if _kind_of_content(head) is not None:
         return head
@@ -146,7 +145,7 @@ def _read(stream: BinaryIO) -> bytes:
 
 
 def _kind_of_content(content: bytes) -> str | None:
-    """Tell what bytes are that cannot be a list."""
+    """Say what bytes are that cannot be a list."""
     for mark, name in _MARKS.items():
         if content.startswith(mark):
             return name

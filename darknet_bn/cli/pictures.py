@@ -22,12 +22,12 @@ from darknet_bn.errors import reason_of
 from darknet_bn.formats.systems import identity
 
 _EXPECTED = "a picture, a folder, a pattern such as 'photos/*.jpg', or a list of pictures"
-_OPTIONS = {"names": "--names", "data": "--data"}  # where files go that are often given as pictures
+_OPTIONS = {"names": "--names", "data": "--data"}  # for files often given as pictures
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A word, or a line of a list, that leads to no picture."""
+    """A word, or a line of a list, that does not lead to a picture."""
 
     word: str
     error: dn.DarknetError
@@ -40,12 +40,12 @@ class FoundPictures:
     Attributes
     ----------
     names : mapping from str to str
-        For each path what its outputs are called: the path below the folder that was named, below
-        the part of a pattern that is fixed, or as it stands in a list; else the name alone.  The
-        paths are in the order of the command line, each once; those of a folder or pattern by name.
+        For each path, the name of its outputs: the path below the folder that was named, below the
+        fixed part of a pattern, or as written in a list; else only the file name.  The paths are in
+        the order of the command line, each once; paths from a folder or pattern are sorted by name.
     problems : tuple of Problem
     single : bool
-        Whether one word names one file, so that there can be no other.
+        Whether a single word names a single file, so that there can be no other.
     """
 
     names: Mapping[str, str]
@@ -54,7 +54,7 @@ class FoundPictures:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Where the pictures are."""
+        """The paths of the pictures."""
         return tuple(self.names)
 
     def without(self, paths: Iterable[str]) -> FoundPictures:
@@ -65,7 +65,7 @@ class FoundPictures:
 
 
 def may_be(word: str) -> bool:
-    """Tell whether a word of a command line is meant to name pictures."""
+    """Return whether a word of a command line is meant to name pictures."""
     return kinds.is_picture(word) or os.path.isdir(word) or kinds.is_pattern(word)
 
 
@@ -76,11 +76,11 @@ def find(words: Sequence[str], *, recursive: bool = False, out: str | None = Non
     ----------
     words : sequence of str
         Files, folders, patterns with ``*``, ``?``, ``[``, and lists as `read_list` reads them; if
-        there is none, the list is read from standard input.
+        there is no word, the list is read from standard input.
     recursive : bool
-        Whether to look into the folders inside of folders.
+        Whether to search folders inside folders.
     out : str, optional
-        A folder to leave out if it lies inside of another, because it is written to.
+        A folder to leave out if it is inside another, because it is written to.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def find(words: Sequence[str], *, recursive: bool = False, out: str | None = Non
     click.UsageError
         There is no word, and nothing on standard input.
     DarknetError
-        There is not one picture.
+        There are no pictures.
     """
     given, words = words, words or _standard_input()
     names: dict[str, str] = {}
@@ -113,7 +113,7 @@ def find(words: Sequence[str], *, recursive: bool = False, out: str | None = Non
 
 
 def _standard_input() -> tuple[str]:
-    """Return standard input as the list, if there is anything but a terminal."""
+    """Return standard input as the list, unless it is a terminal."""
     if sys.stdin is None or sys.stdin.isatty():
         raise click.UsageError(f"missing argument: {PICTURES.name}")
     return (kinds.STDIN,)
@@ -122,7 +122,7 @@ def _standard_input() -> tuple[str]:
 def _named(
     word: str, problems: list[Problem], *, recursive: bool, out: str | None
 ) -> Iterator[tuple[str, str]]:
-    """Yield the pictures that a word names, and what their outputs are called."""
+    """Yield the pictures that a word names, and the names of their outputs."""
     if os.path.isdir(word):
         yield from _in_folder(word, word, problems, recursive=recursive, out=out)
     elif kinds.is_pattern(word):
@@ -158,7 +158,7 @@ def _in_folder(
 def _matching(
     pattern: str, problems: list[Problem], *, recursive: bool, out: str | None
 ) -> Iterator[tuple[str, str]]:
-    """Yield the pictures of which the path has a form, and with ``recursive`` those in folders."""
+    """Yield the pictures whose path matches, and with ``recursive`` those in matching folders."""
     top = os.path.dirname(pattern)
     while glob.has_magic(top):
         top = os.path.dirname(top)
@@ -180,9 +180,9 @@ def _matching(
 
 
 def _has_form(parts: Sequence[str], form: Sequence[str]) -> bool:
-    """Tell whether a path has the form of a pattern, in which ``**`` is any number of folders.
+    """Return whether a path matches a pattern, in which ``**`` is any number of folders.
 
-    `glob` would follow links in a circle as far as the system lets it.
+    `glob` would follow circular links as far as the system lets it.
     """
     if not form:
         return not parts
@@ -194,10 +194,11 @@ def _has_form(parts: Sequence[str], form: Sequence[str]) -> bool:
 
 
 def _walk(tops: Sequence[str], problems: list[Problem], out: str | None) -> list[str]:
-    """Return the files in folders and in those inside of them, each folder once.
+    """Return the files in folders and in the folders inside them, each folder once.
 
-    Links to folders are followed after all others, so that a folder that is met twice, or lies in a
-    circle of links, goes by its own name.  Folders whose name begins with a dot are left out.
+    Links to folders are followed after all others, so that a folder that is reached twice, or is in
+    a circle of links, appears under its own name.  Folders whose name begins with a dot are left
+    out.
     """
     files: list[str] = []
     left_out = {identity(out)} if out is not None and os.path.isdir(out) else set()
@@ -228,7 +229,7 @@ def _walk(tops: Sequence[str], problems: list[Problem], out: str | None) -> list
 
 
 def _entries(folder: str) -> list[str]:
-    """Return what is in a folder, by name."""
+    """Return the contents of a folder, by name."""
     from darknet_bn.formats.reading import CANNOT_BE_READ
 
     try:
@@ -243,14 +244,14 @@ def _is_file(path: str) -> bool:
 
 
 def _inside(text: str) -> str:
-    """Return the path of a line of a list for a place inside of another folder."""
+    """Return the path of a line of a list for a place inside another folder."""
     path = os.path.normpath(text)
     out_of_it = os.path.isabs(path) or path.split(os.sep)[0] == os.pardir
     return os.path.basename(path) if out_of_it else path
 
 
 def _require_possible(word: str) -> None:
-    """Refuse what is known to be no picture; a picture may have any other name."""
+    """Refuse a word that is known not to be a picture; a picture may have any other name."""
     error = kinds.refusal(word)
     if error is not None:
         raise error

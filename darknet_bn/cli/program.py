@@ -1,6 +1,6 @@
 """The command line: ``darknet-bn COMMAND``.
 
-Exit codes are as those of diff, grep and cmp::
+Exit codes are like those of diff, grep and cmp::
 
     0     fine
     1     a difference or a finding: ``verify`` or ``compare`` found a layer that differs; ``check``
@@ -11,7 +11,7 @@ Exit codes are as those of diff, grep and cmp::
     130   interrupted (Ctrl-C; 143 after SIGTERM)
 
 Results go to stdout; errors, warnings and progress to stderr, each error in one line.  With
-``--json`` stdout holds one JSON object in every case, that of an error too.
+``--json`` stdout always holds one JSON object, even for an error.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Main(click.Group):
     """A group that answers every error in one line, and with its exit code."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Find a command by its name or another one that it is known by."""
+        """Find a command by its name or an alias."""
         return super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -43,7 +43,7 @@ class Main(click.Group):
             formatter.write_dl(list(SHORT_HELP.items()))
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Return the commands that begin so, without importing them, and options."""
+        """Return the commands that begin with a text, without importing them, and options."""
         from click.shell_completion import CompletionItem
 
         names = [name for name in SHORT_HELP if name.startswith(incomplete)]
@@ -53,7 +53,7 @@ class Main(click.Group):
         ]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Show the help if nothing is asked for."""
+        """Show the help if there are no arguments."""
         if not args and not ctx.resilient_parsing:
             click.echo(ctx.get_help(), err=True)
             ctx.exit(2)
@@ -74,7 +74,7 @@ class Main(click.Group):
         return name, found, rest
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; go without a word where nobody reads on."""
+        """Run the command; end silently if nobody reads the output any more."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
@@ -88,7 +88,7 @@ class Main(click.Group):
         standalone_mode: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run a command line and leave the program with its exit code."""
+        """Run a command line and exit with its code."""
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, False, **extra)
         words = list(sys.argv[1:] if args is None else args)

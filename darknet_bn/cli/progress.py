@@ -19,10 +19,10 @@ _WIDTH = 30
 
 
 class Bar:
-    """A bar that can be taken away while something else is printed.
+    """A bar that can be removed while something else is printed.
 
     It appears after half a second, even if the first step takes longer.  Without a number of steps
-    it is a label alone.
+    it is only a label.
     """
 
     def __init__(self, label: str, steps: int | None) -> None:
@@ -39,11 +39,11 @@ class Bar:
             self._timer.start()
 
     def __bool__(self) -> bool:
-        """Tell whether the bar may appear: on a terminal, and not quietly."""
+        """Return whether the bar may appear: on a terminal, and not with ``--quiet``."""
         return self._on
 
     def step(self) -> None:
-        """Count a step that is done."""
+        """Count a completed step."""
         with self._drawing:
             self._timer.cancel()
             self._done += 1
@@ -52,7 +52,7 @@ class Bar:
                 self._draw()
 
     def hide(self) -> None:
-        """Take the bar away, until the next step."""
+        """Remove the bar until the next step."""
         with self._drawing:
             self._timer.cancel()
             if self._drawn:
@@ -60,7 +60,7 @@ class Bar:
                 self._drawn = ""
 
     def _appear(self) -> None:
-        """Show that the first step is not done yet, unless it is, or the bar has to stay away."""
+        """Show that the first step is not done yet, unless it is, or the bar must not appear."""
         with self._drawing:
             if not self._timer.finished.is_set():
                 self._draw()
@@ -82,14 +82,14 @@ def bar(label: str, steps: int) -> Iterator[Callable[[], None] | None]:
     Parameters
     ----------
     label : str
-        What is done.
+        The name of the work.
     steps : int
-        How many steps there are.
+        The number of steps.
 
     Yields
     ------
     step : function or None
-        To be called after every step; None where no bar may appear.
+        To be called after each step; None if no bar may appear.
     """
     shown = Bar(label, steps)
     try:
@@ -100,13 +100,13 @@ def bar(label: str, steps: int) -> Iterator[Callable[[], None] | None]:
 
 @contextlib.contextmanager
 def stages() -> Iterator[Callable[[str, int | None], Callable[[], None] | None]]:
-    """Show what is going on, of work that has several parts.
+    """Show the progress of work that has several parts.
 
     Yields
     ------
     stage : function
-        ``stage(label, steps)``, to be called when a part begins; None for work that does not tell
-        how far it is.  Returns what `bar` yields.
+        ``stage(label, steps)``, to be called when a part begins; ``steps`` is None if their number
+        is unknown.  Returns what `bar` yields.
     """
     shown: list[Bar] = []
 

@@ -26,12 +26,12 @@ _HEADINGS = (
     "first values",
     *[""] * (_FIRST - 1),
 )
-_SPARE = (9, 8, 7, 6)  # columns that a narrow terminal does without: the first values
+_SPARE = (9, 8, 7, 6)  # columns that a narrow terminal leaves out: the first values
 
 
 @dataclass(frozen=True)
 class _Output:
-    """What is told of a layer's output."""
+    """The facts about a layer's output."""
 
     layer: int
     section: str
@@ -79,7 +79,7 @@ def run(
     )
     model = source.load()
     given = read_input(input_path, seed, model)
-    writes = target is not None  # which is one step more
+    writes = target is not None  # one step more
     with progress.bar("running", len(model.network.nodes) + writes) as step:
         outputs = dn.forward(model, given.x, layers, after_layer=step)
         if target is not None:

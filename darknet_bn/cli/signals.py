@@ -1,9 +1,9 @@
-"""Ctrl-C and SIGTERM, as from ``docker stop`` or systemd, go the same way; so does SIGBREAK.
+"""Ctrl-C, and SIGTERM as from ``docker stop`` or systemd, are handled alike; so is SIGBREAK.
 
 While the program is imported they end it at once (see `darknet_bn.cli.interrupts`).  Once a command
-runs they raise an exception, so that what it has begun to write is removed; but not inside an
+runs they raise an exception, so that unfinished files are removed.  They do not raise inside an
 import, where an exception may crash an extension module, get lost, or be shown by Python itself,
-nor in what runs when an object goes, where Python shows it and goes on.
+nor in the destructor of an object, where Python shows it and continues.
 Windows sends SIGBREAK for Ctrl-Break, and when the window is closed.
 """
 
@@ -21,10 +21,10 @@ from typing import NoReturn
 
 from darknet_bn.cli.interrupts import DEFAULTS, leave
 
-INTERRUPTED, TERMINATED = 130, 143  # 128 and the number of the signal, as a shell says it
+INTERRUPTED, TERMINATED = 130, 143  # 128 and the number of the signal, as a shell reports it
 
 _AGAIN = 0.01  # seconds
-_IMPORTING = "<frozen importlib._bootstrap>"  # the code of which is on the stack
+_IMPORTING = "<frozen importlib._bootstrap>"  # its code is on the stack during an import
 _FINALIZING = weakref.finalize.__call__.__code__
 
 
@@ -34,14 +34,14 @@ class Terminated(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def raised() -> Iterator[None]:
-    """Within, SIGINT and SIGBREAK raise `KeyboardInterrupt`, and SIGTERM `Terminated`.
+    """Within it, SIGINT and SIGBREAK raise `KeyboardInterrupt`, and SIGTERM `Terminated`.
 
-    So all that Ctrl-C saves and removes is saved and removed.  Imports and ends of objects are
-    brought to their end before.  A signal for which somebody else has set a handler, or that is
-    ignored on purpose, is left alone.
+    So everything that Ctrl-C saves and removes is saved and removed.  Imports and destructors are
+    completed first.  A signal that has another handler, or that is ignored on purpose, is left
+    alone.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals go to the main thread alone
+        yield  # signals only go to the main thread
         return
     around = _uncut(sys._getframe())
     waiting: list[int] = []
@@ -58,7 +58,7 @@ def raised() -> Iterator[None]:
     def end(number: int) -> NoReturn:
         if number == signal.SIGINT:
             raise KeyboardInterrupt
-        signal.signal(number, signal.SIG_IGN)  # one is enough: what it leads to is not to be cut
+        signal.signal(number, signal.SIG_IGN)  # one is enough: its handling must not be interrupted
         raise Terminated if number == getattr(signal, "SIGTERM", None) else KeyboardInterrupt
 
     before = {number: signal.getsignal(number) for number in DEFAULTS}
@@ -75,7 +75,7 @@ def raised() -> Iterator[None]:
 
 
 def _uncut(frame: FrameType | None) -> int:
-    """Return how many calls on a stack no exception may cut: of imports, and of ends of objects."""
+    """Return how many calls on a stack must not be interrupted: imports, and destructors."""
     count = 0
     while frame is not None:
         code = frame.f_code
@@ -85,7 +85,7 @@ def _uncut(frame: FrameType | None) -> int:
 
 
 def exit_code(error: BaseException) -> int:
-    """Return the exit code of a command that was interrupted, by what its error came from."""
+    """Return the exit code of an interrupted command, from the cause of its error."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, Terminated):

@@ -1,4 +1,4 @@
-"""The line that shows how far training is: one line of a terminal, as wide as that is."""
+"""The line that shows the progress of training: one line, as wide as the terminal."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from darknet_bn.cli import output
 from darknet_bn.cli.terminal import is_terminal, width
 
 _PERIOD = 0.2  # seconds between two drawings
-_WIDTH = 80  # columns of a terminal that does not say
+_WIDTH = 80  # columns of a terminal that does not report its width
 
 
 @contextlib.contextmanager
 def status_line() -> Iterator[Callable[[dn.Progress], None]]:
-    """Show how far training is; the line goes away at the end.
+    """Show the progress of training; the line disappears at the end.
 
     Yields
     ------
     show : function
-        To be called after every step.  It does nothing unless stderr is a terminal, or quietly.
+        To be called after each step.  It does nothing without a terminal on stderr, or with
+        ``--quiet``.
     """
     shown, due_at = "", 0.0
     on = is_terminal(sys.stderr) and not output.is_quiet()
@@ -46,13 +47,13 @@ def status_line() -> Iterator[Callable[[dn.Progress], None]]:
 
 
 def progress_text(now: dn.Progress, columns: int) -> str:
-    """Return a line about how far training is, without the fields for which there is no room.
+    """Return a line about the progress of training, without the fields that do not fit.
 
     Parameters
     ----------
     now : Progress
     columns : int
-        How many columns there are.
+        The number of columns.
     """
     left = round(now.seconds_left)
     fields = {  # in the order in which they are shown

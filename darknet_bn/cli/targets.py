@@ -1,4 +1,4 @@
-"""Where what is made of pictures goes: beside each other in a folder, or into one file."""
+"""Where the outputs of pictures go: side by side in a folder, or into one file."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from darknet_bn.formats import systems
 
 
 def annotated(found: FoundPictures, out: str) -> dict[str, str]:
-    """Name the file of each picture with what was found drawn into it.
+    """Name the file for each picture, with what was found drawn into it.
 
     Parameters
     ----------
     found : FoundPictures
     out : str
-        A file where there is one picture and can be no other, else a folder.
+        A file if there is one picture and can be no other; if not, a folder.
 
     Returns
     -------
@@ -29,8 +29,8 @@ def annotated(found: FoundPictures, out: str) -> dict[str, str]:
     Raises
     ------
     DarknetError
-        As `in_folder`; or ``out`` is the name of a picture where it has to be a folder, or is none
-        where it has to be one.
+        As in `in_folder`; or ``out`` is the name of a picture but must be a folder, or is not the
+        name of a picture but must be one.
     """
     from darknet_bn.pictures.images import image_format
 
@@ -44,15 +44,15 @@ def annotated(found: FoundPictures, out: str) -> dict[str, str]:
 
 
 def in_folder(found: FoundPictures, folder: str, rename: Callable[[str], str]) -> dict[str, str]:
-    """Name a file in a folder, or in one inside of it, for each picture.
+    """Name a file in a folder, or in a folder inside it, for each picture.
 
     Parameters
     ----------
     found : FoundPictures
     folder : str
-        It may not exist yet.
+        The folder, which may not exist yet.
     rename : function
-        From what the outputs of a picture are called to the name of the file.
+        From the name of a picture's outputs to the name of the file.
 
     Returns
     -------
@@ -91,27 +91,27 @@ def to_write(
     skip_existing: bool,
     inputs: Iterable[str | None],
 ) -> frozenset[str]:
-    """Return the files that are to be written, once it is known that they may be.
+    """Return the files to be written, after checking that this is allowed.
 
     Parameters
     ----------
     files : sequence of mappings from path to path
-        For each picture, what is written of it.
+        For each picture, the files that are written for it.
     force : bool
-        Whether files may be there already.
+        Whether the files may already exist.
     skip_existing : bool
-        Whether those that are there already are left as they are.
+        Whether existing files are left as they are.
     inputs : iterable of path or None
-        What is read beside the pictures.
+        Files that are read besides the pictures.
 
     Raises
     ------
     DarknetError
-        A file is read as input; or is there already, unless forced or left as it is.
+        A file is read as input; or it exists, and is neither forced nor skipped.
     """
     targets = [target for each in files for target in each.values()]
     read = [*(path for each in files for path in each), *inputs]
-    # In a folder that is yet to be made there is nothing to write over.
+    # In a folder that does not exist yet there is nothing to overwrite.
     known = [target for target in targets if os.path.isdir(os.path.dirname(target) or ".")]
     options.require_free(known, force=True, inputs=read)
     wanted = {target for target in targets if not (skip_existing and os.path.isfile(target))}
@@ -120,13 +120,13 @@ def to_write(
 
 
 def finished(files: Sequence[Mapping[str, str]], wanted: Collection[str]) -> list[str]:
-    """Return the pictures of which every file is there already."""
+    """Return the pictures whose files all exist already."""
     paths = dict.fromkeys(path for each in files for path in each)
     return [path for path in paths if all(each.get(path) not in wanted for each in files)]
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those around it, where they are not there yet.
+    """Make a folder, and its parents, if they do not exist yet.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def make_folder(folder: Path) -> None:
 
 
 def _writable(name: str) -> str:
-    """Return a name that says what kind of picture to write; a PNG can hold any."""
+    """Return a file name that says which picture format to write; a PNG can hold any."""
     from darknet_bn.pictures.images import image_format
 
     try:

@@ -1,4 +1,4 @@
-"""What a terminal can show: how wide its lines are, and whether in colour."""
+"""What a terminal can show: the width of its lines, and whether it has colours."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ WRONG, ODD, RIGHT = "red", "yellow", "green"
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Tell whether somebody sees what a stream is given; a program without streams has None."""
+    """Return whether a stream is shown to somebody; a program without streams has None."""
     return stream is not None and stream.isatty()
 
 
 def width(stream: TextIO | None) -> int | None:
-    """Return how many characters fit a line; None where it is no terminal, and any number does."""
+    """Return how many characters fit a line; None if it is not a terminal: any number fits."""
     return shutil.get_terminal_size().columns if is_terminal(stream) else None
 
 
@@ -26,7 +26,7 @@ def coloured(line: str, colour: str | None, stream: TextIO | None) -> str:
 
     Notes
     -----
-    The variable counts if it is not empty, as https://no-color.org has it.
+    The variable counts if it is not empty, as defined at https://no-color.org.
     """
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     if colour is None or plain or not is_terminal(stream):

@@ -131,7 +131,7 @@ def train(
 
 
 def _words(options: Mapping[str, object]) -> list[str]:
-    """Return the options that were given as they are typed."""
+    """Return the options that were given, as they are typed."""
     given = {name: str(value) for name, value in options.items() if value is not None}
     return [word for pair in given.items() for word in pair]
 
@@ -147,7 +147,7 @@ def _begin(model: dn.Model, weights: str | None, seed: int, *, clear: bool) -> d
 
 
 def _base(cfg: str, data: str, folder: str | None) -> str:
-    """Return what the names of all files begin with, as Darknet's: folder and name of the cfg."""
+    """Return the beginning of all file names, as in Darknet: folder and name of the cfg."""
     place = Path(folder or ".")
     if folder is None and not data.lower().endswith(".npz"):
         place = Path(dn.load_data(data).options.get("backup", "."))

@@ -1,4 +1,4 @@
-"""A training from the command line: what it writes, when, and what is said about it."""
+"""A training from the command line: what it writes, when, and what it reports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from darknet_bn.training.chart import loss_chart
 from darknet_bn.training.checkpoint import due, final, next_state_path, state_path, stopped
 from darknet_bn.training.log import Log, open_log
 
-_LONGEST = "_10000000.weights"  # what follows the name of a cfg in that of its longest checkpoint
+_LONGEST = "_10000000.weights"  # the longest suffix of a checkpoint's name
 
 
 class TrainingRun:
@@ -26,19 +26,19 @@ class TrainingRun:
     Parameters
     ----------
     base : str
-        What the names of all files begin with.
+        The beginning of all file names.
     model : Model
     weights : str or None
-        What it starts with.
+        The weights that it starts with.
     force : bool
-        Whether weights of other runs, and those that it starts with, are overwritten.
+        Whether to overwrite weights of other runs, and the weights that it starts with.
 
     Attributes
     ----------
     target : str
         The weights at the end.
     interrupted : str
-        The weights of a run that is broken off.
+        The weights of an interrupted run.
     iteration : int
         The number of the last update.
     loss : float
@@ -55,14 +55,15 @@ class TrainingRun:
         self._others = {"log": f"{base}_log.csv", "chart": f"{base}_chart.svg"}
 
     def require_free(self, inputs: Iterable[str], *, begins: bool) -> None:
-        """Make the folder, and check that nothing is lost.
+        """Make the folder, and check that nothing will be lost.
 
         Parameters
         ----------
         inputs : iterable of str
-            Files that were read.
+            The files that were read.
         begins : bool
-            Whether no iteration is done yet, so that a log and a chart are of another run.
+            Whether no iteration is done yet, so that an existing log and chart belong to another
+            run.
 
         Raises
         ------
@@ -92,7 +93,7 @@ class TrainingRun:
         iterations: int | None,
         epochs: float | None,
     ) -> dn.TrainState:
-        """Train to the end, and save on the way; save too where it is broken off."""
+        """Train to the end, and save on the way; save too if training is interrupted."""
         first, place = state.iteration, self.interrupted
         with open_log(self._others["log"], first) as log:
             before = log.averages[-1] if log.averages else None
@@ -111,7 +112,7 @@ class TrainingRun:
                 self._save(state, place, log)
             except (KeyboardInterrupt, dn.TrainingError):
                 if state.iteration > first:
-                    self._save(state, place, log)  # once more, if it was the last that was cut
+                    self._save(state, place, log)  # once more, if the last save was interrupted
                 raise
         return state
 
@@ -119,7 +120,7 @@ class TrainingRun:
         if self._is_start(weights) and weights != self.interrupted and not self._force:
             output.warning(f"{weights}: this checkpoint is read as input, and not overwritten")
             return
-        dn.save_checkpoint(state, weights, force=True)  # asked for before the run began
+        dn.save_checkpoint(state, weights, force=True)  # checked before the run began
         if weights not in self._weights:
             self._weights.append(weights)
         chart = loss_chart(Path(self._base).name, log.iterations, log.losses, log.averages)
@@ -155,12 +156,12 @@ class TrainingRun:
         return f"stopped after iteration {self.iteration}; resume with: {resume}"
 
     def tell_written(self) -> None:
-        """Say on stderr what was written before the run ended early."""
+        """Print on stderr what was written before the run ended early."""
         if self._weights:
             output.aside(self.written_line())
 
 
 def _epoch(state: dn.TrainState, examples: dn.Dataset) -> int:
-    """Return how many epochs are over."""
+    """Return how many epochs are complete."""
     images = state.model.network.net.batch * state.model.network.time_steps
     return state.iteration * images // len(examples)

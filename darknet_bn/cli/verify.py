@@ -55,7 +55,7 @@ def _warn_of_dialect(model: dn.Model, recording: dn.Fixture) -> None:
 
 
 def _maker(recording: dn.Fixture) -> list[str]:
-    """Tell who made a fixture, as far as it says."""
+    """Say who made a fixture, as far as it records that."""
     program, version, dialect = (
         output.printable(str(recording.provenance.get(key, "")))
         for key in ("program", "version", "dialect")
