@@ -6,7 +6,7 @@ member     type                         meaning
 input      float32 (n, c, h, w) or      what the net was given; the latter if it takes no images
            (n, inputs)
 layer_NNN  float32 (n, c, h, w) or      the output of layer NNN, counted from 000; the latter if
-           (n, outputs)                 it is no image.  Layers may be missing
+           (n, outputs)                 it is not an image.  Layers may be missing
 provenance text, optional               JSON: program, version, dialect, hashes of the two files
 ========== ============================ ==================================================
 

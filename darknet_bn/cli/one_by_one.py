@@ -27,7 +27,7 @@ class Failure:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The facts for JSON: those of any error, and always which picture."""
+        """The facts for JSON: the same as for any error, and always which picture."""
         facts = output.facts(self.problem)
         if facts["file"] is None:
             facts["file"] = self.file

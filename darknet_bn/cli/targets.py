@@ -1,4 +1,4 @@
-"""Where the outputs of pictures go: side by side in a folder, or into one file."""
+"""The places of the outputs of pictures: side by side in a folder, or in one file."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from darknet_bn.values import brief
 from darknet_bn.work.threads import workers
 
 # Options of [net] that change pictures in ways not supported here: for classifiers, and for
-# detectors, where the programs do not support them either.
+# detectors; the programs do not support the latter either.
 _NOT_DONE = ("mixup", "cutmix", "mosaic", "blur", "gaussian_noise")
 _NOT_FOR_BOXES = ("cutmix",)
 

@@ -34,7 +34,7 @@ Name: TypeAlias = "str | os.PathLike[str]"
 CANNOT_BE_READ = "cannot be read"
 """How messages begin if the system cannot read a file; its reason comes after a colon."""
 
-_PIECE = 1 << 20  # bytes; for so many as are asked for, memory is taken even if they are not there
+_PIECE = 1 << 20  # bytes; memory is taken for all that are asked for, even if they do not exist
 _OWN = re.compile(r"/dev/(stdin|fd/[0-9]+)|/proc/self/fd/[0-9]+")
 _KINDS = (
     (stat.S_ISDIR, "a folder"),

@@ -163,7 +163,7 @@ def _as_theirs(error: DarknetError, cv2: Any) -> DarknetError:
 
 
 def _counts_as(theirs: type) -> Any:
-    """Return a property that makes ``isinstance`` accept objects as those of an OpenCV class.
+    """Return a property that makes ``isinstance`` accept objects as instances of OpenCV's class.
 
     They do not inherit from it: they would be empty in C++, and its memory layout does not allow
     subclasses with more.

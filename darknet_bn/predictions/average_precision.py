@@ -64,8 +64,8 @@ class AveragePrecision:
     pictures, pairs, truths : int
         How many there are.
     precision, recall, f1 : float
-        Of the pairs more probable than ``threshold``: the share that is right, the share of the
-        truths that they find, and the harmonic mean of both; 0 if there are none.
+        The share of the pairs more probable than ``threshold`` that are right, the share of the
+        truths that these pairs find, and the harmonic mean of both; 0 if there are none.
     average_iou : float
         The mean IoU of these pairs with their truths; wrong pairs count as 0.
     true_positives, false_positives, false_negatives : int

@@ -1,4 +1,4 @@
-"""A picture of how the loss went: SVG, without any library."""
+"""A picture of the course of the loss: SVG, without any library."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def loss_chart(
     title : str
     iterations : sequence of int
     losses, averages : sequence of float
-        As many.
+        One value for each iteration.
 
     Returns
     -------
     svg : str
-        The loss axis is logarithmic where the losses span more than a factor of 20.
+        The loss axis is logarithmic if the losses span more than a factor of 20.
     """
     steps = max(1, -(-len(iterations) // _MOST_POINTS))
     rows = list(zip(iterations, losses, averages, strict=True))
@@ -94,7 +94,7 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """Return the powers of ten around, and where these are few, some between them."""
+    """Return the powers of ten around, and if these are few, some values between them."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     between = (1, 2, 5) if len(powers) < 4 else (1,)
     ticks = [factor * 10.0**power for power in powers for factor in between]
