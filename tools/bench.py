@@ -1,8 +1,8 @@
 """Measure speed against other engines: each in a process of its own, asked in turn, medians.
 
-The engines get the same input, the same number of threads, and their outputs are compared before
-any time is believed.  OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE, which can pin numpy to slow code,
-are taken out of the environment.
+The engines get the same input and the same number of threads, and their outputs are compared before
+any time is believed.  OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE, which can pin numpy to slow code, are
+removed from the environment.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from bench_train import cases
 import darknet_bn as dn
 
 THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-PAUSE = 0.1  # seconds in which the threads of the engine asked before go to sleep
-PASSES = 3  # timed each time an engine is asked, after one that warms the caches up again
+PAUSE = 0.1  # seconds in which the threads of the previous engine go to sleep
+PASSES = 3  # timed each time an engine is asked, after one pass that warms the caches up again
 
 
 @click.group()
@@ -170,7 +170,7 @@ def threads(cfg: Path, weights: Path, rounds: int, images: int, calls: int) -> N
     for count in range(-1, rounds):
         for name in names:
             seconds, *_ = process.ask(f"{name} {images}")
-            if count >= 0:  # before that, everything is made that is made once
+            if count >= 0:  # before that, everything is created that is created once
                 times[name].append(seconds)
     click.echo(f"{cfg.name}: {THREADS} cores, BLAS {_blas()}, {rounds} rounds of {images} images")
     click.echo(f"  {'':<22}{'median':>9}{'least':>9}{'ratios':>12}   MiB over {calls} calls")
@@ -298,7 +298,7 @@ def _outputs(path: Path) -> list[np.ndarray]:
 
 
 def _compare(outputs: dict[str, list[np.ndarray]]) -> None:
-    """Say how far the engines' outputs are apart, where they give the same arrays."""
+    """Print how far the engines' outputs are apart, if they give the same arrays."""
     ours = outputs.get("darknet_bn")
     for name, theirs in outputs.items():
         if ours is None or name == "darknet_bn":

@@ -1,6 +1,6 @@
-"""A folded model as ONNX by hand, to measure against: only what the measured nets are made of.
+"""A folded model as ONNX by hand, to measure against: only the layers of the measured nets.
 
-It is a second writer on purpose: what `darknet-bn export` writes is measured against it.
+It is deliberately a second writer: the files of `darknet-bn export` are measured against it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def write_onnx(model: dn.Model, path: Path) -> None:
     Parameters
     ----------
     model : Model
-        Of convolutional (linear, leaky, mish, logistic, swish), maxpool, upsample, route,
+        A model of convolutional (linear, leaky, mish, logistic, swish), maxpool, upsample, route,
         shortcut and yolo layers.
     path : Path
         The ``.onnx`` to write, for a batch of one.
@@ -49,7 +49,7 @@ def write_onnx(model: dn.Model, path: Path) -> None:
 
 
 class _Graph:
-    """Nodes and constants, by one method a kind of layer."""
+    """Nodes and constants, with one method for each kind of layer."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []

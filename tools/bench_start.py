@@ -1,7 +1,7 @@
-"""Measure how long a start takes: of the package and of every ``--help``, beside that of numpy.
+"""Measure the start time of the package and of every ``--help``, compared with numpy's.
 
-All are run in turn, so that what else the machine does meets all alike.  The first round, in which
-Python compiles, does not count.
+All are run in turn, so that other work of the machine affects all alike.  The first round, in which
+Python compiles, is ignored.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ REMOVED = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "PYTHONDONTWRITEBYTECODE")
 
 
 def starts() -> dict[str, tuple[str, ...]]:
-    """Return what is started, by name; the first is what the others are compared with."""
+    """Return the programs to start, by name; the others are compared with the first."""
     return {
         "import numpy": ("-c", "import numpy"),
         "Python alone": ("-c", "pass"),

@@ -1,6 +1,6 @@
 """A service: images from several threads of one process.  ``tools/bench.py threads`` calls it.
 
-Run as a program it is one engine: for every line of input, the name of a way and a number of
+Run as a program it is one engine: for every line of input, which names a way and a number of
 images, it answers with a line of JSON: seconds per image, and MiB of memory before and after.
 """
 
@@ -74,7 +74,7 @@ def _resident() -> float:
     try:
         with open("/proc/self/statm", encoding="ascii") as stream:
             return int(stream.read().split()[1]) / PAGES_PER_MIB
-    except FileNotFoundError:  # a system that does not tell
+    except FileNotFoundError:  # a system that does not report it
         return float("nan")
 
 

@@ -1,7 +1,7 @@
 """Training against PyTorch: batch norm alone, and whole steps.  ``tools/bench.py train`` calls it.
 
-Run as a program it is one engine: for every line of input it times a case some times, and answers
-with a line of JSON.
+Run as a program it is one engine: for every line of input it times a case several times, and
+answers with a line of JSON.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def ours(kind: str, size: object) -> Callable[[], float]:
         return float(y[0, 0, 0, 0])
 
     def backward() -> float:
-        # In place, as in training; what is left of delta stays nearly the same from the second on.
+        # In place, as in training; from the second pass on, delta stays nearly the same.
         dn.kernels.backward_batchnorm_layer(delta, p, done.saved, dialect=dialect, out=delta)
         return float(delta[0, 0, 0, 0])
 

@@ -1,7 +1,7 @@
 """Find links of a built site that lead nowhere: ``python tools/check_links.py docs/_build``.
 
-Sphinx warns of references in its sources.  This looks at what readers get: every ``href`` and
-``src`` of every page that stays on the site, anchors included.
+Sphinx warns of references in its sources.  This looks at the built pages: every ``href`` and
+``src`` that stays on the site, anchors included.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Page(HTMLParser):
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note what a tag leads to, and what leads to it."""
+        """Note the links of a tag, and its anchors."""
         for key, value in attrs:
             if value and key in ("href", "src"):
                 self.links.append(value)
@@ -41,7 +41,7 @@ def broken(site: Path) -> list[str]:
                 continue
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             anchors = pages[target].anchors if target in pages else {""}
-            # What is no page has no anchors of ours; scripts and sources are only to be there.
+            # Other files than pages have no anchors; scripts and sources only have to exist.
             known = unquote(parts.fragment) in anchors or target not in pages
             if not target.is_file() or not known:
                 lost.append(f"{path.relative_to(site.resolve())}: {link}")
@@ -49,7 +49,7 @@ def broken(site: Path) -> list[str]:
 
 
 def main() -> int:
-    """Print what is broken, and return 1 if anything is."""
+    """Print the broken links, and return 1 if there are any."""
     site = Path(sys.argv[1])
     lost = broken(site)
     print("\n".join(lost) or f"{len(list(site.rglob('*.html')))} pages, every link leads somewhere")

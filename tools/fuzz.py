@@ -3,12 +3,12 @@
 The contract of every reader, for every file:
 
 - it returns, or raises an error of the package's own family: one line of printable text, short;
-- no warning but the package's own;
-- at most a second of CPU time and 512 MB of memory more than before.
+- it gives no warnings but the package's own;
+- it takes at most a second of CPU time and 512 MB of additional memory.
 
 ``python tools/fuzz.py`` makes seeded mutations of small files: equal numbers give equal files.
-With ``--atheris SECONDS``, coverage guides them; that needs the package atheris, in an environment
-of its own.  Files that break the contract go to ``--keep``; those worth keeping are in
+With ``--atheris SECONDS``, coverage guides them; this needs the package atheris, in an environment
+of its own.  Files that break the contract go to ``--keep``; the interesting ones are in
 ``tests/fixtures/hostile``, and are read again by the tests.
 """
 
@@ -38,7 +38,7 @@ LITTLE_BYTES = 300 << 20
 MOST_SECONDS = 1.0
 MOST_BYTES = 512 << 20
 MOST_CHARACTERS = 700
-_STOP = 5.0  # seconds of CPU after which a case is broken off
+_STOP = 5.0  # seconds of CPU after which a case is stopped
 _STEP = 500  # cases between two reports of a worker
 _STATM = Path("/proc/self/statm")  # how much memory the process has
 
@@ -48,14 +48,14 @@ class Broken(Exception):
 
 
 class Check:
-    """Reads files, and says what of the contract they break.
+    """Reads files, and says how they break the contract.
 
     Parameters
     ----------
     name : str
         The reader.
     folder : Path
-        An empty one.
+        An empty folder.
     """
 
     def __init__(self, name: str, folder: Path) -> None:
@@ -107,7 +107,7 @@ def cases(name: str, seed: int, numbers: range) -> Iterator[tuple[int, bytes]]:
 
 
 def limit_memory(more: int) -> None:
-    """Let the process take so many bytes more than it has, and no more."""
+    """Let the process take this many bytes more than it has, and no more."""
     import resource
 
     pages = int(_STATM.read_text(encoding="ascii").split()[0])
@@ -116,7 +116,7 @@ def limit_memory(more: int) -> None:
 
 
 def _work(name: str, seed: int, numbers: range, keep: Path | None) -> int:
-    """Run cases in this process; print what breaks the contract, each kind once."""
+    """Run cases in this process; print each kind of failure once."""
 
     def stop(*_: object) -> None:
         raise Broken
@@ -125,7 +125,7 @@ def _work(name: str, seed: int, numbers: range, keep: Path | None) -> int:
     with tempfile.TemporaryDirectory(dir=_fast_folder()) as folder:
         check = Check(name, Path(folder))
         for _, data in cases(name, seed, range(1)):
-            check(data)  # what is imported when it is first needed counts as base
+            check(data)  # imports made on first use count as base
         limit_memory(MOST_BYTES)
         kinds: dict[str, int] = {}
         worst = 0.0
@@ -166,7 +166,7 @@ def _replay() -> int:
         checks = {name: Check(name, Path(folder)) for name in READERS}
         for name, check in checks.items():
             for data in corpus_of(name):
-                check(data)  # what is imported when it is first needed counts as base
+                check(data)  # imports made on first use count as base
         limit_memory(LITTLE_BYTES)
         for path in sorted(HOSTILE.glob("*/*")):
             count += 1
@@ -186,7 +186,7 @@ def _replay() -> int:
 
 
 def _run(names: Sequence[str], seed: int, count: int, jobs: int, keep: Path | None) -> int:
-    """Share the cases out to processes of this program."""
+    """Distribute the cases to processes of this program."""
     todo = [
         (name, part, min(part + -(-count // jobs), count))
         for name in names

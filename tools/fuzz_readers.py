@@ -1,4 +1,4 @@
-"""What is fuzzed: every reader of the package, each with some small files that it reads."""
+"""The fuzzed readers: every reader of the package, each with some small files that it reads."""
 
 from __future__ import annotations
 
@@ -99,11 +99,11 @@ class Reader:
     Attributes
     ----------
     suffix : str
-        Of its files.
+        The suffix of its files.
     corpus : function
-        Make the files to begin with; it gets an empty folder.
+        Makes the initial files; it gets an empty folder.
     read : function
-        Read the file at a path; it returns a value, or raises a DarknetError.
+        Reads the file at a path; it returns a value, or raises a DarknetError.
     """
 
     suffix: str
@@ -226,7 +226,7 @@ def _pictures(folder: Path) -> list[bytes]:
             stream = io.BytesIO()
             try:
                 Image.new(mode, (7, 5), 77).save(stream, kind)
-            except OSError:  # a kind that has no such mode
+            except OSError:  # a kind without such a mode
                 continue
             files.append(stream.getvalue())
     return files
@@ -288,7 +288,7 @@ READERS: dict[str, Reader] = {
 
 
 def corpus_of(name: str, hostile: Path | None = None) -> Sequence[bytes]:
-    """Return the files that a reader begins with, those too that an earlier run has found."""
+    """Return the files that a reader begins with, including those that an earlier run has found."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         files = READERS[name].corpus(Path(folder))
@@ -299,7 +299,7 @@ def corpus_of(name: str, hostile: Path | None = None) -> Sequence[bytes]:
 
 
 def facts() -> dict[str, Any]:
-    """Return how large the corpora are, for a report."""
+    """Return the sizes of the corpora, for a report."""
     return {name: [len(each) for each in corpus_of(name)] for name in READERS}
 
 

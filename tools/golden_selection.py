@@ -103,7 +103,7 @@ DETECTION_CASES = (
 )
 
 HEADS = ("yolo", "region", "detection", "Gaussian_yolo")
-PICTURE = (100, 60)  # width and height: not the shape of any of the nets
+PICTURE = (100, 60)  # width and height: a shape that no net has
 
 ORACLES = {
     "a": {
@@ -120,7 +120,7 @@ ORACLES = {
     },
 }
 
-# Largest absolute error, as a part of the largest absolute value of the array; and why.
+# Largest absolute error, relative to the largest absolute value of the array; and why.
 ROUNDING = (
     4e-6,
     "float32 sums in another order: an independent float64 computation agrees to 1e-6 of the "
@@ -149,7 +149,7 @@ def copy_selection(golden: Path, output: Path) -> None:
     golden : Path
         The folder of golden data, with ``layers``, ``fold`` and ``detections``.
     output : Path
-        Where folders of the same names go.
+        The destination, with folders of the same names.
     """
     manifest = json.loads((golden / "layers" / "manifest.json").read_text(encoding="utf-8"))
     for case in LAYER_CASES:
@@ -161,7 +161,7 @@ def copy_selection(golden: Path, output: Path) -> None:
 
 
 def copy_layer_case(golden: Path, case: str, entry: dict[str, Any], folder: Path) -> None:
-    """Copy one inference case: cfg, weights, a tree where the cfg names one, and one npz a program.
+    """Copy one inference case: cfg, weights, a tree if the cfg names one, and one npz per program.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def copy_layer_case(golden: Path, case: str, entry: dict[str, Any], folder: Path
     entry : dict
         What the manifest says about it.
     folder : Path
-        Where it goes.
+        The destination.
     """
     files: dict[str, tuple[str, dict[str, str]]] = {
         f"{case}.cfg": ("model.cfg", {}),
@@ -188,7 +188,7 @@ def copy_layer_case(golden: Path, case: str, entry: dict[str, Any], folder: Path
         files[name] = (f"{oracle['dialect']}.npz", record)
     tree = f"{case}.tree"
     if (golden / "layers" / case / tree).exists():
-        files[tree] = (tree, {})  # under the name that the cfg has for it
+        files[tree] = (tree, {})  # under the name in the cfg
     copy_case(golden, f"layers/{case}", files, folder, note=note_of(entry))
 
 
@@ -199,7 +199,7 @@ def build_of(version: str, commit: str) -> str:
 
 
 def note_of(entry: dict[str, Any]) -> str | None:
-    """Return what the manifest finds odd about a case, with the names of the programs."""
+    """Return what is odd about a case, as the manifest says, with the names of the programs."""
     if "avx_build_wrong" in entry:
         layers = ", ".join(entry["avx_build_wrong"]["layers"])
         return f"a build of alexeyab with AVX is wrong in {layers}; this one was made without"
@@ -219,7 +219,7 @@ def copy_fold_case(golden: Path, case: str, folder: Path) -> None:
     case : str
         The name of the case.
     folder : Path
-        Where it goes.
+        The destination.
     """
     files: dict[str, tuple[str, dict[str, str]]] = {
         f"{case}.cfg": ("model.cfg", {}),
@@ -239,7 +239,7 @@ def copy_fold_case(golden: Path, case: str, folder: Path) -> None:
 
 
 def copy_detection_case(golden: Path, case: str, folder: Path) -> None:
-    """Take the outputs of the heads and the boxes in one picture out of a detection case.
+    """Copy the outputs of the heads and the boxes in one picture from a detection case.
 
     Parameters
     ----------
@@ -248,8 +248,8 @@ def copy_detection_case(golden: Path, case: str, folder: Path) -> None:
     case : str
         The name of the case.
     folder : Path
-        Where cfg and one npz a program go: ``layer_NNN`` of each head, and arrays of boxes,
-        named by letterbox and function of suppression.
+        The destination of the cfg and one npz per program: ``layer_NNN`` of each head, and arrays
+        of boxes, named by letterbox and function of suppression.
     """
     source = golden / "detections" / case
     results = json.loads((source / f"{case}.json").read_text(encoding="utf-8"))
@@ -273,7 +273,7 @@ def copy_detection_case(golden: Path, case: str, folder: Path) -> None:
                 name = f"letter_{each['letter']}_" if each["letter"] is not None else ""
                 arrays[f"{name}{each['nms'] or 'no_nms'}"] = np.array(each["rows"], np.float32)
         target = folder / f"{oracle['dialect']}.npz"
-        np.savez(target, **arrays)  # type: ignore[arg-type]  # takes every name but `file`
+        np.savez(target, **arrays)  # type: ignore[arg-type]  # accepts every name but `file`
         reasons = {"boxes": BOXES, "output": ROUNDING}
         kinds = {name: "output" if name in heads else "boxes" for name in arrays}
         records[target.name] = {
@@ -303,16 +303,16 @@ def copy_case(
     folder: Path,
     note: str | None = None,
 ) -> None:
-    """Copy files under new names and write their provenance beside them.
+    """Copy files under new names and write their provenance next to them.
 
     Parameters
     ----------
     golden, source : Path, str
         The folder of golden data, and the case's folder in it.
     files : dict
-        File name there to file name here, and what made the file.
+        From the original file name to the new file name, and what made the file.
     folder : Path
-        Where they go.
+        The destination.
     note : str, optional
         What is odd about the case.
     """

@@ -1,8 +1,8 @@
 """Make and gather fixtures: what the real Darknet programs computed, layer by layer.
 
-``make`` runs any model through Debian's Darknet (``apt-get install darknet``) by way of
+``make`` runs any model through Debian's Darknet (``apt-get install darknet``) with
 ``darknet_driver.c``; ``random`` writes weights for a cfg; ``tiny`` does both for the model of the
-README; ``copy`` takes the committed selection out of the folder of golden data.
+README; ``copy`` copies the committed selection from the folder of golden data.
 """
 
 from __future__ import annotations
@@ -102,11 +102,11 @@ def make_fixture(
     Parameters
     ----------
     cfg, weights, output : Path
-        The model, and where the npz goes.
+        The model, and the path of the npz to write.
     seed : int
-        Of the random input.
+        The seed of the random input.
     source : Path, optional
-        An npz with the input (n, c, h, w) or (n, inputs), where it is not random.
+        An npz with the input (n, c, h, w) or (n, inputs), if it is not random.
     darknet : Path
         The folder of the library and its header.
     cc : str
@@ -173,7 +173,7 @@ def compile_driver(folder: Path, darknet: Path, cc: str) -> Path:
 
 
 def call_driver(driver: Path, cfg: Path, *arguments: Path | str) -> None:
-    """Call the driver in the folder of the cfg, which may name other files."""
+    """Run the driver in the folder of the cfg, which may name other files."""
     result = subprocess.run(
         [str(driver), *map(str, arguments)], cwd=cfg.parent, capture_output=True, check=False
     )
@@ -207,7 +207,7 @@ def run_network(driver: Path, cfg: Path, weights: Path, x: F32, folder: Path) ->
 
 
 def payload_bytes(weights: Path) -> int:
-    """Return the bytes behind the header of a weights file.
+    """Return the bytes after the header of a weights file.
 
     Notes
     -----
@@ -259,13 +259,13 @@ def draw(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> F32:
     name : str
         Darknet's word: ``weights``, ``biases``, ``scales``, ``rolling_mean``, ``rolling_variance``.
     shape : tuple of int
-        The filter or output is the first axis.
+        Its first axis is the filter or output.
     rng : Generator
 
     Returns
     -------
     values : float32 array of that shape
-        One scale in eight is negative, which a fold must not mind.
+        One scale in eight is negative; folding must handle that.
     """
     if name == "weights":
         values = rng.normal(0, math.sqrt(2 / max(1, math.prod(shape[1:]))), shape)
@@ -299,7 +299,7 @@ def random_weights(cfg: Path, output: Path, seed: int) -> None:
     Parameters
     ----------
     cfg, output : Path
-        The cfg, and where the weights go.
+        The cfg, and the path of the weights to write.
     seed : int
     """
     try:

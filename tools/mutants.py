@@ -1,9 +1,9 @@
 """Make mutants of a module, and see which of them its tests kill.
 
 A mutant is the module with one change: a comparison turned, a number off by one, a condition
-negated, a call left out, a word swapped.  Its tests are run against a copy of the package that has
-it; they must fail.  Whoever survives shows what no test holds, or changes nothing (then it is in
-``tools/equivalent.txt``, with the reason).
+negated, a call left out, a word swapped.  Its tests run against a copy of the package that contains
+it, and must fail.  A mutant that survives shows something that no test checks, or changes nothing
+(then it is in ``tools/equivalent.txt``, with the reason).
 
     python tools/mutants.py darknet_bn/formats/cfg.py tests/formats/test_cfg.py --count 60
 """
@@ -25,7 +25,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
 EQUIVALENT = Path(__file__).with_name("equivalent.txt")
-_SECONDS = 300  # a mutant that takes longer is killed: it does not end
+_SECONDS = 300  # a mutant that takes longer does not end, and is killed
 _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE,
     ast.LtE: ast.Lt,
@@ -50,11 +50,11 @@ _SWAPPED: dict[type[ast.operator], type[ast.operator]] = {
 }
 
 Change = tuple[int, str, Callable[[ast.AST], None]]
-"""The line, what is done, and a function that does it to the node."""
+"""The line, the change in words, and a function that changes the node."""
 
 
 def changes(node: ast.AST) -> Iterator[tuple[str, Callable[[ast.AST], None]]]:
-    """Yield what can be done to a node: in words, and a function that does it to a copy."""
+    """Yield the possible changes of a node: in words, and as a function that changes a copy."""
     match node:
         case ast.Compare(ops=ops):
             for at, op in enumerate(ops):
@@ -112,7 +112,7 @@ def _to_pass(node: ast.AST) -> None:
 
 
 def sites(tree: ast.AST) -> list[tuple[int, int, str]]:
-    """Return (number of the node, number of the change, words) of all that can be done."""
+    """Return (number of the node, number of the change, words) of all possible changes."""
     skipped = {id(each) for node in ast.walk(tree) for each in _quiet(node)}
     return [
         (number, which, f"line {getattr(node, 'lineno', 0)}: {words}")
@@ -123,7 +123,7 @@ def sites(tree: ast.AST) -> list[tuple[int, int, str]]:
 
 
 def _quiet(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes under one that only say something: annotations, decorators, docstrings."""
+    """Yield the nodes below one that only say something: annotations, decorators, docstrings."""
     parts: list[ast.AST] = []
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         parts += node.decorator_list
@@ -131,7 +131,7 @@ def _quiet(node: ast.AST) -> Iterator[ast.AST]:
         parts.append(node.returns)
     if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation is not None:
         parts.append(node.annotation)
-    if isinstance(node, ast.keyword) and node.arg == "strict":  # of zip: what is believed
+    if isinstance(node, ast.keyword) and node.arg == "strict":  # of zip: it only asserts
         parts.append(node.value)
     if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
         parts.append(node)
@@ -151,12 +151,12 @@ def mutant(source: str, number: int, which: int) -> str:
 
 
 def survives(module: Path, text: str, tests: list[str]) -> bool:
-    """Run tests against a package with a mutant; say whether all of them pass."""
+    """Run tests against a package with a mutant; return whether all of them pass."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "project"
         shutil.copytree(PROJECT / "darknet_bn", place / "darknet_bn", symlinks=True)
         (place / module).write_text(text, encoding="utf-8")
-        # The tests belong to the copy: pytest puts the folder that they lie in before all others.
+        # The tests are part of the copy: pytest puts their folder before all others.
         for each in (*PROJECT.iterdir(), PROJECT.parent / "shared"):
             where = place if each.parent == PROJECT else place.parent
             if each.name not in ("darknet_bn", ".git") and each.exists():

@@ -1,9 +1,9 @@
-"""Seeded mutations of files: of their bytes, of their words, and of the parts they are made of.
+"""Seeded mutations of files: of their bytes, of their words, and of their parts.
 
 A damaged byte in an archive is found by its checksum, and one in a length ends the reading.  So
 that damage gets deeper, some mutations take a file apart, change a part, and put it together with
-lengths and checksums that are right: the members of a zip archive, the head of an ``.npy`` or a
-``.safetensors``, the fields of a message of protobuf.
+correct lengths and checksums: the members of a zip archive, the head of an ``.npy`` or a
+``.safetensors``, the fields of a protobuf message.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 
 Mutation = Callable[[bytes, random.Random, Sequence[bytes]], bytes]
 
-_MOST = 1 << 16  # bytes of what comes out
+_MOST = 1 << 16  # bytes of the result
 _EDGES = (0, 1, 2, 3, 7, 8, 16, 64, 127, 128, 255, 256, 32767, 32768, 65535, 65536)
 _NUMBERS = (
     *_EDGES,
@@ -56,7 +56,7 @@ def mutate(data: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
     data : bytes
     rng : Random
     others : sequence of bytes
-        Files of the same kind, parts of which may come in.
+        Files of the same kind, from which parts may be taken.
     """
     for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 4))):
         change = rng.choice(_IN_PARTS if rng.random() < 0.5 else _PLAIN)
@@ -118,7 +118,7 @@ def _splice(data: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
 
 
 def _word(data: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
-    # Near a place at random: to take all of a large file apart would be slow.
+    # Near a random offset: taking all of a large file apart would be slow.
     near = rng.randrange(len(data) + 1)
     begin, end = max(0, near - 40), min(len(data), near + 40)
     words = _WORD.findall(data[begin:end]) or [b""]
@@ -146,7 +146,7 @@ def _range(data: bytes, rng: random.Random) -> tuple[int, int]:
 
 
 def _in_zip(data: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
-    """Change a member, its name or how it is packed; or leave one out or have it twice."""
+    """Change a member, its name or its compression; or leave one out or repeat it."""
     members = _members(data)
     at = rng.randrange(len(members))
     name, content = members[at]
@@ -167,7 +167,7 @@ def _in_zip(data: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
         contextlib.suppress(ValueError),
         warnings.catch_warnings(),
     ):
-        warnings.simplefilter("ignore")  # of names that are there twice, which is what it is for
+        warnings.simplefilter("ignore")  # about duplicate names, which are intended here
         for name, content in members:
             archive.writestr(zipfile.ZipInfo(name), content, how)
     return out.getvalue()
@@ -192,7 +192,7 @@ def _text(text: str, rng: random.Random) -> str:
 
 
 def _part(content: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
-    """Change an ``.npy`` by its head, or whatever it is by its bytes."""
+    """Change an ``.npy`` by its head, and other files by their bytes."""
     if content[:6] == b"\x93NUMPY" and rng.random() < 0.7:
         return _in_npy(content, rng, others)
     return rng.choice(_PLAIN)(content, rng, others)
@@ -250,7 +250,7 @@ def _in_protobuf(data: bytes, rng: random.Random, others: Sequence[bytes]) -> by
 
 
 def _fields(data: bytes) -> list[tuple[int, int | bytes]]:
-    """Take a message of protobuf apart; numbers of fixed width are none of what ONNX has much."""
+    """Take a protobuf message apart; numbers of fixed width, rare in ONNX, are not read."""
     fields: list[tuple[int, int | bytes]] = []
     at = 0
     while at < len(data):

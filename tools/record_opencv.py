@@ -1,7 +1,7 @@
-"""Make what lies in ``tests/fixtures/opencv``, and record what OpenCV 4 makes of it.
+"""Make the files in ``tests/fixtures/opencv``, and record what OpenCV 4 makes of them.
 
-The programs in ``tests/opencv/programs`` run with OpenCV 4; what they print is recorded, and must
-be the same with OpenCV 5 and this package's patch.
+The programs in ``tests/opencv/programs`` run with OpenCV 4; their output is recorded, and must be
+the same with OpenCV 5 and this package's patch.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def _save_weights() -> None:
-    """Draw weights that make boxes of sensible size, and few that are probable."""
+    """Draw weights that make boxes of sensible size, few of them probable."""
     cfg = FOLDER / "shapes.cfg"
     model = dn.load(cfg, None, dialect="opencv", seed=SEED)
     rng = np.random.default_rng(SEED)

@@ -1,11 +1,11 @@
-"""Kill, interrupt and starve commands while they write, and look at what they leave.
+"""Kill, interrupt and starve commands while they write, and check the files that they leave.
 
 Every run is a process of its own in a folder of its own.  It is hit by one fault: SIGKILL, SIGTERM
 or SIGINT at some moment; death, a full disk or an I/O error at some call; a limit on the size of
-files; a folder that cannot be written to; or the same command at the same time.  After it each set
-of files must be the old one, the new one or incomplete without its key file (the cfg of a pair),
-inputs must be untouched, errors one line, and nothing else may lie there unless the process was
-killed.  An interrupted training goes on to the same bits, or says that it cannot.
+files; a folder that cannot be written to; or the same command at the same time.  Afterwards each
+set of files must be the old one, the new one or incomplete without its key file (the cfg of a
+pair), inputs must be untouched, errors one line, and there must be no other files unless the
+process was killed.  An interrupted training continues to the same bits, or says that it cannot.
 
 Example: tools/stress.py --runs 300 --seed 1
 """
@@ -39,9 +39,9 @@ import darknet_bn as dn
 from darknet_bn.cli.program import main as command_line
 
 CALLS = ("link", "unlink", "replace", "rename", "open", "fsync", "chmod")
-KILLED = 137  # 128 + SIGKILL, as a shell says it
+KILLED = 137  # 128 + SIGKILL, as a shell reports it
 NOBODY = 65534
-FAILED = ".failed"  # the file that names the call that an error was put into
+FAILED = ".failed"  # the file that names the call that got an error
 NET = """
 [net]
 batch=4
@@ -75,9 +75,9 @@ Files = Mapping[str, bytes]
 
 @dataclass(frozen=True)
 class Job:
-    """A command, and the files that it writes: the key file of a set is its last.
+    """A command, and the files that it writes: the key file of a set comes last.
 
-    ``{m}`` in a word stands for the model; the old files are made of another than the new.
+    ``{m}`` in a word means the model; the old files are made from a different one than the new.
     """
 
     name: str
@@ -109,7 +109,7 @@ class End:
 
 
 def run(folder: Path, words: tuple[str, ...], before: Callable[[], None] = lambda: None) -> int:
-    """Start a command in a child, and return its number; what it says on stderr goes to a file."""
+    """Start a command in a child, and return its number; its stderr goes to a file."""
     child = os.fork()
     if child:
         return child
@@ -124,7 +124,7 @@ def run(folder: Path, words: tuple[str, ...], before: Callable[[], None] = lambd
         command_line.main(list(words), "darknet-bn")
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 70
-    except KeyboardInterrupt:  # before the command line could see to it
+    except KeyboardInterrupt:  # before the command line could handle it
         code = 128 + signal.SIGINT
     finally:
         sys.stdout.flush()
@@ -157,7 +157,7 @@ def clean(folder: Path, job: Job, model: str) -> End:
 
 
 def at_a_moment(number: signal.Signals) -> Callable[..., End]:
-    """Return what sends a signal at some moment of the run."""
+    """Return a fault that sends a signal at some moment of the run."""
 
     def hit(rng: random.Random, folder: Path, words: tuple[str, ...], seconds: float) -> End:
         begun = time.monotonic()
@@ -170,7 +170,7 @@ def at_a_moment(number: signal.Signals) -> Callable[..., End]:
 
 
 def at_a_call(what: int | None) -> Callable[..., End]:
-    """Return what makes a call of the system fail with an error; with None the process dies."""
+    """Return a fault that makes a call of the system fail, or with None kills the process."""
 
     def hit(rng: random.Random, folder: Path, words: tuple[str, ...], seconds: float) -> End:
         left = rng.randint(1, 30)
@@ -199,7 +199,7 @@ def at_a_call(what: int | None) -> Callable[..., End]:
 
 
 def small_files(rng: random.Random, folder: Path, words: tuple[str, ...], seconds: float) -> End:
-    """Let no file grow beyond some size, as a disk that is full from there on."""
+    """Limit the size of files, as if the disk were full from there on."""
     size = rng.randint(0, 400_000)
 
     def limit() -> None:
@@ -210,7 +210,7 @@ def small_files(rng: random.Random, folder: Path, words: tuple[str, ...], second
 
 
 def read_only(rng: random.Random, folder: Path, words: tuple[str, ...], seconds: float) -> End:
-    """Take the right to write to the folder away; from root by becoming somebody else."""
+    """Remove the right to write to the folder; for root, by becoming somebody else."""
 
     def lock() -> None:
         if os.getuid() == 0:
@@ -266,13 +266,13 @@ INTERRUPTED = {128 + signal.SIGINT, 128 + signal.SIGTERM}
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Return every file in a folder and those in it, by its path there."""
+    """Return every file in a folder and the folders in it, by its relative path."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def judge(job: Job, fault: str, end: End, before: Files, new: Files, after: Files) -> list[str]:
-    """Return what is wrong with the files that a run left, and with what it said."""
+    """Return what is wrong with the files and the messages that a run left."""
     wrong = [
         f"{name} was changed"
         for name in before
@@ -305,7 +305,7 @@ def judge(job: Job, fault: str, end: End, before: Files, new: Files, after: File
 
 
 def go_on(folder: Path, model: str, expected: bytes) -> tuple[str, list[str]]:
-    """Go on with a training that was hit; return how that went, and what is wrong."""
+    """Continue a training that was hit; return how that went, and what is wrong."""
     backup = folder / "out" / f"{model}.backup"
     if not backup.exists():
         return "begins anew", []
@@ -383,7 +383,8 @@ def one(
 @click.option("--fault", "faults", multiple=True, type=click.Choice(list(FAULTS)))
 def main(runs: int, seed: int, jobs: tuple[str, ...], faults: tuple[str, ...]) -> None:
     """Hit commands with faults while they write, and judge what they leave."""
-    # What is imported late, while we may read it: somebody else may not read where Python lies.
+    # What is imported late is imported now: somebody else may not be allowed to read Python's
+    # files.
     codecs.lookup("utf-32-le")
     for name in dn.__all__:
         getattr(dn, name)
@@ -393,7 +394,7 @@ def main(runs: int, seed: int, jobs: tuple[str, ...], faults: tuple[str, ...]) -
     failed = 0
     with tempfile.TemporaryDirectory() as name:
         base = Path(name)
-        base.chmod(0o755)  # somebody else is to get in
+        base.chmod(0o755)  # so that somebody else can enter
         inputs = base / "inputs"
         inputs.mkdir()
         make_inputs(inputs)

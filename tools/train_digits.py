@@ -1,9 +1,9 @@
-"""Train the classifier of handwritten digits that lies in ``tests/fixtures/digits``.
+"""Train the classifier of handwritten digits in ``tests/fixtures/digits``.
 
 The digits are scikit-learn's (UCI's optical recognition of handwritten digits): 8 x 8 pixels with
-values from 0 to 16.  Of the 1797, 360 are held out, in ``test.npz``; the others are in
-``train.npz``.  All training is this package's.  The outputs that are recorded are those of Debian's
-Darknet on the weights.
+values from 0 to 16.  360 of the 1797 are held out, in ``test.npz``; the others are in
+``train.npz``.  All training is this package's.  The recorded outputs are those that Debian's
+Darknet computes with the weights.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _record(
     folder: Path, cfg: Path, weights: Path, x: F32, layers: Path
 ) -> tuple[F32, dict[str, Any]]:
     """Let Darknet record all layers of the first batch, and the outputs of all digits."""
-    batch = 8  # of the cfg: batch over subdivisions
+    batch = 8  # of the cfg: batch divided by subdivisions
     source = folder / "input.npz"
     np.savez(source, input=x[:batch])
     made = make_fixture(cfg, weights, layers, 0, source, DEBIAN, "cc")

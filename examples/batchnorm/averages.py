@@ -1,4 +1,4 @@
-"""Statistics for inference: what stands in for those of the mini-batch, step by step."""
+"""Statistics for inference: what replaces the statistics of the mini-batch, step by step."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Averages:
                 axpy_cpu(1 - keep, new, 1, rolling[index], 1, out=rolling[index])
 
     def all(self) -> dict[str, Pair]:
-        """Return them by name."""
+        """Return the averages by name."""
         last = np.mean(self._last, axis=0, dtype=np.float32)
         return {
             "exponential, 0.99": self._rolling[0.99],
@@ -62,7 +62,7 @@ class Averages:
 
 
 def of_batch(before: Params, after: Params) -> Pair:
-    """Return mean and variance of the mini-batch that took rolling statistics one step on."""
+    """Return mean and variance of a mini-batch from the rolling statistics around its step."""
     keep = np.float64(np.float32(0.99))
     mean, variance = (
         ((after[name] - keep * before[name]) / (1 - keep)).astype(np.float32)

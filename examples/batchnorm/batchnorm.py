@@ -1,4 +1,4 @@
-"""Batch norm, measured on handwritten digits; docs/batch-norm explains what comes out.
+"""Batch norm, measured on handwritten digits; docs/batch-norm explains the results.
 
     python examples/batchnorm/batchnorm.py                    all measurements, two to three minutes
     python examples/batchnorm/batchnorm.py depth rates        two of them
@@ -47,7 +47,7 @@ PARTS: dict[str, Callable[[Setting], Result]] = {
 
 
 def measure(name: str, setting: Setting) -> Result:
-    """Measure one part, in the look that all pictures share."""
+    """Measure one part, in the style that all pictures share."""
     with style.look():
         return PARTS[name](setting)
 

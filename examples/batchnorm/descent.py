@@ -16,7 +16,7 @@ EVERYTHING = len(TRAINING)
 
 
 def timed(model: dn.Model, steps: int) -> Iterator[tuple[dn.TrainState, dn.TrainStep, float]]:
-    """Train, and say how many seconds each update took."""
+    """Train, and return how many seconds each update took."""
     before = time.perf_counter()
     for state, step in training(model, steps):
         yield state, step, time.perf_counter() - before
@@ -75,7 +75,7 @@ def descent(setting: Setting) -> Result:
 
 
 def sizes(setting: Setting) -> Result:
-    """Accuracy after 20 epochs by batch size; 1 has no variance."""
+    """Accuracy after 20 epochs by batch size; a batch of 1 has no variance."""
     epochs, most = 20, 2000
     found: dict[bool, dict[int, float]] = {True: {}, False: {}}
     for norm in (True, False):

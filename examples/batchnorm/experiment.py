@@ -30,7 +30,7 @@ class Setting:
         return max(4, round(full * self.share))
 
     def some(self, full: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return all values, or the first and the last where little is measured."""
+        """Return all values, or the first and the last if little is measured."""
         return full if self.share == 1 else (full[0], full[-1])
 
 
@@ -39,7 +39,7 @@ FULL, SMALL = Setting(), Setting(0.02)
 
 @dataclass(frozen=True)
 class Result:
-    """What a part found: its table, its picture, and the values in them."""
+    """The results of a part: its table, its picture, and the values in them."""
 
     table: str = ""
     figure: Figure | None = None
@@ -54,15 +54,15 @@ class Digits:
         self.truth = np.eye(10, dtype=np.float32)[kinds]
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return how many digits there are."""
         return len(self.x)
 
     def first(self, count: int) -> Digits:
-        """Return the first of them."""
+        """Return the first digits."""
         return Digits(self.x[:count], self.kinds[:count])
 
     def times(self, factors: np.ndarray) -> Digits:
-        """Return them with every pixel multiplied by its factor."""
+        """Return the digits with every pixel multiplied by its factor."""
         return Digits(self.x * factors.astype(np.float32), self.kinds)
 
 
@@ -103,12 +103,12 @@ def hidden(norm: bool, activation: str = "logistic") -> str:
 def perceptron(
     norm: bool, *, rate: float, depth: int = 3, activation: str = "logistic", **options: Any
 ) -> dn.Model:
-    """Build a net of hidden layers of 100 units; three of sigmoids are those of the paper."""
+    """Build a net of hidden layers of 100 units; with three of sigmoids it is the paper's."""
     return build(hidden(norm, activation) * depth, rate=rate, **options)
 
 
 def batches(count: int, size: int) -> Iterator[np.ndarray]:
-    """Yield the rows of one batch after the other; each epoch has an order of its own."""
+    """Yield the rows of one batch after the other; each epoch has a new order."""
     rng, left = np.random.default_rng(0), np.empty(0, np.intp)
     while True:
         while len(left) < size:
@@ -120,9 +120,9 @@ def batches(count: int, size: int) -> Iterator[np.ndarray]:
 def training(
     model: dn.Model, steps: int, data: Digits = TRAINING, *, keep: Keep | None = None
 ) -> Iterator[tuple[dn.TrainState, dn.TrainStep]]:
-    """Train for some steps; end early when the loss stops being a number.
+    """Train for some steps; end early if the loss is not a number any more.
 
-    After each step ``keep`` may put parameters of every layer back.
+    After each step ``keep`` may restore parameters of every layer.
     """
     state = dn.train_state(model)
     rows = batches(len(data), model.network.net.batch)
@@ -153,7 +153,7 @@ def accuracy(model: dn.Model, data: Digits = TESTING) -> float:
 def trained(
     model: dn.Model, steps: int, data: Digits = TRAINING, **options: Any
 ) -> dn.Model | None:
-    """Return the model after some steps, or None if training broke off."""
+    """Return the model after some steps, or None if training failed."""
     last, count = None, 0
     for state, _ in training(model, steps, data, **options):
         last, count = state.model, count + 1
@@ -161,7 +161,7 @@ def trained(
 
 
 def score(model: dn.Model | None, data: Digits = TESTING) -> float:
-    """Return the accuracy; 0 if training broke off."""
+    """Return the accuracy; 0 if training failed."""
     return 0.0 if model is None else accuracy(model, data)
 
 

@@ -1,4 +1,4 @@
-"""One look for all pictures: no ground, grey letters that both light and dark pages show."""
+"""One style for all pictures: no background, grey letters that show on light and dark pages."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ LOOK = {
 
 
 def panels(columns: int = 1, *, width: float = 4.2, height: float = 3.3) -> tuple[Figure, Any]:
-    """Return a figure and its axes, side by side; one axis by itself if there is one."""
+    """Return a figure and its axes, side by side; a single axes object if there is only one."""
     figure = Figure(figsize=(width * columns + 0.4, height), layout="constrained")
     axes = figure.subplots(1, columns, squeeze=False)[0]
     for axis in axes:
@@ -54,7 +54,7 @@ def panels(columns: int = 1, *, width: float = 4.2, height: float = 3.3) -> tupl
 
 @contextmanager
 def look() -> Iterator[None]:
-    """Draw and save in this look."""
+    """Draw and save in this style."""
     with mpl.rc_context(LOOK):
         yield
 

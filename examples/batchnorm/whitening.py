@@ -31,10 +31,10 @@ def with_bias(u: np.ndarray, truth: np.ndarray, how: str, steps: int) -> list[tu
     Parameters
     ----------
     u, truth : float32 arrays (n, 1, 1)
-        The layer's inputs, and the outputs that are wanted.
+        The layer's inputs, and the target outputs.
     how : {"outside", "through", "after"}
-        The bias comes before the normalisation, whose gradient leaves the statistics out, or takes
-        them in; or the bias comes after it, where batch norm has its own.
+        Whether the bias comes before the normalisation, whose gradient ignores the statistics or
+        includes them; or after it, where batch norm has its own bias.
     steps : int
     """
     bias, n, found = np.zeros(1, np.float32), len(u), []
