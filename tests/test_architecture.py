@@ -20,7 +20,7 @@ from darknet_bn.layers.layer import Layer
 PACKAGE = Path(darknet_bn.__file__).parent
 
 # Top to bottom as the data flows: a file in a wing imports from its own wing and from those above.
-# What every wing may use stands on its own, in single files, and comes first.
+# What every wing may use is on its own, in single files, and comes first.
 GROUND = ("version", "arrays", "errors", "values", "dialect", "optional")
 WINGS = (
     "formats",
@@ -99,7 +99,7 @@ def imports_of(name: str) -> set[str]:
 
 
 def inside(module: str) -> str | None:
-    """The name inside the package of a full name; None for those of others."""
+    """The name inside the package of a full name; None for names of others."""
     if module == "darknet_bn":
         return ""
     return module.removeprefix("darknet_bn.") if module.startswith("darknet_bn.") else None
@@ -227,7 +227,7 @@ def test_an_error_gets_its_place_and_its_reason_in_one_way() -> None:
 
 
 def test_texts_are_utf8_on_every_system() -> None:
-    """What is opened as text says its encoding: that of the system may be any."""
+    """Files opened as text give their encoding: the system's default may be any."""
     for name, node in nodes_in(MODULES):
         if not isinstance(node, ast.Call):
             continue

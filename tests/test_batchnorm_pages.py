@@ -48,7 +48,7 @@ def printed(page: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("page", WITH_PROGRAMS, ids=lambda page: page.stem)
 def test_a_page_prints_what_it_shows(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)  # where the pages tell their readers to be
+    monkeypatch.chdir(ROOT)  # the folder that the pages tell their readers to be in
     blocks = named_blocks(page)
     shown = {
         name.removesuffix(OUTPUT): text

@@ -68,7 +68,7 @@ def test_darknets_outputs_of_every_digit(
 def test_darknet_itself_agrees_on_every_digit(
     test_set: tuple[np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:
-    compile_driver(tmp_path)  # skips where Darknet or a compiler is absent
+    compile_driver(tmp_path)  # skips if Darknet or a compiler is absent
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     sys.path.insert(0, str(TOOLS))
     try:

@@ -77,8 +77,8 @@ def test_commands_print_what_is_shown(follow_whole: Follow, block: Block) -> Non
     for (command, expected), found in zip(block.shown, printed, strict=True):
         found, expected = normal(found), normal(expected)
         if TRAINED in command.split():
-            # Training adds up in another order elsewhere: by its end, some digits are told
-            # otherwise, up to 3 of some 36 of a class, so 9 points.
+            # Training adds up in another order elsewhere: by its end, some digits are classified
+            # differently, up to 3 of some 36 of a class, so 9 points.
             shares, told = PERCENT.findall(found), PERCENT.findall(expected)
             np.testing.assert_allclose(np.array(shares, float), np.array(told, float), atol=9)
             found, expected = PERCENT.sub("~", found), PERCENT.sub("~", expected)

@@ -65,7 +65,7 @@ def test_importing_the_package_imports_next_to_nothing() -> None:
 
 
 def test_no_module_has_the_name_of_something_offered() -> None:
-    # Python puts a module on its package once it is imported, where it would hide the name.
+    # Python puts a module on its package once it is imported, and there it would hide the name.
     assert not {name.partition(".")[0] for name in MODULES} & set(HOMES)
 
 

@@ -79,7 +79,7 @@ def test_equal_numbers_give_equal_files() -> None:
     assert runs[0].stdout == runs[1].stdout != ""
 
 
-BREAKS = {  # what a reader does, and how it is told
+BREAKS = {  # what a reader does, and how it is reported
     "raise ValueError('x')": "ValueError at ",
     "raise dn.DarknetError('x')": "None",
     "import warnings; warnings.warn('x', RuntimeWarning)": "RuntimeWarning at ",
@@ -91,7 +91,7 @@ BREAKS = {  # what a reader does, and how it is told
 
 @pytest.fixture(scope="module")
 def noticed() -> dict[str, str]:
-    """What is told of each."""
+    """The report on each."""
     code = f"""
 import sys; sys.path.insert(0, 'tools')
 import tempfile; from pathlib import Path

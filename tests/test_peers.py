@@ -99,5 +99,5 @@ def test_opencv_computes_the_same_with_the_folded_pair(
     assert len(before) == len(after)
     for old, new in zip(before, after, strict=True):
         # Boxes and scores from 0 to 1; the sums of float32 that OpenCV orders otherwise in its
-        # own fold differ by up to 1e-5 where a variance is near 0.
+        # own fold differ by up to 1e-5 if a variance is near 0.
         np.testing.assert_allclose(new, old, atol=1e-4)

@@ -1,4 +1,4 @@
-"""Every cfg that pjreddie and AlexeyAB have published: built, measured, and where small, run."""
+"""Every cfg that pjreddie and AlexeyAB have published: built, measured, and if small, run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.published import (
     write_tree_of_9k,
 )
 
-# The table gives these the shape in front of [reorg] extra=1, which makes 362 values of 361.
+# The table gives these the shape before [reorg] extra=1, which makes 362 values of 361.
 REORG_EXTRA = {"pjreddie/go.cfg": "362", "pjreddie/go.test.cfg": "362"}
 
 SMALL, LARGEST = 20e6, 60e6  # bytes of weights up to which every net is run
@@ -84,7 +84,7 @@ def test_those_that_are_not_in_the_table_are_built_too(shared: Path) -> None:
 
 
 def those_to_run(shared: Path, largest: float) -> list[str]:
-    """Return those of some size, and those beyond the last size that have what no other has."""
+    """Return the nets up to some size, and larger ones that have something no other has."""
     seen: set[tuple[object, ...]] = set()
     found = []
     for cfg in (*table(shared), *NOT_IN_THE_TABLE):

@@ -26,7 +26,7 @@ from tests.support.paths import TOOLS
 DEBIAN = Path("/usr/lib/darknet")
 COUNT = int(os.environ.get("DARKNET_BN_RANDOM_NETS", "12"))
 
-# Of the largest value of a layer: float32 sums in another order; up to 4e-6 was seen.
+# Relative to the largest value of a layer: float32 sums in another order; up to 4e-6 was seen.
 TOLERANCE = 1e-5
 
 SHARED_MAKERS = (
@@ -140,7 +140,7 @@ def test_opencv_agrees(tmp_path: Path, seed: int) -> None:
     cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
     if not hasattr(cv2.dnn, "readNetFromDarknet"):
         pytest.skip("this OpenCV reads no Darknet files any more")
-    for drawn in range(seed, seed + 9000, 1000):  # again where OpenCV errs by itself
+    for drawn in range(seed, seed + 9000, 1000):  # again if OpenCV itself is wrong
         text = nets.random_cfg(drawn, SHARED_MAKERS, OPENCV_ACTIVATIONS, OPENCV_LAST)
         network = dn.build_network(dn.parse_cfg(text), dn.OPENCV)
         if any(node.y.h != node.y.w and 1 in (node.y.h, node.y.w) for node in network.nodes):

@@ -177,7 +177,7 @@ def test_another_process_computes_the_same(process: ProcessPoolExecutor) -> None
 def test_a_session_runs_in_another_process(engine: str, process: ProcessPoolExecutor) -> None:
     session = dn.open_session(pair(DIGITS), engine)
     x, _ = digits_batch()
-    # With other threads beside it, a program may cut sums in other ways.
+    # With other threads next to it, a program may cut sums in other ways.
     for layer, y in process.submit(session.forward, x).result().items():
         np.testing.assert_allclose(y, session.forward(x)[layer], atol=1e-6)
 

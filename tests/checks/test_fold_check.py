@@ -90,7 +90,7 @@ class TestCheck:
 
 
 class TestNumbersThatAreNotFinite:
-    """Of a bias that is infinite, or of weights that are."""
+    """Layers with an infinite bias, or infinite weights."""
 
     def rows(self, before: float, after: float) -> tuple[dn.Difference, ...]:
         model = random_model(cfg_text(CONV, "[convolutional] filters=1 size=1 activation=linear"))
@@ -128,7 +128,7 @@ class TestNumbersThatAreNotFinite:
 
 
 class TestSize:
-    """Which image is taken: a small one where every weight counts all the same."""
+    """Which image is used: a small one if every weight counts all the same."""
 
     @pytest.fixture
     def sizes(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, int]]:

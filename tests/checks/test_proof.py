@@ -1,4 +1,4 @@
-"""A proof is one only if it fails where the file is wrong; and heads leave a file as boxes."""
+"""A proof must fail if the file is wrong; and heads leave a file as boxes."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_what_float32_itself_does_is_allowed(tmp_path: Path, head: Form, fold: b
 
 
 def test_noise_is_found_where_both_ways_here_are_one(tmp_path: Path) -> None:
-    # Folded already, and too small for fast algorithms: only float64 tells how rough float32 is.
+    # Folded already, and too small for fast algorithms: only float64 shows how rough float32 is.
     model = dn.fold_batchnorm(noisy())
     x = np.random.default_rng(0).random((1, 3, 32, 32), np.float32)
     ways = [dn.forward(model, x, exact=exact)[2] for exact in (True, False)]
@@ -463,7 +463,7 @@ def test_a_suppression_that_onnx_has_not_is_told_of(tmp_path: Path) -> None:
     ("sections", "dialect", "message"),
     [
         ((f"{HEAD}6", "[region] classes=1 classfix=-1"), "alexeyab", "classfix=-1 is not"),
-        (  # behind a section that folding takes away
+        (  # after a section that folding removes
             (f"{HEAD}6", "[batchnorm]", "[region] classes=1 classfix=-1"),
             "alexeyab",
             r"\[region\] layer 2: classfix=-1 is not",

@@ -135,7 +135,7 @@ def test_each_box_that_is_dropped_is_missed(seed: int) -> None:
         (problem, *_) = pair(images, np.delete(rows, at, axis=0), NEAR).problems
         assert problem.startswith("the box of class ")
         assert problem.endswith(" is missing")
-        assert row[5] > 0.30002  # none of these lies at the threshold
+        assert row[5] > 0.30002  # none of these is at the threshold
 
 
 def test_each_box_that_is_doubled_is_one_too_many() -> None:

@@ -29,7 +29,7 @@ class Line:
     writes : tuple of str
         The files that it writes; all are there already.
     elsewhere : mapping from str to tuple of str
-        Where it says in its help that it writes if an argument is forgotten.
+        The place in its help that says that it writes if an argument is forgotten.
     """
 
     words: Sequence[str]

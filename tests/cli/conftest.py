@@ -55,7 +55,7 @@ Cli = Callable[..., Answer]
 
 
 class Terminal(io.StringIO):
-    """What is shown where somebody looks."""
+    """The output that is shown on a terminal."""
 
     def __init__(self, *, terminal: bool = True) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ def nan_tiny(tiny: Path) -> Path:
     """The tiny model with NaN for the first of its weights."""
     weights = tiny.with_name("tiny.weights")
     data = bytearray(weights.read_bytes())
-    start = 20 + 4 * 4 * 8  # behind header, biases, scales, means and variances of 8 filters
+    start = 20 + 4 * 4 * 8  # after header, biases, scales, means and variances of 8 filters
     data[start : start + 4] = b"\x00\x00\xc0\x7f"
     weights.write_bytes(data)
     return tiny
@@ -107,7 +107,7 @@ def nan_tiny(tiny: Path) -> Path:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """A folder with two pictures, and with what is none."""
+    """A folder with two pictures, and a file that is not a picture."""
     folder = tmp_path / "photos"
     (folder / "more.png").mkdir(parents=True)
     shutil.copy(PICTURE, folder / "b.png")
@@ -137,7 +137,7 @@ def stocked(stock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def lines_of(out: str) -> list[str]:
-    """What is printed behind dialect, input and threshold."""
+    """The lines printed after dialect, input and threshold."""
     dialect, origin, threshold, *lines = out.splitlines()
     assert dialect.startswith("dialect: ")
     assert origin.startswith("input: ")

@@ -68,7 +68,7 @@ def test_every_other_order_is_answered_with_the_line_to_type(cli: Cli, command: 
         if list(order) == words:
             continue
         if command == "convert" and order[0] == words[0]:
-            continue  # what is read and what is written cannot be told by their kind
+            continue  # the kinds of input and output are the same
         error = error_of(cli(command, *order, *options))
         assert error.endswith(f"; try: {line}"), order
         assert error_of(cli(command, *options, *order)) == error
@@ -243,7 +243,7 @@ def test_what_is_missing_is_named(cli: Cli, words: str, missing: str) -> None:
     assert error_of(cli(*words.split())) == f"missing argument: {missing}"
 
 
-# -- what is no file, or of no use ----------------------------------------------------------
+# -- words that are not files, or are of no use ------------------------------------------------
 
 REMOTE = ["https://a.b/dog.jpg", "http://a.b/dog.png", "rtsp://cam/1", "0", "12", "/dev/video0"]
 

@@ -7,7 +7,7 @@ import pytest
 
 from .conftest import Cli
 
-MEANS, VARIANCES = 2 * 8, 3 * 8  # of layer 0, behind its biases and scales
+MEANS, VARIANCES = 2 * 8, 3 * 8  # of layer 0, after its biases and scales
 
 
 def set_floats(stem: Path, at: int, values: list[float]) -> None:

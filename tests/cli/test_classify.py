@@ -27,7 +27,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def lines_of(out: str) -> list[str]:
-    """What is printed behind dialect and input."""
+    """The lines printed after dialect and input."""
     dialect, origin, *lines = out.splitlines()
     assert dialect.startswith("dialect: ")
     assert origin.startswith("input: ")

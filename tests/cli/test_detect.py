@@ -70,7 +70,7 @@ def test_hundreds_of_lines_are_those_of_darknet(
 
 
 # The decoders of JPEG are up to 3 levels of 255 apart; that moves probabilities by up to 0.006,
-# and by up to 0.012 where the input has 56 x 56 pixels only.
+# and by up to 0.012 if the input has only 56 x 56 pixels.
 DECODER = 0.012
 
 

@@ -1,4 +1,4 @@
-"""The command detect on many pictures: broken off and begun again, and in folders in folders."""
+"""The command detect on many pictures: interrupted and resumed, and in folders in folders."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ writing = pytest.mark.parametrize("name", [name for name in LINES if "--force" i
 
 
 def require_trouble(cli: Cli, words: Sequence[str], code: int = 2) -> dict[str, object]:
-    """Run a line as it is, and with --json; return what the JSON tells about the error."""
+    """Run a line as it is, and with --json; return what the JSON says about the error."""
     answer = cli(*words)
     assert answer.code == code, words
     assert answer.err.startswith("error: ")
@@ -158,7 +158,7 @@ def test_a_missing_file_is_2(cli: Cli, stocked: Path, name: str) -> None:
         content = (stocked / file).read_bytes()
         (stocked / file).unlink()
         answer = cli(*line(name))
-        # Of several pictures one may be missing.
+        # One of several pictures may be missing.
         several = name in ("detect into folders", "classify") and file == "a.png"
         assert answer.code == (1 if several else 2), file
         assert file in answer.err

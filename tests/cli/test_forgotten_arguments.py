@@ -1,7 +1,7 @@
-"""Whatever is forgotten of a command line, nothing is lost: no file that was read is written over.
+"""Whatever is forgotten on a command line, nothing is lost: no input file is overwritten.
 
-Of every complete line each word is left out in turn, and each option with its value; also where the
-options come first, so that the name of the model takes the place of a forgotten OUT.
+Each word of every complete line is left out in turn, and each option with its value; also with the
+options first, so that the name of the model takes the place of a forgotten OUT.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .conftest import Cli
 
 
 def files_in(folder: Path) -> dict[str, tuple[int, int, bytes]]:
-    """Every file, with what tells that it was written again: its inode, time and content."""
+    """Every file, with what shows that it was written again: its inode, time and content."""
     return {
         str(path.relative_to(folder)): (
             path.stat().st_ino,
@@ -39,7 +39,7 @@ def forgotten(words: Sequence[str]) -> Iterator[list[str]]:
 
 
 def options_first(words: Sequence[str]) -> list[str]:
-    """The same line with the arguments at its end, and in front of them the option ``-o``."""
+    """The same line with the arguments at its end, and the option ``-o`` before them."""
     command, *rest = words
     first = next((at for at, word in enumerate(rest) if word.startswith("-")), len(rest))
     arguments, options = rest[:first], rest[first:]

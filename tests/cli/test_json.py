@@ -20,7 +20,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "json.md").read_text(encoding="utf-
 ALIASES = {"dimension": "integer or text or null", "dimensions": "list of dimension"}
 NUMBERS_AS_TEXT = ("nan", "inf", "-inf")
 SHARED = ("every command",)
-PARTS = {  # tables whose keys stand beside those of others
+PARTS = {  # tables whose keys are next to those of others
     "verify": ("report",),
     "compare": ("report",),
 }
@@ -40,7 +40,7 @@ TABLES = tables()
 
 
 def wrong_with(value: Any, kind: str, at: str) -> list[str]:
-    """Return where a value is not of a type, and what is there."""
+    """Return the path to a value of the wrong type, and the value."""
     kind = ALIASES.get(kind, kind)
     if " or " in kind and not kind.startswith(("list of ", "map of ")):
         ways = [wrong_with(value, each, at) for each in kind.split(" or ")]

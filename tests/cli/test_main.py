@@ -183,7 +183,7 @@ def test_a_model_is_found_by_its_files_or_stem(
         shutil.copy(f"{TINY}.cfg", tmp_path / name)
     for name in ("m-1.1.weights", "plain.weights.backup"):
         shutil.copy(f"{TINY}.weights", tmp_path / name)
-    (tmp_path / "m-1.1").mkdir()  # a folder of that name is no cfg
+    (tmp_path / "m-1.1").mkdir()  # a folder of that name is not a cfg
     monkeypatch.chdir(tmp_path)
     answer = cli("check", *names, "--json")
     assert (answer.code, answer.err) == (0, "")
@@ -322,7 +322,7 @@ def test_a_refused_file_is_told_in_json_too(
         (OSError(5, "Broken disk", "a.cfg"), 2, "error: a.cfg: Broken disk\n"),
         (MemoryError(), 2, "error: out of memory\n"),
         (MemoryError("1 TiB"), 2, "error: there is not enough memory: 1 TiB\n"),
-        (KeyboardInterrupt(), 130, "\n"),  # behind the ^C that the terminal shows
+        (KeyboardInterrupt(), 130, "\n"),  # after the ^C that the terminal shows
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -96,7 +96,7 @@ def test_the_working_directory_comes_first_and_then_the_folder_of_the_list(
     assert files_of(cli(*words)) == ["../place/a.png", "../place/b.png"]
     shutil.copy(PICTURE, "b.png")
     assert files_of(cli(*words)) == ["../place/a.png", "b.png"]
-    # Standard input lies nowhere.
+    # Standard input is in no folder.
     assert files_of(with_input("b.png\n", "detect", place / "net", "--json")) == ["b.png"]
     answer = with_input("a.png\n", "detect", place / "net")
     assert answer.error == "standard input:1: a.png: cannot be read: No such file or directory"

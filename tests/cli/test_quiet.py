@@ -16,7 +16,7 @@ from .complete import LINES
 from .conftest import TINY, Cli, Terminal
 
 every_line = pytest.mark.parametrize("name", LINES)
-# Of these lines the results are what was asked for, and stay.
+# The results of these lines are what was asked for, and stay.
 RESULTS = {
     "info": "layer  section ",
     "detect into folders": "photos/b.png:",

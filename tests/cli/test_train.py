@@ -1,4 +1,4 @@
-"""``darknet-bn train``: what it writes, says and refuses; breaking off and going on."""
+"""``darknet-bn train``: what it writes, says and refuses; interrupting and resuming."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models to convert: every pair of files that lies in the fixtures."""
+"""Models to convert: every pair of files in the fixtures."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ FLOATS = 4 * 4 + 4 * 2 * 9 + 3 + 3 * 4 + 5 + 5 * 27
 
 
 def load(pair: Path) -> dn.Model:
-    """Read a pair of files, some of which are of one dialect only; warnings are passed over."""
+    """Read a pair of files, some of which are of one dialect only; warnings are ignored."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dn.DarknetWarning)
         try:
@@ -65,12 +65,12 @@ def any_bits(seed: int = 0) -> bytes:
     rng = np.random.default_rng(seed)
     bits = rng.integers(0, 2**32, FLOATS, np.uint32)
     bits[::3] |= 0x7F800000  # the exponent of what is not finite
-    bits[1::3] &= 0x807FFFFF  # that of subnormals and zeros
+    bits[1::3] &= 0x807FFFFF  # the exponent of subnormals and zeros
     return dn.Header(revision=5, seen=12345678901).to_bytes() + bits.astype("<u4").tobytes()
 
 
 def small_model(seed: int = 0) -> dn.Model:
-    """A model of ``CFG`` with values like those of a trained one."""
+    """A model of ``CFG`` with values like a trained model's."""
     rng = np.random.default_rng(seed)
     values = rng.uniform(0.1, 1, FLOATS).astype("<f4").tobytes()
     return dn.load(CFG, dn.Header(revision=5).to_bytes() + values)

@@ -88,7 +88,7 @@ def test_how_long_the_shorter_side_gets(options: str, sides: tuple[int, int]) ->
 
 
 def test_a_picture_is_scaled_within_these_sides() -> None:
-    """The widest a square of 1/4 of the picture's height gets tells the scale."""
+    """The greatest width of a square of 1/4 of the picture's height shows the scale."""
     im = np.zeros((3, 40, 40), np.float32)
     im[:, 15:25, 15:25] = 1
     net = net_of("min_crop=40 max_crop=80")
@@ -96,7 +96,7 @@ def test_a_picture_is_scaled_within_these_sides() -> None:
     pictures = [random_augment_image(im, net, Shape(3, 40, 40), rng) for _ in range(60)]
     areas = np.array([x[0].sum() for x in pictures])
     # 10 x 10 pixels and up to 20 x 20; some are cut at the border, none is larger.  Bilinear
-    # sampling at scales that are no whole numbers changes an area by the edge of a pixel.
+    # sampling at scales that are not whole numbers changes an area by the edge of a pixel.
     assert areas.max() < 21**2
     assert areas.max() > 17**2
     assert areas[areas > 0].min() > 9**2 / 4

@@ -31,9 +31,9 @@ def test_a_line_is_a_picture(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "names", "picture"),
     [
-        ("cfg/x.data", "lists/train.txt", "lists/a.jpg"),  # beside the list
+        ("cfg/x.data", "lists/train.txt", "lists/a.jpg"),  # next to the list
         ("cfg/x.data", "lists/train.txt", "a.jpg"),  # above it
-        ("cfg/x.data", "cfg/lists/train.txt", "cfg/a.jpg"),  # beside the .data file
+        ("cfg/x.data", "cfg/lists/train.txt", "cfg/a.jpg"),  # next to the .data file
         ("set/cfg/x.data", "set/lists/deep/train.txt", "set/a.jpg"),  # above that
     ],
 )

@@ -18,7 +18,7 @@ LIST = Where(file="list", line=3)
 
 
 def of_the_program(path: str, labels: Sequence[str]) -> np.ndarray:
-    """What is true of a path, as Debian's Darknet tells."""
+    """The classes of a path, as Debian's Darknet finds them."""
     text = ctypes.c_char_p
     fill = program("fill_truth", text, ctypes.POINTER(text), ctypes.c_int, ctypes.c_void_p)
     truth = np.ones(len(labels), np.float32)
@@ -34,7 +34,7 @@ def of_the_program(path: str, labels: Sequence[str]) -> np.ndarray:
         ("train/000001_c10.png", ("c1x", "c10"), 1),
         ("n02123045_12.JPEG", ("n01440764", "n02123045"), 1),
         ("x/golden retriever/1.jpg", ("cat", "golden retriever"), 1),
-        ("x/0007c4.jpg", ("c3", "c4"), 1),  # digits do not go on with letters
+        ("x/0007c4.jpg", ("c3", "c4"), 1),  # letters do not continue digits
     ],
 )
 def test_the_class_is_the_label_in_the_path(
@@ -53,7 +53,7 @@ def test_one_class_and_no_label() -> None:
     ("path", "labels", "number"),
     [
         ("carpet/1.jpg", ("car", "carpet"), 1),
-        ("carpets/1.jpg", ("car", "carpet"), 1),  # the longer one, where neither is a word
+        ("carpets/1.jpg", ("car", "carpet"), 1),  # the longer one, if neither is a word
         ("cooked/strawberry_1.jpg", ("raw", "cooked"), 1),
         ("woman/1.jpg", ("man", "woman"), 1),
         ("x_c10.jpg", ("c1", "c10"), 1),

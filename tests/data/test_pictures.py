@@ -27,7 +27,7 @@ def write(folder: Path, files: dict[str, str]) -> None:
 
 @pytest.fixture
 def boxes(tmp_path: Path) -> Path:
-    """Three pictures with labels, two of them to train with, where all programs find them."""
+    """Three pictures, two of them to train with, with labels where all programs find them."""
     for number, text in enumerate(BOXES):
         write(tmp_path, {f"labels/{number}.txt": text, f"JPEGImages/{number}.txt": text})
         save_image(tmp_path / f"JPEGImages/{number}.png", rectangle(50, 90, 27, 13, 63, 38)[0])
@@ -99,7 +99,7 @@ def test_outside_of_training_pictures_are_as_in_tests(boxes: Path, dialect: str,
     im = dn.load_image(data.pictures[1].path)
     assert np.array_equal(x[1], dn.prepare(im, model)[0])
     assert not truth[0].any()
-    # Corner pixels lie on corner pixels: off by up to a pixel of the picture, seen in whole pixels.
+    # Corner pixels are on corner pixels: off by up to a pixel of the picture, seen in whole pixels.
     np.testing.assert_allclose(edges(truth[1, 0]), red(x[1]), rtol=0, atol=1 / H + 1 / 50)
 
 

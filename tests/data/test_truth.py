@@ -42,7 +42,7 @@ def random_boxes(count: int = 20, classes: int = 3) -> F32:
 
 
 def label_file(folder: Path, boxes: F32) -> bytes:
-    """Write labels where pjreddie's program looks for those of a picture; return its path."""
+    """Write labels where pjreddie's program looks for a picture's; return their path."""
     lines = [f"{kind:.0f} {x:.9g} {y:.9g} {w:.9g} {h:.9g}\n" for x, y, w, h, kind in boxes]
     (folder / "a.txt").write_text("".join(lines))
     return str(folder / "a.jpg").encode()

@@ -146,7 +146,7 @@ def assert_same_boxes(
         dn.nms(network_boxes(model, outputs, threshold=0.2)[0]) for outputs in (expected, found)
     )
     assert len(ours) == len(theirs) > 3
-    # As the outputs: some 1e-6 of values up to 20, in front of a logistic and an exponential.
+    # As the outputs: some 1e-6 of values up to 20, before a logistic and an exponential.
     np.testing.assert_allclose(theirs.xywh, ours.xywh, atol=2e-5)
     np.testing.assert_allclose(theirs.probabilities, ours.probabilities, atol=2e-5)
 

@@ -247,7 +247,7 @@ class TestRefusals:
             cfg = parse_cfg(b"[net]\n" + b"a\n" * 5000)
         assert len(caught) == len(cfg.oddities) == 101
         assert cfg.oddities[0].startswith("line 2: [net]: a: there is no '='")
-        assert cfg.oddities[-1] == "and 9899 more lines are odd"  # each but the first stands twice
+        assert cfg.oddities[-1] == "and 9899 more lines are odd"  # each but the first occurs twice
 
     def test_messages_can_be_printed_whatever_the_bytes(self) -> None:
         with pytest.warns(DarknetWarning) as caught:

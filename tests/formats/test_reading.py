@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system ha
 
 @pytest.fixture(autouse=True)
 def no_waiting() -> Iterator[None]:
-    """Where a FIFO is opened after all, break off instead of waiting for ever."""
+    """If a FIFO is opened after all, stop instead of waiting for ever."""
 
     def stop(*_: object) -> None:
         raise AssertionError("it waits")

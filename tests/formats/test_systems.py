@@ -18,7 +18,7 @@ from darknet_bn.formats.writing import is_same_file, require_writable
 
 @pytest.fixture
 def caseless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that finds a file under its name in any case, as those of macOS and Windows."""
+    """A folder that finds a file under its name in any case, as on macOS and Windows."""
 
     def looking(real: Any) -> Any:
         def look(name: Any, *args: Any, **options: Any) -> os.stat_result:

@@ -45,7 +45,7 @@ class TestText:
 
     def test_generations_and_children(self) -> None:
         assert [each.tolist() for each in TREE.generations] == [[0, 1], [2, 3, 4, 8], [5, 6, 7]]
-        assert TREE.children == {-1: 0, 0: 4, 1: 2, 2: 3}  # the last group of those of class 0
+        assert TREE.children == {-1: 0, 0: 4, 1: 2, 2: 3}  # the last group of class 0's children
 
     @pytest.mark.parametrize(
         "text",
@@ -130,7 +130,7 @@ class TestFiles:
         (folder / "cfg" / "data" / "my.tree").write_bytes(TEXT)
         assert tree_of(dn.load("cfg/my.cfg", WEIGHTS)) == TREE
         assert tree_of(dn.load(folder / "cfg" / "my.cfg", WEIGHTS)) == TREE
-        assert tree_of(dn.load(CFG, WEIGHTS)) == parse_tree(other)  # bytes lie in no folder
+        assert tree_of(dn.load(CFG, WEIGHTS)) == parse_tree(other)  # bytes are in no folder
 
     def test_a_full_path_is_itself(self, folder: Path) -> None:
         path = folder / "elsewhere.tree"

@@ -1,4 +1,4 @@
-"""Files that are given as weights and are none: written by those who write such files."""
+"""Files that are given as weights and are something else: written by their own programs."""
 
 from __future__ import annotations
 

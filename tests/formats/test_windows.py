@@ -288,7 +288,7 @@ class TestAbsent:
     def test_bytes_are_read_as_they_are(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Windows would end a text at 0x1a, and take line ends for one another, if not told."""
+        """Unless told not to, Windows would end a text at 0x1a, and convert line ends."""
         (tmp_path / "f").write_bytes(b"a\r\n\x1ab")
         flags: list[int] = []
         real = os.open

@@ -1,4 +1,4 @@
-"""Writing: the old content or the new, in all files or in none, and nothing left behind."""
+"""Writing: the old content or the new, in all files or in none, and nothing left over."""
 
 from __future__ import annotations
 

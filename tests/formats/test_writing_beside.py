@@ -1,4 +1,4 @@
-"""Small files that another one names: where they are looked for, and what is refused."""
+"""Small files that another file names: where they are looked for, and what is refused."""
 
 from __future__ import annotations
 

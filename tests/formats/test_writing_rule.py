@@ -17,7 +17,7 @@ from tests.support.builders import cfg_text, random_model
 X = np.zeros((1, 3, 8, 8), np.float32)
 CFG = cfg_text("[convolutional] filters=2 size=1 activation=linear batch_normalize=1")
 
-# Of these, `save_checkpoint` goes on in the files of the training that it is called by.
+# `save_checkpoint`, one of these, continues in the files of the training that calls it.
 KNOW_NO_MODEL = {"fixture.npz", "a.png", "b.backup"}
 
 

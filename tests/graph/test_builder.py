@@ -53,7 +53,7 @@ def test_which_constant_is_which_parameter_is_recorded(graph: GraphBuilder) -> N
         biases = graph.parameter("biases")
         with graph.part("wz"):
             inner = graph.parameter("biases")
-        graph.constant("biases", params["biases"])  # equal values are no parameter
+        graph.constant("biases", params["biases"])  # equal values are not a parameter
     assert graph.parameters == {(4, "biases", False): biases, (4, "wz.biases", False): inner}
     assert biases.array is params["biases"]
     assert inner.array is params["wz.biases"]

@@ -1,4 +1,4 @@
-"""Dimensions of values: those of what ONNX Runtime computes, value by value."""
+"""Dimensions of values: the same as ONNX Runtime computes, value by value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A layer run on its own: in arrays whose images do not lie behind each other."""
+"""A layer run on its own: in arrays whose images are not contiguous."""
 
 from __future__ import annotations
 

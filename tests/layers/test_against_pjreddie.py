@@ -1,4 +1,4 @@
-"""Losses, and ways back that are not the derivative, against Debian's Darknet in training."""
+"""Losses, and backward passes that are not the derivative, against Debian's Darknet."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from darknet_bn.model.network import Node
 from tests.support.program import compile_driver, program_step
 
 BATCH, STEPS = 3, 3
-# Convolutions and their way back add up in another order; in float32, where here is float64 in
+# Convolutions and their backward pass add up in another order; in float32, where here is float64 in
 # losses.  Over all these nets and seeds the largest difference is 9e-7.
 TOLERANCE = 2e-6
 TREE = "a\nb\nc\nd 0\ne 0\nf 0\ng 1\nh 1\ni 3\nj 3\nk 3\nl 3\n"
 _NET = "[net] width=6 height=6 channels=3"
-# Its large windows make room for those of [local] and [crnn], which ask for too little memory.
+# Its large windows make room for the windows of [local] and [crnn], which ask for too little
+# memory.
 _CONV = "[convolutional] filters=7 size=7 pad=1 activation=leaky"
 _FLAT = "[connected] output=12 activation=linear"
 Truth = Callable[[np.random.Generator, Node], np.ndarray]
@@ -67,7 +68,7 @@ def instances(rng: np.random.Generator, node: Node) -> np.ndarray:
     truth[:, 1, 1:] = 0
     truth[:, 2, 1:] = 0
     truth[:, 2, 6] = 0.5
-    truth[:, 8, 0] = 1  # behind the end of the list
+    truth[:, 8, 0] = 1  # after the end of the list
     truth[:, 8, 1:] = 1
     return truth
 

@@ -46,7 +46,7 @@ def test_options(read: Callable[..., Layer]) -> None:
 
 
 class TestTraining:
-    """Deltas are half of the derivative where errors are squares, as in every program."""
+    """Deltas are half of the derivative if errors are squares, as in every program."""
 
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
     @pytest.mark.parametrize("kind", EXPECTED)

@@ -1,4 +1,4 @@
-"""Options that count or index what others say: told, or refused where no program can mean it."""
+"""Options that count or index other options: reported, or refused if no program can mean it."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_what_does_not_fit_is_refused(read: Callable[..., Layer]) -> None:
 
 
 class TestTraining:
-    # Every value says where it is; two images and channels whose parts must lie alike.
+    # Every value says where it is; two images and channels whose parts must be alike.
     X = np.arange(2 * 3 * 5 * 6, dtype=np.float32).reshape(2, 3, 5, 6)
 
     def parts(self, layer, draws) -> Iterator[tuple[int, int, bool]]:

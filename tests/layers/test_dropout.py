@@ -46,11 +46,11 @@ def test_training_drops_and_scales_up(read: Callable[..., Layer], dropblock: str
     y, factors = trained(layer, x)
     np.testing.assert_array_equal(np.unique(factors), np.float32([0, 1 / 0.7]))
     np.testing.assert_array_equal(y, x * factors)
-    # Of 40000 each with probability 0.3: 5 standard deviations of 0.0023; and the same with halves
-    # of the images, channels and pixels, of which none is treated alike.
+    # 40000 values, each with probability 0.3: 5 standard deviations of 0.0023; and the same with
+    # halves of the images, channels and pixels, of which none is treated alike.
     for part in (factors, factors[:2], factors[:, :25], factors[:, :, 10:], factors[..., ::2]):
         assert abs((part == 0).mean() - 0.3) < 5 * np.sqrt(0.21 / part.size)
-    assert 0.4 < np.mean(factors[0] == factors[1]) < 0.65  # 0.58 where they do not hang together
+    assert 0.4 < np.mean(factors[0] == factors[1]) < 0.65  # 0.58 if they are independent
 
 
 def test_the_generator_decides(read: Callable[..., Layer]) -> None:

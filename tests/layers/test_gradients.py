@@ -1,4 +1,4 @@
-"""The contract of every layer with a way back: it gives the derivative of the way forward.
+"""The contract of every layer with a backward pass: it gives the derivative of the forward pass.
 
 In float64, against central differences, for the sound forms of both families of programs.
 """
@@ -89,7 +89,7 @@ def test_the_way_back_is_the_derivative(example: Example, dialect: Dialect) -> N
 
 
 def derivative(case: Case, array: np.ndarray, way: np.ndarray) -> float:
-    """How the loss changes where the array does so in one way."""
+    """How the loss changes if the array changes in one direction."""
     before, step = array.copy(), STEP * way.reshape(array.shape)
     np.add(before, step, out=array)
     above = case.loss()

@@ -37,7 +37,7 @@ NETS = {
     "reorg, flatten": (_CONV, "[reorg] flatten=1", _CONV),
     "reorg, extra": (_CONV, "[reorg] extra=5", _FLAT),
 }
-# Nets in which the program's way back is no derivative.
+# Nets in which the program's backward pass is not a derivative.
 AS_CODED = {
     "shortcut of a smaller one": (
         *(_SMALL, "[upsample] stride=2", _CONV),

@@ -1,4 +1,4 @@
-"""``[history]``: which image stands in which channels."""
+"""``[history]``: which image is in which channels."""
 
 from __future__ import annotations
 

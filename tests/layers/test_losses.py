@@ -116,7 +116,7 @@ def test_pjreddies(
     output, before, _ = layers[head]
     close(step.outputs[head], output)
     if "region" in text:
-        # On the CPU, the program stops here; on the GPU it goes on like this.
+        # On the CPU, the program stops here; on the GPU it continues like this.
         planes = output.reshape(BATCH, 3, 9, -1)
         squashed = [0, 1] if "background" in text else [0, 1, 4]
         before = before.reshape(planes.shape).copy()

@@ -139,7 +139,7 @@ def test_a_flat_input_is_refused() -> None:
 
 
 def test_a_window_a_little_too_large_still_counts(run: Callable[..., np.ndarray]) -> None:
-    # C cuts (1 - 2)/2 to 0 where rounding down would give -1 and no window at all.
+    # C cuts (1 - 2)/2 to 0; rounding down would give -1 and no window at all.
     x = np.float32([[[[3, -2, 5, 1]]]])
     np.testing.assert_array_equal(run(MaxPool(size=2, stride=2, padding=0), x), [[[[3, 5]]]])
     with pytest.raises(ShapeError, match=r"size 2 does not fit .*found 4 x 1, padding 0"):
@@ -153,7 +153,7 @@ def test_as_coded_the_way_back_leaves_the_blur_out(read: Callable[..., Layer]) -
     done = layer.train([x], {}, training)
     delta = np.arange(1, done.y.size + 1, dtype=np.float32).reshape(done.y.shape)
     (given,) = done.back(delta.copy()).deltas
-    # The delta lies at the begin of what belongs to windows that move by one pixel.
+    # The delta is at the beginning of what belongs to windows that move by one pixel.
     window = Window(2, 1, 1, 1)
     sharp = np.empty_like(x)
     forward_maxpool_layer(x, window, sharp)

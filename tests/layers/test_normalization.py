@@ -72,7 +72,7 @@ def test_a_dialect_may_mend_that(run: Callable[..., np.ndarray], size: int) -> N
 def test_a_sum_below_zero_is_not_a_number(run: Callable[..., np.ndarray]) -> None:
     x = np.array([[[[1]], [[2]], [[0]], [[1]]]], np.float32)
     y = run(Normalization(size=3, alpha=1, beta=0.5, kappa=1), x)
-    # 1 + 1, 1 + 1, 1 + 0, and 1 + 1 - 4 when the channel that was never added is left behind
+    # 1 + 1, 1 + 1, 1 + 0, and 1 + 1 - 4 when the channel that was never added leaves the window
     expected = running_sums(x[0, :3], 3, 1, 0.5, 1)
     np.testing.assert_allclose(y[0, :3], expected, rtol=1e-6)
     assert np.isnan(y[0, 3])

@@ -28,7 +28,7 @@ AB, PJ = "alexeyab", "pjreddie"
 
 
 def conv(options: str) -> str:
-    """A convolution; of options that stand twice the first counts."""
+    """A convolution; if options occur twice, the first counts."""
     return f"[convolutional] {options} activation=linear filters=4"
 
 

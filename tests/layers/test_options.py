@@ -59,7 +59,7 @@ class Differing(Options):
 
 
 def read(text: str, dialect: Dialect = ALEXEYAB) -> tuple[Sample, list[str]]:
-    """Read a section from options written behind each other; return it and what was odd."""
+    """Read a section from consecutive options; return it and what was odd."""
     cfg = parse_cfg("[net]\n" + "\n".join(text.split()), file="x.cfg")
     odd: list[str] = []
     return Sample.read(cfg, 0, dialect, odd.append), odd

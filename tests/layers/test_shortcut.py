@@ -186,7 +186,7 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
 
 @pytest.mark.parametrize("way", ["relu", "softmax"])
 def test_weights_as_coded_learn_as_if_they_were_not_normalised(way: str) -> None:
-    """The exact way back has the derivative of that; the deltas are the same."""
+    """The exact backward pass has the derivative of that; the deltas are the same."""
     layer = Shortcut(from_=(0,), weights_type="per_channel", weights_normalization=way)
     xs, (r,) = arrays((3, 4, 5), (3, 4, 5)), arrays((3, 4, 5))
     weights = np.array([[0.5, 1, 2], [1, 0.2, 0.3]], np.float32)

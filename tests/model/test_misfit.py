@@ -129,7 +129,7 @@ class TestWhatWouldFit:
         assert hint == "is this the cfg that the weights were trained with?"
 
     def test_a_net_whose_cfg_cannot_be_edited_sensibly_still_gets_an_error(self) -> None:
-        # The layer in front of the head has no filters to change.
+        # The layer before the head has no filters to change.
         cfg = cfg_text(
             "[convolutional] filters=12 size=1",
             "[maxpool] size=2 stride=2",

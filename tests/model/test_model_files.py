@@ -1,4 +1,4 @@
-"""One name stands for the two files of a model, in the library as in the commands."""
+"""One name means both files of a model, in the library as in the commands."""
 
 from __future__ import annotations
 

@@ -167,7 +167,7 @@ def test_the_first_filters_of_a_layer_are_read_and_the_others_initial() -> None:
     ("word", "is_float"), [(0x007FFFFF, False), (0x00800000, True), (0, False), (0xFF800000, True)]
 )
 def test_the_smallest_word_that_is_a_float_and_no_counter(word: int, is_float: bool) -> None:
-    """Of a file that fits either a counter of 32 bits and a float more, or a cut one of 64."""
+    """A file can fit a counter of 32 bits and one more float, or a truncated one of 64 bits."""
     narrow = Header(seen=9, seen_bytes=4)
     data = narrow.to_bytes() + word.to_bytes(4, "little") + numbered(CFG, narrow)[20:]
     if is_float:

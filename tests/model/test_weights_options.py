@@ -1,4 +1,4 @@
-"""Options of a cfg that change what of a file is read, and where it belongs."""
+"""Options of a cfg that change what is read from a file, and where it belongs."""
 
 from __future__ import annotations
 

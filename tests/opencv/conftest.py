@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture
 def cv2() -> Any:
-    """OpenCV with its reader of Darknet's files; skips where there is none."""
+    """OpenCV with its reader of Darknet's files; skips if there is none."""
     module = pytest.importorskip("cv2", reason="OpenCV is not installed")
     if not hasattr(module.dnn, "readNetFromDarknet"):
         pytest.skip("this OpenCV reads no Darknet files")

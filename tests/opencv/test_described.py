@@ -1,4 +1,4 @@
-"""A net tells about its layers what OpenCV 4 tells."""
+"""A net says the same about its layers as OpenCV 4."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_other_pixels_are_near(opencv: Any, kind: str, crop: bool) -> None:
         pixels, size = drawn(rng, kind)
         expected = opencv.dnn.blobFromImage(pixels, 1.0, size, (1, 2, 3), False, crop)
         found = ours(pixels, size, 1.0, (1, 2, 3), False, crop)
-        # An integer may be rounded the other way where the value lies in the middle of two.
+        # An integer may be rounded the other way if the value is halfway between two.
         allowed = 255 * TOLERANCE if pixels.dtype.kind == "f" else 1
         np.testing.assert_allclose(found, expected, rtol=0, atol=allowed)
 

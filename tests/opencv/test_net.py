@@ -359,7 +359,7 @@ class TestTimes:
         assert isinstance(total, int)
         assert (times.dtype, times.shape) == (np.float64, (len(NAMES),))
         assert total == times.sum() > 0
-        # Of a joined layer, the first part has the time; of a head, making boxes takes some too.
+        # The first part of a joined layer has the time; for a head, making boxes takes some too.
         assert (times > 0).tolist() == [True, False, False, True, True, True]
         net.forward("leaky_1")
         assert (net.getPerfProfile()[1][3:] == 0).all()

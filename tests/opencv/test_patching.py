@@ -1,6 +1,6 @@
 """An OpenCV without a reader of Darknet's files has one again after `patch`.
 
-OpenCV 4 stands in for version 5 where that is not installed: its own reader is taken away first.
+OpenCV 4 replaces version 5 if that is not installed: its own reader is removed first.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 What OpenCV 4.14 printed is recorded (``tools/record_opencv.py``).  The programs print at most four
 digits after the point and whole pixels: the numbers differ by float32's rounding, 1e-6 of the
-largest or so, and none of those that are printed lies so near to where a digit changes.
+largest or so, and none of the printed ones is near enough to where a digit changes.
 """
 
 from __future__ import annotations

@@ -230,7 +230,7 @@ def test_colours_become_grey_as_in_stb_image() -> None:
 
 # -- orientation ---------------------------------------------------------------------------------
 
-# The EXIF standard tells for each orientation where the stored row 0 and column 0 belong.
+# The EXIF standard says for each orientation where the stored row 0 and column 0 belong.
 SIDES = {
     1: ("top", "left"),
     2: ("top", "right"),

@@ -32,7 +32,7 @@ def truths_of(*rows: tuple[float, ...]) -> np.ndarray:
 
 
 def random_case(seed: int, pictures: int = 6, classes: int = 3) -> tuple[list, list]:
-    """Truths, and detections of which many lie near a truth, some twice, some of a wrong class."""
+    """Truths, and detections: many of them are near a truth, some twice, some of a wrong class."""
     rng = np.random.default_rng(seed)
     found, truths = [], []
     for _ in range(pictures):

@@ -256,7 +256,7 @@ class TestNms:
         np.testing.assert_array_equal(found.probabilities, np.array(kept, np.float32))
 
     def test_beta_counts_for_diounms(self) -> None:
-        # an IoU of 0.6; the centres lie 0.1 apart, the diagonal is the root of 0.41
+        # an IoU of 0.6; the centres are 0.1 apart, the diagonal is the root of 0.41
         assert np.count_nonzero(nms(self.BOXES, 0.5, kind="diounms", beta=1).probabilities) == 2
         assert np.count_nonzero(nms(self.BOXES, 0.5, kind="diounms", beta=0.5).probabilities) == 3
 

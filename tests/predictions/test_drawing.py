@@ -1,4 +1,4 @@
-"""Annotated pictures: boxes lie where they were found, and every label can be read."""
+"""Annotated pictures: boxes are where they were found, and every label can be read."""
 
 from __future__ import annotations
 
@@ -309,7 +309,7 @@ def test_a_file_that_is_no_font_is_refused(tmp_path: Path) -> None:
 def test_each_class_has_its_colour() -> None:
     colours = [class_colour(number) for number in range(200)]
     assert len(set(colours)) == 200
-    # Classes beside each other in a list of names are often alike; their colours are not.
+    # Neighbouring classes in a list of names are often alike; their colours are not.
     for one, other in itertools.pairwise(colours):
         assert sum(abs(a - b) for a, b in zip(one, other, strict=True)) > 100
 

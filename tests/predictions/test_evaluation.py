@@ -39,7 +39,7 @@ def seen_alone(model: dn.Model, name: str, letterbox: bool) -> list[dn.Detection
 
 
 def as_rows(found: list[dn.Detection], most: int) -> list[tuple[float, ...]]:
-    """Labels of the best detections inside of the picture, one a box."""
+    """Labels of the best detections inside the picture, one per box."""
     inside = [each for each in found if min(each.box[:2]) > 0 and max(each.box[:2]) < 1]
     best = sorted(inside, key=lambda each: -each.probability)[:most]
     return [(each.class_id, *each.box) for each in best]

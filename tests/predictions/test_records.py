@@ -37,10 +37,10 @@ MODELS = {
 }
 
 # Largest absolute error of probabilities, and of boxes as parts of the picture.
-# With the same pixels: layers agree to some 1e-4 of values to 38, which in front of a head stand
-# for a relative error of 1e-5 and less.
+# With the same pixels: layers agree to some 1e-4 of values to 38, which before a head mean a
+# relative error of 1e-5 and less.
 SAME_PIXELS = (1e-5, 2e-6)
-# Of another decoder of JPEG, which gives pixels that differ by up to 0.012: about a pixel.
+# With a different decoder of JPEG, whose pixels differ by up to 0.012: about a pixel.
 OTHER_DECODER = (0.01, 0.002)
 
 
@@ -94,7 +94,7 @@ class TestTrainedModels:
         (found,) = detections(
             model, golden.resized, image_sizes=golden.size, names=golden.names, exact=True
         )
-        own_kind = "detections_nms_kind_diounms_sort"  # there only where the cfg names a kind
+        own_kind = "detections_nms_kind_diounms_sort"  # only there if the cfg names a kind
         assert_found(found, theirs.get(own_kind, theirs["detections"]), SAME_PIXELS)
         printed = theirs.get("detector_test", {}).get("printed")
         assert printed in (None, detection_lines(found))

@@ -49,7 +49,7 @@ class TestArrays:
         ],
     )
     def test_distances(self, expected: float, found: float, distance: float) -> None:
-        others = [5.0, NAN, INF]  # alike in both, whatever is beside them
+        others = [5.0, NAN, INF]  # the same in both, whatever is next to them
         x, y = f32(expected, *others), f32(found, *others)
         assert distances(x, y).tolist() == [distance, 0, 0, 0]
         assert distances(x[:, None], y).shape == (4, 4)

@@ -1,4 +1,4 @@
-"""What rounding makes: float64 is the truth, and no kind of layer falls back behind it."""
+"""What rounding makes: float64 is the truth, and every kind of layer keeps its precision."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_both_orders_of_float32_count() -> None:
     assert rounding(near, (far, double), 2) == pytest.approx(2.5e-3, rel=1e-4)
     assert rounding(far, (near, double), 2) == pytest.approx(2.5e-3, rel=1e-4)
     assert rounding(double, (double, double), 2) == 0
-    over = np.array([np.inf, -2, 0, 0], np.float32)  # what float32 cannot hold tells nothing
+    over = np.array([np.inf, -2, 0, 0], np.float32)  # values that float32 cannot hold say nothing
     assert rounding(over, (double, double), 1) == 0
 
 
@@ -82,7 +82,7 @@ def test_the_noise_of_a_net_is_found() -> None:
     x = np.random.default_rng(0).random((1, 3, 32, 32), np.float32)
     exact = dn.forward(model, x, exact=True)[2]
     fast, double = two_other_ways(model, x)
-    # Sums near 300 have steps of 3e-5; what is left of them behind batch norm is near 1.
+    # Sums near 300 have steps of 3e-5; what is left of them after batch norm is near 1.
     assert 2e-5 < rounding(exact, (fast[2], double[2]), 1) < 2e-4
 
 

@@ -14,7 +14,7 @@ from darknet_bn.model.weights import Header
 
 
 def cfg_text(*sections: str, width: int = 8, height: int = 8, channels: int = 3) -> bytes:
-    """Join sections, written ``[name] key=value key=value``, behind a ``[net]``."""
+    """Join sections, written ``[name] key=value key=value``, after a ``[net]``."""
     net = f"[net] width={width} height={height} channels={channels}"
     blocks = ("\n".join(section.split()) for section in (net, *sections))
     return ("\n\n".join(blocks) + "\n").encode()
@@ -55,7 +55,7 @@ def network_of(cfg: bytes, dialect: str = "alexeyab") -> Network:
 
 
 def random_floats(network: Network, seed: int = 0) -> bytes:
-    """Values like those of trained nets for every array of a file, in its order."""
+    """Values like a trained net's for every array of a file, in its order."""
     rng = np.random.default_rng(seed)
     parts = [
         _draw(param.name.rpartition(".")[2], param.stored_size, param.size // param.shape[0], rng)
@@ -83,7 +83,7 @@ def weights_bytes(
 
 
 def random_model(cfg: bytes, dialect: str = "alexeyab", *, seed: int = 0) -> dn.Model:
-    """A model of a cfg with random weights; its warnings are passed over."""
+    """A model of a cfg with random weights; its warnings are ignored."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dn.DarknetWarning)
         return dn.load(cfg, weights_bytes(cfg, dialect, seed=seed), dialect=dialect)

@@ -37,7 +37,7 @@ def floats(array: npt.NDArray[np.float32]) -> Any:
 
 
 def program(name: str, *kinds: Any, returns: Any = None) -> Callable[..., Any]:
-    """A function by its C name; skips where the package is not installed."""
+    """A function by its C name; skips if the package is not installed."""
     if not LIBRARY.exists():
         pytest.skip("Debian's package darknet is not installed")
     function: Callable[..., Any] = getattr(_library(), name)

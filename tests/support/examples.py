@@ -42,7 +42,7 @@ class Example:
         What training begins with.
     derivative : bool
         Whether `train` gives back the derivative: some losses give what a program calls a delta,
-        which is no derivative of their loss; they have tests of their own.
+        which is not a derivative of their loss; they have tests of their own.
     refused : str
         Why ONNX's operators do not express it, if they do not.
     """
@@ -75,7 +75,7 @@ class Example:
 
 AB = ("alexeyab",)
 PJ = ("pjreddie",)
-KINKS = {"normalize_channels": 1}  # seeds with which no value lies where the function has a kink
+KINKS = {"normalize_channels": 1}  # seeds that give no value near a kink of the function
 _CONV = "convolutional filters=6 activation=linear"
 EXAMPLES = [
     Example(f"{_CONV} size=3 pad=1"),

@@ -12,7 +12,7 @@ NAMES = ("gradient_31x17", "rgba_10x15", "gray_21x12")
 
 
 def box_set(folder: Path, boxes: Mapping[str, Sequence[Sequence[float]]]) -> Path:
-    """Write pictures with labels beside them, rows of class, x, y, w, h; return the .data file."""
+    """Write pictures and their labels, rows of class, x, y, w, h; return the .data file."""
     for name in NAMES:
         shutil.copy(PREPROCESS / f"{name}.png", folder)
         rows = (" ".join(f"{value:.9g}" for value in row) for row in boxes.get(name, ()))
@@ -25,7 +25,7 @@ def box_set(folder: Path, boxes: Mapping[str, Sequence[Sequence[float]]]) -> Pat
 
 
 def class_set(folder: Path, classes: Sequence[str], kinds: Sequence[str]) -> Path:
-    """Write pictures whose path tells their class; return the .data file."""
+    """Write pictures whose path says their class; return the .data file."""
     lines = []
     for name, kind in zip(NAMES, kinds, strict=True):
         (folder / kind).mkdir(exist_ok=True)

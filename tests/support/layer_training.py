@@ -24,7 +24,7 @@ def train_layer(
     seed: int = 0,
     **more: Any,
 ) -> Trained:
-    """The way forward, with the way back to come."""
+    """The forward pass, with the backward pass to come."""
     rng = np.random.default_rng(seed)
     training = TrainingContext(dialect, rng, Shape(3, 8, 8), truth, batch=len(x), **more)
     return layer.train([x], params or {}, training)

@@ -1,4 +1,4 @@
-"""Weights whose floats are 1, 2, 3, …, so that every value tells where in the file it stood."""
+"""Weights whose floats are 1, 2, 3, …, so that every value says where in the file it was."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.builders import network_of
 
 
 def numbered(cfg: bytes, header: Header | None = None, dialect: str = "alexeyab") -> bytes:
-    """A file whose floats are 1, 2, 3, …: every value tells where it stood."""
+    """A file whose floats are 1, 2, 3, …: every value says where it was."""
     count = network_of(cfg, dialect).stored_floats
     return (header or Header()).to_bytes() + np.arange(1, count + 1, dtype="<f4").tobytes()
 

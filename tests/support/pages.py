@@ -57,7 +57,7 @@ _FENCE = re.compile(
 _SHELL = re.compile(r"[|<>;&$`*]")
 _FILE = re.compile(r"# (\w+\.py)\n")  # a program that a later block runs again
 _OURS = re.compile(r"(?:\.venv/bin/)?darknet-bn (.*)")
-# A program that uses an exported file runs where nothing of ours can be imported.
+# A program that uses an exported file runs without access to this package.
 _ALONE = "import sys\nsys.modules['darknet_bn'] = None  # from here on, importing it fails\n"
 
 
@@ -112,7 +112,7 @@ def blocks_of(page: Path) -> list[Block]:
 
 
 def furnish(folder: Path, shared: Path | None) -> None:
-    """Make a folder look like a fresh checkout, with what a reader downloads beside it."""
+    """Make a folder look like a fresh checkout, with the files that a reader downloads."""
     (folder / "tests").mkdir()
     (folder / "tests/fixtures").symlink_to(FIXTURES)
     (folder / "bin").mkdir()

@@ -1,4 +1,4 @@
-"""Where things of the project are, from wherever a test lies."""
+"""The paths of the project's folders, for tests anywhere."""
 
 from pathlib import Path
 

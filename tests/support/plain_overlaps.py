@@ -51,7 +51,7 @@ def giou(a: Box, b: Box) -> float:
 
 
 def far(a: Box, b: Box) -> float:
-    """The square of the distance of the centres, as a part of that of the diagonal."""
+    """The square of the distance of the centres, over the square of the diagonal."""
     return ((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2) / (around(a, b, 0) ** 2 + around(a, b, 1) ** 2)
 
 

@@ -16,7 +16,7 @@ from tests.support.paths import TOOLS
 
 
 def compile_driver(folder: Path) -> Path:
-    """The program that trains; skips where Darknet or a compiler is absent."""
+    """The program that trains; skips if Darknet or a compiler is absent."""
     sys.path.insert(0, str(TOOLS))
     try:
         tool = importlib.import_module("make_fixtures")
@@ -32,7 +32,7 @@ def compile_driver(folder: Path) -> Path:
 def program_step(
     driver: Path, folder: Path, model: dn.Model, x: np.ndarray, truth: np.ndarray, seen: int = 0
 ) -> tuple[float, list[np.ndarray]]:
-    """Cost, and of each layer output, delta in front of the way back, and behind it."""
+    """Cost, and for each layer the output, and its delta before and after the backward pass."""
     cfg, weights, out = folder / "net.cfg", folder / "net.weights", folder / "out"
     cfg.write_bytes(model.cfg.to_bytes())
     with weights.open("wb") as stream:

@@ -28,7 +28,7 @@ _MODULES = {"opencv": "cv2"}
 
 
 def pair(stem: Path) -> dn.Model:
-    """The model of two files; it lies in a map of the second."""
+    """The model of two files; it is in a map of the second."""
     return dn.load(f"{stem}.cfg", f"{stem}.weights")
 
 

@@ -20,7 +20,7 @@ _CLASSES_OF_9K = 9418
 
 FORKS = {"pjreddie": "pjreddie", "AlexeyAB": "alexeyab"}
 
-# The table lists what lies in the folder cfg itself.  These lie one deeper; of some the floats are
+# The table lists the folder cfg itself.  These are one level deeper; of some the floats are
 # known because they are pjreddie's nets under other names.
 NOT_IN_THE_TABLE = {
     "AlexeyAB/yolov1/tiny-coco.cfg": None,
@@ -84,7 +84,7 @@ def random_file(network: Network) -> bytes:
 
 
 def small(model: dn.Model) -> dn.Model:
-    """The model for one image of a size at which it takes no time, where it can be had."""
+    """The model for one image of a size at which it takes no time, if there is such a size."""
     if model.network.net.time_steps > 1:
         model = model.with_time_steps(1)
     shape = model.network.input

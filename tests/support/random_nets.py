@@ -24,11 +24,11 @@ def random_cfg(
     ----------
     seed : int
     makers : sequence of functions
-        Each returns the text of a section that may stand behind a network.
+        Each returns the text of a section that may follow a network.
     activations : sequence of str
-        Those that the program has.
+        The activations that the program has.
     last : collection of str
-        Sections behind which the program takes no other.
+        Sections after which the program accepts no other.
     """
     rng = np.random.default_rng(seed)
     size = {key: int(rng.integers(5, 25)) for key in ("width", "height")}
@@ -194,7 +194,7 @@ def logistic(rng: Rng, network: Network, activations: Sequence[str]) -> str:
 
 
 def normalization(rng: Rng, network: Network, activations: Sequence[str]) -> str:
-    # With fewer channels than half a window Darknet reads what lies behind them.
+    # With fewer channels than half a window Darknet reads the memory after them.
     size = 5 if shape_of(network).c > 2 else 1
     return section("normalization", size=size, alpha=0.1)
 

@@ -27,7 +27,7 @@ SIGNALS = ("SIGALRM", "SIGVTALRM", "SIGHUP", "SIGUSR1", "SIGKILL", "setitimer", 
 
 
 def be_windows(patch: pytest.MonkeyPatch) -> None:
-    """Take away what Windows lacks, and do to files what it does; paths stay those of POSIX."""
+    """Remove what Windows lacks, and treat files as it does; paths stay POSIX paths."""
     patch.setattr(systems, "WINDOWS", True)
     for name in ABSENT:
         patch.delattr(os, name, raising=False)
@@ -81,7 +81,7 @@ def open_files() -> set[tuple[int, int]]:
         for each in os.listdir(folder):
             try:
                 status = os.stat(f"{folder}/{each}")
-            except OSError:  # that of the list itself is closed by now
+            except OSError:  # the list's own descriptor is closed by now
                 continue
             found.add((status.st_dev, status.st_ino))
     return found

@@ -11,7 +11,7 @@ import pytest
 from tests.support.paths import TOOLS
 
 STRESS = TOOLS / "stress.py"
-# A library that writes under the name itself, where a death leaves half of it.
+# A library that writes under the final name itself, so that a death leaves half of it.
 CARELESS = """
 import runpy, sys
 import darknet_bn.formats.writing as files

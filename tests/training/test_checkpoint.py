@@ -78,7 +78,7 @@ def test_a_save_that_dies_at_any_point_leaves_weights_with_their_state(tmp_path:
         model = dn.load(old.model.cfg.to_bytes(), path)
         assert fingerprint(model) in states
         assert dn.load_checkpoint(model, path) is not None
-        dn.save_checkpoint(new, path, force=True)  # what was left behind is in no one's way
+        dn.save_checkpoint(new, path, force=True)  # leftovers are in no one's way
         assert sorted(each.name for each in folder.iterdir() if each.name[0] != ".") == [
             "net.backup",
             "net.backup.state",

@@ -129,7 +129,7 @@ def test_eight_pictures_by_heart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def same_boxes(trained: dn.Model, x: np.ndarray, folder: Path) -> None:
     """The real program's head gives the same values, so the same boxes, for all pictures."""
-    driver = compile_driver(folder)  # skips where Darknet or a compiler is absent
+    driver = compile_driver(folder)  # skips if Darknet or a compiler is absent
     sys.path.insert(0, str(TOOLS))
     try:
         tool = importlib.import_module("make_fixtures")

@@ -24,7 +24,7 @@ CASES = (
     "conv_nobn",
 )
 # Darknet adds one by one in float32, and what is amplified is the difference of nearly equal
-# numbers in batch norm's way back.
+# numbers in batch norm's backward pass.
 TOLERANCE = 1e-4
 # What is zero but for rounding, since batch norm takes it away again, is noise of this size.
 NOISE = 1e-4
@@ -76,7 +76,7 @@ def test_every_array_of_every_iteration(shared: Path) -> None:
 
 
 def array_of(key: str, state: TrainState, step: dn.TrainStep) -> np.ndarray | None:
-    """The array that a dump calls so; None where another test compares it."""
+    """The array of this name in a dump; None if another test compares it."""
     if key == "rate":
         return np.float32(step.rate)
     if key.endswith("cost"):

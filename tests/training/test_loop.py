@@ -1,4 +1,4 @@
-"""The loop: which examples when, how long, and that it learns; going on where it stopped."""
+"""The loop: which examples when, how long, and that it learns; and resuming where it stopped."""
 
 from __future__ import annotations
 

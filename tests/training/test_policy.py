@@ -23,7 +23,7 @@ from darknet_bn.training import learning_rate
         ({"policy": "steps", "steps": (10, 20), "scales": (0.1, 0.2)}, 9, 0.5),
         ({"policy": "steps", "steps": (10, 20), "scales": (0.1, 0.2)}, 10, 0.05),
         ({"policy": "steps", "steps": (10, 20), "scales": (0.1, 0.2)}, 99, 0.01),
-        # Darknet stops at the first step that has not come, whatever stands behind it.
+        # Darknet stops at the first step that has not come, whatever comes after it.
         ({"policy": "steps", "steps": (20, 10), "scales": (0.1, 0.2)}, 15, 0.5),
         ({"policy": "exp", "gamma": 0.9}, 3, 0.5 * 0.9**3),
         ({"policy": "poly", "max_batches": 100, "power": 2.0}, 25, 0.5 * 0.75**2),

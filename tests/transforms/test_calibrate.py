@@ -1,4 +1,4 @@
-"""Statistics computed anew: what enters every batch norm is then normalised."""
+"""Statistics computed again: what enters every batch norm is then normalised."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_layer_by_layer_the_batches_do_not_matter_nor_what_is_kept() -> None:
 
 
 def test_one_pass_is_what_training_normalises_with() -> None:
-    """In the second layer: moments of all batches, each computed with those of its own below."""
+    """In the second layer: moments of all batches, each computed with its own below."""
     model = random_model(cfg_text(CONV, CONV))
     x = random_input(model, 6)
     calibrated, report = calibrate(model, [x[:2], x[2:]], method="one-pass")
@@ -175,7 +175,7 @@ def test_one_pass_is_what_training_normalises_with() -> None:
         calibrated.params[1]["rolling_variance"], z.var(axis=1, ddof=1), rtol=CLOSE
     )
     layerwise, _ = calibrate(model, [x[:2], x[2:]], method="layerwise")
-    np.testing.assert_array_equal(  # the first layer is in front of all of that
+    np.testing.assert_array_equal(  # the first layer comes before all of that
         calibrated.params[0]["rolling_mean"], layerwise.params[0]["rolling_mean"]
     )
     assert not np.array_equal(
@@ -233,7 +233,7 @@ def test_what_is_kept_is_not_asked_for_again() -> None:
     _, report = calibrate(batches=batches, model=model, tell=lambda *now: told.append(now))
     assert batches.asked == 1 + 2  # the first once more, to see how large it is
     assert told == [(number, 8) for number in range(1, 9)]
-    # Every layer but the last is computed twice: once to see what comes out, once to go on.
+    # Every layer but the last is computed twice: once to see what comes out, once to continue.
     assert 1.5 < report.work < 2
     batches = Counted([x[:2], x[2:]])
     _, report = calibrate(model, batches, method="layerwise", cache=0)

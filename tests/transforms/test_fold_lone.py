@@ -1,4 +1,4 @@
-"""Folding sections of nothing but batch norm: what takes them up, and the numbers behind them."""
+"""Folding sections of nothing but batch norm: what absorbs them, and the numbers after them."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ class TestReferences:
         self.renumbered(*sections)
 
     def of_three_channels(self, sections: list[str]) -> list[str]:
-        """Let shortcuts read what has three channels, and routes what stands in front of them."""
+        """Let shortcuts read layers with three channels, and routes the layers before them."""
         network = None
         for end in range(1, len(sections) + 1):
             try:

@@ -44,7 +44,7 @@ def test_nobody_who_cuts_has_a_size_of_his_own() -> None:
         for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.Assign) and any(map(is_shift, ast.walk(node.value)))
     ]
-    # A place behind all parameters, and bytes below which the system's memory is as fast: neither
+    # A place after all parameters, and bytes below which the system's memory is as fast: neither
     # cuts anything.
     assert own == [
         "kernels/floating.py: _NO_POSITION = 1 << 16",

@@ -261,7 +261,7 @@ def test_arrays_lie_beside_a_file_that_would_be_too_large(tmp_path: Path, tiny: 
 
 @pytest.mark.usefixtures("small_files")
 def test_arrays_never_lie_beside_the_file_of_another_model(tmp_path: Path, tiny: dn.Model) -> None:
-    """However early a program dies that replaces the two files of a model by those of another."""
+    """However early a program dies that replaces the two files of a model by another model's."""
     other = random_model(tiny.cfg.to_bytes())
     x = random_input(tiny, 1)
     expected = [dn.forward(each, x)[11] for each in (tiny, other)]

@@ -73,7 +73,7 @@ def assert_agrees(model: dn.Model, recorded: Path) -> int:
 
 
 def can_be_folded(model: dn.Model) -> bool:
-    """Not where recorded statistics give no finite factor, as gru's of the other program."""
+    """Not if recorded statistics give no finite factor, such as gru's in the other program."""
     try:
         dn.fold_batchnorm(model)
     except dn.FoldError:

@@ -17,7 +17,7 @@ from darknet_bn.kernels.activations import ACTIVATIONS, activate_array, activate
 EXACT, AS_CODED = dn.ALEXEYAB.sound, dn.ALEXEYAB
 OVER_CHANNELS = [name for name, each in ACTIVATIONS.items() if each.over_channels]
 ELEMENTWISE = [name for name, each in ACTIVATIONS.items() if not each.over_channels]
-# These keep their input; the way back of all others needs the output only.
+# These keep their input; the backward pass of all others needs only the output.
 OF_INPUT = {"gelu", "swish", "mish", "hard_mish", "normalize_channels"}
 
 
@@ -43,7 +43,7 @@ def test_derivative_of_each_value() -> None:
 
 
 @pytest.mark.parametrize("name", OVER_CHANNELS)
-@pytest.mark.parametrize("shift", [0, -8])  # -8: where the 1e-4 in the divisor counts
+@pytest.mark.parametrize("shift", [0, -8])  # -8: here the 1e-4 in the divisor counts
 def test_derivative_over_channels(name: str, shift: float) -> None:
     rng = np.random.default_rng(3)
     x = rng.permutation(np.linspace(-2, 2, 2 * 4 * 3 * 5)).reshape(2, 4, 3, 5)

@@ -30,7 +30,7 @@ def hard_mish(x: np.ndarray) -> np.ndarray:
 
 
 def gelu(x: np.ndarray) -> np.ndarray:
-    # x/2 (1 + tanh q) is x / (1 + e^-2q); this way it is exact in float64 too where tanh q is -1.
+    # x/2 (1 + tanh q) is x / (1 + e^-2q); this way it is exact in float64 too if tanh q is -1.
     return x * logistic(2 * (0.797885 * x + 0.035677 * x**3))
 
 
@@ -112,7 +112,7 @@ def test_limits_at_infinity(name: str, at_most: float, at_least: float) -> None:
 def test_values_over_channels(name: str, scale: float) -> None:
     rng = np.random.default_rng(1)
     x = (scale * rng.standard_normal((2, 5, 3, 4))).astype(np.float32)
-    x[0, :, 0, 0] = -150  # all exponentials vanish beside 1e-4
+    x[0, :, 0, 0] = -150  # all exponentials vanish next to 1e-4
     wide = x.astype(np.float64)
     if name == "normalize_channels":
         parts = np.maximum(wide, 0)

@@ -227,7 +227,7 @@ def test_forward_in_training_matches_darknet(
 
 
 def delta_of_pooled(run: Training, iteration: int) -> np.ndarray:
-    """Way back through the maxpool (size 2, stride 2) behind layer 1 of conv_bn."""
+    """Backward pass through the maxpool (size 2, stride 2) after layer 1 of conv_bn."""
     y = run.get(iteration, 1, "output", 16, 7, 9)
     pooled = run.get(iteration, 2, "delta", 16, 4, 5)
     delta = np.zeros_like(y)
@@ -254,7 +254,7 @@ def delta_in_front(run: Training, iteration: int) -> tuple[int, tuple[int, ...],
         *(("conv_bn", oracle, iteration) for oracle in "ab" for iteration in (0, 1, 2)),
         *(("batchnorm_layer", "b", iteration) for iteration in (0, 1, 2)),
         *(("connected_bn", "a", iteration) for iteration in (0, 1, 2)),
-        ("connected_bn", "b", 0),  # later its deltas carry those of the iteration before along
+        ("connected_bn", "b", 0),  # later its deltas include those of the iteration before
     ],
 )
 def test_backward_matches_darknet(shared: Path, net: str, oracle: str, iteration: int) -> None:
@@ -266,7 +266,7 @@ def test_backward_matches_darknet(shared: Path, net: str, oracle: str, iteration
         for name in ("bias_updates", "scale_updates"):
             updates[name] = run.get(iteration - 1, layer, f"{name}_after_update")
     if net == "connected_bn" and not run.dialect.batch_norm_trains_biases:
-        # AlexeyAB's [connected] adds them up in front of the batch norm
+        # AlexeyAB's [connected] adds them up before the batch norm
         zeros = np.zeros(shape[1], np.float32)
         start = updates.get("bias_updates", zeros)
         updates["bias_updates"] = backward_bias(start, delta[..., None])

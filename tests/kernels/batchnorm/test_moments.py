@@ -1,4 +1,4 @@
-"""Moments of parts against those of the whole, computed in exact fractions of float64."""
+"""Moments of parts against moments of the whole, computed in exact fractions of float64."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_they_are_mean_and_variance_of_all_pixels(shape: tuple[int, ...]) -> Non
 def test_parts_of_different_sizes_give_those_of_the_whole() -> None:
     x = np.random.default_rng(1).standard_normal((11, 4, 30)).astype(np.float32)
     x[:, 1] *= 1e-3
-    x[:5, 2] += 40  # parts that lie apart
+    x[:5, 2] += 40  # parts that are far apart
     whole, parts = moments(x), merged([x[:1], x[1:8], x[8:]])
     assert parts.count == whole.count
     np.testing.assert_allclose(parts.mean, whole.mean, rtol=CLOSE, atol=CLOSE)

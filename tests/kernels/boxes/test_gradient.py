@@ -19,7 +19,7 @@ def edges(box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def parts(a: np.ndarray, b: np.ndarray) -> tuple[float, float, np.ndarray]:
-    """The area in common, that of both, and the sides of the smallest box around them."""
+    """The area in common, the area of both, and the sides of the smallest box around them."""
     (la, ha), (lb, hb) = edges(a), edges(b)
     common = np.prod(np.minimum(ha, hb) - np.maximum(la, lb))
     return common, a[2] * a[3] + b[2] * b[3] - common, np.maximum(ha, hb) - np.minimum(la, lb)

@@ -127,7 +127,7 @@ def test_activation(name: str, activation: str | None) -> None:
     case = make_case(2, c, 9, 8, f, geometry)
     plain = run_into_slice(build(case, None), case)
     found = run_into_slice(build(case, activation), case)
-    # the bias is added in another order where an activation follows: one rounding of 6e-8,
+    # the bias is added in another order if an activation follows: one rounding of 6e-8,
     # which a softmax of values up to 50 multiplies
     expected = activate_array(plain, activation or "linear")
     assert_close(found, expected, 1e-5)

@@ -66,7 +66,7 @@ def test_windows_inside_of_the_image_are_not_copied() -> None:
 
 
 def test_the_result_is_the_callers_own() -> None:
-    """The buffer with the zeros is used again, so nothing returned may lie in it."""
+    """The buffer with the zeros is used again, so nothing returned may be a view of it."""
     geometry = ConvGeometry(size=3, pad=1)
     x = np.ones((1, 4, 4), np.float32)
     first = im2col_cpu(x, geometry)

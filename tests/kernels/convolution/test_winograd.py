@@ -79,7 +79,7 @@ def test_neither_bias_nor_activation(scheme: Scheme) -> None:
 
 @SCHEMES
 def test_the_sum_of_many_channels_stays_accurate(scheme: Scheme) -> None:
-    """Positive inputs, as behind an activation, let errors of the large sums in between show."""
+    """Positive inputs, as after an activation, let errors of the large sums in between show."""
     case = make_case(1, 512, 6, 6, 16, THREE)
     np.abs(case.x, out=case.x)
     convolution = Winograd(case.weights, Epilogue(case.biases, None), case.in_shape, scheme)

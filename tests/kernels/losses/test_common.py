@@ -81,7 +81,7 @@ def test_nearest_is_of_the_same_image() -> None:
 
 
 def test_focal_slope_is_a_derivative() -> None:
-    """Of ``-(1 - p)^2 log p``, by what goes into the sigmoid or softmax, over ``1 - p``; half."""
+    """Half the derivative of ``-(1 - p)^2 log p`` by the input of the function, over ``1 - p``."""
     p, step = np.array([0.01, 0.3, 0.7, 0.99]), 1e-6
 
     def loss(x: np.ndarray) -> np.ndarray:

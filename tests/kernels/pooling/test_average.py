@@ -1,4 +1,4 @@
-"""The way back of the mean of windows, against plain loops."""
+"""The backward pass of the mean of windows, against plain loops."""
 
 from __future__ import annotations
 

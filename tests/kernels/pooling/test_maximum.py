@@ -1,4 +1,4 @@
-"""The way back of pooling to the largest value, against plain loops."""
+"""The backward pass of pooling to the largest value, against plain loops."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from tests.support.paths import FIXTURES
 from tests.support.published import NOT_IN_THE_TABLE, read, table, write_tree_of_9k
 
 REPORTS = FIXTURES / "reports/anchors-too-few"
-# What each of them says behind the file's name, and whether it is refused.
+# The message of each after the file's name, and whether it is refused.
 SAID = {
     "blanks-for-commas": (
         True,
@@ -74,7 +74,7 @@ def test_the_reports_say_line_and_numbers(name: str) -> None:
 
 
 def said(anchors: int, num: int, masks: tuple[int, ...]) -> list[str]:
-    """What is odd, or the refusal, for so many numbers."""
+    """The warning or the refusal for these numbers."""
     try:
         return [text for _, text in check_anchors([1.0] * anchors, num, masks, "pixels")]
     except CfgError as error:
@@ -166,7 +166,7 @@ def test_opencv_refuses_what_is_told(tmp_path: Path) -> None:
             refused = False
         except cv2.error:
             refused = True
-        # It does not hold the mask against them, and reads on behind the list.
+        # It does not check the mask against them, and reads on after the list.
         if not refused and max(masks) >= num:
             continue
         assert bool(said(anchors, num, masks)) == refused, (num, anchors, masks)

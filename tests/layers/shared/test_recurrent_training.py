@@ -1,4 +1,4 @@
-"""Recurrent layers in training: what goes on from batch to batch, and from step to step."""
+"""Recurrent layers in training: what continues from batch to batch, and from step to step."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class TestBatchNorm:
     def test_every_step_moves_the_rolling_statistics_once(
         self, read: Callable[..., Layer], text: str
     ) -> None:
-        """Of a part that sees the input alone, each time by the statistics of one step."""
+        """The part that sees only the input uses the statistics of one step each time."""
         layer = read(f"{text}\nbatch_normalize=1")
         params, x = parameters(layer), images(3)
         more = {"params": params, "dialect": dn.ALEXEYAB.sound, "time_steps": 3}
@@ -148,7 +148,7 @@ class TestAsCoded:
     def test_of_gates_there_is_the_exact_form_only(
         self, read: Callable[..., Layer], text: str
     ) -> None:
-        """Of some programs, the code for the CPU has no way back through gates at all."""
+        """The CPU code of some programs has no backward pass through gates at all."""
         layer = read(text)
         exact, coded = (
             train_layer(layer, images(3), params=parameters(layer), dialect=each, time_steps=3)

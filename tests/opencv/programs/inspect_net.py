@@ -1,4 +1,4 @@
-"""What a net tells about itself: layers, types, parameters, operations, memory."""
+"""What a net says about itself: layers, types, parameters, operations, memory."""
 
 import cv2
 
