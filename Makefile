@@ -3,7 +3,7 @@
 PYTHON ?= .venv/bin/python
 SHARED ?= ../shared
 
-.PHONY: check lint fix test docs golden digits programs bench fuzz
+.PHONY: check lint fix test docs dist golden digits programs bench fuzz
 
 check: lint test
 
@@ -22,6 +22,14 @@ test:
 docs:
 	$(PYTHON) -m sphinx -E -W --keep-going -q docs docs/_build
 	@echo docs/_build/index.html
+
+dist:
+	rm -rf dist
+	$(PYTHON) -m validate_pyproject pyproject.toml
+	$(dir $(PYTHON))cffconvert --validate
+	$(PYTHON) -m build -q
+	$(PYTHON) -m twine check --strict dist/*
+	$(PYTHON) tools/check_dist.py dist
 
 golden:
 	$(PYTHON) tools/make_fixtures.py tiny
