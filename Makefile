@@ -27,6 +27,7 @@ dist:
 	rm -rf dist
 	$(PYTHON) -m validate_pyproject pyproject.toml
 	$(dir $(PYTHON))cffconvert --validate
+	$(PYTHON) -m pre_commit validate-manifest .pre-commit-hooks.yaml
 	$(PYTHON) -m build -q
 	$(PYTHON) -m twine check --strict dist/*
 	$(PYTHON) tools/check_dist.py dist

@@ -37,7 +37,7 @@ def check(ctx: click.Context, source: models.Source, as_json: bool) -> None:
         output.header(model),
         output.dialect(model),
         _size(model),
-        *_grouped(findings),
+        *grouped(findings),
     ]
     if not findings:
         lines.append("values: all are finite, no variance is negative")
@@ -53,7 +53,7 @@ def _size(model: dn.Model) -> str:
     return f"size: fits to the byte, {count} layers with {floats} parameters"
 
 
-def _grouped(findings: Iterable[Finding]) -> Iterator[output.Line]:
+def grouped(findings: Iterable[Finding]) -> Iterator[output.Line]:
     """Yield findings in words, each only once for all layers that share it."""
     groups: dict[tuple[bool, str], list[Finding]] = {}
     for finding in findings:
