@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +15,7 @@ import pytest
 from click.shell_completion import CompletionItem, ShellComplete
 
 from darknet_bn.cli.program import main
+from tests.support.paths import PROJECT
 
 PARAMS = [
     (command, param)
@@ -81,3 +85,66 @@ def test_bash_is_told_so(tmp_path: Path) -> None:
         check=False,
     )
     assert (result.stdout, result.stderr) == ("file,di\n", "")
+
+
+LINES = dict(
+    re.findall(
+        r"^\| (bash|zsh|fish)[^|]* \| `(.*)` \| `~",
+        (PROJECT / "docs/start.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+)
+# What bash does after the tab key, but for what only its line editor has.
+TAB = """
+compopt() { echo "$@"; }
+COMP_WORDS=(%s); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); COMPREPLY=()
+$(complete -p darknet-bn | sed 's/.*-F //; s/ .*//') darknet-bn
+printf '%%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """One in which ``darknet-bn`` is a program."""
+    program = tmp_path / "darknet-bn"
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m darknet_bn "$@"\n')
+    program.chmod(0o755)
+    return os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is absent")
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("darknet-bn fo", "fold"),
+        ("darknet-bn fold net --tol", "--tolerance"),
+        ("darknet-bn fold ne", "-o default\n"),  # bash's own names of files
+    ],
+)
+def test_the_line_of_the_page_makes_bash_complete(
+    environment: dict[str, str], typed: str, offered: str
+) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{LINES['bash']}\n{TAB % typed}"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == (f"{offered}\n", "")
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_get_their_script(environment: dict[str, str], shell: str) -> None:
+    variable, value = re.findall(r"(_\w+)=(\w+) darknet-bn", LINES[shell])[0]
+    assert value == f"{shell}_source"
+    done = subprocess.run(
+        ["darknet-bn"],
+        env=environment | {variable: value},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert f"{variable}={shell}_complete" in done.stdout
+    assert ("#compdef darknet-bn" in done.stdout) == (shell == "zsh")
