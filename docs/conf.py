@@ -8,7 +8,7 @@ from sphinx.application import Sphinx
 import darknet_bn
 
 project = "darknet_bn"
-author = "the authors of darknet_bn"
+author = "the darknet_bn developers"
 release = darknet_bn.__version__
 html_title = f"darknet_bn {release}"
 

@@ -28,7 +28,9 @@ def test_who_cites_it_names_this_version() -> None:
     assert (found["cff-version"], found["type"]) == ("1.2.0", "software")
     assert (found["title"], found["license"]) == ("darknet_bn", "MIT")
     _, _, authors = CITATION.partition("\nauthors:\n")
-    assert authors.startswith("  - name: darknet_bn developers\nkeywords:\n")  # no persons
+    assert authors.startswith("  - name: the darknet_bn developers\nkeywords:\n")  # no persons
+    assert 'authors = [{ name = "the darknet_bn developers" }]' in DECLARED
+    assert "2026 the darknet_bn developers" in (PROJECT / "LICENSE").read_text(encoding="utf-8")
 
 
 def test_the_changelog_begins_with_what_comes_and_has_this_version_next() -> None:
