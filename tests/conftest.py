@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import signal
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,16 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell ignores it for what it runs in the background; what is ignored, programs leave alone.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+if sys.version_info < (3, 11):
+    # There a Path has functions of its own from os, taken when pathlib was imported: those that
+    # tests put in their place would not be called.
+    for _name in ("rename", "replace", "unlink"):
+
+        def _now(*names: Any, _name: str = _name, **options: Any) -> Any:
+            return getattr(os, _name)(*names, **options)
+
+        setattr(pathlib._NormalAccessor, _name, staticmethod(_now))
 
 SHARED = shared_folder()
 needs_shared = pytest.mark.skipif(SHARED is None, reason="the shared golden data is absent")
