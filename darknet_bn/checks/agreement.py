@@ -44,7 +44,7 @@ def require_engine() -> None:
 
 @contextmanager
 def or_unproven() -> Iterator[None]:
-    """Within it, an error that prevents a proof says how to do without one."""
+    """In the block, an error that prevents a proof also says how to skip the proof."""
     try:
         yield
     except ProofError as error:

@@ -198,7 +198,7 @@ def _rows_of(
 
 @contextmanager
 def needed_for_a_proof() -> Iterator[None]:
-    """Within it, a failure of the other program means that nothing is proven."""
+    """In the block, a failure of the other program means that nothing is proven."""
     try:
         yield
     except DarknetError as error:

@@ -291,7 +291,7 @@ def about(model: dn.Model, cfg: str, weights: str | None) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def short_warnings() -> Iterator[None]:
-    """Within it, show every warning once and in one line, without the place in the code."""
+    """In the block, show every warning once and in one line, without the place in the code."""
     said: set[str] = set()
 
     def show(message: Warning | str, *args: object, **extra: object) -> None:

@@ -34,7 +34,7 @@ class Terminated(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def raised() -> Iterator[None]:
-    """Within it, SIGINT and SIGBREAK raise `KeyboardInterrupt`, and SIGTERM `Terminated`.
+    """In the block, SIGINT and SIGBREAK raise `KeyboardInterrupt`, and SIGTERM `Terminated`.
 
     So everything that Ctrl-C saves and removes is saved and removed.  Imports and destructors are
     completed first.  A signal that has another handler, or that is ignored on purpose, is left

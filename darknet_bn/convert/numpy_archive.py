@@ -85,7 +85,7 @@ def _read(archive: Archive, member: str, where: Where) -> Array:
 
 @contextlib.contextmanager
 def _as_weights_error(where: Where, what: str) -> Iterator[None]:
-    """Within it, turn the errors of a damaged archive into one that names the member."""
+    """In the block, turn the errors of a damaged archive into one that names the member."""
     try:
         yield
     except WeightsError:

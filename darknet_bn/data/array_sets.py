@@ -6,7 +6,7 @@ member type                        meaning
 x      floats (n, c, h, w) or      the inputs of a network, as they are; or bytes, which are
        (n, inputs); or uint8       divided by 255
 y      whole numbers (n,)          the class of each input
-y      numbers (n, outputs)        what the outputs should be, in any shape of as many values
+y      numbers (n, outputs)        the target outputs, in any shape with that many values
 y      numbers (n, boxes, 5)       for a detector: x, y, w, h and class of each box, relative to
                                    the picture; zeros after the last
 ====== =========================== ===============================================================

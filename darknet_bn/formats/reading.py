@@ -49,7 +49,7 @@ _KINDS = (
 def reported(
     path: Name, error: type[DarknetError] = DarknetError, what: str = CANNOT_BE_READ
 ) -> Iterator[None]:
-    """Within it, turn an error of the system into one that names the file.
+    """In the block, turn an error of the system into one that names the file.
 
     Parameters
     ----------

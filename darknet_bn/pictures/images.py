@@ -244,7 +244,7 @@ class _QuietPillow:
 
     @contextlib.contextmanager
     def hold(self, refused: type[Warning]) -> Iterator[None]:
-        """Within it, silence these warnings, except for one that is raised."""
+        """In the block, silence these warnings, except for one that is raised."""
         with self._lock:
             if self._holders == 0:
                 self._filters.enter_context(warnings.catch_warnings())
@@ -274,7 +274,7 @@ def _most_pixels(stream: BinaryIO) -> int:
 
 @contextlib.contextmanager
 def _one_line(pillow: Any, stream: BinaryIO, where: Where) -> Iterator[None]:
-    """Within it, turn Pillow's warnings and exceptions into one ImageError."""
+    """In the block, turn Pillow's warnings and exceptions into one ImageError."""
     bomb = (pillow.DecompressionBombWarning, pillow.DecompressionBombError)
     with _quiet_pillow.hold(pillow.DecompressionBombWarning):
         try:

@@ -15,7 +15,7 @@ from darknet_bn.work.memory import Arena
 
 Arrays = Mapping[str, F32]
 
-_NOT_DONE = (  # options of [net] that AlexeyAB's program trains with, most of them on the GPU alone
+_NOT_DONE = (  # options of [net] that AlexeyAB's program trains with, most of them only on the GPU
     "adversarial_lr",
     "attention",
     "badlabels_rejection_percentage",

@@ -128,7 +128,7 @@ class PreparedOnnx:
 
     @contextmanager
     def unnamed(self, written: Mapping[Path, Path]) -> Iterator[Exported]:
-        """Within it, programs can run the file, which does not have its final name yet.
+        """In the block, programs can run the file, which does not have its final name yet.
 
         Parameters
         ----------
