@@ -35,9 +35,9 @@ WINGS = (
     "data",
     "training",
     "predictions",
-    "opencv",
     "convert",
     "engines",
+    "opencv",
     "checks",
 )
 ABOVE = ("", "cli", "__main__")  # what users import, the commands, and the program

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
+from darknet_bn.convert.opencv_parts import output_names
 from darknet_bn.engines.base import Session
 from darknet_bn.engines.network_session import NetworkSession
 from darknet_bn.engines.onnx_session import OnnxSession, Runner
 from darknet_bn.errors import DarknetError
 from darknet_bn.model.model import Model, save
-from darknet_bn.opencv.parts import output_names
 from darknet_bn.optional import load_extra
 
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from darknet_bn.convert.opencv_parts import CvPart, Dims, output_dims
 from darknet_bn.layers.layer import Layer
 from darknet_bn.model.network import Network
-from darknet_bn.opencv.parts import CvPart, Dims, output_dims
 
 _EACH = {  # operations per value of the output
     "BatchNorm": 3,

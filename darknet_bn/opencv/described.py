@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
+from darknet_bn.convert.opencv_parts import CvPart, blobs_of, parts_of
 from darknet_bn.errors import DarknetError
 from darknet_bn.formats.writing import write_files
 from darknet_bn.model.model import Model
 from darknet_bn.opencv.costs import PartCost, costs_of
 from darknet_bn.opencv.dump import dot
-from darknet_bn.opencv.parts import CvPart, blobs_of, parts_of
 
 Ints = npt.NDArray[np.int32]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from darknet_bn.convert.opencv_parts import CvPart
 from darknet_bn.model.network import Network
 from darknet_bn.opencv.costs import costs_of
-from darknet_bn.opencv.parts import CvPart
 
 
 def dot(network: Network, parts: Sequence[CvPart]) -> str:

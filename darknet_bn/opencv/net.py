@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32, F64
+from darknet_bn.convert.opencv_parts import CvPart, inner_output, output_dims
 from darknet_bn.errors import DarknetError
 from darknet_bn.model.model import Model
 from darknet_bn.opencv.arguments import Scalar, filled, forward_arguments, scalar
 from darknet_bn.opencv.boxes import overlap_of, rows_of
 from darknet_bn.opencv.described import Described
-from darknet_bn.opencv.parts import CvPart, inner_output, output_dims
 from darknet_bn.run.run import forward
 from darknet_bn.values import brief
 
