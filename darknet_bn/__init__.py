@@ -36,7 +36,6 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
         PJREDDIE_GPU,
         Dialect,
     )
-    from darknet_bn.engines.base import Session
     from darknet_bn.engines.onnxruntime import OnnxFile
     from darknet_bn.engines.table import open_session
     from darknet_bn.errors import (
@@ -80,6 +79,7 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
     from darknet_bn.predictions.evaluation import Accuracy, evaluate
     from darknet_bn.run.differences import Difference, Report
     from darknet_bn.run.run import Runner, forward
+    from darknet_bn.run.session import Session
     from darknet_bn.training import (
         Progress,
         TrainState,
@@ -228,7 +228,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "ProofError": "darknet_bn.errors.ProofError",
     "Report": "darknet_bn.run.differences.Report",
     "Runner": "darknet_bn.run.run.Runner",
-    "Session": "darknet_bn.engines.base.Session",
+    "Session": "darknet_bn.run.session.Session",
     "ShapeError": "darknet_bn.errors.ShapeError",
     "TrainState": "darknet_bn.training.TrainState",
     "TrainStep": "darknet_bn.training.TrainStep",

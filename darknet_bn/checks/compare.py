@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from darknet_bn.arrays import F32
 from darknet_bn.checks.fixture import member_name
-from darknet_bn.engines.base import Session
 from darknet_bn.errors import DarknetError, ShapeError
 from darknet_bn.model.model import Model
 from darknet_bn.run.differences import Difference, Report, compare_arrays
 from darknet_bn.run.rounding import FLOAT32, rounding, two_other_ways
 from darknet_bn.run.run import as_input, forward
+from darknet_bn.run.session import Session
 
 _PRECISION = replace(FLOAT32, least=1e-4)  # other programs may round worse than ONNX Runtime does
 

@@ -16,7 +16,6 @@ from darknet_bn.checks.agreement import Stage, silent
 from darknet_bn.checks.fixture import member_name
 from darknet_bn.checks.proof_boxes import Limits, all_boxes, of_file, of_model, over_threshold, pair
 from darknet_bn.convert.onnx.export import Exported
-from darknet_bn.engines.base import Session
 from darknet_bn.engines.onnx_session import with_layers
 from darknet_bn.engines.onnxruntime import OnnxFile, engine_name, open_file
 from darknet_bn.errors import DarknetError, ProofError
@@ -26,6 +25,7 @@ from darknet_bn.run.differences import Difference, Report, compare_arrays, large
 from darknet_bn.run.random_input import random_input
 from darknet_bn.run.rounding import FLOAT16, FLOAT32, Precision, rounding, two_other_ways
 from darknet_bn.run.run import as_input, forward
+from darknet_bn.run.session import Session
 
 Ways: TypeAlias = "Sequence[Mapping[int, F32]]"
 

@@ -11,13 +11,13 @@ from darknet_bn.arrays import F32
 from darknet_bn.checks.agreement import Stage, or_unproven, require_agreement, silent
 from darknet_bn.checks.proof import needed_for_a_proof, prove_session
 from darknet_bn.convert.prepared import ExportedFiles, PreparedFiles
-from darknet_bn.engines.base import Session
 from darknet_bn.errors import Where
 from darknet_bn.formats.writing import Writer
 from darknet_bn.model.model import Model
 from darknet_bn.run.differences import Difference, Report
 from darknet_bn.run.random_input import random_input
 from darknet_bn.run.rounding import FLOAT32, Precision
+from darknet_bn.run.session import Session
 from darknet_bn.values import json_text
 
 Prove: TypeAlias = "Callable[[Mapping[Path, Path]], Report]"

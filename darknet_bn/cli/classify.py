@@ -25,6 +25,7 @@ _COLUMNS = ("file", "class", "name", "probability")
     help=f"Number of classes to print.  [default: top= of the .data file, else {choices.TOP}]",
 )
 @options.fit("letterbox", "stretch", "crop")
+@options.engine
 @options.recursive
 @options.json_or_csv
 @options.quiet("the classes")
@@ -36,6 +37,7 @@ def classify(
     names: class_names.ClassNames,
     top: int | None,
     fit: Fit | None,
+    engine: str,
     recursive: bool,
     as_json: bool,
     as_csv: bool,
@@ -57,6 +59,7 @@ def classify(
     found = pictures.find(words, recursive=recursive)
     model = source.load_for_pictures()
     picture_shape(model.network)
+    session = dn.open_session(model, engine)
     classes = names.fit(model.network.nodes[class_layer(model.network)].y.size)
     way = fit or own_fit(model)
     count = names.top(top)
@@ -70,7 +73,7 @@ def classify(
 
     def work(path: str) -> Iterable[str]:
         im, x = read_picture(path, model, way)
-        (scores,) = dn.classify(model, x, top=count, names=classes)
+        (scores,) = dn.classify(model, x, top=count, names=classes, session=session)
         if as_csv:
             return output.as_csv(
                 (path, score.class_id, score.label, f"{score.probability:.6f}") for score in scores
@@ -88,7 +91,7 @@ def classify(
         return (output.columns(line) for line in lines)
 
     outcome = one_by_one.for_each(found, "classifying", work)
-    facts = output.about(model, source.cfg, source.weights) | {"fit": way, "top": count}
-    facts |= {"pictures": told} | outcome.facts
+    facts = output.about(model, source.cfg, source.weights)
+    facts |= {"engine": session.engine, "fit": way, "top": count, "pictures": told} | outcome.facts
     one_by_one.show(facts, (), outcome, as_json=as_json, as_csv=as_csv)
     one_by_one.end(ctx, outcome, words)

@@ -35,6 +35,7 @@ _COLUMNS = ("file", "class", "name", "probability", "left", "top", "width", "hei
     "--nms", f"{choices.OVERLAP}", "IoU threshold for non-maximum suppression; 0 disables it."
 )
 @options.fit("letterbox", "stretch")
+@options.engine
 @options.recursive
 @click.option("--ext-output", is_flag=True, help="Print the boxes too, in pixels.")
 @options.out(
@@ -70,6 +71,7 @@ def detect(
     thresh: float | None,
     nms: float | None,
     fit: Fit | None,
+    engine: str,
     recursive: bool,
     ext_output: bool,
     out: str | None,
@@ -113,6 +115,7 @@ def detect(
     skipped = targets.finished((drawn, txts), wanted)
     model = source.load_for_pictures()
     picture_shape(model.network)
+    session = dn.open_session(model, engine)
     classes = names.fit(next(iter(heads_of(model.network).values())).classes)
     way = fit or own_fit(model)
     threshold = model.dialect.detection_threshold if thresh is None else thresh
@@ -142,6 +145,7 @@ def detect(
             nms=overlap,
             letterbox=way == "letterbox",
             names=classes,
+            session=session,
         )
         if drawn.get(path) in wanted:
             dn.save_image(drawn[path], dn.draw_detections(im, seen, font=font), force=force)
@@ -165,7 +169,7 @@ def detect(
 
     outcome = one_by_one.for_each(found.without(skipped), "detecting", work)
     facts = output.about(model, source.cfg, source.weights)
-    facts |= {"fit": way, "threshold": threshold, "nms": overlap}
+    facts |= {"engine": session.engine, "fit": way, "threshold": threshold, "nms": overlap}
     facts |= {"pictures": told, "skipped": skipped} | outcome.facts
     facts |= {"written": {"pictures": out, "labels": labels}}
     lines = [

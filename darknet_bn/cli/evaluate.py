@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     help="Number of pictures to compute at once.",
 )
 @options.fit("letterbox", "stretch", "crop")
+@options.engine
 @options.json
 @options.quiet("the measurements")
 @click.pass_context
@@ -70,6 +71,7 @@ def evaluate(
     nms: float | None,
     batch: int,
     fit: Fit | None,
+    engine: str,
     as_json: bool,
 ) -> None:
     """Measure a model on labelled pictures.
@@ -97,6 +99,7 @@ def evaluate(
     )
     classes = names.fit(_classes(model))
     way = fit or own_fit_for_tests(model)
+    session = dn.open_session(model, engine)
     started = time.monotonic()
     with progress.bar("evaluating", -(-len(dataset) // batch)) as step:
         report = dn.evaluate(
@@ -109,12 +112,13 @@ def evaluate(
             overlap=choices.OVERLAP if nms is None else nms,
             fit=way,
             batch=batch,
+            session=session,
             after_batch=step,
         )
     seconds = time.monotonic() - started
     facts = output.about(model, source.cfg, source.weights) | {"data": data}
-    facts |= {"fit": None if is_array else way} | output.about_labels(dataset)
-    facts |= {"seconds": seconds} | _facts(report, classes)
+    facts |= {"engine": session.engine, "fit": None if is_array else way}
+    facts |= output.about_labels(dataset) | {"seconds": seconds} | _facts(report, classes)
     found = (
         _accuracy_lines(report, classes)
         if isinstance(report, dn.Accuracy)

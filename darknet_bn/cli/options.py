@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from darknet_bn.cli import kinds, output
+from darknet_bn.engines.base import DEFAULT, ENGINES, VARIABLE
 
 if TYPE_CHECKING:
     from darknet_bn.run.run import Layers
@@ -100,6 +101,17 @@ def fit(*ways: str) -> Callable[[Command], Command]:
 
 skip_proof = click.option(
     "--skip-proof", is_flag=True, help="Write the file without running it in ONNX Runtime."
+)
+
+engine = click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default=DEFAULT,
+    show_default=True,
+    envvar=VARIABLE,
+    show_envvar=True,
+    help="What computes the network: numpy is this program itself, the others are packages that "
+    "it does not bring.",
 )
 
 recursive = click.option(

@@ -10,6 +10,7 @@ import click
 
 import darknet_bn as dn
 from darknet_bn.cli import models, options, output, progress, tables
+from darknet_bn.engines.base import DEFAULT
 
 if TYPE_CHECKING:
     from darknet_bn.arrays import F32
@@ -46,6 +47,7 @@ class _Output:
 @models.model_and_input
 @options.out("Write input and outputs to OUT.npz, a test fixture.", required=False)
 @options.layers("outputs")
+@options.engine
 @options.seed
 @options.json
 @options.quiet("the table of outputs")
@@ -55,6 +57,7 @@ def run(
     out: str | None,
     force: bool,
     layers: Layers,
+    engine: str,
     seed: int | None,
     as_json: bool,
 ) -> None:
@@ -65,13 +68,15 @@ def run(
     planes of n images with values from 0 to 1.  Without it, the input is random.
 
     The outputs are computed fast, with batch norm folded; if --layers looks inside, Darknet's order
-    of operations is kept.
+    of operations is kept.  Another engine may not show every layer; it leaves out what it does not,
+    and a layer that is asked for by its number is then an error.
 
     Example: darknet-bn run yolov3.cfg yolov3.weights dog.jpg -o dog-outputs.npz
     """
     from darknet_bn.checks.fixture import save_fixture
     from darknet_bn.cli.inputs import read_input
     from darknet_bn.model.provenance import provenance
+    from darknet_bn.run.outputs import compute_outputs
 
     began = time.monotonic()
     target = (
@@ -79,15 +84,23 @@ def run(
     )
     model = source.load()
     given = read_input(input_path, seed, model)
+    session = dn.open_session(model, engine)
     writes = target is not None  # one step more
     with progress.bar("running", len(model.network.nodes) + writes) as step:
-        outputs = dn.forward(model, given.x, layers, after_layer=step)
+        if engine == DEFAULT:
+            outputs = dn.forward(model, given.x, layers, after_layer=step)
+        else:
+            outputs = compute_outputs(model, given.x, layers, session=session)
         if target is not None:
-            save_fixture(target, given.x, outputs, provenance(model), force=force)
+            origin = provenance(model)
+            if engine != DEFAULT:
+                origin["program"] = session.engine
+            save_fixture(target, given.x, outputs, origin, force=force)
     rows = [_told(model, index, array) for index, array in outputs.items()]
     seconds = time.monotonic() - began
     facts = output.about(model, source.cfg, source.weights) | given.facts
-    facts |= {"outputs": rows, "written": {"fixture": target}, "seconds": seconds}
+    facts |= {"engine": session.engine, "outputs": rows}
+    facts |= {"written": {"fixture": target}, "seconds": seconds}
     table = tables.aligned([_HEADINGS, *map(_cells, rows)], "><<>>>>>>>", spare=_SPARE)
     lines: output.Lines = [
         output.dialect(model),

@@ -1,57 +1,19 @@
-"""What every engine has: a name, the layers that it shows, and a forward pass."""
+"""The names of the engines, and which of them is meant if nobody says."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal
+import os
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
+from darknet_bn.run.session import Session
 
-    from darknet_bn.arrays import F32
+__all__ = ["DEFAULT", "ENGINES", "VARIABLE", "Session", "default_engine"]
 
-ENGINES = ("onnxruntime", "openvino", "opencv")
+ENGINES = ("numpy", "onnxruntime", "openvino", "opencv")
+DEFAULT = ENGINES[0]
+"""This package itself, which needs no other."""
+VARIABLE = "DARKNET_BN_ENGINE"
 
 
-class Session(ABC):
-    """A model that another program runs, from any number of threads.
-
-    It may be pickled and copied: the program then reads the model again.
-
-    Attributes
-    ----------
-    engine : str
-        The program and its version.
-    layers : tuple of int
-        The numbers of the layers whose output the engine shows.
-    """
-
-    engine: str
-    layers: tuple[int, ...]
-
-    @abstractmethod
-    def forward(
-        self, x: npt.ArrayLike, layers: Literal["outputs", "all"] | Iterable[int] = "outputs"
-    ) -> dict[int, F32]:
-        """Compute the outputs of layers.
-
-        Parameters
-        ----------
-        x : float32 array (n, c, h, w), or (n, inputs)
-        layers : "outputs", "all", or layer numbers
-            ``"all"`` means every layer that the engine shows.
-
-        Returns
-        -------
-        outputs : dict from layer number to float32 array (n, *shape)
-            As `darknet_bn.forward` gives them; the shape differs if the engine computes a different
-            number of values.
-
-        Raises
-        ------
-        ShapeError
-            The input does not fit, or a layer does not exist.
-        DarknetError
-            The engine does not show a layer, or fails.
-        """
+def default_engine() -> str:
+    """Return the engine that the environment names, or else our own."""
+    return os.environ.get(VARIABLE) or DEFAULT

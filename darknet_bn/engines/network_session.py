@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
-from darknet_bn.engines.base import Session
 from darknet_bn.errors import DarknetError
 from darknet_bn.model.network import Network
 from darknet_bn.run.run import as_input, layer_numbers
+from darknet_bn.run.session import Session
 from darknet_bn.values import brief, counted
 
 
@@ -55,6 +55,6 @@ class NetworkSession(Session):
 
 
 def _shaped(found: npt.ArrayLike, shape: tuple[int, ...]) -> F32:
-    """Return what an engine gives, in this shape if the number of values allows it."""
-    array = np.ascontiguousarray(found, np.float32)
+    """Return an engine's output as the caller's own, in this shape if the number of values fits."""
+    array = np.require(found, np.float32, ("C", "W"))
     return array.reshape(shape) if array.size == math.prod(shape) else array

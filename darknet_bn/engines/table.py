@@ -4,25 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from darknet_bn.engines import onnxruntime, opencv, openvino
-from darknet_bn.engines.base import ENGINES, Session
-from darknet_bn.errors import DarknetError
+from darknet_bn.engines.base import ENGINES, VARIABLE, default_engine
+from darknet_bn.errors import DarknetError, Where
 from darknet_bn.model.model import Model
+from darknet_bn.run.session import Session
 
+
+def _numpy(model: Model) -> Session:
+    from darknet_bn.engines.numpy import NumpySession
+
+    return NumpySession(model)
+
+
+def _onnxruntime(model: Model) -> Session:
+    from darknet_bn.engines.onnxruntime import OnnxRuntimeSession
+
+    return OnnxRuntimeSession(model)
+
+
+def _opencv(model: Model) -> Session:
+    from darknet_bn.engines import opencv
+
+    return opencv.open_session(model)
+
+
+def _openvino(model: Model) -> Session:
+    from darknet_bn.engines.openvino import OpenVinoSession
+
+    return OpenVinoSession(model)
+
+
+# Each imports its own: whoever computes here waits for no code that exports.
 _OPENERS: dict[str, Callable[[Model], Session]] = {
-    "onnxruntime": onnxruntime.OnnxRuntimeSession,
-    "openvino": openvino.OpenVinoSession,
-    "opencv": opencv.open_session,
+    "numpy": _numpy,
+    "onnxruntime": _onnxruntime,
+    "openvino": _openvino,
+    "opencv": _opencv,
 }
 
 
-def open_session(model: Model, engine: str = "onnxruntime") -> Session:
-    """Hand a model to another program that runs it; its package is only imported now.
+def open_session(model: Model, engine: str | None = None) -> Session:
+    """Hand a model to an engine that runs it; its package is only imported now.
 
     Parameters
     ----------
     model : Model
-    engine : "onnxruntime", "openvino" or "opencv"
+    engine : str, optional
+        ``"numpy"``, which is this package itself, ``"onnxruntime"``, ``"openvino"`` or
+        ``"opencv"``.  By default what the environment variable ``DARKNET_BN_ENGINE`` says, or
+        ``"numpy"``.
 
     Returns
     -------
@@ -36,6 +66,21 @@ def open_session(model: Model, engine: str = "onnxruntime") -> Session:
     ExportError
         The model cannot be expressed in the engine's format.
     """
-    if engine not in _OPENERS:
-        raise DarknetError("unknown engine", expected=", ".join(ENGINES), found=f"{engine!r}")
-    return _OPENERS[engine](model)
+    return _OPENERS[require_engine(engine)](model)
+
+
+def require_engine(engine: str | None) -> str:
+    """Return the name of an engine, that of the default for None.
+
+    Raises
+    ------
+    DarknetError
+        There is no such engine.
+    """
+    name = default_engine() if engine is None else engine
+    if name not in _OPENERS:
+        where = Where(key=f"the environment variable {VARIABLE}") if engine is None else None
+        raise DarknetError(
+            "unknown engine", where=where, expected=", ".join(ENGINES), found=f"{name!r}"
+        )
+    return name

@@ -14,7 +14,8 @@ from darknet_bn.kernels.boxes.tree import hierarchy_predictions
 from darknet_bn.model.model import Model
 from darknet_bn.model.network import Network
 from darknet_bn.predictions.records import ClassScore
-from darknet_bn.run.run import forward
+from darknet_bn.run.outputs import compute_outputs
+from darknet_bn.run.session import Session
 
 DEFAULT_TOP = 5
 """How many classes to return by default: five, as in the usual results on ImageNet."""
@@ -27,6 +28,7 @@ def classify(
     top: int = DEFAULT_TOP,
     names: Sequence[str] | None = None,
     exact: bool = False,
+    session: Session | None = None,
 ) -> list[list[ClassScore]]:
     """Find the most probable classes of pictures.
 
@@ -41,6 +43,8 @@ def classify(
         Class names; without them, the numbers of the classes are used.
     exact : bool
         As in `forward`.
+    session : Session, optional
+        What runs the model, as `open_session` gives it; by default `forward`.
 
     Returns
     -------
@@ -70,7 +74,7 @@ def classify(
         raise DarknetError("how many classes to return is out of range", found=f"{top}")
     if names is not None:
         require_names(names, classes)
-    outputs = forward(model, x, [layer], exact=exact)[layer]
+    outputs = compute_outputs(model, x, [layer], session=session, exact=exact)[layer]
     tree = model.network.nodes[layer].layer.tree
     if tree is not None:
         leaves = model.dialect.classifies_leaves

@@ -25,7 +25,8 @@ from darknet_bn.predictions.average_precision import (
 )
 from darknet_bn.predictions.boxes import heads_of, network_boxes, nms
 from darknet_bn.predictions.classification import DEFAULT_TOP, class_layer, classify
-from darknet_bn.run.run import forward
+from darknet_bn.run.outputs import compute_outputs
+from darknet_bn.run.session import Session
 from darknet_bn.values import brief, counted
 
 _THRESHOLD = 0.005  # the least probability of boxes, low enough for the curve to continue
@@ -89,6 +90,7 @@ def evaluate(
     overlap: float | None = DEFAULT_OVERLAP,
     fit: Fit | None = None,
     batch: int = DEFAULT_BATCH,
+    session: Session | None = None,
     after_batch: Callable[[], None] | None = None,
 ) -> AveragePrecision | Accuracy:
     """Compare a model's results with the truth.
@@ -108,6 +110,8 @@ def evaluate(
         How to fit pictures from files into the input; by default as `own_fit_for_tests` says.
     batch : int
         How many images to compute at once.
+    session : Session, optional
+        What runs the model, as `open_session` gives it; by default `forward`.
     after_batch : function, optional
         Called after each batch, to show progress.
 
@@ -137,7 +141,7 @@ def evaluate(
         raise DarknetError("batch and top are at least 1", found=f"{batch}, {top}")
     if not len(dataset):
         raise DarknetError("there is nothing to evaluate with")
-    work = _Work(model, dataset, fit or own_fit_for_tests(model), batch, after_batch)
+    work = _Work(model, dataset, fit or own_fit_for_tests(model), batch, after_batch, session)
     if not model.network.is_detector:
         return _accuracy(work, top)
     require_options(iou_threshold, points, threshold)
@@ -177,6 +181,7 @@ class _Work:
     fit: Fit
     batch: int
     after_batch: Callable[[], None] | None
+    session: Session | None = None
     failed: dict[int, ImageError] = field(default_factory=dict)
 
     def inputs(self) -> Iterator[tuple[list[int], F32, list[Size]]]:
@@ -235,7 +240,7 @@ def _found(work: _Work, overlap: float | None) -> list[Boxes]:
     )
     found = [nothing] * len(work.dataset)
     for numbers, x, sizes in work.inputs():
-        outputs = forward(work.model, x, heads, exact=False)
+        outputs = compute_outputs(work.model, x, heads, session=work.session)
         boxes = network_boxes(
             work.model, outputs, image_sizes=sizes, threshold=_THRESHOLD, letterbox=letterbox
         )
@@ -263,7 +268,8 @@ def _accuracy(work: _Work, top: int) -> Accuracy:
     counts = np.zeros((3, classes), np.intp)
     np.add.at(counts[0], kinds, 1)
     for numbers, x, _ in work.inputs():
-        for number, scores in zip(numbers, classify(work.model, x, top=top), strict=True):
+        found = classify(work.model, x, top=top, session=work.session)
+        for number, scores in zip(numbers, found, strict=True):
             best = [score.class_id for score in scores]
             kind = kinds[number]
             counts[1:, kind] += best[0] == kind, kind in best

@@ -16,7 +16,8 @@ from darknet_bn.kernels.boxes.nms import DEFAULT_OVERLAP
 from darknet_bn.model.model import Model
 from darknet_bn.predictions.boxes import ImageSizes, heads_of, network_boxes, sizes_of
 from darknet_bn.predictions.boxes import nms as suppress
-from darknet_bn.run.run import forward
+from darknet_bn.run.outputs import compute_outputs
+from darknet_bn.run.session import Session
 from darknet_bn.values import brief
 
 _HIDDEN = "dont_show"  # the beginning of class names that are not to be shown
@@ -120,6 +121,7 @@ def detections(
     letterbox: bool | None = None,
     names: Sequence[str] | None = None,
     exact: bool = False,
+    session: Session | None = None,
 ) -> list[list[Detection]]:
     """Detect objects in pictures.
 
@@ -143,6 +145,8 @@ def detections(
         Class names, as in `list_detections`.
     exact : bool
         As in `forward`.
+    session : Session, optional
+        What runs the model, as `open_session` gives it; by default `forward`.
 
     Returns
     -------
@@ -169,7 +173,7 @@ def detections(
     """
     heads = heads_of(model.network)
     own = list(heads.values())[-1].suppression
-    outputs = forward(model, x, heads, exact=exact)
+    outputs = compute_outputs(model, x, heads, session=session, exact=exact)
     sizes = sizes_of(image_sizes, len(outputs[min(heads)]), model.network)
     boxes = network_boxes(
         model, outputs, image_sizes=sizes, threshold=threshold, letterbox=letterbox

@@ -85,10 +85,15 @@ def forward(
     What is prepared in the first call, such as folded weights, is kept as long as the model.  Any
     number of threads may share one model.  A `Runner` continues sequences from call to call.
     """
+    return _outputs(plans_of(model), model, x, layers, exact, after_layer, keep_state=False)
+
+
+def plans_of(model: Model) -> Plans:
+    """Return what `forward` keeps of a model, which goes with it."""
     plans = _PLANS.get(model)
     if plans is None:
         plans = _PLANS.setdefault(model, Plans(model))  # another thread may have been faster
-    return _outputs(plans, model, x, layers, exact, after_layer, keep_state=False)
+    return plans
 
 
 class Runner:

@@ -155,7 +155,7 @@ def assert_same_boxes(
 
 
 def test_an_engine_that_there_is_not() -> None:
-    with pytest.raises(dn.DarknetError, match=r"unknown engine \(expected onnxruntime, openvino"):
+    with pytest.raises(dn.DarknetError, match=r"unknown engine \(expected numpy, onnxr"):
         dn.open_session(model_of(NET), "tensorrt")
 
 
@@ -177,10 +177,30 @@ def test_a_package_that_is_absent_is_named(
         dn.open_session(model_of(NET), name)
 
 
+def test_the_environment_says_which_engine_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of(NET)
+    monkeypatch.delenv("DARKNET_BN_ENGINE", raising=False)
+    assert dn.open_session(model).engine == f"numpy {np.__version__}"
+    monkeypatch.setenv("DARKNET_BN_ENGINE", "")
+    assert dn.open_session(model).engine == f"numpy {np.__version__}"
+    monkeypatch.setenv("DARKNET_BN_ENGINE", "tensorrt")
+    with pytest.raises(dn.DarknetError, match=r"DARKNET_BN_ENGINE: unknown engine .*'tensorrt'"):
+        dn.open_session(model)
+    assert dn.open_session(model, "numpy").engine.startswith("numpy")
+
+
+def test_our_own_engine_is_the_fast_pass() -> None:
+    model = model_of(NET)
+    x = random_input(model, 2)
+    found = dn.open_session(model, "numpy").forward(x, "all")
+    for layer, y in dn.forward(model, x, "all", exact=False).items():
+        np.testing.assert_array_equal(found[layer], y)
+
+
 def test_no_engine_is_imported_before_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     importlib.import_module("darknet_bn.engines.base")
-    assert ENGINES == ("onnxruntime", "openvino", "opencv")
-    for engine in ENGINES:
+    assert ENGINES == ("numpy", "onnxruntime", "openvino", "opencv")
+    for engine in ENGINES[1:]:
         name = "cv2" if engine == "opencv" else engine
         monkeypatch.setitem(sys.modules, name, None)
         with pytest.raises(dn.DarknetError, match=f"not installed; pip install {engine}"):
@@ -204,6 +224,17 @@ def test_opencv_4_shows_no_heads() -> None:
     session = dn.open_session(model, "opencv")
     assert session.layers == (0,)
     with pytest.raises(dn.DarknetError, match="does not show the output of layer 1"):
+        session.forward(random_input(model))
+
+
+def test_what_opencv_4_reads_as_another_net_is_refused() -> None:
+    cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
+    if not hasattr(cv2.dnn, "readNetFromDarknet"):
+        pytest.skip("this OpenCV reads no Darknet files any more")
+    conv = "[convolutional] filters=4 size=3 stride=1 pad=1 activation=linear"
+    model = random_model(cfg_text(f"{conv} dilation=2"), "alexeyab")
+    session = dn.open_session(model, "opencv")
+    with pytest.raises(dn.DarknetError, match="reads the model as another one: layer 0 differs"):
         session.forward(random_input(model))
 
 
