@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn, overload
 
 import numpy as np
@@ -12,12 +12,16 @@ import numpy.typing as npt
 
 from darknet_bn.arrays import F32, F64
 from darknet_bn.convert.opencv_parts import CvPart, inner_output, output_dims
+from darknet_bn.engines.base import DEFAULT
+from darknet_bn.engines.table import open_session, require_engine
 from darknet_bn.errors import DarknetError
 from darknet_bn.model.model import Model
 from darknet_bn.opencv.arguments import Scalar, filled, forward_arguments, scalar
 from darknet_bn.opencv.boxes import overlap_of, rows_of
 from darknet_bn.opencv.described import Described
+from darknet_bn.run.outputs import compute_outputs
 from darknet_bn.run.run import forward
+from darknet_bn.run.session import Session
 from darknet_bn.values import brief
 
 
@@ -31,14 +35,23 @@ class Net(Described):
     ----------
     model : Model
         The model; load it with the dialect ``opencv`` for OpenCV's numbers.
+    engine : str, optional
+        What computes the layers, as of `open_session`.
+
+    Raises
+    ------
+    DarknetError
+        There is no such engine.
     """
 
     def __repr__(self) -> str:
         """Return one line about it."""
         return brief(self, f"{self._model!r}")
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, engine: str | None = None) -> None:
         super().__init__(model)
+        self._engine = require_engine(engine)
+        self._sessions: dict[Model, Session] = {}  # for images of each size
         self._overlaps = {index: overlap_of(head) for index, head in model.network.heads.items()}
         self._input: F32 | None = None
         self._seconds: F64 | None = None  # for each part, in the last pass
@@ -154,7 +167,8 @@ class Net(Described):
             nanosecond.
         timings : float64 array (layers,)
             If several of OpenCV's layers are one of Darknet's, the first has the time of all, as
-            when OpenCV fuses them.
+            when OpenCV fuses them.  For engines other than ``numpy`` only the total is known: the
+            last layer that was computed has it.
 
         Raises
         ------
@@ -173,14 +187,7 @@ class Net(Described):
         needed: dict[int, None] = {}
         for part in asked:
             needed.update(dict.fromkeys(layer for layer in self._needs(part) if layer >= 0))
-        stamps = [time.perf_counter()]
-        outputs = forward(
-            model, x, needed, exact=False, after_layer=lambda: stamps.append(time.perf_counter())
-        )
-        seconds = np.zeros(len(self._parts))
-        firsts = {part.layer: place for place, part in reversed([*enumerate(self._parts)])}
-        for index, taken in zip(model.network.ancestors(needed), np.diff(stamps), strict=True):
-            seconds[firsts[index]] += taken
+        outputs, seconds = self._layers(model, x, needed)
         outputs[-1] = x
         found = []
         for part in asked:
@@ -191,6 +198,34 @@ class Net(Described):
             seconds[self._ids[part.name] - 1] += time.perf_counter() - started
         self._seconds = seconds
         return found
+
+    def _layers(self, model: Model, x: F32, needed: Iterable[int]) -> tuple[dict[int, F32], F64]:
+        """Compute the outputs of layers; say how long each part took of those that computed."""
+        computed = model.network.ancestors(needed)
+        stamps = [time.perf_counter()]
+
+        def stamp() -> None:
+            stamps.append(time.perf_counter())
+
+        if self._engine == DEFAULT:
+            outputs = forward(model, x, needed, exact=False, after_layer=stamp)
+        else:
+            outputs = compute_outputs(model, x, needed, session=self._session(model))
+            stamp()
+            computed = computed[-1:]
+        seconds = np.zeros(len(self._parts))
+        firsts = {part.layer: place for place, part in reversed([*enumerate(self._parts)])}
+        for index, taken in zip(computed, np.diff(stamps), strict=False):
+            seconds[firsts[index]] += taken
+        return outputs, seconds
+
+    def _session(self, model: Model) -> Session:
+        """Return what runs the model for images of its size; those of sizes that went go too."""
+        if model not in self._sessions:
+            kept = (self._model, *self._sizes.values())
+            self._sessions = {each: run for each, run in self._sessions.items() if each in kept}
+            self._sessions[model] = open_session(model, self._engine)
+        return self._sessions[model]
 
     def _output_part(self, name: str) -> CvPart:
         part = self._part(str(name))

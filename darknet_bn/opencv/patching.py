@@ -131,7 +131,8 @@ def _reader(read: Callable[..., Net], net: type[Net], cv2: Any) -> Callable[...,
 
     @functools.wraps(read)
     def patched(*args: Any, **kwargs: Any) -> Net:
-        return net(read(*args, **kwargs)._model)
+        found = read(*args, **kwargs)
+        return net(found._model, found._engine)
 
     return _raising(patched, cv2)
 

@@ -36,6 +36,7 @@ def readNetFromDarknet(
     *,
     bufferCfg: Source = None,
     bufferModel: Source = None,
+    engine: str | None = None,
 ) -> Net:
     """Read a model as ``cv2.dnn.readNetFromDarknet`` does.
 
@@ -46,6 +47,8 @@ def readNetFromDarknet(
         asked about its layers, but cannot compute.
     bufferCfg, bufferModel : bytes or uint8 array
         The contents, under other names.
+    engine : str, optional
+        What computes the layers, as of `open_session`; OpenCV has no such argument.
 
     Returns
     -------
@@ -57,7 +60,7 @@ def readNetFromDarknet(
     CfgError, ShapeError, WeightsError
         As in `load`.
     DarknetError
-        There is no cfg.
+        There is no cfg, or no such engine.
     """
     cfg = _content(cfgFile if cfgFile is not None else bufferCfg)
     weights = _content(darknetModel if darknetModel is not None else bufferModel)
@@ -68,7 +71,7 @@ def readNetFromDarknet(
         model = load(cfg, weights, dialect=OPENCV) if weights else _without_weights(cfg)
     for oddity in model.oddities:
         warnings.warn(oddity, DarknetWarning, stacklevel=_level_of_program())
-    return Net(model)
+    return Net(model, engine)
 
 
 def readNet(*args: Any, **kwargs: Any) -> Net:

@@ -390,3 +390,35 @@ def test_a_net_reads_arrays_of_bytes_as_opencv_does(cv2: Any) -> None:
     net = dn.readNetFromDarknet(as_array(cfg), as_array(weights))
     net.setInput(blob(1, 4, 8, 8))
     assert_close(net.forward(), detector(cv2)[0].forward())
+
+
+@pytest.mark.parametrize("size", [8, 16])
+def test_another_engine_gives_the_same_rows(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    cfg, weights = files(*DETECTOR)
+    ours = dn.readNetFromDarknet(cfg, weights)
+    given = dn.readNetFromDarknet(cfg, weights, engine="onnxruntime")
+    monkeypatch.setenv("DARKNET_BN_ENGINE", "onnxruntime")
+    named = dn.readNetFromDarknet(cfg, weights)
+    for net in (ours, given, named):
+        net.setInput(blob(1, 4, size, size))
+    for name in (None, "bn_0", "conv_1", "permute_2"):
+        expected = ours.forward(name)
+        for net in (given, named):
+            assert_close(net.forward(name), expected)
+            assert net.getPerfProfile()[0] > 0
+    assert [net._engine for net in (ours, given, named)] == ["numpy", "onnxruntime", "onnxruntime"]
+
+
+def test_sessions_of_sizes_that_went_go_too() -> None:
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    net = dn.readNetFromDarknet(*files(*DETECTOR), engine="onnxruntime")
+    for size in (16, 24, 32, 40, 8):
+        net.setInput(blob(1, 4, size, size))
+        net.forward()
+    assert len(net._sessions) <= 4
+
+
+def test_an_engine_that_there_is_not() -> None:
+    with pytest.raises(dn.DarknetError, match="unknown engine"):
+        dn.readNetFromDarknet(*files(*DETECTOR), engine="tensorrt")
