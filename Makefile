@@ -50,5 +50,6 @@ bench:
 	$(PYTHON) tools/bench.py forward $(SHARED)/cfg/pjreddie/yolov3.cfg
 	$(PYTHON) tools/bench.py fold $(SHARED)/cfg/pjreddie/yolov3.cfg
 	$(PYTHON) tools/bench.py threads $(SHARED)/models/yolov3-tiny/yolov3-tiny.cfg $(SHARED)/models/yolov3-tiny/yolov3-tiny.weights
+	$(PYTHON) tools/bench.py engines $(SHARED)/models/yolov3-tiny/yolov3-tiny.cfg $(SHARED)/models/yolov3-tiny/yolov3-tiny.weights
 	$(PYTHON) tools/bench.py train
 	$(PYTHON) tools/bench_start.py

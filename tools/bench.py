@@ -23,6 +23,7 @@ import numpy as np
 from bench_train import cases
 
 import darknet_bn as dn
+from darknet_bn.engines.base import ENGINES as OTHERS
 
 THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 PAUSE = 0.1  # seconds in which the threads of the previous engine go to sleep
@@ -185,6 +186,46 @@ def threads(cfg: Path, weights: Path, rounds: int, images: int, calls: int) -> N
     process.close()
 
 
+@main.command()
+@click.argument("cfg", type=click.Path(path_type=Path, exists=True))
+@click.argument("weights", type=click.Path(path_type=Path, exists=True))
+@click.option("--engine", "engines", multiple=True, help="As of open_session; all by default.")
+@click.option("--rounds", default=15, show_default=True, help="How often each engine is asked.")
+@click.option("--images", default=5, show_default=True, help="How many images in a round.")
+def engines(cfg: Path, weights: Path, engines: tuple[str, ...], rounds: int, images: int) -> None:
+    """Time the outputs for one image in each engine: through a session, and called by hand.
+
+    Both ways take turns in one process; the ratio is the median of the ratios of such pairs.  The
+    start is from the files of the model to the first outputs, with the imports of the engine.
+
+    Example: tools/bench.py engines yolov3-tiny.cfg yolov3-tiny.weights
+    """
+    program = str(Path(__file__).with_name("bench_engines.py"))
+    asked = {}
+    for name in engines or OTHERS:
+        try:
+            asked[name] = _Engine(program, name, str(cfg), str(weights))
+        except click.ClickException:
+            click.echo(f"  {name} is left out")
+    pairs: dict[str, list[list[float]]] = {name: [] for name in asked}
+    for _ in range(rounds):
+        for name, process in asked.items():
+            pairs[name] += zip(*process.ask(f"{images}"), strict=True)
+            time.sleep(PAUSE)
+    click.echo(f"{cfg.name}: {THREADS} threads, BLAS {_blas()}, median of {rounds * images}")
+    click.echo(f"  {'':<34}{'start':>9}{'session':>11}{'by hand':>11}   ratio   images/s")
+    for name, process in asked.items():
+        program_name, start = process.first
+        session, *rest = (statistics.median(each) for each in zip(*pairs[name], strict=True))
+        hand = f"{1e3 * rest[0]:>8.2f} ms" if rest else f"{'-':>11}"
+        ratio = f"{statistics.median(one / two for one, two in pairs[name]):>8.3f}" if rest else ""
+        click.echo(
+            f"  {program_name[:33]:<34}{start:>7.2f} s{1e3 * session:>8.2f} ms{hand}{ratio:>8}"
+            f"{1 / session:>11.1f}"
+        )
+        process.close()
+
+
 @main.command(hidden=True)
 @click.argument("name")
 @click.argument("cfg", type=click.Path(path_type=Path))
@@ -247,12 +288,12 @@ def _darknet_bn(cfg: Path, weights: Path, folder: Path, x: np.ndarray) -> Run:
 
 
 def _session(cfg: Path, weights: Path, folder: Path, x: np.ndarray) -> Run:
-    session = dn.load(cfg, weights).session("onnxruntime")
+    session = dn.open_session(dn.load(cfg, weights), "onnxruntime")
     return lambda: list(session.forward(x).values())
 
 
 def _openvino(cfg: Path, weights: Path, folder: Path, x: np.ndarray) -> Run:
-    session = dn.load(cfg, weights).session("openvino")
+    session = dn.open_session(dn.load(cfg, weights), "openvino")
     return lambda: list(session.forward(x).values())
 
 
