@@ -27,9 +27,12 @@ def _plain(package: str) -> Extra:
     return Extra(f"the package {package} is not installed", f"pip install {package}")
 
 
+_TFLITE = "pip install 'darknet-bn[tflite]'"
 EXTRAS = {
     "PIL": Extra("Pillow is needed for pictures", "pip install 'darknet-bn[image]'"),
+    "ai_edge_litert": Extra("the package ai-edge-litert is not installed", _TFLITE),
     "cv2": _plain("opencv-python-headless"),
+    "flatbuffers": Extra("the package flatbuffers is not installed", _TFLITE),
     "onnx": Extra("the package onnx is not installed", "pip install 'darknet-bn[onnx]'"),
     "onnxruntime": _plain("onnxruntime"),
     "openvino": _plain("openvino"),

@@ -44,6 +44,10 @@ def test_what_is_not_there_is_missed_with_one_line() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
+        (
+            "ai_edge_litert",
+            "the package ai-edge-litert is not installed; pip install 'darknet-bn[tflite]'",
+        ),
         ("PIL", "Pillow is needed for pictures; pip install 'darknet-bn[image]'"),
         (
             "cv2",
@@ -67,7 +71,7 @@ def test_what_to_type_is_said_of_each(
 def test_what_is_to_be_installed_with_the_package_is_declared_by_it() -> None:
     parts = {part for each in EXTRAS.values() for part in re.findall(r"\[(\w+)\]", each.install)}
     declared = (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
-    assert parts == {"image", "onnx"}
+    assert parts == {"image", "onnx", "tflite"}
     for part in parts:
         assert f"\n{part} = [" in declared
 
