@@ -34,12 +34,19 @@ def _openvino(model: Model) -> Session:
     return OpenVinoSession(model)
 
 
+def _litert(model: Model) -> Session:
+    from darknet_bn.engines.litert import LiteRtSession
+
+    return LiteRtSession(model)
+
+
 # Each imports its own: whoever computes here waits for no code that exports.
 _OPENERS: dict[str, Callable[[Model], Session]] = {
     "numpy": _numpy,
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
     "opencv": _opencv,
+    "litert": _litert,
 }
 
 
@@ -50,9 +57,8 @@ def open_session(model: Model, engine: str | None = None) -> Session:
     ----------
     model : Model
     engine : str, optional
-        ``"numpy"``, which is this package itself, ``"onnxruntime"``, ``"openvino"`` or
-        ``"opencv"``.  By default what the environment variable ``DARKNET_BN_ENGINE`` says, or
-        ``"numpy"``.
+        One of ``ENGINES``; ``"numpy"`` is this package itself.  By default what the environment
+        variable ``DARKNET_BN_ENGINE`` says, or ``"numpy"``.
 
     Returns
     -------

@@ -94,7 +94,7 @@ def test_on_a_given_input(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_what_is_missing(cli: Cli) -> None:
-    engines = "onnxruntime, openvino, opencv"
+    engines = "onnxruntime, openvino, opencv, litert"
     answer = cli("compare", TINY)
     assert answer.code == 2
     assert f"error: missing option: --with, one of {engines}, or a file\n" in answer.err
@@ -106,7 +106,7 @@ def test_another_that_is_not_there(cli: Cli, other: str) -> None:
     assert (answer.code, answer.out) == (2, "")
     assert answer.err.splitlines()[0] == (
         f"error: --with {other}: no such engine, file or model (engines: onnxruntime, openvino, "
-        "opencv)"
+        "opencv, litert)"
     )
 
 

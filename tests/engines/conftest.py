@@ -8,7 +8,7 @@ import pytest
 
 from darknet_bn.engines.base import ENGINES
 
-MODULES = {"opencv": "cv2"}
+MODULES = {"opencv": "cv2", "litert": "ai_edge_litert"}
 
 
 @pytest.fixture(params=ENGINES)

@@ -20,6 +20,7 @@ from tests.support.builders import cfg_text, random_input, random_model
 
 # Each of some layers errs by 1e-6 of the largest value; with Winograd's algorithm by some more.
 TOLERANCE = 2e-5
+MODULES = {"opencv": "cv2", "litert": "ai_edge_litert"}
 CONV = "[convolutional] filters=6 size=3 stride=1 pad=1 activation=leaky batch_normalize=1"
 POOL = "[maxpool] size=3 stride=2 padding=2"
 _ADD = "[shortcut] from=-2 activation=linear"
@@ -165,14 +166,16 @@ def test_an_engine_that_there_is_not() -> None:
         ("onnxruntime", "onnxruntime", "onnxruntime"),
         ("openvino", "openvino", "openvino"),
         ("opencv", "cv2", "opencv-python-headless"),
+        ("litert", "ai_edge_litert", "ai-edge-litert"),
     ],
 )
 def test_a_package_that_is_absent_is_named(
     monkeypatch: pytest.MonkeyPatch, name: str, module: str, package: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
+    install = {"ai-edge-litert": r"'darknet-bn\[tflite\]'"}.get(package, package)
     with pytest.raises(
-        dn.DarknetError, match=rf"{package} is not installed; pip install {package}$"
+        dn.DarknetError, match=rf"{package} is not installed; pip install {install}$"
     ):
         dn.open_session(model_of(NET), name)
 
@@ -199,11 +202,11 @@ def test_our_own_engine_is_the_fast_pass() -> None:
 
 def test_no_engine_is_imported_before_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     importlib.import_module("darknet_bn.engines.base")
-    assert ENGINES == ("numpy", "onnxruntime", "openvino", "opencv")
+    assert ENGINES == ("numpy", "onnxruntime", "openvino", "opencv", "litert")
     for engine in ENGINES[1:]:
-        name = "cv2" if engine == "opencv" else engine
+        name = MODULES.get(engine, engine)
         monkeypatch.setitem(sys.modules, name, None)
-        with pytest.raises(dn.DarknetError, match=f"not installed; pip install {engine}"):
+        with pytest.raises(dn.DarknetError, match="is not installed; pip install "):
             dn.open_session(model_of(NET), engine)
 
 
