@@ -20,12 +20,14 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
     from darknet_bn.checks.compare import compare
     from darknet_bn.checks.convert import convert_file
     from darknet_bn.checks.export import export_onnx
+    from darknet_bn.checks.export_tflite import export_tflite
     from darknet_bn.checks.fixture import Fixture, load_fixture
     from darknet_bn.checks.fold import check_fold, fold_files
     from darknet_bn.checks.proof import prove
     from darknet_bn.checks.verify import record, verify
     from darknet_bn.convert import load_arrays, save_arrays
     from darknet_bn.convert.onnx.export import Exported
+    from darknet_bn.convert.prepared import ExportedFiles
     from darknet_bn.data import Dataset, load_dataset
     from darknet_bn.dialect import (
         ALEXEYAB,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
         PJREDDIE_GPU,
         Dialect,
     )
+    from darknet_bn.engines.litert import LiteRtFile
     from darknet_bn.engines.onnxruntime import OnnxFile
     from darknet_bn.engines.table import open_session
     from darknet_bn.errors import (
@@ -118,12 +121,14 @@ __all__ = [
     "Difference",
     "ExportError",
     "Exported",
+    "ExportedFiles",
     "Fixture",
     "FixtureError",
     "FoldError",
     "FoldedLayer",
     "Header",
     "ImageError",
+    "LiteRtFile",
     "Model",
     "Network",
     "OnnxFile",
@@ -153,6 +158,7 @@ __all__ = [
     "draw_detections",
     "evaluate",
     "export_onnx",
+    "export_tflite",
     "fold_batchnorm",
     "fold_files",
     "fold_report",
@@ -215,12 +221,14 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "Difference": "darknet_bn.run.differences.Difference",
     "ExportError": "darknet_bn.errors.ExportError",
     "Exported": "darknet_bn.convert.onnx.export.Exported",
+    "ExportedFiles": "darknet_bn.convert.prepared.ExportedFiles",
     "Fixture": "darknet_bn.checks.fixture.Fixture",
     "FixtureError": "darknet_bn.errors.FixtureError",
     "FoldError": "darknet_bn.errors.FoldError",
     "FoldedLayer": "darknet_bn.transforms.fold.FoldedLayer",
     "Header": "darknet_bn.model.weights.Header",
     "ImageError": "darknet_bn.errors.ImageError",
+    "LiteRtFile": "darknet_bn.engines.litert.LiteRtFile",
     "Model": "darknet_bn.model.model.Model",
     "Network": "darknet_bn.model.network.Network",
     "OnnxFile": "darknet_bn.engines.onnxruntime.OnnxFile",
@@ -249,6 +257,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "draw_detections": "darknet_bn.predictions.drawing.draw_detections",
     "evaluate": "darknet_bn.predictions.evaluation.evaluate",
     "export_onnx": "darknet_bn.checks.export.export_onnx",
+    "export_tflite": "darknet_bn.checks.export_tflite.export_tflite",
     "fold_batchnorm": "darknet_bn.transforms.fold.fold_batchnorm",
     "fold_files": "darknet_bn.checks.fold.fold_files",
     "fold_report": "darknet_bn.transforms.fold.fold_report",
