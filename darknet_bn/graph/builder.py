@@ -38,6 +38,11 @@ class GraphBuilder(Graph):
         Whether to compute in float16.
     fixed_size : bool
         Whether height and width of the input are known.
+    trains : bool
+        Whether what is made of it can be trained.  Then what is computed of parameters is computed
+        by nodes, and what differs in training has operators that ONNX has not, or not so:
+        ``Dropout`` and ``BatchNormalization`` of the mode that the net is in, ``Conv`` with
+        ``binary`` weights and inputs.
 
     Attributes
     ----------
@@ -57,6 +62,7 @@ class GraphBuilder(Graph):
         time_steps: int = 1,
         half: bool = False,
         fixed_size: bool = True,
+        trains: bool = False,
     ) -> None:
         super().__init__()
         self.opset = opset
@@ -64,6 +70,7 @@ class GraphBuilder(Graph):
         self.time_steps = time_steps
         self.half = half
         self.fixed_size = fixed_size
+        self.trains = trains
         self.images = Value(INPUT)
         self.inputs.append(self.images)
         self.parameters: dict[tuple[int, str, bool], Value] = {}
@@ -139,6 +146,18 @@ class GraphBuilder(Graph):
         if place not in self.parameters:
             self.parameters[place] = self.constant(name, self._params[place[1]])
         return self.parameters[place]
+
+    def shaped_parameter(self, name: str, *dims: int) -> Value:
+        """Add a parameter of the layer in another shape, and return it.
+
+        Raises
+        ------
+        ExportError
+            A value is too large for float16.
+        """
+        if self.trains:
+            return self.add("Reshape", self.parameter(name), self.ints("shape", *dims))
+        return self.constant(name, self._params[self._prefix + name].reshape(dims))
 
     def constant(self, name: str, values: npt.ArrayLike, *, exact: bool = False) -> Value:
         """Add a constant and return it.

@@ -10,7 +10,8 @@ from darknet_bn.arrays import F32
 from darknet_bn.kernels.floating import floating
 from darknet_bn.work.threads import workers
 
-_EPS = np.float32(1e-4)
+SHARES_EPS = 1e-4  # added to the sum of weights that shares are made of
+_EPS = np.float32(SHARES_EPS)
 
 
 @floating

@@ -91,7 +91,7 @@ class Connected(Normalised, Layer):
         x = values[0] if xs[0].flat else graph.add("Flatten", values[0], axis=1)
         y = graph.add("Gemm", x, weights, *biases, transB=1)
         if self.batch_normalize:
-            y = normalised(graph, y, p)
+            y = normalised(graph, y, p, graph.dialect.rolling_keep_connected)
         return graph.reshape(activated(graph, y, self.activation), self.output, 1, 1)
 
     def learns(self, dialect: Dialect) -> bool:

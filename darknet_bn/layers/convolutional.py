@@ -203,15 +203,17 @@ class Convolutional(Normalised, Layer):
     def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """``Conv``, ``BatchNormalization`` if there is batch norm, activation, blur."""
         x = values[0]
-        if self.xnor:
+        binary = {"binary": 1} if self.xnor and graph.trains else {}
+        signed = self.xnor and not graph.trains
+        if signed:
             positive = graph.add("Greater", x, graph.number("zero", 0))
             x = graph.add("Where", positive, graph.number("one", 1), graph.number("minus", -1))
         biases = None if self.normalised else graph.parameter("biases")
-        if self.xnor:
+        if signed:
             kernel = graph.constant("weights", binarised(p["weights"]))
         else:
             kernel = graph.parameter("weights")
-        y = convolved(graph, x, kernel, biases, self.geometry, xs[0])
+        y = convolved(graph, x, kernel, biases, self.geometry, xs[0], **binary)
         if self.normalised:
             y = normalised(graph, y, p)
         y = activated(graph, y, self.activation)

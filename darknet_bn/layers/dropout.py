@@ -9,9 +9,12 @@ from typing import ClassVar
 import numpy as np
 
 from darknet_bn.arrays import F32
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
 from darknet_bn.layers.options import option
 from darknet_bn.layers.parameters import Params
 from darknet_bn.layers.passes import Backward, Trained, TrainingContext
+from darknet_bn.layers.shape import Shapes
 from darknet_bn.layers.shared.alias import Alias
 
 
@@ -25,6 +28,12 @@ class Dropout(Alias):
     dropblock: bool = option(False, extended=True)
     dropblock_size_rel: float = option(0.0, extended=True)
     dropblock_size_abs: int = option(0, extended=True)
+
+    def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
+        """Nothing, unless it is for training."""
+        if graph.trains:
+            return graph.add("Dropout", values[0], ratio=self.probability)
+        return values[0]
 
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Drop some values at random, and scale up the others.

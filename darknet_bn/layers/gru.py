@@ -86,7 +86,7 @@ class Gru(Recurrent):
     def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """Add the gates, one time step after another, starting with a state of zeros."""
         parts = self.part_graphs(graph, values[0], xs, p)
-        of_input = (graph.by_time(parts[name](parts.x)) for name in ("uz", "ur", "uh"))
+        of_input = (parts.by_time(name, parts.x) for name in ("uz", "ur", "uh"))
         states: list[Value] = []
 
         def gate(name: str, state: Value, value: Value, activation: str) -> Value:

@@ -68,8 +68,8 @@ class Implicit(Layer):
         batch = graph.slice(graph.add("Shape", graph.images), 0, 0, 1)
         dims = graph.ints("dims", self.filters, self.atoms, 1)
         shape = graph.add("Concat", batch, dims, axis=0)
-        weights = p["weights"].reshape(1, self.filters, self.atoms, 1)
-        return graph.add("Expand", graph.constant("weights", weights), shape)
+        weights = graph.shaped_parameter("weights", 1, self.filters, self.atoms, 1)
+        return graph.add("Expand", weights, shape)
 
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Copy the values for every image; the updates are summed over them."""

@@ -99,8 +99,8 @@ class Local(Layer):
         seen = convolved(graph, values[0], kernel, None, geometry, xs[0])
         pixels = y.h * y.w
         seen = graph.add("Transpose", graph.reshape(seen, c * taps, pixels), perm=[2, 1, 0])
-        filters = p["weights"].reshape(pixels, self.filters, c * taps)
-        sums = graph.add("MatMul", graph.constant("weights", filters), seen)
+        filters = graph.shaped_parameter("weights", pixels, self.filters, c * taps)
+        sums = graph.add("MatMul", filters, seen)
         image = graph.reshape(graph.add("Transpose", sums, perm=[2, 1, 0]), *y.dims)
         biased = graph.add("Add", image, graph.parameter("biases"))
         return activated(graph, biased, self.activation)

@@ -90,7 +90,7 @@ class LongShortTerm(Recurrent):
     def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """Add the gates, one time step after another, starting with a state and cell of zeros."""
         parts = self.part_graphs(graph, values[0], xs, p)
-        of_input = {name: graph.by_time(parts[f"u{name}"](parts.x)) for name in self.order}
+        of_input = {name: parts.by_time(f"u{name}", parts.x) for name in self.order}
         largest = self.largest_cell(InferenceContext(graph.dialect, time_steps=graph.time_steps))
         state = cell = graph.zeros_like(of_input["f"][0])
         states: list[Value] = []

@@ -19,7 +19,7 @@ from darknet_bn.layers.options import fact, option
 from darknet_bn.layers.parameters import Params
 from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
 from darknet_bn.layers.shape import Shape, Shapes
-from darknet_bn.layers.shared.recurrent import Part, Recurrent, by_time, joined_in_time, remembered
+from darknet_bn.layers.shared.recurrent import Part, Recurrent, by_time, remembered
 
 _OF_STATE = {1: "logistic", 2: "loggy"}
 
@@ -69,13 +69,13 @@ class Elman(Recurrent):
         """Add the parts, one time step after another, starting with a state of zeros."""
         parts = self.part_graphs(graph, values[0], xs, p)
         states: list[Value] = []
-        for state in graph.by_time(parts["input"](parts.x)):
+        for state in parts.by_time("input", parts.x):
             before = states[-1] if states else graph.zeros_like(state)
             own = parts["self"](before)
             if self.shortcut:
                 state = graph.add("Add", state, before)
             states.append(graph.add("Add", state, own))
-        y = parts["output"](joined_in_time(graph, states))
+        y = parts.joined("output", states)
         if self.flat_output or graph.fixed_size:
             y = graph.reshape(y, *self.out_shape(xs).dims)
         return y

@@ -17,6 +17,7 @@ from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_tile, activate_training
 from darknet_bn.kernels.batchnorm.filters import by_filter, channel_dot
 from darknet_bn.kernels.shortcut import (
+    SHARES_EPS,
     normalized_weights,
     normalized_weights_delta,
     overlap,
@@ -90,10 +91,8 @@ class Shortcut(Layer):
         shape = (len(xs),) if per == 1 else (len(xs), xs[0].c)
         return (Param("weights", shape, init=1.0),)
 
-    def _factors(self, weights: F32 | None, count: int, c: int) -> F32 | None:
-        """Return the factor of each array and channel, (count, c); None if there are no weights."""
-        if weights is None:
-            return None
+    def _factors(self, weights: F32, count: int, c: int) -> F32:
+        """Return the factor of each array and channel, (count, c)."""
         factors = normalized_weights(weights.reshape(count, -1), self.weights_normalization)
         return np.broadcast_to(factors, (count, c))
 
@@ -104,7 +103,7 @@ class Shortcut(Layer):
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Add, and activate."""
-        weights = self._factors(p.get("weights"), len(xs), xs[0].c)
+        weights = self._factors(p["weights"], len(xs), xs[0].c) if "weights" in p else None
         activation = ACTIVATIONS[self.activation]
         shape = xs[0]
         one = self._adds_one(shape, xs[1], context.dialect)
@@ -134,14 +133,24 @@ class Shortcut(Layer):
     def _all_added(
         self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, weights: F32 | None
     ) -> Value:
-        factors, parts = self._factors(weights, len(xs), xs[0].c), []
+        factors = [] if weights is None else self._factor_values(graph, weights, len(xs), xs[0].c)
+        parts = []
         for number, (part, x) in enumerate(zip(values, xs, strict=True)):
             part = with_channels(graph, part, x.c, xs[0].c)
-            if factors is not None:
-                factor = graph.constant("factors", factors[number].reshape(-1, 1, 1))
-                part = graph.add("Mul", part, factor)
+            if factors:
+                part = graph.add("Mul", part, factors[number])
             parts.append(part)
         return graph.add("Add" if len(parts) == 2 else "Sum", *parts)
+
+    def _factor_values(self, graph: GraphBuilder, weights: F32, count: int, c: int) -> list[Value]:
+        """Return what each array is multiplied by."""
+        if graph.trains:
+            rows = graph.shaped_parameter("weights", count, -1)
+            rows = _normalized(graph, rows, self.weights_normalization)
+            shape = graph.ints("shape", -1, 1, 1)
+            return [graph.add("Reshape", row, shape) for row in graph.split(rows, 0, [1] * count)]
+        factors = self._factors(weights, count, c)
+        return [graph.constant("factors", row.reshape(-1, 1, 1)) for row in factors]
 
     def _one_added(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes) -> Value:
         x, add = xs[:2]
@@ -216,7 +225,7 @@ class Shortcut(Layer):
         self, xs: Sequence[F32], weights: F32 | None, delta: F32, dialect: Dialect
     ) -> Backward:
         count, c = len(xs), delta.shape[1]
-        factors = self._factors(weights, count, c)
+        factors = None if weights is None else self._factors(weights, count, c)
         given, sums = [], np.zeros((count, c), delta.dtype)
         for number, x in enumerate(xs):
             both = min(c, x.shape[1])
@@ -256,3 +265,16 @@ class Shortcut(Layer):
                     expected=f"{x.w} x {x.h}" + ("" if same else ", times or over one factor"),
                     found=f"{add.w} x {add.h}",
                 )
+
+
+def _normalized(graph: GraphBuilder, rows: Value, normalization: str) -> Value:
+    """As `normalized_weights`, of weights (count, c)."""
+    if normalization == "none":
+        return rows
+    if normalization == "softmax":
+        top = graph.reduce("ReduceMax", rows, 0)
+        parts = graph.add("Exp", graph.add("Sub", rows, top))
+    else:
+        parts = graph.add("Relu", rows)
+    total = graph.shifted(graph.reduce("ReduceSum", parts, 0), SHARES_EPS)
+    return graph.add("Div", parts, total)

@@ -5,16 +5,14 @@ In float64, against central differences, for the sound forms of both families of
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
 import darknet_bn as dn
 from darknet_bn.dialect import Dialect
-from darknet_bn.layers.passes import InferenceContext, Trained, TrainingContext
-from darknet_bn.layers.shape import Shape
-from tests.support.examples import Example, apart, cases, drawn
+from darknet_bn.layers.passes import InferenceContext
+from tests.support.examples import Example, cases
+from tests.support.layer_training import Case
 
 SOUND = {"pjreddie": dn.PJREDDIE.sound, "alexeyab": dn.ALEXEYAB.sound}
 # Central differences with a step of 1e-5 leave 1e-10 of the third derivative and 1e-11 of rounding.
@@ -22,47 +20,6 @@ STEP, TOLERANCE = 1e-5, 1e-6
 
 
 CASES = cases(SOUND, derivative=True)
-
-
-class Case:
-    """An example with values drawn, all in one type."""
-
-    def __init__(self, example: Example, dialect: Dialect, dtype: Any = np.float64) -> None:
-        rng = np.random.default_rng([len(example.text), example.seed])
-        self.example, self.dialect = example, dialect
-        self.layer = example.layer(dialect)
-        self.shapes = example.sources
-        self.xs = [apart(rng, (example.batch, *shape.dims)).astype(dtype) for shape in self.shapes]
-        self.p = {
-            param.name: drawn(rng, param.name, param.shape).astype(dtype)
-            for param in self.layer.params(self.shapes, dialect)
-        }
-        self.truth = None
-        if example.truth is not None:
-            self.truth = rng.uniform(0.1, 0.9, (example.batch, *example.truth)).astype(dtype)
-        self.state = {
-            name: rng.standard_normal(shape).astype(dtype) for name, shape in example.state.items()
-        }
-        y = self.forward().y
-        self.weights = rng.standard_normal(y.shape).astype(dtype)
-
-    def training(self) -> TrainingContext:
-        return TrainingContext(
-            self.dialect,
-            np.random.default_rng(3),
-            Shape(1, 8, 8),
-            self.truth,
-            batch=self.example.batch,
-            time_steps=self.example.time_steps,
-            state=dict(self.state),
-        )
-
-    def forward(self) -> Trained:
-        return self.layer.train(self.xs, self.p, self.training())
-
-    def loss(self) -> float:
-        done = self.forward()
-        return float((done.y * self.weights).sum()) + (done.loss or 0.0)
 
 
 @pytest.mark.parametrize(("example", "dialect"), CASES)

@@ -96,6 +96,21 @@ class PartGraphs:
 
         return add
 
+    def by_time(self, name: str, value: Value) -> tuple[Value, ...]:
+        """Add a part for all time steps, and return what it gives at each.
+
+        Batch norm in training has statistics of its own at each: then the part is added so often.
+        """
+        if self.graph.trains and self._parts[name][0].layer.norm.batch_norm:
+            return tuple(self[name](each) for each in self.graph.by_time(value))
+        return self.graph.by_time(self[name](value))
+
+    def joined(self, name: str, steps: Sequence[Value]) -> Value:
+        """Add a part for what there is at each time step, as `by_time`, and join the results."""
+        if self.graph.trains and self._parts[name][0].layer.norm.batch_norm:
+            return joined_in_time(self.graph, [self[name](each) for each in steps])
+        return self[name](joined_in_time(self.graph, steps))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recurrent(Normalised, Layer):

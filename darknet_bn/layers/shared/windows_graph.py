@@ -22,6 +22,7 @@ def convolved(
     biases: Value | None,
     geometry: ConvGeometry,
     shape: Shape,
+    **more: int,
 ) -> Value:
     """Add a convolution and return its output.
 
@@ -33,6 +34,8 @@ def convolved(
     geometry : ConvGeometry
     shape : Shape
         Shape of ``x``.
+    **more : int
+        Further attributes.
     """
     ends = []
     for axis, pixels in ((2, shape.h), (3, shape.w)):
@@ -48,6 +51,7 @@ def convolved(
         pads=[geometry.pad * geometry.dilation] * 2 + ends,
         dilations=[geometry.dilation] * 2,
         group=geometry.groups,
+        **more,
     )
 
 
@@ -111,8 +115,23 @@ def _pooling(
     }
 
 
-def normalised(graph: GraphBuilder, x: Value, p: Params) -> Value:
-    """Add batch norm with its rolling statistics, (n, c, ...)."""
+def normalised(
+    graph: GraphBuilder, x: Value, p: Params, rolling_keep: float | None = None
+) -> Value:
+    """Add batch norm with its rolling statistics, (n, c, ...).
+
+    Parameters
+    ----------
+    graph : GraphBuilder
+    x : Value
+    p : mapping from name to float32 array
+    rolling_keep : float, optional
+        As in `forward_batchnorm_layer`; it counts in training alone.
+    """
+    if graph.trains:  # eps is where the dialect has it
+        names = ("scales", "biases", "rolling_mean", "rolling_variance")
+        keep = graph.dialect.rolling_keep if rolling_keep is None else rolling_keep
+        return graph.add("BatchNormalization", x, *map(graph.parameter, names), momentum=keep)
     if graph.half:  # a small variance would become 0
         affine = rolling_affine(p, graph.dialect)
         rank = (-1, 1, 1)
