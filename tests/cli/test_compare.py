@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
+from darknet_bn.engines.base import ENGINES
 
 from .conftest import FIXTURES, TINY, Cli
 
