@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
     from darknet_bn.convert import load_arrays, save_arrays
     from darknet_bn.convert.onnx.export import Exported
     from darknet_bn.convert.prepared import ExportedFiles
+    from darknet_bn.convert.pytorch.model import from_torch, to_torch
     from darknet_bn.data import Dataset, load_dataset
     from darknet_bn.dialect import (
         ALEXEYAB,
@@ -163,6 +164,7 @@ __all__ = [
     "fold_files",
     "fold_report",
     "forward",
+    "from_torch",
     "inspect",
     "kernels",
     "letterbox",
@@ -190,6 +192,7 @@ __all__ = [
     "save_checkpoint",
     "save_image",
     "summarise",
+    "to_torch",
     "train",
     "train_state",
     "train_step",
@@ -262,6 +265,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "fold_files": "darknet_bn.checks.fold.fold_files",
     "fold_report": "darknet_bn.transforms.fold.fold_report",
     "forward": "darknet_bn.run.run.forward",
+    "from_torch": "darknet_bn.convert.pytorch.model.from_torch",
     "inspect": "darknet_bn.model.summary.inspect",
     "letterbox": "darknet_bn.pictures.images.letterbox_image",
     "load": "darknet_bn.model.model.load",
@@ -288,6 +292,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "save_checkpoint": "darknet_bn.training.save_checkpoint",
     "save_image": "darknet_bn.pictures.images.save_image",
     "summarise": "darknet_bn.model.summary.summarise",
+    "to_torch": "darknet_bn.convert.pytorch.model.to_torch",
     "train": "darknet_bn.training.train",
     "train_state": "darknet_bn.training.train_state",
     "train_step": "darknet_bn.training.train_step",

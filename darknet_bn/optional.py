@@ -36,6 +36,7 @@ EXTRAS = {
     "onnx": Extra("the package onnx is not installed", "pip install 'darknet-bn[onnx]'"),
     "onnxruntime": _plain("onnxruntime"),
     "openvino": _plain("openvino"),
+    "torch": Extra("PyTorch is not installed", "pip install 'darknet-bn[torch]'"),
 }
 """All optional packages, by the name that is imported."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -153,6 +154,26 @@ def test_no_module_of_ours_is_imported_unseen() -> None:
         assert not (isinstance(node, ast.Name) and node.id in unseen), name
 
 
+def subclasses_of_packages() -> dict[str, str]:
+    """The modules that have classes of a package that may be absent, and so import it."""
+    found = {}
+    for name in MODULES.keys() - {"optional"}:
+        for node in tree_of(name).body:
+            value = node.value if isinstance(node, ast.AnnAssign) else None
+            if isinstance(value, ast.Call) and ast.unparse(value.func) == "load_extra":
+                found[name] = ast.literal_eval(value.args[0])
+    return found
+
+
+def test_few_modules_import_a_package_that_may_be_absent() -> None:
+    found = subclasses_of_packages()
+    assert found == {"convert.pytorch.functions": "torch", "convert.pytorch.module": "torch"}
+    for name in MODULES.keys() - found:  # what imports them does so when it is called
+        for node in tree_of(name).body:
+            if isinstance(node, ast.ImportFrom):
+                assert inside(str(node.module)) not in found, name
+
+
 ALONE = """
 import importlib, sys, types
 
@@ -175,6 +196,9 @@ for line in sys.stdin:
 def test_each_module_imports_alone_in_a_fresh_interpreter() -> None:
     names = [".".join(filter(None, ("darknet_bn", name))) for name in MODULES]
     names.remove("darknet_bn.__main__")  # importing it runs the program
+    for name, package in subclasses_of_packages().items():
+        if importlib.util.find_spec(package) is None:
+            names.remove(f"darknet_bn.{name}")
     face = place_of("")
     bare = ["bare" if place_of(str(inside(name))) < face else "whole" for name in names]
     lines = [" ".join(pair) for pair in zip(names, bare, strict=True)]

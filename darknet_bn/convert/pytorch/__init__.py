@@ -1,0 +1,1 @@
+"""Models as PyTorch's modules, and back."""
