@@ -40,6 +40,12 @@ def _litert(model: Model) -> Session:
     return LiteRtSession(model)
 
 
+def _torch(model: Model) -> Session:
+    from darknet_bn.engines.pytorch import TorchSession
+
+    return TorchSession(model)
+
+
 # Each imports its own: whoever computes here waits for no code that exports.
 _OPENERS: dict[str, Callable[[Model], Session]] = {
     "numpy": _numpy,
@@ -47,6 +53,7 @@ _OPENERS: dict[str, Callable[[Model], Session]] = {
     "openvino": _openvino,
     "opencv": _opencv,
     "litert": _litert,
+    "torch": _torch,
 }
 
 

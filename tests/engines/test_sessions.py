@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -166,17 +167,16 @@ def test_an_engine_that_there_is_not() -> None:
         ("onnxruntime", "onnxruntime", "onnxruntime"),
         ("openvino", "openvino", "openvino"),
         ("opencv", "cv2", "opencv-python-headless"),
-        ("litert", "ai_edge_litert", "ai-edge-litert"),
+        ("litert", "ai_edge_litert", "'darknet-bn[tflite]'"),
+        ("torch", "torch", "'darknet-bn[torch]'"),
     ],
 )
 def test_a_package_that_is_absent_is_named(
     monkeypatch: pytest.MonkeyPatch, name: str, module: str, package: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    install = {"ai-edge-litert": r"'darknet-bn\[tflite\]'"}.get(package, package)
-    with pytest.raises(
-        dn.DarknetError, match=rf"{package} is not installed; pip install {install}$"
-    ):
+    message = rf"is not installed; pip install {re.escape(package)}$"
+    with pytest.raises(dn.DarknetError, match=message):
         dn.open_session(model_of(NET), name)
 
 
@@ -202,7 +202,7 @@ def test_our_own_engine_is_the_fast_pass() -> None:
 
 def test_no_engine_is_imported_before_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     importlib.import_module("darknet_bn.engines.base")
-    assert ENGINES == ("numpy", "onnxruntime", "openvino", "opencv", "litert")
+    assert ENGINES == ("numpy", "onnxruntime", "openvino", "opencv", "litert", "torch")
     for engine in ENGINES[1:]:
         name = MODULES.get(engine, engine)
         monkeypatch.setitem(sys.modules, name, None)
