@@ -1,0 +1,1 @@
+"""ncnn: its two files, ``.param`` and ``.bin``."""
