@@ -1,0 +1,145 @@
+"""Make the two files of ncnn of a model.
+
+`export_ncnn` in `checks` runs them before they have their names; what is here knows no program that
+could.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from darknet_bn.convert.build import ExportOptions, build_graph
+from darknet_bn.convert.ncnn.build import lower
+from darknet_bn.convert.ncnn.net import NcnnNet
+from darknet_bn.convert.prepared import ExportedFiles, PreparedFiles
+from darknet_bn.errors import ExportError
+from darknet_bn.formats.writing import require_suffix
+from darknet_bn.graph.dims import Size
+from darknet_bn.graph.steps import apart
+from darknet_bn.model.model import Model
+
+NcnnHead = Literal["raw", "decoded"]
+HEADS: tuple[NcnnHead, ...] = ("raw", "decoded")
+
+_OPSET = 18  # whose operators are translated
+
+
+@dataclass(frozen=True)
+class NcnnModel:
+    """A model as ncnn has it.
+
+    Attributes
+    ----------
+    net : NcnnNet
+    inputs : tuple of str
+        The blobs that it reads: one for each time step.
+    layers : mapping from layer number to tuple of str
+        The blobs that the output of each layer is in: one for each time step.
+    outputs : mapping from name to tuple of int
+        The blobs that come out, with their shapes.
+    notes : tuple of str
+        How it differs from the program.
+    """
+
+    net: NcnnNet
+    inputs: tuple[str, ...]
+    layers: Mapping[int, tuple[str, ...]]
+    outputs: Mapping[str, Size]
+    notes: tuple[str, ...]
+
+
+def ncnn_model(model: Model, *, half: bool = False, head: NcnnHead = "raw") -> NcnnModel:
+    """Express a model in the layers of ncnn.
+
+    Parameters
+    ----------
+    model, half, head
+        As of `export_ncnn`.
+
+    Returns
+    -------
+    made : NcnnModel
+
+    Raises
+    ------
+    ExportError
+        A layer cannot be expressed; the message names it.
+    """
+    if head not in HEADS:
+        raise ExportError("unknown form of a head", expected=", ".join(HEADS), found=f"{head!r}")
+    steps = model.network.time_steps
+    made = build_graph(model, ExportOptions(_OPSET, head=head, batch=steps))
+    graph, (images, *_) = made.graph, made.graph.inputs
+    single, values = apart(graph, steps) if steps > 1 else (graph, {})
+    inputs = values[images] if steps > 1 else (images,)
+    dims = (1, *model.network.input.dims)
+    try:
+        lowered = lower(single, dict.fromkeys(inputs, dims), half=half)
+    except ExportError as error:
+        layer = _layer_of(error.where.key or "")
+        where = model.cfg.where(layer + 1) if layer is not None else None
+        raise ExportError(error.problem, where=where, hint=error.hint) from error
+    named = {graph.name(value): value for value in (*graph.names, *graph.inputs)}
+    places = {name: values[value] if steps > 1 else (value,) for name, value in named.items()}
+    layers = {
+        number: tuple(single.name(each) for each in places[name])
+        for number, name in made.layers.items()
+    }
+    outputs = {single.name(each): lowered.shapes[single.name(each)] for each in single.outputs}
+    notes = made.notes
+    if steps > 1:
+        notes += (f"the weights are there once for each of {steps} time steps",)
+    return NcnnModel(
+        lowered.net, tuple(single.name(each) for each in inputs), layers, outputs, notes
+    )
+
+
+def _layer_of(name: str) -> int | None:
+    """Return the number of the layer that an operator is of, by its name."""
+    number = name.removeprefix("layer_")[:3] if name.startswith("layer_") else ""
+    return int(number) if number.isdigit() else None
+
+
+def prepare_ncnn(
+    model: Model,
+    path: str | os.PathLike[str],
+    *,
+    half: bool = False,
+    head: NcnnHead = "raw",
+) -> PreparedFiles:
+    """Make the files of a model, all but the writing.  Nothing has run them: they are unproven.
+
+    Parameters
+    ----------
+    model, path, half, head
+        As of `export_ncnn`, which proves the files.
+
+    Returns
+    -------
+    prepared : PreparedFiles
+
+    Raises
+    ------
+    ExportError
+        A layer cannot be expressed; the message names it.
+    DarknetError
+        The suffix is not ``.param``.
+    """
+    require_suffix(path, ".param")
+    made = ncnn_model(model, half=half, head=head)
+    param = Path(path)
+    weights = param.with_suffix(".bin")
+    exported = ExportedFiles(
+        target="ncnn",
+        paths=(param, weights),
+        numbers="float16" if half else "float32",
+        outputs=made.outputs,
+        layers={number: names[-1] for number, names in made.layers.items()},
+        notes=made.notes,
+    )
+    files = {param: made.net.write_param, weights: made.net.write_bin}
+    return PreparedFiles(exported, files, (model.cfg.file, model.file))
