@@ -33,6 +33,7 @@ EXTRAS = {
     "ai_edge_litert": Extra("the package ai-edge-litert is not installed", _TFLITE),
     "cv2": _plain("opencv-python-headless"),
     "flatbuffers": Extra("the package flatbuffers is not installed", _TFLITE),
+    "ncnn": Extra("the package ncnn is not installed", "pip install 'darknet-bn[ncnn]'"),
     "onnx": Extra("the package onnx is not installed", "pip install 'darknet-bn[onnx]'"),
     "onnxruntime": _plain("onnxruntime"),
     "openvino": _plain("openvino"),

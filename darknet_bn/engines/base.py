@@ -8,7 +8,7 @@ from darknet_bn.run.session import Session
 
 __all__ = ["DEFAULT", "ENGINES", "VARIABLE", "Session", "default_engine"]
 
-ENGINES = ("numpy", "onnxruntime", "openvino", "opencv", "litert", "torch")
+ENGINES = ("numpy", "onnxruntime", "openvino", "opencv", "litert", "torch", "ncnn")
 DEFAULT = ENGINES[0]
 """This package itself, which needs no other."""
 VARIABLE = "DARKNET_BN_ENGINE"

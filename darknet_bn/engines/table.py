@@ -46,6 +46,12 @@ def _torch(model: Model) -> Session:
     return TorchSession(model)
 
 
+def _ncnn(model: Model) -> Session:
+    from darknet_bn.engines.ncnn import NcnnSession
+
+    return NcnnSession(model)
+
+
 # Each imports its own: whoever computes here waits for no code that exports.
 _OPENERS: dict[str, Callable[[Model], Session]] = {
     "numpy": _numpy,
@@ -54,6 +60,7 @@ _OPENERS: dict[str, Callable[[Model], Session]] = {
     "opencv": _opencv,
     "litert": _litert,
     "torch": _torch,
+    "ncnn": _ncnn,
 }
 
 

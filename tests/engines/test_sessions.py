@@ -169,6 +169,7 @@ def test_an_engine_that_there_is_not() -> None:
         ("opencv", "cv2", "opencv-python-headless"),
         ("litert", "ai_edge_litert", "'darknet-bn[tflite]'"),
         ("torch", "torch", "'darknet-bn[torch]'"),
+        ("ncnn", "ncnn", "'darknet-bn[ncnn]'"),
     ],
 )
 def test_a_package_that_is_absent_is_named(
@@ -202,7 +203,7 @@ def test_our_own_engine_is_the_fast_pass() -> None:
 
 def test_no_engine_is_imported_before_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     importlib.import_module("darknet_bn.engines.base")
-    assert ENGINES == ("numpy", "onnxruntime", "openvino", "opencv", "litert", "torch")
+    assert ENGINES == ("numpy", "onnxruntime", "openvino", "opencv", "litert", "torch", "ncnn")
     for engine in ENGINES[1:]:
         name = MODULES.get(engine, engine)
         monkeypatch.setitem(sys.modules, name, None)

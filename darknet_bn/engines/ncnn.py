@@ -1,0 +1,193 @@
+"""ncnn."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from darknet_bn.arrays import F32
+from darknet_bn.convert.ncnn.export import NcnnModel, ncnn_model
+from darknet_bn.engines.network_session import NetworkSession
+from darknet_bn.engines.onnx_session import temporary_folder
+from darknet_bn.errors import DarknetError, Where
+from darknet_bn.model.model import Model
+from darknet_bn.optional import load_extra
+
+# What ncnn does to be faster, and what that costs: with all of it float32 stays float32.
+_OPTIONS = {
+    "use_fp16_packed": False,
+    "use_fp16_storage": False,
+    "use_fp16_arithmetic": False,
+    "use_bf16_packed": False,
+    "use_bf16_storage": False,
+    "use_vulkan_compute": False,
+    "use_int8_inference": True,  # of layers that are stored so
+    "use_packing_layout": True,
+    "use_sgemm_convolution": True,
+    "use_winograd_convolution": True,
+}
+
+
+class _Ncnn(NetworkSession):
+    """A session on the two files, or on what they would be."""
+
+    _model: Model
+    _made: NcnnModel
+
+    def _open(self, param: Path, weights: Path) -> None:
+        """Open the files, and see which layers they show."""
+        self.network = self._model.network
+        self._net = open_files(param, weights)
+        names = {each.name for each in self._net.blobs()}
+        self._names = {
+            number: blobs for number, blobs in self._made.layers.items() if names.issuperset(blobs)
+        }
+        self.layers = tuple(sorted(self._names))
+
+    def run(self, x: F32, layers: Sequence[int]) -> Mapping[int, npt.NDArray[Any]]:
+        """Compute the outputs of layers, for one sequence after another."""
+        steps = self.network.time_steps
+        count = len(x) // steps
+        found: dict[int, list[npt.NDArray[Any]]] = {layer: [] for layer in layers}
+        forget = set(layers) <= set(self.network.outputs)
+        wanted = {name for layer in layers for name in self._names[layer]}
+        for number in range(count):
+            given = dict(zip(self._made.inputs, x[number::count], strict=True))
+            blobs = run_files(self._net, given, wanted, forget=forget)
+            for layer in layers:
+                parts = [blobs[name] for name in self._names[layer]]
+                found[layer].append(np.stack(parts).reshape(steps, -1))
+        return {layer: np.stack(each, axis=1).reshape(len(x), -1) for layer, each in found.items()}
+
+    def boxes(self, x: F32) -> dict[str, F32]:
+        """Compute what else than layers comes out, for one image after another."""
+        inner = {name for names in self._made.layers.values() for name in names}
+        wanted = [name for name in self._made.outputs if name not in inner]
+        each = [run_files(self._net, {self._made.inputs[0]: image}, wanted) for image in x]
+        return {name: np.stack([blobs[name] for blobs in each]) for name in wanted}
+
+
+class NcnnSession(_Ncnn):
+    """A model in ncnn, on the CPU and in float32."""
+
+    def __init__(self, model: Model) -> None:
+        self.engine = engine_name()
+        self._model, self._made = model, ncnn_model(model)
+        with temporary_folder() as folder:
+            param, weights = (Path(folder) / f"model.{suffix}" for suffix in ("param", "bin"))
+            for path, write in (
+                (param, self._made.net.write_param),
+                (weights, self._made.net.write_bin),
+            ):
+                with path.open("wb") as stream:
+                    write(stream)
+            self._open(param, weights)
+
+    def __reduce__(self) -> tuple[type[NcnnSession], tuple[Model]]:
+        """Return what is pickled: the model."""
+        return type(self), (self._model,)
+
+
+class NcnnFile(_Ncnn):
+    """A pair of files that was exported here, in ncnn.
+
+    Parameters
+    ----------
+    path : path
+        The ``.param``.
+    model : Model
+        Which it was exported from.
+    weights : path, optional
+        The ``.bin``; by default the file of that name beside it.
+
+    Raises
+    ------
+    DarknetError
+        ncnn is not installed, or does not take the files.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        model: Model,
+        weights: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self._arguments = path, model, weights
+        self.engine = f"{os.fspath(path)} in {engine_name()}"
+        self._model = model
+        param = Path(path)
+        beside = param.with_suffix(".bin") if weights is None else Path(weights)
+        self._made = ncnn_model(model)
+        self._open(param, beside)
+
+    def __reduce__(self) -> tuple[type[NcnnFile], tuple[Any, ...]]:
+        """Return what is pickled: the model, and where the files are."""
+        return type(self), self._arguments
+
+
+def engine_name() -> str:
+    """Return name and version.
+
+    Raises
+    ------
+    DarknetError
+        It is not installed.
+    """
+    return f"ncnn {load_extra('ncnn').__version__}"
+
+
+def open_files(param: Path, weights: Path) -> Any:
+    """Open a ``.param`` and its ``.bin``.
+
+    Raises
+    ------
+    DarknetError
+        ncnn is not installed, or does not take them.
+    """
+    ncnn = load_extra("ncnn")
+    net = ncnn.Net()
+    for name, value in _OPTIONS.items():
+        setattr(net.opt, name, value)
+    for path, load in ((param, net.load_param), (weights, net.load_model)):
+        if load(str(path)) != 0:
+            raise DarknetError("ncnn does not take the file", where=Where(file=str(path)))
+    return net
+
+
+def run_files(
+    net: Any, given: Mapping[str, F32], wanted: Iterable[str], *, forget: bool = True
+) -> dict[str, F32]:
+    """Compute blobs, each of its own shape.
+
+    Parameters
+    ----------
+    net : ncnn.Net
+    given : mapping from name to float32 array
+        The images, without an axis for the batch.
+    wanted : iterable of str
+    forget : bool
+        Whether to let go at once what other layers have read: outputs alone are there then.
+
+    Raises
+    ------
+    DarknetError
+        ncnn fails.
+    """
+    ncnn = load_extra("ncnn")
+    run = net.create_extractor()
+    run.set_light_mode(forget)
+    for name, image in given.items():
+        # A copy, whose channels lie apart as ncnn has them.
+        run.input(name, ncnn.Mat(np.ascontiguousarray(image)).clone())
+    found = {}
+    for name in wanted:
+        failure, blob = run.extract(name)
+        if failure:
+            raise DarknetError(f"ncnn does not compute {name}", found=f"error {failure}")
+        found[name] = np.array(blob, np.float32)
+    return found

@@ -1,0 +1,128 @@
+"""The contract of every layer in ncnn: it computes what the layer does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import darknet_bn as dn
+from darknet_bn.convert.ncnn.build import lower
+from darknet_bn.dialect import DIALECTS, Dialect
+from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.graph import Value
+from darknet_bn.graph.steps import apart
+from darknet_bn.kernels.activations import ACTIVATIONS
+from darknet_bn.layers import LAYERS
+from tests.layers.test_onnx import AB, NETS, case_model, conv
+from tests.support.builders import cfg_text, random_input, random_model
+from tests.support.examples import EXAMPLES, Example, LayerRun, cases
+from tests.support.ncnn import run_net
+
+pytest.importorskip("ncnn", reason="ncnn is not installed")
+
+# Sums of some hundred float32 values in another order differ by 1e-6 of the largest.  ncnn's
+# functions for several values at once are polynomials: its sigmoid is 4e-6 off.
+TOLERANCE = 1e-5
+# All that ncnn does not express, beside what ONNX's operators do not; each with the reason.
+REFUSED: dict[str, str] = {}
+
+
+def run_example(run: LayerRun) -> np.ndarray:
+    """What ncnn computes of the layer of an example, with nothing around it."""
+    example, steps = run.example, run.example.time_steps
+    graph = GraphBuilder(18, run.dialect, time_steps=steps)
+    values = [Value(f"x{number}") for number in range(len(run.xs))]
+    with graph.layer("layer_000", 0, run.p):
+        y = run.layer.onnx(graph, values, run.sources, run.p)
+        if y in values:
+            y = graph.add("Identity", y)
+    graph.names[y] = "layer_000"
+    graph.inputs.extend(values)
+    graph.outputs = [y]
+    single, parts = apart(graph, steps)
+    dims = {
+        each: (1, *source.dims)
+        for value, source in zip(values, run.sources, strict=True)
+        for each in parts[value]
+    }
+    dims |= dict.fromkeys(parts[graph.images], (1, 1, 8, 8))
+    lowered = lower(single, dims)
+    sequences = example.batch // steps
+    rows = []
+    for number in range(example.batch):
+        time, sequence = divmod(number, sequences)
+        given = {
+            each.name: x[at * sequences + sequence]
+            for value, x in zip(values, run.xs, strict=True)
+            for at, each in enumerate(parts[value])
+        }
+        given |= {each.name: np.zeros((1, 8, 8), np.float32) for each in parts[graph.images]}
+        name = single.name(parts[y][time if len(parts[y]) > 1 else 0])
+        rows.append(run_net(lowered.net, given, [name])[name].ravel())
+    return np.stack(rows)
+
+
+@pytest.mark.parametrize(("example", "dialect"), cases(DIALECTS))
+def test_every_layer_is_expressed(example: Example, dialect: Dialect) -> None:
+    run = LayerRun(example, dialect)
+    refused = example.refused or REFUSED.get(example.text)
+    if refused:
+        with pytest.raises(dn.ExportError, match=refused):
+            run_example(run)
+        return
+    found, expected = run_example(run), run()
+    difference = np.abs(found.reshape(expected.shape) - expected).max()
+    assert difference <= TOLERANCE * np.abs(expected).max()
+
+
+def test_all_kinds_are_among_the_examples() -> None:
+    kinds = {type(example.layer(DIALECTS[example.dialects[0]])) for example in EXAMPLES}
+    assert kinds == set(LAYERS.values())
+
+
+def agrees(model: dn.Model) -> None:
+    """Every layer of a model agrees, for two sequences."""
+    session = dn.open_session(model, "ncnn")
+    assert set(session.layers) >= set(model.network.outputs)
+    x = random_input(model, 2 * model.network.time_steps)
+    found, expected = session.forward(x, "all"), dn.forward(model, x, "all")
+    for layer, y in found.items():
+        largest = np.abs(expected[layer]).max()
+        assert np.abs(y - expected[layer]).max() <= TOLERANCE * largest, layer
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_layers_agree_where_they_share_and_pass_on(name: str) -> None:
+    agrees(case_model(name))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation(activation: str) -> None:
+    agrees(random_model(cfg_text(conv(f"activation={activation} size=3 pad=1 batch_normalize=1"))))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_for_large_values(activation: str) -> None:
+    cfg = cfg_text(f"[convolutional] filters=2 size=1 activation={activation}", channels=1)
+    model = dn.load(cfg, None, dialect=AB)
+    params = {"weights": np.full((2, 1, 1, 1), 100, np.float32), "biases": np.zeros(2, np.float32)}
+    model.params[0].update(params)  # type: ignore[attr-defined]
+    agrees(model)
+
+
+@pytest.mark.parametrize("stride", [2, 7, 41, 47])
+def test_pixels_are_repeated_even_if_ncnn_would_take_others(stride: int) -> None:
+    agrees(random_model(cfg_text(f"[upsample] stride={stride}", width=3, height=2)))
+
+
+@pytest.mark.parametrize(
+    ("sections", "reason"),
+    [
+        ((conv("filters=5"), "[maxpool] maxpool_depth=1 out_channels=2"), "equal parts"),
+        (("[local_avgpool] size=2 padding=6 stride=2",), "no windows that lie outside the image"),
+    ],
+)
+def test_what_is_not_expressed_is_refused_by_layer(sections: tuple[str, ...], reason: str) -> None:
+    with pytest.raises(dn.ExportError, match=reason) as caught:
+        dn.open_session(random_model(cfg_text(*sections)), "ncnn")
+    assert caught.value.where.layer == len(sections) - 1
