@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
     from darknet_bn.checks.compare import compare
     from darknet_bn.checks.convert import convert_file
     from darknet_bn.checks.export import export_onnx
+    from darknet_bn.checks.export_ncnn import export_ncnn
     from darknet_bn.checks.export_tflite import export_tflite
     from darknet_bn.checks.fixture import Fixture, load_fixture
     from darknet_bn.checks.fold import check_fold, fold_files
@@ -40,6 +41,7 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
         Dialect,
     )
     from darknet_bn.engines.litert import LiteRtFile
+    from darknet_bn.engines.ncnn import NcnnFile
     from darknet_bn.engines.onnxruntime import OnnxFile
     from darknet_bn.engines.table import open_session
     from darknet_bn.errors import (
@@ -131,6 +133,7 @@ __all__ = [
     "ImageError",
     "LiteRtFile",
     "Model",
+    "NcnnFile",
     "Network",
     "OnnxFile",
     "Progress",
@@ -158,6 +161,7 @@ __all__ = [
     "dnn_DetectionModel",
     "draw_detections",
     "evaluate",
+    "export_ncnn",
     "export_onnx",
     "export_tflite",
     "fold_batchnorm",
@@ -233,6 +237,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "ImageError": "darknet_bn.errors.ImageError",
     "LiteRtFile": "darknet_bn.engines.litert.LiteRtFile",
     "Model": "darknet_bn.model.model.Model",
+    "NcnnFile": "darknet_bn.engines.ncnn.NcnnFile",
     "Network": "darknet_bn.model.network.Network",
     "OnnxFile": "darknet_bn.engines.onnxruntime.OnnxFile",
     "Progress": "darknet_bn.training.Progress",
@@ -259,6 +264,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "dnn_DetectionModel": "darknet_bn.opencv.dnn_DetectionModel",
     "draw_detections": "darknet_bn.predictions.drawing.draw_detections",
     "evaluate": "darknet_bn.predictions.evaluation.evaluate",
+    "export_ncnn": "darknet_bn.checks.export_ncnn.export_ncnn",
     "export_onnx": "darknet_bn.checks.export.export_onnx",
     "export_tflite": "darknet_bn.checks.export_tflite.export_tflite",
     "fold_batchnorm": "darknet_bn.transforms.fold.fold_batchnorm",

@@ -25,7 +25,7 @@ from darknet_bn.run.differences import Difference, Report, compare_arrays, large
 from darknet_bn.run.random_input import random_input
 from darknet_bn.run.rounding import FLOAT16, FLOAT32, Precision, rounding, two_other_ways
 from darknet_bn.run.run import as_input, forward
-from darknet_bn.run.session import Session
+from darknet_bn.run.session import BoxSession, Session
 
 Ways: TypeAlias = "Sequence[Mapping[int, F32]]"
 
@@ -145,6 +145,8 @@ def prove_session(
 ) -> Report:
     """Run a model in another program and here, and compare every layer that both show.
 
+    If boxes come out there, they are compared too.
+
     Parameters
     ----------
     model : Model
@@ -171,7 +173,8 @@ def prove_session(
         stage(f"proving: {session.engine.partition(' ')[0]} runs the file", None)
         with needed_for_a_proof():
             found = session.forward(x, "all")
-        rows = _rows_of(model, name, found)
+            boxes = session.boxes(x) if isinstance(session, BoxSession) else {}
+        rows = _rows_of(model, name, found, boxes)
         judged += _judged(model, x, rows, tuple(found), precision, tolerance, stage)
     least = precision.least if tolerance is None else tolerance
     digests = {name: hashlib.sha256(x.data).hexdigest() for name, x in inputs.items()}
@@ -179,12 +182,12 @@ def prove_session(
 
 
 def _rows_of(
-    model: Model, name: str, found: Mapping[int, F32]
+    model: Model, name: str, found: Mapping[int, F32], boxes: Mapping[str, F32]
 ) -> Callable[[Mapping[int, F32], Ways, _Limit], list[Difference]]:
-    """Return a function that compares each layer that a session shows, for the input ``name``."""
+    """Return a function that compares all that a session shows, for the input ``name``."""
 
     def rows(ours: Mapping[int, F32], ways: Ways, limit: _Limit) -> list[Difference]:
-        return [
+        layers = [
             limit.judge(
                 *(member_name(each), name, ours[each], y, _of(ways, each)),
                 layer=each,
@@ -192,8 +195,27 @@ def _rows_of(
             )
             for each, y in found.items()
         ]
+        return layers + _boxes_compared(model, name, boxes, ours, ways, limit)
 
     return rows
+
+
+def _boxes_compared(
+    model: Model,
+    name: str,
+    found: Mapping[str, F32],
+    ours: Mapping[int, F32],
+    ways: Ways,
+    limit: _Limit,
+) -> list[Difference]:
+    if not found:
+        return []
+    net = model.network.input
+    expected, *others = (of_model("decoded", all_boxes(model, each), net) for each in (ours, *ways))
+    return [
+        limit.judge(key, name, y, found[key], [each[key] for each in others])
+        for key, y in expected.items()
+    ]
 
 
 @contextmanager

@@ -37,7 +37,7 @@ class _Other(options.Name):
     "other",
     type=_Other(),
     metavar="OTHER",
-    help=f"{', '.join(ENGINES)}; an .onnx file; a recording (.npz); or "
+    help=f"{', '.join(ENGINES)}; an .onnx or .param file; a recording (.npz); or "
     "another model: OTHER.cfg [OTHER.weights].",
 )
 @options.seed
@@ -104,6 +104,8 @@ def _other(
         return dn.open_session(model, name)
     if weights is None and name.endswith(".onnx"):
         return dn.OnnxFile(name, model)
+    if weights is None and name.endswith(".param"):
+        return dn.NcnnFile(name, model)
     found = models.find_files([name] if weights is None else [name, weights])
     if not os.path.exists(found[0]):
         raise click.UsageError(

@@ -12,11 +12,15 @@ import numpy.typing as npt
 
 from darknet_bn.arrays import F32
 from darknet_bn.convert.ncnn.export import NcnnModel, ncnn_model
+from darknet_bn.convert.ncnn.net import input_shapes
 from darknet_bn.engines.network_session import NetworkSession
 from darknet_bn.engines.onnx_session import temporary_folder
-from darknet_bn.errors import DarknetError, Where
+from darknet_bn.errors import DarknetError, Where, located
+from darknet_bn.formats.reading import open_file, read_file
+from darknet_bn.graph.dims import Size
 from darknet_bn.model.model import Model
 from darknet_bn.optional import load_extra
+from darknet_bn.run.session import BoxSession
 
 # What ncnn does to be faster, and what that costs: with all of it float32 stays float32.
 _OPTIONS = {
@@ -31,9 +35,10 @@ _OPTIONS = {
     "use_sgemm_convolution": True,
     "use_winograd_convolution": True,
 }
+_MOST_BYTES = 64 << 20  # of a .param: a line of 200 bytes for each of some 100 layers is usual
 
 
-class _Ncnn(NetworkSession):
+class _Ncnn(NetworkSession, BoxSession):
     """A session on the two files, or on what they would be."""
 
     _model: Model
@@ -48,6 +53,7 @@ class _Ncnn(NetworkSession):
             number: blobs for number, blobs in self._made.layers.items() if names.issuperset(blobs)
         }
         self.layers = tuple(sorted(self._names))
+        self._boxes = [name for name in ("boxes", "confs") if name in names]
 
     def run(self, x: F32, layers: Sequence[int]) -> Mapping[int, npt.NDArray[Any]]:
         """Compute the outputs of layers, for one sequence after another."""
@@ -65,11 +71,10 @@ class _Ncnn(NetworkSession):
         return {layer: np.stack(each, axis=1).reshape(len(x), -1) for layer, each in found.items()}
 
     def boxes(self, x: F32) -> dict[str, F32]:
-        """Compute what else than layers comes out, for one image after another."""
-        inner = {name for names in self._made.layers.values() for name in names}
-        wanted = [name for name in self._made.outputs if name not in inner]
-        each = [run_files(self._net, {self._made.inputs[0]: image}, wanted) for image in x]
-        return {name: np.stack([blobs[name] for blobs in each]) for name in wanted}
+        """Compute the boxes of all heads, if they come out, for one image after another."""
+        (first, *_) = self._made.inputs
+        each = [run_files(self._net, {first: image}, self._boxes) for image in x]
+        return {name: np.stack([blobs[name] for blobs in each]) for name in self._boxes}
 
 
 class NcnnSession(_Ncnn):
@@ -123,11 +128,36 @@ class NcnnFile(_Ncnn):
         param = Path(path)
         beside = param.with_suffix(".bin") if weights is None else Path(weights)
         self._made = ncnn_model(model)
+        with located(Where(file=os.fspath(path))):
+            _require_inputs(self._made, input_shapes(read_file(path, _MOST_BYTES, piped=False)))
+        with open_file(beside, piped=False):  # what ncnn would wait for for ever is refused
+            pass
         self._open(param, beside)
 
     def __reduce__(self) -> tuple[type[NcnnFile], tuple[Any, ...]]:
         """Return what is pickled: the model, and where the files are."""
         return type(self), self._arguments
+
+
+def _require_inputs(made: NcnnModel, found: Mapping[str, Size]) -> None:
+    """Refuse files of another net: ncnn would read behind its arrays.
+
+    Raises
+    ------
+    DarknetError
+        They read other blobs than the model, or of another shape.
+    """
+    wanted = dict.fromkeys(made.inputs, made.input)
+    if found != wanted:
+        raise DarknetError(
+            "the file is of a net with another input",
+            expected=_listed(wanted),
+            found=_listed(found) or "none",
+        )
+
+
+def _listed(shapes: Mapping[str, Size]) -> str:
+    return ", ".join(f"{name} {' x '.join(map(str, dims))}" for name, dims in shapes.items())
 
 
 def engine_name() -> str:

@@ -53,3 +53,22 @@ class Session(ABC):
         DarknetError
             The engine does not show a layer, or fails.
         """
+
+
+class BoxSession(Session):
+    """A session that may have the boxes of a detector among its outputs."""
+
+    @abstractmethod
+    def boxes(self, x: F32) -> dict[str, F32]:
+        """Compute the boxes of all heads, whatever their scores.
+
+        Parameters
+        ----------
+        x : float32 array (n, c, h, w)
+
+        Returns
+        -------
+        found : dict
+            ``boxes`` (n, k, 4), left, top, right and bottom as parts of the input, and ``confs``
+            (n, k, classes), objectness times class; nothing if the program does not compute them.
+        """

@@ -70,6 +70,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "f.pth": dn.load_arrays,
     "f.onnx": dn.load_arrays,
     "compared.onnx": lambda path: dn.OnnxFile(path, random_model(CFG)),
+    "compared.param": lambda path: dn.NcnnFile(path, random_model(CFG)),
     "fixture.npz": dn.load_fixture,
     "set.npz": _dataset,
     "x.npy": read_npy,

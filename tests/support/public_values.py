@@ -109,6 +109,9 @@ def examples(folder: Path) -> Iterator[object]:
     exported = write_onnx(digits, folder / "digits.onnx")
     yield from (exported, dn.prove(digits, exported, {"test": x[:1]}))
     yield dn.OnnxFile(folder / "digits.onnx", digits)
+    yield dn.export_ncnn(digits, folder / "digits.param", prove=False)
+    if "ncnn" in installed_engines():
+        yield dn.NcnnFile(folder / "digits.param", digits)
     for engine in installed_engines():
         yield dn.open_session(digits, engine)
 

@@ -37,6 +37,8 @@ class NcnnModel:
     net : NcnnNet
     inputs : tuple of str
         The blobs that it reads: one for each time step.
+    input : tuple of int
+        The shape of each of them.
     layers : mapping from layer number to tuple of str
         The blobs that the output of each layer is in: one for each time step.
     outputs : mapping from name to tuple of int
@@ -47,6 +49,7 @@ class NcnnModel:
 
     net: NcnnNet
     inputs: tuple[str, ...]
+    input: Size
     layers: Mapping[int, tuple[str, ...]]
     outputs: Mapping[str, Size]
     notes: tuple[str, ...]
@@ -93,9 +96,8 @@ def ncnn_model(model: Model, *, half: bool = False, head: NcnnHead = "raw") -> N
     notes = made.notes
     if steps > 1:
         notes += (f"the weights are there once for each of {steps} time steps",)
-    return NcnnModel(
-        lowered.net, tuple(single.name(each) for each in inputs), layers, outputs, notes
-    )
+    names = tuple(single.name(each) for each in inputs)
+    return NcnnModel(lowered.net, names, lowered.shapes[names[0]], layers, outputs, notes)
 
 
 def _layer_of(name: str) -> int | None:

@@ -30,12 +30,16 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from darknet_bn.errors import DarknetError
+from darknet_bn.graph.dims import Size
+
 Option: TypeAlias = "int | float | Sequence[int] | Sequence[float]"
 
 MAGIC = 7767517
 _LISTS = -23300
 _TAGS = {"f4": 0, "f2": 0x01306B47, "i1": 0x000D4B38}
 _WORD = 4  # bytes
+_FRONT = 5  # words of a line with one output before its options
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,30 @@ def net_of(layers: Sequence[NcnnLayer]) -> NcnnNet:
                 names = tuple(f"{blob}_splitncnn_{number}" for number in range(counts[blob]))
                 made.append(NcnnLayer("Split", f"{blob}_splitncnn", (blob,), names))
     return NcnnNet(tuple(made))
+
+
+def input_shapes(param: bytes) -> dict[str, Size]:
+    """Return the shape of each blob that the net of a ``.param`` reads, if it says so.
+
+    Raises
+    ------
+    DarknetError
+        It is no ``.param``.
+    """
+    head, *lines = param.decode(errors="replace").splitlines() or [""]
+    if head.strip() != f"{MAGIC}":
+        raise DarknetError(
+            "this is no .param of ncnn",
+            expected=f"{MAGIC} in the first line",
+            found=f"{head!r:.40}",
+        )
+    found: dict[str, Size] = {}
+    for words in map(str.split, lines):
+        if words[:1] == ["Input"] and len(words) > _FRONT:
+            options = dict(each.partition("=")[::2] for each in words[_FRONT:])
+            sizes = [options[key] for key in ("2", "11", "1", "0") if key in options]
+            found[words[4]] = tuple(int(size) for size in sizes if size.isdigit())
+    return found
 
 
 def _option(key: int, value: Option) -> str:
