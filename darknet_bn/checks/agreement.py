@@ -37,7 +37,7 @@ def require_engine() -> None:
         engine_name()
     except DarknetError as error:
         raise ProofError(
-            "nothing can be proven, and nothing was written: onnxruntime is not installed",
+            "the result cannot be proven, so nothing was written: onnxruntime is not installed",
             hint=f"{EXTRAS['onnxruntime'].install}, or use prove=False",
         ) from error
 
@@ -48,7 +48,9 @@ def or_unproven() -> Iterator[None]:
     try:
         yield
     except ProofError as error:
-        error.hint = ", or ".join(filter(None, (error.hint, "prove=False writes it unproven")))
+        error.hint = ", or ".join(
+            filter(None, (error.hint, "prove=False writes the file unproven"))
+        )
         raise
 
 
@@ -70,7 +72,7 @@ def require_agreement(report: Report, where: Callable[[Difference], Where], what
     first = report.first_wrong
     if first is None:
         return
-    verdict = f"{first.name} of {what} does not agree; nothing was written"
+    verdict = f"{first.name} of {what} does not agree with the model; nothing was written"
     if first.problem is not None:
         raise ProofError(
             verdict,
@@ -82,9 +84,10 @@ def require_agreement(report: Report, where: Callable[[Difference], Where], what
     raise ProofError(
         verdict,
         where=where(first),
-        expected=f"a difference of at most {first.allowed:.3g} of {first.largest:.4g}"
+        expected=f"a relative difference of at most {first.allowed:.3g}, largest value "
+        f"{first.largest:.4g}"
         f"{f' ({because})' if because else ''}",
-        found=f"{first.relative:.2g} of it, with {first.input}",
+        found=f"{first.relative:.2g}, with {first.input}",
         hint=_hint(report, first),
     )
 
@@ -97,17 +100,17 @@ def _hint(report: Report, first: Difference) -> str:
     if any(each.problem is not None for each in wrong):
         return "rounding does not explain that"
     if first.relative <= ROOM * first.rounding:
-        return f"{report.precision} itself is that rough in this net: {enough}"
+        return f"{report.precision} rounding alone is this large in this network: {enough}"
     if not first.rounding:
-        return f"rounding does not explain that; {enough} all the same"
+        return f"rounding does not explain that; {enough} nevertheless"
     times = first.relative / first.rounding
-    return f"that is {times:.0f} times what rounding makes; {enough} all the same"
+    return f"this is {times:.0f} times the rounding error; {enough} nevertheless"
 
 
 def enough_for(differences: Sequence[Difference]) -> str:
     """Return the tolerance that would have allowed all of them, as a sentence."""
     most = max(each.relative for each in differences)
     if not math.isfinite(most):
-        return "the command check tells whether the weights are NaN or infinite"
+        return "darknet-bn check shows whether the weights are NaN or infinite"
     step = 10.0 ** (math.floor(math.log10(most)) - 1)
     return f"tolerance={math.ceil(most / step) * step:.2g} allows it"

@@ -63,7 +63,7 @@ def compare(
         theirs = forward(other, array, "all", exact=True)
         who = f"darknet-bn, dialect {other.dialect.name}"
     if not theirs:
-        raise DarknetError(f"{who} shows the output of no layer")
+        raise DarknetError(f"{who} does not show the output of any layer")
     ours = forward(model, array, sorted(theirs), exact=True, after_layer=after_layer)
     least = _PRECISION.least if tolerance is None else tolerance
     rows = {index: _difference(model, index, y, theirs[index], least) for index, y in ours.items()}
@@ -97,7 +97,7 @@ def _require_alike(model: Model, other: Model) -> None:
     for index, (a, b) in enumerate(zip_longest(ours, theirs)):
         if a != b:
             raise ShapeError(
-                f"the two models are of different layers from layer {index} on",
+                f"the layers of the two models differ from layer {index} on",
                 expected=f"[{a}]" if a else "none",
                 found=f"[{b}]" if b else "none",
             )

@@ -130,7 +130,7 @@ class _Check:
         self._precision, self._tolerance = precision, tolerance
 
     def __call__(self, written: Mapping[Path, Path]) -> Report:
-        self._stage("proving: litert opens the file", None)
+        self._stage("proving: opening the file in litert", None)
         with or_unproven():
             with needed_for_a_proof():
                 file = LiteRtFile(written[self._path], self._model)

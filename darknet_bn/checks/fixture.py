@@ -95,7 +95,7 @@ class Fixture:
         where = Where(file=self.path, key=name)
         if self.shapes[name] != expected:
             raise FixtureError(
-                "the array has not the shape that the net asks for",
+                "the array does not have the shape that the network needs",
                 where=where,
                 expected=f"{expected}",
                 found=f"{self.shapes[name]}",
@@ -134,10 +134,10 @@ def load_fixture(path: str | os.PathLike[str]) -> Fixture:
             raise FixtureError(f"cannot be read as .npz: {error}", where=where) from error
     if "input" not in shapes:
         raise FixtureError(
-            "there is no array 'input'",
+            "the array 'input' is missing",
             where=Where(file=name),
             expected="input, layer_000, layer_001, …",
-            found=", ".join(sorted(shapes)[:4]) or "none of them",
+            found=", ".join(sorted(shapes)[:4]) or "no such arrays",
         )
     return Fixture(name, shapes, provenance)
 
@@ -193,10 +193,12 @@ def _float_shape(archive: Archive, member: str) -> tuple[int, ...]:
         head = read_head(stream)
     size = archive.entries[f"{member}.npy"].file_size
     if head.dtype != np.float32:
-        raise FixtureError("the array has another type", expected="float32", found=f"{head.dtype}")
+        raise FixtureError(
+            "the array has the wrong type", expected="float32", found=f"{head.dtype}"
+        )
     if not head.shape or min(head.shape) < 0 or head.size != size:
         raise FixtureError(
-            "the array does not have the size that its shape says",
+            "the size of the array does not match its shape",
             expected=f"{head.size} bytes for {head.shape}",
             found=f"{size} bytes",
         )
@@ -207,8 +209,8 @@ def _provenance(archive: Archive) -> Mapping[str, Any]:
     with archive.open("provenance.npy") as stream:
         head = read_head(stream)
     if head.shape or head.dtype.kind != "U" or head.size > _MAX_TEXT:
-        raise FixtureError("the provenance is no text", found=f"{head.dtype} {head.shape}")
+        raise FixtureError("the provenance is not text", found=f"{head.dtype} {head.shape}")
     value = json.loads(archive.text("provenance.npy"))
     if not isinstance(value, dict):
-        raise FixtureError("the provenance is no JSON object")
+        raise FixtureError("the provenance is not a JSON object")
     return value

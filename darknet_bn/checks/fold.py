@@ -173,11 +173,11 @@ def _require_agreement(model: Model, report: Report) -> None:
         return
     because = wrong.because(report.precision)
     raise ProofError(
-        "the folded model does not agree; nothing was written",
+        "the folded model does not agree with the original; nothing was written",
         where=model.cfg.where((wrong.layer or 0) + 1),
-        expected=f"a difference of at most {wrong.allowed:.3g} of the largest value, "
+        expected=f"a relative difference of at most {wrong.allowed:.3g}, largest value "
         f"{wrong.largest:.4g}{f' ({because})' if because else ''}",
-        found=f"{wrong.relative:.2g} of it",
+        found=f"{wrong.relative:.2g}",
         hint=likely_cause(model) or enough_for(report.differences),
     )
 

@@ -72,7 +72,7 @@ def prove(
     The model is computed in float32 in two ways, in Darknet's order of operations and the fast way.
     What rounding makes is how far these two are from the same computation in float64.
     """
-    stage("proving: onnxruntime opens the file", None)
+    stage("proving: opening the file in onnxruntime", None)
     precision = FLOAT16 if exported.half else FLOAT32
     inner = {name: v for name, v in exported.values.items() if name not in exported.outputs}
     makers: dict[str, int] = {}  # the first layer of those that share a value
@@ -90,7 +90,7 @@ def prove(
     for name, x in inputs.items():
         sized = model if x.shape[2:] == net else model.resized(*x.shape[2:])
         array = as_input(sized.network, x)
-        stage("proving: onnxruntime runs the file", None)
+        stage("proving: running the file in onnxruntime", None)
         with needed_for_a_proof():
             found, inside = run(array), {} if look is None else look(array)
         case = _Case(sized, exported, name, found, {makers[n]: (n, inside[n]) for n in inner})
@@ -127,7 +127,7 @@ def prove_file(
     ProofError
         ONNX Runtime is not installed or cannot run the file, so nothing can be proven.
     """
-    stage("proving: onnxruntime opens the file", None)
+    stage("proving: opening the file in onnxruntime", None)
     with needed_for_a_proof():
         file = OnnxFile(path, model)
     inputs = {"random": random_input(model.network, images=file.batch)}
@@ -170,7 +170,7 @@ def prove_session(
     """
     judged: list[Difference] = []
     for name, x in inputs.items():
-        stage(f"proving: {session.engine.partition(' ')[0]} runs the file", None)
+        stage(f"proving: running the file in {session.engine.partition(' ')[0]}", None)
         with needed_for_a_proof():
             found = session.forward(x, "all")
             boxes = session.boxes(x) if isinstance(session, BoxSession) else {}
@@ -225,7 +225,7 @@ def needed_for_a_proof() -> Iterator[None]:
         yield
     except DarknetError as error:
         raise ProofError(
-            f"nothing can be proven: {error.problem}", where=error.where, hint=error.hint
+            f"the file cannot be proven: {error.problem}", where=error.where, hint=error.hint
         ) from error
 
 
@@ -282,13 +282,13 @@ def _judged(
     stage: Stage,
 ) -> list[Difference]:
     """Return rows; if some of them fail, rows that allow for rounding."""
-    step = stage("proving: the model runs here", len(model.network.nodes))
+    step = stage("proving: running the model", len(model.network.nodes))
     ours = forward(model, x, layers, exact=True, after_layer=step)
     limit = _Limit(precision, tolerance)
     judged = rows(ours, (), limit)
     if tolerance is not None or all(row.ok for row in judged):
         return judged
-    stage("proving: how much rounding makes, in float64", None)
+    stage("proving: measuring rounding errors in float64", None)
     return rows(ours, two_other_ways(model, x, layers), limit)
 
 

@@ -140,10 +140,12 @@ def pair(images: Sequence[Boxes], rows: F32, limits: Limits) -> Pairing:
     classes = images[0].probabilities.shape[1]
     known = np.isin(rows[:, 0], np.arange(len(images))) & np.isin(rows[:, 6], np.arange(classes))
     for image, kind, *_ in rows[~known][:1, [0, 6]]:
-        result.problems.append(f"a box is of image {image:g} and class {kind:g}: there is none")
+        result.problems.append(
+            f"a box names image {image:g} and class {kind:g}, which do not exist"
+        )
     low = ~(rows[:, 5] > np.float32(limits.threshold))
     for row in rows[low][:1]:
-        result.problems.append(f"{_named(row)} is not over the threshold")
+        result.problems.append(f"{_named(row)} is not above the threshold")
     for image, boxes in enumerate(images):
         over = boxes.probabilities > limits.threshold - limits.score
         kinds = np.union1d(np.flatnonzero(over.any(0)), rows[rows[:, 0] == image, 6])
@@ -162,7 +164,7 @@ def _pair_class(candidates: F32, rows: F32, mine: Rows, limits: Limits, result: 
     """Pair the rows ``mine`` of an image and a class with candidates, and look for problems."""
     kept = _nearest(candidates, rows[mine])
     for row in rows[mine[kept < 0]]:
-        result.problems.append(f"{_named(row)} is one that the model has not")
+        result.problems.append(f"{_named(row)} is not one of the model's boxes")
     mine, kept = mine[kept >= 0], kept[kept >= 0]
     result.expected[mine] = candidates[kept]
     chosen = candidates[kept]
@@ -171,7 +173,7 @@ def _pair_class(candidates: F32, rows: F32, mine: Rows, limits: Limits, result: 
         both = (least > limits.nms) & (part[:, None] < np.arange(len(chosen)))
         for one, other in np.argwhere(both):
             pair_of = f"{_named(chosen[part[one]])} and {_named(chosen[other])}"
-            result.problems.append(f"{pair_of} are both there, though they overlap")
+            result.problems.append(f"{pair_of} are both present although they overlap")
     gone = np.ones(len(candidates), np.bool_)
     gone[kept] = False
     gone &= candidates[:, 5] > limits.threshold + limits.score

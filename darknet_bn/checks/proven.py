@@ -127,7 +127,7 @@ def write_proven(
     images = {"random": random_input(model.network, images=model.network.time_steps)}
 
     def proven(written: Mapping[Path, Path]) -> Report:
-        stage(f"proving: {prepared.exported.target} opens the files", None)
+        stage(f"proving: opening the files in {prepared.exported.target}", None)
         with or_unproven():
             with needed_for_a_proof():
                 session = open_files(model, [written[path] for path in prepared.exported.paths])

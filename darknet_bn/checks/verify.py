@@ -89,7 +89,7 @@ def verify(
     layers = fixture.layers
     if not layers or layers[-1] >= len(nodes):
         raise FixtureError(
-            "the fixture is of another net",
+            "the fixture belongs to a different network",
             where=Where(file=fixture.path),
             expected=f"layers from 0 to {len(nodes) - 1}",
             found=f"layer {layers[-1]}" if layers else "no layer",

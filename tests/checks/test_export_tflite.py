@@ -47,7 +47,7 @@ def test_every_layer_is_proven(model: dn.Model, tmp_path: Path) -> None:
     assert [row.layer for row in report.differences] == [*range(19)] * 2
     assert report.worst.relative < 1e-5
     assert json.loads(proof.read_bytes()) == {"schema": 1, **report.json()}
-    assert steps[:2] == ["writing the file", "proving: litert opens the file"]
+    assert steps[:2] == ["writing the file", "proving: opening the file in litert"]
 
 
 def test_a_file_that_computes_something_else_is_not_written(
@@ -80,7 +80,7 @@ def test_what_litert_does_not_take_is_not_written(
         return whole(self, description)
 
     monkeypatch.setattr(flat_model.FlatModel, "bytes", damaged)
-    with pytest.raises(dn.ProofError, match=r"nothing can be proven: litert .*prove=False"):
+    with pytest.raises(dn.ProofError, match=r"the file cannot be proven: litert .*prove=False"):
         dn.export_tflite(model, tmp_path / "x.tflite")
     assert not list(tmp_path.iterdir())
 

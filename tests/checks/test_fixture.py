@@ -106,8 +106,8 @@ class TestRefusals:
 
     def test_no_input(self, tmp_path: Path) -> None:
         path = archive(tmp_path / "a.npz", layer_000=npy(X))
-        self.refused(path, "there is no array 'input'.*found layer_000")
-        self.refused(archive(tmp_path / "b.npz"), "found none of them")
+        self.refused(path, "the array 'input' is missing.*found layer_000")
+        self.refused(archive(tmp_path / "b.npz"), "found no such arrays")
 
     @pytest.mark.parametrize(
         ("array", "found"),
@@ -139,7 +139,7 @@ class TestRefusals:
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(stream, header)
         path = archive(tmp_path / "a.npz", input=stream.getvalue() + X.tobytes())
-        self.refused(path, "input: the array does not have the size that its shape says")
+        self.refused(path, "input: the size of the array does not match its shape")
 
     def test_a_shape_that_promises_gigabytes_takes_no_memory(self, tmp_path: Path) -> None:
         stream = io.BytesIO()
@@ -155,7 +155,7 @@ class TestRefusals:
                 member.write(bytes(1 << 20))
         tracemalloc.start()
         try:
-            self.refused(path, "does not have the size")
+            self.refused(path, "does not match its shape")
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
@@ -167,7 +167,7 @@ class TestRefusals:
         with pytest.raises(dn.FixtureError) as caught:
             fixture.layer(0, (4,))
         assert str(caught.value) == (
-            f"{path}: layer_000: the array has not the shape that the net asks for "
+            f"{path}: layer_000: the array does not have the shape that the network needs "
             "(expected (2, 4), found (2, 5))"
         )
         with pytest.raises(dn.FixtureError, match=r"input: .*expected \(2, 12\)"):
@@ -183,7 +183,7 @@ class TestRefusals:
 
     def test_provenance_without_end(self, tmp_path: Path) -> None:
         path = archive(tmp_path / "a.npz", input=npy(X), provenance=npy(np.array("x" * 300_000)))
-        self.refused(path, "the provenance is no text")
+        self.refused(path, "the provenance is not text")
 
     def test_damage_is_found_at_the_latest_when_the_array_is_read(self, tmp_path: Path) -> None:
         path = tmp_path / "a.npz"

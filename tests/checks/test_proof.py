@@ -361,7 +361,7 @@ def test_nothing_can_be_proven_without_onnx_runtime(
     model = detector("yolo")
     exported = write_onnx(model, tmp_path / "x.onnx", batch=2)
     exported.path.write_bytes(b"no such file")
-    with pytest.raises(dn.ProofError, match="nothing can be proven: onnxruntime does not take"):
+    with pytest.raises(dn.ProofError, match="the file cannot be proven: onnxruntime cannot load"):
         prove(model, exported)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(dn.ProofError, match=r"onnxruntime is not installed; pip install onnxr"):

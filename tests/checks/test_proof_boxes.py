@@ -155,7 +155,7 @@ def test_each_box_that_suppression_takes_is_one_too_many() -> None:
     assert len(gone) > 10
     for row in gone:
         (problem, *_) = pair([boxes], np.concatenate((kept, row[None])), NEAR).problems
-        assert "are both there, though they overlap" in problem
+        assert "are both present although they overlap" in problem
 
 
 def test_another_class_or_image_is_refused() -> None:
@@ -168,13 +168,13 @@ def test_another_class_or_image_is_refused() -> None:
     for column, value in ((0, 2), (0, -1), (6, 3), (6, 0.5), (6, np.nan)):
         rows = rows_of(images)
         rows[3, column] = value
-        assert "there is none" in pair(images, rows, NEAR).problems[0]
+        assert "which do not exist" in pair(images, rows, NEAR).problems[0]
 
 
 def test_a_lower_threshold_or_another_overlap_is_refused() -> None:
     images = [drawn(0)]
     low = rows_of(images, Limits(0.2, 0.45, 0, 0))
-    assert "is not over the threshold" in pair(images, low, NEAR).problems[0]
+    assert "is not above the threshold" in pair(images, low, NEAR).problems[0]
     high = rows_of(images, Limits(0.4, 0.45, 0, 0))
     assert "is missing" in pair(images, high, NEAR).problems[0]
     for nms, problem in ((0.6, "though they overlap"), (0.3, "is missing")):

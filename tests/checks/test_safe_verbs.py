@@ -131,7 +131,8 @@ class TestExport:
         monkeypatch.setitem(sys.modules, "onnxruntime", None)
         with pytest.raises(
             dn.ProofError,
-            match=r"^nothing can be proven, and nothing was written: onnxruntime is not installed; "
+            match=r"^the result cannot be proven, so nothing was written: onnxruntime is not "
+            r"installed; "
             r"pip install onnxruntime, or use prove=False$",
         ):
             dn.export_onnx(random_model(CFG), tmp_path / "x.onnx")

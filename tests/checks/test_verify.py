@@ -163,10 +163,10 @@ class TestVerify:
             with pytest.raises(dn.FixtureError, match=f"another net.*layers from 0 to 3, {found}"):
                 dn.verify(model, tmp_path / "a.npz")
         save_fixture(tmp_path / "a.npz", x, {0: x}, {}, force=True)
-        with pytest.raises(dn.FixtureError, match="layer_000: the array has not the shape"):
+        with pytest.raises(dn.FixtureError, match="layer_000: the array does not have the shape"):
             dn.verify(model, tmp_path / "a.npz")
         save_fixture(tmp_path / "a.npz", x[:, :2], {3: x[:, 0, 0, :5]}, {}, force=True)
-        with pytest.raises(dn.FixtureError, match="input: the array has not the shape"):
+        with pytest.raises(dn.FixtureError, match="input: the array does not have the shape"):
             dn.verify(model, tmp_path / "a.npz")
 
     def test_an_empty_batch_is_refused(self, tmp_path: Path) -> None:

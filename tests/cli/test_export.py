@@ -81,7 +81,10 @@ def test_half_is_allowed_more(cli: Cli, out: Path) -> None:
     assert cli("export", TINY, out, "--half").code == 0
     answer = cli("export", TINY, out, "--half", "--tolerance", 1e-5, "--force")
     assert answer.code == 1
-    assert "layer_011 of the exported file does not agree; nothing was written" in answer.error
+    assert (
+        "layer_011 of the exported file does not agree with the model; nothing was written"
+        in answer.error
+    )
 
 
 def prove_another(monkeypatch: pytest.MonkeyPatch, change: float) -> None:
@@ -104,11 +107,12 @@ def test_what_does_not_agree_is_not_written(
     assert answer.code == 1
     assert answer.out == ""
     assert "[yolo] layer 11: layer_011 of the exported file does not agree" in answer.error
-    assert "expected a difference of at most 1e-05 of" in answer.error
-    assert re.search(r"float32 rounding alone makes \d\.?\d*e-0[67]\), found 0\.\d+", answer.error)
+    assert "expected a relative difference of at most 1e-05," in answer.error
+    assert re.search(r"float32 rounding alone gives \d\.?\d*e-0[67]\), found 0\.\d+", answer.error)
     hint = answer.error.rpartition("with random); ")[2]
     assert re.fullmatch(
-        r"that is \d{5,} times what rounding makes; --tolerance [\d.]+ allows it all the same", hint
+        r"this is \d{5,} times the rounding error; --tolerance [\d.]+ allows it nevertheless",
+        hint,
     )
     assert not list(out.parent.iterdir())
 
@@ -165,7 +169,8 @@ def test_a_box_that_rounding_does_not_explain(
     answer = cli("export", TINY, out, "--head", "nms")
     assert answer.code == 1
     assert answer.error == (
-        "detections: detections of the exported file does not agree; nothing was written (found "
+        "detections: detections of the exported file does not agree with the model; nothing was "
+        "written (found "
         "with random: the box of class 0 is missing); rounding does not explain that"
     )
 
@@ -188,7 +193,8 @@ def test_without_onnx_runtime_nothing_is_written(
     answer = cli("export", TINY, out, *words)
     assert (answer.code, answer.out) == (1, "")
     assert answer.error == (
-        "nothing can be proven, and nothing was written: onnxruntime is not installed; pip install "
+        "the result cannot be proven, so nothing was written: onnxruntime is not installed; pip "
+        "install "
         "onnxruntime, or use --skip-proof"
     )
     assert not out.exists()
@@ -213,8 +219,8 @@ def test_a_file_that_onnx_runtime_does_not_take(
     answer = cli("export", TINY, out)
     assert answer.code == 1
     assert answer.error == (
-        "nothing can be proven: onnxruntime does not take the file: too new; --skip-proof writes "
-        "it unproven"
+        "the file cannot be proven: onnxruntime cannot load the file: too new; --skip-proof writes "
+        "the file unproven"
     )
     assert not list(out.parent.iterdir())
 
@@ -283,10 +289,10 @@ def test_what_is_going_on_is_shown(cli: Cli, out: Path, monkeypatch: pytest.Monk
     assert cli("export", NOISE / "net", out, "--dialect", "alexeyab").code == 0
     assert shown == [
         "writing the file",
-        "proving: onnxruntime opens the file",
-        "proving: onnxruntime runs the file",
-        "proving: the model runs here",
-        "proving: how much rounding makes, in float64",
+        "proving: opening the file in onnxruntime",
+        "proving: running the file in onnxruntime",
+        "proving: running the model",
+        "proving: measuring rounding errors in float64",
     ]
 
 

@@ -195,7 +195,7 @@ def test_sizes_are_known_before_memory_is_taken(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         text = (head % b"1000000000000, 3840").ljust(127) + b"\n"
         archive.writestr("x.npy", text)
-    with pytest.raises(dn.DarknetError, match="not have the size that its shape says"):
+    with pytest.raises(dn.DarknetError, match="the size of the array does not match its shape"):
         load_dataset(path, classifier(), train=True)
 
 
