@@ -90,7 +90,7 @@ def require_order(words: Sequence[str], roles: Sequence[Role]) -> None:
     leads = (roles.index(CFG), roles.index(WEIGHTS))  # either file leads to the other
     if len(known) < len(words):
         if places[0] not in (None, *leads):
-            raise click.UsageError(f"expected {usage(roles)}; the first is {words[0]}")
+            raise click.UsageError(f"expected {usage(roles)}; the first argument is {words[0]}")
         return
     for at, role in enumerate(roles):
         if role.required and not set(leads if role is CFG else (at,)) & set(known):

@@ -25,7 +25,7 @@ _WORDS = {"layerwise": "layer by layer", "one-pass": "in one pass"}
 
 @click.command(short_help="Recompute batch-norm statistics from pictures.")
 @models.model_and_data
-@options.out("Write OUT.weights; the cfg stays as it is.")
+@options.out("Write OUT.weights; the cfg is unchanged.")
 @click.option(
     "--method",
     type=click.Choice(list(_WORDS)),
@@ -71,11 +71,11 @@ def calibrate(
 ) -> None:
     """Recompute batch-norm statistics from pictures.
 
-    For models whose rolling statistics no longer fit: the weights were averaged, pruned or
-    quantised, or the pictures are of another kind now.  DATA is a picture, a folder, a pattern
-    such as 'photos/*.jpg', a .data file of Darknet, or an .npz file with arrays x and y.  Labels
-    are not read.  The weights themselves do not change.  A picture that cannot be read is reported
-    and left out; the exit code is then 1.
+    Use it if the rolling statistics no longer match the model: the weights were averaged, pruned or
+    quantised, or the pictures are of a different kind.  DATA is a picture, a folder, a pattern such
+    as 'photos/*.jpg', a Darknet .data file, or an .npz file with arrays x and y.  Labels are not
+    read.  The weights themselves do not change.  Pictures that cannot be read are reported and
+    skipped; the exit code is then 1.
 
     Example: darknet-bn calibrate yolov3.cfg yolov3.weights photos -o yolov3-calibrated
     """
@@ -124,7 +124,7 @@ def calibrate(
         ),
         f"calibrated: {len(moved)} of {len(report.layers)} batch norms, {_WORDS[report.method]}, "
         f"with {many} in batches of {batch}",
-        f"written: {output.printable(target)}; the cfg stays as it is",
+        f"written: {output.printable(target)}; the cfg is unchanged",
     ]
     output.show(facts, lines, as_json=as_json)
     output.took(seconds, report.images, "example" if _is_array(data) else "picture")
@@ -150,9 +150,9 @@ def _require_kind(data: str) -> None:
         if pictures.may_be(data) or suffix in KINDS:
             return
         if not suffix and not os.path.exists(data):
-            raise dn.DarknetError("there is no such file", where=where, expected=expected)
+            raise dn.DarknetError("no such file", where=where, expected=expected)
     known = is_url(data) or suffix in (".txt", ".npy", *VIDEOS)
-    hint = what_to_do(data) if known else "name the pictures alone, such as 'photos/*.jpg'"
+    hint = what_to_do(data) if known else "give pictures only, such as 'photos/*.jpg'"
     raise dn.DarknetError(f"expected {expected}", where=where, hint=hint)
 
 

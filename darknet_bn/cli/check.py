@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 @click.command()
 @models.model
 @options.json
-@options.quiet("what is wrong or odd")
+@options.quiet("the errors and notes")
 @click.pass_context
 def check(ctx: click.Context, source: models.Source, as_json: bool) -> None:
     """Check that the cfg and weights match and all values are finite.
 
-    Exits with 1 if the outputs cannot be right: a value is NaN or infinite, or a variance is
-    negative; with 2 if the weights do not fit the cfg.
+    The exit code is 1 if the outputs cannot be right because a value is NaN or infinite or a
+    variance is negative, and 2 if the weights do not match the cfg.
 
     Example: darknet-bn check yolov3.cfg yolov3.weights
     """
@@ -40,7 +40,7 @@ def check(ctx: click.Context, source: models.Source, as_json: bool) -> None:
         *grouped(findings),
     ]
     if not findings:
-        lines.append("values: all are finite, no variance is negative")
+        lines.append("values: all finite, no negative variance")
     output.show(facts, lines, as_json=as_json)
     ctx.exit(1 if bad else 0)
 

@@ -99,7 +99,7 @@ def names_and_data(command: Command) -> Command:
         "data_file",
         type=FILE,
         metavar="FILE",
-        help="A .data file of Darknet, whose names= leads to the names.",
+        help="Darknet .data file whose names= gives the class names.",
     )
     @functools.wraps(command)
     def wrapped(names_file: str | None, data_file: str | None, **rest: Any) -> Any:

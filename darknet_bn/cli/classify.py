@@ -45,9 +45,9 @@ def classify(
     """Classify pictures (output as in 'darknet classifier predict').
 
     PICTURE is a file, a folder, a pattern such as 'photos/*.jpg', or a list: a .txt file with one
-    path per line.  Without PICTURE, and for '-', the list is read from standard input.  A picture
-    that cannot be read is reported, and the others go on; the exit code is then 1, or 2 if none
-    could be read.
+    path per line.  Without PICTURE, or with '-', the list is read from standard input.  Pictures
+    that cannot be read are reported, and the rest are still processed; the exit code is then 1, or
+    2 if none could be read.
 
     Example: darknet-bn classify darknet19.cfg darknet19.weights dog.jpg --data imagenet1k.data
     """

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import click
 
-_CODES = "Exit codes: 0 fine, 1 a difference or a finding, 2 trouble, 130 interrupted."
+_CODES = "Exit codes: 0 success, 1 difference or problem, 2 error, 130 interrupted."
 
 ALIASES = {"fuse": "fold", "denormalize": "fold"}  # AlexeyAB's and pjreddie's names for it
 
@@ -36,7 +36,7 @@ SHORT_HELP = {
     "convert": "Convert weights to and from .safetensors, .npz, .pt; from .onnx.",
     "detect": "Detect objects in pictures (output as in 'darknet detector test').",
     "evaluate": "Measure a model on labelled pictures: mAP, or accuracy.",
-    "export": "Write a model as an ONNX file, and prove that it computes the same.",
+    "export": "Export a model to ONNX and prove that it computes the same.",
     "fold": "Fold batch norm into the weights before it (also: fuse, denormalize).",
     "info": "Show the layer table and the weights header.",
     "record": "Record layer outputs as a test fixture.",

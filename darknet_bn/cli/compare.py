@@ -57,9 +57,9 @@ def compare(
 ) -> None:
     """Find the first layer where two models or engines disagree.
 
-    The model runs here, in Darknet's order of operations, and in the other program on the same
-    input, INPUT as of the command run, or random.  Every layer that both show is compared.  Exits
-    with 1 if one differs, and names the first that does.
+    The model runs here, in Darknet's order of operations, and in the other program, on the same
+    input: INPUT, as for darknet-bn run, or random values.  Every layer that both of them show is
+    compared.  If a layer differs, the first such layer is named and the exit code is 1.
 
     Example: darknet-bn compare yolov3.cfg yolov3.weights --with onnxruntime
     """
@@ -73,7 +73,7 @@ def compare(
     with progress.bar("comparing", len(model.network.nodes)) as step:
         if other.endswith(".npz"):
             if input_path is not None or seed is not None:
-                raise click.UsageError("a recording has an input of its own")
+                raise click.UsageError("a recording contains its own input")
             least = _RECORDED if tolerance is None else tolerance
             report = dn.verify(model, other, tolerance=least, after_layer=step)
             given = None
@@ -85,7 +85,7 @@ def compare(
                 hint = _opencv_hint(model, source, theirs, given.x, tolerance)
     facts = output.about(model, source.cfg, source.weights) | {"with": other, "hint": hint}
     facts |= {"input": other, "fit": None} if given is None else given.facts
-    who = report.program or "a recording that does not say who made it"
+    who = report.program or "a recording of unknown origin"
     lines: output.Lines = [
         output.dialect(model),
         *([f"input: {output.printable(other)}"] if given is None else given.lines(model)),

@@ -22,8 +22,8 @@ _WEIGHTS = ".weights"
     type=click.Choice(["auto", *choices.SCHEMES]),
     default="auto",
     show_default=True,
-    help="Array names: Darknet's, or those of a PyTorch port.  auto writes Darknet's, and "
-    "recognises those of a file.",
+    help="Array names: Darknet's or a PyTorch port's.  auto writes Darknet's "
+    "and detects the names in a file.",
 )
 @models.dialect
 @models.partial
@@ -44,15 +44,15 @@ def convert(
 ) -> None:
     """Convert weights to and from .safetensors, .npz and PyTorch state dicts (.pt, .pth).
 
-    The suffix of OUT says what is written.  The cfg and the header go into the file too, so that
-    FILE alone becomes OUT.weights again, with OUT.cfg beside it, to the byte.  A file of another
-    program has no cfg in it: give CFG FILE OUT.weights.  Nothing in FILE is ever executed.  Before
-    OUT appears it is read again and compared.
+    The suffix of OUT selects the format.  The file also stores the cfg and the header, so FILE
+    alone can be converted back to identical OUT.weights and OUT.cfg.  Files of other programs do
+    not contain a cfg: give CFG FILE OUT.weights.  Nothing in FILE is ever executed.  OUT is read
+    back and compared before it appears.
 
-    From .onnx too: what `export` wrote comes back to the byte.  Of another graph a cfg is made, if
-    it consists of what Darknet has.  ONNX Runtime runs the file before OUT appears.  If any layer
-    differs by more than the tolerance, nothing is written and the exit code is 1.  The same if ONNX
-    Runtime is not installed, unless --skip-proof is given.
+    From .onnx: files written by `export` are converted back byte for byte.  For other graphs, a
+    cfg is made if Darknet has all their operators.  ONNX Runtime runs the file before OUT appears.
+    If any layer differs by more than the tolerance, nothing is written and the exit code is 1.
+    The same happens if ONNX Runtime is not installed, unless --skip-proof is given.
 
     Example: darknet-bn convert yolov3.cfg yolov3.weights yolov3.safetensors
 
@@ -72,20 +72,20 @@ def convert(
     *sources, out = words
     suffix = Path(out).suffix.lower()
     if is_onnx(out):
-        raise click.UsageError(f"darknet-bn export writes {out}, and proves it")
+        raise click.UsageError(f"use darknet-bn export to write {out}")
     if suffix not in (_WEIGHTS, *FORMATS):
         raise click.UsageError(
-            f"the suffix of OUT, '{out}', is none of {', '.join((_WEIGHTS, *FORMATS))}"
+            f"the suffix of OUT, '{out}', is not one of {', '.join((_WEIGHTS, *FORMATS))}"
         )
     if len(sources) > 2:
-        raise click.UsageError("there are too many arguments: expected CFG [WEIGHTS] OUT")
+        raise click.UsageError("too many arguments: expected CFG [WEIGHTS] OUT")
     from_file = Path(sources[-1]).suffix.lower() in READERS
     if not from_file and suffix == _WEIGHTS:
-        raise click.UsageError("the model is of Darknet already: OUT is to be of another format")
+        raise click.UsageError("the model is already in Darknet's format; give OUT a different one")
     if (skip_proof or tolerance is not None) and not is_onnx(sources[-1]):
-        raise click.UsageError("--skip-proof and --tolerance are for files of ONNX")
+        raise click.UsageError("--skip-proof and --tolerance are for ONNX files only")
     if from_file and partial:
-        raise click.UsageError("--partial is for .weights: the arrays of a file have names")
+        raise click.UsageError("--partial is for .weights only; other formats name their arrays")
     # A file includes its cfg; a cfg that is given already exists.
     alone = from_file and len(sources) == 1
     cfg_out = str(Path(out).with_suffix(".cfg")) if alone and suffix == _WEIGHTS else None
@@ -128,7 +128,7 @@ def convert(
         "bytes_after": os.path.getsize(out),
         "seconds": seconds,
     }
-    under = "" if suffix == _WEIGHTS else f", under names of {into}"
+    under = "" if suffix == _WEIGHTS else f", with {into} names"
     verdict = [] if report is None else report.verdict()
     lines = [
         output.dialect(model),
@@ -138,7 +138,7 @@ def convert(
             f"{label}{output.printable(line)}"
             for label, line in zip(("proven: ", ""), verdict, strict=False)
         ),
-        "checked: what was written reads back equal to the bit",
+        "checked: the written file reads back bit for bit",
         f"written: {' and '.join(map(output.printable, targets))}, "
         f"{before} -> {facts['bytes_after']} bytes",
     ]

@@ -52,7 +52,7 @@ _COLUMNS = ("file", "class", "name", "probability", "left", "top", "width", "hei
 @click.option(
     "--skip-existing",
     is_flag=True,
-    help="Skip pictures whose files are all in OUT and FOLDER, to go on after an interruption.",
+    help="Skip pictures whose output files all exist, to resume after an interruption.",
 )
 @click.option(
     "--font",
@@ -61,7 +61,7 @@ _COLUMNS = ("file", "class", "name", "probability", "left", "top", "width", "hei
     help="TrueType or OpenType font for -o, for names with letters beyond ASCII.",
 )
 @options.json_or_csv
-@options.quiet("what is found")
+@options.quiet("the objects found")
 @click.pass_context
 def detect(
     ctx: click.Context,
@@ -85,9 +85,9 @@ def detect(
     """Detect objects in pictures (output as in 'darknet detector test').
 
     PICTURE is a file, a folder, a pattern such as 'photos/*.jpg', or a list: a .txt file with one
-    path per line.  Without PICTURE, and for '-', the list is read from standard input.  A picture
-    that cannot be read is reported, and the others go on; the exit code is then 1, or 2 if none
-    could be read.
+    path per line.  Without PICTURE, or with '-', the list is read from standard input.  Pictures
+    that cannot be read are reported, and the rest are still processed; the exit code is then 1, or
+    2 if none could be read.
 
     Example: darknet-bn detect yolov3.cfg yolov3.weights dog.jpg --names coco.names -o found.jpg
     """
@@ -128,7 +128,9 @@ def detect(
         tell(output.fit(model, way, given=fit is not None))
         tell(f"threshold: {threshold:g}, nms: {overlap:g}")
         if skipped:
-            tell(f"skipped: {len(skipped)} of {len(found.names)} pictures, whose files exist")
+            tell(
+                f"skipped: {len(skipped)} of {len(found.names)} pictures whose files already exist"
+            )
     if as_csv:
         output.text(",".join(_COLUMNS))
     for folder in {Path(target).parent for target in wanted}:
@@ -185,9 +187,9 @@ def detect(
 def _require_use(out: str | None, labels: str | None, *, force: bool) -> None:
     """Refuse to skip existing files, if none can exist or all are to be overwritten."""
     if force:
-        raise click.UsageError("--skip-existing and --force exclude each other")
+        raise click.UsageError("--skip-existing and --force cannot be used together")
     if out is None and labels is None:
-        raise click.UsageError("--skip-existing needs -o or --labels: files that may exist")
+        raise click.UsageError("--skip-existing needs -o or --labels")
 
 
 def _require_font(font: str) -> None:

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "--top",
     type=click.IntRange(min=1),
-    help="Classifiers: count how often the right class is among this many.  "
-    f"[default: top= of DATA, or {choices.TOP}]",
+    help=f"Classifiers: N of the top-N accuracy.  [default: top= of DATA, or {choices.TOP}]",
 )
 @click.option(
     "--points",
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Detectors: 0 for the area under the curve, 11 for PASCAL VOC 2007, 101 for COCO.",
 )
-@options.part("--iou-thresh", f"{choices.IOU}", "Detectors: IoU above which a box is right.")
+@options.part("--iou-thresh", f"{choices.IOU}", "Detectors: a box is correct above this IoU.")
 @options.part(
     "--thresh", f"{choices.THRESHOLD}", "Detectors: probability threshold for the counts."
 )
@@ -76,11 +75,11 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled pictures.
 
-    DATA is a .data file of Darknet, which names a list of pictures in valid=, or an .npz file with
-    arrays x and y.  For a detector, prints the average precision of each class as in 'detector map'
-    of AlexeyAB's Darknet, and their mean, mAP; for a classifier, how often the right class is the
-    most probable one, and how often it is among the most probable ones.  A picture that cannot be
-    read is reported, and counts as one in which nothing is found; the exit code is then 1.
+    DATA is a Darknet .data file, whose valid= names a list of pictures, or an .npz file with arrays
+    x and y.  For a detector, it prints the average precision of each class and their mean (mAP), as
+    in 'detector map' of AlexeyAB's Darknet.  For a classifier, it prints the top-1 and top-N
+    accuracy.  Pictures that cannot be read are reported and count as pictures without detections;
+    the exit code is then 1.
 
     Example: darknet-bn evaluate yolov3-tiny.cfg yolov3-tiny.weights coco.data --points 101
     """
@@ -173,7 +172,7 @@ def _precision_lines(report: dn.AveragePrecision, names: Sequence[str]) -> Itera
     yield from tables.aligned([("class", "AP %", "truths", "right", "wrong"), *rows], "<>>>>")
     rest = len(report.classes) - len(shown)
     if rest:
-        yield f"{rest} other class{'es' * (rest != 1)} with no truth, and nothing found"
+        yield f"{rest} other class{'es' * (rest != 1)} with no true or found boxes"
     yield (
         f"over {report.threshold:g}: precision {report.precision:.2f}, recall {report.recall:.2f}, "
         f"F1 {report.f1:.2f}, average IoU {_percent(report.average_iou)} %"
@@ -187,7 +186,7 @@ def _precision_lines(report: dn.AveragePrecision, names: Sequence[str]) -> Itera
     over = f"{len(report.classes)} class{'es' * (len(report.classes) != 1)}"
     name = f"mAP@{report.iou_threshold:.2f}"
     if present < len(report.classes):
-        yield f"{name}: {_percent(report.mean_of_present)} % over the {present} with a truth"
+        yield f"{name}: {_percent(report.mean_of_present)} % over the {present} with true boxes"
     yield f"{name}: {_percent(report.mean)} % over {over} ({curve})"
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 )
 @click.option("--keep-batch-norm", is_flag=True, help="Do not fold batch norm into the weights.")
 @click.option("--batch", metavar="N|any", callback=lambda *a: _batch(a[2]), help="Batch size.")
-@click.option("--any-size", is_flag=True, help="Take images of any size that the layers allow.")
+@click.option("--any-size", is_flag=True, help="Accept images of any size that the layers allow.")
 @click.option("--half", is_flag=True, help="Use float16 weights and arithmetic.")
 @class_names.names_and_data
 @options.part("--thresh", "the dialect's, 0.5 or 0.25", "Score threshold for --head nms.")
@@ -73,12 +73,12 @@ def export(
     tolerance: float | None,
     as_json: bool,
 ) -> None:
-    """Write a model as an ONNX file, and prove that it computes the same.
+    """Export a model to ONNX and prove that it computes the same.
 
     Before the file appears, ONNX Runtime runs it on random images and on the pictures given.  If
     any output differs by more than the tolerance, nothing is written and the exit code is 1.  The
-    same if ONNX Runtime is not installed, unless --skip-proof is given.  The file's metadata say
-    how pictures are prepared.
+    same happens if ONNX Runtime is not installed, unless --skip-proof is given.  The metadata of
+    the file describes how to prepare pictures.
 
     Example: darknet-bn export yolov3.cfg yolov3.weights yolov3.onnx --picture dog.jpg
     """
@@ -86,11 +86,11 @@ def export(
     from darknet_bn.pictures.prepare import own_fit, preparation, read_picture
 
     if skip_proof and (proof or layers or paths):
-        raise click.UsageError("--skip-proof excludes --proof, --layers and --picture")
+        raise click.UsageError("--skip-proof cannot be used with --proof, --layers or --picture")
     written = f"{out}.proof.json" if proof else None
     if not out.lower().endswith(".onnx"):
         raise click.UsageError(
-            f"missing argument: OUT, a name that ends in .onnx; the last is {out}"
+            f"missing argument: OUT, a name ending in .onnx; the last argument is {out}"
         )
     options.require_free(
         [out, *([written] if written else [])],
@@ -199,7 +199,7 @@ def _proven(proof: dn.Report) -> Iterator[str]:
     boxes = [each for each in proof.differences if each.name == "detections"]
     if boxes and not any(each.shape[0] for each in boxes):
         inputs = output.printable(", ".join(str(each.input) for each in boxes))
-        yield f"boxes: none over the threshold on {inputs}; --picture proves more"
+        yield f"boxes: none above the threshold on {inputs}; use --picture for a stronger proof"
     verdict, limits = proof.verdict()
     yield f"proven: {verdict}"
     yield limits

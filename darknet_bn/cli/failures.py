@@ -81,7 +81,7 @@ def _problem(error: BaseException, words: Sequence[str]) -> dn.DarknetError:
     if sys.flags.dev_mode:
         traceback.print_exception(error)
     return dn.DarknetError(
-        f"this is a mistake in darknet-bn: {type(error).__name__}: {error}",
+        f"this is a bug in darknet-bn: {type(error).__name__}: {error}",
         hint="'python -X dev -m darknet_bn …' shows where",
     )
 
@@ -95,7 +95,7 @@ def _as_options(hint: str) -> str:
 
 def out_of_memory(error: MemoryError, file: str | None = None) -> dn.DarknetError:
     """Convert a lack of memory into one of our own errors."""
-    problem = f"there is not enough memory: {error}" if str(error) else "out of memory"
+    problem = f"not enough memory: {error}" if str(error) else "out of memory"
     return dn.DarknetError(problem, where=dn.Where(file=file))
 
 

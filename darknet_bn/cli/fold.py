@@ -70,7 +70,7 @@ def _lines(rows: Sequence[dn.FoldedLayer]) -> Iterator[output.Line | str]:
     yield (
         f"folded: the batch norm of {count} of {len(rows)} layers"
         if rows
-        else "folded: nothing; there is no batch norm, and the model is written as it is"
+        else "folded: nothing; the model has no batch norm and is written unchanged"
     )
 
 

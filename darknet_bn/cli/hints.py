@@ -49,17 +49,17 @@ _OURS = {
     "WEIGHTS": "--weights --weight --checkpoint --pretrained --resume",
 }
 _NEEDLESS = {
-    "the input has the size that width= and height= of the cfg say": "--imgsz --img-size --size",
-    "everything is computed on the CPU": "--device --gpu --gpus -gpus -i -nogpu",
-    "no window is shown": "--dont-show --dont_show --nosave --show --view-img -dont_show",
-    "darknet-bn evaluate computes the mAP": "--map -map",
+    "the input size is width= and height= in the cfg": "--imgsz --img-size --size",
+    "darknet-bn computes on the CPU only": "--device --gpu --gpus -gpus -i -nogpu",
+    "no windows are opened": "--dont-show --dont_show --nosave --show --view-img -dont_show",
+    "use darknet-bn evaluate for the mAP": "--map -map",
 }
 
 
 def unknown_command(name: str, commands: Iterable[str]) -> str:
     """Return the answer to a command that does not exist."""
     if name in _COMMANDS:
-        return f"no such command: {name}; it is {_COMMANDS[name]} here"
+        return f"no such command: {name}; use {_COMMANDS[name]}"
     return f"no such command: {name}{_near(name, commands)}"
 
 
@@ -112,9 +112,9 @@ def _hint(name: str, ctx: click.Context | None) -> str:
     }
     for ours, theirs in _OURS.items():
         if name in theirs.split() and ours in options:
-            return f"; it is {ours} here"
+            return f"; use {ours}"
         if name in theirs.split() and ours in arguments:
-            return f"; give {ours} without it"
+            return f"; give {ours} as an argument"
     for reason, theirs in _NEEDLESS.items():
         if name in theirs.split():
             return f"; {reason}"

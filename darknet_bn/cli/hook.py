@@ -66,7 +66,7 @@ def _check(stem: str) -> int:
             start = StoredFile(weights).bytes(0, START)
             refuse_other_formats(start)
             parse_header(start)
-        output.warning(f"{weights}: there is no {cfg}, so that only the header was checked")
+        output.warning(f"{weights}: {cfg} does not exist; only the header was checked")
         return 0
     findings = dn.inspect(dn.load(cfg, weights))
     for line in grouped(findings):

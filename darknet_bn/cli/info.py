@@ -19,8 +19,9 @@ from darknet_bn.cli.terminal import width
 def info(source: models.Source, as_json: bool) -> None:
     """Show the layer table and the weights header.
 
-    The columns are those that Darknet prints when it loads a net, and the parameters and bytes of
-    every layer.  The cfg alone will do.  On a narrow terminal some columns are left out.
+    The columns are the ones that Darknet prints when it loads a network, followed by the parameters
+    and bytes of every layer.  The cfg alone is enough.  On a narrow terminal some columns are left
+    out.
 
     Example: darknet-bn info yolov3.cfg yolov3.weights
     """
@@ -40,7 +41,7 @@ def info(source: models.Source, as_json: bool) -> None:
         f"batch norm: {normalised} layers" if normalised else "batch norm: none",
         output.header(model)
         if with_weights
-        else f"weights: none; there is no file {output.printable(source.weights)}",
+        else f"weights: none; {output.printable(source.weights)} does not exist",
         output.dialect(model),
     ]
     output.show(facts | {"layers": rows}, lines, as_json=as_json)

@@ -80,7 +80,7 @@ def read_input(path: str | None, seed: int | None, model: dn.Model) -> Input:
         seed = seed or 0
         return Input(random_input(network, seed), f"random, seed {seed}")
     if seed is not None:
-        raise click.UsageError("--seed is for a random input, but there is one in a file")
+        raise click.UsageError("--seed is for random input, but an input file was given")
     unusable = kinds.refusal(path)
     if unusable is not None:
         raise unusable
@@ -108,7 +108,7 @@ def _read_array(path: str) -> Any:
                 "not a NumPy file",
                 where=error.where,
                 expected=_EXPECTED,
-                found=None if reason.startswith("this is no array") else reason,
+                found=None if reason.startswith("this is not a NumPy array") else reason,
             ) from error
         raise
 
@@ -125,9 +125,9 @@ def _read_archive(path: str) -> Any:
     wanted = "input" if "input" in names else names[0] if len(names) == 1 else None
     if wanted is None:
         raise dn.DarknetError(
-            "which array is the input?",
+            "the archive does not say which array is the input",
             where=dn.Where(file=path),
-            expected="an array 'input', or one array only",
+            expected="an array 'input', or a single array",
             found=", ".join(names[:4]) or "none",
         )
     return read_npz(path, lambda name, head: name == wanted)[wanted]

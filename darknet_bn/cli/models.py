@@ -205,7 +205,7 @@ def _model(
         arguments.require_order(names, roles)
         mine, more = split(names)
         if len(mine) > 2:
-            raise click.UsageError(f"there are too many arguments: expected {metavar}")
+            raise click.UsageError(f"too many arguments: expected {metavar}")
         source = Source(*find_files(mine), dialect, partial)
         return command(source=source, **more, **rest)
 

@@ -37,7 +37,7 @@ class Name(click.Path):
             options = {name for each in ctx.command.params for name in each.opts}
             if value in options:
                 name = param.opts[0]
-                raise click.BadOptionUsage(name, f"{name} lacks its value: {value} follows", ctx)
+                raise click.BadOptionUsage(name, f"{name} needs a value, but {value} follows", ctx)
         return value
 
 
@@ -61,7 +61,7 @@ def json_or_csv(command: Command) -> Command:
     @functools.wraps(command)
     def wrapped(as_json: bool, as_csv: bool, **rest: Any) -> Any:
         if as_json and as_csv:
-            raise click.UsageError("--json and --csv exclude each other")
+            raise click.UsageError("--json and --csv cannot be used together")
         return command(as_json=as_json, as_csv=as_csv, **rest)
 
     return wrapped  # type: ignore[return-value]  # click calls it with both flags
@@ -86,7 +86,7 @@ def fit(*ways: str) -> Callable[[Command], Command]:
         "stretch": "Stretch pictures to the input size.",
         "crop": "Scale the shorter side of pictures to the input and take the middle.",
     }
-    default = "  Without these options: as the dialect does."
+    default = "  Default: depends on the dialect."
 
     def decorate(command: Command) -> Command:
         for way in reversed(ways):
@@ -110,13 +110,11 @@ engine = click.option(
     show_default=True,
     envvar=VARIABLE,
     show_envvar=True,
-    help="What computes the network: numpy is this program itself, the others are packages that "
-    "it does not bring.",
+    help="The engine that runs the network: numpy (this program itself), or another package, which "
+    "must be installed.",
 )
 
-recursive = click.option(
-    "--recursive", is_flag=True, help="Look into the folders inside of folders too."
-)
+recursive = click.option("--recursive", is_flag=True, help="Search subfolders too.")
 
 
 def part(name: str, default: str, help_text: str) -> Callable[[Command], Command]:
@@ -126,7 +124,7 @@ def part(name: str, default: str, help_text: str) -> Callable[[Command], Command
 
 def _part(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
     if value is not None and not 0 <= value <= 1:
-        raise click.BadParameter("it must be from 0 to 1")
+        raise click.BadParameter("must be from 0 to 1")
     return value
 
 
@@ -154,7 +152,7 @@ def out(
 
 def _no_folder(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     if value is not None and not os.path.basename(value):
-        raise click.BadParameter(f"'{value}' names a folder, not a file in it")
+        raise click.BadParameter(f"'{value}' is a folder, not a file")
     return value
 
 
@@ -176,7 +174,8 @@ def stem(out: str, *suffixes: str) -> str:
     given = Path(out).suffix.lower()
     if given in _KINDS and given not in suffixes:
         raise click.UsageError(
-            f"OUT is the name of another kind of file: {out} (expected a name without a suffix, "
+            f"OUT has the suffix of a different kind of file: {out} (expected a name without a "
+            "suffix, "
             f"or with {' or '.join(suffixes)})"
         )
     return without_suffix(out, *suffixes)
@@ -211,7 +210,7 @@ def tolerance(default: float | str, of: str = "layer") -> Callable[[Command], Co
 
 def _finite(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
     if value is not None and not (math.isfinite(value) and value >= 0):
-        raise click.BadParameter("it must be a number, and not below 0")
+        raise click.BadParameter("must be a number of at least 0")
     return value
 
 
@@ -237,7 +236,7 @@ def _layers(ctx: click.Context, param: click.Parameter, value: str) -> Layers:
         return tuple(int(part) for part in value.split(","))
     except ValueError as error:
         raise click.BadParameter(
-            f"'{value}' is none of outputs, all, or numbers such as 3,5,-1"
+            f"'{value}' is not valid (expected outputs, all, or numbers such as 3,5,-1)"
         ) from error
 
 

@@ -239,7 +239,7 @@ def problems(found: Sequence[dn.DarknetError]) -> None:
     for each in found[1:_MOST_PROBLEMS]:
         click.echo(f"  {printable(str(each))}", err=True)
     if len(found) > _MOST_PROBLEMS:
-        click.echo(f"  and {len(found) - _MOST_PROBLEMS} more; --json names all", err=True)
+        click.echo(f"  and {len(found) - _MOST_PROBLEMS} more; --json lists all", err=True)
 
 
 def about_labels(dataset: dn.Dataset) -> dict[str, Any]:

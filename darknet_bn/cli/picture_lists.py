@@ -20,7 +20,7 @@ from darknet_bn.formats import foreign
 
 _MOST_BYTES = 1 << 30  # a list of the 14 million pictures of ImageNet has about this
 _HEAD = 4096  # bytes: enough to tell text from anything else
-_EXPECTED = "paths of pictures, one in a line"
+_EXPECTED = "paths of pictures, one per line"
 _MARKS = {  # marks of files that people give by mistake
     b"\x89PNG": "a picture",
     b"\xff\xd8\xff": "a picture",
@@ -103,7 +103,7 @@ def read_list(word: str) -> list[Line]:
     file = "standard input" if word == kinds.STDIN else word
     where = dn.Where(file=file)
     if word == kinds.STDIN and sys.stdin is None:
-        raise dn.DarknetError("it is closed", where=where)
+        raise dn.DarknetError("is closed", where=where)
     with reported(file):
         if word == kinds.STDIN:
             content = _read(sys.stdin.buffer)
@@ -128,9 +128,9 @@ def read_list(word: str) -> list[Line]:
         )
     if len(lines) > 1 and all(line.problem for line in lines):  # a single one has its own error
         raise dn.DarknetError(
-            f"not one of its {len(lines)} lines leads to a picture",
+            f"none of its {len(lines)} lines names a picture",
             where=where,
-            expected=f"{_EXPECTED}, from the working directory or beside the list",
+            expected=f"{_EXPECTED}, relative to the working directory or to the list",
             found=lines[0].text,
         )
     return lines

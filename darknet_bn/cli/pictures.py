@@ -147,9 +147,9 @@ def _in_folder(
     if not found:
         deeper = not recursive and any(os.path.isdir(path) for path in paths)
         raise dn.DarknetError(
-            "there is no picture in this folder",
+            "the folder contains no pictures",
             where=dn.Where(file=folder),
-            hint="--recursive looks into the folders inside of it" if deeper else None,
+            hint="--recursive searches its subfolders" if deeper else None,
         )
     for path in found:
         yield path, os.path.relpath(path, top)
@@ -174,7 +174,7 @@ def _matching(
             paths += _walk(sorted(filter(os.path.isdir, paths)), problems, out)
     found = sorted(path for path in paths if _is_file(path))
     if not found:
-        raise dn.DarknetError("there is no picture of such a name", where=dn.Where(file=pattern))
+        raise dn.DarknetError("no picture matches this pattern", where=dn.Where(file=pattern))
     for path in found:
         yield path, os.path.relpath(path, top or ".")
 
@@ -258,5 +258,5 @@ def _require_possible(word: str) -> None:
     kind = kinds.kind_of(word)
     if kind not in (None, "picture"):
         option = _OPTIONS.get(kind)
-        hint = option and f"is it meant as {option} {shlex.quote(word)}?"
+        hint = option and f"did you mean {option} {shlex.quote(word)}?"
         raise dn.DarknetError(f"expected {_EXPECTED}", where=dn.Where(file=word), hint=hint)

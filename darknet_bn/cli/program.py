@@ -108,9 +108,9 @@ class Main(click.Group):
     cls=Main,
     commands=Commands(),
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 fine; 1 a difference or a finding (verify, compare, check, a proof that "
-    "fails, some bad pictures of several); 2 trouble (wrong usage, or a file that cannot be read, "
-    "does not fit or cannot be written); 130 interrupted (143 by SIGTERM).",
+    epilog="Exit codes: 0 success; 1 a difference or problem (verify, compare, check, a failed "
+    "proof, or some unreadable pictures among several); 2 an error (wrong usage, or a file that "
+    "cannot be read, does not match or cannot be written); 130 interrupted (143 by SIGTERM).",
 )
 @click.version_option(__version__, prog_name="darknet-bn", message="%(prog)s %(version)s")
 def main() -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     "input_path",
     type=options.FILE,
     metavar="FILE",
-    help="Input file, as for the command run (default: random).",
+    help="Input file, as for darknet-bn run (default: random).",
 )
 @options.layers("all")
 @options.seed
@@ -39,8 +39,8 @@ def record(
 ) -> None:
     """Record layer outputs as a test fixture.
 
-    The fixture holds the input and the outputs, computed in Darknet's order of operations.  The
-    command verify compares a model with it.
+    The fixture holds the input and the outputs, computed in Darknet's order of operations.  Use
+    darknet-bn verify to compare a model with it.
 
     Example: darknet-bn record yolov3.cfg yolov3.weights -o yolov3.npz
     """

@@ -63,13 +63,14 @@ def run(
 ) -> None:
     """Compute the outputs of a model.
 
-    INPUT is a picture, which is letterboxed, stretched or cropped as the dialect's program does; or
-    an .npy file, or an .npz with an array 'input' or one array only: float32 (n, c, h, w), the RGB
-    planes of n images with values from 0 to 1.  Without it, the input is random.
+    INPUT is a picture, which is letterboxed, stretched or cropped as the dialect's Darknet does; or
+    an .npy file; or an .npz file with an array 'input' or a single array.  Arrays are float32
+    (n, c, h, w): the RGB planes of n images with values from 0 to 1.  Without INPUT, the input is
+    random.
 
-    The outputs are computed fast, with batch norm folded; if --layers looks inside, Darknet's order
-    of operations is kept.  Another engine may not show every layer; it leaves out what it does not,
-    and a layer that is asked for by its number is then an error.
+    The outputs are computed by fast algorithms, with batch norm folded.  If --layers selects inner
+    layers, Darknet's order of operations is kept.  Other engines may not show every layer; such
+    layers are left out, or are an error if they are requested by number.
 
     Example: darknet-bn run yolov3.cfg yolov3.weights dog.jpg -o dog-outputs.npz
     """

@@ -39,7 +39,7 @@ def annotated(found: FoundPictures, out: str) -> dict[str, str]:
         options.require_free([out], force=True)
         return {found.paths[0]: out}
     if out.lower().endswith(kinds.PICTURES) and not os.path.isdir(out):
-        raise dn.DarknetError("a folder is needed for several pictures", where=dn.Where(file=out))
+        raise dn.DarknetError("several pictures need a folder as output", where=dn.Where(file=out))
     return in_folder(found, out, _writable)
 
 
@@ -72,10 +72,10 @@ def in_folder(found: FoundPictures, folder: str, rename: Callable[[str], str]) -
             "two pictures would share this file",
             where=dn.Where(file=targets[other]),
             found=f"{one} and {other}",
-            hint="name the folder above both, with --recursive" if apart else None,
+            hint="give the folder above both, with --recursive" if apart else None,
         )
     if os.path.lexists(folder) and not os.path.isdir(folder):
-        raise dn.DarknetError("this is no folder", where=dn.Where(file=folder))
+        raise dn.DarknetError("this is not a folder", where=dn.Where(file=folder))
     return targets
 
 
@@ -137,7 +137,7 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise dn.DarknetError(
-            f"cannot be made: {reason_of(error)}", where=dn.Where(file=str(folder))
+            f"cannot be created: {reason_of(error)}", where=dn.Where(file=str(folder))
         ) from error
 
 

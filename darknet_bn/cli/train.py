@@ -21,7 +21,8 @@ from darknet_bn.cli import arguments, kinds, models, options, output
 @click.option(
     "--iterations",
     type=click.IntRange(min=1),
-    help="Number of updates, those of WEIGHTS included.  [default: max_batches of CFG]",
+    help="Total number of updates, including the earlier updates of WEIGHTS.  [default: "
+    "max_batches of CFG]",
 )
 @click.option(
     "--epochs",
@@ -31,7 +32,7 @@ from darknet_bn.cli import arguments, kinds, models, options, output
 @click.option(
     "--batch",
     type=click.IntRange(min=1),
-    help="Examples in a batch.  [default: batch= of CFG]",
+    help="Examples per batch.  [default: batch= of CFG]",
 )
 @click.option(
     "--seed",
@@ -73,7 +74,7 @@ def train(
 ) -> None:
     """Train a model with pictures and labels, or with arrays.
 
-    DATA is a .data file of Darknet, which names a list of pictures in train=, or an .npz file with
+    DATA is a Darknet .data file, whose train= names a list of pictures, or an .npz file with
     arrays x and y.  Without WEIGHTS, training starts with random weights; give a .backup file to
     resume an interrupted run exactly.  Ctrl-C saves and stops.  Weights are saved under the names
     that Darknet uses.
@@ -89,7 +90,7 @@ def train(
     arguments.require_order(typed, (arguments.CFG, arguments.DATA, arguments.WEIGHTS))
     kinds.require_local(cfg, weights)
     if iterations is not None and epochs is not None:
-        raise click.UsageError("--iterations and --epochs exclude each other")
+        raise click.UsageError("--iterations and --epochs cannot be used together")
     require_kind(data)
     if weights is None:
         model = dn.load(cfg, None, dialect=dialect, seed=seed)
@@ -153,9 +154,9 @@ def _base(cfg: str, data: str, folder: str | None) -> str:
         place = Path(dn.load_data(data).options.get("backup", "."))
         if not place.is_dir():
             raise dn.DarknetError(
-                "there is no such folder",
+                "the folder does not exist",
                 where=dn.Where(file=data, key="backup"),
                 found=str(place),
-                hint="make it, or name another one with -o",
+                hint="create it, or choose another with -o",
             )
     return str(place / Path(cfg).name.partition(".")[0])

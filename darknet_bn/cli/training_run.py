@@ -77,7 +77,7 @@ class TrainingRun:
         left = os.path.lexists(self.interrupted) and not self._is_start(self.interrupted)
         if left and not self._force:
             raise dn.DarknetError(
-                "another run left these weights",
+                "these weights belong to another run",
                 where=dn.Where(file=self.interrupted),
                 hint="give them as WEIGHTS to resume it, or use --force to overwrite them",
             )
@@ -118,7 +118,9 @@ class TrainingRun:
 
     def _save(self, state: dn.TrainState, weights: str, log: Log) -> None:
         if self._is_start(weights) and weights != self.interrupted and not self._force:
-            output.warning(f"{weights}: this checkpoint is read as input, and not overwritten")
+            output.warning(
+                f"{weights}: this checkpoint is the input of the run and is not overwritten"
+            )
             return
         dn.save_checkpoint(state, weights, force=True)  # checked before the run began
         if weights not in self._weights:

@@ -14,7 +14,7 @@ from darknet_bn.cli import models, options, output, progress
 @click.option(
     "--fast",
     is_flag=True,
-    help="Check the fast algorithms of the command run instead of Darknet's order of operations.",
+    help="Check the fast algorithms that darknet-bn run uses, not Darknet's order of operations.",
 )
 @options.json
 @options.quiet("the layers that differ")
@@ -29,8 +29,8 @@ def verify(
 ) -> None:
     """Compare every layer of a model with a recording.
 
-    FIXTURE is an .npz with the input and the outputs of layers, from the command record or from
-    Darknet itself.  Exits with 1 if a layer differs, and names the first that does.
+    FIXTURE is an .npz file with the input and the outputs of layers, from darknet-bn record or from
+    Darknet itself.  If a layer differs, the first such layer is named and the exit code is 1.
 
     Example: darknet-bn verify yolov3.cfg yolov3.weights yolov3.npz
     """
@@ -49,9 +49,7 @@ def verify(
 def _warn_of_dialect(model: dn.Model, recording: dn.Fixture) -> None:
     theirs = recording.provenance.get("dialect")
     if theirs not in (None, model.dialect.name):
-        output.warning(
-            f"the fixture is of the dialect {theirs}, but {model.dialect.name} is in force"
-        )
+        output.warning(f"the fixture uses the dialect {theirs}, but {model.dialect.name} is in use")
 
 
 def _maker(recording: dn.Fixture) -> list[str]:

@@ -66,7 +66,7 @@ class TestRoundTrip:
         np.testing.assert_array_equal(found.view(np.uint32), bits)
 
     def test_it_is_written_whole_or_not_at_all(self, tmp_path: Path) -> None:
-        with pytest.raises(dn.DarknetError, match="there is no such folder"):
+        with pytest.raises(dn.DarknetError, match="the folder does not exist"):
             save_fixture(tmp_path / "missing" / "a.npz", X, {}, {})
         assert not list(tmp_path.iterdir())
 

@@ -160,7 +160,9 @@ class TestVerify:
         x = random_input(model)
         for layers, found in (({4: x}, "found layer 4"), ({}, "found no layer")):
             save_fixture(tmp_path / "a.npz", x, layers, {}, force=True)
-            with pytest.raises(dn.FixtureError, match=f"another net.*layers from 0 to 3, {found}"):
+            with pytest.raises(
+                dn.FixtureError, match=f"a different network.*layers from 0 to 3, {found}"
+            ):
                 dn.verify(model, tmp_path / "a.npz")
         save_fixture(tmp_path / "a.npz", x, {0: x}, {}, force=True)
         with pytest.raises(dn.FixtureError, match="layer_000: the array does not have the shape"):

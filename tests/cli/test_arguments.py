@@ -122,7 +122,7 @@ def test_kinds_are_told_by_suffix_and_by_what_is_there(
 
 def test_a_word_of_no_known_kind_is_not_moved_about(cli: Cli) -> None:
     error = error_of(cli("detect", "dog.png", "nowhere"))
-    assert error == "expected CFG [WEIGHTS] [PICTURE...]; the first is dog.png"
+    assert error == "expected CFG [WEIGHTS] [PICTURE...]; the first argument is dog.png"
     error = error_of(cli("detect", "dog.png", "net.cfg", "best"))
     assert error == "expected CFG [WEIGHTS] [PICTURE...]"
 

@@ -85,7 +85,7 @@ def test_it_prints_how_far_the_statistics_moved(cli: Cli, tiny: Path, tmp_path: 
     ratio = f"{first.variance_ratio_min:#.3g} to {first.variance_ratio_max:#.3g}"
     assert rows[0].endswith(f"{first.mean_shift:#.3g}{' ' * (20 - len(ratio))}{ratio}".lstrip())
     assert done == ("calibrated: 6 of 6 batch norms, layer by layer, with 3 images in batches of 8")
-    assert written == f"written: {tmp_path / 'new.weights'}; the cfg stays as it is"
+    assert written == f"written: {tmp_path / 'new.weights'}; the cfg is unchanged"
 
 
 def test_json(cli: Cli, tiny: Path, tmp_path: Path) -> None:
@@ -207,12 +207,12 @@ def test_what_keeps_its_statistics_is_told(cli: Cli, tiny: Path, tmp_path: Path)
         (("missing.data",), 2, "missing.data: cannot be read"),
         (("missing.npz",), 2, "missing.npz: "),
         (("missing.png",), 2, "missing.png: "),
-        (("missing",), 2, "missing: there is no such file (expected a picture, a folder, a .data "),
+        (("missing",), 2, "missing: no such file (expected a picture, a folder, a .data "),
         (
             ("coco.json",),
             2,
             "error: coco.json: expected a picture, a folder, a .data or an .npz file; "
-            "name the pictures alone, such as 'photos/*.jpg'\n",
+            "give pictures only, such as 'photos/*.jpg'\n",
         ),
         (("list.txt",), 2, "write a .data file with the lines classes=N, train=list.txt"),
         (

@@ -82,7 +82,7 @@ def test_with_a_recording(cli: Cli, damaged: Path) -> None:
     assert (answer.code, answer.json["first_wrong"]) == (1, 4)
     answer = cli("compare", TINY, "--with", f"{TINY}.npz", "--seed", 3)
     assert answer.code == 2
-    assert "a recording has an input of its own" in answer.err
+    assert "a recording contains its own input" in answer.err
 
 
 def test_on_a_given_input(cli: Cli, tmp_path: Path) -> None:

@@ -45,8 +45,8 @@ def test_the_text_tells_what_was_done(cli: Cli, out: Path) -> None:
     dialect, header, converted, checked, written = answer.out.splitlines()
     assert dialect.startswith("dialect: pjreddie (weights version 0.2.0")
     assert header == "header: version 0.2.0, 20 bytes; 0 images seen in training"
-    assert converted == "converted: 32 arrays with 21373 values, under names of ultralytics"
-    assert checked == "checked: what was written reads back equal to the bit"
+    assert converted == "converted: 32 arrays with 21373 values, with ultralytics names"
+    assert checked == "checked: the written file reads back bit for bit"
     assert written == f"written: {file}, 85512 -> {os.path.getsize(file)} bytes"
     answer = cli("convert", file, out / "b.weights")
     dialect, header, converted, checked, written = answer.out.splitlines()
@@ -93,7 +93,7 @@ def test_a_file_of_another_program_needs_the_cfg(cli: Cli, out: Path) -> None:
 def test_from_one_format_to_another(cli: Cli, out: Path) -> None:
     assert cli("convert", TINY, out / "a.pt", "--names", "ultralytics").code == 0
     answer = cli("convert", out / "a.pt", out / "b.safetensors", "--names", "eriklindernoren")
-    assert "under names of eriklindernoren" in answer.out
+    assert "with eriklindernoren names" in answer.out
     assert cli("convert", out / "b.safetensors", out / "c.weights").code == 0
     assert (out / "c.weights").read_bytes() == Path(f"{TINY}.weights").read_bytes()
 
@@ -121,7 +121,7 @@ def test_a_refused_file_leaves_nothing(cli: Cli, out: Path, tiny: Path) -> None:
     assert (answer.code, answer.out) == (2, "")
     assert answer.error.startswith(f"{out}/a.pt: this is no PyTorch file")
     answer = cli("convert", tiny, out / "nowhere" / "a.pt")
-    assert answer.error == f"{out}/nowhere: there is no such folder"
+    assert answer.error == f"{out}/nowhere: the folder does not exist"
     assert names_in(out) == ["a.pt"]
 
 
@@ -129,9 +129,15 @@ def test_a_refused_file_leaves_nothing(cli: Cli, out: Path, tiny: Path) -> None:
     ("words", "message"),
     [
         (["a"], "missing argument: OUT"),
-        (["a", "b"], "the suffix of OUT, 'b', is none of .weights, .safetensors, .npz, .pt, .pth"),
-        (["a.cfg", "a.weights"], "the model is of Darknet already: OUT is to be of another format"),
-        (["a", "b", "c", "d.pt"], "there are too many arguments"),
+        (
+            ["a", "b"],
+            "the suffix of OUT, 'b', is not one of .weights, .safetensors, .npz, .pt, .pth",
+        ),
+        (
+            ["a.cfg", "a.weights"],
+            "the model is already in Darknet's format; give OUT a different one",
+        ),
+        (["a", "b", "c", "d.pt"], "too many arguments"),
         (
             ["a.weights", "a.cfg", "b.pt"],
             "the cfg comes first; try: darknet-bn convert a.cfg a.weights b.pt",
@@ -246,10 +252,10 @@ def test_what_is_not_proven_by_running_has_no_options_of_a_proof(
 ) -> None:
     answer = cli("convert", TINY, out / "a.pt", word)
     assert answer.code == 2
-    assert "--skip-proof and --tolerance are for files of ONNX" in answer.err
+    assert "--skip-proof and --tolerance are for ONNX files only" in answer.err
 
 
 def test_onnx_is_written_by_export(cli: Cli, out: Path) -> None:
     answer = cli("convert", TINY, out / "a.onnx")
     assert answer.code == 2
-    assert f"darknet-bn export writes {out / 'a.onnx'}, and proves it" in answer.err
+    assert f"use darknet-bn export to write {out / 'a.onnx'}" in answer.err

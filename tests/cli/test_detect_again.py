@@ -81,7 +81,7 @@ def test_ctrl_c_says_how_far_it_came_and_the_line_to_go_on_with(
     again = cli("detect", TINY, "album", "-o", "my out", "--labels", "l", "--thresh", "0.8",
                 "--skip-existing")  # fmt: skip
     assert (again.code, again.err) == (0, "")
-    assert again.out.splitlines()[3] == "skipped: 2 of 6 pictures, whose files exist"
+    assert again.out.splitlines()[3] == "skipped: 2 of 6 pictures whose files already exist"
     assert again.out.splitlines()[-2:] == [
         "written: 4 pictures to my out",
         "written: 4 label files to l",
@@ -178,7 +178,7 @@ def test_what_exists_is_skipped_and_untouched(cli: Cli, album: Path) -> None:
     csv_again = cli("detect", TINY, "album", "-o", "out", "--skip-existing", "--csv")
     assert csv_again.code == 0
     assert csv_again.out == "file,class,name,probability,left,top,width,height\n"
-    assert "skipped: 6 of 6 pictures, whose files exist\n" in csv_again.err
+    assert "skipped: 6 of 6 pictures whose files already exist\n" in csv_again.err
 
 
 def test_of_half_a_pair_the_other_half_is_made(cli: Cli, album: Path) -> None:
@@ -221,10 +221,10 @@ def test_a_folder_in_the_place_of_a_file_is_not_what_exists(cli: Cli, album: Pat
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["--skip-existing"], "--skip-existing needs -o or --labels: files that may exist"),
+        (["--skip-existing"], "--skip-existing needs -o or --labels"),
         (
             ["--skip-existing", "--force", "-o", "x"],
-            "--skip-existing and --force exclude each other",
+            "--skip-existing and --force cannot be used together",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -297,7 +297,7 @@ def test_equal_names_without_a_folder_in_common_are_refused(cli: Cli, tree: Path
     answer = cli("detect", TINY, *ALL, "-o", "out")
     assert (answer.code, answer.out) == (2, "")
     assert answer.error == (
-        f"out/1.png: two pictures would share this file (found {ALL[0]} and {ALL[1]}); name the "
+        f"out/1.png: two pictures would share this file (found {ALL[0]} and {ALL[1]}); give the "
         "folder above both, with --recursive"
     )
 
@@ -332,12 +332,10 @@ def test_the_folder_that_is_written_to_is_no_source(cli: Cli, tree: Path) -> Non
 
 def test_a_folder_that_holds_only_folders_hints_at_the_option(cli: Cli, tree: Path) -> None:
     os.remove("tree/1.png")
-    problem = "tree: there is no picture in this folder"
-    assert cli("detect", TINY, "tree").error == (
-        f"{problem}; --recursive looks into the folders inside of it"
-    )
+    problem = "tree: the folder contains no pictures"
+    assert cli("detect", TINY, "tree").error == (f"{problem}; --recursive searches its subfolders")
     assert cli("detect", TINY, "tree/none", "--recursive").error == (
-        "tree/none: there is no picture in this folder"
+        "tree/none: the folder contains no pictures"
     )
 
 

@@ -92,8 +92,8 @@ def test_several_have_a_heading_each(cli: Cli, photos: Path) -> None:
 @pytest.mark.parametrize(
     ("word", "problem"),
     [
-        ("photos/more.png", "there is no picture in this folder"),
-        ("photos/*.jpg", "there is no picture of such a name"),
+        ("photos/more.png", "the folder contains no pictures"),
+        ("photos/*.jpg", "no picture matches this pattern"),
         ("photos/x.jpg", "cannot be read: No such file or directory"),
         ("photos/._a.png", "not a picture, or its header is damaged"),
     ],
@@ -222,7 +222,7 @@ def test_a_picture_that_memory_cannot_hold_is_one_of_them(
     monkeypatch.setattr("darknet_bn.pictures.prepare.prepare", no_memory)
     answer = cli("detect", TINY, photos, "--thresh", "0.8")
     assert answer.code == 1
-    assert answer.error == f"{photos}/a.PNG: there is not enough memory: of 1 TiB"
+    assert answer.error == f"{photos}/a.PNG: not enough memory: of 1 TiB"
     assert lines_of(answer.out) == [f"{photos}/b.png:", "class 1: 80%"]
 
 
@@ -338,12 +338,15 @@ def test_the_pictures_themselves_are_never_overwritten(cli: Cli, photos: Path) -
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["photos", "-o", "x.jpg"], "x.jpg: a folder is needed for several pictures"),
-        (["photos", "-o", "file"], "file: this is no folder"),
-        (["photos", "--labels", "file"], "file: this is no folder"),
-        (["photos/b.png", "-o", "x.gif"], "x.gif: the name does not say what kind of picture"),
-        (["photos/b.png", "-o", "x"], "x: the name does not say what kind of picture to write"),
-        (["photos/b.png", "-o", "no/x.png"], "no: there is no such folder"),
+        (["photos", "-o", "x.jpg"], "x.jpg: several pictures need a folder as output"),
+        (["photos", "-o", "file"], "file: this is not a folder"),
+        (["photos", "--labels", "file"], "file: this is not a folder"),
+        (["photos/b.png", "-o", "x.gif"], "x.gif: the file name does not say which picture"),
+        (
+            ["photos/b.png", "-o", "x"],
+            "x: the file name does not say which picture format to write",
+        ),
+        (["photos/b.png", "-o", "no/x.png"], "no: the folder does not exist"),
         (
             ["photos/b.png", "other/b.png", "-o", "x"],
             "x/b.png: two pictures would share this file (found photos/b.png and other/b.png)",
@@ -352,7 +355,7 @@ def test_the_pictures_themselves_are_never_overwritten(cli: Cli, photos: Path) -
             ["photos/b.png", "other/b.jpg", "--labels", "x"],
             "x/b.txt: two pictures would share this file (found photos/b.png and other/b.jpg)",
         ),
-        (["photos", "-o", "file/x"], "file/x: cannot be made: Not a directory"),
+        (["photos", "-o", "file/x"], "file/x: cannot be created: Not a directory"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -64,7 +64,7 @@ def test_a_detector(cli: Cli, tiny: Path, boxes: Path) -> None:
         f"{report.false_negatives} missed"
     )
     half = 100 * cat.average_precision / 2
-    assert present == f"mAP@0.50: {2 * half:.2f} % over the 1 with a truth"
+    assert present == f"mAP@0.50: {2 * half:.2f} % over the 1 with true boxes"
     assert mean == f"mAP@0.50: {half:.2f} % over 2 classes (area under the curve)"
 
 
@@ -85,7 +85,7 @@ def test_options_of_a_detector(cli: Cli, tiny: Path, boxes: Path) -> None:
 
 def test_classes_without_anything_are_counted_only(cli: Cli, tiny: Path, boxes: Path) -> None:
     answer = cli("evaluate", tiny, boxes, "--thresh", 1)
-    assert "1 other class with no truth, and nothing found" in answer.out.splitlines()
+    assert "1 other class with no true or found boxes" in answer.out.splitlines()
     assert "dog" not in answer.out
 
 
@@ -139,7 +139,7 @@ def test_arrays(cli: Cli, tmp_path: Path) -> None:
         (("tiny.weights",), 2, "missing argument: DATA"),
         ((".",), 2, ".: a folder is not a data set (expected .data or .npz); list the pictures: "),
         (("set.data", "--points", 1), 2, "needs more points"),
-        (("set.data", "--iou-thresh", 2), 2, "it must be from 0 to 1"),
+        (("set.data", "--iou-thresh", 2), 2, "must be from 0 to 1"),
     ],
 )
 def test_what_cannot_be_used_is_refused(

@@ -215,9 +215,9 @@ def test_no_picture_that_could_be_used_is_2(cli: Cli, stocked: Path, name: str) 
     ("error", "code", "message"),
     [
         (OSError(errno.EIO, "Broken disk", "a.cfg"), 2, "Broken disk"),
-        (MemoryError("of 1 TiB"), 2, "there is not enough memory: of 1 TiB"),
+        (MemoryError("of 1 TiB"), 2, "not enough memory: of 1 TiB"),
         (dn.ProofError("proven wrong"), 1, "proven wrong"),
-        (ZeroDivisionError("by zero"), 2, "this is a mistake in darknet-bn: ZeroDivisionError"),
+        (ZeroDivisionError("by zero"), 2, "this is a bug in darknet-bn: ZeroDivisionError"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
@@ -256,9 +256,7 @@ def test_the_place_of_an_error_is_told(cli: Cli, stocked: Path) -> None:
 def test_the_codes_are_documented(cli: Cli) -> None:
     for name in main.commands:
         text = " ".join(cli(name, "-h").out.split())
-        assert (
-            "Exit codes: 0 fine, 1 a difference or a finding, 2 trouble, 130 interrupted." in text
-        )
+        assert "Exit codes: 0 success, 1 difference or problem, 2 error, 130 interrupted." in text
 
 
 def test_a_broken_pipe_is_no_finding(monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:

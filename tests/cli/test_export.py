@@ -179,7 +179,10 @@ def test_the_heads_are_proven_even_if_there_are_no_boxes(cli: Cli, out: Path) ->
     answer = cli("export", TINY, out, "--head", "nms", "--thresh", 1)
     assert answer.code == 0
     assert "layer_011   random" in answer.out
-    assert "boxes: none over the threshold on random; --picture proves more\n" in answer.out
+    assert (
+        "boxes: none above the threshold on random; use --picture for a stronger proof\n"
+        in answer.out
+    )
 
 
 # -- without ONNX Runtime --------------------------------------------------------------------
@@ -310,7 +313,7 @@ def test_what_onnx_cannot_suppress_is_warned_of(cli: Cli, tiny: Path, out: Path)
         (("--batch", "many"), 2, "'many' is neither a number nor any"),
         (("--opset", "12"), 2, "there is no such opset"),
         (("--head", "yolov9"), 2, "'yolov9' is not one of"),
-        (("--thresh", "2"), 2, "it must be from 0 to 1"),
+        (("--thresh", "2"), 2, "must be from 0 to 1"),
         (("--picture", "no.jpg"), 2, "no.jpg"),
     ],
 )

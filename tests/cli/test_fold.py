@@ -97,9 +97,7 @@ def test_nothing_to_fold_is_said_and_the_model_is_written(cli: Cli, out: Path) -
     assert cli("fold", TINY, "-o", out).code == 0
     answer = cli("fold", out, "-o", f"{out}-again")
     assert answer.code == 0
-    assert (
-        "folded: nothing; there is no batch norm, and the model is written as it is" in answer.out
-    )
+    assert "folded: nothing; the model has no batch norm and is written unchanged" in answer.out
     files = files_in(out.parent)
     assert files["folded-again.cfg"] == files["folded.cfg"]
     assert files["folded-again.weights"] == files["folded.weights"]
@@ -143,7 +141,7 @@ def test_with_force_a_model_may_replace_itself(cli: Cli, tiny: Path) -> None:
 
 def test_a_missing_folder_is_named_before_any_work(cli: Cli, tmp_path: Path) -> None:
     answer = cli("fold", tmp_path / "nothing", "-o", tmp_path / "no" / "out")
-    assert (answer.code, answer.error) == (2, f"{tmp_path}/no: there is no such folder")
+    assert (answer.code, answer.error) == (2, f"{tmp_path}/no: the folder does not exist")
 
 
 # -- nothing wrong is left behind ----------------------------------------------------------

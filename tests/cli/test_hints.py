@@ -14,40 +14,40 @@ from .conftest import Cli
 @pytest.mark.parametrize(
     ("words", "answer"),
     [
-        (("detect", "a", "b.jpg", "--conf", "0.3"), "--conf; it is --thresh here"),
-        (("detect", "a", "b.jpg", "--conf=0.3"), "--conf; it is --thresh here"),
-        (("detect", "a", "b.jpg", "--threshold", "0.3"), "--threshold; it is --thresh here"),
-        (("detect", "a", "b.jpg", "--conf-thres", "0.3"), "--conf-thres; it is --thresh here"),
-        (("detect", "a", "b.jpg", "-thresh", "0.3"), "-thresh; it is --thresh here"),
-        (("detect", "a", "b.jpg", "-thresh=0.3"), "-thresh; it is --thresh here"),
-        (("detect", "a", "b.jpg", "--iou", "0.3"), "--iou; it is --nms here"),
-        (("detect", "a", "b.jpg", "--iou-thres", "0.3"), "--iou-thres; it is --nms here"),
-        (("evaluate", "a", "b", "--iou-thres", "0.3"), "--iou-thres; it is --iou-thresh here"),
-        (("evaluate", "a", "b", "-iou_thresh", "0.3"), "-iou_thresh; it is --iou-thresh here"),
-        (("detect", "a", "b.jpg", "-ext_output"), "-ext_output; it is --ext-output here"),
-        (("detect", "a", "b.jpg", "-dont_show"), "-dont_show; no window is shown"),
-        (("detect", "a", "b.jpg", "-out", "c.json"), "-out; it is --json here"),
-        (("classify", "a", "b.jpg", "-out", "c.json"), "-out; it is --json here"),
-        (("fold", "a", "--out", "b"), "--out; it is --output here"),
-        (("detect", "a", "b.jpg", "--project", "c"), "--project; it is --output here"),
-        (("detect", "a", "b.jpg", "--save-txt"), "--save-txt; it is --labels here"),
-        (("detect", "a", "b.jpg", "-save_labels"), "-save_labels; it is --labels here"),
-        (("detect", "a", "b.jpg", "-letter_box"), "-letter_box; it is --letterbox here"),
-        (("detect", "--weights", "a", "b.jpg"), "--weights; give WEIGHTS without it"),
-        (("detect", "--cfg", "a", "b.jpg"), "--cfg; give CFG without it"),
-        (("detect", "a", "--source", "b.jpg"), "--source; give PICTURE without it"),
-        (("run", "a", "--source", "b.npy"), "--source; give INPUT without it"),
-        (("export", "a", "-o", "b.onnx"), "-o; give OUT without it"),
-        (("export", "a", "--output", "b.onnx"), "--output; give OUT without it"),
-        (("train", "a", "--data", "b.data"), "--data; give DATA without it"),
-        (("train", "a", "b", "--resume", "c"), "--resume; give WEIGHTS without it"),
-        (("train", "a", "b", "-clear"), "-clear; it is --clear here"),
-        (("train", "a", "b", "-map"), "-map; darknet-bn evaluate computes the mAP"),
-        (("train", "a", "b", "--device", "0"), "--device; everything is computed on the CPU"),
-        (("train", "a", "b", "--batch-size", "8"), "--batch-size; it is --batch here"),
+        (("detect", "a", "b.jpg", "--conf", "0.3"), "--conf; use --thresh"),
+        (("detect", "a", "b.jpg", "--conf=0.3"), "--conf; use --thresh"),
+        (("detect", "a", "b.jpg", "--threshold", "0.3"), "--threshold; use --thresh"),
+        (("detect", "a", "b.jpg", "--conf-thres", "0.3"), "--conf-thres; use --thresh"),
+        (("detect", "a", "b.jpg", "-thresh", "0.3"), "-thresh; use --thresh"),
+        (("detect", "a", "b.jpg", "-thresh=0.3"), "-thresh; use --thresh"),
+        (("detect", "a", "b.jpg", "--iou", "0.3"), "--iou; use --nms"),
+        (("detect", "a", "b.jpg", "--iou-thres", "0.3"), "--iou-thres; use --nms"),
+        (("evaluate", "a", "b", "--iou-thres", "0.3"), "--iou-thres; use --iou-thresh"),
+        (("evaluate", "a", "b", "-iou_thresh", "0.3"), "-iou_thresh; use --iou-thresh"),
+        (("detect", "a", "b.jpg", "-ext_output"), "-ext_output; use --ext-output"),
+        (("detect", "a", "b.jpg", "-dont_show"), "-dont_show; no windows are opened"),
+        (("detect", "a", "b.jpg", "-out", "c.json"), "-out; use --json"),
+        (("classify", "a", "b.jpg", "-out", "c.json"), "-out; use --json"),
+        (("fold", "a", "--out", "b"), "--out; use --output"),
+        (("detect", "a", "b.jpg", "--project", "c"), "--project; use --output"),
+        (("detect", "a", "b.jpg", "--save-txt"), "--save-txt; use --labels"),
+        (("detect", "a", "b.jpg", "-save_labels"), "-save_labels; use --labels"),
+        (("detect", "a", "b.jpg", "-letter_box"), "-letter_box; use --letterbox"),
+        (("detect", "--weights", "a", "b.jpg"), "--weights; give WEIGHTS as an argument"),
+        (("detect", "--cfg", "a", "b.jpg"), "--cfg; give CFG as an argument"),
+        (("detect", "a", "--source", "b.jpg"), "--source; give PICTURE as an argument"),
+        (("run", "a", "--source", "b.npy"), "--source; give INPUT as an argument"),
+        (("export", "a", "-o", "b.onnx"), "-o; give OUT as an argument"),
+        (("export", "a", "--output", "b.onnx"), "--output; give OUT as an argument"),
+        (("train", "a", "--data", "b.data"), "--data; give DATA as an argument"),
+        (("train", "a", "b", "--resume", "c"), "--resume; give WEIGHTS as an argument"),
+        (("train", "a", "b", "-clear"), "-clear; use --clear"),
+        (("train", "a", "b", "-map"), "-map; use darknet-bn evaluate for the mAP"),
+        (("train", "a", "b", "--device", "0"), "--device; darknet-bn computes on the CPU only"),
+        (("train", "a", "b", "--batch-size", "8"), "--batch-size; use --batch"),
         (
             ("detect", "a", "b.jpg", "--imgsz", "640"),
-            "--imgsz; the input has the size that width= and height= of the cfg say",
+            "--imgsz; the input size is width= and height= in the cfg",
         ),
         (("detect", "a", "b.jpg", "-hier", "0.5"), "-hier"),
         (("detect", "a", "b.jpg", "--forc"), "--forc; did you mean --force?"),
@@ -66,9 +66,9 @@ def test_an_option_of_another_program(cli: Cli, words: tuple[str, ...], answer: 
 @pytest.mark.parametrize(
     ("word", "answer"),
     [
-        ("predict", "predict; it is detect or classify here"),
-        ("detector", "detector; it is detect, train or evaluate here"),
-        ("val", "val; it is evaluate here"),
+        ("predict", "predict; use detect or classify"),
+        ("detector", "detector; use detect, train or evaluate"),
+        ("val", "val; use evaluate"),
         ("fld", "fld; did you mean fold?"),
         ("denormalise", "denormalise; did you mean denormalize?"),
         ("xyz", "xyz"),
@@ -91,9 +91,9 @@ def test_values_may_begin_with_a_dash(cli: Cli) -> None:
 def test_an_option_is_no_name(cli: Cli) -> None:
     found = cli("fold", "a", "-o", "--force")
     assert found.code == 2
-    assert found.err.startswith("error: -o lacks its value: --force follows\n")
+    assert found.err.startswith("error: -o needs a value, but --force follows\n")
     found = cli("detect", "a", "b.jpg", "--names", "--thresh", "0.5")
-    assert found.err.startswith("error: --names lacks its value: --thresh follows\n")
+    assert found.err.startswith("error: --names needs a value, but --thresh follows\n")
 
 
 def test_every_answer_names_an_option_or_argument_that_there_is() -> None:

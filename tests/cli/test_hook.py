@@ -83,7 +83,7 @@ def test_weights_without_a_cfg_are_looked_at_and_named(tmp_path: Path) -> None:
     code, out, err = run(tmp_path, "net_final.weights")
     assert (code, out) == (0, ["checked: 1 model"])
     (warning,) = err
-    assert warning.startswith("warning: net_final.weights: there is no net_final.cfg")
+    assert warning.startswith("warning: net_final.weights: net_final.cfg does not exist")
     code, _, err = run(tmp_path, "page.weights")
     assert code == 2
     assert err == [

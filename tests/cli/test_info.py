@@ -31,7 +31,7 @@ def test_the_cfg_alone_will_do(cli: Cli, tiny: Path) -> None:
     assert (answer.code, answer.err) == (0, "")
     *table, weights, dialect = answer.out.splitlines()
     assert table == with_weights[:-2]
-    assert weights == f"weights: none; there is no file {tiny}.weights"
+    assert weights == f"weights: none; {tiny}.weights does not exist"
     assert dialect == "dialect: pjreddie (no fork-only options)"
 
 

@@ -92,7 +92,10 @@ def test_help_is_shown_on_stdout(cli: Cli, command: str, option: str) -> None:
 
 def test_the_main_help_names_every_command_the_aliases_and_the_exit_codes(cli: Cli) -> None:
     text = " ".join(cli("--help").out.split())
-    for word in [*COMMANDS, "fuse", "denormalize", "0 fine; 1 a difference", "2 trouble", "130"]:
+    for word in [
+        *COMMANDS,
+        *("fuse", "denormalize", "0 success; 1 a difference", "2 an error", "130"),
+    ]:
         assert word in text
 
 
@@ -321,7 +324,7 @@ def test_a_refused_file_is_told_in_json_too(
         (OSError(28, "No space left on device"), 2, "error: No space left on device\n"),
         (OSError(5, "Broken disk", "a.cfg"), 2, "error: a.cfg: Broken disk\n"),
         (MemoryError(), 2, "error: out of memory\n"),
-        (MemoryError("1 TiB"), 2, "error: there is not enough memory: 1 TiB\n"),
+        (MemoryError("1 TiB"), 2, "error: not enough memory: 1 TiB\n"),
         (KeyboardInterrupt(), 130, "\n"),  # after the ^C that the terminal shows
     ],
     ids=lambda value: type(value).__name__,
@@ -348,7 +351,7 @@ def test_a_mistake_of_our_own_is_one_line_too(tmp_path: Path) -> None:
     result = python("-c", f"{BROKEN}main(['check', 'model'])", cwd=tmp_path)
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
-    assert line.startswith("error: this is a mistake in darknet-bn: ZeroDivisionError: division")
+    assert line.startswith("error: this is a bug in darknet-bn: ZeroDivisionError: division")
     result = python("-X", "dev", "-c", f"{BROKEN}main(['check', 'model'])", cwd=tmp_path)
     assert "Traceback" in result.stderr
 

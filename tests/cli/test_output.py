@@ -51,7 +51,7 @@ def test_of_many_places_the_first_are_named(capsys: pytest.CaptureFixture[str]) 
     *lines, last = capsys.readouterr().err.splitlines()
     assert len(lines) == 19
     assert lines[-1] == "  a b.txt:20: not a box"
-    assert last == "  and 212 more; --json names all"
+    assert last == "  and 212 more; --json lists all"
     error = dn.DataError("232 lines are wrong", problems(232), where=dn.Where(file="list"))
     told = output.facts(error)
     assert told["message"] == "232 lines are wrong"

@@ -20,7 +20,7 @@ from .conftest import FIXTURES, PICTURE, TINY, TOOK, Answer, Cli, lines_of
 REPORT = FIXTURES / "reports" / "picture-list"
 DARKNET = shutil.which("darknet")
 needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
-EXPECTED = "expected paths of pictures, one in a line"
+EXPECTED = "expected paths of pictures, one per line"
 
 
 @pytest.fixture
@@ -167,8 +167,8 @@ def test_a_list_of_which_nothing_is_there_is_one_line(cli: Cli, place: Path) -> 
     answer = cli("detect", "net", "x.txt")
     assert (answer.code, answer.out) == (2, "")
     assert answer.error == (
-        "x.txt: not one of its 198 lines leads to a picture (expected paths of pictures, one in a "
-        "line, from the working directory or beside the list, found aeroplane)"
+        "x.txt: none of its 198 lines names a picture (expected paths of pictures, one per "
+        "line, relative to the working directory or to the list, found aeroplane)"
     )
 
 
@@ -249,7 +249,7 @@ def test_standard_input_waits_if_a_picture_is_named(place: Path) -> None:
 
 @needs_bash
 def test_standard_input_that_is_closed(place: Path) -> None:
-    for words, problem in ((["-"], "standard input: it is closed"), ([], "missing argument")):
+    for words, problem in ((["-"], "standard input: is closed"), ([], "missing argument")):
         command = " ".join([sys.executable, "-m darknet_bn detect net", *words, "<&-"])
         result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
         assert result.returncode == 2

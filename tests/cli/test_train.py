@@ -216,7 +216,10 @@ def test_a_checkpoint_that_was_read_is_not_overwritten(folder: Path) -> None:
     words = ("net.cfg", "data.npz", "out/net_1.weights", "--clear", "--batch", 5, "-o", "out")
     result = run(*words)
     assert result.exit_code == 0
-    assert "warning: out/net_1.weights: this checkpoint is read as input, and not" in result.stderr
+    assert (
+        "warning: out/net_1.weights: this checkpoint is the input of the run and is not"
+        in result.stderr
+    )
     assert (folder / "out/net_1.weights").read_bytes() == before
     assert "5 checkpoints in out/" in result.output
     assert run(*words, "--force").exit_code == 0
@@ -266,7 +269,7 @@ class TestRefused:
     def test_iterations_and_epochs(self, folder: Path) -> None:
         result = run("net.cfg", "data.npz", "--iterations", 2, "--epochs", 1)
         assert result.exit_code == 2
-        assert "exclude each other" in result.output
+        assert "cannot be used together" in result.output
 
     def test_a_folder_that_is_not_there(self, folder: Path) -> None:
         (folder / "list.txt").write_text("ant/1.png\n")
@@ -279,22 +282,24 @@ class TestRefused:
         result = run("net.cfg", "set.data")
         assert result.exit_code == 2
         assert result.output == (
-            "error: set.data: backup: there is no such folder (found nowhere); make it, or name "
-            "another one with -o\n"
+            "error: set.data: backup: the folder does not exist (found nowhere); create it, or "
+            "choose "
+            "another with -o\n"
         )
 
     def test_a_file_in_the_place_of_the_folder(self, folder: Path) -> None:
         (folder / "out").write_text("")
         result = run("net.cfg", "data.npz", "-o", "out")
         assert result.exit_code == 2
-        assert "out: cannot be made: " in result.output
+        assert "out: cannot be created: " in result.output
 
     def test_weights_that_another_run_left(self, folder: Path) -> None:
         (folder / "net.backup").write_text("precious")
         result = run("net.cfg", "data.npz")
         assert result.exit_code == 2
         assert result.output == (
-            "error: net.backup: another run left these weights; give them as WEIGHTS to resume it, "
+            "error: net.backup: these weights belong to another run; give them as WEIGHTS to "
+            "resume it, "
             "or use --force to overwrite them\n"
         )
         assert (folder / "net.backup").read_text() == "precious"

@@ -79,7 +79,7 @@ def test_another_dialect_than_the_fixtures_is_warned_of(cli: Cli) -> None:
     # The two divisors differ by 3e-5 of the largest value and more in this net.
     assert answer.code == 1
     assert answer.err == (
-        "warning: the fixture is of the dialect pjreddie, but alexeyab is in force\n"
+        "warning: the fixture uses the dialect pjreddie, but alexeyab is in use\n"
     )
 
 

@@ -126,8 +126,8 @@ def test_inputs_without_image_shape() -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"x": X}, r"set\.npz: there is no array 'y' \(expected x and y, found x\)"),
-        ({"a": X}, r"set\.npz: there is no array 'x' \(expected x and y, found neither\)"),
+        ({"x": X}, r"set\.npz: the array 'y' is missing \(expected x and y, found x\)"),
+        ({"a": X}, r"set\.npz: the array 'x' is missing \(expected x and y, found neither\)"),
         ({"x": X.astype(object), "y": Y}, r"set\.npz: x: "),
         ({"x": X.astype(int), "y": Y}, r"set\.npz: x: the array has another type"),
         ({"x": X.astype(complex), "y": Y}, r"set\.npz: x: the array has another type"),

@@ -58,7 +58,7 @@ def test_what_is_not_here(name: str) -> None:
 
 
 def test_names_without_a_suffix(tmp_path: Path) -> None:
-    with pytest.raises(dn.DarknetError, match=r"nowhere: there is no such file \(expected \.data"):
+    with pytest.raises(dn.DarknetError, match=r"nowhere: no such file \(expected \.data"):
         require_kind(tmp_path / "nowhere")
     (tmp_path / "set").write_text("")
     with pytest.raises(dn.DarknetError, match=r"set: a data set needs a suffix \(expected \.data"):

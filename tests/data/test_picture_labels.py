@@ -76,7 +76,7 @@ def test_two_label_files_are_told_of_if_they_differ(tmp_path: Path) -> None:
     (tmp_path / "train_labels/a.txt").write_text(2 * BOX)
     message = (
         r"list\.txt: 1 of 1 picture has two label files that differ: .*/train_images/a\.txt is "
-        r"read, pjreddie/darknet on the CPU reads .*/train_labels/a\.txt"
+        r"used here, pjreddie/darknet on the CPU uses .*/train_labels/a\.txt"
     )
     with pytest.warns(dn.DarknetWarning, match=message):
         assert counts(load(data, "pjreddie")) == [1]

@@ -109,7 +109,7 @@ def test_only_regular_files_are_read(
         READERS[name](path.absolute())
     message = str(caught.value)
     assert message.isprintable()
-    named = f"this is a {kind}, not a file" in message or " not there" in message
+    named = f"this is a {kind}, not a file" in message or " does not exist" in message
     assert named or message.endswith("a folder is not a data set (expected .data or .npz)"), message
 
 

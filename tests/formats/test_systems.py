@@ -90,7 +90,7 @@ class TestOutputs:
             targets.in_folder(found, str(caseless), str)
         assert caught.value.problem == "two pictures would share this file"
         assert caught.value.found == "x/a.jpg and y/A.jpg"
-        assert caught.value.hint == "name the folder above both, with --recursive"
+        assert caught.value.hint == "give the folder above both, with --recursive"
 
     def test_elsewhere_they_are_two_files(self, tmp_path: Path) -> None:
         found = FoundPictures({"x/a.jpg": "a.jpg", "y/A.jpg": "A.jpg"}, (), False)

@@ -236,7 +236,7 @@ class TestNames:
             require_writable([path], force=True)
         assert caught.value.problem == "the name is too long for the file system"
         assert (caught.value.found, caught.value.hint) == ("256 bytes", "choose a shorter name")
-        with pytest.raises(dn.DarknetError, match="there is no such folder"):
+        with pytest.raises(dn.DarknetError, match="the folder does not exist"):
             require_writable([path / "a.cfg"], force=True)
         with pytest.raises(dn.DarknetError, match=r"name too long; choose a shorter name"):
             open_file(path)

@@ -176,7 +176,7 @@ class TestFailures:
 
     def test_a_folder_that_is_missing(self, tmp_path: Path) -> None:
         target = tmp_path / "missing" / "a"
-        with pytest.raises(dn.DarknetError, match=f"{target.parent}: there is no such folder"):
+        with pytest.raises(dn.DarknetError, match=f"{target.parent}: the folder does not exist"):
             write_files({tmp_path / "b": writer(b"1"), target: writer(b"2")}, force=True)
         assert content(tmp_path) == {}
 
@@ -347,6 +347,6 @@ class TestSavingModels:
     def test_a_missing_folder_is_named(self, tmp_path: Path) -> None:
         model = random_model(self.CFG)
         target = tmp_path / "missing" / "net.weights"
-        with pytest.raises(dn.DarknetError, match=f"{target.parent}: there is no such folder"):
+        with pytest.raises(dn.DarknetError, match=f"{target.parent}: the folder does not exist"):
             dn.save(model, tmp_path / "net.cfg", target, force=True)
         assert content(tmp_path) == {}

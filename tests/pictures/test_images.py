@@ -373,7 +373,7 @@ def test_what_a_format_cannot_hold_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DarknetError, match="there is no such folder"):
+    with pytest.raises(DarknetError, match="the folder does not exist"):
         save_image(tmp_path / "no" / "out.png", planes(COLOURS), force=True)
 
 
