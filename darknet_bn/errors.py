@@ -303,5 +303,5 @@ class Oddities:
     @property
     def texts(self) -> tuple[str, ...]:
         """Return all texts to be shown."""
-        more = (f"and {self._more} more lines are odd",) if self._more else ()
+        more = (f"and {self._more} more odd lines",) if self._more else ()
         return (*self._texts, *more)

@@ -210,7 +210,7 @@ class TestWhatOpencvReads:
 
     def test_the_last_of_two_lines_counts(self) -> None:
         text = cfg_text("[convolutional] activation=leaky activation=mish filters=2")
-        with pytest.warns(dn.DarknetWarning, match="stands twice; the first, in line 7, counts"):
+        with pytest.warns(dn.DarknetWarning, match="occurs twice; the first, in line 7, is used"):
             cfg = parse_cfg(text)
         ab, opencv = (build_network(cfg, dialect) for dialect in (ALEXEYAB, dn.OPENCV))
         assert [each.nodes[0].layer.activation for each in (ab, opencv)] == ["leaky", "mish"]

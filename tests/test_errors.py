@@ -122,7 +122,7 @@ def test_oddities_are_told_up_to_a_hundred() -> None:
     assert odd.texts == tuple(map(str, range(100)))
     odd("more")
     odd("and more")
-    assert odd.texts == (*map(str, range(100)), "and 2 more lines are odd")
+    assert odd.texts == (*map(str, range(100)), "and 2 more odd lines")
 
 
 class TestErrors:

@@ -243,7 +243,7 @@ def _parse(data: bytes, file: str | None) -> Cfg:
                 where = Where(file=file, line=number, section=text[1:-1])
                 odd(
                     f"{where}: the comment {shown(comment, 60)!r} is ignored; pjreddie's and "
-                    "AlexeyAB's Darknet take it for a part of the name: put it on a line of its own"
+                    "AlexeyAB's Darknet treat it as part of the name: put it on its own line"
                 )
             if not text.endswith("]"):
                 raise CfgError(
@@ -254,7 +254,7 @@ def _parse(data: bytes, file: str | None) -> Cfg:
                 )
             if len(heads) >= _MAX_SECTIONS:
                 raise CfgError(
-                    "there are more sections than any network has",
+                    "there are too many sections",
                     where=Where(file=file, line=number),
                     expected=f"at most {_MAX_SECTIONS}",
                 )
@@ -265,7 +265,7 @@ def _parse(data: bytes, file: str | None) -> Cfg:
             continue
         if not heads:
             raise CfgError(
-                "an option stands in front of the first section",
+                "there is an option before the first section",
                 where=Where(file=file, line=number),
                 expected="[net]",
                 found=shown(text, 60),
@@ -297,14 +297,14 @@ def _parse(data: bytes, file: str | None) -> Cfg:
 def _problems(raw: bytes, equals: str, value: str, first: int | None) -> Iterator[str]:
     """Yield what is odd about an option, whose key may already have occurred in the section."""
     if equals and not value:
-        yield "there is no value behind '='; the line does not count"
+        yield "there is no value after '='; the line is ignored"
         return
     if not equals:
-        yield "there is no '='; the option counts as absent"
+        yield "there is no '='; the option is ignored"
     if joined := _joined(raw):
         yield joined
     if first is not None:
-        yield f"stands twice; the first, in line {first}, counts"
+        yield f"occurs twice; the first, in line {first}, is used"
 
 
 def _split(data: bytes) -> tuple[bytes, ...]:
@@ -326,7 +326,7 @@ def _joined(raw: bytes) -> str | None:
         parts = item.split()
         if len(parts) > 1:
             before, after = shown(" ".join(parts), 60), shown("".join(parts), 60)
-            return f"blanks do not separate numbers: {before!r} is read as {after!r}"
+            return f"spaces do not separate numbers: {before!r} is read as {after!r}"
     return None
 
 
@@ -356,6 +356,6 @@ def _refuse_other_formats(data: bytes, file: str | None) -> None:
     elif data.startswith(foreign.LFS_POINTER):
         problem = foreign.FETCH_IT
     elif b"\0" in data:
-        problem = "there are zero bytes: this is no text"
+        problem = "the file contains zero bytes and is not text"
     if problem:
         raise CfgError(problem, where=Where(file=file), hint="is the .cfg given first?")

@@ -86,7 +86,7 @@ class Data:
         found = find_file(name, folders)
         if found is None:
             raise DarknetError(
-                "it names a file that is not there",
+                "the file does not exist",
                 where=Where(file=self.file, key=key),
                 expected=" or ".join(os.path.normpath(each / name) for each in folders),
             )
@@ -99,7 +99,7 @@ class Data:
             return None
         if not (word.isascii() and word.isdigit() and int(word[:9]) and len(word) < 9):
             raise DarknetError(
-                "is no number",
+                "is not a number",
                 where=Where(file=self.file, key=key),
                 expected="1 or more",
                 found=repr(word[:20]),
@@ -195,7 +195,7 @@ def fit_names(
     """
     known = names or ()
     if names is not None and len(known) != classes:
-        rest = f"class {len(known)} and up have none" if len(known) < classes else _EXTRA
+        rest = f"classes from {len(known)} on have no name" if len(known) < classes else _EXTRA
         where = f"{file}: " if file else ""
         warnings.warn(
             f"{where}{names_for_classes(len(known), classes)}; {rest}",
@@ -253,7 +253,7 @@ def read_lines(path: str | os.PathLike[str], most: int = _MAX_BYTES) -> list[str
     content = read_file(path, most)
     if len(content) > most or b"\0" in content or content.startswith(UTF_16):
         raise DarknetError(
-            "this is no text in lines",
+            "this is not a text file",
             where=where,
             expected=f"UTF-8, at most {most >> 20} MiB",
         )

@@ -104,7 +104,7 @@ def read_head(stream: Readable) -> ArrayHeader:
     """
     start = stream.read(8)
     if start[:6] != _MAGIC or len(start) < 8:
-        raise ValueError("this is no array of numpy")
+        raise ValueError("this is not a NumPy array")
     version = tuple(start[6:])
     if version not in ((1, 0), (2, 0), (3, 0)):
         raise ValueError(f"unknown version {version} of the array format")
@@ -112,7 +112,7 @@ def read_head(stream: Readable) -> ArrayHeader:
     count = int.from_bytes(stream.read(width), "little")
     text = stream.read(count) if count <= _MOST_HEAD else b""
     if count > _MOST_HEAD or len(text) < count:
-        raise ValueError(f"the head of the array has {count} bytes, or ends early")
+        raise ValueError(f"the header of the array has {count} bytes, or ends early")
     shape, word, fortran = _parse_head(text.decode("latin-1"))
     try:
         dtype = np.dtype(word)
@@ -132,7 +132,7 @@ def _parse_head(text: str) -> tuple[tuple[int, ...], str, bool]:
         axes = _AXES.fullmatch(found["shape"]["shape"] or "-")
         if word and fortran and axes:
             return tuple(map(int, _NUMBER.findall(axes[0]))), word, fortran == "True"
-    raise ValueError(f"the head of the array is not understood: {shown(text.strip(), 80)}")
+    raise ValueError(f"the header of the array is not valid: {shown(text.strip(), 80)}")
 
 
 def read_values(stream: Readable, head: ArrayHeader) -> npt.NDArray[Any]:
@@ -144,7 +144,7 @@ def read_values(stream: Readable, head: ArrayHeader) -> npt.NDArray[Any]:
         They are Python objects, or end too early.
     """
     if head.dtype.hasobject or not head.dtype.itemsize:
-        raise ValueError(f"values of the type {head.dtype} are not read")
+        raise ValueError(f"values of type {head.dtype} are not supported")
     values = np.empty(head.size - head.length, np.uint8)
     rest = values.data
     while len(rest):
@@ -165,7 +165,7 @@ def text_of(stream: Readable, head: ArrayHeader) -> str:
         It is not a text, or contains invalid characters.
     """
     if head.shape or head.dtype.kind != "U":
-        raise ValueError(f"an array {head.shape} of {head.dtype} is no text")
+        raise ValueError(f"an array {head.shape} of {head.dtype} is not text")
     data = stream.read(head.dtype.itemsize)
     return data.decode("utf-32-be" if head.dtype.str[0] == ">" else "utf-32-le").rstrip("\0")
 
@@ -243,7 +243,7 @@ class Archive:
         size = self.entries[name].file_size
         if min(head.shape, default=0) < 0 or head.size != size:
             raise DarknetError(
-                "the array does not have the size that its shape says",
+                "the size of the array does not match its shape",
                 where=where,
                 expected=f"{head.size} bytes for {head.shape}",
                 found=f"{size} bytes",
@@ -333,7 +333,7 @@ def read_npy(path: Name) -> npt.NDArray[Any]:
     try:
         head = read_head(stream)
         if min(head.shape, default=0) < 0 or head.size > stored.size:
-            raise ValueError(f"{head.size} bytes are promised, {stored.size} are there")
+            raise ValueError(f"{head.size} bytes expected from the header, {stored.size} found")
         stream.limited = False
         return read_values(stream, head)
     except ValueError as error:

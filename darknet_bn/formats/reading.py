@@ -141,7 +141,7 @@ def _require_regular(found: os.stat_result) -> None:
     """Raise an OSError that says what a file is, if it is not a regular file."""
     if stat.S_ISREG(found.st_mode):
         return
-    kind = next((name for test, name in _KINDS if test(found.st_mode)), "of an unknown kind")
+    kind = next((name for test, name in _KINDS if test(found.st_mode)), "a special file")
     raise OSError(errno.EINVAL, f"this is {kind}, not a file")
 
 
@@ -230,7 +230,7 @@ class StoredFile(Stored):
             raise WeightsError(
                 "the file was changed by another program after it was opened",
                 where=Where(file=self._name),
-                expected=f"the {self.size} bytes that were there",
+                expected=f"the {self.size} bytes it had",
                 found=f"{now[0]} bytes",
                 hint="load it again",
             )
@@ -306,7 +306,7 @@ class StoredStream(io.RawIOBase):
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._stored.size}[whence]
         if start + offset < 0:
             raise OSError(
-                errno.EINVAL, "the archive refers to a place before the file"
+                errno.EINVAL, "the archive refers to a position before the file"
             )  # as files do
         self._at = start + offset
         return self._at
@@ -319,7 +319,7 @@ class StoredStream(io.RawIOBase):
         """Read from the offset on."""
         end = self._stored.size if size is None or size < 0 else self._at + size
         if self.limited and min(end, self._stored.size) - self._at > self._most:
-            raise ValueError(f"the list of its members has more than {self._most >> 20} MiB")
+            raise ValueError(f"its list of members has more than {self._most >> 20} MiB")
         found = self._stored.bytes(self._at, end)
         self._at += len(found)
         return found

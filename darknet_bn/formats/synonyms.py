@@ -32,7 +32,7 @@ SECTIONS: Mapping[str, str] = {
     "depthwiseconvolutional": _DEPTHWISE,
     "eltwise": "shortcut",
     "fc": "connected",
-    "flatten": "[connected] and [softmax] take an image as it is: nothing flattens it before",
+    "flatten": "[connected] and [softmax] take an image as it is: no section flattens it first",
     "focus": "reorg3d",
     "fullyconnected": "connected",
     "gap": "avgpool",
@@ -54,7 +54,7 @@ SECTIONS: Mapping[str, str] = {
     "residual": "shortcut",
     "se": "scale_channels",
     "spacetodepth": "reorg3d",
-    "split": "a part of the channels is [route] with groups= and group_id=",
+    "split": "[route] with groups= and group_id= selects a part of the channels",
     "spp": "pyramid pooling is three [maxpool] side by side, and a [route] of them",
     "transposedconvolutional": "deconvolutional",
     "unpool": "upsample",
@@ -119,12 +119,12 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "activation": {
         "gelutanh": "gelu",
         "hardmish": "hard_mish",
-        "hardsigmoid": "there is no hard sigmoid in Darknet; logistic is the smooth one",
-        "hardswish": "there is no hard swish in Darknet; swish is the smooth one",
+        "hardsigmoid": "Darknet has no hard sigmoid; logistic is the smooth one",
+        "hardswish": "Darknet has no hard swish; swish is the smooth one",
         "hardtanh": "hardtan",
         "hmish": "hard_mish",
-        "hsigmoid": "there is no hard sigmoid in Darknet; logistic is the smooth one",
-        "hswish": "there is no hard swish in Darknet; swish is the smooth one",
+        "hsigmoid": "Darknet has no hard sigmoid; logistic is the smooth one",
+        "hswish": "Darknet has no hard swish; swish is the smooth one",
         "id": "linear",
         "identity": "linear",
         "leakyrelu": "leaky",
@@ -132,13 +132,13 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "lrelu": "leaky",
         "no": "linear",
         "none": "linear",
-        "prelu": "there is no relu with a trained slope in Darknet; the slope of leaky is 0.1",
+        "prelu": "Darknet has no relu with a trained slope; leaky has the slope 0.1",
         "rectified": "relu",
         "sigm": "logistic",
         "sigmoid": "logistic",
         "silu": "swish",
         "softmax": "softmax is a section of its own in Darknet: [softmax]",
-        "softplus": "there is no softplus in Darknet",
+        "softplus": "Darknet has no softplus",
         "swish1": "swish",
     },
     "policy": {
@@ -196,7 +196,7 @@ def hint(
     elif meant is not None and meant not in near:
         if " " in meant:
             return meant
-        here = "" if meant in known else ", but not known here"
+        here = "" if meant in known else ", but not supported here"
         return f"{form.format(word)} is called {form.format(meant)} in Darknet{here}"
     return f"did you mean {form.format(near[0])}?" if near else None
 

@@ -34,11 +34,11 @@ def impossible(name: str) -> str | None:
         return None
     for part in re.split(r"[\\/]", ntpath.splitdrive(name)[1]):
         if _DEVICE.fullmatch(part):
-            return f"no file of Windows can be called {part!r}, which is a device"
+            return f"Windows reserves the name {part!r} for a device"
         if found := _FORBIDDEN.search(part):
-            return f"no name of a file of Windows can have {found[0]!r}"
+            return f"a file name in Windows cannot contain {found[0]!r}"
         if part.endswith((".", " ")) and part not in (".", ".."):
-            return "no name of a file of Windows can end in a dot or a space"
+            return "a file name in Windows cannot end in a dot or a space"
     return None
 
 
@@ -57,7 +57,10 @@ def advice(error: Exception, name: str, more: int = 0) -> str | None:
     if number == errno.ENAMETOOLONG:
         return "choose a shorter name"
     if WINDOWS and number == errno.ENOENT and len(os.path.abspath(name)) + more > _LONGEST:
-        return f"Windows takes paths of {_LONGEST} characters: choose a shorter one, or allow more"
+        return (
+            f"Windows allows paths of {_LONGEST} characters: choose a shorter one, or "
+            "enable long paths"
+        )
     if WINDOWS and number == errno.EACCES:
         return "if another program has it open, close it there"
     return None

@@ -97,7 +97,9 @@ def parse_tree(data: bytes) -> Tree:
     C: ``read_tree`` in ``src/tree.c``, which does not check what it reads.
     """
     if b"\0" in data:
-        raise CfgError("there are zero bytes: this is no text", expected="lines of name and parent")
+        raise CfgError(
+            "the file contains zero bytes and is not text", expected="lines of name and parent"
+        )
     parents: list[int] = []
     offsets: list[int] = []
     for number, line in enumerate(data.rstrip().split(b"\n")):
@@ -114,9 +116,9 @@ def parse_tree(data: bytes) -> Tree:
 
 def _parent(word: bytes, number: int) -> int:
     if not _INT.fullmatch(word) or not -1 <= int(word) < number:
-        before = f", or a class in front of it: 0 to {number - 1}" if number else ""
+        before = f", or an earlier class: 0 to {number - 1}" if number else ""
         raise CfgError(
-            f"line {number + 1}: the parent is not what it must be",
+            f"line {number + 1}: the parent is not valid",
             expected=f"-1 for none{before}",
             found=repr(word[:20].decode("utf-8", "replace")),
         )

@@ -35,16 +35,16 @@ _FORMS = (
     _Form(b"ustar", _PACKED, "tar xf unpacks it", at=257),
     _Form(
         b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.",
-        "this is a PyTorch file of before version 1.6, not Darknet weights",
-        "torch.save(torch.load(path), path) of a newer PyTorch writes one that darknet-bn convert "
+        "this is a PyTorch file from before version 1.6, not Darknet weights",
+        "torch.save(torch.load(path), path) in a newer PyTorch writes one that darknet-bn convert "
         "reads",
     ),
     _Form(b"\x93NUMPY", "this is a NumPy array (.npy), not Darknet weights"),
-    _Form(b"\x89HDF\r\n\x1a\n", "this is an HDF5 file, as Keras writes it, not Darknet weights"),
+    _Form(b"\x89HDF\r\n\x1a\n", "this is an HDF5 file (Keras), not Darknet weights"),
     _Form(b"TFL3", "this is a TensorFlow Lite file, not Darknet weights", at=4),
     _Form(b"GGUF", "this is a GGUF file, not Darknet weights"),
     _Form(b"ftrt", "this is a TensorRT engine, not Darknet weights"),
-    _Form(b"7767517", "this is a .param file of ncnn, not Darknet weights"),
+    _Form(b"7767517", "this is an ncnn .param file, not Darknet weights"),
     _Form(b"\xff\xd8\xff", "this is a picture (JPEG), not weights"),
     _Form(b"\x89PNG\r\n\x1a\n", "this is a picture (PNG), not weights"),
     _Form(b"RIFF", "this is a picture, sound or video (RIFF), not weights"),
@@ -100,7 +100,5 @@ def _of_archive(start: bytes) -> WeightsError:
     if name.endswith((b"data.pkl", b"byteorder", b".format_version", b"/version")):
         return WeightsError("this is a PyTorch file, not Darknet weights", hint=_CONVERT)
     if name.endswith(b".npy"):
-        return WeightsError(
-            "this is an archive of NumPy (.npz), not Darknet weights", hint=_CONVERT
-        )
+        return WeightsError("this is a NumPy archive (.npz), not Darknet weights", hint=_CONVERT)
     return WeightsError(_PACKED, hint="unzip unpacks it")

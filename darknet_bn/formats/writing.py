@@ -52,15 +52,14 @@ def read_beside(name: str, file: str | None) -> bytes:
     tried = " or ".join(dict.fromkeys(map(_printable, places)))
     found = next((each for each in places if os.path.isfile(each)), None)
     if found is None:
-        raise CfgError("it names a file that is not there", expected=tried)
+        raise CfgError("the file does not exist", expected=tried)
     try:
         content = read_file(found, _MOST_BYTES, piped=False)
     except DarknetError as error:  # its place is in the cfg, which the caller knows
-        problem = f"it names a file that {error.problem}"
-        raise CfgError(problem, found=_printable(found)) from error
+        raise CfgError(error.problem, found=_printable(found)) from error
     if len(content) > _MOST_BYTES:
         raise CfgError(
-            "it names a file that is too large to be meant",
+            "the file is too large",
             expected=f"at most {_MOST_BYTES >> 20} MiB",
             found=_printable(found),
         )
@@ -91,9 +90,9 @@ def require_suffix(target: Name, *suffixes: str) -> None:
     name = os.fspath(target)
     if not name.lower().endswith(suffixes):
         raise DarknetError(
-            "the file to write has the suffix of another kind",
+            "the output file has the suffix of a different kind of file",
             where=Where(file=name),
-            expected=f"a name that ends in {' or '.join(suffixes)}",
+            expected=f"a name ending in {' or '.join(suffixes)}",
             found=repr(Path(name).suffix),
         )
 
@@ -130,12 +129,12 @@ def require_writable(
         _require_name(target)
         where = Where(file=target)
         if os.path.exists(target) and not os.path.isfile(target):
-            raise DarknetError("this is no regular file, and is never replaced", where=where)
+            raise DarknetError("this is not a regular file, and is never replaced", where=where)
         if systems.identity(target) in read:
             raise DarknetError(
-                "this file is read as input, and is never written over",
+                "this file is an input, and is never overwritten",
                 where=where,
-                hint="choose another name for the output",
+                hint="choose a different name for the output",
             )
         if not force and os.path.lexists(target):
             raise DarknetError(
@@ -146,7 +145,7 @@ def require_writable(
     clash = systems.first_clash([os.path.realpath(each) for each in names])
     if clash is not None:
         raise DarknetError(
-            "two files cannot be written under one name",
+            "two files cannot have the same name",
             where=Where(file=names[clash[1]]),
             found=names[clash[0]],
         )
@@ -158,7 +157,7 @@ def _require_name(target: str) -> None:
     require_possible(target)
     folder = Path(target).parent
     if not os.path.isdir(folder):
-        raise DarknetError("there is no such folder", where=Where(file=str(folder)))
+        raise DarknetError("the folder does not exist", where=Where(file=str(folder)))
     if os.path.isdir(target) or not os.path.basename(target):
         raise DarknetError("this is a folder", where=where, expected="the name of a file")
 
@@ -373,7 +372,7 @@ def _put_back(moves: Sequence[_Move], error: BaseException) -> None:
     if kept and isinstance(error, DarknetError):
         error.hint = "; ".join(filter(None, (error.hint, *kept)))
     elif kept:
-        raise DarknetError(f"not all is as it was: {'; '.join(kept)}") from error
+        raise DarknetError(f"the old files could not all be restored: {'; '.join(kept)}") from error
 
 
 def _waits(move: _Move) -> bool:

@@ -156,7 +156,7 @@ def test_the_weights_that_are_read_are_never_written_over(
     for out in (tiny, tmp_path / "link", tmp_path / "twin.weights"):
         answer = cli("calibrate", tiny, data, "-o", out, "--force")
         assert (answer.code, answer.out) == (2, "")
-        assert "this file is read as input, and is never written over" in answer.error
+        assert "this file is an input, and is never overwritten" in answer.error
     assert weights.read_bytes() == before
 
 

@@ -208,7 +208,7 @@ def test_the_pictures_themselves_are_not_what_exists(cli: Cli, album: Path) -> N
             os.symlink("album", "link")
         answer = cli("detect", TINY, "album", "-o", out, "--skip-existing")
         assert (answer.code, answer.out) == (2, "")
-        assert "this file is read as input, and is never written over" in answer.error
+        assert "this file is an input, and is never overwritten" in answer.error
 
 
 def test_a_folder_in_the_place_of_a_file_is_not_what_exists(cli: Cli, album: Path) -> None:

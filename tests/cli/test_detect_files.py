@@ -331,7 +331,7 @@ def test_the_pictures_themselves_are_never_overwritten(cli: Cli, photos: Path) -
     for words in ((photos, "-o", photos), (photos / "b.png", "-o", photos / "b.png")):
         answer = cli("detect", TINY, *words, "--force")
         assert (answer.code, answer.out) == (2, "")
-        assert "this file is read as input, and is never written over" in answer.error
+        assert "this file is an input, and is never overwritten" in answer.error
     assert (photos / "b.png").read_bytes() == before
 
 

@@ -266,7 +266,9 @@ def test_too_few_names_are_an_error_only_if_they_can_be_left_out(
     Path("set.names").write_text("one\n")
     answer = cli("evaluate", tiny, "set.data")
     assert answer.code == 0
-    assert "warning: set.names: 1 name for 2 classes; class 1 and up have none\n" in answer.err
+    assert (
+        "warning: set.names: 1 name for 2 classes; classes from 1 on have no name\n" in answer.err
+    )
     answer = cli("evaluate", tiny, "set.data", "--names", "set.names")
     assert (answer.code, answer.out) == (2, "")
     assert answer.error == (

@@ -269,7 +269,7 @@ def test_oddities_are_warnings_of_one_line_each(
     answer = cli(command, tiny, *words_of(command, tmp_path), "--json")
     assert answer.code == 0
     assert answer.json["oddities"] == [
-        f"{cfg}:{line}: [convolutional]: filters: stands twice; the first, in line 19, counts"
+        f"{cfg}:{line}: [convolutional]: filters: occurs twice; the first, in line 19, is used"
         for line in (20, 21)
     ]
     assert answer.err.splitlines() == [f"warning: {each}" for each in answer.json["oddities"]]

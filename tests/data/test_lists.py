@@ -59,8 +59,8 @@ def test_the_working_directory_comes_first(tmp_path: Path, monkeypatch: pytest.M
         ("valid=list.txt", "a.jpg", r"x\.data: train: it names no list of pictures \(expected tr"),
         ("train=lost.txt", "a.jpg", r"x\.data: train: it names a file that is not there"),
         ("train=list.txt", "\n \n", r"list\.txt: the list is empty"),
-        ("train=list.txt", "a.jpg\nb.jpg", r"list\.txt:2: the picture is not there .*b\.jpg"),
-        ("train=list.txt", "a.jpg\n\0", r"list\.txt: this is no text in lines"),
+        ("train=list.txt", "a.jpg\nb.jpg", r"list\.txt:2: the picture does not exist .*b\.jpg"),
+        ("train=list.txt", "a.jpg\n\0", r"list\.txt: this is not a text file"),
     ],
 )
 def test_what_is_missing_is_named_in_a_line(

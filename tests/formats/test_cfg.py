@@ -67,7 +67,7 @@ class TestGrammar:
 
     @pytest.mark.parametrize("line", [b"a=", b"a =  ", b"=", b" = ", b"a=\r"])
     def test_an_option_with_nothing_behind_its_equals_sign_is_dropped(self, line: bytes) -> None:
-        with pytest.warns(DarknetWarning, match="no value behind '='"):
+        with pytest.warns(DarknetWarning, match="no value after '='"):
             cfg = parse_cfg(b"[net]\n" + line + b"\nb=2\n")
         assert [(each.key, each.value) for each in cfg.sections[0].options] == [("b", "2")]
 
@@ -97,7 +97,7 @@ class TestGrammar:
     ) -> None:
         with pytest.warns(DarknetWarning) as caught:
             cfg = parse_cfg(f"[net]\na = {value}\n", file="x.cfg")
-        text = f"blanks do not separate numbers: '{joined}' is read as '{read}'"
+        text = f"spaces do not separate numbers: '{joined}' is read as '{read}'"
         assert [str(each.message) for each in caught] == [f"x.cfg:2: [net]: a: {text}"]
         assert cfg.joined_numbers(0, "a") == text
 
@@ -117,12 +117,12 @@ class TestGrammar:
         assert found.value is None
         messages = [str(each.message) for each in caught]
         assert messages == [
-            "line 2: [net]: batch: there is no '='; the option counts as absent",
-            "line 3: [net]: batch: stands twice; the first, in line 2, counts",
+            "line 2: [net]: batch: there is no '='; the option is ignored",
+            "line 3: [net]: batch: occurs twice; the first, in line 2, is used",
         ]
 
     def test_the_first_of_two_options_counts(self) -> None:
-        with pytest.warns(DarknetWarning, match=r"^x\.cfg:3: \[net\]: a: stands twice; the first"):
+        with pytest.warns(DarknetWarning, match=r"^x\.cfg:3: \[net\]: a: occurs twice; the first"):
             cfg = parse_cfg(b"[net]\na=1\na=2\n", file="x.cfg")
         found = cfg.sections[0].find("a")
         assert found is not None
@@ -156,7 +156,7 @@ class TestGrammar:
         assert cfg.to_bytes() == data
 
     def test_a_byte_order_mark_further_on_is_not(self) -> None:
-        with pytest.raises(CfgError, match="in front of the first section"):
+        with pytest.raises(CfgError, match="before the first section"):
             parse_cfg(b"\n\xef\xbb\xbf[net]\n")
 
     def test_the_last_line_needs_no_end(self) -> None:
@@ -182,7 +182,7 @@ class TestRefusals:
             (b"\n\n# nothing\n", r"the first section must be \[net\].*found no section"),
             (b"[conv]\n[net]\n", r"line 1: the first section must be \[net\].*found \[conv\]"),
             (b"[Net]\n", r"found \[Net\]"),
-            (b"a=1\n[net]\n", r"line 1: an option stands in front of the first section.*found a=1"),
+            (b"a=1\n[net]\n", r"line 1: there is an option before the first section.*found a=1"),
             (b"[net\nwidth=8\n", r"line 1: a section line must end with its bracket.*found \[net"),
             (b"[net]1\n", "must end with its bracket"),
             (b"[net][1]\n", r"found \[net\]\[1\]"),
@@ -193,8 +193,8 @@ class TestRefusals:
             (b"\xfe\xff\x00[\x00n", "the text is in UTF-16"),
             (b"\n <!DOCTYPE html><html>", "this is an HTML or XML page"),
             (b"version https://git-lfs.github.com/spec/v1\noid x\n", "this is a Git-LFS pointer"),
-            (b"\0\0\0\0\2\0\0\0\5\0\0\0", "zero bytes: this is no text"),
-            (b"[net]\nwidth=8\0\n", "zero bytes: this is no text"),
+            (b"\0\0\0\0\2\0\0\0\5\0\0\0", "contains zero bytes and is not text"),
+            (b"[net]\nwidth=8\0\n", "contains zero bytes and is not text"),
         ],
     )
     def test_what_is_no_cfg_is_refused(self, data: bytes, problem: str) -> None:
@@ -239,7 +239,7 @@ class TestRefusals:
 
     def test_the_most_sections(self) -> None:
         assert len(parse_cfg(b"[net]\n" * 4096).sections) == 4096
-        with pytest.raises(CfgError, match=r"line 4097: there are more sections than any .*4096"):
+        with pytest.raises(CfgError, match=r"line 4097: there are too many sections .*4096"):
             parse_cfg(b"[net]\n" * 5000)
 
     def test_the_first_of_many_oddities_are_told(self) -> None:
@@ -247,7 +247,7 @@ class TestRefusals:
             cfg = parse_cfg(b"[net]\n" + b"a\n" * 5000)
         assert len(caught) == len(cfg.oddities) == 101
         assert cfg.oddities[0].startswith("line 2: [net]: a: there is no '='")
-        assert cfg.oddities[-1] == "and 9899 more lines are odd"  # each but the first occurs twice
+        assert cfg.oddities[-1] == "and 9899 more odd lines"  # each but the first occurs twice
 
     def test_messages_can_be_printed_whatever_the_bytes(self) -> None:
         with pytest.warns(DarknetWarning) as caught:

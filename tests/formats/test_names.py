@@ -48,7 +48,7 @@ def test_a_line_is_a_name(tmp_path: Path, content: bytes, names: tuple[str, ...]
     ids=["zero byte", "UTF-16", "too large"],
 )
 def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(dn.DarknetError, match=r"x\.names: this is no text in lines"):
+    with pytest.raises(dn.DarknetError, match=r"x\.names: this is not a text file"):
         names_of(tmp_path, content)
 
 
@@ -74,8 +74,8 @@ def test_classes_without_name_have_their_number() -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["dog"], "^x: 1 name for 3 classes; class 1 and up have none$"),
-        ([], "^x: 0 names for 3 classes; class 0 and up have none$"),
+        (["dog"], "^x: 1 name for 3 classes; classes from 1 on have no name$"),
+        ([], "^x: 0 names for 3 classes; classes from 0 on have no name$"),
         ([*"dogs"], "^x: 4 names for 3 classes; the extra names are ignored$"),
     ],
     ids=["fewer", "none", "more"],
@@ -113,7 +113,9 @@ def test_a_number_that_is_none(tmp_path: Path, word: str) -> None:
     path = tmp_path / "x.data"
     path.write_text(f"classes={word}\n", encoding="utf-8")
     data = dn.load_data(path)
-    with pytest.raises(dn.DarknetError, match=r"x\.data: classes: is no number \(expected 1 or m"):
+    with pytest.raises(
+        dn.DarknetError, match=r"x\.data: classes: is not a number \(expected 1 or m"
+    ):
         _ = data.classes
 
 
@@ -153,8 +155,7 @@ def test_names_that_are_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(dn.DarknetError) as caught:
         _ = dn.load_data("cfg/x.data").names
     assert str(caught.value) == (
-        "cfg/x.data: names: it names a file that is not there (expected data/x.names or "
-        "cfg/data/x.names)"
+        "cfg/x.data: names: the file does not exist (expected data/x.names or cfg/data/x.names)"
     )
 
 

@@ -106,7 +106,7 @@ class TestHeads:
         ],
     )
     def test_what_is_not_understood(self, text: str) -> None:
-        with pytest.raises(ValueError, match="the head of the array is not understood"):
+        with pytest.raises(ValueError, match="the header of the array is not valid"):
             head_of(npy(text))
 
     @pytest.mark.parametrize("kind", ["<f3", "c0", "<U999999999", "<U536870912", "m3"])
@@ -117,7 +117,7 @@ class TestHeads:
     def test_the_start(self) -> None:
         good = npy(PLAIN % ("'<f4'", "(2,)"))
         for data in (b"", b"\x93NUMPY\1", b"\x93NUMPX" + good[6:]):
-            with pytest.raises(ValueError, match="no array of numpy"):
+            with pytest.raises(ValueError, match="not a NumPy array"):
                 head_of(data)
         for version in (b"\0\0", b"\1\1", b"\4\0"):
             with pytest.raises(ValueError, match="unknown version"):
@@ -129,7 +129,7 @@ class TestHeads:
     def test_the_most_bytes_of_a_head(self) -> None:
         text = PLAIN % ("'<f4'", "(2,)")
         assert head_of(npy(text.ljust(10_000), version=(2, 0))).shape == (2,)
-        with pytest.raises(ValueError, match="the head of the array has 10001 bytes"):
+        with pytest.raises(ValueError, match="the header of the array has 10001 bytes"):
             head_of(npy(text.ljust(10_001), version=(2, 0)))
         with pytest.raises(ValueError, match="has 4294967295 bytes"):
             head_of(b"\x93NUMPY\2\0" + b"\xff" * 4)
@@ -155,9 +155,9 @@ class TestHeads:
 class TestValues:
     def test_objects_are_none(self) -> None:
         head = head_of(npy(PLAIN % ("'|O'", "(1,)")))
-        with pytest.raises(ValueError, match="values of the type object are not read"):
+        with pytest.raises(ValueError, match="values of type object are not supported"):
             read_values(io.BytesIO(b"cos\nsystem\n(S'x'\ntR."), head)
-        with pytest.raises(ValueError, match="are not read"):
+        with pytest.raises(ValueError, match="are not supported"):
             read_values(io.BytesIO(), ArrayHeader((1 << 40,), np.dtype("V0"), 0))
 
     def test_values_that_end_early(self) -> None:
@@ -178,7 +178,7 @@ class TestValues:
         with pytest.raises(ValueError, match="codec"):
             text_of(io.BytesIO(b"\xff" * 4), ArrayHeader((), np.dtype("<U1"), 0))
         for head in (ArrayHeader((1,), np.dtype("<U1"), 0), ArrayHeader((), np.dtype("<f4"), 0)):
-            with pytest.raises(ValueError, match="is no text"):
+            with pytest.raises(ValueError, match="is not text"):
                 text_of(io.BytesIO(bytes(4)), head)
 
 
@@ -272,7 +272,7 @@ class TestArchives:
         with zipfile.ZipFile(path, "w") as archive:
             for number in range(70):
                 archive.writestr(f"{number:065000}.npy", b"")
-        with pytest.raises(DarknetError, match="the list of its members has more than 4 MiB"):
+        with pytest.raises(DarknetError, match="its list of members has more than 4 MiB"):
             open_archive(path)
         with zipfile.ZipFile(path, "w") as archive:
             for number in range(60):
@@ -308,7 +308,9 @@ class TestArchives:
             read_npz(path, lambda name, head: True)
         for shape in ("(3,)", "(1,)", "(-2,)"):
             packed(path, x=npy(PLAIN % ("'<f4'", shape), bytes(8)))
-            with pytest.raises(DarknetError, match="not have the size that its shape says"):
+            with pytest.raises(
+                DarknetError, match="the size of the array does not match its shape"
+            ):
                 read_npz(path, lambda name, head: True)
 
     def test_what_is_not_wanted_is_not_read(self, tmp_path: Path) -> None:

@@ -278,7 +278,7 @@ class TestStored:
         stream = StoredStream(stored, 10)
         for size in (11, -1, None):
             stream.seek(0)
-            with pytest.raises(ValueError, match="the list of its members has more than 0 MiB"):
+            with pytest.raises(ValueError, match="its list of members has more than 0 MiB"):
                 stream.read(size)
         stream.limited = False
         assert len(stream.read()) == 20
@@ -297,5 +297,5 @@ def test_a_system_without_nonblocking_files_reads_all_the_same(
 def test_a_kind_of_file_that_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "f").touch()
     monkeypatch.setattr(stat, "S_ISREG", lambda mode: False)
-    with pytest.raises(dn.DarknetError, match="this is of an unknown kind, not a file"):
+    with pytest.raises(dn.DarknetError, match="this is a special file, not a file"):
         open_file(tmp_path / "f")

@@ -95,11 +95,11 @@ class TestActivations:
 
     @pytest.mark.parametrize("word", ["hardswish", "hard_swish", "h_swish", "softplus", "prelu"])
     def test_are_not_there(self, word: str) -> None:
-        assert "; there is no " in refused(f"[convolutional]\nactivation={word}\n")
+        assert "; Darknet has no " in refused(f"[convolutional]\nactivation={word}\n")
 
     def test_of_another_section(self) -> None:
         message = refused("[connected]\nactivation=silu\n")
-        assert message.endswith("'silu' is called 'swish' in Darknet, but not known here")
+        assert message.endswith("'silu' is called 'swish' in Darknet, but not supported here")
 
     def test_opencv_takes_silu_as_what_it_is(self) -> None:
         cfg = dn.parse_cfg((FIXTURES / "reports/silu/net.cfg").read_bytes())

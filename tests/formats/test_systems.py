@@ -47,19 +47,19 @@ class TestOutputs:
         with pytest.raises(dn.DarknetError) as caught:
             require_writable(names, force=True)
         assert str(caught.value) == (
-            f"{names[2]}: two files cannot be written under one name (found {names[0]})"
+            f"{names[2]}: two files cannot have the same name (found {names[0]})"
         )
 
     def test_elsewhere_they_are_two(self, tmp_path: Path) -> None:
         require_writable([tmp_path / "a.jpg", tmp_path / "A.jpg"], force=True)
         (tmp_path / "there").touch()
         require_writable([tmp_path / "a.jpg", tmp_path / "A.jpg"], force=True)
-        with pytest.raises(dn.DarknetError, match="under one name"):
+        with pytest.raises(dn.DarknetError, match="two files cannot have the same name"):
             require_writable([tmp_path / each for each in ("a", "A", "b", "A")], force=True)
 
     def test_two_names_that_are_the_same_object(self, tmp_path: Path) -> None:
         name = str(tmp_path / "a")
-        with pytest.raises(dn.DarknetError, match="under one name"):
+        with pytest.raises(dn.DarknetError, match="two files cannot have the same name"):
             require_writable([name, name], force=True)
 
     def test_two_forms_of_accents_are_one_there(self, caseless: Path) -> None:
@@ -101,7 +101,7 @@ class TestInputs:
     def test_one_is_not_written_over_under_its_name_in_another_case(self, caseless: Path) -> None:
         (caseless / "out.cfg").touch()
         assert is_same_file(caseless / "OUT.cfg", caseless / "out.cfg")
-        with pytest.raises(dn.DarknetError, match="read as input, and is never written over"):
+        with pytest.raises(dn.DarknetError, match="is an input, and is never overwritten"):
             require_writable([caseless / "OUT.cfg"], force=True, inputs=[caseless / "out.cfg"])
         with pytest.raises(dn.DarknetError, match="already exists"):
             require_writable([caseless / "OUT.cfg"], force=False)

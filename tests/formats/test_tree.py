@@ -68,15 +68,15 @@ class TestText:
             (b"\n\n", r"line 1: there are no classes"),
             (b"a\n\nb 0\n", r"line 2: the line is empty"),
             (b"a 0\n", r"line 1: .*expected -1 for none, found '0'\)"),
-            (b"a\nb 1\n", r"line 2: .*expected -1 for none, or a class in front of it: 0 to 0, f"),
-            (b"a\nb -2\n", r"line 2: the parent is not what it must be .*found '-2'"),
+            (b"a\nb 1\n", r"line 2: .*expected -1 for none, or an earlier class: 0 to 0, f"),
+            (b"a\nb -2\n", r"line 2: the parent is not valid .*found '-2'"),
             (b"a\nb 7\n", r"found '7'"),
             (b"a\nred cat 0\n", r"line 2: .*found 'cat'"),
             (b"a\nb 0x0\n", r"found '0x0'"),
             (b"a\nb 99999999999999999999\n", r"found '99999999999999999999'"),
             (b"a\nb " + b"9" * 6000, r"found '9{20}'"),
             (b"a\nb \xff\xfe\n", "line 2: the parent is not"),
-            (b"a\0b", "there are zero bytes: this is no text"),
+            (b"a\0b", "the file contains zero bytes and is not text"),
         ],
     )
     def test_what_is_none_is_refused(self, text: bytes, problem: str) -> None:
@@ -158,7 +158,7 @@ class TestFiles:
             (b"", r"line 1: there are no classes"),
             (
                 b"x\n" * (5 << 19),
-                r"is too large to be meant \(expected at most 4 MiB, found cfg/da",
+                r"the file is too large \(expected at most 4 MiB, found cfg/da",
             ),
         ],
         ids=["missing", "too short", "circle", "empty", "huge"],
@@ -174,16 +174,16 @@ class TestFiles:
 
     def test_what_is_no_file_is_not_read(self, folder: Path) -> None:
         os.mkfifo("data/my.tree")  # reading would wait for ever
-        with pytest.raises(dn.CfgError, match=r"'data/my\.tree': it names a file that is not"):
+        with pytest.raises(dn.CfgError, match=r"'data/my\.tree': the file does not exist"):
             dn.load("cfg/my.cfg", WEIGHTS)
-        with pytest.raises(dn.CfgError, match="'data': it names a file that is not there"):
+        with pytest.raises(dn.CfgError, match="'data': the file does not exist"):
             dn.load(CFG.replace(b"data/my.tree", b"data"), WEIGHTS)
 
     @pytest.mark.parametrize("name", [b"x" * 5000, b"a/" * 3000, b"\xff", b"..", b"/"])
     def test_hostile_names(self, folder: Path, name: bytes) -> None:
         (folder / "cfg" / "my.cfg").write_bytes(CFG.replace(b"data/my.tree", name))
         with pytest.raises(
-            dn.CfgError, match=r"\[softmax\] layer 1: tree: .*it names a f"
+            dn.CfgError, match=r"\[softmax\] layer 1: tree: .*the file does"
         ) as caught:
             dn.load("cfg/my.cfg", WEIGHTS)
         assert len(str(caught.value).encode("utf-8")) < 700

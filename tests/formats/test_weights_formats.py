@@ -79,18 +79,18 @@ def test_packed_files_say_how_to_unpack_them(kind: str) -> None:
 
 
 OTHERS = {
-    "npz": (npz(), "an archive of NumPy (.npz)"),
+    "npz": (npz(), "a NumPy archive (.npz)"),
     "npy": (npy(), "a NumPy array (.npy)"),
     "pickle": (pickle.dumps({"weights": [1.0] * 50}), "a pickled Python object"),
     "JPEG": (encoded(Image.fromarray(COLOURS), "JPEG"), "a picture (JPEG)"),
     "PNG": (encoded(Image.fromarray(COLOURS), "PNG"), "a picture (PNG)"),
     "WebP": (encoded(Image.fromarray(COLOURS), "WEBP"), "a picture, sound or video (RIFF)"),
-    "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "an HDF5 file, as Keras writes it"),
+    "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "an HDF5 file (Keras)"),
     "TensorFlow Lite": (b"\x1c\0\0\0TFL3" + bytes(100), "a TensorFlow Lite file"),
     "MP4": (b"\0\0\0\x20ftypisom" + bytes(100), "a video or picture (MP4, AVIF)"),
     "old PyTorch": (
         b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M" + bytes(50),
-        "a PyTorch file of before version 1.6",
+        "a PyTorch file from before version 1.6",
     ),
     "JSON": (b'{"message": "Not Found", "status": 404}', 'text, not weights (found \'{"message"'),
     "text": (b"Access to this file was denied.\n" * 20, "text, not weights (found 'Access to this"),
@@ -126,7 +126,7 @@ def test_files_of_torch_are_named(tmp_path: Path) -> None:
     torch.save({"weights": torch.ones(50)}, path)
     assert "this is a PyTorch file" in refusal(path.read_bytes())
     torch.save({"weights": torch.ones(50)}, path, _use_new_zipfile_serialization=False)
-    assert "this is a PyTorch file of before version 1.6" in refusal(path.read_bytes())
+    assert "this is a PyTorch file from before version 1.6" in refusal(path.read_bytes())
 
 
 def test_no_header_of_darknet_is_taken_for_another_file() -> None:

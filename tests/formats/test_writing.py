@@ -211,7 +211,7 @@ class TestTargets:
         os.mkfifo(tmp_path / "a")
         (tmp_path / "link").symlink_to("a")
         for name in ("a", "link", "/dev/null"):
-            with pytest.raises(dn.DarknetError, match="no regular file, and is never replaced"):
+            with pytest.raises(dn.DarknetError, match="not a regular file, and is never replaced"):
                 write_files({tmp_path / name: writer(b"1")}, force=True)
         assert stat.S_ISFIFO((tmp_path / "a").stat().st_mode)
 
@@ -283,11 +283,15 @@ class TestTargets:
             raise OSError(errno.EIO, "Input/output error")
 
         monkeypatch.setattr("os.replace", fails)
-        with pytest.raises(dn.DarknetError, match="not all is as it was: ") as caught:
+        with pytest.raises(
+            dn.DarknetError, match="the old files could not all be restored: "
+        ) as caught:
             write_files({tmp_path / "a": writer(b"1"), tmp_path / "b": writer(b"2")}, force=True)
         (kept,) = tmp_path.glob(".a.old.*")
         assert kept.read_bytes() == b"old a"
-        assert str(caught.value) == f"not all is as it was: {kept} holds the old a"
+        assert (
+            str(caught.value) == f"the old files could not all be restored: {kept} holds the old a"
+        )
         assert isinstance(caught.value.__cause__, KeyboardInterrupt)
 
 
@@ -340,7 +344,7 @@ class TestSavingModels:
         (tmp_path / "net.cfg").write_bytes(b"old")
         (tmp_path / "link.weights").symlink_to(tmp_path / "net.cfg")
         for other in ("link.weights", "sub/../link.weights"):
-            with pytest.raises(dn.DarknetError, match="cannot be written under one name"):
+            with pytest.raises(dn.DarknetError, match="cannot have the same name"):
                 dn.save(model, tmp_path / "net.cfg", tmp_path / other, force=True)
         assert (tmp_path / "net.cfg").read_bytes() == b"old"
 

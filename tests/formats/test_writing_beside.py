@@ -30,17 +30,15 @@ def test_a_file_that_is_not_there_is_named_with_all_places(tmp_path: Path) -> No
     with pytest.raises(dn.CfgError) as caught:
         read_beside("a.tree", str(tmp_path / "net.cfg"))
     assert str(caught.value) == (
-        f"it names a file that is not there (expected {tmp_path / 'a.tree'} or a.tree)"
+        f"the file does not exist (expected {tmp_path / 'a.tree'} or a.tree)"
     )
-    with pytest.raises(
-        dn.CfgError, match=r"^it names a file that is not there \(expected a.tree\)"
-    ):
+    with pytest.raises(dn.CfgError, match=r"^the file does not exist \(expected a.tree\)"):
         read_beside("a.tree", None)
 
 
 @pytest.mark.parametrize("name", ["a\0b", "a" * 5000], ids=["zero byte", "too long"])
 def test_a_name_that_no_file_has(name: str) -> None:
-    with pytest.raises(dn.CfgError, match="it names a file that is not there"):
+    with pytest.raises(dn.CfgError, match="the file does not exist"):
         read_beside(name, None)
 
 
@@ -61,7 +59,7 @@ def test_a_file_that_cannot_be_read_is_an_error_of_the_cfg(
     with pytest.raises(dn.CfgError) as caught:
         dn.load(tmp_path / "net.cfg", None)
     assert str(caught.value) == (
-        f"{tmp_path / 'net.cfg'}:10: [softmax] layer 1: tree: 'a.tree': it names a file that "
+        f"{tmp_path / 'net.cfg'}:10: [softmax] layer 1: tree: 'a.tree': "
         f"cannot be read: Permission denied (found {tmp_path / 'a.tree'})"
     )
 
@@ -74,9 +72,7 @@ def test_the_limit(tmp_path: Path) -> None:
     os.truncate(path, (4 << 20) + 1)
     with pytest.raises(dn.CfgError) as caught:
         read_beside(str(path), None)
-    assert str(caught.value) == (
-        f"it names a file that is too large to be meant (expected at most 4 MiB, found {path})"
-    )
+    assert str(caught.value) == (f"the file is too large (expected at most 4 MiB, found {path})")
 
 
 @pytest.mark.parametrize("length", [200, 201])

@@ -69,7 +69,7 @@ def test_what_the_model_was_read_from_is_never_written_over(
         path.unlink(missing_ok=True)
         link(read, path)
         before = read.read_bytes()
-        with pytest.raises(dn.DarknetError, match="read as input, and is never written over"):
+        with pytest.raises(dn.DarknetError, match="is an input, and is never overwritten"):
             WRITERS[name](pair, path, force=True)
         assert read.read_bytes() == before
 
@@ -94,7 +94,7 @@ def test_arrays_go_into_no_file_that_they_came_from(pair: dn.Model, tmp_path: Pa
     dn.save_arrays(pair, tmp_path / "a.npz")
     again = dn.load_arrays(tmp_path / "a.npz")
     before = (tmp_path / "a.npz").read_bytes()
-    with pytest.raises(dn.DarknetError, match="never written over"):
+    with pytest.raises(dn.DarknetError, match="never overwritten"):
         dn.save_arrays(again, tmp_path / "a.npz", force=True)
     assert (tmp_path / "a.npz").read_bytes() == before
 
@@ -111,11 +111,11 @@ class TestRule:
 
     def test_two_targets_are_two_files(self, tmp_path: Path) -> None:
         (tmp_path / "b").symlink_to(tmp_path / "a")
-        with pytest.raises(dn.DarknetError, match="two files cannot be written under one name"):
+        with pytest.raises(dn.DarknetError, match="two files cannot have the same name"):
             require_writable([tmp_path / "a", tmp_path / "b"], force=True)
 
     def test_an_input_that_is_not_there_is_one_by_its_name(self, tmp_path: Path) -> None:
-        with pytest.raises(dn.DarknetError, match="never written over"):
+        with pytest.raises(dn.DarknetError, match="never overwritten"):
             require_writable([tmp_path / "a"], force=True, inputs=[f"{tmp_path}/./a"])
         require_writable([tmp_path / "a"], force=True, inputs=[None, tmp_path / "b"])
 
@@ -139,8 +139,9 @@ class TestRule:
         with pytest.raises(dn.DarknetError) as caught:
             require_suffix("net.weights", ".onnx")
         assert str(caught.value) == (
-            "net.weights: the file to write has the suffix of another kind (expected a name that "
-            "ends in .onnx, found '.weights')"
+            "net.weights: the output file has the suffix of a different kind of file (expected a "
+            "name "
+            "ending in .onnx, found '.weights')"
         )
 
     def test_the_work_does_not_grow_with_the_square_of_the_files(

@@ -159,7 +159,7 @@ class TestFold:
         model = random_model(self.CFG, "pjreddie")
         bad = {**model.params[0], "rolling_variance": np.float32([1, -1, 1, 1])}
         model = replace(model, params=(bad, model.params[1]))
-        with pytest.raises(FoldError, match=r"\[deconvolutional\] layer 0: .*1 channels \(1\)"):
+        with pytest.raises(FoldError, match=r"\[deconvolutional\] layer 0: .*1 channel \(1\)"):
             dn.fold_batchnorm(model)
 
 

@@ -171,7 +171,7 @@ class TestOtherFormats:
         cfg, weights = tmp_path / "net.cfg", tmp_path / "net.weights"
         cfg.write_bytes(self.CFG)
         weights.write_bytes(weights_bytes(self.CFG))
-        with pytest.raises(dn.CfgError, match=r"net\.weights: there are zero bytes.*given first"):
+        with pytest.raises(dn.CfgError, match=r"net\.weights: .*contains zero bytes.*given first"):
             dn.load(weights, cfg)
         with pytest.raises(dn.WeightsError, match=r"net\.cfg: this is text such as a cfg"):
             dn.load(cfg, cfg)

@@ -224,7 +224,7 @@ def test_the_graph_is_never_written_over_the_net(tmp_path: Path) -> None:
     (tmp_path / "net.weights").write_bytes(weights)
     net = dn.readNetFromDarknet(tmp_path / "net.cfg", tmp_path / "net.weights")
     for name in ("net.cfg", "net.weights"):
-        with pytest.raises(dn.DarknetError, match=f"{name}: this file is read as input"):
+        with pytest.raises(dn.DarknetError, match=f"{name}: this file is an input"):
             net.dumpToFile(tmp_path / name)
     assert (tmp_path / "net.cfg").read_bytes() == cfg
 
