@@ -54,10 +54,10 @@ def test_with_an_onnx_file_of_other_origin(cli: Cli, tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx", reason="onnx is not installed")
     path = tmp_path / "x.onnx"
     path.write_bytes(b"\xff\xff no such thing")
-    assert cli("compare", TINY, "--with", path).error == f"{path}: this is no ONNX file"
+    assert cli("compare", TINY, "--with", path).error == f"{path}: this is not an ONNX file"
     path.write_bytes(onnx.ModelProto(producer_name="another").SerializeToString())
     answer = cli("compare", TINY, "--with", path)
-    assert answer.error.startswith(f"{path}: this is no sound ONNX file")
+    assert answer.error.startswith(f"{path}: this is not a valid ONNX file")
     assert cli("compare", TINY, "--with", tmp_path / "no.onnx").code == 2
 
 

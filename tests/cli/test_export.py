@@ -311,7 +311,7 @@ def test_what_onnx_cannot_suppress_is_warned_of(cli: Cli, tiny: Path, out: Path)
     ("words", "code", "message"),
     [
         (("--batch", "many"), 2, "'many' is neither a number nor any"),
-        (("--opset", "12"), 2, "there is no such opset"),
+        (("--opset", "12"), 2, "unsupported opset"),
         (("--head", "yolov9"), 2, "'yolov9' is not one of"),
         (("--thresh", "2"), 2, "must be from 0 to 1"),
         (("--picture", "no.jpg"), 2, "no.jpg"),

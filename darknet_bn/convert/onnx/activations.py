@@ -67,20 +67,24 @@ def activation_of(node: OnnxNode) -> str | None:
         for name, slope in (("leaky", LEAKY), ("relie", RELIE)):
             if alpha == np.float32(slope):
                 return name
-        node.refuse("no activation has this slope", f"{LEAKY:g} or {RELIE:g}", f"{alpha:g}")
+        node.refuse(
+            "Darknet has no activation with this slope", f"{LEAKY:g} or {RELIE:g}", f"{alpha:g}"
+        )
     if kind == "Elu":
         node.require("alpha", 1.0, 1.0)
     if kind == "Selu":
         factors = [np.float32(node.get(key, 0.0)) for key in ("alpha", "gamma")]
         if factors != [SELU_ALPHA / SELU, SELU]:
-            node.refuse("no activation has these factors", "1.6732 and 1.0507", factors)
+            node.refuse(
+                "Darknet has no activation with these factors", "1.6732 and 1.0507", factors
+            )
     if kind == "Clip":
         bounds = [node.get(key, None) for key in ("min", "max")]
         for number in (1, 2):
             if len(node.op.inputs) > number:
                 bounds[number - 1] = float(node.floats(number, 1)[0])
         if bounds not in ([0.0, 6.0], [-1.0, 1.0]):
-            node.refuse("no activation has these bounds", "0 to 6, or -1 to 1", bounds)
+            node.refuse("Darknet has no activation with these bounds", "0 to 6, or -1 to 1", bounds)
         return "relu6" if bounds[0] == 0 else "hardtan"
     return _ACTIVATIONS.get(kind)
 

@@ -183,12 +183,12 @@ def prepare_onnx(
     newest = newest_opset()
     if not OLDEST_OPSET <= opset <= newest:
         raise ExportError(
-            "there is no such opset", expected=f"{OLDEST_OPSET} to {newest}", found=f"{opset}"
+            "unsupported opset", expected=f"{OLDEST_OPSET} to {newest}", found=f"{opset}"
         )
     if head not in FORMS:
-        raise ExportError("unknown form of a head", expected=", ".join(FORMS), found=f"{head!r}")
+        raise ExportError("unknown head format", expected=", ".join(FORMS), found=f"{head!r}")
     if isinstance(batch, int) and batch < 1:
-        raise ExportError("a batch has images", expected="1 or more", found=f"{batch}")
+        raise ExportError("the batch is too small", expected="1 or more", found=f"{batch}")
     options = ExportOptions(
         opset=opset,
         fold=fold,

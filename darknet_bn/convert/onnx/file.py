@@ -161,7 +161,7 @@ def read_types(data: bytes) -> FileTypes:
     try:
         model.ParseFromString(data)
     except DecodeError as error:
-        raise ExportError("this is no ONNX file") from error
+        raise ExportError("this is not an ONNX file") from error
     facts = {each.key: each.value for each in model.metadata_props}
     constants = {each.name for each in model.graph.initializer}
     (first, *_) = *(dims_of(each) for each in model.graph.input if each.name not in constants), ()

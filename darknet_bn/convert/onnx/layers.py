@@ -29,7 +29,7 @@ def convolution(node: OnnxNode) -> None:
     # Darknet counts windows as if they were not dilated, which is the same at half the size.
     pad, rest = divmod(pads[0], dilation[0])
     if len(set(pads)) != 1 or rest or (dilation[0] > 1 and 2 * pad != k - 1):
-        node.refuse("Darknet pads all sides alike", found=f"pads {pads}")
+        node.refuse("Darknet pads all sides equally", found=f"pads {pads}")
     if min(x.shape.h, x.shape.w) + 2 * pad < k or weights.shape[1] * groups != x.shape.c:
         node.refuse("the filters do not fit the image", f"{x.shape}", weights.shape)
     shape = Shape(
@@ -67,10 +67,10 @@ def full(node: OnnxNode) -> None:
         node.require(key, 1.0, 1.0)
     node.require("transA", 0, 0)
     if not x.shape.flat:
-        node.refuse("it takes an image, not a row of values", "Flatten in front")
+        node.refuse("its input is an image, not a row of values", "a Flatten before it")
     rows = weights if node.get("transB", 0) else weights.T
     if rows.ndim != 2 or rows.shape[1] != x.shape.size:
-        node.refuse("the matrix does not fit", f"{x.shape.size} inputs", weights.shape)
+        node.refuse("the matrix does not fit the input", f"{x.shape.size} inputs", weights.shape)
     count = rows.shape[0]
     has_biases = len(node.op.inputs) > 2
     biases = node.floats(2, count) if has_biases else np.zeros(count, np.float32)
@@ -88,7 +88,7 @@ def batch_norm(node: OnnxNode) -> None:
     """``BatchNormalization``: a part of the layer before it, or a layer."""
     x = node.place(0)
     if x.shape.flat and x.shape.h * x.shape.w > 1:
-        node.refuse("it takes a row of values, not an image")
+        node.refuse("its input is a row of values, not an image")
     node.require("training_mode", 0, 0)
     scales, biases, mean, variance = (node.floats(number, x.shape.c) for number in (1, 2, 3, 4))
     variance = _variance(node, variance)
@@ -146,7 +146,7 @@ def pooling(node: OnnxNode) -> None:
         if found == counts and pads[1] == begin and min(sizes) + padding >= k:
             break
     else:
-        node.refuse("Darknet pads all sides alike, or one more behind", found=f"pads {pads}")
+        node.refuse("Darknet pads all sides equally, or one more at the end", found=f"pads {pads}")
     node.made.add(
         "maxpool" if is_max else "local_avgpool",
         node.out,
@@ -162,7 +162,7 @@ def mean(node: OnnxNode) -> None:
     if node.op.kind == "ReduceMean":
         axes, flat = node.ints("axes", 1) or [], not node.get("keepdims", 1)
         if sorted(axis % 4 for axis in axes) != list(_AXES):
-            node.refuse("only means of whole images are layers", "axes 2 and 3", axes)
+            node.refuse("Darknet has only the mean of a whole image", "axes 2 and 3", axes)
     node.made.add("avgpool", node.out, x, Shape(x.shape.c, flat=flat), {})
 
 
@@ -178,10 +178,12 @@ def larger(node: OnnxNode) -> None:
     if node.op.kind == "Resize" and not (
         how == ("asymmetric", "floor") or (how[0] in half and how[1].startswith("round"))
     ):
-        node.refuse("pixels are taken from other places", "asymmetric, floor", ", ".join(how))
+        node.refuse(
+            "the pixels are taken from different positions", "asymmetric, floor", ", ".join(how)
+        )
     factors = _factors(node, x.shape)
     if len(set(factors)) != 1 or factors[0] < 1 or factors[0] % 1:
-        node.refuse("rows and columns do not grow by one whole number", found=factors)
+        node.refuse("rows and columns are not enlarged by one whole number", found=factors)
     stride = int(factors[0])
     shape = Shape(x.shape.c, x.shape.h * stride, x.shape.w * stride)
     node.made.add("upsample", node.out, x, shape, {"stride": stride})
@@ -197,7 +199,7 @@ def _factors(node: OnnxNode, shape: Shape) -> list[float]:
         sizes = node.ints("sizes", 3) or []
         scales = [1.0, *(a / b for a, b in zip(sizes[1:], shape.dims, strict=False))]
     if len(scales) != 4 or scales[:2] != [1.0, 1.0]:
-        node.refuse("only rows and columns can grow", "4 factors", scales)
+        node.refuse("only rows and columns can be enlarged", "4 factors", scales)
     return scales[2:]
 
 

@@ -13,7 +13,7 @@ def joined(node: OnnxNode) -> None:
     xs = [node.image(number) for number in range(len(node.op.inputs))]
     rank = 2 if node.place(0).shape.flat else 4
     if node.get("axis", 1) % rank != 1:
-        node.refuse("only channels are joined", "axis 1", node.get("axis", 1))
+        node.refuse("only channels can be joined", "axis 1", node.get("axis", 1))
     if len({(x.shape.h, x.shape.w) for x in xs}) != 1:
         node.refuse("the images have different sizes", found=[str(x.shape) for x in xs])
     node.made.route(xs, node.out)
@@ -25,7 +25,7 @@ def parts(node: OnnxNode) -> None:
     node.require("axis", 0, 1, -3)
     sizes = node.ints("split", 1) or [-(-x.shape.c // count)] * count
     if len(set(sizes)) != 1 or sizes[0] * count != x.shape.c:
-        node.refuse("only equal parts of the channels are layers", found=sizes)
+        node.refuse("channels can be split into equal parts only", found=sizes)
     for number, value in enumerate(node.op.outputs):
         if node.uses[value]:
             node.made.route([x], value, count, number)
@@ -38,11 +38,11 @@ def part(node: OnnxNode) -> None:
     axes = node.ints("axes", 3) or list(range(len(starts)))
     steps = node.ints("steps", 4) or [1] * len(starts)
     if (axes, steps) not in (([1], [1]), ([-3], [1])) or len(starts) != 1 or len(ends) != 1:
-        node.refuse("only a part of the channels is a layer", "axis 1, step 1", (axes, steps))
+        node.refuse("only channels can be sliced", "axis 1, step 1", (axes, steps))
     first, stop, _ = slice(starts[0], ends[0]).indices(x.shape.c)
     size = stop - first
     if size < 1 or x.shape.c % size or first % size:
-        node.refuse("only one of equal parts is a layer", found=f"{first} to {stop}")
+        node.refuse("channels can be sliced into equal parts only", found=f"{first} to {stop}")
     groups = x.shape.c // size
     node.made.route([x], node.out, groups, first // size)
 
@@ -50,7 +50,7 @@ def part(node: OnnxNode) -> None:
 def summed(node: OnnxNode) -> None:
     """``Add``, ``Sum`` of two layers, or of a layer and its biases."""
     if len(node.op.inputs) != 2:
-        node.refuse("it has other than two inputs", found=len(node.op.inputs))
+        node.refuse("it does not have two inputs", found=len(node.op.inputs))
     for x, other in ((0, 1), (1, 0)):
         if node.is_constant(other):
             _biases(node, x, other)
@@ -70,7 +70,7 @@ def _biases(node: OnnxNode, x: int, other: int) -> None:
         or section.options["activation"] != "linear"
         or not fits
     ):
-        node.refuse("only biases of a layer can be added", f"{count} values", values.shape)
+        node.refuse("only the biases of a layer can be added", f"{count} values", values.shape)
     section.arrays["biases"] = section.arrays["biases"] + values.reshape(count)
     node.made.extend(section, node.out)
 
@@ -78,7 +78,7 @@ def _biases(node: OnnxNode, x: int, other: int) -> None:
 def product(node: OnnxNode) -> None:
     """``Mul`` of two layers, one of which may have one value for each channel."""
     if any(node.is_constant(number) for number in range(len(node.op.inputs))):
-        node.refuse("no section multiplies by a constant")
+        node.refuse("Darknet cannot multiply by a constant")
     one, other = node.image(0).shape, node.image(1).shape
     _pair(node, "sam" if one == other else "scale_channels", same=one == other)
 
@@ -91,7 +91,7 @@ def _pair(node: OnnxNode, kind: str, *, same: bool) -> None:
     small, large = xs
     expected = large.shape if same else Shape(large.shape.c)
     if small.shape != expected or large.layer == INPUT:
-        node.refuse("the layers do not fit each other", f"{expected}", f"{small.shape}")
+        node.refuse("the shapes of the layers do not match", f"{expected}", f"{small.shape}")
     options = {"activation": "linear"}
     node.made.add(kind, node.out, small, large.shape, options, other=large)
 
@@ -102,7 +102,7 @@ def softmax(node: OnnxNode) -> None:
     rank = 2 if x.shape.flat else 4
     axis = node.get("axis", -1)  # or 1 in older opsets, which is the same for a row
     if axis % rank != 1 or (rank == 4 and x.shape.h * x.shape.w > 1):
-        node.refuse("only one over all values of an image is a layer", "axis 1", f"axis {axis}")
+        node.refuse("Darknet has it only over all values of an image", "axis 1", f"axis {axis}")
     node.made.add("softmax", node.out, x, x.shape, {})
 
 
@@ -119,11 +119,11 @@ def reshaped(node: OnnxNode) -> None:
         fits = len(dims) == 1 + len(whole) and dims.count(-1) <= 1
         allowed = ((node.batch, 0), *((size,) for size in whole))
         if not fits or any(n not in (-1, *sizes) for n, sizes in zip(dims, allowed, strict=True)):
-            node.refuse("only a row of all values is the same layer", "(n, -1)", dims)
+            node.refuse("Darknet can only turn all values into one row", "(n, -1)", dims)
         row = image if len(dims) == 4 else row
     else:
         axes = [axis % 4 for axis in node.ints("axes", 1) or []]
         if x.shape.h * x.shape.w != 1 or sorted(axes) != [2, 3]:
-            node.refuse("only one pixel is the same layer without its axes", "axes 2 and 3", axes)
+            node.refuse("Darknet can only drop the axes of a single pixel", "axes 2 and 3", axes)
         row = row if node.op.kind == "Squeeze" else Shape(x.shape.c)
     node.made.alias(node.out, x, row)

@@ -38,7 +38,7 @@ def read_onnx(path: str | os.PathLike[str]) -> Container:
         return _exported(graph)
     if LAYERS in graph.facts:
         raise WeightsError(
-            "the file was exported with other arrays than Darknet's files hold",
+            "the file was exported with arrays that Darknet's files do not hold",
             hint="export it with batch norm folded, and not in float16",
         )
     return _plain(graph)
@@ -50,11 +50,11 @@ def _plain(graph: Graph) -> Container:
     try:
         network = build_network(parse_cfg(text.encode()), ALEXEYAB)
     except DarknetError as error:
-        raise WeightsError(f"the graph is no net of Darknet: {error}") from error
+        raise WeightsError(f"the graph is not a Darknet network: {error}") from error
     for node, section in zip(network.nodes, sections.sections, strict=True):
         if node.y.size != section.shape.size:
             raise WeightsError(
-                f"[{section.name}] gives another size",
+                f"[{section.name}] gives a different size",
                 where=Where(key=None if section.value is None else section.value.name),
                 expected=f"{section.shape}",
                 found=f"{node.y}",
@@ -71,7 +71,7 @@ def _plain(graph: Graph) -> Container:
         "names": "darknet",
     }
     entries = {key: _entry(array) for key, array in arrays.items()}
-    return Container(entries, metadata, reason="its batch norm is that of ONNX")
+    return Container(entries, metadata, reason="ONNX computes batch norm this way")
 
 
 def _exported(graph: Graph) -> Container:
@@ -81,7 +81,7 @@ def _exported(graph: Graph) -> Container:
         entries = {str(key): _entry(arrays[name]) for key, name in found.items()}
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise WeightsError(
-            "the metadata do not say where the arrays are", where=Where(key=ARRAYS)
+            "the metadata does not say where the arrays are", where=Where(key=ARRAYS)
         ) from error
     metadata = {
         key.removeprefix(ABOUT): value

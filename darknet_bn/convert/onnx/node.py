@@ -58,13 +58,13 @@ class OnnxNode:
     def require(self, key: str, default: Any, *allowed: Any) -> None:
         """Refuse an attribute whose value is not one of those allowed."""
         if (value := self.get(key, default)) not in allowed:
-            self.refuse(f"{key} is not expressed", " or ".join(map(str, allowed)), value)
+            self.refuse(f"unsupported {key}", " or ".join(map(str, allowed)), value)
 
     def counts(self, key: str, count: int, default: int, least: int) -> list[int]:
         """Return an attribute of this many whole numbers."""
         values = self.get(key, [default] * count)
         if len(values) != count or min(values) < least:
-            self.refuse(f"{key} is not expressed", f"{count} numbers from {least} on", values)
+            self.refuse(f"unsupported {key}", f"{count} numbers of at least {least}", values)
         return values  # type: ignore[no-any-return]
 
     def input(self, number: int) -> Value | None:
@@ -80,7 +80,7 @@ class OnnxNode:
         """Return the place of an input of the node."""
         value = self.input(number)
         if value is None or value not in self.made.places:
-            self.refuse(f"input {number} is no output of a layer")
+            self.refuse(f"input {number} is not the output of a layer")
         return self.made.places[value]
 
     def image(self, number: int = 0) -> ValuePlace:
@@ -89,7 +89,7 @@ class OnnxNode:
         if x.shape.flat and x.shape.h * x.shape.w == 1:
             return ValuePlace(x.layer, Shape(x.shape.c))
         if x.shape.flat:
-            self.refuse("it takes a row of values, not an image")
+            self.refuse("its input is a row of values, not an image")
         return x
 
     def constant(self, number: int) -> Constant | None:
@@ -98,7 +98,7 @@ class OnnxNode:
         if value is None:
             return None
         if value.array is None:
-            self.refuse(f"input {number}, '{shown(value.name)}', is no constant")
+            self.refuse(f"input {number}, '{shown(value.name)}', is not a constant")
         return value.array
 
     def ints(self, key: str, number: int) -> list[int] | None:
@@ -113,10 +113,10 @@ class OnnxNode:
         found = self.constant(number)
         if found is None or found.dtype not in (np.float32, np.float16):
             given = "nothing" if found is None else found.dtype
-            self.refuse(f"input {number} holds other values", "float32 or float16", given)
+            self.refuse(f"input {number} has the wrong type", "float32 or float16", given)
         array: F32 = np.ascontiguousarray(found, np.float32)
         if count is not None and array.size != count:
-            self.refuse(f"input {number} has another size", f"{count} values", array.shape)
+            self.refuse(f"input {number} has the wrong size", f"{count} values", array.shape)
         return array if count is None else array.reshape(count)
 
     @property

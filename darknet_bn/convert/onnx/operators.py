@@ -50,7 +50,7 @@ def sections_of(graph: Graph) -> tuple[Sections, dict[int, str]]:
     for value in graph.outputs:
         if value not in made.places:
             raise WeightsError(
-                "this output is that of no layer", where=Where(key=shown(value.name))
+                "this output does not belong to a layer", where=Where(key=shown(value.name))
             )
         place = made.places[value]
         if place.layer in (*made.read, *outputs, INPUT):  # it would not be an output any more
@@ -62,12 +62,14 @@ def sections_of(graph: Graph) -> tuple[Sections, dict[int, str]]:
 def _input(graph: Graph) -> tuple[Value, int, Shape]:
     if len(graph.inputs) != 1:
         names = ", ".join(value.name for value in graph.inputs)
-        raise WeightsError("the graph has other than one input", found=shown(names or "none"))
+        raise WeightsError(
+            "the graph does not have exactly one input", found=shown(names or "none")
+        )
     (images,) = graph.inputs
     dims = images.dims or ()
     if len(dims) != 4 or not all(isinstance(each, int) and each > 0 for each in dims[1:]):
         raise WeightsError(
-            "the input is no image of fixed size",
+            "the input is not an image of fixed size",
             where=Where(key=shown(images.name)),
             expected="(n, channels, height, width)",
             found=shown(f"({', '.join(str(each or 'any') for each in dims)})"),
@@ -81,7 +83,7 @@ def _read(node: OnnxNode) -> None:
     kind = node.op.kind
     if kind in _ALIASES or (kind == "Cast" and node.op.attributes.get("to") == FLOAT):
         if kind == "Dropout" and np.any(node.constant(2)):
-            node.refuse("it drops values", found="training_mode")
+            node.refuse("dropout is active", found="training_mode")
         x = node.place(0)
         node.made.alias(node.out, x, x.shape)
     elif (activation := activation_of(node)) is not None:
@@ -89,7 +91,7 @@ def _read(node: OnnxNode) -> None:
     elif kind in _OPERATORS:
         _OPERATORS[kind](node)
     else:
-        node.refuse("no section of Darknet is this operator")
+        node.refuse("Darknet has no section for this operator")
 
 
 _OPERATORS: Mapping[str, Callable[[OnnxNode], None]] = {

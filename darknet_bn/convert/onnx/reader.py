@@ -65,7 +65,7 @@ def read_model(path: str | os.PathLike[str]) -> Graph:
         raise WeightsError(f"{CANNOT_BE_READ}: {reason_of(error)}") from error
     except (DecodeError, *_DAMAGED, *_refusals(onnx)) as error:
         reason = one_line(error)[:_MOST_OF_A_REASON]
-        raise WeightsError(f"this is no sound ONNX file: {reason}") from error
+        raise WeightsError(f"this is not a valid ONNX file: {reason}") from error
 
 
 def _outside(model: Any, folder: Path) -> list[Any]:
@@ -75,7 +75,7 @@ def _outside(model: Any, folder: Path) -> list[Any]:
         if tensor.data_location == package().TensorProto.EXTERNAL:
             facts = {_text(each.key): _text(each.value) for each in tensor.external_data}
             location = facts.get("location", "")
-            what = f"{shown(location, 80)}, where arrays of it lie, cannot be read"
+            what = f"{shown(location, 80)}, which holds some of its arrays, cannot be read"
             open_file(folder / location, WeightsError, what=what).close()
             outside.append(tensor)
     return outside
@@ -106,7 +106,7 @@ def _read_graph(model: Any) -> Graph:
     shapes = _shapes(model, graph.constants) if computes_shapes else {}
     if len(model.graph.node) > _MOST_NODES:
         raise ValueError(
-            f"the graph has {len(model.graph.node)} nodes, and at most {_MOST_NODES} are read"
+            f"the graph has {len(model.graph.node)} nodes (at most {_MOST_NODES} are supported)"
         )
     room = _Room(sum(np.asarray(each.array).nbytes for each in graph.constants))
     for node in model.graph.node:
@@ -147,7 +147,7 @@ class _Room:
         self._bytes -= size
         self._nodes -= 1
         if self._bytes < 0 or self._nodes < 0:
-            raise ValueError("more is computed of constants than any network needs")
+            raise ValueError("the constants need more computation than any network does")
 
 
 def _shapes(model: Any, constants: Sequence[Value]) -> dict[str, tuple[int, ...]]:
@@ -213,7 +213,7 @@ def _attribute(attribute: Any) -> Any:
     value = onnx.helper.get_attribute_value(attribute)
     if isinstance(value, onnx.TensorProto):
         if value.data_location == onnx.TensorProto.EXTERNAL:
-            raise ValueError("the values of an attribute lie in another file")
+            raise ValueError("the values of an attribute are in a different file")
         return onnx.numpy_helper.to_array(value)
     return _text(value) if isinstance(value, bytes) else value
 

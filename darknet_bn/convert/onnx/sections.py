@@ -106,7 +106,7 @@ class Sections:
         """Add a layer that concatenates others, or passes one on."""
         if any(each.layer == INPUT for each in sources):
             raise WeightsError(
-                "the input of the net is read behind other layers, which no section of Darknet does"
+                "the network input is read after other layers, which no Darknet section can do"
             )
         self.read |= {each.layer for each in sources}
         first = sources[0].shape

@@ -305,10 +305,10 @@ def test_what_is_refused_does_not_appear(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"opset": 12}, rf"no such opset \(expected 13 to {onnx.defs.onnx_opset_version()}"),
-        ({"opset": 1000}, "no such opset"),
-        ({"head": "yolov9"}, "unknown form of a head"),
-        ({"batch": 0}, "a batch has images"),
+        ({"opset": 12}, rf"unsupported opset \(expected 13 to {onnx.defs.onnx_opset_version()}"),
+        ({"opset": 1000}, "unsupported opset"),
+        ({"head": "yolov9"}, "unknown head format"),
+        ({"batch": 0}, "the batch is too small"),
         (
             {"head": "nms", "any_size": True},
             r"decoded boxes need a fixed input size; use --head raw or drop --any-size",

@@ -85,17 +85,17 @@ def test_any_batch_is_none_of_ours(tmp_path: Path) -> None:
 
 
 REFUSED: dict[str, tuple[tuple[str, ...], dict[str, Any], str]] = {
-    "operator": (("y = Exp(x)",), {}, "n0: Exp: no section of Darknet is this operator"),
+    "operator": (("y = Exp(x)",), {}, "n0: Exp: Darknet has no section for this operator"),
     "slope": (("y = LeakyRelu(x) alpha=0.2",), {}, r"expected 0\.1 or 0\.01, found 0\.2"),
-    "bounds": (("y = Clip(x) ",), {}, "no activation has these bounds"),
+    "bounds": (("y = Clip(x) ",), {}, "Darknet has no activation with these bounds"),
     "pads": (("y = Conv(x, w) pads=[0,0,1,1]",), {"w": W}, r"found pads \[0, 0, 1, 1\]"),
-    "same": (("y = Conv(x, w) auto_pad=SAME_UPPER",), {"w": W}, "auto_pad is not expressed"),
-    "dilation": (("y = Conv(x, w) dilations=[2,2]",), {"w": W}, "pads all sides alike"),
+    "same": (("y = Conv(x, w) auto_pad=SAME_UPPER",), {"w": W}, "unsupported auto_pad"),
+    "dilation": (("y = Conv(x, w) dilations=[2,2]",), {"w": W}, "pads all sides equally"),
     "filters": (("y = Conv(x, w)",), {"w": normal(5, 4, 3, 1)}, "the filters are not square"),
     "window": (("y = Conv(x, w)",), {"w": normal(5, 4, 9, 9)}, "do not fit the image"),
     "ceil": (
         ("y = MaxPool(x) kernel_shape=[4,4] strides=[4,4] ceil_mode=1",), {},
-        r"one more behind \(found pads \[0, 0, 0, 0\]\)",
+        r"one more at the end \(found pads \[0, 0, 0, 0\]\)",
     ),
     "counted padding": (
         ("y = AveragePool(x) kernel_shape=[3,3] pads=[1,1,1,1] count_include_pad=1",), {},
@@ -103,24 +103,26 @@ REFUSED: dict[str, tuple[tuple[str, ...], dict[str, Any], str]] = {
     ),
     "linear": (("y = Resize(x, , f) mode=linear",), {"f": UP}, "mode is not expressed"),
     "thirds": (("y = Resize(x, , f) mode=nearest",),
-               {"f": np.array([1, 1, 1.5, 1.5], np.float32)}, "do not grow by one whole number"),
+               {"f": np.array([1, 1, 1.5, 1.5], np.float32)},
+               "are not enlarged by one whole number"),
     "other pixels": (
         ("y = Resize(x, , f) mode=nearest coordinate_transformation_mode=align_corners",),
         {"f": UP},
-        "pixels are taken from other places",
+        "the pixels are taken from different positions",
     ),
     "weights that are computed": (("w = Exp(u)", "y = Conv(x, w)"), {"u": W}, "n0: Exp"),
-    "input again": ((CONV, "y = Concat(x, c) axis=1"), {"w": W}, "the input of the net is read"),
-    "rows": (("y = Concat(x, x) axis=2",), {}, "only channels are joined"),
+    "input again": ((CONV, "y = Concat(x, c) axis=1"), {"w": W}, "the network input is read"),
+    "rows": (("y = Concat(x, x) axis=2",), {}, "only channels can be joined"),
     "unequal parts": (("c = Relu(x)", "y, z = Split(c, s) axis=1"), {"s": ints(1, 3)},
-                      "only equal parts"),
+                      "split into equal parts only"),
     "a part across": (("c = Relu(x)", "y = Slice(c, f, g, a)"),
-                      {"f": ints(1), "g": ints(3), "a": ints(1)}, "only one of equal parts"),
-    "softmax of an image": (("y = Softmax(x) axis=1",), {}, "only one over all values"),
+                      {"f": ints(1), "g": ints(3), "a": ints(1)}, "sliced into equal parts only"),
+    "softmax of an image": (("y = Softmax(x) axis=1",), {}, "only over all values"),
     "matrix of pixels": (("y = MatMul(x, u)",), {"u": normal(6, 3)}, "not a row of values"),
     "factor": (("y = Gemm(r, u) alpha=2.0", ), {"u": normal(4, 3)}, "Gemm"),
-    "constant factor": (("y = Mul(x, f)",), {"f": normal(1)}, "multiplies by a constant"),
-    "constant summand": (("y = Add(x, f)",), {"f": normal(1, 4, 1, 1)}, "only biases of a layer"),
+    "constant factor": (("y = Mul(x, f)",), {"f": normal(1)}, "multiply by a constant"),
+    "constant summand": (("y = Add(x, f)",), {"f": normal(1, 4, 1, 1)}, "only the biases of a "
+    "layer"),
     "epsilon": (
         ("c = Conv(x, w)", f"y = {BN.format('c')} epsilon=0.000001"),
         {**NORM, "v": np.zeros(5, np.float32)},
@@ -128,13 +130,13 @@ REFUSED: dict[str, tuple[tuple[str, ...], dict[str, Any], str]] = {
     ),
     "doubles": (("y = Conv(x, w)",), {"w": W.astype(np.float64)}, "float32 or float16"),
     "sizes": ((CONV, "d = Conv(c, k)", "y = Mul(c, d)"), {"w": W, "k": normal(1, 5, 1, 1)},
-              "do not fit each other"),
-    "reshape": (("y = Reshape(x, z)",), {"z": ints(1, 8, 4, 6)}, "only a row of all values"),
+              "shapes of the layers do not match"),
+    "reshape": (("y = Reshape(x, z)",), {"z": ints(1, 8, 4, 6)}, "values into one row"),
     "halves of an image": (("y = Reshape(x, z)",), {"z": ints(2, -1)}, r"found \[2, -1\]"),
     "softmax of a pixel": (("d = GlobalAveragePool(x)", "y = Softmax(d)"), {}, "found axis -1"),
     "squeezed batch": (("d = GlobalAveragePool(x)", "y = Squeeze(d)"), {}, "axes 2 and 3"),
     "training": (
-        ("y = Dropout(x, r, t)",), {"r": np.float32(0.5), "t": np.array(True)}, "it drops values"
+        ("y = Dropout(x, r, t)",), {"r": np.float32(0.5), "t": np.array(True)}, "dropout is active"
     ),
 }  # fmt: skip
 
@@ -154,5 +156,5 @@ def test_what_darknet_does_not_compute_is_refused_by_name(tmp_path: Path, name: 
 @pytest.mark.parametrize("dims", [(1, 4, "h", "w"), (1, 4, 8), (1, 4, 0, 6)])
 def test_an_input_that_is_no_image_of_fixed_size(tmp_path: Path, dims: tuple[object, ...]) -> None:
     path = plain(tmp_path / "x.onnx", "y = Relu(x)", dims=dims)
-    with pytest.raises(dn.WeightsError, match="the input is no image of fixed size"):
+    with pytest.raises(dn.WeightsError, match="the input is not an image of fixed size"):
         dn.load_arrays(path)
