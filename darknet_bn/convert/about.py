@@ -116,7 +116,7 @@ def _files(text: str) -> Mapping[str, bytes]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
-        raise _wrong("files", "a JSON object of texts", text)
+        raise _wrong("files", "a JSON object of strings", text)
     return {name: _bytes("files", content) for name, content in found.items()}
 
 
@@ -129,7 +129,7 @@ def _bytes(name: str, text: str) -> bytes:
 
 def _wrong(name: str, expected: str, found: str) -> WeightsError:
     return WeightsError(
-        "the metadata are damaged",
+        "the metadata is damaged",
         where=Where(key=name),
         expected=expected,
         found=ascii(shown(found, 40)),

@@ -125,7 +125,7 @@ def build_graph(model: Model, options: ExportOptions) -> ExportGraph:
             found=f"{options.batch}",
         )
     if options.half and steps > 1:
-        raise ExportError("sequences are not expressed in float16")
+        raise ExportError("sequences cannot be exported in float16")
     if options.head != "raw" and not options.fixed_size:
         raise ExportError(
             "decoded boxes need a fixed input size", hint="use --head raw or drop --any-size"
@@ -197,7 +197,8 @@ def _box_outputs(
     net, kinds = network.input, {head.classes for head in heads.values()}
     if len(kinds) > 1:
         raise ExportError(
-            "heads of different classes have no rows in common", found=f"{sorted(kinds)} classes"
+            "heads with different numbers of classes cannot share rows",
+            found=f"{sorted(kinds)} classes",
         )
     (classes,) = kinds
     parts = []
@@ -229,8 +230,8 @@ def _box_outputs(
 def _suppression_notes(kind: str) -> tuple[str, ...]:
     if kind in ("greedynms", "diounms"):
         return (
-            f"ONNX suppresses boxes by their IoU; nms_kind={kind} of the cfg, which looks at "
-            "their distance too, keeps some more",
+            f"ONNX suppresses boxes by their IoU alone; nms_kind={kind} in the cfg, which also "
+            "uses their distance, keeps some more",
         )
     return ()
 

@@ -95,9 +95,9 @@ def read_float32(entry: ArrayEntry, where: Where) -> F32:
     """
     if entry.kind not in _LOSSLESS:
         raise WeightsError(
-            "the values are no floats",
+            "the values are not floating-point numbers",
             where=where,
-            expected="float32, or float16, bfloat16 or float64 where nothing is lost",
+            expected="float32, or float16, bfloat16 or float64 if nothing is lost",
             found=entry.kind,
         )
     array = _widened(_plain(entry.read()), entry.kind, where)
@@ -127,11 +127,10 @@ def _widened(array: Array, kind: str, where: Where) -> F32:
             lost = narrow.astype(np.float64).view(np.uint64) != array.view(np.uint64)
         if lost.any():
             raise WeightsError(
-                "the values have more digits than a .weights file holds",
+                "the values have more digits than a .weights file can hold",
                 where=where,
                 expected="float32",
-                found=f"float64, of which {np.count_nonzero(lost)} of {array.size} values would "
-                "change",
+                found=f"float64; {np.count_nonzero(lost)} of {array.size} values would change",
                 hint="convert them to float32 with the program that wrote the file",
             )
         return narrow

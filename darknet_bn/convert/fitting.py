@@ -79,7 +79,7 @@ def fit_arrays(
             raise _missing(entries, scheme, network, where, param)
         if entry is not None and entry.shape != param.shape:
             raise WeightsError(
-                f"the {place.name} have another shape than the cfg asks for",
+                f"the {place.name} do not have the shape that the cfg needs",
                 where=where,
                 expected=f"{param.shape}",
                 found=shown(f"{entry.shape}"),
@@ -92,7 +92,7 @@ def fit_arrays(
                 "the cfg has no place for this array",
                 where=Where(key=shown(key)),
                 expected=f"{len(places)} arrays of the scheme {scheme.name}",
-                found=f"{entry.kind} {entry.shape} beside them",
+                found=f"{entry.kind} {entry.shape} as well",
             )
     require_memory(copied, "the arrays")
     initial = initial_params(cfg, network, 0, len(network.nodes))
@@ -117,7 +117,7 @@ def where_of(network: Network, layer: int, key: str | None = None) -> Where:
 def _unknown_names(entries: Mapping[str, ArrayEntry], network: Network) -> WeightsError:
     firsts = [next(iter(scheme.places(network)), "") for scheme in SCHEMES.values()]
     return WeightsError(
-        "the arrays have names of no known scheme, or belong to another cfg",
+        "the array names do not match a known scheme, or belong to a different cfg",
         expected=" or ".join(filter(None, dict.fromkeys(firsts))) or "no arrays at all",
         found=", ".join(shown(key, 40) for key in list(entries)[:3]) or "no arrays",
     )
@@ -136,7 +136,7 @@ def _missing(
     )
     others = [key for key in entries if key not in places and not scheme.passes_over(key)]
     held = f"{len(places) - missing} of {len(places)} arrays of the scheme {scheme.name}"
-    beside = f", and beside them {shown(others[0], 40)}" if others else ""
+    beside = f", and also {shown(others[0], 40)}" if others else ""
     return WeightsError(
         f"the {param.name} are missing",
         where=where,

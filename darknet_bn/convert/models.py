@@ -195,7 +195,7 @@ def _by_suffix(known: Mapping[str, T], path: str | os.PathLike[str]) -> T:
     found = known.get(Path(path).suffix.lower())
     if found is None:
         raise DarknetError(
-            "the suffix does not tell the format of the file",
+            "the suffix does not show the format of the file",
             where=Where(file=os.fspath(path)),
             expected=", ".join(known),
             found=f"'{Path(path).suffix}'",
@@ -206,7 +206,7 @@ def _by_suffix(known: Mapping[str, T], path: str | os.PathLike[str]) -> T:
 def _scheme(names: str) -> NamingScheme:
     if names not in SCHEMES:
         raise DarknetError(
-            "unknown scheme of names", expected=", ".join(SCHEMES), found=ascii(shown(names))
+            "unknown naming scheme", expected=", ".join(SCHEMES), found=ascii(shown(names))
         )
     return SCHEMES[names]
 
@@ -223,7 +223,7 @@ def _named_arrays(model: Model, scheme: NamingScheme) -> dict[str, Array]:
         array = model.params[place.layer][place.name]
         if array.shape != param.shape or array.dtype != np.float32:
             raise ShapeError(
-                f"the {place.name} have another shape or type than the cfg asks for",
+                f"the {place.name} do not have the shape or type that the cfg needs",
                 where=where_of(model.network, place.layer),
                 expected=f"float32 {param.shape}",
                 found=f"{array.dtype} {array.shape}",
@@ -263,9 +263,9 @@ def _require_equal_arrays(
 
 def _different(path: str | os.PathLike[str], what: str) -> DarknetError:
     return DarknetError(
-        f"{what} did not come back from the file as written; nothing was written",
+        f"{what} read back differently from the file; nothing was written",
         where=Where(file=os.fspath(path)),
-        hint="is the disk sound?",
+        hint="check the disk for errors",
     )
 
 
@@ -303,8 +303,8 @@ def _load(
 def _cfg(about: About | None, cfg: PathOrBytes | None, file: str) -> Cfg:
     if cfg is None and about is None:
         raise WeightsError(
-            "the file has no cfg in it, as those of other programs",
-            hint="give the .cfg that belongs to it too",
+            "the file does not contain a cfg (files of other programs never do)",
+            hint="give the .cfg that belongs to it as well",
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DarknetWarning)  # already issued by `load_arrays`

@@ -99,12 +99,12 @@ def _as_weights_error(where: Where, what: str) -> Iterator[None]:
 def _metadata(archive: Archive, member: str, head: ArrayHeader, where: Where) -> Mapping[str, str]:
     if head.shape or head.dtype.kind != "U" or head.size > _MOST_TEXT:
         raise WeightsError(
-            "the metadata are no text", where=where, found=f"{head.dtype} {head.shape}"
+            "the metadata is not text", where=where, found=f"{head.dtype} {head.shape}"
         )
     try:
         found = json.loads(archive.text(member))
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
-        raise WeightsError("the metadata are no texts", where=where)
+        raise WeightsError("the metadata does not consist of strings", where=where)
     return found

@@ -126,14 +126,14 @@ def _read(data: bytes) -> object:
                 return machine.stop()
             follow = _STEPS.get(code.name)
             if follow is None:
-                raise _Refused(f"the instruction {code.name} is none that tensors need")
+                raise _Refused(f"the instruction {code.name} is not needed for tensors")
             follow(machine, argument)
     except _Refused as error:
         reason = str(error)
     except (ValueError, IndexError, OverflowError, MemoryError) as error:  # of `genops`
         reason = f"it is damaged: {shown(str(error)) or type(error).__name__}"
     raise WeightsError(
-        f"the pickle inside is not followed, at byte {at}: {reason}",
+        f"the pickle cannot be read safely, at byte {at}: {reason}",
         hint="only state dicts of plain tensors are read; in PyTorch, "
         "torch.save(model.state_dict(), path) writes one",
     )
@@ -153,7 +153,7 @@ class _Machine:
 
     def stop(self) -> object:
         if len(self.stack) != 1 or self.below:
-            raise _Refused("it ends with other than one value")
+            raise _Refused("it does not end with exactly one value")
         return self.stack[0]
 
     def push(self, value: Any) -> None:
@@ -161,13 +161,13 @@ class _Machine:
 
     def pop(self) -> Any:
         if not self.stack:
-            raise _Refused("it takes a value where there is none")
+            raise _Refused("it takes a value that is not there")
         return self.stack.pop()
 
     def top(self, *kinds: type) -> Any:
         """Return the value on top of the stack, which must have one of these types."""
         if not self.stack or type(self.stack[-1]) not in kinds:
-            raise _Refused("it changes what is no dict or list")
+            raise _Refused("it changes a value that is not a dict or list")
         return self.stack[-1]
 
     def mark(self) -> None:
@@ -177,13 +177,13 @@ class _Machine:
     def to_mark(self) -> list[Any]:
         """Return the values above the last mark, and remove them and the mark."""
         if not self.below:
-            raise _Refused("it goes back to a mark that is not there")
+            raise _Refused("it uses a mark that is not there")
         above, self.stack = self.stack, self.below.pop()
         return above
 
     def put(self, index: int) -> None:
         if not self.stack:
-            raise _Refused("it takes a value where there is none")
+            raise _Refused("it takes a value that is not there")
         self.memo[index] = self.stack[-1]
 
     def get(self, index: int) -> None:
@@ -193,7 +193,7 @@ class _Machine:
 
     def name(self, name: str) -> None:
         if name not in _NAMES:
-            raise _Refused(f"the name '{shown(name.replace(' ', '.'))}' is none that tensors need")
+            raise _Refused(f"the name '{shown(name.replace(' ', '.'))}' is not needed for tensors")
         self.push(_Name(name))
 
     def tuple_of(self, count: int) -> None:
@@ -208,7 +208,7 @@ class _Machine:
             if type(key) not in (str, int):
                 raise _Refused(f"a key is of the type {type(key).__name__}")
             if key in target:
-                raise _Refused(f"the key '{shown(str(key))}' stands twice")
+                raise _Refused(f"the key '{shown(str(key))}' occurs twice")
             target[key] = value
 
     def set_item(self) -> None:
@@ -223,7 +223,7 @@ class _Machine:
             case ("storage", _Name(name), str() as key, str(), count) if name in STORAGES:
                 self.push(Storage(key, STORAGES[name], _count(count)))
             case _:
-                raise _Refused("a persistent id is none of a storage")
+                raise _Refused("a persistent id does not name a storage")
 
     def reduce(self) -> None:
         arguments, function = self.pop(), self.pop()
@@ -232,25 +232,25 @@ class _Machine:
                 self.push(StateDict())
             case _Name(name), (Storage(), _, tuple(), tuple(), bool(), StateDict() as hooks, *rest):
                 if name != _TENSOR or hooks or rest not in ([], [None]):
-                    raise _Refused(f"'{name.replace(' ', '.')}' is given other than a plain tensor")
+                    raise _Refused(f"'{name.replace(' ', '.')}' has unexpected arguments")
                 self.push(_tensor(*arguments[:4]))
             case _Name(name), (Tensor() as tensor, bool(), StateDict()) if name == _PARAMETER:
                 self.push(tensor)
             case _Name(name), _:
-                raise _Refused(f"'{name.replace(' ', '.')}' is given other than a plain tensor")
+                raise _Refused(f"'{name.replace(' ', '.')}' has unexpected arguments")
             case _:
-                raise _Refused("it calls what is no function")
+                raise _Refused("it calls a value that is not a function")
 
     def build(self) -> None:
         state, target = self.pop(), self.top(StateDict)
         if type(state) is not dict or set(state) != {"_metadata"}:
-            raise _Refused("an OrderedDict has other attributes than _metadata")
+            raise _Refused("an OrderedDict has attributes besides _metadata")
         target.metadata = state["_metadata"]
 
 
 def _count(value: object) -> int:
     if type(value) is not int or not 0 <= value < 1 << 63:
-        raise _Refused("a size or an offset is no number that could be one")
+        raise _Refused("a size or an offset is not a valid number")
     return value
 
 
@@ -267,7 +267,7 @@ def _tensor(
     # A tensor that repeats values by strides of 0 would need more memory than its file has.
     if count and (last >= storage.count or count > storage.count):
         raise _Refused(
-            f"a tensor {shown(str(sizes))} at {first} lies outside its storage of {storage.count} "
+            f"a tensor {shown(str(sizes))} at {first} is outside its storage of {storage.count} "
             "values"
         )
     return Tensor(storage, first, sizes, steps)

@@ -89,14 +89,14 @@ def _read(stored: Stored) -> Container:
     begin = 8 + int.from_bytes(stored.bytes(0, 8), "little")
     if begin > stored.size:
         raise WeightsError(
-            "the file ends inside its head",
+            "the file ends inside its header",
             expected=f"at least {max(begin, 8)} bytes",
             found=f"{stored.size} bytes",
             hint=_HINT,
         )
     if begin - 8 > _MOST_HEAD:
         raise WeightsError(
-            "the head is too large to be meant",
+            "the header is too large",
             expected=f"at most {_MOST_HEAD >> 20} MiB",
             found=f"{begin - 8} bytes",
         )
@@ -117,7 +117,7 @@ def _parse(text: bytes) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, value in pairs:
             if name in found:
-                raise WeightsError("the head has this key twice", where=Where(key=name))
+                raise WeightsError("the header has this key twice", where=Where(key=name))
             found[name] = value
         return found
 
@@ -125,15 +125,17 @@ def _parse(text: bytes) -> dict[str, Any]:
         head = json.loads(text.decode(), object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise WeightsError(f"the head is no JSON: {reason}", hint=_HINT) from error
+        raise WeightsError(f"the header is not JSON: {reason}", hint=_HINT) from error
     if not isinstance(head, dict):
-        raise WeightsError("the head is no JSON object", hint=_HINT)
+        raise WeightsError("the header is not a JSON object", hint=_HINT)
     return head
 
 
 def _metadata(found: Any) -> Mapping[str, str] | None:
     if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
-        raise WeightsError("the metadata are no texts", where=Where(key="__metadata__"))
+        raise WeightsError(
+            "the metadata does not consist of strings", where=Where(key="__metadata__")
+        )
     mine = {
         name.removeprefix(_PREFIX): text for name, text in found.items() if name.startswith(_PREFIX)
     }
@@ -145,24 +147,24 @@ def _about(key: str, about: Any, size: int) -> tuple[str, tuple[int, ...], int, 
     where = Where(key=shown(key))
     if not isinstance(about, dict) or about.keys() != {"dtype", "shape", "data_offsets"}:
         raise WeightsError(
-            "the head does not describe an array",
+            "the header does not describe an array",
             where=where,
             expected="dtype, shape, data_offsets",
         )
     kind = _TYPES.get(about["dtype"]) if isinstance(about["dtype"], str) else None
     if kind is None:
         raise WeightsError(
-            "the values are of a type that is not read",
+            "the type of the values is not supported",
             where=where,
             expected=", ".join(_TYPES),
             found=shown(f"{about['dtype']}"),
         )
     shape, offsets = about["shape"], about["data_offsets"]
     if not _are_counts(shape) or len(shape) > _MOST_AXES:
-        raise WeightsError("the shape is none", where=where, found=shown(f"{shape}"))
+        raise WeightsError("the shape is not valid", where=where, found=shown(f"{shape}"))
     if not _are_counts(offsets) or len(offsets) != 2 or not offsets[0] <= offsets[1] <= size:
         raise WeightsError(
-            "the values lie outside the file",
+            "the values are outside the file",
             where=where,
             expected=f"two offsets, the first not above the second, up to {size}",
             found=shown(f"{offsets}"),
@@ -171,7 +173,7 @@ def _about(key: str, about: Any, size: int) -> tuple[str, tuple[int, ...], int, 
     needed = math.prod(shape) * np.dtype(KINDS[kind]).itemsize
     if last - first != needed:
         raise WeightsError(
-            "the array does not have the size that its shape says",
+            "the size of the array does not match its shape",
             where=where,
             expected=shown(f"{needed} bytes for {about['dtype']} {tuple(shape)}"),
             found=f"{last - first} bytes",
@@ -199,7 +201,7 @@ def _require_no_gaps(places: list[tuple[int, int, str]], size: int) -> None:
     for first, last, key in places:
         if first != end:
             raise WeightsError(
-                "the values overlap with others" if first < end else "there is a gap in front",
+                "the values overlap with others" if first < end else "there is a gap before them",
                 where=Where(key=shown(key)),
                 expected=f"the values from offset {end} on",
                 found=f"{first}",
@@ -207,7 +209,7 @@ def _require_no_gaps(places: list[tuple[int, int, str]], size: int) -> None:
         end = last
     if end != size:
         raise WeightsError(
-            "the file goes on behind the last array",
-            expected=f"{end} bytes behind the head",
+            "the file continues after the last array",
+            expected=f"{end} bytes after the header",
             found=f"{size}",
         )

@@ -48,7 +48,7 @@ def read_state_dict(path: str | os.PathLike[str]) -> Container:
             raise WeightsError("there is no data.pkl in the archive", hint=_HINT)
         if records.size("data.pkl") > _MOST_PICKLE:
             raise WeightsError(
-                "the pickle inside is too large to be meant",
+                "the pickle inside is too large",
                 expected=f"at most {_MOST_PICKLE >> 20} MiB",
                 found=f"{records.size('data.pkl')} bytes",
             )
@@ -75,10 +75,10 @@ def _refuse_other_formats(start: bytes) -> None:
     if start.startswith(_LEGACY):
         raise WeightsError(
             "this is the format that PyTorch wrote before version 1.6",
-            hint="torch.save(torch.load(path), path) of a newer PyTorch writes the one of today",
+            hint="torch.save(torch.load(path), path) in a newer PyTorch converts it",
         )
     if not start.startswith(b"PK"):
-        raise WeightsError("this is no PyTorch file", expected="a zip archive", hint=_HINT)
+        raise WeightsError("this is not a PyTorch file", expected="a zip archive", hint=_HINT)
 
 
 def _state_dict(value: object) -> Mapping[str, Tensor]:
@@ -94,13 +94,13 @@ def _state_dict(value: object) -> Mapping[str, Tensor]:
     else:
         raise WeightsError(
             "there is no state dict in the file",
-            expected=f"tensors under names, at the top or under {', '.join(_WRAPPERS)}",
+            expected=f"named tensors, at the top level or under {', '.join(_WRAPPERS)}",
             found=_described(value),
         )
     for key, tensor in place.items():
         if not (isinstance(key, str) and isinstance(tensor, Tensor)):
             raise WeightsError(
-                "the state dict holds other than tensors",
+                "the state dict holds values that are not tensors",
                 where=Where(key=shown(str(key))),
                 found=type(tensor).__name__,
             )
@@ -120,7 +120,9 @@ def _metadata(found: Mapping[Any, Any]) -> Mapping[str, str] | None:
     if not isinstance(mine, dict) or "header" not in mine:
         return None
     if not all(isinstance(each, str) for pair in mine.items() for each in pair):
-        raise WeightsError("the metadata are no texts", where=Where(key=f"_metadata.{_ABOUT}"))
+        raise WeightsError(
+            "the metadata does not consist of strings", where=Where(key=f"_metadata.{_ABOUT}")
+        )
     return mine
 
 
@@ -130,7 +132,7 @@ def _byte_order(records: Records) -> str:
     text = bytes(records.read("byteorder")[:16])
     if text not in (b"little", b"big"):
         raise WeightsError(
-            "the order of bytes is unknown",
+            "the byte order is unknown",
             where=Where(key="byteorder"),
             expected="little or big",
             found=ascii(text)[1:],
@@ -143,7 +145,7 @@ def _entry(records: Records, tensor: Tensor, order: str, where: Where) -> ArrayE
     record = f"data/{tensor.storage.key}"
     if record not in records or records.size(record) != tensor.storage.count * dtype.itemsize:
         raise WeightsError(
-            "the storage does not have the size that the tensor says",
+            "the size of the storage does not match the tensor",
             where=where,
             expected=f"{record} of {tensor.storage.count * dtype.itemsize} bytes",
             found=f"{records.size(record)} bytes" if record in records else "no such record",

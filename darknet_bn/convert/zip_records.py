@@ -96,17 +96,17 @@ class Records:
             raise WeightsError(
                 "the record is compressed or encrypted",
                 where=where,
-                expected="its bytes as they are, as PyTorch writes them",
+                expected="a stored record, as PyTorch writes it",
             )
         at = entry.header_offset
         head = self._stored.bytes(at, at + _LOCAL.size)
         if at < 0 or len(head) < _LOCAL.size or head[:4] != b"PK\3\4":
-            raise WeightsError("the record is not where the archive says", where=where)
+            raise WeightsError("the record is not where the archive says it is", where=where)
         _, name_length, extra_length = _LOCAL.unpack(head)
         begin = at + _LOCAL.size + name_length + extra_length
         if begin + entry.file_size > self._stored.size:
             raise WeightsError(
-                "the record lies outside the file",
+                "the record is outside the file",
                 where=where,
                 expected=f"{entry.file_size} bytes from byte {begin} on",
                 found=f"{self._stored.size} bytes in all",

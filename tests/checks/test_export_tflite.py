@@ -164,8 +164,8 @@ def test_names_and_preparation_are_in_the_file(detector: dn.Model, tmp_path: Pat
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"head": "nms"}, r"unknown form of a head for TFLite \(expected raw, decoded, yolov5, "),
-        ({"batch": 0}, "a batch has images"),
+        ({"head": "nms"}, r"unknown head format for TFLite \(expected raw, decoded, yolov5, "),
+        ({"batch": 0}, "the batch is too small"),
         ({"path": "x.onnx"}, r"\.tflite"),
         ({"proof": "x.txt"}, r"\.json"),
     ],

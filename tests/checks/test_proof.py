@@ -471,7 +471,7 @@ def test_a_suppression_that_onnx_has_not_is_told_of(tmp_path: Path) -> None:
         (
             (f"{HEAD}6", "[yolo] classes=1", f"{HEAD}7", "[yolo] classes=2"),
             "pjreddie",
-            r"heads of different classes .*\(found \[1, 2\] classes\)",
+            r"heads with different numbers of classes .*\(found \[1, 2\] classes\)",
         ),
         (
             ("[connected] output=8", "[detection] side=1 coords=6"),

@@ -79,8 +79,9 @@ def test_a_file_of_another_program_needs_the_cfg(cli: Cli, out: Path) -> None:
     answer = cli("convert", out / "a.npz", out / "b.weights")
     assert (answer.code, answer.out) == (2, "")
     assert answer.error == (
-        f"{out}/a.npz: the file has no cfg in it, as those of other programs; give the .cfg that "
-        "belongs to it too"
+        f"{out}/a.npz: the file does not contain a cfg (files of other programs never do); give "
+        "the .cfg that "
+        "belongs to it as well"
     )
     for cfg in (f"{TINY}.cfg", TINY):
         answer = cli("convert", cfg, out / "a.npz", out / "b.weights", "--force")
@@ -119,7 +120,7 @@ def test_a_refused_file_leaves_nothing(cli: Cli, out: Path, tiny: Path) -> None:
     (out / "a.pt").write_bytes(b"\x80\x02cposix\nsystem\n.")
     answer = cli("convert", tiny, out / "a.pt", out / "b.weights")
     assert (answer.code, answer.out) == (2, "")
-    assert answer.error.startswith(f"{out}/a.pt: this is no PyTorch file")
+    assert answer.error.startswith(f"{out}/a.pt: this is not a PyTorch file")
     answer = cli("convert", tiny, out / "nowhere" / "a.pt")
     assert answer.error == f"{out}/nowhere: the folder does not exist"
     assert names_in(out) == ["a.pt"]

@@ -69,7 +69,7 @@ def test_oddities_of_options_are_told_without_weights(cli: Cli, tiny: Path) -> N
     cfg.write_text(cfg.read_text().replace("random=0", "rando=0\nrandom=0\nrandom=1"))
     answer = cli("info", tiny, "--json")
     twice, unknown = answer.json["oddities"]
-    assert "stands twice" in twice
+    assert "occurs twice" in twice
     assert "rando" in unknown
     assert answer.err.splitlines() == [f"warning: {twice}", f"warning: {unknown}"]
 

@@ -284,7 +284,7 @@ def test_a_backbone_file_loads_with_partial_only(
     words = words_of(command, tmp_path)
     answer = cli(command, tiny, *words)
     assert answer.code == 2
-    assert answer.error.startswith(f"{weights}: [convolutional] layer 3: the file ends in front of")
+    assert answer.error.startswith(f"{weights}: [convolutional] layer 3: the file ends before")
     assert "'partial'" in answer.error
     answer = cli(command, tiny, *words, "--partial", "--json")
     # Layers 3 and up are not what the fixture of verify was made with.

@@ -91,36 +91,37 @@ def without(arrays: dict[str, Any], key: str) -> dict[str, Any]:
         (
             lambda arrays: without(arrays, "layer_003.biases") | {"fc.bias": np.zeros(5)},
             "[connected] layer 3: layer_003.biases: the biases are missing (expected an array "
-            "(5,), found 8 of 9 arrays of the scheme darknet, and beside them fc.bias)",
+            "(5,), found 8 of 9 arrays of the scheme darknet, and also fc.bias)",
         ),
         (
             lambda arrays: arrays | {"layer_007.weights": np.zeros(5, np.float32)},
             "layer_007.weights: the cfg has no place for this array (expected 9 arrays of the "
-            "scheme darknet, found float32 (5,) beside them)",
+            "scheme darknet, found float32 (5,) as well)",
         ),
         (
             lambda arrays: arrays | {"layer_000.weights": np.zeros((4, 3, 3, 2), np.float32)},
-            "[convolutional] layer 0: layer_000.weights: the weights have another shape than the "
-            "cfg asks for (expected (4, 2, 3, 3), found (4, 3, 3, 2)); is this the cfg",
+            "[convolutional] layer 0: layer_000.weights: the weights do not have the shape "
+            "that the cfg needs (expected (4, 2, 3, 3), found (4, 3, 3, 2)); is this the cfg",
         ),
         (
             lambda arrays: arrays | {"layer_000.scales": np.full(4, 0.1)},
             "[convolutional] layer 0: layer_000.scales: the values have more digits than a "
-            ".weights file holds (expected float32, found float64, of which 4 of 4 values would "
+            ".weights file can hold (expected float32, found float64; 4 of 4 values would "
             "change); convert them",
         ),
         (
             lambda arrays: arrays | {"layer_000.scales": np.zeros(4, np.int8)},
-            "[convolutional] layer 0: layer_000.scales: the values are no floats (expected "
-            "float32, or float16, bfloat16 or float64 where nothing is lost, found int8)",
+            "[convolutional] layer 0: layer_000.scales: the values are not floating-point numbers "
+            "(expected "
+            "float32, or float16, bfloat16 or float64 if nothing is lost, found int8)",
         ),
         (
             lambda _: {"fc.weight": np.zeros(4, np.float32)},
-            "the arrays have names of no known scheme, or belong to another cfg (expected "
+            "the array names do not match a known scheme, or belong to a different cfg (expected "
             "layer_000.biases or module_list.0.BatchNorm2d.bias or "
             "module_list.0.batch_norm_0.bias or models.0.bn1.bias, found fc.weight)",
         ),
-        (lambda _: {}, "the arrays have names of no known scheme"),
+        (lambda _: {}, "the array names do not match a known scheme"),
     ],
     ids=range(8),
 )
@@ -153,7 +154,7 @@ def test_float64_that_are_exact(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["a.onnx", "a", "a.weights"])
 def test_other_suffixes(path: str, tmp_path: Path) -> None:
-    message = r"a.*: the suffix does not tell .*\.safetensors"
+    message = r"a.*: the suffix does not show .*\.safetensors"
     with pytest.raises(dn.DarknetError, match=message):
         dn.save_arrays(small_model(), path)
     if path != "a.onnx":
@@ -162,9 +163,9 @@ def test_other_suffixes(path: str, tmp_path: Path) -> None:
 
 
 def test_other_schemes(tmp_path: Path) -> None:
-    with pytest.raises(dn.DarknetError, match=r"unknown scheme of names .*found 'keras'"):
+    with pytest.raises(dn.DarknetError, match=r"unknown naming scheme .*found 'keras'"):
         dn.save_arrays(small_model(), tmp_path / "a.pt", names="keras")
-    with pytest.raises(dn.DarknetError, match="unknown scheme of names"):
+    with pytest.raises(dn.DarknetError, match="unknown naming scheme"):
         dn.load_arrays(tmp_path / "a.pt", CFG, names="keras")
     assert not list(tmp_path.iterdir())
 
@@ -188,7 +189,7 @@ def test_what_does_not_read_back_equal_never_appears(
 
     (tmp_path / f"a{suffix}").write_bytes(b"old")
     monkeypatch.setattr("darknet_bn.convert.models._named_arrays", spoil)
-    with pytest.raises(dn.DarknetError, match="the biases of layer 3 did not come back"):
+    with pytest.raises(dn.DarknetError, match="the biases of layer 3 read back differently"):
         dn.save_arrays(model, tmp_path / f"a{suffix}", force=True)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
 
@@ -204,7 +205,7 @@ def test_weights_that_do_not_read_back_equal_never_appear(
         stream.write(b"\1\2\3\4")
 
     monkeypatch.setattr("darknet_bn.model.model.write_weights", spoil)
-    with pytest.raises(dn.DarknetError, match="the weights of layer 3 did not come back"):
+    with pytest.raises(dn.DarknetError, match="the weights of layer 3 read back differently"):
         save_pair(small_model(), tmp_path / "a.cfg", tmp_path / "a.weights")
     assert not list(tmp_path.iterdir())
 
@@ -213,18 +214,18 @@ def test_a_model_whose_arrays_do_not_fit_its_cfg(tmp_path: Path) -> None:
     model = small_model()
     wrong = {**model.params[0], "scales": np.zeros(5, np.float32)}
     changed = dataclasses.replace(model, params=(wrong, *model.params[1:]))
-    with pytest.raises(dn.ShapeError, match="layer 0: the scales have another shape"):
+    with pytest.raises(dn.ShapeError, match="layer 0: the scales do not have the shape"):
         dn.save_arrays(changed, tmp_path / "a.pt")
 
 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("header", "00", r"header: the metadata are damaged \(expected the 16 or 20 bytes"),
-        ("header", "zz" * 20, "header: the metadata are damaged"),
-        ("dialect", "python", "dialect: the metadata are damaged .expected one of pjreddie"),
-        ("files", "[1]", "files: the metadata are damaged"),
-        ("files", '{"a": "é"}', "files: the metadata are damaged .expected base64"),
+        ("header", "00", r"header: the metadata is damaged \(expected the 16 or 20 bytes"),
+        ("header", "zz" * 20, "header: the metadata is damaged"),
+        ("dialect", "python", "dialect: the metadata is damaged .expected one of pjreddie"),
+        ("files", "[1]", "files: the metadata is damaged"),
+        ("files", '{"a": "é"}', "files: the metadata is damaged .expected base64"),
         ("cfg", "", "the file is empty"),
         ("cfg", "[net]\nwidth=1", "a.safetensors:1: .net.: the size of the input is missing"),
     ],
@@ -244,5 +245,5 @@ def test_oddities_of_the_cfg_are_warned_of(tmp_path: Path) -> None:
     with pytest.warns(dn.DarknetWarning):
         model = dn.load(CFG.replace(b"filters=4\n", b"filters=4\nfilters=4\n"), None)
     dn.save_arrays(model, tmp_path / "a.pt")
-    with pytest.warns(dn.DarknetWarning, match="a.pt:8: .*stands twice"):
+    with pytest.warns(dn.DarknetWarning, match="a.pt:8: .*occurs twice"):
         dn.load_arrays(tmp_path / "a.pt")

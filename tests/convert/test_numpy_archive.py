@@ -60,12 +60,12 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("about", "message"),
     [
-        (np.array("no JSON"), "darknet: the metadata are no texts"),
-        (np.array("[" * 100_000), "darknet: the metadata are no texts"),
-        (np.array('{"cfg": 1}'), "darknet: the metadata are no texts"),
-        (np.array(["{}"]), r"darknet: the metadata are no text \(found <U2 \(1,\)\)"),
-        (np.zeros(3), "darknet: the metadata are no text"),
-        (np.array("{}"), r"header: the metadata are damaged \(expected the 16 or 20 bytes"),
+        (np.array("no JSON"), "darknet: the metadata does not consist of strings"),
+        (np.array("[" * 100_000), "darknet: the metadata does not consist of strings"),
+        (np.array('{"cfg": 1}'), "darknet: the metadata does not consist of strings"),
+        (np.array(["{}"]), r"darknet: the metadata is not text \(found <U2 \(1,\)\)"),
+        (np.zeros(3), "darknet: the metadata is not text"),
+        (np.array("{}"), r"header: the metadata is damaged \(expected the 16 or 20 bytes"),
     ],
     ids=range(6),
 )

@@ -66,29 +66,44 @@ def execute(name: str) -> bytes:
 
 
 REFUSED = {
-    "os.system": (execute("posix system"), "at byte 0: the name 'posix.system' is none that"),
-    "eval": (execute("builtins eval"), "the name 'builtins.eval' is none that tensors need"),
-    "a module": (execute("models Darknet"), "the name 'models.Darknet' is none"),
-    "torch.load": (execute("torch.serialization load"), "'torch.serialization.load' is none"),
-    "numpy": (execute("numpy.core.multiarray scalar"), "'numpy.core.multiarray.scalar' is none"),
-    "INST": (b"(iposix\nsystem\n.", "the instruction INST is none that tensors need"),
-    "OBJ": (b"(ccollections\nOrderedDict\no.", "the instruction OBJ is none"),
-    "NEWOBJ": (b"ccollections\nOrderedDict\n)\x81.", "the instruction NEWOBJ is none"),
-    "STACK_GLOBAL": (b"\x8c\5posix\x8c\6system\x93.", "the instruction SHORT_BINUNICODE is none"),
-    "EXT1": (b"\x82\1.", "the instruction EXT1 is none"),
-    "BINBYTES": (b"B\1\0\0\0x.", "the instruction BINBYTES is none"),
-    "PERSID": (b"Pkey\n.", "the instruction PERSID is none"),
-    "a call of nothing": (b"K\1)R.", "it calls what is no function"),
-    "a storage called": (b"ctorch\nFloatStorage\n)R.", "'torch.FloatStorage' is given other than"),
-    "a dict of pairs": (b"ccollections\nOrderedDict\n](K\1K\2\x86e\x85R.", "is given other than"),
-    "attributes": (HOOKS + b"}X\1\0\0\0xK\1sb.", "has other attributes than _metadata"),
-    "built on a dict": (b"}}b.", "it changes what is no dict or list"),
-    "built on a tuple": (b")}b.", "it changes what is no dict or list"),
-    "another id": (b"X\1\0\0\0xQ.", "a persistent id is none of a storage"),
-    "a storage of nothing": (STORAGE.replace(b"FloatStorage", b"CharTensor  "), "is none that"),
+    "os.system": (execute("posix system"), "at byte 0: the name 'posix.system' is not needed"),
+    "eval": (execute("builtins eval"), "the name 'builtins.eval' is not needed for tensors"),
+    "a module": (execute("models Darknet"), "the name 'models.Darknet' is not needed"),
+    "torch.load": (execute("torch.serialization load"), "'torch.serialization.load' is not needed"),
+    "numpy": (
+        execute("numpy.core.multiarray scalar"),
+        "'numpy.core.multiarray.scalar' is not needed",
+    ),
+    "INST": (b"(iposix\nsystem\n.", "the instruction INST is not needed for tensors"),
+    "OBJ": (b"(ccollections\nOrderedDict\no.", "the instruction OBJ is not needed"),
+    "NEWOBJ": (b"ccollections\nOrderedDict\n)\x81.", "the instruction NEWOBJ is not needed"),
+    "STACK_GLOBAL": (
+        b"\x8c\5posix\x8c\6system\x93.",
+        "the instruction SHORT_BINUNICODE is not needed",
+    ),
+    "EXT1": (b"\x82\1.", "the instruction EXT1 is not needed"),
+    "BINBYTES": (b"B\1\0\0\0x.", "the instruction BINBYTES is not needed"),
+    "PERSID": (b"Pkey\n.", "the instruction PERSID is not needed"),
+    "a call of nothing": (b"K\1)R.", "it calls a value that is not a function"),
+    "a storage called": (
+        b"ctorch\nFloatStorage\n)R.",
+        "'torch.FloatStorage' has unexpected arguments",
+    ),
+    "a dict of pairs": (
+        b"ccollections\nOrderedDict\n](K\1K\2\x86e\x85R.",
+        "has unexpected arguments",
+    ),
+    "attributes": (HOOKS + b"}X\1\0\0\0xK\1sb.", "has attributes besides _metadata"),
+    "built on a dict": (b"}}b.", "it changes a value that is not a dict or list"),
+    "built on a tuple": (b")}b.", "it changes a value that is not a dict or list"),
+    "another id": (b"X\1\0\0\0xQ.", "a persistent id does not name a storage"),
+    "a storage of nothing": (STORAGE.replace(b"FloatStorage", b"CharTensor  "), "is not needed"),
     "negative count": (STORAGE.replace(b"K\x06tQ", b"J\xff\xff\xff\xfftQ."), "a size or an offset"),
-    "hooks": (tensor(rest=b"\x89" + HOOKS + b"K\1K\1s"), "other than a plain tensor"),
-    "conjugate": (tensor(rest=b"\x89" + HOOKS + b"}"), "other than a plain tensor"),
+    "hooks": (
+        tensor(rest=b"\x89" + HOOKS + b"K\1K\1s"),
+        "unexpected arguments",
+    ),
+    "conjugate": (tensor(rest=b"\x89" + HOOKS + b"}"), "unexpected arguments"),
     "axes": (tensor(shape=b"K\6\x85"), "a tensor has 1 axes and 2 strides"),
     "many axes": (
         tensor(shape=b"(" + b"K\1" * 9 + b"t", strides=b"(" + b"K\1" * 9 + b"t"),
@@ -96,33 +111,39 @@ REFUSED = {
     ),
     "outside": (
         tensor(offset=b"K\1"),
-        "a tensor (2, 3) at 1 lies outside its storage of 6 values",
+        "a tensor (2, 3) at 1 is outside its storage of 6 values",
     ),
-    "negative offset": (tensor(offset=b"J\xff\xff\xff\xff"), "a size or an offset is no number"),
+    "negative offset": (
+        tensor(offset=b"J\xff\xff\xff\xff"),
+        "a size or an offset is not a valid number",
+    ),
     "negative stride": (tensor(strides=b"J\xff\xff\xff\xffK\1\x86"), "a size or an offset"),
-    "true as a size": (tensor(shape=b"\x88K\3\x86"), "a size or an offset is no number"),
-    "text as a size": (tensor(shape=b"X\1\0\0\0xK\3\x86"), "a size or an offset is no number"),
+    "true as a size": (tensor(shape=b"\x88K\3\x86"), "a size or an offset is not a valid number"),
+    "text as a size": (
+        tensor(shape=b"X\1\0\0\0xK\3\x86"),
+        "a size or an offset is not a valid number",
+    ),
     "huge offset": (tensor(offset=b"\x8a\x09" + b"\xff" * 8 + b"\0"), "a size or an offset"),
-    "huge shape": (tensor(shape=b"M\xff\xffJ\0\0\0\x7f\x86"), "lies outside its storage"),
+    "huge shape": (tensor(shape=b"M\xff\xffJ\0\0\0\x7f\x86"), "is outside its storage"),
     "strides of 0": (
         tensor(shape=b"J\0\0\0\x7fJ\0\0\0\x7f\x86", strides=b"K\0K\0\x86"),
-        "(2130706432, 2130706432) at 0 lies outside its storage",
+        "(2130706432, 2130706432) at 0 is outside its storage",
     ),
-    "nothing to give": (b"", "it ends with other than one value"),
-    "two values": (b"K\1K\2.", "it ends with other than one value"),
-    "an open mark": (b"(K\1.", "it ends with other than one value"),
-    "no mark": (b"t.", "it goes back to a mark that is not there"),
-    "no value": (b"\x85.", "it takes a value where there is none"),
-    "nothing to remember": (b"q\0.", "it takes a value where there is none"),
+    "nothing to give": (b"", "it does not end with exactly one value"),
+    "two values": (b"K\1K\2.", "it does not end with exactly one value"),
+    "an open mark": (b"(K\1.", "it does not end with exactly one value"),
+    "no mark": (b"t.", "it uses a mark that is not there"),
+    "no value": (b"\x85.", "it takes a value that is not there"),
+    "nothing to remember": (b"q\0.", "it takes a value that is not there"),
     "no such value": (b"h\7.", "it refers to value 7, which is not there"),
-    "a list for a dict": (b"](K\1K\2u.", "it changes what is no dict or list"),
+    "a list for a dict": (b"](K\1K\2u.", "it changes a value that is not a dict or list"),
     "a key alone": (b"}(K\1u.", "a key has no value"),
-    "a key twice": (b"}(K\1K\2K\1K\3u.", "the key '1' stands twice"),
+    "a key twice": (b"}(K\1K\2K\1K\3u.", "the key '1' occurs twice"),
     "a tuple as key": (b"}(K\1\x85K\2u.", "a key is of the type tuple"),
     "text cut off": (b"X\xff\xff\xff\x7fabc", "it is damaged: expected 2147483647 bytes"),
     "no text": (b"X\1\0\0\0\xff.", "it is damaged: 'utf-8' codec"),
     "no instruction": (b"\xff.", "it is damaged: at position 0, opcode b'\\xff' unknown"),
-    "without end": (b"N0" * (1 << 20), "the instruction POP is none"),
+    "without end": (b"N0" * (1 << 20), "the instruction POP is not needed"),
     "very long": (b"N" * (1 << 20), "it has more than 200000 instructions"),
 }
 
@@ -138,12 +159,12 @@ def test_what_is_refused(case: str) -> None:
 
 
 def test_texts_of_protocol_0_are_refused_without_a_warning() -> None:
-    with pytest.raises(dn.WeightsError, match="the instruction STRING is none that tensors need"):
+    with pytest.raises(dn.WeightsError, match="the instruction STRING is not needed for tensors"):
         read_pickle(b"S'\\('\n.")
 
 
 def test_the_place_is_told() -> None:
-    with pytest.raises(dn.WeightsError, match="not followed, at byte 7: the instruction POP"):
+    with pytest.raises(dn.WeightsError, match="not be read safely, at byte 7: the instruction POP"):
         read_pickle(b"X\2\0\0\0ab0.")
 
 
@@ -169,7 +190,7 @@ def test_the_largest_storage() -> None:
     count = STORAGE.replace(b"K\x06tQ", b"\x8a\x08" + b"\xff" * 7 + b"\x7ftQ")
     assert read_pickle(count + b".") == Storage("0", "float32", (1 << 63) - 1)
     count = STORAGE.replace(b"K\x06tQ", b"\x8a\x09" + b"\0" * 7 + b"\x80\0tQ")
-    with pytest.raises(dn.WeightsError, match="a size or an offset is no number that could be"):
+    with pytest.raises(dn.WeightsError, match="a size or an offset is not a valid number"):
         read_pickle(count + b".")
 
 
@@ -190,7 +211,7 @@ def test_what_would_be_executed_is_not(protocol: int, tmp_path: Path) -> None:
             return (os.mkdir, (str(tmp_path / "sprung"),))
 
     data = pickle.dumps({"a": Trap()}, protocol)
-    with pytest.raises(dn.WeightsError, match="none that tensors need"):
+    with pytest.raises(dn.WeightsError, match="not needed for tensors"):
         read_pickle(data)
     assert not (tmp_path / "sprung").exists()
     pickle.loads(data)  # it would have been

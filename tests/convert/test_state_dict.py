@@ -85,27 +85,27 @@ MALFORMED = {
     "no record": ({"version": b"3\n"}, "there is no data.pkl in the archive; is this a file that"),
     "no storage": (
         {"data.pkl": _pickle(ONE, {})},
-        "a.weight: the storage does not have the size that the tensor says "
+        "a.weight: the size of the storage does not match the tensor "
         "(expected data/0 of 24 bytes, found no such record)",
     ),
     "short storage": (records() | {"data/0": VALUES[:20]}, "of 24 bytes, found 20 bytes)"),
     "order of bytes": (
         records(byteorder=b"middle"),
-        "byteorder: the order of bytes is unknown (expected little or big, found 'middle')",
+        "byteorder: the byte order is unknown (expected little or big, found 'middle')",
     ),
-    "pickle": (records() | {"data.pkl": b"cos\nsystem\n."}, "the name 'os.system' is none that"),
+    "pickle": (records() | {"data.pkl": b"cos\nsystem\n."}, "the name 'os.system' is not needed"),
     "large pickle": (
         records() | {"data.pkl": HUGE},
-        "the pickle inside is too large to be meant (expected at most 8 MiB, found 17825794",
+        "the pickle inside is too large (expected at most 8 MiB, found 17825794",
     ),
     "metadata": (
         records() | {"data.pkl": _pickle(ONE, {"header": "00"}).replace(b"X\2\0\0\x0000", b"K\1")},
-        "_metadata.darknet: the metadata are no texts",
+        "_metadata.darknet: the metadata does not consist of strings",
     ),
     "a list": (records() | {"data.pkl": b"]."}, "there is no state dict in the file (expected "),
     "a dict of others": (
         records() | {"data.pkl": b"}X\5\0\0\0epochK\3s."},
-        "tensors under names, at the top or under model, state_dict, model_state_dict, ema, found "
+        "named tensors, at the top level or under model, state_dict, model_state_dict, ema, found "
         "a dict of epoch)",
     ),
 }
@@ -130,9 +130,14 @@ def test_folders_in_the_archive_are_passed_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("start", "at", "value", "message"),
     [
-        (b"PK\1\2", 42, b"\1\0\0\0", "the record is not where the archive says"),
-        (b"PK\1\2", 42, b"\xff\xff\xff\x7f", "the record is not where the archive says"),
-        (b"PK\3\4", 28, b"\xff\xff", "the record lies outside the file (expected 24 bytes from"),
+        (b"PK\1\2", 42, b"\1\0\0\0", "the record is not where the archive says it is"),
+        (
+            b"PK\1\2",
+            42,
+            b"\xff\xff\xff\x7f",
+            "the record is not where the archive says it is",
+        ),
+        (b"PK\3\4", 28, b"\xff\xff", "the record is outside the file (expected 24 bytes from"),
         (b"PK\1\2", 10, b"\x08\0", "the record is compressed or encrypted"),
         (b"PK\1\2", 8, b"\1\0", "the record is compressed or encrypted"),
         (b"PK\1\2", 20, b"\x17\0\0\0", "the record is compressed or encrypted"),
@@ -170,7 +175,9 @@ def test_a_state_dict_with_other_values(tmp_path: Path) -> None:
     head, tail = data[:-1].rsplit(b"}X\x09\0\0\0_metadata", 1)
     mixed = head + b"X\5\0\0\0epochK\3s" + b"}X\x09\0\0\0_metadata" + tail + b"."
     path = archive(tmp_path / "a.pt", records() | {"data.pkl": mixed})
-    with pytest.raises(dn.WeightsError, match="epoch: the state dict holds other than tensors"):
+    with pytest.raises(
+        dn.WeightsError, match="epoch: the state dict holds values that are not tensors"
+    ):
         read_state_dict(path)
 
 
@@ -193,8 +200,8 @@ def test_a_record_twice(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "this is no PyTorch file"),
-        (b"x" * 100, "this is no PyTorch file"),
+        (b"", "this is not a PyTorch file"),
+        (b"x" * 100, "this is not a PyTorch file"),
         (b"PK\3\4" + bytes(100), "cannot be read as a zip archive"),
         (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.more", "before version 1.6; torch.save"),
     ],
@@ -250,6 +257,6 @@ def test_without_the_attributes_of_torch_the_cfg_is_needed(tmp_path: Path) -> No
         f"data/{number}": each.tobytes() for number, each in enumerate(arrays.values())
     }
     path = archive(tmp_path / "a.pt", content)
-    with pytest.raises(dn.WeightsError, match="the file has no cfg in it"):
+    with pytest.raises(dn.WeightsError, match="the file does not contain a cfg"):
         dn.load_arrays(path)
     assert same_bits(dn.load_arrays(path, model.cfg.to_bytes()), model)

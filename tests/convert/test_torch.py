@@ -187,14 +187,23 @@ def test_other_floats_where_nothing_is_lost(kind: str, tmp_path: Path) -> None:
             torch.full((3,), 1e99, dtype=torch.float64),
             "float64, of which 3 of 3 values would",
         ),
-        (torch.zeros(3, dtype=torch.int32), "the values are no floats .*found int32"),
-        (torch.zeros(3, dtype=torch.bool), "the values are no floats .*found bool"),
+        (
+            torch.zeros(3, dtype=torch.int32),
+            "the values are not floating-point numbers .*found int32",
+        ),
+        (
+            torch.zeros(3, dtype=torch.bool),
+            "the values are not floating-point numbers .*found bool",
+        ),
         (
             torch.zeros(3, dtype=torch.complex64),
-            "'torch.ComplexFloatStorage' is none that",
+            "'torch.ComplexFloatStorage' is not needed",
         ),
-        (torch.zeros(3).to_sparse(), "'torch._utils._rebuild_sparse_tensor' is none that tensors"),
-        (torch.zeros(1).expand(3), "lies outside its storage of 1 values"),
+        (
+            torch.zeros(3).to_sparse(),
+            "'torch._utils._rebuild_sparse_tensor' is not needed for tensors",
+        ),
+        (torch.zeros(1).expand(3), "is outside its storage of 1 values"),
         (torch.zeros(4), r"\[convolutional\] layer 2: layer_002.biases: the biases have another"),
     ],
     ids=range(8),
@@ -213,10 +222,12 @@ def test_the_format_of_before(tmp_path: Path) -> None:
 
 def test_a_whole_module_is_refused_by_name(tmp_path: Path) -> None:
     torch.save({"model": module("ultralytics")}, tmp_path / "a.pt")
-    with pytest.raises(dn.WeightsError, match=r"'torch\.nn\.modules\.module\.Module' is none"):
+    with pytest.raises(
+        dn.WeightsError, match=r"'torch\.nn\.modules\.module\.Module' is not needed"
+    ):
         dn.load_arrays(tmp_path / "a.pt", CFG)
     torch.save({"model": {}, "args": argparse.Namespace(a=1)}, tmp_path / "a.pt")
-    with pytest.raises(dn.WeightsError, match=r"'argparse\.Namespace' is none that tensors need"):
+    with pytest.raises(dn.WeightsError, match=r"'argparse\.Namespace' is not needed for tensors"):
         dn.load_arrays(tmp_path / "a.pt", CFG)
 
 

@@ -93,7 +93,7 @@ def test_a_batch_norm_of_its_own_is_shown_if_it_is_asked_for() -> None:
 def test_files_that_are_none_are_refused(model: dn.Model, tmp_path: Path) -> None:
     for name, data in (("a", b"some text that is no file"), ("b", b"\x10\0\0\0TFL3" + b"\xff" * 9)):
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(dn.DarknetError, match=f"{name}: this is no TFLite file"):
+        with pytest.raises(dn.DarknetError, match=f"{name}: this is not a TFLite file"):
             dn.LiteRtFile(tmp_path / name, model)
 
 

@@ -171,7 +171,7 @@ class TestHeads:
     def test_heads_of_different_classes_are_refused(self) -> None:
         other = "[convolutional] filters=24 size=1", f"[yolo] num=3 classes=3 {ANCHORS}"
         model = random_model(cfg_text(*HEAD, *other))
-        with pytest.raises(dn.ShapeError, match="different classes"):
+        with pytest.raises(dn.ShapeError, match="different numbers of classes"):
             network_boxes(model, dn.forward(model, random_input(model), layers=[1, 3]))
 
 

@@ -74,10 +74,10 @@ def tflite_bytes(
     """
     if head not in HEADS:
         raise ExportError(
-            "unknown form of a head for TFLite", expected=", ".join(HEADS), found=f"{head!r}"
+            "unknown head format for TFLite", expected=", ".join(HEADS), found=f"{head!r}"
         )
     if batch is not None and batch < 1:
-        raise ExportError("a batch has images", expected="1 or more", found=f"{batch}")
+        raise ExportError("the batch is too small", expected="1 or more", found=f"{batch}")
     count = batch or model.network.time_steps
     made = build_graph(model, ExportOptions(_OPSET, fold=fold, head=head, batch=count))
     graph = made.graph

@@ -293,12 +293,12 @@ def read_metadata(data: bytes) -> Mapping[str, bytes]:
     Raises
     ------
     ExportError
-        ai-edge-litert is not installed, or this is no TFLite file.
+        ai-edge-litert is not installed, or this is not a TFLite file.
     """
     load_extra("ai_edge_litert", error=ExportError)
     schema = load_extra("ai_edge_litert.schema_py_generated", error=ExportError)
     if data[4:8] != IDENTIFIER:
-        raise ExportError("this is no TFLite file", expected="TFL3 at byte 4")
+        raise ExportError("this is not a TFLite file", expected="TFL3 at byte 4")
     try:
         model = schema.Model.GetRootAs(data)
         entries = [model.Metadata(number) for number in range(model.MetadataLength())]
@@ -307,4 +307,4 @@ def read_metadata(data: bytes) -> Mapping[str, bytes]:
             for each in entries
         }
     except Exception as error:  # whatever the bytes make of offsets
-        raise ExportError("this is no TFLite file, or a damaged one") from error
+        raise ExportError("this is not a TFLite file, or it is damaged") from error

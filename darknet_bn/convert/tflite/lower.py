@@ -79,7 +79,7 @@ def lowered(
             continue
         with located(_place(op, where), ExportError):
             if op.kind not in TABLE:
-                raise ExportError(f"the operator {op.kind} is not expressed in TFLite")
+                raise ExportError(f"the operator {op.kind} cannot be exported to TFLite")
             low.begin(op)
             TABLE[op.kind](low, op)
     for value in shown:

@@ -263,7 +263,7 @@ class Lowering:
         if any(each.step != 1 for each in ranges):
             numbers = [[getattr(each, key) for each in ranges] for key in ("start", "stop", "step")]
             if min(numbers[2]) < 1:
-                raise ExportError("a slice that runs backwards is not expressed in TFLite")
+                raise ExportError("a slice that runs backwards cannot be exported to TFLite")
             limits = [self.constant(np.array(each), "bounds") for each in numbers]
             return self.add("STRIDED_SLICE", [x, *limits], shape)
         start = self.constant(np.array([each.start for each in ranges]), "start")

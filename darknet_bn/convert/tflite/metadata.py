@@ -69,7 +69,7 @@ def read_layers(data: bytes) -> dict[int, Layer]:
     Raises
     ------
     ExportError
-        ai-edge-litert is not installed, this is no TFLite file, or none that was written here.
+        ai-edge-litert is not installed, this is not a TFLite file, or none that was written here.
     """
     entry = read_metadata(data).get(ENTRY)
     try:

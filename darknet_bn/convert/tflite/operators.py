@@ -135,7 +135,7 @@ def _mish(low: Lowering, op: Op) -> None:
 def _cast(low: Lowering, op: Op) -> None:
     x, order = _alone(low, op)
     if op.attributes["to"] != FLOAT:
-        raise ExportError("a value that is no float32 is not expressed in TFLite")
+        raise ExportError("a value that is not float32 cannot be exported to TFLite")
     if x.dtype == np.float32:
         low.settle(op, low.reshaped(x, x.shape), order)
         return
@@ -285,7 +285,7 @@ def _gemm(low: Lowering, op: Op) -> None:
     x = low.tensor(op.inputs[0])
     weights = low.known(op.inputs[1])
     if weights is None or whole(op, "transA", 0):
-        raise ExportError("a product of two inputs is not expressed in TFLite")
+        raise ExportError("a product of two inputs cannot be exported to TFLite")
     rows = weights if whole(op, "transB", 0) else weights.T
     name = op.inputs[1].name if op.inputs[1] else "weights"
     biases = low.tensor(op.inputs[2]) if len(op.inputs) > 2 else None

@@ -88,7 +88,7 @@ def _weights(low: Lowering, op: Op) -> tuple[npt.NDArray[np.float32], str]:
     value = op.inputs[1]
     array = low.known(value)
     if array is None or value is None:
-        raise ExportError("a convolution with what is computed is not expressed in TFLite")
+        raise ExportError("a convolution with computed weights cannot be exported to TFLite")
     return array, value.name
 
 

@@ -98,7 +98,9 @@ def test_metadata_that_were_changed(tmp_path: Path) -> None:
             if each.key == "darknet_arrays":
                 each.value = text
         onnx.save(file, path)
-        with pytest.raises(dn.WeightsError, match=r"x\.onnx: darknet_arrays: the metadata do not"):
+        with pytest.raises(
+            dn.WeightsError, match=r"x\.onnx: darknet_arrays: the metadata does not"
+        ):
             load_arrays(path)
 
 

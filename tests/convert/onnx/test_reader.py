@@ -99,9 +99,9 @@ REFUSED: dict[str, tuple[tuple[str, ...], dict[str, Any], str]] = {
     ),
     "counted padding": (
         ("y = AveragePool(x) kernel_shape=[3,3] pads=[1,1,1,1] count_include_pad=1",), {},
-        "count_include_pad is not expressed",
+        "unsupported count_include_pad",
     ),
-    "linear": (("y = Resize(x, , f) mode=linear",), {"f": UP}, "mode is not expressed"),
+    "linear": (("y = Resize(x, , f) mode=linear",), {"f": UP}, "unsupported mode"),
     "thirds": (("y = Resize(x, , f) mode=nearest",),
                {"f": np.array([1, 1, 1.5, 1.5], np.float32)},
                "are not enlarged by one whole number"),

@@ -63,7 +63,7 @@ def test_what_a_file_says_of_itself_is_read() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"no such file at all", b"\xff" * 100])
 def test_other_files_are_refused(data: bytes) -> None:
-    with pytest.raises(dn.ExportError, match="no TFLite file"):
+    with pytest.raises(dn.ExportError, match="not a TFLite file"):
         read_metadata(data)
 
 

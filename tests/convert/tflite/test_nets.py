@@ -70,6 +70,6 @@ def test_what_operators_do_not_express_is_refused_by_layer(
 
 def test_an_operator_without_a_form_is_refused_by_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(TABLE, "MaxPool")
-    with pytest.raises(dn.ExportError, match="operator MaxPool is not expressed") as caught:
+    with pytest.raises(dn.ExportError, match="operator MaxPool cannot be exported") as caught:
         dn.open_session(random_model(cfg_text(conv("size=1"), "[maxpool] size=2")), "litert")
     assert (caught.value.where.layer, caught.value.where.section) == (1, "maxpool")
