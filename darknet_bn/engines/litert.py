@@ -114,7 +114,7 @@ class LiteRtFile(NetworkSession):
         count, rest = divmod(len(x), self.batch)
         if rest or not count:
             raise DarknetError(
-                "the file takes other batches",
+                "the file has a different batch size",
                 expected=f"a multiple of {counted(self.batch, 'image')}",
                 found=f"{len(x)}",
             )
@@ -186,7 +186,7 @@ class _Interpreter:
             (self.input,) = self._run.get_input_details()
             self.outputs = dict(self._run.get_signature_runner().get_output_details())
         except _FAILURES as error:
-            raise DarknetError(f"litert does not take the file: {one_line(error)}") from error
+            raise DarknetError(f"litert cannot load the file: {one_line(error)}") from error
         self._tensors: dict[str, Any] = {}
         if inside:
             for each in self._run.get_tensor_details():
@@ -199,7 +199,7 @@ class _Interpreter:
             self._run.set_tensor(self.input["index"], _quantized(turned, self.input))
             self._run.invoke()
         except _FAILURES as error:
-            raise DarknetError(f"litert does not run the file: {one_line(error)}") from error
+            raise DarknetError(f"litert cannot run the file: {one_line(error)}") from error
 
     def output(self, layer: Layer) -> npt.NDArray[Any]:
         """Return what comes out under the name of a layer, in Darknet's order."""

@@ -107,7 +107,7 @@ def open_file(path: Path) -> Runner:
     try:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except failures as error:
-        raise DarknetError(f"onnxruntime does not take the file: {one_line(error)}") from error
+        raise DarknetError(f"onnxruntime cannot load the file: {one_line(error)}") from error
     (x_name, *_) = (each.name for each in session.get_inputs())
     names = [each.name for each in session.get_outputs()]
 
@@ -115,7 +115,7 @@ def open_file(path: Path) -> Runner:
         try:
             found = session.run(None, {x_name: x})
         except failures as error:
-            raise DarknetError(f"onnxruntime does not run the file: {one_line(error)}") from error
+            raise DarknetError(f"onnxruntime cannot run the file: {one_line(error)}") from error
         return dict(zip(names, found, strict=True))
 
     return run

@@ -34,7 +34,7 @@ class OpenCvReader(NetworkSession):
 
     def __init__(self, model: Model) -> None:
         self._cv2 = _cv2()
-        self.engine = f"opencv {self._cv2.__version__}, its reader of Darknet's files"
+        self.engine = f"opencv {self._cv2.__version__}, its Darknet reader"
         self.network = model.network
         self._model = model
         self._lock = threading.Lock()  # between setting an input and taking the outputs
@@ -97,8 +97,8 @@ class OpenCvReader(NetworkSession):
                 right = bool(error <= FLOAT32.most * np.abs(y).max())
             if not right:
                 raise DarknetError(
-                    f"opencv reads the model as another one: layer {layer} differs",
-                    hint="compare --with opencv shows the first layer that does",
+                    f"opencv reads the model differently: layer {layer} differs",
+                    hint="compare --with opencv shows the first layer that differs",
                 )
         return net, {layer: names[number] for layer, number in numbers.items()}
 
@@ -111,7 +111,7 @@ def _read(cv2: Any, model: Model) -> Any:
         try:
             return cv2.dnn.readNetFromDarknet(*files)
         except cv2.error as error:
-            raise DarknetError(f"opencv does not take the model: {_reason(error)}") from error
+            raise DarknetError(f"opencv cannot load the model: {_reason(error)}") from error
 
 
 def _outputs(cv2: Any, net: Any, x: F32, names: Sequence[str]) -> list[F32]:
@@ -120,7 +120,7 @@ def _outputs(cv2: Any, net: Any, x: F32, names: Sequence[str]) -> list[F32]:
     try:
         return [np.array(each) for each in net.forward(names)]
     except cv2.error as error:
-        raise DarknetError(f"opencv does not run the model: {_reason(error)}") from error
+        raise DarknetError(f"opencv cannot run the model: {_reason(error)}") from error
 
 
 class OpenCvSession(OnnxSession):
@@ -138,7 +138,7 @@ class OpenCvSession(OnnxSession):
         try:
             net = self._cv2.dnn.readNetFromONNX(str(path))
         except self._cv2.error as error:
-            raise DarknetError(f"opencv does not take the file: {_reason(error)}") from error
+            raise DarknetError(f"opencv cannot load the file: {_reason(error)}") from error
         names = net.getUnconnectedOutLayersNames()
         lock = threading.Lock()
 

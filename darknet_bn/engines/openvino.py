@@ -28,7 +28,7 @@ class OpenVinoSession(OnnxSession):
             read = ov.Core().read_model(path)
             compiled = ov.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         except RuntimeError as error:
-            raise DarknetError(f"openvino does not take the file: {one_line(error)}") from error
+            raise DarknetError(f"openvino cannot load the file: {one_line(error)}") from error
         names = [each.get_any_name() for each in compiled.outputs]
         lock = threading.Lock()  # its request takes one input at a time
 
@@ -37,7 +37,7 @@ class OpenVinoSession(OnnxSession):
                 with lock:
                     found = compiled(x)
             except RuntimeError as error:
-                raise DarknetError(f"openvino does not run the file: {one_line(error)}") from error
+                raise DarknetError(f"openvino cannot run the file: {one_line(error)}") from error
             return {name: found[index] for index, name in enumerate(names)}
 
         return run

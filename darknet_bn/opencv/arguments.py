@@ -27,7 +27,7 @@ def scalar(value: Scalar, what: str) -> F64:
     try:
         numbers = np.atleast_1d(np.array(() if value is None else value, np.float64))
     except (TypeError, ValueError) as error:
-        raise DarknetError(f"the {what} is no number", found=f"{value!r}") from error
+        raise DarknetError(f"the {what} is not a number", found=f"{value!r}") from error
     if numbers.ndim != 1 or len(numbers) > 4:
         raise DarknetError(f"the {what} has too many numbers", expected="up to 4")
     return np.concatenate([numbers, np.zeros(4 - len(numbers))])
@@ -55,7 +55,7 @@ def forward_arguments(
     unknown = set(kwargs) - {"outputName", "outputBlobs", "outBlobNames"}
     if unknown or len(args) > 2 or not all(map(_is_usual, (*args, *kwargs.values()))):
         raise DarknetError(
-            "forward is called in another way than OpenCV's",
+            "forward does not take these arguments",
             expected="nothing, a name, a list of names, or arrays to fill and a name",
         )
     first, second = (*args, None, None)[:2]

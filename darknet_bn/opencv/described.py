@@ -178,7 +178,7 @@ class Described:
         for name in ("netInputShape", "netInputShapes"):
             shape = asked.pop(name, shape)
         if asked or shape is None or len(args) > 2:
-            raise DarknetError("expected the shape of the input, or the number of a layer and it")
+            raise DarknetError("expected the input shape, or a layer number and the input shape")
         costs = list(zip((None, *self._parts), self._costs(shape), strict=True))
         if layer is None:
             return costs
@@ -191,7 +191,7 @@ class Described:
         if len(dims) != 1 + len(own) or dims[1] != own[0] or min(dims) < 1:
             expected = ", ".join(map(str, own))
             raise DarknetError(
-                "the shape does not fit the net", expected=f"(n, {expected})", found=f"{dims}"
+                "the shape does not fit the network", expected=f"(n, {expected})", found=f"{dims}"
             )
         return costs_of(self._sized(dims).network, self._parts, dims[0])
 

@@ -50,12 +50,14 @@ def blob_of(
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     if pixels.ndim != 3 or pixels.shape[2] not in _CHANNELS or not pixels.size:
         raise ImageError(
-            "the frame is no picture",
+            "the frame is not a picture",
             expected="an array (height, width, 3), or with 1 or 4 channels, or none",
             found=f"{np.shape(frame)}",
         )
     if pixels.dtype.kind not in "uif":
-        raise ImageError("the frame holds no numbers", expected="uint8", found=f"{pixels.dtype}")
+        raise ImageError(
+            "the frame does not hold numbers", expected="uint8", found=f"{pixels.dtype}"
+        )
     pixels = _fitted(pixels, size, crop=crop)
     if swap and pixels.shape[2] > 1:
         pixels = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]]

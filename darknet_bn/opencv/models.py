@@ -48,7 +48,8 @@ class Model:
         if not isinstance(net, Net):
             if not net:
                 raise DarknetError(
-                    f"a {type(self).__name__} is made of a net", expected="a net, or two files"
+                    f"a {type(self).__name__} is made from a network",
+                    expected="a network, or two files",
                 )
             net = readNet(net, config)
         self._net: Net = net
@@ -94,7 +95,7 @@ class Model:
             w, h = (int(each) for each in given)
         except (TypeError, ValueError) as error:
             raise DarknetError(
-                "the size is none", expected="(width, height)", found=f"{given!r}"
+                "the size is not valid", expected="(width, height)", found=f"{given!r}"
             ) from error
         self._size = (w, h)
         return self
@@ -223,7 +224,7 @@ class DetectionModel(Model):
         last = self._net.getLayer(self._net.getLayerNames()[-1])
         if last.type != "Region":
             raise DarknetError(
-                "the net is no detector",
+                "the network is not a detector",
                 expected="[yolo] or [region] as the last layer",
                 found=f"{last.name}, which is of type {last.type}",
             )

@@ -97,10 +97,10 @@ class Net(Described):
         try:
             x: npt.NDArray[Any] = np.array(blob, np.float32, order="C")
         except (TypeError, ValueError) as error:
-            raise DarknetError("the blob is no array of numbers") from error
+            raise DarknetError("the blob is not an array of numbers") from error
         scale, means = 1.0 if scalefactor is None else float(scalefactor), scalar(mean, "mean")
         if means.any() and (x.ndim < 2 or x.shape[1] > len(means)):
-            raise DarknetError("a mean is for up to four channels", found=f"a blob {x.shape}")
+            raise DarknetError("a mean has up to four channels", found=f"a blob {x.shape}")
         if means.any() or scale != 1:
             # OpenCV rounds factor and summand to float32, and then what they give.
             x = np.float64(np.float32(scale)) * x
@@ -153,8 +153,8 @@ class Net(Described):
             Always.
         """
         raise DarknetError(
-            "forwardAsync is not there; OpenCV itself has it with OpenVINO only",
-            hint="call forward, in a thread of your own if the program must go on meanwhile",
+            "forwardAsync is not supported; in OpenCV it needs OpenVINO",
+            hint="call forward, in a separate thread if the program must not wait",
         )
 
     def getPerfProfile(self) -> tuple[int, F64]:
@@ -176,7 +176,7 @@ class Net(Described):
             There has been no pass yet.
         """
         if self._seconds is None:
-            raise DarknetError("there was no pass yet", hint="call forward first")
+            raise DarknetError("forward has not been called yet", hint="call forward first")
         timings = np.round(self._seconds * _ticks_per_second())
         return int(timings.sum()), timings
 
@@ -230,7 +230,7 @@ class Net(Described):
     def _output_part(self, name: str) -> CvPart:
         part = self._part(str(name))
         if part is None:
-            raise DarknetError(f"{name!r} is no output", expected="a name of getLayerNames()")
+            raise DarknetError(f"{name!r} is not an output", expected="a name of getLayerNames()")
         return part
 
     def _needs(self, part: CvPart) -> tuple[int, ...]:
@@ -243,11 +243,11 @@ class Net(Described):
     def _ready(self) -> tuple[F32, Model]:
         """Return the input, and the model for images of its size."""
         if self._input is None:
-            raise DarknetError("there is no input", hint="call setInput first")
+            raise DarknetError("there is no input yet", hint="call setInput first")
         for node, params in zip(self._model.network.nodes, self._model.params, strict=True):
             if node.params and not params:
                 raise DarknetError(
-                    "the net was read without weights", hint="readNetFromDarknet(cfg, weights)"
+                    "the network was read without weights", hint="readNetFromDarknet(cfg, weights)"
                 )
         shape = self._input.shape
         return self._input, self._sized(shape) if len(shape) == 4 else self._model

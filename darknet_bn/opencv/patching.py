@@ -176,7 +176,7 @@ def _missing(name: str) -> Callable[..., Any]:
     """Return a method that says that it does not exist."""
 
     def missing(self: Any, *args: Any, **kwargs: Any) -> Any:
-        raise DarknetError(f"{name} is not there for a net of Darknet")
+        raise DarknetError(f"{name} is not supported for Darknet networks")
 
     missing.__name__ = name
     return missing

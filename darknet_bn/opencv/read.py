@@ -65,7 +65,7 @@ def readNetFromDarknet(
     cfg = _content(cfgFile if cfgFile is not None else bufferCfg)
     weights = _content(darknetModel if darknetModel is not None else bufferModel)
     if not cfg:
-        raise DarknetError("there is no cfg", expected="readNetFromDarknet(cfg, weights)")
+        raise DarknetError("the cfg is missing", expected="readNetFromDarknet(cfg, weights)")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DarknetWarning)  # warned of below, at the program's line
         model = load(cfg, weights, dialect=OPENCV) if weights else _without_weights(cfg)
@@ -101,10 +101,10 @@ def readNet(*args: Any, **kwargs: Any) -> Net:
     if sources is None:
         shown = ", ".join(f"{each}"[:60] for each in (*args, *kwargs.values()))
         raise DarknetError(
-            "these are no files of Darknet",
+            "these are not Darknet files",
             expected="a .cfg and a .weights file, or framework='darknet'",
             found=shown,
-            hint="cv2.dnn.readNet reads those of other programs",
+            hint="cv2.dnn.readNet reads other formats",
         )
     return readNetFromDarknet(*sources)
 
@@ -149,7 +149,7 @@ def _content(source: Source) -> str | os.PathLike[str] | bytes | None:
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8:
             raise DarknetError(
-                "the content of a file is an array of bytes",
+                "the content of a file must be an array of bytes",
                 expected="uint8, as np.fromfile(path, np.uint8) gives",
                 found=f"{source.dtype}",
             )

@@ -175,7 +175,7 @@ class TestVerify:
         model = random_model(CFG)
         nothing = np.zeros((0, 3, 8, 8), np.float32)
         save_fixture(tmp_path / "a.npz", nothing, {3: np.zeros((0, 5), np.float32)}, {}, force=True)
-        with pytest.raises(dn.DarknetError, match="does not fit the net"):
+        with pytest.raises(dn.DarknetError, match="does not fit the network"):
             dn.verify(model, tmp_path / "a.npz")
 
     def test_a_report_of_agreement_says_so(self, tmp_path: Path) -> None:

@@ -216,7 +216,7 @@ def test_a_file_that_onnx_runtime_does_not_take(
     cli: Cli, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path) -> None:
-        raise dn.DarknetError("onnxruntime does not take the file: too new")
+        raise dn.DarknetError("onnxruntime cannot load the file: too new")
 
     monkeypatch.setattr("darknet_bn.checks.proof.open_file", refuse)
     answer = cli("export", TINY, out)

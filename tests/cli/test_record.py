@@ -72,5 +72,5 @@ def test_an_input_that_does_not_fit(cli: Cli, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros((1, 3, 5, 5), np.float32))
     answer = cli("record", TINY, "-o", tmp_path / "out", "--input", tmp_path / "x.npy")
     assert (answer.code, answer.out) == (2, "")
-    assert "does not fit the net" in answer.error
+    assert "does not fit the network" in answer.error
     assert not (tmp_path / "out.npz").exists()

@@ -89,13 +89,13 @@ def test_a_picture_lies_in_memory_anyhow() -> None:
 @pytest.mark.parametrize(
     ("pixels", "message"),
     [
-        (None, "the frame is no picture .expected an array"),
-        (np.zeros((0, 5, 3), np.uint8), "the frame is no picture"),
-        (np.zeros((1, 4, 5, 3), np.uint8), r"the frame is no picture .*found \(1, 4, 5, 3\)"),
-        (np.zeros((4, 5, 2), np.uint8), "the frame is no picture"),
-        ("dog.jpg", "the frame is no picture"),
-        (np.zeros((4, 5, 3), bool), "the frame holds no numbers .expected uint8, found bool"),
-        (np.zeros((4, 5, 3), complex), "the frame holds no numbers"),
+        (None, "the frame is not a picture .expected an array"),
+        (np.zeros((0, 5, 3), np.uint8), "the frame is not a picture"),
+        (np.zeros((1, 4, 5, 3), np.uint8), r"the frame is not a picture .*found \(1, 4, 5, 3\)"),
+        (np.zeros((4, 5, 2), np.uint8), "the frame is not a picture"),
+        ("dog.jpg", "the frame is not a picture"),
+        (np.zeros((4, 5, 3), bool), "the frame does not hold numbers .expected uint8, found bool"),
+        (np.zeros((4, 5, 3), complex), "the frame does not hold numbers"),
     ],
 )
 def test_what_is_no_picture(pixels: Any, message: str) -> None:

@@ -242,25 +242,37 @@ def our_detector() -> dn.DetectionModel:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: dn.DetectionModel(), "a DetectionModel is made of a net .expected a net, or two"),
-        (lambda: dn.ClassificationModel("a.onnx"), "these are no files of Darknet"),
-        (lambda: dn.DetectionModel(5), "these are no files of Darknet"),
-        (lambda: dn.DetectionModel(CFG), "the net was read without weights"),
+        (
+            lambda: dn.DetectionModel(),
+            "a DetectionModel is made from a network .expected a network, or two",
+        ),
+        (lambda: dn.ClassificationModel("a.onnx"), "these are not Darknet files"),
+        (lambda: dn.DetectionModel(5), "these are not Darknet files"),
+        (lambda: dn.DetectionModel(CFG), "the network was read without weights"),
         (lambda: dn.DetectionModel(CFG, WEIGHTS), r"not set; call setInputSize\(\(64, 64\)\)"),
-        (lambda: our_detector().setInputSize(64), "the size is none .expected .width, height."),
-        (lambda: our_detector().setInputSize((64, "x")), "the size is none"),
-        (lambda: our_detector().setInputMean("gray"), "the mean is no number"),
+        (
+            lambda: our_detector().setInputSize(64),
+            "the size is not valid .expected .width, height.",
+        ),
+        (lambda: our_detector().setInputSize((64, "x")), "the size is not valid"),
+        (lambda: our_detector().setInputMean("gray"), "the mean is not a number"),
         (lambda: our_detector().detect(scene(), 0.5, -0.1), "a threshold is below 0"),
         (lambda: our_detector().detect(scene(), -0.5, 0.1), "a threshold is below 0"),
-        (lambda: our_detector().detect(None), "the frame is no picture"),
-        (lambda: our_detector().detect(scene()[:, :, 0]), "the input does not fit the net"),
+        (lambda: our_detector().detect(None), "the frame is not a picture"),
+        (
+            lambda: our_detector().detect(scene()[:, :, 0]),
+            "the input does not fit the network",
+        ),
         (
             lambda: our_detector().setInputSize(60, 63).detect(scene()),
             r"shapes.cfg:\d+: \[\w+\] layer 1[01]",
         ),
         (lambda: our_detector().setOutputNames(["conv_99"]).predict(scene()), "no layer 'conv_99'"),
         (lambda: dn.ClassificationModel(CFG, WEIGHTS), "a classifier has one output .found 2"),
-        (lambda: dn.DetectionModel(Net(_classifier())), "the net is no detector .*type Softmax"),
+        (
+            lambda: dn.DetectionModel(Net(_classifier())),
+            "the network is not a detector .*type Softmax",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(call: Any, message: str) -> None:

@@ -149,12 +149,12 @@ for wrong in (lambda: cv2.dnn.readNetFromDarknet("nowhere.cfg", "yolo.weights"),
     assert printed.splitlines() == [
         "CfgError nowhere.cfg: cannot be read: No such file or directory",
         "CfgError nowhere.cfg: cannot be read: No such file or directory",
-        "DarknetError there is no input; call setInput first",
+        "DarknetError there is no input yet; call setInput first",
         "DarknetError there is no layer 'conv_99' (expected a name of getLayerNames(), or a number "
         "from 0 to 12)",
-        "DarknetError forwardAsync is not there; OpenCV itself has it with OpenVINO only; call "
-        "forward, in a thread of your own if the program must go on meanwhile",
-        "DarknetError setParam is not there for a net of Darknet",
+        "DarknetError forwardAsync is not supported; in OpenCV it needs OpenVINO; call "
+        "forward, in a separate thread if the program must not wait",
+        "DarknetError setParam is not supported for Darknet networks",
         "DarknetError the size of the input is not set; call setInputSize((64, 64)), which is the "
         "size in the cfg",
     ]

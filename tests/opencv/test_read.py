@@ -86,7 +86,7 @@ def test_names_of_files_that_say_nothing(tmp_path: Path, expected: np.ndarray) -
     (tmp_path / "net.conv.74").write_bytes(WEIGHTS_BYTES)
     paths = str(tmp_path / "net.conv.74"), str(tmp_path / "net.txt")
     np.testing.assert_array_equal(rows(dn.readNet(*paths, "darknet")), expected)
-    with pytest.raises(dn.DarknetError, match="these are no files of Darknet"):
+    with pytest.raises(dn.DarknetError, match="these are not Darknet files"):
         dn.readNet(*paths)
 
 
@@ -94,7 +94,7 @@ def test_names_of_files_that_say_nothing(tmp_path: Path, expected: np.ndarray) -
 def test_weights_may_be_absent(weights: Any) -> None:
     net = dn.readNetFromDarknet(CFG, weights)
     assert net.getUnconnectedOutLayersNames() == ("yolo_4",)
-    with pytest.raises(dn.DarknetError, match="the net was read without weights"):
+    with pytest.raises(dn.DarknetError, match="the network was read without weights"):
         rows(net)
 
 
@@ -135,15 +135,15 @@ def test_what_is_odd_is_warned_of_once_without_weights_too() -> None:
 )
 def test_what_is_not_darknet_s(arguments: Any, keywords: Any) -> None:
     assert darknet_sources(arguments, keywords) is None
-    with pytest.raises(dn.DarknetError, match=r"cv2.dnn.readNet reads those of other programs$"):
+    with pytest.raises(dn.DarknetError, match=r"cv2.dnn.readNet reads other formats$"):
         dn.readNet(*arguments, **keywords)
 
 
 @pytest.mark.parametrize(
     ("read", "message"),
     [
-        (lambda: dn.readNetFromDarknet(), "there is no cfg"),
-        (lambda: dn.readNet("net.weights"), "there is no cfg"),
+        (lambda: dn.readNetFromDarknet(), "the cfg is missing"),
+        (lambda: dn.readNet("net.weights"), "the cfg is missing"),
         (lambda: dn.readNet("nowhere.cfg", WEIGHTS), "nowhere.cfg: cannot be read"),
         (lambda: dn.readNet("nowhere.weights", CFG), "nowhere.weights: cannot be read"),
         (lambda: dn.readNetFromDarknet(CFG, WEIGHTS_ARRAY.astype(np.int32)), "uint8, as np.from"),

@@ -332,7 +332,7 @@ def test_an_unknown_method_is_refused() -> None:
 
 def test_an_image_of_another_size_is_refused() -> None:
     model = random_model(LONG_RANGE)
-    with pytest.raises(dn.ShapeError, match="does not fit the net"):
+    with pytest.raises(dn.ShapeError, match="does not fit the network"):
         calibrate(model, [random_input(model), np.zeros((1, 3, 4, 4), np.float32)])
 
 
