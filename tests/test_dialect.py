@@ -138,7 +138,7 @@ class TestWhatOneForkOnlyKnows:
 
     def test_its_activations_are_what_the_others_take_for_an_unknown_word(self) -> None:
         cfg = cfg_text("[convolutional] activation=mish")
-        with pytest.warns(dn.DarknetWarning, match="'mish' is unknown to pjreddie.*takes 'relu'"):
+        with pytest.warns(dn.DarknetWarning, match="'mish' is unknown to pjreddie.*uses 'relu'"):
             model = dn.load(cfg, None, dialect="pjreddie")
         assert model.network.nodes[0].layer.activation == "relu"
         assert dn.load(cfg, None, dialect="hank-ai").network.nodes[0].layer.activation == "mish"
@@ -215,7 +215,7 @@ class TestWhatOpencvReads:
         ab, opencv = (build_network(cfg, dialect) for dialect in (ALEXEYAB, dn.OPENCV))
         assert [each.nodes[0].layer.activation for each in (ab, opencv)] == ["leaky", "mish"]
         (told,) = opencv.oddities
-        assert told.endswith("activation: for opencv the last counts, in line 8")
+        assert told.endswith("activation: opencv uses the last one, in line 8")
         assert ab.oddities == ()
 
     def test_alpha_of_a_shortcut_counts(self) -> None:
@@ -234,7 +234,9 @@ class TestWhatOpencvReads:
         shares = dn.forward(model, x)[1]
         assert shares.shape == (2, 4, 8, 8)
         np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)
-        with pytest.raises(dn.TrainingError, match="as OpenCV has it, does not learn"):
+        with pytest.raises(
+            dn.TrainingError, match="OpenCV's softmax of each pixel cannot be trained"
+        ):
             dn.train_step(dn.train_state(model), x, np.zeros((2, 256), np.float32))
         assert dn.forward(random_model(cfg, "alexeyab"), x)[1].shape == (2, 256)
 

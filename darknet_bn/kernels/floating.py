@@ -17,8 +17,8 @@ R = TypeVar("R")
 _CHARS = "fd"  # numpy's letters for float32 and float64
 _NO_POSITION = 1 << 16  # position of a keyword-only parameter
 PICTURE_HINT = (
-    "darknet_bn.pictures.images.from_bytes makes a picture of bytes (h, w, c) in the order RGB; "
-    "OpenCV's order is BGR: from_bytes({name}[:, :, ::-1])"
+    "darknet_bn.pictures.images.from_bytes converts a picture of bytes (h, w, c) in RGB order; "
+    "OpenCV uses BGR: from_bytes({name}[:, :, ::-1])"
 )
 """What to do with an array from OpenCV or Pillow."""
 
@@ -95,15 +95,15 @@ def require_floats(place: str, name: str, array: Any) -> None:
     if isinstance(array, np.ndarray) and array.dtype.char in _CHARS:
         return
     if not isinstance(array, np.ndarray):
-        found, hint = type(array).__name__, f"np.asarray({name}, np.float32) makes one"
+        found, hint = type(array).__name__, f"np.asarray({name}, np.float32) converts it"
     else:
-        found, hint = f"{array.dtype} {array.shape}", f"{name}.astype(np.float32) makes one"
+        found, hint = f"{array.dtype} {array.shape}", f"{name}.astype(np.float32) converts it"
         if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] in (1, 3, 4):
             hint = PICTURE_HINT.format(name=name)
         elif np.issubdtype(array.dtype, np.complexfloating):
             hint = f"{name}.real is the real part"
     if name == "out":
-        hint = "np.empty(shape, np.float32) makes one"
+        hint = "np.empty(shape, np.float32) converts it"
     raise ShapeError(
         f"{name} is not an array of floating-point numbers",
         where=Where(key=place),

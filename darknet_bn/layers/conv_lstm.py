@@ -76,7 +76,7 @@ class ConvLstm(LongShortTerm):
         """Keep the size of the image."""
         if self.bottleneck:
             raise ShapeError(
-                "a bottleneck, which Darknet has on the GPU only, is not supported yet",
+                "a bottleneck, which Darknet supports on the GPU only, is not supported yet",
                 where=Where(key="bottleneck"),
             )
         state = self.state_shape(xs[0])

@@ -155,7 +155,7 @@ class Convolutional(Normalised, Layer):
     def why_not_foldable(self) -> str | None:
         """Say that binary weights, and statistics missing from the file, cannot be folded."""
         if self.xnor or self.binary:
-            return "xnor/binary: the weights count by their signs"
+            return "xnor/binary: only the signs of the weights are used"
         if 0 < self.numload < self.filters and not self.dontload:
             return "numload: the file has only some of the filters"
         return super().why_not_foldable()
@@ -228,7 +228,7 @@ class Convolutional(Normalised, Layer):
         inputs affect only the forward pass.
         """
         if self.assisted_excitation:
-            raise TrainingError("assisted_excitation is not there: the layer trains without it")
+            raise TrainingError("assisted_excitation is not supported in training")
         dialect, geometry, weights = context.dialect, self.geometry, p["weights"]
         x = signs(xs[0]) if self.xnor else xs[0]
         n, in_shape = len(x), (x.shape[1], x.shape[2], x.shape[3])
@@ -300,7 +300,7 @@ def check_groups(groups: int, dialect: Dialect) -> Iterator[tuple[str, str]]:
             found=f"{groups}",
         )
     if groups < 1:
-        yield "groups", f"{groups} is taken as 1, as AlexeyAB's Darknet does"
+        yield "groups", f"{groups} is read as 1, as AlexeyAB's Darknet does"
 
 
 def binarised(weights: F32) -> F32:

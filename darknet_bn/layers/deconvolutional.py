@@ -66,7 +66,7 @@ class Deconvolutional(Normalised, Layer):
         x, pad = image(xs[0]), self._geometry.pad
         if self.numload:
             raise ShapeError(
-                "the file holds these weights by input channel, not by filter",
+                "the file stores these weights by input channel, not by filter",
                 where=Where(key="numload"),
                 expected="no such option",
                 found=f"{self.numload}",
@@ -74,7 +74,7 @@ class Deconvolutional(Normalised, Layer):
         h, w = ((side - 1) * self.stride + self.size - 2 * pad for side in (x.h, x.w))
         if h < 1 or w < 1:
             raise ShapeError(
-                "the padding takes the whole image away",
+                "the padding removes the whole image",
                 expected=f"less than {self.size} with a stride of {self.stride} for {x.w} x {x.h}",
                 found=f"padding {pad}",
             )

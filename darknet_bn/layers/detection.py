@@ -73,7 +73,7 @@ class DetectionHead(Head):
         cell = (1 + self.coords) * self.num + self.classes
         if xs[0].size != self.side**2 * cell:
             raise ShapeError(
-                "the layer before has not the outputs that this head needs",
+                "the layer before does not have the outputs that this head needs",
                 expected=f"output={self.side**2 * cell}: {self.side} x {self.side} cells x "
                 f"({self.num} x (1 + {self.coords}) + {self.classes} classes)",
                 found=f"{xs[0].size}",
@@ -133,7 +133,7 @@ class DetectionHead(Head):
     def box_graph(self, graph: GraphBuilder, y: Value, shape: Shape, net: Shape) -> GraphBoxes:
         """Do the same as `get_detection_detections`."""
         if self.coords != 4:
-            raise ExportError("there are no boxes without coords=4", found=f"{self.coords}")
+            raise ExportError("boxes need coords=4", found=f"{self.coords}")
         count, num = self.side**2, self.num
         cells = Cells(self.side, self.side, num)
         sizes = [count * self.classes, count * num, count * num * 4]
@@ -154,7 +154,7 @@ class DetectionHead(Head):
         """Return all boxes."""
         if self.coords != 4:
             raise ShapeError(
-                "there are no boxes without x, y, w and h",
+                "boxes need x, y, w and h",
                 where=Where(section="detection", key="coords"),
                 expected="coords=4",
                 found=f"{self.coords}",

@@ -84,7 +84,7 @@ class Iseg(PerClass):
         row = 1 + h * w
         if truth.size % (n * row):
             raise ShapeError(
-                "the truth is none of instances",
+                "the truth does not describe instances",
                 expected=f"({n}, instances, 1 + {h * w}): class, and mask",
                 found=f"{truth.shape}",
             )
@@ -93,8 +93,8 @@ class Iseg(PerClass):
         largest = kinds[~np.logical_or.accumulate(kinds < 0, axis=1)].max(initial=-1)
         if not largest < self.classes:
             raise ShapeError(
-                "an instance has a class that there is not",
-                expected=f"0 to {self.classes - 1}, or -1 behind the last",
+                "an instance has a class that does not exist",
+                expected=f"0 to {self.classes - 1}, or -1 after the last",
                 found=f"{largest:g}",
             )
         return instances

@@ -118,7 +118,7 @@ class Layer(Options, ABC):
         ExportError
             ONNX operators cannot express it; convert/build.py adds the place.
         """
-        raise ExportError(f"[{self.names[0]}] is not expressed in ONNX")
+        raise ExportError(f"[{self.names[0]}] cannot be exported to ONNX")
 
     def train(self, xs: Sequence[F32], p: Params, context: TrainingContext) -> Trained:
         """Compute the output in training, and prepare the backward pass.

@@ -55,8 +55,8 @@ class Local(Layer):
         x = image(xs[0])
         if self.pad and self.size != 3:
             raise ShapeError(
-                "Darknet mixes up the windows here: it pads by one pixel, and counts the windows "
-                "as if that were half their size",
+                "Darknet has a bug here: it pads by one pixel, but counts the windows "
+                "as if it padded by half their size",
                 where=Where(key="pad"),
                 expected="size=3, or pad=0",
                 found=f"size={self.size}",

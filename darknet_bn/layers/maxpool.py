@@ -72,7 +72,7 @@ class MaxPool(Layer):
         if self.maxpool_depth:
             if self.out_channels > x.c:
                 raise ShapeError(
-                    "there are fewer channels to choose from than are to come out",
+                    "there are more output channels than input channels",
                     where=Where(key="out_channels"),
                     expected=f"at most {x.c}",
                     found=f"{self.out_channels}",
@@ -117,7 +117,7 @@ class MaxPool(Layer):
             sizes = [min(depth, x.c - start) for start in range(0, x.c, depth)]
             if len(set(sizes)) > 1 or sizes[0] != depth:
                 raise ExportError(
-                    "channels that do not fall into equal parts have no largest in ONNX",
+                    "ONNX needs channels that divide into equal parts",
                     expected=f"a multiple of {depth}",
                     found=f"{x.c}",
                 )

@@ -111,13 +111,13 @@ class Net(Options):
             numbers = getattr(self, key)
             if numbers is not None and len(numbers) < steps:
                 raise CfgError(
-                    "there is not one number for each of the steps",
+                    "there are fewer numbers than steps",
                     where=Where(key=key),
                     expected=f"{steps}, as steps= has",
                     found=f"{len(numbers)}",
                 )
             if numbers is not None and len(numbers) > steps:
-                yield key, f"{len(numbers)} numbers for {steps} steps; the last do not count"
+                yield key, f"{len(numbers)} numbers for {steps} steps; the extra ones are ignored"
 
     @property
     def input_shape(self) -> Shape:

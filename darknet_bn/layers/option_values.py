@@ -163,11 +163,11 @@ def content_of(
     """
     try:
         if open_file is None:
-            raise CfgError("files cannot be named here")
+            raise CfgError("file names are not allowed here")
         return parse(open_file(name))
     except CfgError as error:
         comment = parted(name)[1]
-        hint = f"Darknet takes {quoted(comment)} for a part of the name" if comment else None
+        hint = f"Darknet treats {quoted(comment)} as part of the name" if comment else None
         problem = f"{quoted(name)}: {error.problem}"
         raise error.as_kind(CfgError, problem, where=place.where, hint=hint) from error
 
@@ -179,14 +179,14 @@ def _list(
     if "," in comment:
         odd(
             f"{place}: the comment {quoted(comment)} is ignored, but Darknet may read numbers "
-            "between its commas; put it on a line of its own"
+            "between its commas; put it on its own line"
         )
     elif re.match(";[-+.]?[0-9]", comment):
-        odd(f"{place}: {quoted(comment)} is taken for a comment: commas separate numbers")
+        odd(f"{place}: {quoted(comment)} is treated as a comment: commas separate numbers")
     items = body.split(",")
     if len(items) > 1 and not items[-1]:
         items.pop()  # a comma at the end; Darknet would add a 0 here
-        odd(f"{place}: a comma stands at the end; nothing is taken to follow it")
+        odd(f"{place}: the comma at the end is ignored")
     return tuple(_number(item, kind, rule, place, odd) for item in items)
 
 
@@ -200,7 +200,7 @@ def _number(
             f"{quoted(text)} is not {what}",
             where=place.where,
             expected=what,
-            hint="Darknet would read 0 here without a word",
+            hint="Darknet would silently read 0 here",
         )
     digits = match.group()
     value: int | float
@@ -208,7 +208,7 @@ def _number(
         value = int(digits) if len(digits.lstrip("+-0")) < 12 else _INT_LIMIT
         if not -_INT_LIMIT <= value < _INT_LIMIT:
             raise CfgError(
-                "the integer does not fit 32 bits", where=place.where, found=quoted(digits)
+                "the integer does not fit into 32 bits", where=place.where, found=quoted(digits)
             )
     else:
         value = _float(digits)
@@ -247,11 +247,11 @@ def _word(
         word, comment = parted(text)
         if comment and word in rule.choices:
             raise CfgError(
-                "Darknet takes the comment for a part of the word",
+                "Darknet treats the comment as part of the word",
                 where=place.where,
                 expected=f"{word!r} alone",
                 found=quoted(text),
-                hint="put the comment on a line of its own",
+                hint="put the comment on its own line",
             )
         raise CfgError(
             "unknown word",
@@ -261,7 +261,7 @@ def _word(
             hint=hint(text, rule.choices, WORDS.get(place.key or "", {})),
         )
     if text in rule.extended_choices and not dialect.extended:
-        odd(f"{place}: {text!r} is unknown to {dialect.name}, which takes {rule.fallback!r}")
+        odd(f"{place}: {text!r} is unknown to {dialect.name}, which uses {rule.fallback!r} instead")
         return rule.fallback or text
     return text
 

@@ -138,7 +138,7 @@ class Options:
                 last = section.last(key)
                 if last is not None and last is not found:
                     place = OptionPlace(cfg, number, key)
-                    odd(f"{place}: for {dialect.name} the last counts, in line {last.line}")
+                    odd(f"{place}: {dialect.name} uses the last one, in line {last.line}")
                     found = last
             if found is None or found.value is None or rule.unknown_to(dialect):
                 if rule.required:
@@ -223,7 +223,7 @@ def _suspect(cfg: Cfg, number: int, key: str | None) -> str | None:
     option = section.find(key)
     comment = parted(option.value or "")[1] if option else ""
     if "," in comment:
-        return f"what follows from {quoted(comment)} on is taken for a comment"
+        return f"the text from {quoted(comment)} on is treated as a comment"
     return None
 
 

@@ -202,7 +202,7 @@ class Region(Head):
             return None
         if self.coords != 4:
             raise TrainingError(
-                "there is no truth of more than x, y, w and h",
+                "truths with more than x, y, w and h are not supported",
                 expected="coords=4",
                 found=f"{self.coords}",
             )
@@ -241,9 +241,9 @@ class Region(Head):
     def box_graph(self, graph: GraphBuilder, y: Value, shape: Shape, net: Shape) -> GraphBoxes:
         """Use `get_region_boxes` if the dialect stores by cell, else `get_region_detections`."""
         if self.tree is not None:
-            raise ExportError("boxes with a tree of classes are not expressed in ONNX")
+            raise ExportError("boxes with a tree of classes cannot be exported to ONNX")
         if graph.dialect.region_by_cell and self.classfix == -1:
-            raise ExportError("classfix=-1 is not expressed in ONNX")
+            raise ExportError("classfix=-1 cannot be exported to ONNX")
         by_cell = graph.dialect.region_by_cell
         cells = Cells(shape.h, shape.w, self.num, by_anchor=not by_cell)
         if by_cell:

@@ -41,9 +41,9 @@ class Reorg(Layer):
         if self.extra:
             if self.flatten:
                 raise ShapeError(
-                    "extra does not go with flatten",
+                    "extra and flatten cannot be used together",
                     where=Where(key="extra"),
-                    expected="one of the two",
+                    expected="at most one of them",
                 )
             return Shape(xs[0].size + self.extra, flat=True)
         x = image(xs[0])

@@ -44,7 +44,7 @@ class Sam(Layer):
         x, other = image(xs[0]), image(xs[1], "the layer of from=")
         if x != other:
             raise UnequalImagesError(
-                "the layer of from= has another shape than the layer before",
+                "the layer of from= and the layer before have different shapes",
                 (0, 1),
                 where=Where(key="from"),
                 expected=f"{x}",

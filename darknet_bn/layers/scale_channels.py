@@ -48,7 +48,8 @@ class ScaleChannels(Layer):
         expected = Shape(1, x.h, x.w) if self.scale_wh else Shape(x.c)
         if factors != expected:
             raise UnequalImagesError(
-                f"the layer before has not one value for each {self._what} of the layer of from=",
+                f"the layer before does not have one value for each {self._what} of the layer of "
+                "from=",
                 (0, 1),
                 where=Where(key="from"),
                 expected=f"{expected}",

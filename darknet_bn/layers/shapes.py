@@ -148,13 +148,13 @@ def box_truth(context: TrainingContext, classes: int, numbers: str | None = None
         return None
     if numbers is not None:
         raise TrainingError(
-            "the classes of a truth are not given other numbers",
+            "the classes of a truth cannot be renumbered",
             expected="labels with the numbers of the head's classes, and no map=",
             found=f"map={numbers}",
         )
     if truth.size % (5 * context.batch):
         raise ShapeError(
-            "the truth is none of boxes",
+            "the truth does not describe boxes",
             expected=f"({context.batch}, boxes, 5): x, y, w, h and class",
             found=f"{truth.shape}",
         )
@@ -162,7 +162,7 @@ def box_truth(context: TrainingContext, classes: int, numbers: str | None = None
     kinds = boxes[..., 4][boxes[..., 0] != 0]
     if kinds.size and not (kinds.min() >= 0 and kinds.max() < classes):
         raise ShapeError(
-            "a box has a class that there is not",
+            "a box has a class that does not exist",
             expected=f"0 to {classes - 1}",
             found=f"{kinds.min():g} to {kinds.max():g}",
         )
@@ -192,7 +192,7 @@ def check_filters(x: Shape, expected: int, what: str) -> None:
     """
     if x.c != expected:
         raise ShapeError(
-            "the layer before has not the filters that this head needs",
+            "the layer before does not have the filters that this head needs",
             expected=f"filters={expected}: {what}",
             found=f"{x.c}",
         )

@@ -78,8 +78,9 @@ class Shortcut(Layer):
                 step = max(sides[0]) // min(sides[0])
                 yield (
                     "from",
-                    f"{add.w} x {add.h} pixels are added to {xs[0].w} x {xs[0].h}, no whole "
-                    f"factor: from the upper left corner on, in steps of {step}, as in Darknet",
+                    f"{add.w} x {add.h} pixels are added to {xs[0].w} x {xs[0].h}, which is not a "
+                    "whole "
+                    f"multiple: from the upper left corner, in steps of {step}, as in Darknet",
                 )
 
     def params(self, xs: Shapes, dialect: Dialect) -> tuple[Param, ...]:
@@ -259,10 +260,11 @@ class Shortcut(Layer):
             factors = (add.h // x.h, x.h // add.h), (add.w // x.w, x.w // add.w)
             if (add.h, add.w) != (x.h, x.w) if same else factors[0] != factors[1]:
                 raise UnequalImagesError(
-                    "a layer of from= has another size than the layer before",
+                    "a layer of from= and the layer before have different sizes",
                     (0, number),
                     where=Where(key="from"),
-                    expected=f"{x.w} x {x.h}" + ("" if same else ", times or over one factor"),
+                    expected=f"{x.w} x {x.h}"
+                    + ("" if same else ", or a multiple or fraction of both"),
                     found=f"{add.w} x {add.h}",
                 )
 

@@ -48,7 +48,7 @@ class Softmax(Layer):
         check_tree(self.tree, size)
         if size % self.groups:
             raise ShapeError(
-                "the groups do not divide the values",
+                "the groups do not divide the number of values",
                 where=Where(key="groups"),
                 expected=f"a divisor of {size}",
                 found=f"{self.groups}",
@@ -98,7 +98,7 @@ class Softmax(Layer):
         readers of the shares unchanged, and counts every class with a truth as entirely true.
         """
         if xs[0].ndim == 4 and self._keeps_pixels(Shape.of(xs[0])):
-            raise TrainingError("a softmax of each pixel, as OpenCV has it, does not learn")
+            raise TrainingError("OpenCV's softmax of each pixel cannot be trained")
         y = as_inferred(self, xs, p, context)
         truth = None if self.noloss else truth_like(y, context)
         exact = context.dialect.exact_gradients
@@ -138,7 +138,7 @@ def check_tree(tree: Tree | None, classes: int) -> None:
     """Raise a ShapeError if the number of classes in a tree differs from the number of values."""
     if tree is not None and len(tree) != classes:
         raise ShapeError(
-            "the file has not as many lines as there are classes",
+            "the number of lines in the file differs from the number of classes",
             where=Where(key="tree"),
             expected=f"{classes}",
             found=f"{len(tree)}",

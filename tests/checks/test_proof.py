@@ -462,11 +462,11 @@ def test_a_suppression_that_onnx_has_not_is_told_of(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sections", "dialect", "message"),
     [
-        ((f"{HEAD}6", "[region] classes=1 classfix=-1"), "alexeyab", "classfix=-1 is not"),
+        ((f"{HEAD}6", "[region] classes=1 classfix=-1"), "alexeyab", "classfix=-1 cannot"),
         (  # after a section that folding removes
             (f"{HEAD}6", "[batchnorm]", "[region] classes=1 classfix=-1"),
             "alexeyab",
-            r"\[region\] layer 2: classfix=-1 is not",
+            r"\[region\] layer 2: classfix=-1 cannot",
         ),
         (
             (f"{HEAD}6", "[yolo] classes=1", f"{HEAD}7", "[yolo] classes=2"),
@@ -476,7 +476,7 @@ def test_a_suppression_that_onnx_has_not_is_told_of(tmp_path: Path) -> None:
         (
             ("[connected] output=8", "[detection] side=1 coords=6"),
             "pjreddie",
-            r"\[detection\] layer 1: there are no boxes without coords=4",
+            r"\[detection\] layer 1: boxes need coords=4",
         ),
     ],
 )

@@ -152,8 +152,15 @@ class TestFiles:
     @pytest.mark.parametrize(
         ("content", "problem"),
         [
-            (None, r"it names a file that is not there \(expected cfg/data/my\.tree or data/my\."),
-            (TEXT[:-7], r"the file has not as many lines as there are classes \(expected 9, fo.*8"),
+            (
+                None,
+                r"the file does not exist \(expected cfg/data/my\.tree or data/my\.",
+            ),
+            (
+                TEXT[:-7],
+                r"the number of lines in the file differs from the number of classes \(expected "
+                r"9, fo.*8",
+            ),
             (TEXT.replace(b"lone 0", b"lone 8"), r"line 9: the parent.*: 0 to 7, found '8'\)"),
             (b"", r"line 1: there are no classes"),
             (

@@ -130,13 +130,13 @@ def test_the_message_is_whole() -> None:
         kernels.mean_cpu(np.arange(1, 13).reshape(1, 2, 6))
     assert str(caught.value) == (
         "mean_cpu: x is not an array of floating-point numbers "
-        "(expected float32 or float64, found int64 (1, 2, 6)); x.astype(np.float32) makes one"
+        "(expected float32 or float64, found int64 (1, 2, 6)); x.astype(np.float32) converts it"
     )
     with pytest.raises(dn.ShapeError) as caught:
         kernels.scal_cpu(2, [1, 2], 1)  # type: ignore[arg-type]
     assert str(caught.value) == (
         "scal_cpu: x is not an array of floating-point numbers "
-        "(expected float32 or float64, found list); np.asarray(x, np.float32) makes one"
+        "(expected float32 or float64, found list); np.asarray(x, np.float32) converts it"
     )
 
 

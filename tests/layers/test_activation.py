@@ -50,7 +50,7 @@ def test_pjreddie_takes_relu_for_what_it_does_not_know() -> None:
     oddities: list[str] = []
     layer = ActivationLayer.read(cfg, 1, PJREDDIE, oddities.append)
     assert layer.activation == "relu"
-    assert "takes 'relu'" in oddities[0]
+    assert "uses 'relu'" in oddities[0]
 
 
 def test_a_mistyped_function_is_refused(read: Callable[..., Layer]) -> None:

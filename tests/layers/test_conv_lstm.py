@@ -110,8 +110,8 @@ def test_what_is_for_the_gpu_alone_has_no_effect() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("", r"layer 0: the convolutions.*keep the size of the image.*found 6 x 6"),
-        ("pad=1 stride=2", r"keep the size of the image.*found 4 x 4"),
+        ("", r"layer 0: the convolutions.*keep the image size.*found 6 x 6"),
+        ("pad=1 stride=2", r"keep the image size.*found 4 x 4"),
         ("pad=1 bottleneck=1", r"layer 0: bottleneck: .*not supported yet"),
     ],
 )

@@ -54,7 +54,7 @@ class TestGroups:
     def test_below_1_are_1_in_alexeyabs(self, section: str, groups: int) -> None:
         net = network(f"{section} groups={groups}")
         assert [odd.partition(" layer 0: ")[2] for odd in net.oddities] == [
-            f"groups: {groups} is taken as 1, as AlexeyAB's Darknet does"
+            f"groups: {groups} is read as 1, as AlexeyAB's Darknet does"
         ]
         assert net.stored_floats == network(section).stored_floats
 
@@ -101,7 +101,7 @@ class TestSteps:
     def test_scales_that_are_too_many_do_not_count(self, tmp_path: Path) -> None:
         options = "policy=steps\nsteps=1,2\nscales=.1,.2,.3"
         (odd,) = network(CONV, net=options).oddities
-        assert odd == "line 4: [net]: scales: 3 numbers for 2 steps; the last do not count"
+        assert odd == "line 4: [net]: scales: 3 numbers for 2 steps; the extra ones are ignored"
         assert not darknet_ends(tmp_path, CONV, net=options)
 
     @pytest.mark.parametrize("policy", ["sgdr", "constant", "poly"])
@@ -148,8 +148,8 @@ class TestWhatAHeadSquashes:
         line = 1 + with_net("", last, *between, head).splitlines().index("new_coords=1")
         assert network(last, *between, head).oddities == (
             f"line {line}: [yolo] layer {1 + len(between)}: new_coords: the layer before has "
-            f"activation={activation}, not logistic; new_coords=1 takes its values as they are, so "
-            "boxes and scores are wrong unless it was trained so",
+            f"activation={activation}, not logistic; new_coords=1 takes its values unchanged, so "
+            "boxes and scores are wrong unless it was trained like this",
         )
         assert network(LAST.replace("linear", "logistic"), *between, head).oddities == ()
 
@@ -162,7 +162,7 @@ class TestWhatAHeadSquashes:
             (odd,) = network(logistic, head).oddities
             assert re.fullmatch(
                 r"line \d+: \[\w+\] layer 1: the layer before has activation=logistic, "
-                "and this one squashes once more",
+                "and this one applies it again",
                 odd,
             )
 

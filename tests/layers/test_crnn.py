@@ -127,8 +127,8 @@ class TestKeys:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("", r"keep the size of the image \(expected 8 x 8 from size.*, found 6 x 6\)"),
-        ("pad=1 stride=2", r"keep the size of the image \(expected 8 x 8.*found 4 x 4\)"),
+        ("", r"keep the image size \(expected 8 x 8 from size.*, found 6 x 6\)"),
+        ("pad=1 stride=2", r"keep the image size \(expected 8 x 8.*found 4 x 4\)"),
         ("pad=1 groups=2", r"groups=2 does not divide the filters"),
         ("size=1 groups=2 hidden=2 output=2", r"groups=2 does not divide the input channels"),
     ],

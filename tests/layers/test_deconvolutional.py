@@ -188,11 +188,11 @@ def test_cost_and_text() -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(ShapeError, match=r"the padding takes the whole image away .*padding 1\)"):
+    with pytest.raises(ShapeError, match=r"the padding removes the whole image .*padding 1\)"):
         Deconvolutional(size=2, stride=1, padding=1).out_shape((Shape(3, 1, 1),))
     with pytest.raises(ShapeError, match="no image shape"):
         Deconvolutional().out_shape((Shape(64, flat=True),))
-    with pytest.raises(ShapeError, match="numload: the file holds these weights by input channel"):
+    with pytest.raises(ShapeError, match="numload: the file stores these weights by input channel"):
         Deconvolutional(numload=2, filters=4).out_shape((Shape(3, 4, 4),))
 
 

@@ -77,7 +77,7 @@ class TestTraining:
         x = np.zeros((1, 3, 1, 4))
         with pytest.raises(ShapeError, match=r"expected \(1, instances, 1 \+ 4\).*found \(1, 7\)"):
             train_layer(self.LAYER, x, np.zeros((1, 7)))
-        with pytest.raises(ShapeError, match=r"class that there is not .*0 to 1.*found 2"):
+        with pytest.raises(ShapeError, match=r"class that does not exist .*0 to 1.*found 2"):
             train_layer(self.LAYER, x, self.truth([0, 0, 0, 0, 0], [2, 1, 1, 1, 1]))
         ended = self.truth([-1, 0, 0, 0, 0], [2, 1, 1, 1, 1])
         np.testing.assert_array_equal(delta_x(train_layer(self.LAYER, x, ended))[0, :2, 0], -0.5)

@@ -100,7 +100,9 @@ def test_cost_and_text() -> None:
 
 
 def test_what_does_not_fit_is_refused(read: Callable[..., Layer]) -> None:
-    with pytest.raises(ShapeError, match=r"pad: Darknet mixes up .*expected size=3, or pad=0, fo"):
+    with pytest.raises(
+        ShapeError, match=r"pad: Darknet has a bug here.*expected size=3, or pad=0, fo"
+    ):
         read("[local]\nsize=5\npad=1").out_shape((Shape(3, 8, 8),))
     with pytest.raises(ShapeError, match=r"filters of size 9 do not fit .*at least 9 x 9"):
         Local(size=9).out_shape((Shape(3, 8, 8),))

@@ -184,7 +184,7 @@ class TestTruth:
 
     def test_a_class_that_there_is_not(self) -> None:
         truth = np.array([[[0.5, 0.5, 0.1, 0.1, 4]]] * 2)
-        with pytest.raises(dn.ShapeError, match=r"\[yolo\].*a box has a class that there is not"):
+        with pytest.raises(dn.ShapeError, match=r"\[yolo\].*a box has a class that does not exist"):
             self.step("\n\n".join((_NET, _CONV, _LAST, _YOLO)), truth)
 
     def test_no_boxes(self) -> None:

@@ -105,13 +105,13 @@ class TestIntegers:
     def test_other_text_is_refused_with_its_place(self, text: str) -> None:
         assert refused(f"whole={text}") == (
             f"x.cfg:2: [net]: whole: '{text}' is not an integer (expected an integer); "
-            "Darknet would read 0 here without a word"
+            "Darknet would silently read 0 here"
         )
 
     @pytest.mark.parametrize("text", ["2147483648", "-2147483649", "9" * 30, "9" * 6000])
     def test_beyond_32_bits_are_refused(self, text: str) -> None:
         message = refused(f"whole={text}")
-        assert "whole: the integer does not fit 32 bits (found '" in message
+        assert "whole: the integer does not fit into 32 bits (found '" in message
         assert len(message) < 150
 
     def test_below_the_smallest_are_refused(self) -> None:
@@ -189,15 +189,15 @@ class TestWords:
     @pytest.mark.parametrize("comment", ["#x", ";x", "//x", "#", "#green"])
     def test_a_comment_after_one_is_named_as_the_cause(self, comment: str) -> None:
         assert refused(f"word=red{comment}") == (
-            "x.cfg:2: [net]: word: Darknet takes the comment for a part of the word (expected "
-            f"'red' alone, found 'red{comment}'); put the comment on a line of its own"
+            "x.cfg:2: [net]: word: Darknet treats the comment as part of the word (expected "
+            f"'red' alone, found 'red{comment}'); put the comment on its own line"
         )
         assert "unknown word" in refused(f"word=rad{comment}")
 
     def test_a_comment_ends_them_in_hank_ai_s_fork(self) -> None:
         sample, odd = read("word=red#x", HANK_AI)
         assert (sample.word, odd) == ("red", [])
-        with pytest.raises(CfgError, match="takes the comment for a part"):
+        with pytest.raises(CfgError, match="treats the comment as part"):
             read("word=red;x", HANK_AI)
 
     def test_words_of_the_fork_fall_back_elsewhere(self) -> None:
@@ -205,7 +205,9 @@ class TestWords:
         assert read("shade=neon")[0].shade == "neon"
         sample, odd = read("shade=neon", PJREDDIE)
         assert sample.shade == "dark"
-        assert odd == ["x.cfg:2: [net]: shade: 'neon' is unknown to pjreddie, which takes 'dark'"]
+        assert odd == [
+            "x.cfg:2: [net]: shade: 'neon' is unknown to pjreddie, which uses 'dark' instead"
+        ]
 
 
 class TestLists:
@@ -220,7 +222,7 @@ class TestLists:
         sample, odd = read("numbers=1;2;3")
         assert sample.numbers == (1,)
         assert odd == [
-            "x.cfg:2: [net]: numbers: ';2;3' is taken for a comment: commas separate numbers"
+            "x.cfg:2: [net]: numbers: ';2;3' is treated as a comment: commas separate numbers"
         ]
 
     @pytest.mark.parametrize("comment", ["#", "#3", ";a3", "//3"])
@@ -234,15 +236,13 @@ class TestLists:
         assert sample.numbers == (1, 2)
         assert odd == [
             f"x.cfg:2: [net]: numbers: the comment '{comment}' is ignored, but Darknet may read "
-            "numbers between its commas; put it on a line of its own"
+            "numbers between its commas; put it on its own line"
         ]
 
     def test_a_comma_at_the_end_is_odd(self) -> None:
         sample, odd = read("numbers=1,2,")
         assert sample.numbers == (1, 2)
-        assert odd == [
-            "x.cfg:2: [net]: numbers: a comma stands at the end; nothing is taken to follow it"
-        ]
+        assert odd == ["x.cfg:2: [net]: numbers: the comma at the end is ignored"]
 
     @pytest.mark.parametrize("text", ["1,,3", ",1", ",", "1,a"])
     def test_holes_are_refused(self, text: str) -> None:

@@ -133,7 +133,7 @@ def test_options(read: Callable[..., Layer]) -> None:
 def test_what_does_not_fit_is_refused(read: Callable[..., Layer]) -> None:
     with pytest.raises(ShapeError, match=r"expected filters=125: 5 anchors x \(4 \+ 1 \+ 20 class"):
         Region(num=5, classes=20).out_shape((Shape(425, 13, 13),))
-    with pytest.raises(ShapeError, match=r"tree: .*as many lines.*expected 20, found 4\)"):
+    with pytest.raises(ShapeError, match=r"tree: .*number of lines.*expected 20, found 4\)"):
         Region(tree=TREE).out_shape((Shape(25, 13, 13),))
     with pytest.raises(CfgError, match="coords: the value is too small"):
         read("[region]\ncoords=3")

@@ -78,7 +78,7 @@ def test_what_does_not_fit_is_refused() -> None:
         Reorg(stride=2).out_shape((Shape(6, 4, 4),))
     with pytest.raises(ShapeError, match=r"expected channels divisible by 4, found 6"):
         Reorg(stride=2, reverse=True).out_shape((Shape(6, 4, 4),))
-    with pytest.raises(ShapeError, match="extra does not go with flatten"):
+    with pytest.raises(ShapeError, match="extra and flatten cannot be used together"):
         Reorg(extra=2, flatten=True).out_shape((Shape(4, 4, 4),))
     with pytest.raises(ShapeError, match="no image shape"):
         Reorg().out_shape((Shape(64, flat=True),))

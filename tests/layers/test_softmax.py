@@ -76,9 +76,9 @@ def test_spatial_counts_on_the_gpu_only(
 def test_what_does_not_fit_is_refused(read: Callable[..., Layer]) -> None:
     with pytest.raises(ShapeError, match=r"groups: .*expected a divisor of 60, found 7"):
         Softmax(groups=7).out_shape((Shape(3, 4, 5),))
-    with pytest.raises(ShapeError, match=r"tree: .*as many lines.*expected 60, found 3\)"):
+    with pytest.raises(ShapeError, match=r"tree: .*number of lines.*expected 60, found 3\)"):
         Softmax(tree=TREE).out_shape((Shape(3, 4, 5),))
-    with pytest.raises(CfgError, match=r"tree: 'data/9k\.tree': files cannot be named here"):
+    with pytest.raises(CfgError, match=r"tree: 'data/9k\.tree': file names are not allowed here"):
         read("[softmax]\ntree=data/9k.tree")
 
 

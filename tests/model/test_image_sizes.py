@@ -43,10 +43,14 @@ JOINS = {
     "head": ("[route]\nlayers=-1,2\n[yolo]\nanchors=1,2\n", "line 31: [route] layer 5: its layers"),
     "sum of three": ("[shortcut]\nfrom=4,2\n", "line 32: [shortcut] layer 5: from: a layer of"),
     "weighted sum": ("[shortcut]\nfrom=2\nweights_type=per_layer\n", "line 32: [shortcut] layer 5"),
-    "product": ("[sam]\nfrom=2\n", "line 32: [sam] layer 5: from: the layer of from= has another"),
+    "product": (
+        "[sam]\nfrom=2\n",
+        "line 32: [sam] layer 5: from: the layer of from= and the layer before",
+    ),
     "product by pixel": (
         "[scale_channels]\nfrom=2\nscale_wh=1\n",
-        "line 36: [scale_channels] layer 6: from: the layer before has not one value for each",
+        "line 36: [scale_channels] layer 6: from: the layer before does not have one value for "
+        "each",
     ),
 }
 

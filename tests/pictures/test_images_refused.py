@@ -218,9 +218,8 @@ def test_an_array_of_opencv_is_refused_with_what_makes_a_picture_of_it(channels:
         message = str(caught.value)
         assert f"found uint8 (5, 6, {channels})" in message
         assert message.endswith(
-            "; darknet_bn.pictures.images.from_bytes makes a picture of bytes (h, w, c) in the "
-            "order RGB; "
-            "OpenCV's order is BGR: from_bytes(im[:, :, ::-1])"
+            "; darknet_bn.pictures.images.from_bytes converts a picture of bytes (h, w, c) in "
+            "RGB order; OpenCV uses BGR: from_bytes(im[:, :, ::-1])"
         )
 
 
@@ -228,9 +227,7 @@ def test_an_array_of_opencv_is_refused_with_what_makes_a_picture_of_it(channels:
     "pixels", [np.zeros((2, 2, 3), np.float32), np.zeros((2, 2), np.uint8), [[[1, 2, 3]]], None]
 )
 def test_bytes_are_bytes(pixels: Any) -> None:
-    with pytest.raises(
-        dn.ShapeError, match=r"not the bytes of a picture \(expected uint8 \(h, w, c\)"
-    ):
+    with pytest.raises(dn.ShapeError, match=r"not a picture of bytes \(expected uint8 \(h, w, c\)"):
         from_bytes(pixels)
 
 

@@ -244,8 +244,8 @@ class TestWhatStays:
     @pytest.mark.parametrize(
         ("section", "reason"),
         [
-            (f"{CONV} {BN} xnor=1", "xnor/binary: the weights count by their signs"),
-            (f"{CONV} {BN} binary=1", "xnor/binary: the weights count by their signs"),
+            (f"{CONV} {BN} xnor=1", "xnor/binary: only the signs of the weights are used"),
+            (f"{CONV} {BN} binary=1", "xnor/binary: only the signs of the weights are used"),
             (f"{CONV} {BN} dontload=1", "dontload: the file has no weights"),
             (f"{CONV} {BN} dontloadscales=1", "dontloadscales: the file has no statistics"),
             (f"{CONV} {BN} numload=2", "numload: the file has only some of the filters"),
@@ -270,7 +270,7 @@ class TestWhatStays:
 
     def test_behind_others_too(self) -> None:
         model = random_model(cfg_text(CONV, f"{CONV} {BN} xnor=1", CONV))
-        assert kept(model) == [(1, "xnor/binary: the weights count by their signs")]
+        assert kept(model) == [(1, "xnor/binary: only the signs of the weights are used")]
 
     def test_numload_of_all_filters_folds(self) -> None:
         assert kept(random_model(cfg_text(f"{CONV} {BN} numload=4"), "pjreddie")) == []
@@ -308,7 +308,7 @@ class TestSharedWeights:
 
     def test_stay_where_one_of_them_must(self) -> None:
         model = random_model(cfg_text(self.SAME, f"{self.SAME} share_index=0 xnor=1"))
-        reason = "xnor/binary: the weights count by their signs"
+        reason = "xnor/binary: only the signs of the weights are used"
         assert kept(model) == [
             (0, f"layer 1 shares the weights: {reason}"),
             (1, f"layer 1 shares the weights: {reason}"),

@@ -165,7 +165,8 @@ def backward_batchnorm_layer(
     """
     if saved is None:
         raise DarknetError(
-            "backward needs what a training pass saved", hint="run forward with train=True first"
+            "backward needs the values saved by a training pass",
+            hint="run forward with train=True first",
         )
     dialect = dialect_named(dialect)
     delta = by_filter(delta_y)

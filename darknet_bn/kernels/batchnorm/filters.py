@@ -205,7 +205,7 @@ def output_like(x: F32, out: F32 | None) -> tuple[F32, F32]:
     view = by_filter(out)
     if not np.may_share_memory(view, out):
         raise ShapeError(
-            "the pixels of out do not lie one behind the other",
+            "the pixels of out are not contiguous in memory",
             expected="a contiguous array",
             found=f"strides {out.strides}",
         )

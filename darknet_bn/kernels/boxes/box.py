@@ -53,7 +53,7 @@ class Boxes:
         k = len(self.xywh) if self.xywh.ndim else -1
         if shapes[:2] != ((k, 4), (k,)) or len(shapes[2]) != 2 or shapes[2][0] != k:
             raise ShapeError(
-                "the arrays are not of boxes",
+                "the arrays do not describe boxes",
                 expected="xywh (k, 4), objectness (k,), probabilities (k, classes)",
                 found=", ".join(map(str, shapes)),
             )
@@ -82,7 +82,7 @@ def join_boxes(parts: Sequence[Boxes]) -> Boxes:
     classes = [part.probabilities.shape[1] for part in parts]
     if len(set(classes)) != 1:
         raise ShapeError(
-            "boxes of different classes cannot be put together",
+            "boxes with different numbers of classes cannot be combined",
             expected=f"{classes[:1]} classes",
             found=f"{classes}",
         )
@@ -291,8 +291,8 @@ def correct_yolo_boxes(xywh: F32, size: Size, net: Size) -> F32:
     inside = letterbox_size(size, net)
     if 0 in inside:
         raise ShapeError(
-            "nothing of the picture is left in a letterbox",
-            expected="less of a strip",
+            "the letterboxed picture would have no pixels",
+            expected="a less elongated picture",
             found=f"{size[1]} x {size[0]} pixels in {net[1]} x {net[0]}",
         )
     new_wh: F64 = np.array(inside[::-1], np.float64)

@@ -229,7 +229,7 @@ def as_picture(im: F32) -> F32:
     """
     if im.dtype != np.float32 or im.ndim != 3 or im.size == 0:
         raise ShapeError(
-            "this is no picture",
+            "this is not a picture",
             expected="a float32 array (c, h, w)",
             found=f"{im.dtype} {im.shape}",
         )
@@ -238,4 +238,6 @@ def as_picture(im: F32) -> F32:
 
 def _check_size(w: int, h: int) -> None:
     if w < 1 or h < 1:
-        raise ShapeError("no picture has this size", expected="at least 1 x 1", found=f"{w} x {h}")
+        raise ShapeError(
+            "the size of the picture is not valid", expected="at least 1 x 1", found=f"{w} x {h}"
+        )

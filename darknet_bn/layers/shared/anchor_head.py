@@ -77,7 +77,7 @@ class AnchorHead(Head):
         counters = self.counters_per_class
         if counters is not None and len(counters) != self.classes:
             raise CfgError(
-                "there is not one number for each class",
+                "the number of values differs from the number of classes",
                 where=Where(key="counters_per_class"),
                 expected=f"{self.classes}, since classes={self.classes}",
                 found=f"{len(counters)}",

@@ -40,7 +40,7 @@ def check_anchors(
     """
     for mask, count in Counter(masks).items():
         if count > 1:
-            yield "mask", f"it names anchor {mask} {count} times; each time counts"
+            yield "mask", f"the list names anchor {mask} {count} times; each one is used"
     last = max(masks, default=-1)
     needed, numbers = last + 1, len(anchors)
     found = _counted(numbers // 2, "pair")
@@ -50,7 +50,7 @@ def check_anchors(
         yield (
             "anchors",
             f"the head needs {_counted(needed, 'pair')}, and the list is missing; "
-            f"each is taken as 0.5 x 0.5 {unit}, as Darknet does",
+            f"each one is set to 0.5 x 0.5 {unit}, as Darknet does",
         )
     elif numbers < 2 * needed - 1:
         raise CfgError(
@@ -62,14 +62,15 @@ def check_anchors(
     elif last >= num:
         yield (
             "mask",
-            f"it names anchor {last}, counted from 0, but num={num}; the list has {found}, and "
-            "they count",
+            f"the list names anchor {last}, counted from 0, but num={num}; anchors= has {found}, "
+            "and "
+            "all of them are used",
         )
     elif numbers != 2 * num:
         taken = (
-            f"the {_counted(2 * num, 'number')} at its start count"
+            f"only the first {_counted(2 * num, 'number')} are used"
             if numbers > 2 * num
-            else "0.5 is taken for what is missing, as Darknet does"
+            else "missing ones are set to 0.5, as Darknet does"
         )
         wanted = f"num={num} asks for {_counted(num, 'pair')}"
         yield "anchors", f"{wanted}, and the list has {found}; {taken}"

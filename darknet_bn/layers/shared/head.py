@@ -96,7 +96,7 @@ class Head(PerClass):
         ExportError
             ONNX operators cannot express it.
         """
-        raise ExportError(f"boxes of [{self.names[0]}] are not expressed in ONNX")
+        raise ExportError(f"boxes of [{self.names[0]}] cannot be exported to ONNX")
 
     def loss(self, y: F32, context: TrainingContext) -> tuple[F32, float] | None:
         """Return the delta of an output (n, *shape), and the loss; None without a truth.
@@ -134,12 +134,13 @@ class Head(PerClass):
         """Warn if values go through a sigmoid twice, or not at all."""
         activation = getattr(makers[0], "activation", None)
         if self.squashes and activation == "logistic":
-            yield None, "the layer before has activation=logistic, and this one squashes once more"
+            yield None, "the layer before has activation=logistic, and this one applies it again"
         if self.squashes is False and activation not in (None, "logistic"):
             yield (
                 "new_coords",
                 f"the layer before has activation={activation}, not logistic; new_coords=1 takes "
-                "its values as they are, so boxes and scores are wrong unless it was trained so",
+                "its values unchanged, so boxes and scores are wrong unless it was trained like "
+                "this",
             )
 
     @property

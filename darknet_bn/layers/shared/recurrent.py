@@ -188,7 +188,7 @@ class Recurrent(Normalised, Layer):
         """Prepare the parts for a graph, and the input in the shape that they read."""
         wide = Shape(1, 1, 2)  # a square image would not show it
         if not xs[0].flat and self.seen(wide) != wide:
-            graph.require_fixed_size("an image whose sides are taken for each other")
+            graph.require_fixed_size("an image whose width and height are swapped")
         if self.seen(xs[0]) != xs[0]:
             x = graph.reshape(x, *self.seen(xs[0]).dims)
         table = {part.name: (part, shape) for part, shape in self._with_inputs(xs)}
@@ -280,7 +280,7 @@ class Passes:
                 np.add(total, update, out=total)
         (delta_x,) = given.deltas
         if delta_x is None:
-            raise TrainingError(f"nothing goes back through the part {name}")
+            raise TrainingError(f"the part {name} has no gradient")
         own = delta if given.delta is None else given.delta
         return PartBack(delta_x, own, given.overwrites)
 
@@ -317,7 +317,7 @@ def require_same_image(x: Shape, state: Shape) -> None:
     """
     if (state.h, state.w) != (x.h, x.w):
         raise ShapeError(
-            "the convolutions of a recurrent layer have to keep the size of the image",
+            "the convolutions of a recurrent layer must keep the image size",
             expected=f"{x.w} x {x.h} from size, stride and padding",
             found=f"{state.w} x {state.h}",
         )

@@ -89,7 +89,7 @@ def pooled_average(graph: GraphBuilder, x: Value, window: Window, shape: Shape) 
     before, after = _sides(graph, window, shape)
     if max(*before, *after) >= window.size:
         raise ExportError(
-            "ONNX averages no windows that lie outside the image",
+            "ONNX cannot average windows outside the image",
             expected=f"padding below {2 * window.size - 1}",
             found=f"{window.padding}",
         )

@@ -174,7 +174,7 @@ def test_layers_that_need_their_size_refuse_any(tmp_path: Path, section: str, re
 
 def test_sides_that_are_taken_for_each_other_need_a_fixed_size(tmp_path: Path) -> None:
     cfg = with_time_steps(cfg_text("[crnn] output_filters=2 hidden_filters=3"), 2)
-    with pytest.raises(dn.ExportError, match="sides are taken for each other needs a fixed"):
+    with pytest.raises(dn.ExportError, match="width and height are swapped needs a fixed"):
         write_onnx(random_model(cfg, "pjreddie"), tmp_path / "x.onnx", any_size=True, force=True)
 
 

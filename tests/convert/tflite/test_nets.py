@@ -57,7 +57,10 @@ def test_every_activation_for_large_values(activation: str) -> None:
     ("sections", "reason"),
     [
         ((conv("filters=5"), "[maxpool] maxpool_depth=1 out_channels=2"), "equal parts"),
-        (("[local_avgpool] size=2 padding=6 stride=2",), "no windows that lie outside the image"),
+        (
+            ("[local_avgpool] size=2 padding=6 stride=2",),
+            "cannot average windows outside the image",
+        ),
     ],
 )
 def test_what_operators_do_not_express_is_refused_by_layer(

@@ -192,7 +192,7 @@ def test_any_strides_will_do(dialect: Dialect) -> None:
     out = np.empty((8, 6, 5, 7), np.float32)[::2]  # images apart from each other
     assert forward_batchnorm_layer(x, p, train=True, dialect=dialect, out=out).y is out
     np.testing.assert_array_equal(out, forward_batchnorm_layer(x, p, train=True, dialect=dialect).y)
-    with pytest.raises(ShapeError, match="pixels of out do not lie one behind the other"):
+    with pytest.raises(ShapeError, match="pixels of out are not contiguous"):
         turned = np.empty((4, 6, 7, 5), np.float32).transpose(0, 1, 3, 2)
         forward_batchnorm_layer(x, p, train=True, dialect=dialect, out=turned)
 
@@ -334,7 +334,7 @@ def test_one_value_a_filter_is_nan_in_training_as_in_c(dialect: Dialect) -> None
 
 def test_backward_in_inference_takes_what_training_left() -> None:
     x, p, delta = example()
-    with pytest.raises(DarknetError, match=r"what a training pass saved.*train=True first"):
+    with pytest.raises(DarknetError, match=r"values saved by a training pass.*train=True first"):
         backward_batchnorm_layer(delta, p, None, train=False, dialect=PJREDDIE)
     saved = saved_by(x, p, PJREDDIE)
     later = example(spread=2.0)[0]

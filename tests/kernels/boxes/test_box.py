@@ -54,7 +54,7 @@ class TestBoxes:
         np.testing.assert_array_equal(boxes.with_class().objectness, [1, 3])
 
     def test_different_classes_cannot_be_joined(self) -> None:
-        with pytest.raises(ShapeError, match=r"different classes.*found \[3, 4\]"):
+        with pytest.raises(ShapeError, match=r"different numbers of classes.*found \[3, 4\]"):
             join_boxes([some(2, 3), some(2, 4)])
 
     @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ class TestBoxes:
         ],
     )
     def test_arrays_of_other_shapes_are_refused(self, shapes: tuple[tuple[int, ...], ...]) -> None:
-        with pytest.raises(ShapeError, match="not of boxes"):
+        with pytest.raises(ShapeError, match="do not describe boxes"):
             Boxes(*(np.zeros(shape, np.float32) for shape in shapes))
 
 

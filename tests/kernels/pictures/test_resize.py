@@ -250,7 +250,7 @@ FUNCTIONS: list[Callable[[F32], object]] = [
     ids=["two axes", "float64", "empty"],
 )
 def test_what_is_no_picture_is_refused(function: Callable[[F32], object], array: F32) -> None:
-    with pytest.raises(ShapeError, match="no picture"):
+    with pytest.raises(ShapeError, match="not a picture"):
         function(array)
 
 

@@ -19,7 +19,7 @@ SAID = {
     "blanks-for-commas": (
         True,
         "23: [yolo] layer 2: anchors: there are not enough anchors for the head (expected 6 pairs, "
-        "since it uses number 5, counted from 0, found 1 number, an odd count); blanks do not "
+        "since it uses number 5, counted from 0, found 1 number, an odd count); spaces do not "
         "separate numbers: '10 14 23 27 37 58 81 82 135 169 344 319' is read as "
         "'1014232737588182135169344319'",
     ),
@@ -35,23 +35,23 @@ SAID = {
     ),
     "no-anchors": (
         False,
-        "21: [yolo] layer 2: anchors: the head needs 6 pairs, and the list is missing; each is "
-        "taken as 0.5 x 0.5 pixels, as Darknet does",
+        "21: [yolo] layer 2: anchors: the head needs 6 pairs, and the list is missing; each one "
+        "is set to 0.5 x 0.5 pixels, as Darknet does",
     ),
     "num3-of-six": (
         False,
-        "22: [yolo] layer 2: mask: it names anchor 5, counted from 0, but num=3; the list has 6 "
-        "pairs, and they count",
+        "22: [yolo] layer 2: mask: the list names anchor 5, counted from 0, but num=3; "
+        "anchors= has 6 pairs, and all of them are used",
     ),
     "odd-count": (
         False,
         "23: [yolo] layer 2: anchors: num=6 asks for 6 pairs, and the list has 11 numbers, an odd "
-        "count; 0.5 is taken for what is missing, as Darknet does",
+        "count; missing ones are set to 0.5, as Darknet does",
     ),
     "region-nine-for-five": (
         False,
-        "22: [region] layer 2: anchors: num=5 asks for 5 pairs, and the list has 9 pairs; the 10 "
-        "numbers at its start count",
+        "22: [region] layer 2: anchors: num=5 asks for 5 pairs, and the list has 9 pairs; only "
+        "the first 10 numbers are used",
     ),
 }
 
@@ -103,16 +103,16 @@ def test_a_head_without_its_anchors_is_refused(masks: tuple[int, ...]) -> None:
 
 
 def test_an_anchor_that_is_named_twice_is_odd() -> None:
-    assert said(6, 3, (0, 2, 2)) == ["it names anchor 2 2 times; each time counts"]
+    assert said(6, 3, (0, 2, 2)) == ["the list names anchor 2 2 times; each one is used"]
 
 
 @pytest.mark.filterwarnings("ignore::darknet_bn.DarknetWarning")
 @pytest.mark.parametrize(
     ("options", "hint"),
     [
-        ("mask=3 4 5\nanchors=1,2", "in mask=, blanks do not separate numbers: '3 4 5' is read as"),
-        ("mask=2\nanchors=1,2; 3,4; 5,6", "what follows from ';3,4;5,6' on is taken for a comment"),
-        ("mask=2\nanchors=1,2 3,4 5,6", "blanks do not separate numbers: '2 3' is read as '23'"),
+        ("mask=3 4 5\nanchors=1,2", "in mask=, spaces do not separate numbers: '3 4 5' is read as"),
+        ("mask=2\nanchors=1,2; 3,4; 5,6", "the text from ';3,4;5,6' on is treated as a comment"),
+        ("mask=2\nanchors=1,2 3,4 5,6", "spaces do not separate numbers: '2 3' is read as '23'"),
     ],
 )
 def test_what_may_have_lost_them_is_told(options: str, hint: str) -> None:

@@ -90,7 +90,7 @@ class TestFolding:
             with pytest.raises(dn.FoldError) as caught:
                 dn.fold_batchnorm(broken)
             assert caught.value.where.layer == 0
-            assert "for 1 channels (1)" in str(caught.value)
+            assert "for 1 channel (1)" in str(caught.value)
             assert f"found {key} -1, " in str(caught.value)
 
     def test_dontload_keeps_it(self, name: str) -> None:
@@ -105,7 +105,10 @@ def test_signs_of_weights_cannot_be_folded() -> None:
     for section in ("[crnn] output=2 pad=1", "[conv_lstm] output=2 pad=1"):
         model = random_model(cfg_text(f"{section} xnor=1 {BN}"))
         (row,) = dn.fold_report(model)
-        assert (row.into, row.reason) == (None, "xnor/binary: the weights count by their signs")
+        assert (row.into, row.reason) == (
+            None,
+            "xnor/binary: only the signs of the weights are used",
+        )
 
 
 def test_a_lone_batchnorm_behind_stays() -> None:
