@@ -84,7 +84,7 @@ def _hint(
             if not all(1 <= stride <= _MOST for stride in own):
                 return None
             parts = " and ".join(f"1/{round(stride)}" for stride in own)
-            return f"no {name} makes them equal: they have {parts} of the input's"
+            return f"no {name} makes them equal: they are {parts} of the input's"
         multiple = _smallest(sides, strides, fits, size, divisor)
         if multiple is None:
             return None

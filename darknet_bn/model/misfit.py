@@ -55,13 +55,13 @@ def likely_cause(cfg: Cfg, dialect: Dialect, content: Content, header: Header) -
     if cause is None:
         floats, rest = divmod(content.size - header.size, 4)
         if rest:
-            cause = "the size is no multiple of 4: the file was cut or changed on its way"
+            cause = "the size is not a multiple of 4: the file was truncated or changed in transfer"
         else:
             causes = _causes(cfg, dialect, network, floats)
             cause = next(causes, "is this the cfg that the weights were trained with?")
     if header.plausible:
         return cause
-    return f"{cause}; as a version, {header.major}.{header.minor}.{header.revision} means nothing"
+    return f"{cause}; {header.major}.{header.minor}.{header.revision} is not a version of Darknet's"
 
 
 def refuse_other_order(content: Content) -> None:
@@ -79,7 +79,7 @@ def refuse_other_order(content: Content) -> None:
             raise WeightsError(
                 "the bytes of every number are in reverse order (big-endian)",
                 expected=f"version 0.{minor}.{revision} in little-endian order",
-                hint="numpy.fromfile(FILE, '>u4').astype('<u4').tofile(OUT) turns them around",
+                hint="numpy.fromfile(FILE, '>u4').astype('<u4').tofile(OUT) swaps them",
             )
     step = max(1, (content.size - 20) // (4 * _SAMPLES)) * 4
     sample = b"".join(
@@ -108,8 +108,8 @@ def _damages(content: Content, header: Header, floats: int) -> Iterator[str]:
     size, expected = content.size, 20 + 4 * floats
     if size == 4 * floats:
         yield (
-            "these are exactly the parameters of this cfg, but no header (20 bytes) in front; "
-            "darknet_bn.Header().to_bytes() is one"
+            "these are exactly the parameters of this cfg, but the header (20 bytes) is missing; "
+            "darknet_bn.Header().to_bytes() makes one"
         )
     if size == 12 + 4 * floats:
         yield "the header has 12 bytes: the counter of images (8 bytes) is missing after it"
@@ -120,14 +120,14 @@ def _damages(content: Content, header: Header, floats: int) -> Iterator[str]:
     for width, kind, code in ((2, "float16", "<f2"), (8, "float64", "<f8")):
         for start in (20, 16, 0):
             if size == start + width * floats:
-                where = f"after a header of {start} bytes" if start else "and no header"
+                where = f"after a header of {start} bytes" if start else "without a header"
                 yield (
-                    f"these are {floats} numbers of {kind} {where}; "
+                    f"these are {floats} {kind} numbers {where}; "
                     f"numpy.frombuffer(data, '{code}', offset={start}).astype('<f4') converts them"
                 )
     for whole in (expected, expected - 4):
         if 0 < size - whole <= 4 and not content.read(whole, size).strip(b"\r\n"):
-            yield f"a line end follows the last number; truncate -s {whole} FILE takes it away"
+            yield f"there is a line end after the last number; truncate -s {whole} FILE removes it"
     yield from _as_text(content, expected)
 
 
@@ -139,22 +139,19 @@ def _as_text(content: Content, expected: int) -> Iterator[str]:
         feeds += part.count(b"\n", 1 if number else 0)
         replaced += part.count(b"\xef\xbf\xbd")
     if replaced > max(2, content.size >> 8):
-        yield (
-            "the file was taken for text in UTF-8, and what is not text in it is lost; "
-            "fetch it again as binary"
-        )
+        yield ("the file was decoded as UTF-8 text, which lost data; download it again as binary")
     elif content.size > 64 and _is_utf8(content.read(0, _LEAST_CUT)):
-        yield "the file was turned into text in UTF-8; fetch it again as binary"
+        yield "the file was encoded as UTF-8 text; download it again as binary"
     if feeds and pairs == feeds and content.size - feeds in (expected, expected - 4):
         yield (
             "every LF byte has become CR LF: the file was transferred as text; "
-            "fetch it again in binary mode"
+            "download it again in binary mode"
         )
     missing = expected - content.size
     if not pairs and content.size >= _LEAST_CUT and 0 < missing <= expected >> 13:
         yield (
-            "there is no CR LF in it: the file was probably transferred as text, and each became "
-            "LF; fetch it again in binary mode"
+            "the file contains no CR LF: it was probably transferred as text, and each became "
+            "LF; download it again in binary mode"
         )
 
 
@@ -178,13 +175,13 @@ def _causes(cfg: Cfg, dialect: Dialect, network: Network, floats: int) -> Iterat
     classes = _fitting_classes(cfg, dialect, network, floats)
     if classes is not None:
         count, filters = classes
-        yield f"it would fit classes={count} (filters={filters} in front of the heads)"
+        yield f"it would match classes={count} (filters={filters} before the heads)"
     for value, meaning in ((0, "folded into the weights already"), (1, "not folded yet")):
         if _floats(cfg, dialect, _batch_norm_edits(network, value)) == floats:
-            yield f"it would fit batch_normalize={value}: its batch norm is {meaning}"
+            yield f"it would match batch_normalize={value}: its batch norm is {meaning}"
     for other in DIALECTS.values():
         if _floats(cfg, other, {}) == floats:
-            yield f"it would fit the dialect {other.name}"
+            yield f"it would match the dialect {other.name}"
 
 
 def _layers_held(network: Network, floats: int) -> int | None:

@@ -141,7 +141,7 @@ class Model:
         for index, (node, now) in enumerate(zip(self.network.nodes, network.nodes, strict=True)):
             if _shapes(node) != _shapes(now):
                 raise ShapeError(
-                    "the layer has other weights at another image size",
+                    "the layer has different weights at a different image size",
                     where=cfg.where(index + 1),
                     expected=f"{self.network.input}",
                     found=f"{network.input}",
@@ -274,7 +274,7 @@ def _both(
         if isinstance(cfg, bytes):
             raise WeightsError(
                 "the text of a cfg does not say where the weights are",
-                hint="give them too, or None for initial ones",
+                hint="pass the weights too, or None for initial ones",
             )
         return existing_files_of(os.fspath(cfg))
     if not isinstance(cfg, bytes):

@@ -49,9 +49,9 @@ def existing_files_of(name: str) -> tuple[str, str]:
         return files
     hint = None
     if name.lower().endswith(_ARRAYS):
-        hint = "load_arrays reads such a file"
+        hint = "load_arrays reads such files"
     elif files[0] in found:
-        hint = "name the weights as the second argument, or give None for initial ones"
+        hint = "pass the weights as the second argument, or None for initial ones"
     kind = WeightsError if files[0] in found else CfgError
     raise kind(
         "there is no such model",

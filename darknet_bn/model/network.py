@@ -257,7 +257,7 @@ def _kind(cfg: Cfg, number: int, dialect: Dialect) -> type[Layer]:
         raise CfgError(
             f"{dialect.name} has no such section",
             where=cfg.where(number),
-            hint=f"the dialect {knows} has",
+            hint=f"the dialect {knows} has it",
         )
     return kind
 
@@ -271,7 +271,7 @@ def _link(
     y = layer.out_shape(xs)
     if y.size > _MAX_VALUES:
         raise ShapeError(
-            "the output is too large to be meant",
+            "the output is too large",
             expected=f"at most {_MAX_VALUES} values",
             found=f"{y}",
         )
@@ -349,9 +349,11 @@ def _check_references(cfg: Cfg, layer: Layer, index: int) -> None:
             target = resolve(each, index)
             if not 0 <= target < index:
                 raise CfgError(
-                    "the layer refers to one that does not stand in front of it",
+                    "the layer refers to a layer that does not come before it",
                     where=cfg.where(index + 1, key),
-                    expected=f"a layer from 0 to {index - 1}" if index else "none: it is the first",
+                    expected=f"a layer from 0 to {index - 1}"
+                    if index
+                    else "none: this is the first layer",
                     found=f"{each}" if each == target else f"{each}, which is {target}",
                 )
 

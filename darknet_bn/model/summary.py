@@ -169,5 +169,5 @@ def _variances(name: str, variance: F32, mean: F32, dialect: Dialect) -> list[tu
         return [(f"all {part}rolling statistics are zero, never trained", False)]
     subnormal = int(np.count_nonzero((variance != 0) & (np.abs(variance) < _TINY)))
     if subnormal:
-        return [(f"{subnormal} {part}rolling variances are subnormal, thus zero", False)]
+        return [(f"{subnormal} {part}rolling variances are subnormal, flushed to 0", False)]
     return []

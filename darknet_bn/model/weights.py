@@ -146,8 +146,9 @@ def choose_header(data: Stored, network: Network) -> tuple[Header, tuple[str, ..
     seen = int.from_bytes(start[12 : 12 + width], "little")
     return replace(header, seen=seen, seen_bytes=width), (
         *oddities,
-        f"under version {header.version} the counter has {8 * header.seen_bytes} bits, but the "
-        f"size fits one of {8 * width} bits, as some builds of Darknet write it; read as such",
+        f"version {header.version} normally has a {8 * header.seen_bytes}-bit counter, but the "
+        f"file size matches a {8 * width}-bit one (some builds write this); reading it as "
+        f"{8 * width}-bit",
     )
 
 
@@ -178,12 +179,12 @@ def require_size(
     if size == expected:
         return len(network.nodes)
     end, last = header.size, 0
-    problem, place = "the file goes on behind the last layer", (len(network.nodes) - 1, "")
+    problem, place = "the file continues after the last layer", (len(network.nodes) - 1, "")
     for index, param in network.stored():
         if partial and end == size and index > last and end > header.size:
             return last + 1
         if end + 4 * param.stored_size > size:
-            inside = "inside" if end < size else "in front of"
+            inside = "inside" if end < size else "before"
             problem = f"the file ends {inside} the {param.name}"
             place = (index, f", with the {param.name} {param.stored_shape} from byte {end} on")
             break
@@ -321,7 +322,7 @@ def stored_arrays(header: Header, network: Network, params: Sequence[Params]) ->
         array = params[index][param.name]
         if array.shape != param.shape or array.dtype != np.float32:
             raise ShapeError(
-                f"the {param.name} have another shape or type than the cfg asks for",
+                f"the {param.name} do not have the shape or type that the cfg needs",
                 where=Where(section=network.nodes[index].layer.names[0], layer=index),
                 expected=f"float32 {param.shape}",
                 found=f"{array.dtype} {array.shape}",

@@ -107,7 +107,7 @@ class Difference:
         """Say how rounding affects the output, if that was measured."""
         if self.rounding is None:
             return None
-        return f"{precision} rounding alone makes {self.rounding:.2g}"
+        return f"{precision} rounding alone gives {self.rounding:.2g}"
 
     def json(self) -> dict[str, Any]:
         """Return the fields of the JSON form; ``docs/json.md`` describes it."""
@@ -225,7 +225,8 @@ class Report:
             return [verdict]
         return [
             f"{verdict},",
-            f"  but for float32 rounding, which makes {rough.rounding:.2g} in layer {rough.layer}",
+            f"  except for float32 rounding, which gives {rough.rounding:.2g} in layer "
+            f"{rough.layer}",
         ]
 
     def text(self, width: int | None = None) -> str:

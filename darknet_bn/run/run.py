@@ -20,8 +20,8 @@ from darknet_bn.run.plan import Plans
 from darknet_bn.values import brief
 
 LEVELS = (
-    "the input looks like levels from 0 to 255, and networks take pictures with values from 0 to "
-    "1: divide it by 255"
+    "the input looks like levels from 0 to 255, but networks expect values from 0 to 1: "
+    "divide it by 255"
 )
 _WHITE = 255
 _FAR = 32  # values above this are levels, even if not all are whole: white would be 1
@@ -234,7 +234,7 @@ def as_input(network: Network, x: npt.ArrayLike) -> F32:
     shape = network.input
     if not np.issubdtype(array.dtype, np.floating):
         raise ShapeError(
-            "the input holds no floating-point numbers",
+            "the input does not hold floating-point numbers",
             expected="float32 values from 0 to 1",
             found=f"{array.dtype}",
             hint=_levels_hint(array) if array.dtype == np.uint8 else None,
@@ -242,7 +242,7 @@ def as_input(network: Network, x: npt.ArrayLike) -> F32:
     if array.ndim < 2 or array.shape[1:] not in (shape.dims, (shape.size,)) or not len(array):
         dims = ", ".join(str(each) for each in shape.dims)
         raise ShapeError(
-            "the input does not fit the net",
+            "the input does not fit the network",
             expected=f"(n, {dims})",
             found=f"{array.shape}",
             hint=_turned(array.shape, shape.dims),
@@ -253,7 +253,7 @@ def as_input(network: Network, x: npt.ArrayLike) -> F32:
             where=Where(section="net", key="time_steps"),
             expected=f"a multiple of {network.time_steps}",
             found=f"{len(array)}",
-            hint="Model.with_time_steps makes a model for sequences of another length",
+            hint="Model.with_time_steps makes a model for sequences of a different length",
         )
     with np.errstate(over="ignore"):
         single = np.ascontiguousarray(array, np.float32)

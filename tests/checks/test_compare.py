@@ -53,7 +53,7 @@ def test_what_rounding_makes_is_allowed_by_default() -> None:
     assert [(row.rounding, row.allowed) for row in front] == [(None, 1e-4)] * 2
     assert last.rounding is not None
     assert 1e-4 < last.relative < last.allowed == 4 * last.rounding
-    assert "but for float32 rounding, which makes" in str(report)
+    assert "except for float32 rounding, which gives" in str(report)
     assert not dn.compare(model, folded, x, tolerance=1e-4).ok
     first, second, *others = folded.params
     shifted = {**second, "biases": second["biases"] + np.float32(1e-2)}

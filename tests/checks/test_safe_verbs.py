@@ -70,7 +70,7 @@ class TestFold:
         self, tmp_path: Path
     ) -> None:
         model = dn.load(f"{NOISE}.cfg", f"{NOISE}.weights", dialect="alexeyab")
-        with pytest.raises(dn.ProofError, match="float32 rounding alone makes") as caught:
+        with pytest.raises(dn.ProofError, match="float32 rounding alone gives") as caught:
             dn.fold_files(model, tmp_path / "out", tolerance=1e-4)
         assert not names_in(tmp_path)
         named = str(caught.value).partition("tolerance=")[2].split()[0]

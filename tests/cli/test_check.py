@@ -79,7 +79,7 @@ def test_what_many_layers_have_in_common_is_said_once(cli: Cli, tiny: Path) -> N
         (b"<!DOCTYPE html>", "this is an HTML page"),
         (b"version https://git-lfs.github.com/spec/v1", "this is a Git-LFS pointer"),
         (b"\0" * 10, "the file ends inside the header"),
-        (b"\0\0\0\0\2\0\0\0" + b"\0" * 12 + b"\0" * 4 * 21374, "goes on behind the last layer"),
+        (b"\0\0\0\0\2\0\0\0" + b"\0" * 12 + b"\0" * 4 * 21374, "continues after the last layer"),
     ],
 )
 def test_a_refused_file_is_2_and_says_why(

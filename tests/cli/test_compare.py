@@ -115,7 +115,7 @@ def test_a_net_in_which_float32_is_rough(cli: Cli) -> None:
     words = ("compare", net, "--with", "onnxruntime", "--dialect", "alexeyab")
     answer = cli(*words)
     assert answer.code == 0
-    assert "but for float32 rounding, which makes " in answer.out.splitlines()[-1]
+    assert "except for float32 rounding, which gives " in answer.out.splitlines()[-1]
     assert cli(*words, "--tolerance", 1e-4).code == 1
     facts = cli(*words, "--json").json
     assert (facts["ok"], facts["tolerance"], facts["hint"]) == (True, 1e-4, None)

@@ -223,7 +223,7 @@ def test_a_net_in_which_float32_is_rough(cli: Cli, out: Path) -> None:
     assert cli("export", net, out / "a.onnx", "--dialect", "alexeyab").code == 0
     answer = cli("convert", out / "a.onnx", out / "b.weights")
     assert (answer.code, answer.err) == (0, "")
-    assert "(float32 rounding alone makes " in answer.out
+    assert "(float32 rounding alone gives " in answer.out
     answer = cli("convert", out / "a.onnx", out / "c.weights", "--tolerance", 1e-6)
     assert answer.code == 1
     assert "does not agree" in answer.error

@@ -138,7 +138,7 @@ def test_a_net_in_which_float32_is_rough(cli: Cli, out: Path) -> None:
     rounding, allowed = (float(each) for each in row.split()[-2:])
     assert allowed == pytest.approx(4 * rounding, rel=0.05)
     assert re.fullmatch(
-        r"  \(float32 rounding alone makes \S+; allowed \S+; worst is layer_002\)", limits
+        r"  \(float32 rounding alone gives \S+; allowed \S+; worst is layer_002\)", limits
     )
     facts = cli("export", NOISE / "net", out, "--dialect", "alexeyab", "--json", "--force").json
     (row_facts,) = facts["proof"]["differences"]

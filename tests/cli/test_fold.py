@@ -288,7 +288,7 @@ def test_a_net_in_which_float32_is_rough(cli: Cli, tmp_path: Path) -> None:
     words = ("fold", net, "-o", tmp_path / "out", "--dialect", "alexeyab", "--force")
     answer = cli(*words)
     assert (answer.code, answer.err) == (0, "")
-    assert "float32 rounding alone makes " in answer.out
+    assert "float32 rounding alone gives " in answer.out
     assert cli(*words, "--json").json["proof"]["worst"]["rounding"] > 2.5e-5
     answer = cli(*words, "--tolerance", 1e-4)
     assert answer.code == 1

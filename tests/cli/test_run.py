@@ -113,10 +113,10 @@ def test_an_input_behind_both_files_may_have_any_name(
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((1, 3, 32, 32), np.float32), "does not fit the net (expected (n, 3, 64, 64)"),
-        (np.zeros((3, 64, 64), np.float32), "does not fit the net (expected (n, 3, 64, 64)"),
-        (np.zeros((0, 3, 64, 64), np.float32), "does not fit the net (expected (n, 3, 64, 64)"),
-        (np.zeros((1, 3, 64, 64), np.uint8), "the input holds no floating-point numbers"),
+        (np.zeros((1, 3, 32, 32), np.float32), "does not fit the network (expected (n, 3, 64, 64)"),
+        (np.zeros((3, 64, 64), np.float32), "does not fit the network (expected (n, 3, 64, 64)"),
+        (np.zeros((0, 3, 64, 64), np.float32), "does not fit the network (expected (n, 3, 64, 64)"),
+        (np.zeros((1, 3, 64, 64), np.uint8), "the input does not hold floating-point numbers"),
         (np.array([{}], object), "not a NumPy file"),  # would have to be unpickled
     ],
     ids=["size", "no batch axis", "no image", "integers", "objects"],

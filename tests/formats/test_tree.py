@@ -145,7 +145,7 @@ class TestFiles:
         path.unlink()
         os.chdir("/")
         assert tree_of(dn.fold_batchnorm(model)) == TREE
-        with pytest.raises(dn.ShapeError, match="other weights at another image size"):
+        with pytest.raises(dn.ShapeError, match="different weights at a different image size"):
             model.resized(16, 16)  # and not that the tree is gone
         assert dn.forward(model, random_input(model))[1].shape == (2, 9)
 

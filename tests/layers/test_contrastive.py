@@ -35,5 +35,5 @@ def test_the_embedding_in_front_of_it_is_an_output() -> None:
 
 
 def test_the_head_it_names_stands_in_front_of_it() -> None:
-    with pytest.raises(dn.CfgError, match="yolo_layer: the layer refers to one that does not sta"):
+    with pytest.raises(dn.CfgError, match="yolo_layer: the layer refers to a layer that does not"):
         network_of(CFG.replace(b"yolo_layer=-2", b"yolo_layer=4"))

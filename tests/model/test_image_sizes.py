@@ -127,7 +127,7 @@ def fits(cfg: Cfg) -> bool:
 def test_layers_of_other_scales_fit_at_no_size() -> None:
     message = refused(text(HALF, HALF, "[route]\nlayers=0,1\n", CONV))
     assert message.endswith(
-        "layer 0 is 20 x 20 and layer 1 is 10 x 10; no width makes them equal: they have 1/2 and "
+        "layer 0 is 20 x 20 and layer 1 is 10 x 10; no width makes them equal: they are 1/2 and "
         "1/4 of the input's"
     )
 

@@ -46,7 +46,7 @@ class TestWhatWouldFit:
     def test_another_number_of_classes(self, trained: int, given: int) -> None:
         hint = hint_of(detector(given), weights_bytes(detector(trained)))
         filters = 3 * (5 + trained)
-        assert hint == f"it would fit classes={trained} (filters={filters} in front of the heads)"
+        assert hint == f"it would match classes={trained} (filters={filters} before the heads)"
 
     def test_another_number_of_classes_of_one_region(self) -> None:
         cfgs = [
@@ -58,7 +58,7 @@ class TestWhatWouldFit:
             for classes in (20, 80)
         ]
         hint = hint_of(cfgs[1], weights_bytes(cfgs[0]))
-        assert hint == "it would fit classes=20 (filters=125 in front of the heads)"
+        assert hint == "it would match classes=20 (filters=125 before the heads)"
 
     def test_a_number_of_classes_that_fits_no_integer_is_not_named(self) -> None:
         cfg = detector(2)
@@ -73,14 +73,14 @@ class TestWhatWouldFit:
         hint = hint_of(cfg, weights)
         assert (
             hint
-            == "it would fit batch_normalize=0: its batch norm is folded into the weights already"
+            == "it would match batch_normalize=0: its batch norm is folded into the weights already"
         )
 
     def test_batch_norm_not_folded_yet(self) -> None:
         cfg = detector(2)
         folded = dn.fold_batchnorm(dn.load(cfg, weights_bytes(cfg)))
         hint = hint_of(folded.cfg.to_bytes(), weights_bytes(cfg))
-        assert hint == "it would fit batch_normalize=1: its batch norm is not folded yet"
+        assert hint == "it would match batch_normalize=1: its batch norm is not folded yet"
 
     def test_a_backbone(self) -> None:
         cfg = detector(2)
@@ -117,12 +117,14 @@ class TestWhatWouldFit:
     def test_another_dialect(self, of: str, given: str) -> None:
         cfg = cfg_text("[convolutional] filters=4 size=1", "[batchnorm]", "[convolutional]")
         hint = hint_of(cfg, weights_bytes(cfg, of), dialect=given)
-        assert hint == f"it would fit the dialect {of}"
+        assert hint == f"it would match the dialect {of}"
 
     @pytest.mark.parametrize("size", [21, 22, 23])
     def test_a_size_that_is_no_number_of_floats(self, size: int) -> None:
         hint = hint_of(detector(2), weights_bytes(detector(2))[:-size])
-        assert hint == "the size is no multiple of 4: the file was cut or changed on its way"
+        assert (
+            hint == "the size is not a multiple of 4: the file was truncated or changed in transfer"
+        )
 
     def test_nothing_that_fits(self) -> None:
         hint = hint_of(detector(2), data_of(12345))
@@ -200,9 +202,9 @@ class TestDamages:
         error = refusal(folder / "net.weights", (folder / "net.cfg").read_bytes())
         assert error.found == "1248 bytes, 16 too few"
         assert error.hint == (
-            "these are exactly the parameters of this cfg, but no header (20 bytes) in front; "
-            "darknet_bn.Header().to_bytes() is one; "
-            "as a version, 1067236890.-1077655957.1048604834 means nothing"
+            "these are exactly the parameters of this cfg, but the header (20 bytes) is missing; "
+            "darknet_bn.Header().to_bytes() makes one; "
+            "1067236890.-1077655957.1048604834 is not a version of Darknet's"
         )
 
     def test_the_hint_mends_it(self) -> None:
@@ -227,8 +229,8 @@ class TestDamages:
         header = Header(minor=1, seen_bytes=4).to_bytes() if start == 16 else WHOLE[:start]
         data = header + numbers.tobytes()
         hint = refusal(data).hint or ""
-        where = f"after a header of {start} bytes" if start else "and no header"
-        assert hint.startswith(f"these are {numbers.size} numbers of {kind} {where}; ")
+        where = f"after a header of {start} bytes" if start else "without a header"
+        assert hint.startswith(f"these are {numbers.size} {kind} numbers {where}; ")
         converted = np.frombuffer(data, code, offset=start).astype("<f4")
         assert f"numpy.frombuffer(data, '{code}', offset={start}).astype('<f4')" in hint
         dn.load(FLOATS, WHOLE[:20] + converted.tobytes())
@@ -236,13 +238,13 @@ class TestDamages:
     @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\n\n"])
     def test_a_line_end_after_the_last_number(self, end: bytes) -> None:
         size = len(WHOLE)
-        hint = f"a line end follows the last number; truncate -s {size} FILE takes it away"
+        hint = f"there is a line end after the last number; truncate -s {size} FILE removes it"
         assert refusal(WHOLE + end).hint == hint
 
     def test_a_transfer_as_text(self) -> None:
         data = WHOLE.replace(b"\r\n", b"\r0")  # of which none may be there before
         assert b"\n" in data
-        hint = "every LF byte has become CR LF: the file was transferred as text; fetch it again"
+        hint = "every LF byte has become CR LF: the file was transferred as text; download it again"
         assert (refusal(data.replace(b"\n", b"\r\n")).hint or "").startswith(hint)
 
     def test_the_way_back_of_that(self) -> None:
@@ -250,16 +252,16 @@ class TestDamages:
         data = weights_bytes(cfg)
         assert len(data) > 6e6
         hint = refusal(data.replace(b"\r\n", b"\n"), cfg).hint or ""
-        assert hint.startswith("there is no CR LF in it: the file was probably transferred as text")
+        assert hint.startswith("the file contains no CR LF: it was probably transferred as text")
         assert (
             refusal(data[:-40], cfg).hint == "is this the cfg that the weights were trained with?"
         )
 
     def test_text_in_utf_8(self) -> None:
         lost = WHOLE.decode("utf-8", "replace").encode()
-        assert "what is not text in it is lost" in str(refusal(lost))
+        assert "which lost data" in str(refusal(lost))
         turned = WHOLE.decode("latin-1").encode("utf-8")
-        assert "the file was turned into text in UTF-8; fetch it again" in str(refusal(turned))
+        assert "the file was encoded as UTF-8 text; download it again" in str(refusal(turned))
 
     def test_parts_of_a_large_file_are_not_counted_twice(
         self, monkeypatch: pytest.MonkeyPatch

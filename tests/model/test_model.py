@@ -133,7 +133,9 @@ class TestOtherSizes:
 
     def test_a_full_matrix_does_not(self) -> None:
         model = random_model(CFG)
-        with pytest.raises(dn.ShapeError, match="layer 2: the layer has other weights at another"):
+        with pytest.raises(
+            dn.ShapeError, match="layer 2: the layer has different weights at a different"
+        ):
             model.resized(32, 16)
 
     @pytest.mark.parametrize("size", [0, -1, 2])

@@ -72,13 +72,13 @@ def test_a_cfg_without_suffix(folder: Path) -> None:
             "a.b",
             "a.b.weights",
             "a.b: there is no such model (expected a.b.cfg and a.b.weights, found only a.b.cfg); "
-            "name the weights as the second argument, or give None for initial ones",
+            "pass the weights as the second argument, or None for initial ones",
         ),
         (
             "x.onnx",
             "",
             "x.onnx: there is no such model (expected x.onnx.cfg and x.onnx.weights, found "
-            "neither); load_arrays reads such a file",
+            "neither); load_arrays reads such files",
         ),
     ],
 )
@@ -91,7 +91,7 @@ def test_what_is_missing_is_said(name: str, gone: str, message: str, folder: Pat
 
 
 def test_a_text_alone_does_not_say_where_the_weights_are() -> None:
-    with pytest.raises(dn.WeightsError, match="give them too, or None for initial ones"):
+    with pytest.raises(dn.WeightsError, match="pass the weights too, or None for initial ones"):
         dn.load(b"[net]\nwidth=8\n")
 
 

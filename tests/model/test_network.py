@@ -186,9 +186,15 @@ REFUSED = {
         cfg_text(CONV, "[route] layers=-1,-3"),
         r"expected a layer from 0 to 0, found -3, which is -2",
     ),
-    "route of the input": (cfg_text("[route] layers=-1"), "none: it is the first, found -1"),
-    "shortcut of the input": (cfg_text("[shortcut] from=-1"), "none: it is the first, found -1"),
-    "shortcut forward": (cfg_text(CONV, "[shortcut] from=2"), r"from: the layer refers to one"),
+    "route of the input": (
+        cfg_text("[route] layers=-1"),
+        "none: this is the first layer, found -1",
+    ),
+    "shortcut of the input": (
+        cfg_text("[shortcut] from=-1"),
+        "none: this is the first layer, found -1",
+    ),
+    "shortcut forward": (cfg_text(CONV, "[shortcut] from=2"), r"from: the layer refers to a layer"),
     "route without layers": (cfg_text(CONV, "[route] stream=1"), "the option 'layers' is missing"),
     "route with no value": (cfg_text(CONV, "[route] layers="), "the option 'layers' is missing"),
     "route without a sign": (cfg_text(CONV, "[route] layers"), "the option 'layers' is missing"),
@@ -220,7 +226,7 @@ REFUSED = {
     ),
     "sharing forward": (
         cfg_text("[convolutional] share_index=1", CONV),
-        r"\[convolutional\] layer 0: share_index: .*none: it is the first, found 1",
+        r"\[convolutional\] layer 0: share_index: .*none: this is the first layer, found 1",
     ),
     "sharing itself": (cfg_text(CONV, f"{CONV} share_index=1"), "share_index: .*found 1"),
     "sharing another shape": (
@@ -240,7 +246,7 @@ REFUSED = {
     ),
     "output beyond reason": (
         cfg_text("[convolutional] filters=2000000000 size=1", width=4000, height=4000),
-        r"layer 0: the output is too large to be meant \(expected at most 1099511627776 values",
+        r"layer 0: the output is too large \(expected at most 1099511627776 values",
     ),
 }
 

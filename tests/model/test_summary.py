@@ -243,7 +243,7 @@ def test_a_subnormal_variance_is_odd_in_every_dialect(value: float) -> None:
     for dialect in dn.DIALECTS:
         (found,) = dn.inspect(model_with(12, [value], dialect))
         assert not found.fatal
-        assert found.what == "1 rolling variances are subnormal, thus zero"
+        assert found.what == "1 rolling variances are subnormal, flushed to 0"
 
 
 def test_shared_weights_are_looked_at_once() -> None:

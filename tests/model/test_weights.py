@@ -144,7 +144,7 @@ def test_a_counter_of_the_other_width_is_told_by_a_warning(tmp_path: Path) -> No
     path.write_bytes(numbered(CFG, Header(seen=9, seen_bytes=4)))
     with pytest.warns(
         dn.DarknetWarning,
-        match=r"narrow\.weights: under version 0\.2\.0 .*64 bits, .* fits one of 32 bits",
+        match=r"narrow\.weights: version 0\.2\.0 .*64-bit counter, .* matches a 32-bit one",
     ):
         model = dn.load(CFG, path, dialect="alexeyab")
     assert model.header.seen == 9
@@ -171,7 +171,7 @@ def test_the_smallest_word_that_is_a_float_and_no_counter(word: int, is_float: b
     narrow = Header(seen=9, seen_bytes=4)
     data = narrow.to_bytes() + word.to_bytes(4, "little") + numbered(CFG, narrow)[20:]
     if is_float:
-        with pytest.warns(dn.DarknetWarning, match="64 bits"):
+        with pytest.warns(dn.DarknetWarning, match="64-bit"):
             assert dn.load(CFG, data, dialect="alexeyab").header.seen == 9
     else:
         with pytest.raises(dn.WeightsError, match="4 too few"):
@@ -263,7 +263,7 @@ class TestEveryTruncation:
             layer, section, name, start = self.where_it_ends(size, header)
             error = caught.value
             assert (error.where.layer, error.where.section) == (layer, section), size
-            inside = "inside" if size > start else "in front of"
+            inside = "inside" if size > start else "before"
             assert error.problem == f"the file ends {inside} the {name}", size
             assert error.expected is not None
             assert error.expected.startswith(f"{len(data)} bytes, with the {name} "), size
@@ -283,7 +283,7 @@ class TestEveryTruncation:
             with pytest.raises(dn.WeightsError) as caught:
                 load(CFG, data, partial=partial)
             error = caught.value
-            assert error.problem == "the file goes on behind the last layer"
+            assert error.problem == "the file continues after the last layer"
             assert (error.where.layer, error.where.section) == (5, "connected")
             assert error.found == f"{len(data)} bytes, {more} too many"
 
@@ -322,7 +322,7 @@ class TestPartial:
     def test_a_header_alone_is_no_part_of_a_model(self) -> None:
         behind = cfg_text("[maxpool] size=2", "[convolutional] filters=1")
         for cfg in (CFG, behind):
-            with pytest.raises(dn.WeightsError, match="in front of the biases"):
+            with pytest.raises(dn.WeightsError, match="before the biases"):
                 load(cfg, Header().to_bytes(), partial=True)
 
     def test_the_other_layers_have_darknet_s_first_values(self) -> None:

@@ -197,7 +197,7 @@ class TestInput:
     def test_what_does_not_fit_is_refused(self, shape: tuple[int, ...]) -> None:
         net = our_detector()
         net.setInput(np.zeros(shape, np.float32))
-        with pytest.raises(dn.ShapeError, match="the input does not fit the net"):
+        with pytest.raises(dn.ShapeError, match="the input does not fit the network"):
             net.forward()
 
 

@@ -152,7 +152,7 @@ class TestReport:
         rough = report_of(replace(row, rounding=1e-4), inputs={"photos/a.jpg": "0"})
         assert rough.table()[0].split()[-2:] == ["rounding", "allowed"]
         assert rough.verdict()[1] == (
-            "  (float32 rounding alone makes 0.0001; allowed 0.001; worst is layer_000)"
+            "  (float32 rounding alone gives 0.0001; allowed 0.001; worst is layer_000)"
         )
         wrong = report_of(BOXES, inputs={"r": "0"})
         assert "boxes on r is the first that differs: 1 value" in str(wrong)

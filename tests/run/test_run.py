@@ -208,7 +208,7 @@ class TestRunner:
 
     def test_refuses_and_warns_as_forward_does(self) -> None:
         model = random_model(cfg_text(PLAIN, width=12, height=12))
-        with pytest.raises(dn.ShapeError, match="the input does not fit the net"):
+        with pytest.raises(dn.ShapeError, match="the input does not fit the network"):
             dn.Runner(model).forward(np.zeros((1, 3, 8, 8), np.float32))
         with pytest.warns(dn.DarknetWarning, match=TestLevels.MATCH) as caught:
             dn.Runner(model).forward(levels())
@@ -279,13 +279,17 @@ class TestRefusals:
         with pytest.raises(dn.ShapeError) as caught:
             dn.forward(model, np.zeros(shape, np.float32))
         message, _, hint = str(caught.value).partition("; ")
-        assert message == f"the input does not fit the net (expected (n, 3, 8, 8), found {shape})"
+        assert (
+            message == f"the input does not fit the network (expected (n, 3, 8, 8), found {shape})"
+        )
         assert bool(hint) == (shape in ((3, 8, 8), (1, 8, 8, 3)))
 
     @pytest.mark.parametrize("kind", [np.uint8, np.int64, bool, complex, object, "U1"])
     def test_inputs_of_other_types(self, kind: type) -> None:
         model = random_model(CFG, "pjreddie")
-        with pytest.raises(dn.ShapeError, match=r"no floating-point numbers.*values from 0 to 1"):
+        with pytest.raises(
+            dn.ShapeError, match=r"not hold floating-point numbers.*values from 0 to 1"
+        ):
             dn.forward(model, np.zeros((1, 3, 8, 8), kind))
 
     @pytest.mark.parametrize("layer", [19, -20, 1000])

@@ -237,7 +237,7 @@ class TestTimeSteps:
             dn.forward(model, random_input(model, rows))
         assert str(caught.value) == (
             f"[net]: time_steps: the input ends inside a sequence (expected a multiple of 6, found "
-            f"{rows}); Model.with_time_steps makes a model for sequences of another length"
+            f"{rows}); Model.with_time_steps makes a model for sequences of a different length"
         )
 
     def test_they_count_only_where_a_layer_is_recurrent(self) -> None:

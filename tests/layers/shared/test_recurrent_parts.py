@@ -140,7 +140,7 @@ class TestFiles:
         with pytest.raises(dn.WeightsError) as caught:
             dn.load(model.cfg.to_bytes(), tmp_path / "out.weights", dialect=model.dialect)
         assert caught.value.hint == (
-            "it would fit batch_normalize=0: its batch norm is folded into the weights already"
+            "it would match batch_normalize=0: its batch norm is folded into the weights already"
         )
 
     def test_where_a_file_ends_the_part_is_named(self, name: str) -> None:
@@ -164,7 +164,7 @@ def test_files_of_another_fork_are_known_by_their_size() -> None:
     cfg = cfg_text("[rnn] output=5 hidden=7")
     with pytest.raises(dn.WeightsError) as caught:
         dn.load(cfg, weights_bytes(cfg, "pjreddie", header=Header()), dialect="alexeyab")
-    assert caught.value.hint == "it would fit the dialect pjreddie"
+    assert caught.value.hint == "it would match the dialect pjreddie"
 
 
 class TestFindings:
@@ -180,7 +180,7 @@ class TestFindings:
             Finding(0, "lstm", "5 wg.rolling variances are negative: the outputs are NaN", True)
         ]
         assert self.found("uo.rolling_variance", 1e-40) == [
-            Finding(0, "lstm", "5 uo.rolling variances are subnormal, thus zero", False)
+            Finding(0, "lstm", "5 uo.rolling variances are subnormal, flushed to 0", False)
         ]
         assert self.found("uo.weights", np.nan) == [
             Finding(0, "lstm", "300 of 300 uo.weights are NaN or infinite", True)
