@@ -116,7 +116,7 @@ def load_array_set(path: str | os.PathLike[str], model: Model, *, train: bool) -
             return False
         if head.dtype.kind not in "biuf" or (member == "x" and head.dtype.kind in "bi"):
             raise DarknetError(
-                "the array has another type",
+                "the array has the wrong type",
                 where=Where(file=name, key=member),
                 expected="float32 or uint8" if member == "x" else "numbers",
                 found=f"{head.dtype}",
@@ -128,7 +128,7 @@ def load_array_set(path: str | os.PathLike[str], model: Model, *, train: bool) -
     for member in ("x", "y"):
         if member not in arrays:
             raise DarknetError(
-                f"there is no array '{member}'",
+                f"the array '{member}' is missing",
                 where=Where(file=name),
                 expected="x and y",
                 found=", ".join(arrays) or "neither",
@@ -165,13 +165,13 @@ def array_dataset(
     where = Where(file=name, key="y")
     if y.ndim == 0 or len(y) != len(x):
         raise DarknetError(
-            "the array has not as many rows as x",
+            "the array does not have as many rows as x",
             where=where,
             expected=f"{len(x)}",
             found=f"{y.shape}",
         )
     if not _fits_float32(y):
-        raise DarknetError("the array has values that are no numbers", where=where)
+        raise DarknetError("the array has values that are not finite numbers", where=where)
     head = model.network.last_head
     if head is not None:
         _check_boxes(y, head.classes, where)
@@ -202,7 +202,7 @@ def _check_x(x: npt.NDArray[Any], shape: Shape, where: Where) -> None:
             found=f"{x.dtype} {x.shape}",
         )
     if not _fits_float32(x):
-        raise DarknetError("the array has values that are no numbers", where=where)
+        raise DarknetError("the array has values that are not finite numbers", where=where)
 
 
 def _fits_float32(array: npt.NDArray[Any]) -> bool:
@@ -228,7 +228,7 @@ def _check_boxes(y: npt.NDArray[Any], classes: int, where: Where) -> None:
         )
     if y.size and np.abs(y[..., :4]).max() > LARGEST:
         raise DarknetError(
-            "a box is far outside of its picture", where=where, expected=f"at most {LARGEST:g}"
+            "a box is far outside its picture", where=where, expected=f"at most {LARGEST:g}"
         )
     _check_classes(y[..., 4][y[..., 0] != 0], classes, where)
 

@@ -16,20 +16,18 @@ VIDEOS = (
     *(".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"),
 )
 
-_BOXES = "a file NAME.txt beside each NAME.jpg, with the lines 'class x y w h'"
+_BOXES = "a file NAME.txt next to each NAME.jpg, with lines 'class x y w h'"
 _DATA = "classes=N, train=LIST, valid=LIST, names=FILE"
-_WRITE = f"write a .data file with the lines {_DATA}; LIST has the path of a picture in each line"
-_MODEL = (
-    "this is a part of a model; the data set comes after it, and train takes CFG DATA [WEIGHTS]"
-)
+_WRITE = f"write a .data file with the lines {_DATA}; LIST has one picture path per line"
+_MODEL = "this is part of a model; the data set comes after it: train CFG DATA [WEIGHTS]"
 _HINTS = {
     ".cfg": _MODEL,
-    ".csv": f"a table of boxes has to become label files first: {_BOXES}",
-    ".json": f"annotations of COCO have to become label files first: {_BOXES}",
+    ".csv": f"convert the table of boxes to label files first: {_BOXES}",
+    ".json": f"convert COCO annotations to label files first: {_BOXES}",
     ".names": _WRITE,
     ".npy": "put two arrays into one file: numpy.savez('set.npz', x=x, y=y)",
     ".weights": _MODEL,
-    ".xml": f"annotations of PASCAL VOC have to become label files first: {_BOXES}",
+    ".xml": f"convert PASCAL VOC annotations to label files first: {_BOXES}",
     ".yaml": _WRITE,
     ".yml": _WRITE,
 }
@@ -61,7 +59,7 @@ def require_kind(path: str | os.PathLike[str]) -> None:
     elif suffix:
         problem = f"unsupported data set type {suffix}"
     else:
-        problem = "a data set needs a suffix" if os.path.exists(name) else "there is no such file"
+        problem = "a data set needs a suffix" if os.path.exists(name) else "no such file"
     raise DarknetError(
         problem,
         where=Where(file=name),

@@ -71,9 +71,9 @@ def load_list(data: Data, key: str) -> tuple[ListEntry, ...]:
     file = data.path(key)
     if file is None:
         raise DarknetError(
-            "it names no list of pictures",
+            "the list of pictures is not given",
             where=Where(file=data.file, key=key),
-            expected=f"{key}=, the path of a file with the path of a picture in each line",
+            expected=f"{key}=FILE, a file with one picture path per line",
         )
     folders = list(dict.fromkeys((*folders_around(file), *folders_around(data.file or ""))))
     entries: list[ListEntry] = []
@@ -87,7 +87,7 @@ def load_list(data: Data, key: str) -> tuple[ListEntry, ...]:
         elif text:
             missing.append(_missing(text, where, folders))
     if missing:
-        what = f"{len(missing)} of {len(entries) + len(missing)} pictures are not there"
+        what = f"{len(missing)} of {len(entries) + len(missing)} pictures do not exist"
         raise DataError(what, missing, where=Where(file=file))
     if not entries:
         raise DarknetError(
@@ -98,4 +98,4 @@ def load_list(data: Data, key: str) -> tuple[ListEntry, ...]:
 
 def _missing(text: str, where: Where, folders: Sequence[Path]) -> DarknetError:
     tried = dict.fromkeys(os.path.normpath(each / text) for each in folders)
-    return DarknetError("the picture is not there", where=where, expected=" or ".join(tried))
+    return DarknetError("the picture does not exist", where=where, expected=" or ".join(tried))

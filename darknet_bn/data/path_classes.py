@@ -52,7 +52,7 @@ def load_classes(entries: Sequence[ListEntry], labels: Sequence[str]) -> list[in
             doubts.append(f"{entry.where}: {found.doubt}")
     file = entries[0].where.file
     if problems:
-        what = f"{len(problems)} of {len(entries)} paths do not say one class"
+        what = f"{len(problems)} of {len(entries)} paths do not name exactly one class"
         raise DataError(what, problems, where=Where(file=file))
     if doubts:
         rest = f" (and {len(doubts) - 1} more such paths)" if len(doubts) > 1 else ""
@@ -94,16 +94,16 @@ def class_of_path(path: str, labels: Sequence[str], where: Where) -> PathClass:
     if len(best) != 1:
         several = ", ".join(repr(labels[number]) for number in best[:4])
         raise DarknetError(
-            "the path says " + ("several classes" if best else "no class"),
+            "the path names " + ("several classes" if best else "no class"),
             where=where,
-            expected="the label of one class as a part of the path",
+            expected="one class label as part of the path",
             found=f"{several} in {path!r}" if best else repr(path),
         )
     (number,) = best
     others = [labels[each] for each in found if each != number]
     if others:
         told = ", ".join(map(repr, others[:4]))
-        return PathClass(number, f"{told} in {path!r} does not count; {labels[number]!r} does")
+        return PathClass(number, f"ignoring {told} in {path!r}; the class is {labels[number]!r}")
     if not words:
         return PathClass(
             number, f"the label {labels[number]!r} is only a part of a word in {path!r}"

@@ -135,13 +135,13 @@ class _Search:
             path, own = self._elsewhere[0]
             self._warn(
                 len(self._elsewhere),
-                f"labels where {self._dialect.program} does not look: {path} is read, not {own}",
+                f"labels where {self._dialect.program} does not look: using {path}, not {own}",
             )
         if self._differing:
             path, other = self._differing[0]
             self._warn(
                 len(self._differing),
-                f"two label files that differ: {path} is read, {self._dialect.program} reads "
+                f"two label files that differ: {path} is used here, {self._dialect.program} uses "
                 f"{other}",
             )
         return found
@@ -178,13 +178,13 @@ class _Search:
         count = len(self._entries)
         stem = Path(entry.path)
         other = next((each for each in _OTHERS if stem.with_suffix(each).is_file()), None)
-        found = None if other is None else f"{stem.with_suffix(other)}, which is not read"
+        found = None if other is None else f"{stem.with_suffix(other)}, which is not supported"
         return DarknetError(
             "no picture has a label file" if count > 1 else "the picture has no label file",
             where=entry.where,
             expected=" or ".join(self._places(entry)[:_MOST_NAMES]),
             found=found,
-            hint="each line of it is 'class x y w h'; an empty file says that there is no object",
+            hint="each line is 'class x y w h'; an empty file means no objects",
         )
 
 
@@ -194,16 +194,16 @@ def _equal(one: str, other: str) -> bool:
 
 def _warn_of_left_out(problems: Sequence[DarknetError], name: str | None) -> None:
     if len(problems) == 1:
-        text = f"{problems[0]}; the box does not count"
+        text = f"{problems[0]}; the box is ignored"
     else:
-        text = f"{name}: {len(problems)} boxes do not count; the first: {problems[0]}"
+        text = f"{name}: {len(problems)} boxes are ignored; the first: {problems[0]}"
     warnings.warn(DataWarning(text, problems), stacklevel=6)
 
 
 def _warn_of_counts(boxes: Sequence[F32], truth: BoxTruth, data: Data, name: str | None) -> None:
     room, full = truth.room, max(map(len, boxes))
     if room is not None and full > room:
-        _warn(f"{name}: a picture has {full} boxes; only max={room} of them count at a time")
+        _warn(f"{name}: a picture has {full} boxes; only max={room} of them are used at a time")
     classes = data.classes
     if classes is not None and classes != truth.head.classes:
         place = Where(file=data.file, key="classes")

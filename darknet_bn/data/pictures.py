@@ -91,7 +91,7 @@ class PictureDataset(Dataset):
         workers().run(fill, range(len(indices)))
         for index in sorted(set(self._failed) - self._told):
             self._told.add(index)
-            text = f"{self._failed[index]}; the next picture takes its place"
+            text = f"{self._failed[index]}; the next picture is used instead"
             warnings.warn(text, DarknetWarning, stacklevel=2)
         return x, np.stack(truths)
 
@@ -244,14 +244,14 @@ def _class_labels(data: Data, classes: int) -> tuple[str, ...]:
     file = data.path("labels" if "labels" in data.options else "names")
     if file is None:
         raise DarknetError(
-            "it does not say how classes are called",
+            "the file does not name the classes",
             where=Where(file=data.file, key="labels"),
-            expected="labels=, the path of a file with the name of a class in each line",
+            expected="labels=FILE, a file with one class name per line",
         )
     labels = load_names(file)
     if len(labels) < classes:
         raise DarknetError(
-            "there are fewer labels than the network has outputs",
+            "there are fewer labels than network outputs",
             where=Where(file=file),
             expected=f"{classes}",
             found=f"{len(labels)}",
@@ -262,7 +262,7 @@ def _class_labels(data: Data, classes: int) -> tuple[str, ...]:
 def _warn_of_not_done(model: Model, options: Iterable[str]) -> None:
     for option in options:
         if model.network.net.value(option):
-            _warn(f"[net]: {option}: pictures are not changed so here; the option does not count")
+            _warn(f"[net]: {option}: this augmentation is not supported; the option is ignored")
 
 
 def _warn(text: str) -> None:

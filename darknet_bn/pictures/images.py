@@ -122,7 +122,7 @@ def load_image(source: str | os.PathLike[str] | bytes, channels: int = 3) -> F32
     JPEG decoders may differ by a few levels of 255; Pillow uses the same one as OpenCV.
     """
     if channels not in CHANNELS:
-        raise ImageError("a picture is read with 1, 3 or 4 channels", found=f"{channels}")
+        raise ImageError("pictures can be read with 1, 3 or 4 channels", found=f"{channels}")
     if isinstance(source, np.ndarray):
         raise ImageError(
             "an array is not a file",
@@ -184,7 +184,7 @@ def image_format(path: str | os.PathLike[str]) -> str:
     suffix = Path(path).suffix.lower()
     if suffix not in _WRITTEN:
         raise ImageError(
-            "the name does not say what kind of picture to write",
+            "the file name does not say which picture format to write",
             where=Where(file=os.fspath(path)),
             expected=", ".join(_WRITTEN),
             found=suffix or "no suffix",
@@ -218,14 +218,14 @@ def _decode(stream: BinaryIO, channels: int, where: Where) -> F32:
                     where=where,
                     expected=f"at most {most} pixels",
                     found=f"{picture.width} x {picture.height}",
-                    hint="scale it down first; the network sees it smaller still",
+                    hint="scale it down first; the network input is smaller anyway",
                 )
             picture.load()
             opaque = channels == 4 and not _has_alpha(picture)
             planes = _planes(picture, channels, where)
     if opaque:
         place = f"{where}: " if where.file else ""
-        text = f"{place}the picture has no alpha channel; it is taken as opaque: alpha 1"
+        text = f"{place}the picture has no alpha channel and is treated as opaque (alpha 1)"
         warnings.warn(text, DarknetWarning, stacklevel=3)  # at the caller of `load_image`
     return planes
 
@@ -288,7 +288,7 @@ def _one_line(pillow: Any, stream: BinaryIO, where: Where) -> Iterator[None]:
                 "the picture is too large",
                 where=where,
                 expected=f"at most {_most_pixels(stream)} pixels",
-                hint="scale it down first; the network sees it smaller still",
+                hint="scale it down first; the network input is smaller anyway",
             ) from error
         except pillow.UnidentifiedImageError as error:
             empty = stream.seekable() and stream.seek(0, os.SEEK_END) == 0
@@ -347,7 +347,7 @@ def _within(values: npt.NDArray[Any], white: int, where: Where) -> npt.NDArray[A
     low, high = values.min(), values.max()
     if not (low >= 0 and high <= white):
         raise ImageError(
-            "it is not known which of its 32-bit values is white",
+            "it is unclear which of its 32-bit values is white",
             where=where,
             expected=f"values from 0 to {white}",
             found=f"{low:.6g} to {high:.6g}",
@@ -406,7 +406,7 @@ def from_bytes(pixels: U8) -> F32:
     if not (isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 3):
         array = isinstance(pixels, np.ndarray)
         raise ShapeError(
-            "these are not the bytes of a picture",
+            "this array is not a picture of bytes",
             expected="uint8 (h, w, c)",
             found=f"{pixels.dtype} {pixels.shape}" if array else type(pixels).__name__,
         )

@@ -105,7 +105,7 @@ def prepare(im: F32, model: Model, fit: Fit | None = None) -> F32:
         if im.shape[2] == size.c:
             hint = "the channels come first: im.transpose(2, 0, 1)"
         raise ShapeError(
-            "the picture has not the channels of the net's input",
+            "the picture does not have the channels of the network's input",
             expected=f"{size.c}",
             found=f"{c}",
             hint=hint,
@@ -113,8 +113,8 @@ def prepare(im: F32, model: Model, fit: Fit | None = None) -> F32:
     way = fit or own_fit(model)
     if way == "letterbox" and 0 in letterbox_size(im.shape[1:], (size.h, size.w)):
         raise ShapeError(
-            "nothing of the picture is left in a letterbox",
-            expected="less of a strip",
+            "the letterboxed picture would have no pixels",
+            expected="a less elongated picture",
             found=f"{im.shape[2]} x {im.shape[1]} pixels in {size.w} x {size.h}",
         )
     return fit_image(im, way, size)[None]

@@ -194,7 +194,7 @@ def require_options(iou_threshold: float, points: int, threshold: float) -> None
     """Refuse meaningless options of `average_precision` with a DarknetError."""
     if points == 1 or points < 0:
         raise DarknetError(
-            "a curve of precision needs more points", expected="0, or at least 2", found=f"{points}"
+            "a precision curve needs more points", expected="0, or at least 2", found=f"{points}"
         )
     for what, value in (("IoU", iou_threshold), ("probability", threshold)):
         if not 0 <= value <= 1:
@@ -225,7 +225,7 @@ def _truths_by_class(found: Sequence[Boxes], truths: Sequence[F32]) -> npt.NDArr
     """Return how many truths each class has; raise an error for what does not fit."""
     if not found or len(found) != len(truths):
         raise ShapeError(
-            "the pictures and their truths do not fit each other",
+            "the pictures and truths do not match",
             expected="as many truths as pictures, and at least one",
             found=f"{len(found)} pictures, {len(truths)} truths",
         )
@@ -236,11 +236,13 @@ def _truths_by_class(found: Sequence[Boxes], truths: Sequence[F32]) -> npt.NDArr
     for number, rows in enumerate(truths):
         if rows.ndim != 2 or rows.shape[1] != 5:
             raise ShapeError(
-                "these are no true boxes", expected="(k, 5) of each picture", found=f"{rows.shape}"
+                "these are not ground-truth boxes",
+                expected="(k, 5) of each picture",
+                found=f"{rows.shape}",
             )
         if len(rows) and not (rows[:, 4].min() >= 0 and rows[:, 4].max() < classes):
             raise ShapeError(
-                f"a truth of picture {number} has a class that there is not",
+                f"a truth of picture {number} has a class that does not exist",
                 expected=f"0 to {classes - 1}",
                 found=f"{rows[:, 4].min():g} to {rows[:, 4].max():g}",
             )

@@ -67,7 +67,7 @@ def network_boxes(
         expected = (count, *network.nodes[layer].y.dims)
         if layer not in outputs or outputs[layer].shape != expected:
             raise ShapeError(
-                f"the output of layer {layer} is missing or no output of it",
+                f"the output of layer {layer} is missing or has the wrong shape",
                 expected=f"{expected}",
                 found=f"{outputs[layer].shape}" if layer in outputs else "none",
             )
@@ -142,7 +142,7 @@ def heads_of(network: Network) -> Mapping[int, Head]:
         raise DarknetError(
             "the network has no detection head",
             expected="[yolo] or [region]",
-            hint="the command classify is for classifiers",
+            hint="use darknet-bn classify for classifiers",
         )
     return network.heads
 
@@ -156,7 +156,7 @@ def sizes_of(given: ImageSizes | None, count: int, network: Network) -> list[Siz
         sizes = np.broadcast_to(sizes, (count, 2))
     if sizes.shape != (count, 2) or not all(_is_size(value) for value in sizes.flat):
         raise ShapeError(
-            "the sizes of the pictures do not fit",
+            "the sizes do not match the pictures",
             expected=f"(height, width), or {count} of these",
             found=f"{given}",
         )

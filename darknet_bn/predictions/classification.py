@@ -71,7 +71,7 @@ def classify(
     layer = class_layer(model.network)
     classes = model.network.nodes[layer].y.size
     if top < 1:
-        raise DarknetError("how many classes to return is out of range", found=f"{top}")
+        raise DarknetError("the number of classes to return is out of range", found=f"{top}")
     if names is not None:
         require_names(names, classes)
     outputs = compute_outputs(model, x, [layer], session=session, exact=exact)[layer]
@@ -105,7 +105,7 @@ def class_layer(network: Network) -> int:
     """
     if network.is_detector:
         raise DarknetError(
-            "the network is a detector, not a classifier", hint="use the command detect"
+            "the network is a detector, not a classifier", hint="use darknet-bn detect"
         )
     others = (index for index, node in enumerate(network.nodes) if not node.layer.is_loss)
     return max(others, default=0)

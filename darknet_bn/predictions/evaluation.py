@@ -138,9 +138,9 @@ def evaluate(
     ``validate_classifier_single`` in ``src/classifier.c``.
     """
     if batch < 1 or top < 1:
-        raise DarknetError("batch and top are at least 1", found=f"{batch}, {top}")
+        raise DarknetError("batch and top must be at least 1", found=f"{batch}, {top}")
     if not len(dataset):
-        raise DarknetError("there is nothing to evaluate with")
+        raise DarknetError("there is nothing to evaluate")
     work = _Work(model, dataset, fit or own_fit_for_tests(model), batch, after_batch, session)
     if not model.network.is_detector:
         return _accuracy(work, top)
@@ -221,7 +221,7 @@ class _Work:
         """
         odd = Oddities()
         for number in sorted(self.failed):
-            odd(f"{self.failed[number]}; nothing is found in it")
+            odd(f"{self.failed[number]}; it counts as having no detections")
         if len(self.failed) == len(self.dataset):
             raise self.failed[0]
         for text in odd.texts:
@@ -254,7 +254,7 @@ def _truths(dataset: Dataset) -> list[F32]:
     if dataset.pictures:
         return [picture.boxes for picture in dataset.pictures]
     if not isinstance(dataset, ArrayDataset) or dataset.y.ndim != 3:
-        raise DarknetError("the data have no boxes, but the network is a detector")
+        raise DarknetError("the data has no boxes, but the network is a detector")
     truths: list[F32] = []
     for rows in dataset.y.astype(np.float32):
         ends = np.flatnonzero(rows[:, 0] == 0)
@@ -301,7 +301,7 @@ def _kinds(dataset: Dataset, classes: int) -> list[int]:
     one_hot = y.shape == (len(dataset), classes) and np.isin(y, (0, 1)).all()
     if not one_hot or (y.sum(axis=1) != 1).any():
         raise DarknetError(
-            "the data have no classes, but the network is a classifier",
+            "the data has no classes, but the network is a classifier",
             expected=f"whole numbers, or a 1 among {classes} zeros",
         )
     return [int(number) for number in y.argmax(axis=1)]

@@ -247,8 +247,8 @@ def test_all_pictures_that_are_missing_are_named(cli: Cli, tiny: Path, tmp_path:
     answer = cli("calibrate", tiny, data, "-o", tmp_path / "new")
     assert (answer.code, answer.out) == (2, "")
     first, second = answer.err.splitlines()
-    assert first.startswith(f"error: {tmp_path / 'valid.txt'}: 2 of 3 pictures are not there; ")
-    assert second.startswith(f"  {tmp_path / 'valid.txt'}:3: the picture is not there (expected ")
+    assert first.startswith(f"error: {tmp_path / 'valid.txt'}: 2 of 3 pictures do not exist; ")
+    assert second.startswith(f"  {tmp_path / 'valid.txt'}:3: the picture does not exist (expected ")
 
 
 def test_how_long_it_took_is_told_to_people(tmp_path: Path) -> None:

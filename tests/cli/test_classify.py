@@ -162,7 +162,7 @@ def test_a_bad_picture_is_reported_and_the_others_go_on(
 def test_a_detector_is_refused_once(cli: Cli) -> None:
     answer = cli("classify", FIXTURES / "tiny/tiny", PREPROCESS)
     assert answer.code == 2
-    assert "the network is a detector, not a classifier; use the command detect" in answer.error
+    assert "the network is a detector, not a classifier; use darknet-bn detect" in answer.error
 
 
 def test_a_net_for_sequences_takes_single_pictures(cli: Cli) -> None:

@@ -228,7 +228,7 @@ def test_names_come_from_either_file(cli: Cli, tmp_path: Path, names: Path) -> N
     data.write_text("names=gone\n")
     assert labels_of(cli, "--data", data, "--names", names) == ({"left shoe", "right shoe"}, [])
     error = cli("detect", TINY, PICTURE, "--data", data).error
-    assert error.startswith(f"{data}: names: it names a file that is not there (expected gone or ")
+    assert error.startswith(f"{data}: names: the file does not exist (expected gone or ")
 
 
 def test_names_of_another_model_are_refused(cli: Cli, tmp_path: Path) -> None:

@@ -149,7 +149,8 @@ def test_a_strip_is_reported_by_its_name_and_the_others_go_on(
     answer = cli("detect", TINY, photos, "--letterbox", "--thresh", "0.8")
     assert answer.code == 1
     assert answer.error.startswith(
-        f"{photos}/aa.png: nothing of the picture is left in a letterbox (expected less of a strip"
+        f"{photos}/aa.png: the letterboxed picture would have no pixels (expected a less "
+        "elongated picture"
     )
     assert f"{photos}/b.png:" in lines_of(answer.out)
     assert not [line for line in lines_of(answer.out) if "aa.png" in line]

@@ -175,7 +175,7 @@ def test_all_boxes_that_do_not_count_are_named(
     answer = cli(*words)
     assert answer.code == 0
     assert answer.err.splitlines() == [
-        f"warning: {boxes.with_name('valid.txt')}: 3 boxes do not count; the first: {second}:1: "
+        f"warning: {boxes.with_name('valid.txt')}: 3 boxes are ignored; the first: {second}:1: "
         "there is no class 7 (expected 0 to 1)",
         f"  {second}:2: the box is at 0 0",
         f"  {third}:1: the box is outside the picture (expected x y w h as shares of the picture, "

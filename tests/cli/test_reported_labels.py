@@ -43,7 +43,7 @@ def test_labels_beside_strawberries_are_found(cli: Cli, report: str, dialect: st
 @pytest.mark.parametrize("report", ["bad-labels"], indirect=True)
 def test_all_boxes_that_cannot_be_meant_are_named(cli: Cli, report: str, dialect: str) -> None:
     expected = [
-        f"warning: train.txt: 4 boxes do not count; the first: {ODD[0]}",
+        f"warning: train.txt: 4 boxes are ignored; the first: {ODD[0]}",
         *(f"  {each}" for each in ODD[1:]),
     ]
     answer = cli("train", "net.cfg", "obj.data", "--dialect", dialect, "-o", "out")

@@ -21,9 +21,9 @@ def test_data_sets(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("coco.json", "annotations of COCO have to become label files first: a file NAME.txt"),
-        ("x.XML", "annotations of PASCAL VOC have to become label files first: a file NAME.txt"),
-        ("x.csv", "a table of boxes has to become label files first: a file NAME.txt"),
+        ("coco.json", "convert COCO annotations to label files first: a file NAME.txt"),
+        ("x.XML", "convert PASCAL VOC annotations to label files first: a file NAME.txt"),
+        ("x.csv", "convert the table of boxes to label files first: a file NAME.txt"),
         (
             "data.yaml",
             "write a .data file with the lines classes=N, train=LIST, valid=",
@@ -39,7 +39,7 @@ def test_data_sets(name: str) -> None:
             "this is a video; extract frames first: mkdir frames; ffmpeg -i 'a b.mp4' "
             "frames/%05d.jpg",
         ),
-        ("x.weights", "this is a part of a model; the data set comes after it"),
+        ("x.weights", "this is part of a model; the data set comes after it"),
         ("x.npy", "put two arrays into one file: numpy.savez('set.npz', x=x, y=y)"),
     ],
 )

@@ -56,8 +56,12 @@ def test_the_working_directory_comes_first(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("data", "text", "message"),
     [
-        ("valid=list.txt", "a.jpg", r"x\.data: train: it names no list of pictures \(expected tr"),
-        ("train=lost.txt", "a.jpg", r"x\.data: train: it names a file that is not there"),
+        (
+            "valid=list.txt",
+            "a.jpg",
+            r"x\.data: train: the list of pictures is not given \(expected tr",
+        ),
+        ("train=lost.txt", "a.jpg", r"x\.data: train: the file does not exist"),
         ("train=list.txt", "\n \n", r"list\.txt: the list is empty"),
         ("train=list.txt", "a.jpg\nb.jpg", r"list\.txt:2: the picture does not exist .*b\.jpg"),
         ("train=list.txt", "a.jpg\n\0", r"list\.txt: this is not a text file"),
@@ -81,7 +85,7 @@ def test_all_pictures_that_are_missing_are_named(tmp_path: Path) -> None:
         load_list(data, "train")
     assert [each.where.line for each in caught.value.problems] == [1, 4]
     assert str(caught.value).startswith(
-        f"{tmp_path}/list.txt: 2 of 3 pictures are not there; the first: {tmp_path}/list.txt:1: "
+        f"{tmp_path}/list.txt: 2 of 3 pictures do not exist; the first: {tmp_path}/list.txt:1: "
     )
 
 

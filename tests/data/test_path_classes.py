@@ -66,7 +66,7 @@ def test_labels_in_words_and_in_longer_labels_do_not_count(
 ) -> None:
     found, doubt = class_of_path(path, labels, LIST)
     assert found == number
-    assert doubt == f"{labels[1 - number]!r} in {path!r} does not count; {labels[number]!r} does"
+    assert doubt == f"ignoring {labels[1 - number]!r} in {path!r}; the class is {labels[number]!r}"
     assert of_the_program(path, labels).tolist() == [1, 1]  # with both of which it trains
 
 
@@ -79,7 +79,7 @@ def test_a_label_that_is_only_a_part_of_a_word_is_told_of(path: str) -> None:
 
 
 def test_paths_that_say_no_class_or_several() -> None:
-    with pytest.raises(dn.DarknetError, match=r"^list:3: the path says no class .*'1\.jpg'"):
+    with pytest.raises(dn.DarknetError, match=r"^list:3: the path names no class .*'1\.jpg'"):
         class_of_path("1.jpg", ("cat", "dog"), LIST)
     message = r"several classes .*found 'cat', 'dog' in 'cat/dog\.jpg'"
     with pytest.raises(dn.DarknetError, match=message):
@@ -99,7 +99,9 @@ def test_all_paths_without_a_class_are_named() -> None:
         load_classes(entries("cat/1.jpg", "1.jpg", "dog/2.jpg", "cat/dog.jpg"), ("cat", "dog"))
     error = caught.value
     assert [each.where.line for each in error.problems] == [2, 4]
-    assert str(error).startswith("list: 2 of 4 paths do not say one class; the first: list:2: ")
+    assert str(error).startswith(
+        "list: 2 of 4 paths do not name exactly one class; the first: list:2: "
+    )
 
 
 def test_doubts_are_told_of_in_one_line() -> None:

@@ -103,7 +103,7 @@ def test_labels_where_another_program_looks_are_read_and_told_of(
         assert counts(load(data, dialect)) == [1]
     (message,) = [str(each.message) for each in caught]
     assert message.startswith(f"{tmp_path / 'list.txt'}: 1 of 1 picture has labels where ")
-    assert f"does not look: {tmp_path / labels} is read, not {tmp_path}" in message
+    assert f"does not look: using {tmp_path / labels}, not {tmp_path}" in message
 
 
 def test_where_the_program_looks_comes_first(tmp_path: Path) -> None:
@@ -158,11 +158,9 @@ def test_no_labels_at_all_are_an_error_that_says_where_they_may_be(
     assert message.startswith(f"{tmp_path / 'list.txt'}:1: no picture has a label file (expected ")
     for place in ("images/a.txt", "labels/a.txt"):
         assert str(tmp_path / place) in message
-    assert message.endswith(
-        "; each line of it is 'class x y w h'; an empty file says that there is no object"
-    )
+    assert message.endswith("; each line is 'class x y w h'; an empty file means no objects")
     (tmp_path / "images/a.xml").write_text("<annotation/>")
-    with pytest.raises(dn.DarknetError, match=r"found .*/images/a\.xml, which is not read"):
+    with pytest.raises(dn.DarknetError, match=r"found .*/images/a\.xml, which is not supported"):
         load(data, dialect)
 
 
@@ -194,7 +192,7 @@ def test_boxes_that_cannot_be_meant_are_left_out_and_all_named(
     assert isinstance(warning, dn.DataWarning)
     assert places(warning.problems) == places(dataset.left_out) == PLACES
     first = f"{tmp_path / '1.txt'}:1: the box is at 0 0"
-    assert str(warning) == f"{tmp_path / 'list.txt'}: 5 boxes do not count; the first: {first}"
+    assert str(warning) == f"{tmp_path / 'list.txt'}: 5 boxes are ignored; the first: {first}"
     assert counts(dataset) == [1, 0, 0, 1, 0]
 
 
@@ -219,7 +217,7 @@ def test_one_line_is_the_message(tmp_path: Path) -> None:
     with pytest.warns(
         dn.DataWarning,
         match=r"1\.txt:1: the box is outside the picture .*; the box "
-        r"does not count$",
+        r"is ignored$",
     ):
         load(data, "alexeyab")
     (tmp_path / "1.txt").write_text("1 9 9 .1\n")
@@ -252,7 +250,7 @@ def test_a_picture_that_is_listed_twice_is_told_of_once(tmp_path: Path) -> None:
 
 def test_more_boxes_than_there_is_room_for_are_told_of(tmp_path: Path) -> None:
     data = data_set(tmp_path, {"0.txt": 5 * BOX}, "0.png")
-    message = r"list\.txt: a picture has 5 boxes; only max=4 of them count"
+    message = r"list\.txt: a picture has 5 boxes; only max=4 of them are used"
     with pytest.warns(dn.DarknetWarning, match=message):
         assert counts(load(data, "alexeyab")) == [5]
 

@@ -172,14 +172,14 @@ def test_another_number_of_classes_is_told_of(boxes: Path) -> None:
 
 
 def test_a_damaged_picture_does_not_stop_training(boxes: Path) -> None:
-    """It is named once, and the next one takes its place, every time alike."""
+    """It is named once, and the next one is used instead, every time alike."""
     data = load_dataset(boxes, detector(), train=True)
     (boxes.parent / "JPEGImages/1.png").write_bytes(b"no picture")
     with pytest.warns(dn.DarknetWarning) as caught:
         x, truth = data.batch([0, 1], np.random.default_rng(0), shape=Shape(3, H, W))
     (message,) = (str(each.message) for each in caught)
     assert "1.png: not a picture" in message
-    assert message.endswith("the next picture takes its place")
+    assert message.endswith("the next picture is used instead")
     again = data.batch([0, 1], np.random.default_rng(0), shape=Shape(3, H, W))
     np.testing.assert_array_equal(x, again[0])
     np.testing.assert_array_equal(truth, again[1])
@@ -206,7 +206,7 @@ def test_a_damaged_picture_is_named_where_nothing_is_trained(boxes: Path) -> Non
 def test_cutmix_is_not_for_boxes(boxes: Path) -> None:
     model = detector(net="cutmix=1")
     with pytest.warns(
-        dn.DarknetWarning, match=r"\[net\]: cutmix: pictures are not changed so here"
+        dn.DarknetWarning, match=r"\[net\]: cutmix: this augmentation is not supported"
     ):
         load_dataset(boxes, model, train=True)
     load_dataset(boxes, model, train=False)
@@ -250,7 +250,7 @@ def test_outside_of_training_the_middle_is_cut_out(classes: Path) -> None:
 
 def test_names_do_where_there_are_no_labels(classes: Path) -> None:
     classes.write_text("train=train.txt\nnames=x.names\n")
-    with pytest.raises(dn.DarknetError, match=r"train\.txt:1: the path says no class"):
+    with pytest.raises(dn.DarknetError, match=r"train\.txt:1: the path names no class"):
         load_dataset(classes, classifier(), train=True)
     write(classes.parent, {"x.names": "cat\ndog\n"})
     data = load_dataset(classes, classifier(), train=True)
@@ -260,8 +260,12 @@ def test_names_do_where_there_are_no_labels(classes: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "outputs", "message"),
     [
-        ("train=train.txt", 2, r"x\.data: labels: it does not say how classes are called"),
-        ("train=train.txt\nlabels=labels.txt", 4, r"labels\.txt: there are fewer labels than the"),
+        ("train=train.txt", 2, r"x\.data: labels: the file does not name the classes"),
+        (
+            "train=train.txt\nlabels=labels.txt",
+            4,
+            r"labels\.txt: there are fewer labels than network",
+        ),
     ],
 )
 def test_what_classes_lack(classes: Path, data: str, outputs: int, message: str) -> None:

@@ -162,7 +162,7 @@ def test_a_picture_without_alpha_is_opaque_with_a_warning(kind: str) -> None:
     with pytest.warns(DarknetWarning) as caught:
         im = load_image(data, 4)
     np.testing.assert_array_equal(im, [*expected, np.ones_like(expected[0])])
-    text = "the picture has no alpha channel; it is taken as opaque: alpha 1"
+    text = "the picture has no alpha channel and is treated as opaque (alpha 1)"
     assert [str(each.message) for each in caught] == [text]
     assert caught[0].filename == __file__
 
@@ -350,7 +350,7 @@ def test_the_name_must_tell_the_format(name: str, tmp_path: Path) -> None:
         lambda: image_format(path),
         lambda: save_image(path, planes(COLOURS), force=True),
     ):
-        with pytest.raises(ImageError, match=r"what kind of picture.*expected \.bmp, \.jpeg"):
+        with pytest.raises(ImageError, match=r"which picture format.*expected \.bmp, \.jpeg"):
             refused()
     assert not list(tmp_path.iterdir())
 

@@ -113,7 +113,9 @@ def test_what_is_no_picture_is_refused_with_what_makes_one(im: Any, message: str
 @pytest.mark.parametrize(("net", "im"), [(3, 1), (1, 3), (4, 3), (3, 4)])
 def test_other_channels_are_refused(net: int, im: int) -> None:
     model = random_model(cfg_text(CONV, channels=net))
-    with pytest.raises(dn.ShapeError, match=rf"has not the channels.*expected {net}, found {im}"):
+    with pytest.raises(
+        dn.ShapeError, match=rf"does not have the channels.*expected {net}, found {im}"
+    ):
         dn.prepare(picture(4, 4, im), model)
 
 

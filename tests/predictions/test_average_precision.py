@@ -284,12 +284,12 @@ def test_options_that_mean_nothing_are_refused(options: dict, message: str) -> N
 @pytest.mark.parametrize(
     ("found", "truths", "message"),
     [
-        ([], [], "do not fit each other"),
-        ([boxes_of()], [], "do not fit each other"),
+        ([], [], "the pictures and truths do not match"),
+        ([boxes_of()], [], "the pictures and truths do not match"),
         ([boxes_of(), boxes_of(classes=3)], [truths_of(), truths_of()], "different classes"),
-        ([boxes_of()], [truths_of((*A[:4], 2))], "class that there is not .*expected 0 to 1"),
-        ([boxes_of()], [truths_of((*A[:4], -1))], "class that there is not"),
-        ([boxes_of()], [np.zeros((1, 6), np.float32)], "these are no true boxes"),
+        ([boxes_of()], [truths_of((*A[:4], 2))], "class that does not exist .*expected 0 to 1"),
+        ([boxes_of()], [truths_of((*A[:4], -1))], "class that does not exist"),
+        ([boxes_of()], [np.zeros((1, 6), np.float32)], "these are not ground-truth boxes"),
     ],
 )
 def test_what_does_not_fit_is_refused(found: list, truths: list, message: str) -> None:

@@ -47,7 +47,7 @@ def test_the_lines_are_those_of_the_programs() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"top": 0}, r"how many classes to return is out of range \(found 0\)"),
+        ({"top": 0}, r"the number of classes to return is out of range \(found 0\)"),
         ({"names": ["a"]}, r"there are fewer names than classes \(expected 5, found 1\)"),
     ],
 )
@@ -68,7 +68,7 @@ def test_names_of_another_model_are_a_warning() -> None:
 def test_a_detector_is_refused() -> None:
     head = "[yolo] mask=0 num=1 classes=0 anchors=8,10"
     model = random_model(cfg_text(CONV, head))
-    with pytest.raises(dn.DarknetError, match="not a classifier; use the command detect"):
+    with pytest.raises(dn.DarknetError, match="not a classifier; use darknet-bn detect"):
         dn.classify(model, random_input(model))
 
 

@@ -183,8 +183,8 @@ def test_progress_is_told_behind_every_batch(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch": 0}, "batch and top are at least 1"),
-        ({"top": 0}, "batch and top are at least 1"),
+        ({"batch": 0}, "batch and top must be at least 1"),
+        ({"top": 0}, "batch and top must be at least 1"),
         ({"points": 1}, "needs more points"),
         ({"threshold": 2.0}, "out of range"),
         ({"overlap": 2.0}, "out of range"),
@@ -202,7 +202,7 @@ def test_arrays_that_tell_no_classes_are_refused(tmp_path: Path) -> None:
     x = np.zeros((2, *model.network.input.dims), np.float32)
     np.savez(tmp_path / "set.npz", x=x, y=np.full((2, 5), 0.2, np.float32))
     data = dn.load_dataset(tmp_path / "set.npz", model, train=False)
-    with pytest.raises(dn.DarknetError, match="the data have no classes"):
+    with pytest.raises(dn.DarknetError, match="the data has no classes"):
         evaluate(model, data)
 
 
@@ -219,7 +219,7 @@ def test_a_picture_that_is_broken_is_named_and_the_others_go_on(tmp_path: Path, 
             report = evaluate(model, data, batch=batch)
         (message,) = (str(each.message) for each in caught)
         assert message.startswith(f"{path}: ")
-        assert message.endswith("; nothing is found in it")
+        assert message.endswith("; it counts as having no detections")
         assert (report.failed, report.pictures) == (1, len(NAMES))
         assert isinstance(report, dn.AveragePrecision)
         assert report.pairs < whole.pairs

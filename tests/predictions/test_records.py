@@ -179,7 +179,7 @@ class TestDetections:
             detections(model, x, threshold=50)
         with pytest.raises(dn.DarknetError, match=r"fewer names.*expected 2, found 1"):
             detections(model, x, names=["one"])
-        with pytest.raises(dn.ShapeError, match="sizes of the pictures"):
+        with pytest.raises(dn.ShapeError, match="sizes do not match the pictures"):
             detections(model, x, image_sizes=[(1, 2), (3, 4)])
         with pytest.raises(dn.DarknetError, match="no detection head"):
             headless = random_model(cfg_text("[convolutional] filters=2"))
