@@ -140,8 +140,8 @@ def load_checkpoint(model: Model, weights: str | os.PathLike[str]) -> TrainState
             return state
     if paths:
         warnings.warn(
-            f"{paths[0]}: this is the state of other weights than {os.fspath(weights)}; training "
-            "goes on without the momentum of earlier updates",
+            f"{paths[0]}: this state does not belong to {os.fspath(weights)}; training "
+            "continues without the momentum of earlier updates",
             DarknetWarning,
             stacklevel=2,
         )
@@ -195,7 +195,7 @@ def _require_fit(model: Model, name: str, head: ArrayHeader, path: str) -> None:
     where = Where(file=path, key=name[:80])
     match = _MEMBER.fullmatch(name)
     if match is None or int(match[2]) >= len(model.network.nodes) or head.dtype != np.float32:
-        raise TrainingError("this is no array of a state", where=where)
+        raise TrainingError("this array is not part of a training state", where=where)
     kind, layer, what = match[1], int(match[2]), match[3]
     if kind == "memory":
         require_memory(4 * math.prod(head.shape), "the state of training")
@@ -221,7 +221,7 @@ def _about(text: Any, path: str) -> dict[str, Any]:
             "weights": str(about["weights"]),
         }
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise DarknetError("this is no state of training", where=Where(file=path)) from error
+        raise DarknetError("this is not a training state", where=Where(file=path)) from error
 
 
 def due(iteration: int, epoch_ended: int | None, model: Model, *, detects: bool) -> list[str]:

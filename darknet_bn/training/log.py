@@ -83,4 +83,4 @@ def open_log(path: str | os.PathLike[str], iteration: int) -> Iterator[Log]:
     except OSError as error:
         raise DarknetError(f"cannot be written: {reason_of(error)}", where=where) from error
     except (ValueError, csv.Error) as error:
-        raise DarknetError(f"this is no log of a training: {error}", where=where) from error
+        raise DarknetError(f"this is not a training log: {error}", where=where) from error

@@ -161,7 +161,7 @@ def last_iteration(
     net, steps = state.model.network.net, state.model.network.time_steps
     images = net.batch * steps
     if examples < steps:
-        raise TrainingError("there is nothing to train with", found=f"{examples} examples")
+        raise TrainingError("there is nothing to train on", found=f"{examples} examples")
     option = state.model.cfg.where(0, "max_batches")
     if epochs is not None:
         last = math.ceil(epochs * examples / images)
@@ -169,7 +169,7 @@ def last_iteration(
         last = net.max_batches if iterations is None else iterations
     if last < 1:
         raise TrainingError(
-            "nothing says when training ends",
+            "the end of training is not specified",
             where=option,
             expected="max_batches=N in [net], or --iterations N, or --epochs N",
         )
@@ -182,9 +182,9 @@ def last_iteration(
         end = f"max_batches={last}" if iterations is None else f"--iterations is {last}"
         more = f"--iterations N with N above {state.iteration}"
     raise TrainingError(
-        f"training is over: the weights have had {done}, and {end}",
+        f"training is already finished: the weights have had {done}, and {end}",
         where=option if iterations is None and epochs is None else None,
-        hint=f"{more} trains on, --clear counts from 0 again",
+        hint=f"{more} continues, --clear starts the count at 0 again",
     )
 
 

@@ -121,13 +121,13 @@ def train_state(model: Model, seed: int = 0, *, as_coded: bool = False) -> Train
     """
     net, nodes = model.network.net, model.network.nodes
     if not any(node.params for node in nodes):
-        raise TrainingError("the model has no parameters that could learn")
+        raise TrainingError("the model has no trainable parameters")
     for key in _NOT_DONE:
         if net.value(key):
             where = model.cfg.where(0)
             where = replace(where, key=key)
             warnings.warn(
-                f"{where}: training is without that here; the option does not count",
+                f"{where}: not supported in training; the option is ignored",
                 DarknetWarning,
                 stacklevel=2,
             )

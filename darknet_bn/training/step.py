@@ -99,7 +99,9 @@ def train_step(
     given = None if truth is None else np.asarray(truth, np.float32)
     if given is not None and len(given) != len(images):
         raise ShapeError(
-            "the truth is not of the batch", expected=f"{len(images)} rows", found=f"{len(given)}"
+            "the truth does not belong to this batch",
+            expected=f"{len(images)} rows",
+            found=f"{len(given)}",
         )
     parts = _parts(len(images), network.net.subdivisions, network.time_steps)
     work = _Pass(state, keep)
@@ -114,7 +116,7 @@ def _parts(n: int, subdivisions: int, time_steps: int) -> list[npt.NDArray[np.in
     sequences = n // time_steps
     if sequences % subdivisions:
         raise ShapeError(
-            "the batch cannot be parted",
+            "the batch cannot be divided",
             where=Where(section="net", key="subdivisions"),
             expected=f"a multiple of {subdivisions}",
             found=f"{sequences}",
@@ -145,8 +147,8 @@ class _Pass:
         outputs, backs, losses = self._forward(x, truth)
         if not losses:
             raise TrainingError(
-                "nothing says how wrong the outputs are",
-                expected="a truth, and a layer with a loss: [softmax], [cost], [yolo] ...",
+                "there is nothing to compute a loss from",
+                expected="a truth and a layer with a loss: [softmax], [cost], [yolo] ...",
             )
         self.losses.append(sum(losses.values()) / len(losses))
         self._backward(outputs, backs, losses)
@@ -271,10 +273,10 @@ def _updated(
     )
     if not math.isfinite(loss):
         raise TrainingError(
-            "the loss is no finite number",
+            "the loss is not finite",
             where=Where(section="net", key="learning_rate"),
             found=f"{loss} in iteration {iteration}",
-            hint="a lower learning rate, or burn_in=, keeps training stable",
+            hint="a lower learning rate, or burn_in=, may keep training stable",
         )
     after = replace(
         state,

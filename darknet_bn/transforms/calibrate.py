@@ -152,7 +152,7 @@ def calibrate(
     targets = [row.layer for row in rows if row.reason is None]
     if not targets:
         raise DarknetError(
-            "there is no batch norm whose statistics could be replaced",
+            "no batch norm has statistics that can be replaced",
             found=f"layer {rows[0].layer} [{rows[0].section}]: {rows[0].reason}" if rows else None,
         )
     if not len(batches):
@@ -322,16 +322,16 @@ class _Walk:
                 where=where,
                 expected="at least 2 values of each channel"
                 + (" in every batch" if self.normalise_by_batch else ""),
-                hint="there must be more images",
+                hint="use more images",
             )
         with np.errstate(over="ignore"):
             new = dict(zip(_STATISTICS, (seen.mean, seen.variance), strict=True))
             rounded = {name: array.astype(np.float32) for name, array in new.items()}
         if not all(np.isfinite(array).all() for array in rounded.values()):
             raise DarknetError(
-                "what enters batch norm is not finite",
+                "the input of batch norm is not finite",
                 where=where,
-                hint="the command check tells whether the weights are NaN or infinite",
+                hint="darknet-bn check shows whether the weights are NaN or infinite",
             )
         return rounded
 
@@ -359,10 +359,10 @@ def _reason(order: Order, index: int) -> str | None:
     """Say why the statistics of a layer are unchanged; None if they are replaced."""
     node = order.network.nodes[index]
     if node.layer.recurrent:
-        return "recurrent: what enters its batch norm depends on its own statistics"
+        return "recurrent: the input of its batch norm depends on its own statistics"
     others = [each for each in order.sharing(index) if each != index]
     if others:
-        return f"layer {others[0]} has the same statistics, but other inputs"
+        return f"layer {others[0]} shares the statistics, but has other inputs"
     for param in node.params:
         if param.name in _STATISTICS and param.stored_size < param.size:
             keys = [

@@ -14,7 +14,7 @@ from darknet_bn.layers.shape import resolve
 from darknet_bn.model.model import Model
 from darknet_bn.model.network import Network, build_network
 from darknet_bn.model.weights import release
-from darknet_bn.values import brief_fields
+from darknet_bn.values import brief_fields, counted
 
 _FACTORS = ("rolling_variance", "scales", "rolling_mean")
 
@@ -153,18 +153,18 @@ def _reason_inside(network: Network, owner: int) -> str | None:
 
 def _reason_alone(network: Network, index: int, source: int, target: int) -> str | None:
     if source < 0:
-        return "it stands first: there are no weights in front of it"
+        return "it is the first layer: there are no weights before it"
     node, norm = network.nodes[target], network.nodes[target].layer.norm
     own = network.nodes[index].layer.norm.why_not_foldable() or norm.why_not_foldable()
     if own:
         return own
     if not norm.is_linear:
-        return f"layer {target} has no weights that could take it up as they are"
+        return f"layer {target} has no weights that it could be folded into"
     if sum(each.owner == node.owner for each in network.nodes) > 1:
         return f"layer {target} shares its weights"
     readers = [i for i, each in enumerate(network.nodes) if source in each.sources and i != index]
     if readers:
-        return f"layer {readers[0]} too reads layer {source}"
+        return f"layer {readers[0]} also reads layer {source}"
     return None
 
 
@@ -179,7 +179,8 @@ def _finite_affines(model: Model, row: FoldedLayer) -> Mapping[str, Affine]:
             values = [f"{prefix}{name} {p[prefix + name][bad[0]]:g}" for name in _FACTORS]
             channels = ", ".join(str(each) for each in bad[:8]) + (" …" if bad.size > 8 else "")
             raise FoldError(
-                f"the statistics give no finite factor for {bad.size} channels ({channels})",
+                f"the statistics do not give finite factors for {counted(bad.size, 'channel')} "
+                f"({channels})",
                 where=model.cfg.where(row.layer + 1),
                 expected=f"a variance that {model.dialect.name} can divide by",
                 found=", ".join(values),

@@ -90,7 +90,7 @@ def test_a_batch_norm_that_stays_is_named_with_the_reason(cli: Cli, out: Path) -
     answer = cli("fold", model, "-o", out)
     assert answer.code == 0
     (line,) = [line for line in answer.out.splitlines() if line.startswith("layer ")]
-    assert line.startswith("layer 0 [batchnorm] keeps its batch norm: it stands first")
+    assert line.startswith("layer 0 [batchnorm] keeps its batch norm: it is the first layer")
 
 
 def test_nothing_to_fold_is_said_and_the_model_is_written(cli: Cli, out: Path) -> None:
@@ -202,7 +202,7 @@ def test_statistics_that_cannot_be_folded_are_refused(cli: Cli, tiny: Path, out:
     weights.write_bytes(data)
     answer = cli("fold", tiny, "-o", out)
     assert (answer.code, answer.out) == (2, "")
-    assert "layer 0: the statistics give no finite factor for 1 channels (0)" in answer.error
+    assert "layer 0: the statistics do not give finite factors for 1 channel (0)" in answer.error
     assert files_in(out.parent) == {}
 
 

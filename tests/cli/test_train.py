@@ -249,9 +249,10 @@ class TestRefused:
         assert result.exit_code == 2
         (line,) = result.output.splitlines()
         assert line == (
-            "error: net.cfg:5: [net]: max_batches: training is over: the weights have had 12 "
+            "error: net.cfg:5: [net]: max_batches: training is already finished: the weights have "
+            "had 12 "
             "iterations (48 images seen, 4 an iteration), and max_batches=12; "
-            "--iterations N with N above 12 trains on, --clear counts from 0 again"
+            "--iterations N with N above 12 continues, --clear starts the count at 0 again"
         )
         assert not (folder / "net.backup").exists()
         assert len(rows(folder / "net_log.csv")) == 12
@@ -321,7 +322,7 @@ class TestRefused:
         (folder / "net.cfg").write_text(CFG.replace("max_batches=12\n", ""))
         result = run("net.cfg", "data.npz")
         assert result.exit_code == 2
-        assert "nothing says when training ends" in result.output
+        assert "the end of training is not specified" in result.output
 
     def test_a_state_of_another_model(self, folder: Path) -> None:
         run("net.cfg", "data.npz", "--iterations", 3)
@@ -329,7 +330,7 @@ class TestRefused:
         os.rename("net.weights.state.npz", "net.weights.state")
         result = run("net.cfg", "data.npz", "net.weights", "--force")
         assert result.exit_code == 2
-        assert "net.weights.state: this is no state of training" in result.output
+        assert "net.weights.state: this is not a training state" in result.output
 
     def test_a_hostile_state(self, folder: Path) -> None:
         run("net.cfg", "data.npz", "--iterations", 3)
@@ -353,7 +354,7 @@ def test_a_loss_that_is_no_number_saves_what_was_before(folder: Path) -> None:
     (folder / "net.cfg").write_text(CFG.replace("0.1", "1e25"))
     result = run("net.cfg", "data.npz")
     assert result.exit_code == 2
-    assert "the loss is no finite number" in result.output
+    assert "the loss is not finite" in result.output
     assert (folder / "net.backup").exists()
     assert not (folder / "net.weights").exists()
     assert "written: net.backup, net_log.csv, net_chart.svg; each weights file" in result.output

@@ -58,7 +58,7 @@ def test_a_state_of_other_weights_does_not_count(tmp_path: Path) -> None:
     state = Path(state_path(path)).read_bytes()
     dn.save_checkpoint(dn.train_state(other), path, force=True)
     Path(state_path(path)).write_bytes(state)
-    with pytest.warns(dn.DarknetWarning, match=r"net.weights.state: this is the state of other"):
+    with pytest.warns(dn.DarknetWarning, match=r"net.weights.state: this state does not belong to"):
         assert dn.load_checkpoint(dn.load(one.cfg.to_bytes(), path), path) is None
 
 

@@ -74,7 +74,7 @@ def test_it_learns() -> None:
 
 def test_the_end_is_max_batches() -> None:
     assert len(list(train(dn.train_state(small_model()), Squares()))) == 20
-    with pytest.raises(dn.TrainingError, match="nothing says when training ends"):
+    with pytest.raises(dn.TrainingError, match="the end of training is not specified"):
         next(train(dn.train_state(small_model()), Squares(), iterations=0))
     model = dn.load(small_model().cfg.edited({(0, "max_batches"): "0"}).to_bytes(), None)
     with pytest.raises(dn.TrainingError, match=r"\[net\].*max_batches.*expected"):
@@ -85,13 +85,13 @@ def test_a_training_that_is_over_says_by_what_and_what_to_type() -> None:
     state = last(dn.train_state(small_model()))
     assert (state.iteration, state.seen) == (20, 120)
     had = r"the weights have had 20 iterations \(120 images seen, 6 an iteration\)"
-    with pytest.raises(dn.TrainingError, match=f"training is over: {had}") as caught:
+    with pytest.raises(dn.TrainingError, match=f"training is already finished: {had}") as caught:
         next(train(state, Squares()))
     assert caught.value.where.key == "max_batches"
     assert caught.value.where.line is not None
     assert str(caught.value).endswith(
-        ", and max_batches=20; --iterations N with N above 20 trains on, "
-        "--clear counts from 0 again"
+        ", and max_batches=20; --iterations N with N above 20 continues, "
+        "--clear starts the count at 0 again"
     )
     with pytest.raises(dn.TrainingError, match=f"{had}, and --iterations is 7; --iterations N"):
         next(train(state, Squares(), iterations=7))
@@ -150,9 +150,7 @@ def test_sequences_stay_together() -> None:
 def test_a_loss_that_is_no_number_ends_it() -> None:
     cfg = small_model().cfg.edited({(0, "learning_rate"): "1e30"})
     model = dn.load(cfg.to_bytes(), None)
-    with pytest.raises(
-        dn.TrainingError, match=r"the loss is no finite number.*lower learning rate"
-    ):
+    with pytest.raises(dn.TrainingError, match=r"the loss is not finite.*lower learning rate"):
         list(train(dn.train_state(model), Squares()))
 
 

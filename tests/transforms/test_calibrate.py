@@ -272,8 +272,8 @@ def test_shared_statistics_stay() -> None:
     )
     x = random_input(model, 3)
     calibrated, report = calibrate(model, [x])
-    assert reason_of(report.layers[0]) == "layer 1 has the same statistics, but other inputs"
-    assert reason_of(report.layers[1]) == "layer 0 has the same statistics, but other inputs"
+    assert reason_of(report.layers[0]) == "layer 1 shares the statistics, but has other inputs"
+    assert reason_of(report.layers[1]) == "layer 0 shares the statistics, but has other inputs"
     assert calibrated.params[0] is model.params[0]
     assert calibrated.params[1] is model.params[1]
     z = entering(calibrated, x, 2)
@@ -312,7 +312,7 @@ def test_recurrent_layers_keep_theirs_and_begin_every_batch_anew() -> None:
 
 def test_a_net_without_batch_norm_is_refused() -> None:
     model = random_model(cfg_text("[convolutional] filters=3"))
-    with pytest.raises(dn.DarknetError, match="no batch norm whose statistics"):
+    with pytest.raises(dn.DarknetError, match="no batch norm has statistics"):
         calibrate(model, [random_input(model)])
     model = random_model(cfg_text(f"{CONV} dontload=1"))
     with pytest.raises(dn.DarknetError, match=r"found layer 0 \[convolutional\]: dontload"):
@@ -352,7 +352,7 @@ def test_what_is_not_finite_is_refused(method: str) -> None:
     weights = model.params[1]["weights"].copy()
     weights[0, 0, 0, 0] = np.nan
     model = replace(model, params=(model.params[0], {**model.params[1], "weights": weights}))
-    with pytest.raises(dn.DarknetError, match="layer 1: what enters batch norm is not finite"):
+    with pytest.raises(dn.DarknetError, match="layer 1: the input of batch norm is not finite"):
         calibrate(model, [random_input(model)], method=method)
 
 

@@ -47,30 +47,30 @@ class TestLoneBatchNorm:
 
     def test_stays_where_nothing_in_front_could_take_it_up(self) -> None:
         for sections, reason in (
-            (("[batchnorm]", CONV), (0, "it stands first: there are no weights in front of it")),
+            (("[batchnorm]", CONV), (0, "it is the first layer: there are no weights before it")),
             (
                 (CONV.replace("linear", "leaky"), "[batchnorm]"),
-                (1, "layer 0 has no weights that could take it up as they are"),
+                (1, "layer 0 has no weights that it could be folded into"),
             ),
             (
                 (CONV, "[maxpool] size=2", "[batchnorm]"),
-                (2, "layer 1 has no weights that could take it up as they are"),
+                (2, "layer 1 has no weights that it could be folded into"),
             ),
             (
                 (CONV, "[dropout]", "[batchnorm]"),
-                (2, "layer 1 has no weights that could take it up as they are"),
+                (2, "layer 1 has no weights that it could be folded into"),
             ),
             (
                 (f"{CONV} antialiasing=1", "[batchnorm]"),
-                (1, "layer 0 has no weights that could take it up as they are"),
+                (1, "layer 0 has no weights that it could be folded into"),
             ),
             (
                 (CONV, "[batchnorm]", "[route] layers=0,1"),
-                (1, "layer 2 too reads layer 0"),
+                (1, "layer 2 also reads layer 0"),
             ),
             (
                 (CONV, "[batchnorm]", CONV, "[shortcut] from=0"),
-                (1, "layer 3 too reads layer 0"),
+                (1, "layer 3 also reads layer 0"),
             ),
             ((CONV, "[batchnorm] dontloadscales=1"), (1, "dontloadscales: the file has no st")),
             ((CONV, "[batchnorm] dontload=1"), (1, "dontload: the file has no statistics")),
@@ -85,11 +85,11 @@ class TestLoneBatchNorm:
     def test_a_reader_of_the_first_of_a_chain_keeps_the_rest(self) -> None:
         sections = (CONV, "[batchnorm]", "[batchnorm]", "[route] layers=1,2")
         assert self.gone(*sections) == (1,)
-        assert kept(random_model(cfg_text(*sections))) == [(2, "layer 3 too reads layer 1")]
+        assert kept(random_model(cfg_text(*sections))) == [(2, "layer 3 also reads layer 1")]
 
     def test_of_several_readers_the_first_is_named(self) -> None:
         sections = (CONV, "[batchnorm]", "[route] layers=0", "[route] layers=0,1")
-        assert kept(random_model(cfg_text(*sections))) == [(1, "layer 2 too reads layer 0")]
+        assert kept(random_model(cfg_text(*sections))) == [(1, "layer 2 also reads layer 0")]
 
     @pytest.mark.parametrize(("read", "loaded"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3)])
     def test_of_the_layers_that_came_from_a_file_it_is_none(self, read: int, loaded: int) -> None:

@@ -116,7 +116,7 @@ def test_a_lone_batchnorm_behind_stays() -> None:
     reasons = [(row.layer, row.into, row.reason) for row in dn.fold_report(model)]
     assert reasons == [
         (0, 0, None),
-        (1, None, "layer 0 has no weights that could take it up as they are"),
+        (1, None, "layer 0 has no weights that it could be folded into"),
     ]
 
 
