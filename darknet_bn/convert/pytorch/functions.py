@@ -154,7 +154,7 @@ def batch_norm(
     count = x.numel() // x.shape[1]
     if training and count == 1:
         raise TrainingError(
-            "batch norm has no variance of a single value",
+            "batch norm needs more than one value for a variance",
             hint="train with larger batches, or call eval()",
         )
     if inside and not training:

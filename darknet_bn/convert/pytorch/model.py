@@ -92,12 +92,12 @@ def from_torch(module: Any, *, like: Model) -> Model:
                     where=where,
                     expected=f"an array {param.shape}",
                     found=", ".join(shown(each, 40) for each in list(tensors)[:3]) or "no arrays",
-                    hint="is `like` the model that the module was made of?",
+                    hint="is `like` the model that the module was made from?",
                 )
             tensor = tensors.pop(key)
             if tuple(tensor.shape) != param.shape:
                 raise WeightsError(
-                    f"the {param.name} have another shape than the cfg asks for",
+                    f"the {param.name} do not have the shape that the cfg needs",
                     where=where,
                     expected=f"{param.shape}",
                     found=f"{tuple(tensor.shape)}",
@@ -108,7 +108,7 @@ def from_torch(module: Any, *, like: Model) -> Model:
         raise WeightsError(
             "the cfg has no place for this array",
             where=Where(key=shown(next(iter(tensors)))),
-            found=f"{counted(len(tensors), 'array')} beside those of the cfg",
+            found=f"{counted(len(tensors), 'array')} in addition to the arrays of the cfg",
         )
     return replace(like, params=tuple(params), file=None)
 

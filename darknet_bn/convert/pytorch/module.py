@@ -206,10 +206,12 @@ class DarknetModule(torch.nn.Module):  # type: ignore[misc]  # it is Any here, i
         same_kind = len(dims) == 3 and not net.flat and dims[0] == net.c
         if self.fixed_size or not same_kind:
             raise ShapeError(
-                "the input does not fit the net",
+                "the input does not fit the network",
                 expected=f"(n, {', '.join(map(str, net.dims))})",
                 found=f"{tuple(x.shape)}",
-                hint="model.resized(height, width) is one for another size" if same_kind else None,
+                hint="model.resized(height, width) makes one for a different size"
+                if same_kind
+                else None,
             )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DarknetModule:

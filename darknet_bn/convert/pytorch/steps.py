@@ -122,7 +122,7 @@ class _Lowering:
 
     def _add(self, op: Op) -> None:
         if op.kind not in _RULES:
-            raise ExportError(f"{op.kind} is not expressed in PyTorch")
+            raise ExportError(f"{op.kind} cannot be expressed in PyTorch")
         function, values, options = _RULES[op.kind](_Node(op, self._dialect))
         arguments = tuple(map(self._argument, values))
         self.steps.steps.append(Step(function, arguments, options, len(op.outputs)))

@@ -235,7 +235,7 @@ def test_images_of_another_size() -> None:
         x = random_input(resized)
         for y, expected in zip(net(tensor(x)), dn.forward(resized, x).values(), strict=True):
             assert_near(y, expected)
-    with pytest.raises(dn.ShapeError, match=r"does not fit the net \(expected \(n, 3, 8, 8\)"):
+    with pytest.raises(dn.ShapeError, match=r"does not fit the network \(expected \(n, 3, 8, 8\)"):
         net(torch.zeros(1, 4, 8, 8))
 
 
@@ -244,7 +244,7 @@ def test_a_net_of_one_size_says_so() -> None:
     assert net.fixed_size
     with pytest.raises(dn.ShapeError, match=r"found \(2, 3, 16, 16\)\); model\.resized\("):
         net(torch.zeros(2, 3, 16, 16))
-    with pytest.raises(dn.ShapeError, match="does not fit the net"):
+    with pytest.raises(dn.ShapeError, match="does not fit the network"):
         net(torch.zeros(2, 192))
 
 
@@ -261,7 +261,9 @@ def test_a_batch_holds_whole_sequences() -> None:
 def test_a_single_value_a_channel_is_refused_in_training() -> None:
     for dialect in ("pjreddie", "alexeyab"):
         net = dn.to_torch(random_model(cfg_text("[avgpool]", "[batchnorm]"), dialect)).train()
-        with pytest.raises(dn.TrainingError, match="no variance of a single value; train with"):
+        with pytest.raises(
+            dn.TrainingError, match="more than one value for a variance; train with"
+        ):
             net(torch.zeros(1, 3, 8, 8))
 
 
