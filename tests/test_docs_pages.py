@@ -13,25 +13,53 @@ from darknet_bn import kernels
 from darknet_bn.cli.commands import SHORT_HELP
 from darknet_bn.cli.program import main
 
+from .support.messages import messages
 from .support.pages import PAGES, label
+from .support.paths import PROJECT
 
 TEXTS = {label(page): page.read_text(encoding="utf-8") for page in PAGES}
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-# What sounds like another language, with what to write instead.
-STILTED = {
-    r"\banew\b": "again",
-    r"\bhas not (the|a|an|as)\b": "does not have",
-    r"\b(is|are) none of\b": "is not one of",
-    r"\b(behind|in front of) (the )?(layer|iteration|section|weights|convolution)": "after, before",
-    r"\bway (back|forward)\b": "backward pass, forward pass",
-    r"^Of (a|an|the|all|each) ": "the subject first",
-    r"\bno longer any more\b": "no longer",
-    r"\beach its own\b": "its own",
-    r"\bthat of\b": "the noun again",
-    r"\bso many\b": "that many",
-}
-# Docstrings and files that are included have their own pace.
-PROSE = sorted(set(TEXTS) - {"docs/changelog.md", "docs/security.md", "docs/json.md"})
+# What sounds like another language: a pattern, what it catches, and what to write instead.
+STILTED = (
+    (r"\banew\b", "begin to count anew", "begin to count again"),
+    (r"\b(has|have) not (the|a|an|as|one)\b", "it has not the size", "it does not have the size"),
+    (r"(?<!there )\b(is|are|was) no\b(?! longer)", "this is no file", "this is not a file"),
+    (r"(?<!there )\b(is|are) none\b", "'x' is none of a, b", "'x' is not one of a, b"),
+    (
+        r"\b(behind|in front of) (the |a |each )?(last |first )?"
+        r"(layer|iteration|section|weights|convolution|head|step|file)",
+        "stopped behind iteration 3",
+        "stopped after iteration 3",
+    ),
+    (r"\bway (back|forward)\b", "the way back", "the backward pass"),
+    (r"^Of ", "Of several files, one is read", "One of several files is read"),
+    (r"\b(that|those) of\b", "another size than that of x", "a different size from the size of x"),
+    (r"\b(an)?other( \w+)? than\b", "another size than x", "a different size from x"),
+    (r"\bso many\b", "use so many", "use that many"),
+    (r"\bgo(es)? on\b", "training goes on", "training continues"),
+    (r"\b(does|do) not count\b", "the line does not count", "the line is ignored"),
+    (r"\b(is|are|was) taken for\b", "it is taken for a comment", "it is treated as a comment"),
+    (r"\bto be meant\b", "too large to be meant", "too large"),
+    (r"\bstands?\b(?! for)", "the key stands twice", "the key occurs twice"),
+    (r"\b(lie|lies) (in|on|at|outside|before|there)\b", "it lies outside", "it is outside"),
+    (r"\bbeside\b", "beside the model", "next to the model"),
+    (r"\btells (that|what|whether|more)\b", "it tells whether x", "it shows whether x"),
+    (
+        r"\bexcludes? (each other|--)",
+        "--a and --b exclude each other",
+        "--a and --b cannot be used together",
+    ),
+    (r"\bnot expressed\b", "x is not expressed in ONNX", "x cannot be exported to ONNX"),
+)
+SOURCES = sorted((PROJECT / "darknet_bn").rglob("*.py"))
+PROSE = sorted(
+    {
+        *PAGES,
+        *(PROJECT / "docs/batch-norm").glob("*.md"),
+        PROJECT / "SECURITY.md",
+        PROJECT / "CONTRIBUTING.md",
+    }
+)
 
 
 def anchors(text: str) -> set[str]:
@@ -73,16 +101,46 @@ def test_every_public_name_is_in_the_reference() -> None:
 
 
 def stilted(text: str) -> list[str]:
-    found = ((re.search(pattern, text, re.MULTILINE), STILTED[pattern]) for pattern in STILTED)
-    return [f"{match}: better {better}" for match, better in found if match]
+    found = ((re.search(pattern, text, re.MULTILINE), better) for pattern, _, better in STILTED)
+    return [f"{match}: as in {better!r}" for match, better in found if match]
 
 
-@pytest.mark.parametrize("page", PROSE)
-def test_the_english_of_pages_is_plain(page: str) -> None:
-    assert stilted(re.sub(r"^```.*?^```$", "", TEXTS[page], flags=re.DOTALL | re.MULTILINE)) == []
+def stilted_messages(source: str) -> list[tuple[int, list[str]]]:
+    return [(line, stilted(text)) for line, text in messages(source) if stilted(text)]
+
+
+@pytest.mark.parametrize("page", PROSE, ids=label)
+def test_the_english_of_pages_is_plain(page: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    assert stilted(text) == []
 
 
 @pytest.mark.parametrize("command", sorted(SHORT_HELP))
 def test_the_english_of_help_is_plain(command: str) -> None:
     text = CliRunner().invoke(main, [command, "--help"]).stdout
     assert stilted(" ".join(text.split())) == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=label)
+def test_the_english_of_messages_is_plain(path: Path) -> None:
+    assert stilted_messages(path.read_text("utf-8")) == []
+
+
+@pytest.mark.parametrize(("pattern", "bad", "better"), STILTED)
+def test_a_stilted_message_would_be_found(pattern: str, bad: str, better: str) -> None:
+    for planted in (
+        f'raise DarknetError("{bad}")',
+        f'raise CfgError("x", hint="{bad}")',
+        f'raise CfgError(\n    f"{{name}}",\n    expected=f"{bad} {{name}}",\n)',
+        f'warnings.warn(f"{bad}; {{rest}}", DarknetWarning)',
+        f'@click.option("-x", help="{bad}")\ndef f(): pass',
+    ):
+        assert [line for line, _ in stilted_messages(planted)], planted
+        assert not stilted_messages(planted.replace(bad, better)), planted
+    assert re.search(pattern, bad)
+    assert not stilted_messages(f'def f():\n    """{bad}"""')  # docstrings have their own pace
+
+
+def test_messages_are_put_together_as_they_are_printed() -> None:
+    source = 'raise DarknetError("this is "\n    f"no {kind:>5}, but {other!r}")'
+    assert list(messages(source)) == [(1, "this is no …, but …")]
