@@ -97,7 +97,7 @@ def test_nothing_is_kept_that_differs(
         return replace(prepared, files=files)
 
     monkeypatch.setattr(module, "prepare_ncnn", wrong)
-    with pytest.raises(dn.ProofError, match="does not agree; nothing was written") as caught:
+    with pytest.raises(dn.ProofError, match="does not agree with the model; nothing was written") as caught:
         dn.export_ncnn(random_model(NET), tmp_path / "net.param")
     assert caught.value.where.layer == 2
     assert names_in(tmp_path) == []
@@ -199,7 +199,7 @@ def test_without_ncnn_nothing_is_proven(tmp_path: Path, monkeypatch: pytest.Monk
         dn.export_ncnn(random_model(NET), tmp_path / "net.param")
     assert str(caught.value) == (
         "nothing can be proven, and nothing was written: the package ncnn is not installed; "
-        "pip install ncnn, or use prove=False"
+        "pip install 'darknet-bn[ncnn]', or use prove=False"
     )
     assert dn.export_ncnn(random_model(NET), tmp_path / "net.param", prove=False).proof is None
 
