@@ -150,7 +150,7 @@ def _require_inputs(made: NcnnModel, found: Mapping[str, Size]) -> None:
     wanted = dict.fromkeys(made.inputs, made.input)
     if found != wanted:
         raise DarknetError(
-            "the file is of a net with another input",
+            "the file belongs to a network with a different input",
             expected=_listed(wanted),
             found=_listed(found) or "none",
         )
@@ -185,7 +185,7 @@ def open_files(param: Path, weights: Path) -> Any:
         setattr(net.opt, name, value)
     for path, load in ((param, net.load_param), (weights, net.load_model)):
         if load(str(path)) != 0:
-            raise DarknetError("ncnn does not take the file", where=Where(file=str(path)))
+            raise DarknetError("ncnn cannot load the file", where=Where(file=str(path)))
     return net
 
 
@@ -218,6 +218,6 @@ def run_files(
     for name in wanted:
         failure, blob = run.extract(name)
         if failure:
-            raise DarknetError(f"ncnn does not compute {name}", found=f"error {failure}")
+            raise DarknetError(f"ncnn cannot compute {name}", found=f"error {failure}")
         found[name] = np.array(blob, np.float32)
     return found

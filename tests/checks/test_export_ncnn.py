@@ -179,7 +179,7 @@ def test_files_that_end_early_are_refused(tmp_path: Path, name: str, end: int) -
     model = random_model(NET)
     dn.export_ncnn(model, tmp_path / "net.param")
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:end])
-    with pytest.raises(dn.DarknetError, match="ncnn does not take the file"):
+    with pytest.raises(dn.DarknetError, match="ncnn cannot load the file"):
         dn.NcnnFile(tmp_path / "net.param", model)
 
 
@@ -211,7 +211,7 @@ def test_another_suffix_is_refused(tmp_path: Path, path: str) -> None:
 
 
 def test_an_unknown_head_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(dn.ExportError, match="unknown form of a head"):
+    with pytest.raises(dn.ExportError, match="unknown head format"):
         dn.export_ncnn(
             random_model(NET),
             tmp_path / "net.param",

@@ -73,7 +73,7 @@ def ncnn_model(model: Model, *, half: bool = False, head: NcnnHead = "raw") -> N
         A layer cannot be expressed; the message names it.
     """
     if head not in HEADS:
-        raise ExportError("unknown form of a head", expected=", ".join(HEADS), found=f"{head!r}")
+        raise ExportError("unknown head format", expected=", ".join(HEADS), found=f"{head!r}")
     steps = model.network.time_steps
     made = build_graph(model, ExportOptions(_OPSET, head=head, batch=steps))
     graph, (images, *_) = made.graph, made.graph.inputs
@@ -95,7 +95,7 @@ def ncnn_model(model: Model, *, half: bool = False, head: NcnnHead = "raw") -> N
     outputs = {single.name(each): lowered.shapes[single.name(each)] for each in single.outputs}
     notes = made.notes
     if steps > 1:
-        notes += (f"the weights are there once for each of {steps} time steps",)
+        notes += (f"the weights are stored once for each of the {steps} time steps",)
     names = tuple(single.name(each) for each in inputs)
     return NcnnModel(lowered.net, names, lowered.shapes[names[0]], layers, outputs, notes)
 

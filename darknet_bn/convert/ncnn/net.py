@@ -161,7 +161,7 @@ def input_shapes(param: bytes) -> dict[str, Size]:
     head, *lines = param.decode(errors="replace").splitlines() or [""]
     if head.strip() != f"{MAGIC}":
         raise DarknetError(
-            "this is not a .param file of ncnn",
+            "this is not an ncnn .param file",
             expected=f"{MAGIC} in the first line",
             found=f"{head!r:.40}",
         )

@@ -130,7 +130,7 @@ def pooling(net: Lowering, op: Op) -> None:
     top, left, bottom, right = attribute(op, "pads", [0] * 4)
     average = op.kind == "AveragePool"
     if average and attribute(op, "count_include_pad", 0):
-        raise ExportError("averages over the padding cannot be exported to ncnn")
+        raise ExportError("ncnn cannot average over the padding")
     options = _unless_default(
         (0, {1: kernel[1], 11: kernel[0]}),
         (1, {2: strides[1], 12: strides[0]}),
