@@ -81,6 +81,8 @@ _WRITTEN = {
 CHANNELS = (1, 3, 4)
 """How many channels a picture may have: grey, colour, or colour and alpha."""
 
+OPAQUE = "the picture has no alpha channel and is treated as opaque (alpha 1)"
+
 _QUALITY = 95  # for JPEG and WebP; Pillow's own default, 75, smears thin lines
 _ORIENTATION = 0x0112  # the EXIF tag
 _TURNED = (5, 6, 7, 8)  # the values of the tag that exchange rows and columns
@@ -221,11 +223,11 @@ def _decode(stream: BinaryIO, channels: int, where: Where) -> F32:
                     hint="scale it down first; the network input is smaller anyway",
                 )
             picture.load()
-            opaque = channels == 4 and not _has_alpha(picture)
-            planes = _planes(picture, channels, where)
+            opaque = channels == 4 and not has_alpha(picture)
+            planes = planes_of(picture, channels, where)
     if opaque:
         place = f"{where}: " if where.file else ""
-        text = f"{place}the picture has no alpha channel and is treated as opaque (alpha 1)"
+        text = f"{place}{OPAQUE}"
         warnings.warn(text, DarknetWarning, stacklevel=3)  # at the caller of `load_image`
     return planes
 
@@ -302,7 +304,7 @@ def _one_line(pillow: Any, stream: BinaryIO, where: Where) -> Iterator[None]:
             raise ImageError(f"the picture is damaged or cut off: {reason}", where=where) from error
 
 
-def _planes(picture: Image, channels: int, where: Where) -> F32:
+def planes_of(picture: Image, channels: int, where: Where) -> F32:
     """Return (channels, h, w) of a decoded picture of any mode, turned as the EXIF data say."""
     width, height = picture.size
     orientation = _orientation(picture)
@@ -327,16 +329,25 @@ def _planes(picture: Image, channels: int, where: Where) -> F32:
     return planes
 
 
-def _has_alpha(picture: Image) -> bool:
+def has_alpha(picture: Image) -> bool:
+    """Tell whether a picture of Pillow's says how opaque its pixels are."""
     return picture.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in picture.info
 
 
 def _levels(picture: Image, channels: int) -> npt.NDArray[np.uint8]:
     """Return the levels (channels, h, w) of a picture in a colour mode."""
-    kind = "RGBA" if channels == 4 and _has_alpha(picture) else "RGB"
+    kind = "RGBA" if channels == 4 and has_alpha(picture) else "RGB"
     colours: npt.NDArray[np.uint8] = np.asarray(picture.convert(kind)).transpose(2, 0, 1)
-    if channels > 1:
-        return colours
+    return colours if channels > 1 else grey_of(colours)
+
+
+def grey_of(colours: U8) -> U8:
+    """Return the grey levels (1, h, w) of red, green and blue ones (3, h, w), as ``stb_image.h``.
+
+    Parameters
+    ----------
+    colours : uint8 array (3, h, w)
+    """
     r, g, b = colours.astype(np.uint16)
     grey: npt.NDArray[np.uint16] = (77 * r + 150 * g + 29 * b) >> 8  # they add up to 256
     return grey[None].astype(np.uint8)

@@ -148,7 +148,7 @@ def test_memory_that_is_not_there_is_an_error_of_the_picture(
     def no_memory(*_: Any) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr(images, "_planes", no_memory)
+    monkeypatch.setattr(images, "planes_of", no_memory)
     message = refusal(encoded(Image.fromarray(COLOURS), "PNG"))
     assert message == "there is not enough memory for the picture"
 
