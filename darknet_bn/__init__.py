@@ -40,6 +40,8 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
         PJREDDIE_GPU,
         Dialect,
     )
+    from darknet_bn.engines.classifier import Classifier
+    from darknet_bn.engines.detector import Detector
     from darknet_bn.engines.litert import LiteRtFile
     from darknet_bn.engines.ncnn import NcnnFile
     from darknet_bn.engines.onnxruntime import OnnxFile
@@ -113,6 +115,7 @@ __all__ = [
     "Cfg",
     "CfgError",
     "ClassificationModel",
+    "Classifier",
     "DarknetError",
     "DarknetWarning",
     "DataError",
@@ -120,6 +123,7 @@ __all__ = [
     "Dataset",
     "Detection",
     "DetectionModel",
+    "Detector",
     "Dialect",
     "Difference",
     "ExportError",
@@ -217,6 +221,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "Cfg": "darknet_bn.formats.cfg.Cfg",
     "CfgError": "darknet_bn.errors.CfgError",
     "ClassificationModel": "darknet_bn.opencv.ClassificationModel",
+    "Classifier": "darknet_bn.engines.classifier.Classifier",
     "DarknetError": "darknet_bn.errors.DarknetError",
     "DarknetWarning": "darknet_bn.errors.DarknetWarning",
     "DataError": "darknet_bn.errors.DataError",
@@ -224,6 +229,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "Dataset": "darknet_bn.data.Dataset",
     "Detection": "darknet_bn.predictions.Detection",
     "DetectionModel": "darknet_bn.opencv.DetectionModel",
+    "Detector": "darknet_bn.engines.detector.Detector",
     "Dialect": "darknet_bn.dialect.Dialect",
     "Difference": "darknet_bn.run.differences.Difference",
     "ExportError": "darknet_bn.errors.ExportError",

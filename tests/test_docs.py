@@ -165,9 +165,9 @@ def test_the_picture_shows_what_the_text_lists(follow_whole: Follow) -> None:
 
 
 def test_python_folds(follow_whole: Follow) -> None:
-    names = ran(follow_whole, block_named("README.md:python")).names
+    names = ran(follow_whole, block_named("docs/start.md:python")).names
     assert isinstance(names["outputs"], dict)
-    folded = dn.load(follow_whole("README.md")[1] / "tiny-folded")
+    folded = dn.load(follow_whole("docs/start.md")[1] / "tiny-folded")
     assert not any("scales" in params for params in folded.params)
 
 

@@ -52,17 +52,18 @@ def classify(
     Example: darknet-bn classify darknet19.cfg darknet19.weights dog.jpg --data imagenet1k.data
     """
     from darknet_bn.pictures.images import require_pillow
-    from darknet_bn.pictures.prepare import own_fit, picture_shape, read_picture
+    from darknet_bn.pictures.prepare import own_fit, picture_shape
     from darknet_bn.predictions.classification import class_layer, classification_lines
 
     require_pillow()
     found = pictures.find(words, recursive=recursive)
     model = source.load_for_pictures()
     picture_shape(model.network)
-    session = dn.open_session(model, engine)
     classes = names.fit(model.network.nodes[class_layer(model.network)].y.size)
     way = fit or own_fit(model)
     count = names.top(top)
+    classifier = dn.Classifier(model, names=classes, top=count, engine=engine, fit=way)
+    computed_by = classifier.session.engine
     told: list[dict[str, Any]] = []
     tell = output.aside if as_csv else output.note
     if not as_json:
@@ -72,8 +73,8 @@ def classify(
         output.text(",".join(_COLUMNS))
 
     def work(path: str) -> Iterable[str]:
-        im, x = read_picture(path, model, way)
-        (scores,) = dn.classify(model, x, top=count, names=classes, session=session)
+        im = dn.load_image(path, model.network.input.c)
+        scores = classifier(im)
         if as_csv:
             return output.as_csv(
                 (path, score.class_id, score.label, f"{score.probability:.6f}") for score in scores
@@ -92,6 +93,6 @@ def classify(
 
     outcome = one_by_one.for_each(found, "classifying", work)
     facts = output.about(model, source.cfg, source.weights)
-    facts |= {"engine": session.engine, "fit": way, "top": count, "pictures": told} | outcome.facts
+    facts |= {"engine": computed_by, "fit": way, "top": count, "pictures": told} | outcome.facts
     one_by_one.show(facts, (), outcome, as_json=as_json, as_csv=as_csv)
     one_by_one.end(ctx, outcome, words)

@@ -94,7 +94,7 @@ def detect(
     from darknet_bn.data.base import many
     from darknet_bn.formats.writing import write_files
     from darknet_bn.pictures.images import require_pillow
-    from darknet_bn.pictures.prepare import own_fit, picture_shape, read_picture
+    from darknet_bn.pictures.prepare import own_fit, picture_shape
     from darknet_bn.predictions import detection_lines, label_lines
     from darknet_bn.predictions.boxes import heads_of
 
@@ -115,11 +115,14 @@ def detect(
     skipped = targets.finished((drawn, txts), wanted)
     model = source.load_for_pictures()
     picture_shape(model.network)
-    session = dn.open_session(model, engine)
     classes = names.fit(next(iter(heads_of(model.network).values())).classes)
     way = fit or own_fit(model)
     threshold = model.dialect.detection_threshold if thresh is None else thresh
     overlap = choices.OVERLAP if nms is None else nms
+    detector = dn.Detector(
+        model, names=classes, engine=engine, threshold=threshold, nms=overlap, fit=way
+    )
+    computed_by = detector.session.engine
     told: list[dict[str, Any]] = []
     written: Counter[str] = Counter()
     tell = output.aside if as_csv else output.note
@@ -137,18 +140,9 @@ def detect(
         targets.make_folder(folder)
 
     def work(path: str) -> Iterable[str]:
-        im, x = read_picture(path, model, way)
+        im = dn.load_image(path, model.network.input.c)
         _, height, width = im.shape
-        (seen,) = dn.detections(
-            model,
-            x,
-            image_sizes=(height, width),
-            threshold=threshold,
-            nms=overlap,
-            letterbox=way == "letterbox",
-            names=classes,
-            session=session,
-        )
+        seen = detector(im)
         if drawn.get(path) in wanted:
             dn.save_image(drawn[path], dn.draw_detections(im, seen, font=font), force=force)
             written["picture"] += 1
@@ -171,7 +165,7 @@ def detect(
 
     outcome = one_by_one.for_each(found.without(skipped), "detecting", work)
     facts = output.about(model, source.cfg, source.weights)
-    facts |= {"engine": session.engine, "fit": way, "threshold": threshold, "nms": overlap}
+    facts |= {"engine": computed_by, "fit": way, "threshold": threshold, "nms": overlap}
     facts |= {"pictures": told, "skipped": skipped} | outcome.facts
     facts |= {"written": {"pictures": out, "labels": labels}}
     lines = [

@@ -1,1 +1,1 @@
-"""Other programs that run a model, all with the same few methods."""
+"""Programs that run a model, all with the same few methods, and what takes pictures in them."""

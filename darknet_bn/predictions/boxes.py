@@ -59,7 +59,7 @@ def network_boxes(
     heads = heads_of(network)
     if threshold is None:
         threshold = dialect.detection_threshold
-    _check_part("threshold", threshold)
+    require_part("threshold", threshold)
     if letterbox is None:
         letterbox = dialect.letterboxes or network.net.letter_box
     count = len(outputs.get(min(heads), ()))
@@ -121,7 +121,7 @@ def nms(
     -----
     C: ``do_nms_sort``, ``diounms_sort`` and ``do_nms_obj`` in ``src/box.c``.
     """
-    _check_part("the threshold of nms", threshold)
+    require_part("the threshold of nms", threshold)
     if kind not in _KINDS:
         raise DarknetError(
             "unknown kind of nms", expected=f"one of {', '.join(_KINDS)}", found=f"{kind!r}"
@@ -167,6 +167,7 @@ def _is_size(value: object) -> bool:
     return isinstance(value, int | np.integer) and int(value) > 0
 
 
-def _check_part(what: str, value: float) -> None:
+def require_part(what: str, value: float) -> None:
+    """Refuse a number that is not from 0 to 1."""
     if not 0 <= value <= 1:
         raise DarknetError(f"{what} is out of range", expected="0 to 1", found=f"{value}")

@@ -15,9 +15,11 @@ from click.testing import CliRunner
 
 import darknet_bn as dn
 from darknet_bn.cli.program import main
+from darknet_bn.engines import classifier, detector
 
 from .conftest import PICTURE, TINY, Answer, Cli, as_classifier, lines_of
 
+USERS = {"detections": detector, "classify": classifier}  # who calls them for the commands
 NAMES = [f"{letter}.png" for letter in "abcdef"]
 
 
@@ -44,7 +46,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
                 raise KeyboardInterrupt
             return function(*args, **options)
 
-        monkeypatch.setattr(dn, name, called)
+        monkeypatch.setattr(USERS.get(name, dn), name, called)
 
     return install
 

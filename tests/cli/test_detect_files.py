@@ -162,7 +162,7 @@ def test_any_error_of_a_picture_is_one_of_them(
     def broken(*_: Any, **__: Any) -> Any:
         raise dn.ShapeError("it does not fit")
 
-    monkeypatch.setattr(dn, "detections", broken)
+    monkeypatch.setattr("darknet_bn.engines.detector.detections", broken)
     answer = cli("detect", TINY, photos)
     assert answer.code == 2  # all of them
     assert [line.removeprefix("error: ") for line in answer.err.splitlines()] == [
@@ -220,7 +220,7 @@ def test_a_picture_that_memory_cannot_hold_is_one_of_them(
             raise MemoryError("of 1 TiB")
         return prepare(im, *rest)
 
-    monkeypatch.setattr("darknet_bn.pictures.prepare.prepare", no_memory)
+    monkeypatch.setattr("darknet_bn.engines.predictor.prepare", no_memory)
     answer = cli("detect", TINY, photos, "--thresh", "0.8")
     assert answer.code == 1
     assert answer.error == f"{photos}/a.PNG: not enough memory: of 1 TiB"

@@ -66,5 +66,5 @@ def test_what_neither_shows_is_refused() -> None:
 def test_levels_are_warned_of_in_every_engine() -> None:
     model = random_model(cfg_text("[convolutional] filters=2 size=1"))
     x = np.random.default_rng(0).integers(0, 256, (1, 3, 8, 8)).astype(np.float32)
-    with pytest.warns(dn.DarknetWarning, match="looks like levels from 0 to 255"):
+    with pytest.warns(dn.DarknetWarning, match="levels from 0 to 255"):
         compute_outputs(model, x, "outputs", session=Other(model, (0,)))
