@@ -86,6 +86,7 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
     from darknet_bn.predictions.drawing import draw_detections
     from darknet_bn.predictions.evaluation import Accuracy, evaluate
     from darknet_bn.run.differences import Difference, Report
+    from darknet_bn.run.heads import run_heads
     from darknet_bn.run.run import Runner, forward
     from darknet_bn.run.session import Session
     from darknet_bn.training import (
@@ -195,6 +196,7 @@ __all__ = [
     "readNetFromDarknet",
     "record",
     "resize_image",
+    "run_heads",
     "save",
     "save_arrays",
     "save_checkpoint",
@@ -299,6 +301,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "readNetFromDarknet": "darknet_bn.opencv.readNetFromDarknet",
     "record": "darknet_bn.checks.verify.record",
     "resize_image": "darknet_bn.pictures.images.resize_image",
+    "run_heads": "darknet_bn.run.heads.run_heads",
     "save": "darknet_bn.model.model.save",
     "save_arrays": "darknet_bn.convert.save_arrays",
     "save_checkpoint": "darknet_bn.training.save_checkpoint",

@@ -38,6 +38,7 @@ class Layer(Options, ABC):
 
     names: ClassVar[tuple[str, ...]]
     is_loss: ClassVar[bool] = False  # computes nothing in inference: never an output
+    is_end: ClassVar[bool] = False  # makes boxes or shares of what the last weights give
     recurrent: ClassVar[bool] = False  # remembers earlier images of a sequence
     shares: ClassVar[str | None] = None  # the option that names a layer whose parameters it uses
 

@@ -24,6 +24,7 @@ class Logistic(Layer):
     """Apply a sigmoid; a loss in training.  C: pjreddie's ``src/logistic_layer.c``."""
 
     names: ClassVar[tuple[str, ...]] = ("logistic",)
+    is_end: ClassVar[bool] = True
     original: ClassVar[bool] = True
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:

@@ -32,6 +32,7 @@ class Softmax(Layer):
     """
 
     names: ClassVar[tuple[str, ...]] = ("softmax", "soft")
+    is_end: ClassVar[bool] = True
 
     groups: int = option(1, at_least=1)
     temperature: float = option(1.0)

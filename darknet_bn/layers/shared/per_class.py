@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.options import option
@@ -11,6 +12,8 @@ from darknet_bn.layers.options import option
 @dataclass(frozen=True, kw_only=True)
 class PerClass(Layer):
     """A layer for classes, whose number decides how many filters the previous layer needs."""
+
+    is_end: ClassVar[bool] = True
 
     classes: int = option(20, at_least=0)
 
