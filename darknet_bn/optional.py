@@ -31,6 +31,9 @@ _TFLITE = "pip install 'darknet-bn[tflite]'"
 EXTRAS = {
     "PIL": Extra("Pillow is needed for pictures", "pip install 'darknet-bn[image]'"),
     "ai_edge_litert": Extra("the package ai-edge-litert is not installed", _TFLITE),
+    "ai_edge_quantizer": Extra(
+        "the package ai-edge-quantizer is not installed", "pip install 'darknet-bn[tflite-int8]'"
+    ),
     "cv2": _plain("opencv-python-headless"),
     "flatbuffers": Extra("the package flatbuffers is not installed", _TFLITE),
     "ncnn": Extra("the package ncnn is not installed", "pip install 'darknet-bn[ncnn]'"),

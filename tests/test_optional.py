@@ -71,9 +71,9 @@ def test_what_to_type_is_said_of_each(
 
 
 def test_what_is_to_be_installed_with_the_package_is_declared_by_it() -> None:
-    parts = {part for each in EXTRAS.values() for part in re.findall(r"\[(\w+)\]", each.install)}
+    parts = {part for each in EXTRAS.values() for part in re.findall(r"\[([\w-]+)\]", each.install)}
     declared = (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
-    assert parts == {"image", "ncnn", "onnx", "tflite", "torch"}
+    assert parts == {"image", "ncnn", "onnx", "tflite", "tflite-int8", "torch"}
     for part in parts:
         assert f"\n{part} = [" in declared
 

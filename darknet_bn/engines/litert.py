@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -211,6 +212,10 @@ class _Interpreter:
         array = self.value(self._tensors[layer.tensor])
         return array.transpose(FIRST) if layer.order == "last" else array
 
+    def named(self, name: str) -> npt.NDArray[Any]:
+        """Return a tensor as it is."""
+        return self.value(self._tensors[name])
+
     def value(self, tensor: Mapping[str, Any]) -> npt.NDArray[Any]:
         """Return the numbers of a tensor, as a copy."""
         array: npt.NDArray[Any] = self._run.get_tensor(tensor["index"])
@@ -219,6 +224,52 @@ class _Interpreter:
             return array
         numbers: F32 = (array.astype(np.float32) - zero) * np.float32(scale)
         return numbers
+
+
+def tensor_ranges(
+    data: bytes,
+    names: Iterable[str],
+    inputs: Iterable[F32],
+    *,
+    after_each: Callable[[], None] | None = None,
+) -> dict[str, tuple[float, float]]:
+    """Return between what each tensor of a TFLite file lies.
+
+    Parameters
+    ----------
+    data : bytes
+        A file of one input in float32.
+    names : iterable of str
+        Of the tensors, whose values are computed and float32.
+    inputs : iterable of float32 array (n, c, h, w)
+        Of as many images as the file takes.
+    after_each : function, optional
+        Called after each of them.
+
+    Returns
+    -------
+    ranges : dict from name to (lowest, highest)
+        Of all of them.
+
+    Raises
+    ------
+    DarknetError
+        ai-edge-litert is not installed, does not run the file, or gives a value that is not finite.
+    """
+    interpreter, wanted = _Interpreter(data, inside=True), tuple(names)
+    ranges: dict[str, tuple[float, float]] = {}
+    for x in inputs:
+        interpreter.invoke(x)
+        for name in wanted:
+            array = interpreter.named(name)
+            low, high = float(array.min()), float(array.max())
+            if not math.isfinite(low) or not math.isfinite(high):
+                raise DarknetError(f"{name} has a value that is not finite")
+            before = ranges.get(name, (low, high))
+            ranges[name] = min(low, before[0]), max(high, before[1])
+        if after_each is not None:
+            after_each()
+    return ranges
 
 
 def _quantized(x: F32, tensor: Mapping[str, Any]) -> npt.NDArray[Any]:

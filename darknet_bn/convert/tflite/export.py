@@ -13,6 +13,7 @@ from typing import BinaryIO, Literal, TypeAlias
 
 from darknet_bn.convert.build import ExportOptions, build_graph
 from darknet_bn.convert.prepared import ExportedFiles, NumberFormat, PreparedFiles
+from darknet_bn.convert.tflite.flat_model import FlatModel
 from darknet_bn.convert.tflite.halves import stored_as_halves
 from darknet_bn.convert.tflite.lower import lowered
 from darknet_bn.convert.tflite.metadata import ENTRY, Layer, format_metadata
@@ -35,12 +36,15 @@ class TfliteBytes:
     Attributes
     ----------
     data : bytes
+    model : FlatModel
+        What the bytes are of.
     outputs : mapping from name to tuple of int
         The dimensions of what comes out.
     layers : mapping from layer number to Layer
     """
 
     data: bytes
+    model: FlatModel
     outputs: dict[str, Size]
     layers: dict[int, Layer]
 
@@ -100,7 +104,8 @@ def tflite_bytes(
     if half:
         stored_as_halves(low.model)
     data = low.model.bytes(f"darknet-bn {__version__}")
-    return TfliteBytes(data, {key: each.shape for key, each in low.model.outputs.items()}, layers)
+    shapes = {key: each.shape for key, each in low.model.outputs.items()}
+    return TfliteBytes(data, low.model, shapes, layers)
 
 
 def prepare_tflite(

@@ -118,6 +118,8 @@ class Operator:
         Names of the schema for what is chosen from a list: ``padding="SAME"``.
     version : int
         The oldest that has these options and types.
+    scope : str
+        The op of the graph that it was made of.
     """
 
     kind: str
@@ -125,6 +127,7 @@ class Operator:
     outputs: tuple[Tensor, ...]
     options: dict[str, Option] = field(default_factory=dict)
     version: int = 1
+    scope: str = ""
 
 
 @dataclass(eq=False)
@@ -151,6 +154,12 @@ class FlatModel:
             found |= dict.fromkeys(each for each in operator.inputs if each is not None)
             found |= dict.fromkeys(operator.outputs)
         return [*(found | dict.fromkeys(self.outputs.values()))]
+
+    def computed(self) -> list[str]:
+        """Return the names of what goes in and what operators make, in float32."""
+        made = [each for operator in self.operators for each in operator.outputs]
+        tensors = dict.fromkeys([*self.inputs.values(), *made])
+        return [each.name for each in tensors if each.dtype == np.float32]
 
     def bytes(self, description: str) -> bytes:
         """Return the file.
@@ -208,9 +217,7 @@ class _Packer:
         signature.outputs = [self._named(*each) for each in model.outputs.items()]
         whole.signatureDefs = [signature]
         whole.buffers = self._buffers
-        builder = _aligned_builder(size + _ROOM)
-        builder.Finish(whole.Pack(builder), file_identifier=IDENTIFIER)
-        return bytes(builder.Output())
+        return packed(whole, size)
 
     def _tensor(self, tensor: Tensor) -> Any:
         made = self._schema.TensorT()
@@ -265,6 +272,20 @@ class _Packer:
         made = self._schema.TensorMapT()
         made.name, made.tensorIndex = name, self._index[tensor]
         return made
+
+
+def packed(model: Any, size: int) -> bytes:
+    """Return the bytes of a model that is an object of the schema.
+
+    Parameters
+    ----------
+    model : ModelT
+    size : int
+        About how many bytes its arrays have.
+    """
+    builder = _aligned_builder(size + _ROOM)
+    builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)
+    return bytes(builder.Output())
 
 
 def _aligned_builder(size: int) -> Any:

@@ -224,7 +224,8 @@ class Lowering:
     ) -> list[Tensor]:
         stem = f"{self._scope}/{kind}" if name is None else name
         made = [Tensor(self._unique(stem), tuple(shape), dtype) for shape in shapes]
-        operator = Operator(kind, tuple(inputs), tuple(made), dict(options or {}), version)
+        chosen = dict(options or {})
+        operator = Operator(kind, tuple(inputs), tuple(made), chosen, version, self._scope)
         self.model.operators.append(operator)
         self._makers |= dict.fromkeys(made, operator)
         return made
