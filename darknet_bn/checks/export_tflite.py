@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from darknet_bn.arrays import F32
-from darknet_bn.checks.agreement import Stage, or_unproven, require_agreement, silent
-from darknet_bn.checks.proof import needed_for_a_proof, prove_session
-from darknet_bn.checks.proof_boxes import all_boxes, of_file, of_model
-from darknet_bn.checks.proven import Proving, place_of
-from darknet_bn.convert.prepared import ExportedFiles, PreparedFiles
-from darknet_bn.convert.tflite.export import TfliteHead, prepare_tflite
-from darknet_bn.engines.litert import LiteRtFile
+from darknet_bn.checks.agreement import Stage, silent
+from darknet_bn.checks.proven import Proving
+from darknet_bn.checks.quantized_tflite import calibration_images, quantized_tflite
+from darknet_bn.checks.tflite_proof import TfliteProof
+from darknet_bn.convert.prepared import ExportedFiles
+from darknet_bn.convert.tflite.export import TfliteHead, prepare_tflite, prepared_of
+from darknet_bn.convert.tflite.quantize import Integers
+from darknet_bn.errors import ExportError
 from darknet_bn.formats.writing import require_suffix, require_writable
 from darknet_bn.model.model import Model
-from darknet_bn.predictions.boxes import heads_of
-from darknet_bn.run.differences import Difference, Report, compare_arrays, largest_value
-from darknet_bn.run.random_input import random_input
-from darknet_bn.run.rounding import FLOAT16, FLOAT32, Precision
-from darknet_bn.run.run import forward
+
+_PROVEN_ON = 4  # of the images that int8 is given
 
 
 def export_tflite(
@@ -33,6 +29,8 @@ def export_tflite(
     head: TfliteHead = "raw",
     batch: int | None = None,
     half: bool = False,
+    int8: F32 | Iterable[F32] | None = None,
+    integers: Integers = "none",
     names: Sequence[str] | None = None,
     prove: bool = True,
     inputs: Mapping[str, F32] | None = None,
@@ -66,15 +64,25 @@ def export_tflite(
     half : bool
         Whether weights and biases are stored in float16, which makes the file half as large; what
         goes in and out and is computed stays float32.
+    int8 : float32 array (n, c, h, w), or iterable of these, optional
+        What `prepare` makes of a hundred pictures or so, such as the net will see.  With it the
+        file computes in 8 bits, in ranges as these have them: weights with a scale for each filter,
+        all else with one for each tensor.  What follows the last convolution stays float32, and for
+        a detector that convolution's output too, for boxes and scores have no scale in common.
+    integers : "none", "input" or "all"
+        Of a file with ``int8``, what goes in and out in 8 bits: nothing; the input; or all, which
+        ``head="decoded"`` makes possible for detectors, where boxes and scores come out apart.
     names : sequence of str, optional
         Of the classes, to be in the metadata.
     prove : bool
         Whether the file has to prove right before it appears.
     inputs : mapping from name to float32 array (n, c, h, w), optional
-        What else to prove it on, besides a random image; one image is repeated if the file takes
-        more.
+        What else to prove it on, besides a random image, or those of ``int8``; one image is
+        repeated if the file takes more.
     tolerance : float, optional
-        The difference to allow, as in `prove`.
+        The difference to allow, as in `prove`.  With ``int8`` an output may differ by half of its
+        largest value, and ``proof`` says how much every layer does; what that means only pictures
+        with labels tell.
     proof : path, optional
         A ``.json`` to write with the file: what ``json()`` of the report says.
     force : bool
@@ -99,68 +107,26 @@ def export_tflite(
     require_suffix(path, ".tflite")
     if proof is not None:
         require_suffix(proof, ".json")
+    if half and int8 is not None:
+        raise ExportError("weights are stored in one way", expected="half or int8", found="both")
     targets = [path, *([] if proof is None else [proof])]
     require_writable(targets, force=force, inputs=(model.cfg.file, model.file))
-    stage("writing the file", None)
-    prepared = prepare_tflite(model, path, head=head, batch=batch, half=half, names=names)
+    given = dict(inputs or {})
+    if int8 is None:
+        if integers != "none":
+            raise ExportError("integers go in and out with int8 alone", found=f"{integers!r}")
+        stage("writing the file", None)
+        prepared = prepare_tflite(model, path, head=head, batch=batch, half=half, names=names)
+    else:
+        images = calibration_images(model, int8)
+        given = {"calibration": images[:_PROVEN_ON]} | given
+        made = quantized_tflite(
+            model, images, integers, head=head, batch=batch, names=names, stage=stage
+        )
+        prepared = prepared_of(model, path, made, "int8")
     if not prove:
         return prepared.write(force=force)
-    precision = FLOAT16 if half else FLOAT32
-    check = _Check(model, prepared, head, dict(inputs or {}), precision, tolerance, stage)
+    check = TfliteProof(model, prepared.exported, head, given, tolerance, stage)
     proving = Proving(prepared.files, check, None if proof is None else Path(proof))
     exported = prepared.write(proving.writers, force=force)
     return replace(exported, proof=proving.report)
-
-
-class _Check:
-    """Called with where the file is: the report on it, or a ProofError if anything differs."""
-
-    def __init__(
-        self,
-        model: Model,
-        prepared: PreparedFiles,
-        head: TfliteHead,
-        given: Mapping[str, F32],
-        precision: Precision,
-        tolerance: float | None,
-        stage: Stage,
-    ) -> None:
-        self._model, self._path, self._head = model, prepared.exported.paths[0], head
-        self._given, self._stage = given, stage
-        self._precision, self._tolerance = precision, tolerance
-
-    def __call__(self, written: Mapping[Path, Path]) -> Report:
-        self._stage("proving: opening the file in litert", None)
-        with or_unproven():
-            with needed_for_a_proof():
-                file = LiteRtFile(written[self._path], self._model)
-            inputs = {"random": random_input(self._model.network, images=file.batch)}
-            for name, x in self._given.items():
-                inputs[name] = np.repeat(x, file.batch, axis=0) if len(x) == 1 else x
-            report = prove_session(
-                self._model,
-                file,
-                inputs,
-                precision=self._precision,
-                tolerance=self._tolerance,
-                stage=self._stage,
-            )
-            if self._head != "raw":
-                rows = [row for name, x in inputs.items() for row in self._boxes(file, name, x)]
-                report = replace(report, differences=(*report.differences, *rows))
-        require_agreement(report, place_of(self._model), "the exported file")
-        return report
-
-    def _boxes(self, file: LiteRtFile, name: str, x: F32) -> list[Difference]:
-        """Compare boxes and scores with those of the heads, as the file itself computes these."""
-        with needed_for_a_proof():
-            found = of_file(self._head, file.named_outputs(x))
-        ours = forward(self._model, x, tuple(heads_of(self._model.network)), exact=True)
-        expected = of_model(self._head, all_boxes(self._model, ours), self._model.network.input)
-        allowed = self._precision.least if self._tolerance is None else self._tolerance
-        return [
-            compare_arrays(
-                key, y, found[key], allowed=allowed, on=name, largest=max(1.0, largest_value(y))
-            )
-            for key, y in expected.items()
-        ]
