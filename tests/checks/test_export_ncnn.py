@@ -97,7 +97,9 @@ def test_nothing_is_kept_that_differs(
         return replace(prepared, files=files)
 
     monkeypatch.setattr(module, "prepare_ncnn", wrong)
-    with pytest.raises(dn.ProofError, match="does not agree with the model; nothing was written") as caught:
+    with pytest.raises(
+        dn.ProofError, match="does not agree with the model; nothing was written"
+    ) as caught:
         dn.export_ncnn(random_model(NET), tmp_path / "net.param")
     assert caught.value.where.layer == 2
     assert names_in(tmp_path) == []

@@ -119,7 +119,10 @@ def test_pixels_are_repeated_even_if_ncnn_would_take_others(stride: int) -> None
     ("sections", "reason"),
     [
         ((conv("filters=5"), "[maxpool] maxpool_depth=1 out_channels=2"), "equal parts"),
-        (("[local_avgpool] size=2 padding=6 stride=2",), "cannot average windows outside the image"),
+        (
+            ("[local_avgpool] size=2 padding=6 stride=2",),
+            "cannot average windows outside the image",
+        ),
     ],
 )
 def test_what_is_not_expressed_is_refused_by_layer(sections: tuple[str, ...], reason: str) -> None:
