@@ -57,10 +57,10 @@ def block_named(name: str) -> Block:
 
 
 def ran(follow_whole: Follow, block: Block) -> Ran:
-    """Return what a block did; its error is raised, and a block without its models skipped."""
+    """Return what a block did; its error is raised, and a block without what it needs skipped."""
     done, _ = follow_whole(block.page)
     if block.name not in done:
-        pytest.skip("the shared golden data is absent")
+        pytest.skip(f"absent: {', or '.join(block.needs)}")
     if (error := done[block.name].error) is not None:
         raise error
     return done[block.name]
@@ -93,7 +93,7 @@ def test_programs_run(follow_whole: Follow, block: Block) -> None:
 @pytest.mark.parametrize("block", PRINTS, ids=str)
 def test_programs_print_what_is_shown(follow_whole: Follow, block: Block) -> None:
     program = block_named(str(block).removesuffix("-output"))
-    assert program.needs_shared == block.needs_shared
+    assert program.needs == block.needs
     (printed,) = ran(follow_whole, program).printed
     assert normal(printed) == normal(block.text)
 

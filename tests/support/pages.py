@@ -10,12 +10,14 @@ A block that is to be run has its name in a comment directly above it::
 ``console`` blocks show commands and what they print, ``python`` blocks are programs, ``sh`` blocks
 are commands without their output, ``yaml`` blocks have commands after ``run:``.  A ``text`` block
 called ``NAME-output`` is what the program NAME prints.  ``<!-- block: NAME; shared -->`` needs the
-models that are too large for here.
+models that are too large for here, and ``<!-- block: NAME; torch -->`` a package that may be
+absent; ``; shared; torch`` needs both.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import os
 import re
@@ -52,7 +54,7 @@ _MODELS = (
     "models/yoloface-50k/yoloface-50k.weights",
 )
 _FENCE = re.compile(
-    r"^(?:<!-- block: ([\w-]+)(; shared)? -->\n)?```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE
+    r"^(?:<!-- block: ([\w-]+)((?:; \w+)*) -->\n)?```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE
 )
 _SHELL = re.compile(r"[|<>;&$`*]")
 _FILE = re.compile(r"# (\w+\.py)\n")  # a program that a later block runs again
@@ -63,17 +65,28 @@ _ALONE = "import sys\nsys.modules['darknet_bn'] = None  # from here on, importin
 
 @dataclass(frozen=True)
 class Block:
-    """A block of a page: its name, its language, its text, and whether it needs the models."""
+    """A block of a page: its name, its language, its text, and what it needs to be run."""
 
     page: str
     name: str
     kind: str
     text: str
-    needs_shared: bool
+    needs: tuple[str, ...]
 
     def __str__(self) -> str:
         """Return what names it in the list of tests."""
         return f"{self.page}:{self.name}"
+
+    def lacks(self, shared: Path | None) -> str:
+        """Return what is absent of what it needs: "shared", or the name of a package."""
+        for need in self.needs:
+            if need == "shared":
+                is_there = shared is not None
+            else:
+                is_there = importlib.util.find_spec(need) is not None
+            if not is_there:
+                return need
+        return ""
 
     @property
     def shown(self) -> list[tuple[str, str]]:
@@ -106,8 +119,8 @@ def blocks_of(page: Path) -> list[Block]:
     """Return every block of a page that has a language, in order."""
     text = page.read_text(encoding="utf-8")
     return [
-        Block(label(page), name or "", kind, inside, bool(shared))
-        for name, shared, kind, inside in _FENCE.findall(text)
+        Block(label(page), name, kind, inside, tuple(needs.split("; ")[1:]))
+        for name, needs, kind, inside in _FENCE.findall(text)
     ]
 
 
@@ -133,7 +146,7 @@ def follow_page(page: Path, folder: Path, shared: Path | None) -> dict[str, Ran]
         return {
             block.name: follow(block)
             for block in blocks_of(page)
-            if block.kind in KINDS and not (block.needs_shared and shared is None)
+            if block.kind in KINDS and not block.lacks(shared)
         }
 
 
