@@ -25,7 +25,7 @@ INTEGERS: tuple[Integers, ...] = ("none", "input", "all")
 
 WEIGHED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 # What keeps its sense in 8 bits: windows, copies, sums of a few, and functions that bend little.
-_QUANTISED = {
+QUANTISED = {
     *WEIGHED,
     "ADD",
     "AVERAGE_POOL_2D",
@@ -73,7 +73,7 @@ class Plan:
 
     def __init__(self, model: FlatModel, *, is_detector: bool) -> None:
         before = _before_weights(model)
-        bending = {_layer(each) for each in model.operators if each.kind not in _QUANTISED}
+        bending = {_layer(each) for each in model.operators if each.kind not in QUANTISED}
         weighed = {each.scope for each in model.operators if each.kind in WEIGHED}
         self.floats: list[str] = []
         self.weights_only: list[str] = []
