@@ -13,6 +13,7 @@ import pytest
 
 import darknet_bn as dn
 from tests.support.builders import LONG_RANGE, cfg_text, random_input, random_model
+from tests.support.nets import NETS, case_model
 
 torch: Any = pytest.importorskip("torch", reason="PyTorch is not installed")
 
@@ -21,6 +22,11 @@ PLAIN = "[convolutional] filters=4 size=1 activation=linear"
 SHARED = cfg_text(PLAIN, CONV.replace("6", "4"), CONV.replace("6", "4") + " share_index=1")
 HEAD = "[convolutional] filters=14 size=1 activation=linear"
 YOLO = "[yolo] classes=2 num=2 mask=0,1 anchors=1,2,3,4"
+# Forms that are refused, and the reason; each kind alone is in `test_layers`.
+REFUSED = {
+    "equal parts": (PLAIN.replace("4", "5"), "[maxpool] maxpool_depth=1 out_channels=2"),
+    "outside the image": ("[local_avgpool] size=2 padding=6 stride=2",),
+}
 TOLERANCE = 1e-5  # of the largest value: float32 sums in another order
 
 
@@ -41,6 +47,24 @@ def assert_near(found: Any, expected: np.ndarray, tolerance: float = TOLERANCE) 
 
 def tensor(x: np.ndarray) -> Any:
     return torch.from_numpy(x)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_layers_in_nets(name: str) -> None:
+    model = case_model(name)
+    x = random_input(model, 2 * model.network.time_steps)
+    session = dn.open_session(model, "torch")
+    report = dn.compare(model, session, x, tolerance=TOLERANCE)
+    assert report.ok, str(report)
+    assert {row.layer for row in report.differences} == set(session.layers)
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_what_has_no_form_is_refused_by_layer(reason: str) -> None:
+    model = random_model(cfg_text(*REFUSED[reason]))
+    with pytest.raises(dn.ExportError, match=reason) as caught:
+        dn.to_torch(model)
+    assert caught.value.where.layer == len(REFUSED[reason]) - 1
 
 
 def test_one_output_is_a_tensor_and_several_are_a_tuple() -> None:
