@@ -114,6 +114,6 @@ def _require_ncnn() -> None:
         engine_name()
     except DarknetError as error:
         raise ProofError(
-            f"nothing can be proven, and nothing was written: {error.problem}",
+            f"the result cannot be proven, so nothing was written: {error.problem}",
             hint=f"{error.hint}, or use prove=False",
         ) from error

@@ -108,13 +108,13 @@ def export_tflite(
     if proof is not None:
         require_suffix(proof, ".json")
     if half and int8 is not None:
-        raise ExportError("weights are stored in one way", expected="half or int8", found="both")
+        raise ExportError("half and int8 cannot be used together")
     targets = [path, *([] if proof is None else [proof])]
     require_writable(targets, force=force, inputs=(model.cfg.file, model.file))
     given = dict(inputs or {})
     if int8 is None:
         if integers != "none":
-            raise ExportError("integers go in and out with int8 alone", found=f"{integers!r}")
+            raise ExportError("integers needs int8", found=f"{integers!r}")
         stage("writing the file", None)
         prepared = prepare_tflite(model, path, head=head, batch=batch, half=half, names=names)
     else:

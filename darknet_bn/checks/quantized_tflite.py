@@ -36,7 +36,7 @@ def calibration_images(model: Model, int8: F32 | Iterable[F32]) -> F32:
     batches = [int8] if isinstance(int8, np.ndarray) else list(int8)
     arrays = [as_input(model.network, each) for each in batches]
     if not sum(map(len, arrays)):
-        raise ExportError("int8 needs images to see the ranges of", expected="some hundred")
+        raise ExportError("int8 needs images to measure ranges", expected="a few hundred")
     return np.concatenate(arrays)
 
 
@@ -73,12 +73,12 @@ def quantized_tflite(
         )
     if integers == "all" and head != "decoded" and model.network.is_detector:
         raise ExportError(
-            "boxes and scores in one tensor have no scale of 8 bits in common",
+            "boxes and scores cannot share an 8-bit scale in one tensor",
             found=f"head={head!r}",
             hint="use head='decoded', or integers='input'",
         )
     if model.network.time_steps > 1:
-        raise ExportError("sequences are not expressed in int8")
+        raise ExportError("sequences cannot be exported in int8")
     load_extra("ai_edge_quantizer", error=ExportError)
     stage("writing the file in float32", None)
     single = tflite_bytes(model, head=head)

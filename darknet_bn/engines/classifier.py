@@ -70,7 +70,7 @@ class Classifier(Predictor[ClassScore]):
         dialect: str | Dialect = "auto",
     ) -> None:
         if top < 1:
-            raise DarknetError("how many classes to return is out of range", found=f"{top}")
+            raise DarknetError("the number of classes to return is out of range", found=f"{top}")
         self._top = top
         super().__init__(
             cfg, weights, names=names, engine=engine, fit=fit, dialect=dialect, top=top

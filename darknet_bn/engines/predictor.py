@@ -88,7 +88,9 @@ class Predictor(ABC, Generic[T]):
                 "unknown way to fit a picture", expected=", ".join(self._FITS), found=f"{fit!r}"
             )
         if isinstance(cfg, Model) and weights is not None:
-            raise DarknetError("a model has its weights already", expected="a model, or its files")
+            raise DarknetError(
+                "the model already has its weights", expected="a model, or its files"
+            )
         if names is not None and not isinstance(names, (str, os.PathLike)):
             names = tuple(names)
         self._source, self._names, self._fit, self._dialect = (cfg, weights), names, fit, dialect
@@ -157,7 +159,7 @@ class Predictor(ABC, Generic[T]):
             raise DarknetError(
                 names_for_classes(len(names), classes),
                 where=Where(file=file, key=None if file else "names"),
-                hint="without names, the numbers of the classes stand for them",
+                hint="without names, class numbers are used",
             )
         return fit_names(names, classes, file=file)
 

@@ -74,7 +74,7 @@ def as_planes(picture: Picture, channels: int = 3, order: Order = "rgb") -> F32:
     pillow = sys.modules.get("PIL.Image")  # if nobody has imported it, this is none of its images
     if pillow is not None and isinstance(picture, pillow.Image):
         return _of_pillow(picture, channels)
-    raise ImageError("this is no picture", expected=_EXPECTED, found=type(picture).__name__)
+    raise ImageError("this is not a picture", expected=_EXPECTED, found=type(picture).__name__)
 
 
 def require_order(order: str) -> None:
@@ -148,7 +148,7 @@ def _warn_opaque() -> None:
 
 def _unlike(array: npt.NDArray[Any], expected: str, hint: str | None) -> ImageError:
     return ImageError(
-        "the array is no picture",
+        "the array is not a picture",
         expected=expected,
         found=f"{array.dtype} {array.shape}",
         hint=hint,

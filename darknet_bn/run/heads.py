@@ -112,7 +112,7 @@ def _needed(network: Network, given: Mapping[int, F32], wanted: Iterable[int]) -
             before = ", ".join(map(str, layers_before_heads(network)))
             found = ", ".join(map(str, sorted(given))) or "none"
             raise ShapeError(
-                "the outputs of layers are missing",
+                "outputs of layers are missing",
                 expected=f"layers {before}",
                 found=f"layers {found}",
             )
@@ -132,15 +132,15 @@ def _checked(network: Network, layer: int, y: npt.ArrayLike, count: int) -> F32:
     dims = (network.input if layer < 0 else nodes[layer].y).dims
     if not np.issubdtype(array.dtype, np.floating):
         raise ShapeError(
-            f"the output of layer {layer} holds no floating-point numbers",
+            f"the output of layer {layer} does not hold floating-point numbers",
             expected="float32",
             found=f"{array.dtype}",
-            hint="turn the device's whole numbers into floats with its scale and zero point",
+            hint="convert the device's integers to floats with its scale and zero point",
         )
     if array.shape != (count, *dims) or not count:
         last = (*dims[1:], dims[0])
         raise ShapeError(
-            f"this is no output of layer {layer}",
+            f"this is not an output of layer {layer}",
             expected=f"({count or 'n'}, {', '.join(map(str, dims))})",
             found=f"{array.shape}",
             hint="the channels come first: y.transpose(0, 3, 1, 2)"

@@ -163,14 +163,14 @@ def test_time_steps_have_blobs_of_their_own(tmp_path: Path) -> None:
     model = random_model(cfg)
     exported = dn.export_ncnn(model, tmp_path / "net.param")
     assert list(exported.outputs) == ["layer_000_0", "layer_000_1", "layer_000_2"]
-    assert exported.notes == ("the weights are there once for each of 3 time steps",)
+    assert exported.notes == ("the weights are stored once for each of the 3 time steps",)
 
 
 @needs_ncnn
 def test_files_of_another_net_are_refused(tmp_path: Path) -> None:
     dn.export_ncnn(random_model(NET), tmp_path / "net.param")
     other = random_model(cfg_text(CONV, width=9))
-    with pytest.raises(dn.DarknetError, match="another input") as caught:
+    with pytest.raises(dn.DarknetError, match="a different input") as caught:
         dn.NcnnFile(tmp_path / "net.param", other)
     assert "expected input 3 x 8 x 9, found input 3 x 8 x 8" in str(caught.value)
 
@@ -200,7 +200,7 @@ def test_without_ncnn_nothing_is_proven(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(dn.ProofError) as caught:
         dn.export_ncnn(random_model(NET), tmp_path / "net.param")
     assert str(caught.value) == (
-        "nothing can be proven, and nothing was written: the package ncnn is not installed; "
+        "the result cannot be proven, so nothing was written: the package ncnn is not installed; "
         "pip install 'darknet-bn[ncnn]', or use prove=False"
     )
     assert dn.export_ncnn(random_model(NET), tmp_path / "net.param", prove=False).proof is None

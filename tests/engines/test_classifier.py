@@ -62,7 +62,7 @@ def test_threads_and_copies_find_the_same(engine: str) -> None:
 
 
 def test_what_goes_wrong() -> None:
-    with pytest.raises(dn.DarknetError, match="how many classes to return is out of range"):
+    with pytest.raises(dn.DarknetError, match="the number of classes to return is out of range"):
         dn.Classifier(MODEL, top=0)
     with pytest.raises(dn.DarknetError, match="unknown way to fit"):
         dn.Classifier(MODEL, fit="squeeze")  # type: ignore[arg-type]  # on purpose

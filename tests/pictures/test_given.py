@@ -70,14 +70,14 @@ def test_alpha_that_is_not_there_is_warned_of() -> None:
     with Image.open(RGB) as picture:
         levels = np.asarray(picture.convert("RGB"))
         for form in (picture, levels):
-            with pytest.warns(dn.DarknetWarning, match="no alpha channel; it is taken as opaque"):
+            with pytest.warns(dn.DarknetWarning, match="no alpha channel and is treated as opaque"):
                 assert (as_planes(form, 4)[3] == 1).all()
 
 
 @pytest.mark.parametrize(
     ("form", "message"),
     [
-        (None, r"this is no picture \(expected a path, .* or a PIL image, found NoneType\)"),
+        (None, r"this is not a picture \(expected a path, .* or a PIL image, found NoneType\)"),
         (3, "found int"),
         (np.zeros((3, 4, 5), np.uint8), r"channels come last: im.transpose\(1, 2, 0\)"),
         (np.zeros((4, 5, 3), np.float32), r"channels come first: im.transpose\(2, 0, 1\)"),

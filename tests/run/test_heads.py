@@ -72,9 +72,9 @@ def test_arrays_of_devices_that_do_not_fit_are_refused() -> None:
     assert set(dn.run_heads(wide, {0: y})) == {1}
     with pytest.raises(dn.ShapeError, match=r"\(2, 4, 8, 6\).*found \(2, 8, 6, 4\).*transpose"):
         dn.run_heads(wide, {0: y.transpose(0, 2, 3, 1)})
-    with pytest.raises(dn.ShapeError, match=r"no output of layer 0.*expected \(2, 4, 8, 8\)"):
+    with pytest.raises(dn.ShapeError, match=r"not an output of layer 0.*expected \(2, 4, 8, 8\)"):
         dn.run_heads(model, {0: y})
-    with pytest.raises(dn.ShapeError, match=r"no floating-point numbers.*int8.*zero point"):
+    with pytest.raises(dn.ShapeError, match=r"not hold floating-point numbers.*int8.*zero point"):
         dn.run_heads(model, {0: y.astype(np.int8)})
     with pytest.raises(dn.ShapeError, match=r"outputs of layers are missing.*layers 0.*none"):
         dn.run_heads(model, {})
@@ -86,7 +86,7 @@ def test_all_arrays_have_as_many_images() -> None:
     model = random_model(LONG_RANGE)
     given = dn.forward(model, random_input(model), [14, 16])
     with pytest.raises(
-        dn.ShapeError, match=r"no output of layer 16.*\(2, 7, 1, 1\).*\(1, 7, 1, 1\)"
+        dn.ShapeError, match=r"not an output of layer 16.*\(2, 7, 1, 1\).*\(1, 7, 1, 1\)"
     ):
         dn.run_heads(model, {**given, 16: given[16][:1]})
 

@@ -155,7 +155,7 @@ def quantized(
         with _quiet():
             result = made.quantize(known, enable_progress_bar=False, enable_progress_report=False)
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise ExportError(f"ai-edge-quantizer does not take the file: {one_line(error)}") from error
+        raise ExportError(f"ai-edge-quantizer cannot read the file: {one_line(error)}") from error
     return _with_integer_activations(bytes(result.quantized_model))
 
 

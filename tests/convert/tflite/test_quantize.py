@@ -111,7 +111,7 @@ def test_what_the_quantiser_does_not_take_is_one_line() -> None:
     model = random_model(cfg_text(f"{BN}=leaky", LAST))
     made = tflite_bytes(model)
     plan = Plan(made.model, is_detector=False)
-    with pytest.raises(dn.ExportError, match="ai-edge-quantizer does not take the file") as caught:
+    with pytest.raises(dn.ExportError, match="ai-edge-quantizer cannot read the file") as caught:
         quantized(made.data, plan, {"input": (0.0, 1.0)})
     assert "\n" not in str(caught.value)
 
