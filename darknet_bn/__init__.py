@@ -101,6 +101,7 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
     )
     from darknet_bn.transforms.calibrate import Calibration, calibrate
     from darknet_bn.transforms.fold import FoldedLayer, fold_batchnorm, fold_report
+    from darknet_bn.transforms.ranges import ActivationRanges, TensorRange, activation_ranges
 
 __all__ = [
     "ALEXEYAB",
@@ -110,6 +111,7 @@ __all__ = [
     "PJREDDIE",
     "PJREDDIE_GPU",
     "Accuracy",
+    "ActivationRanges",
     "AveragePrecision",
     "Batches",
     "Calibration",
@@ -147,12 +149,14 @@ __all__ = [
     "Runner",
     "Session",
     "ShapeError",
+    "TensorRange",
     "TrainState",
     "TrainStep",
     "TrainingError",
     "WeightsError",
     "Where",
     "__version__",
+    "activation_ranges",
     "average_precision",
     "build_network",
     "calibrate",
@@ -217,6 +221,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "PJREDDIE": "darknet_bn.dialect.PJREDDIE",
     "PJREDDIE_GPU": "darknet_bn.dialect.PJREDDIE_GPU",
     "Accuracy": "darknet_bn.predictions.evaluation.Accuracy",
+    "ActivationRanges": "darknet_bn.transforms.ranges.ActivationRanges",
     "AveragePrecision": "darknet_bn.predictions.average_precision.AveragePrecision",
     "Batches": "darknet_bn.pictures.batches.Batches",
     "Calibration": "darknet_bn.transforms.calibrate.Calibration",
@@ -254,11 +259,13 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "Runner": "darknet_bn.run.run.Runner",
     "Session": "darknet_bn.run.session.Session",
     "ShapeError": "darknet_bn.errors.ShapeError",
+    "TensorRange": "darknet_bn.transforms.ranges.TensorRange",
     "TrainState": "darknet_bn.training.TrainState",
     "TrainStep": "darknet_bn.training.TrainStep",
     "TrainingError": "darknet_bn.errors.TrainingError",
     "WeightsError": "darknet_bn.errors.WeightsError",
     "Where": "darknet_bn.errors.Where",
+    "activation_ranges": "darknet_bn.transforms.ranges.activation_ranges",
     "average_precision": "darknet_bn.predictions.average_precision.average_precision",
     "build_network": "darknet_bn.model.network.build_network",
     "calibrate": "darknet_bn.transforms.calibrate.calibrate",

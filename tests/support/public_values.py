@@ -71,6 +71,8 @@ def examples(folder: Path) -> Iterator[object]:
     yield from (dn.fold_report(tiny), dn.check_fold(tiny, dn.fold_batchnorm(tiny)))
     yield from (dn.summarise(tiny.network), dn.inspect(tiny))
     yield dn.calibrate(digits, [x])
+    yield (ranges := dn.activation_ranges(digits, [x]))
+    yield ranges.input
     yield from (dn.forward(tiny, np.zeros((1, 3, 64, 64), np.float32)), dn.classify(digits, x))
     yield dn.Runner(digits)
     yield from (dn.Detector(TINY, threshold=0.3), dn.Classifier(digits))
