@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
+from darknet_bn.convert.ncnn.int8 import Quantized
 from darknet_bn.convert.ncnn.lowering import Lowering
 from darknet_bn.convert.ncnn.net import NcnnNet, net_of
 from darknet_bn.convert.ncnn.operators import OPERATORS
@@ -23,13 +26,22 @@ class Lowered:
     net : NcnnNet
     shapes : mapping from name to tuple of int
         The shape of each blob that a value with a name of its own is in.
+    quantized : mapping from Op to Quantized
+        The weights of those that compute in int8.
     """
 
     net: NcnnNet
     shapes: Mapping[str, Size]
+    quantized: Mapping[Op, Quantized]
 
 
-def lower(graph: Graph, inputs: Mapping[Value, Size], *, half: bool = False) -> Lowered:
+def lower(
+    graph: Graph,
+    inputs: Mapping[Value, Size],
+    *,
+    half: bool = False,
+    scales: Mapping[Op, np.float32] | None = None,
+) -> Lowered:
     """Express a graph in the layers of ncnn.
 
     Parameters
@@ -40,13 +52,15 @@ def lower(graph: Graph, inputs: Mapping[Value, Size], *, half: bool = False) -> 
         The dimensions of what it reads, with the batch, which is 1.
     half : bool
         Whether weights are stored as float16.
+    scales : mapping from Op to float32, optional
+        Of their inputs, for those that compute in int8.
 
     Raises
     ------
     ExportError
         ncnn has no such operator; the place is the name of the operator.
     """
-    net = Lowering(graph, sizes_of(graph, inputs), half=half)
+    net = Lowering(graph, sizes_of(graph, inputs), half=half, scales=scales or {})
     for value, dims in inputs.items():
         shape = blob_shape(dims)
         net.add("Input", [], shape, shape_options(shape), output=value)
@@ -63,7 +77,7 @@ def lower(graph: Graph, inputs: Mapping[Value, Size], *, half: bool = False) -> 
             for each in op.outputs:
                 _give_name(net, each)
     shapes = {net.graph.name(each): net.places[each].shape for each in _named(graph, net)}
-    return Lowered(net_of(net.layers), shapes)
+    return Lowered(net_of(net.layers), shapes, net.quantized)
 
 
 def _needed(graph: Graph) -> set[Op]:
@@ -84,7 +98,7 @@ def _give_name(net: Lowering, value: Value) -> None:
     name = net.graph.name(value)
     if value in net.sizes.known:
         net.constant(name, net.sizes.known[value], net.own_shape(value), output=value)
-    elif net.places[value].name != name:
+    elif net.places[value].name != name and not net.renamed(value):
         net.reshaped(net.places[value], net.own_shape(value), output=value)
 
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 from darknet_bn.convert.build import ExportOptions, build_graph
 from darknet_bn.convert.ncnn.build import lower
+from darknet_bn.convert.ncnn.int8 import Int8, Quantized, input_scales, layer_of
 from darknet_bn.convert.ncnn.net import NcnnNet
 from darknet_bn.convert.prepared import ExportedFiles, PreparedFiles
 from darknet_bn.errors import ExportError
@@ -45,6 +46,10 @@ class NcnnModel:
         The blobs that come out, with their shapes.
     notes : tuple of str
         How it differs from the program.
+    folded : Model
+        The model with batch norm folded.
+    quantized : mapping from layer number to Quantized
+        The weights of layers that compute in int8.
     """
 
     net: NcnnNet
@@ -53,15 +58,21 @@ class NcnnModel:
     layers: Mapping[int, tuple[str, ...]]
     outputs: Mapping[str, Size]
     notes: tuple[str, ...]
+    folded: Model
+    quantized: Mapping[int, Quantized]
 
 
-def ncnn_model(model: Model, *, half: bool = False, head: NcnnHead = "raw") -> NcnnModel:
+def ncnn_model(
+    model: Model, *, half: bool = False, head: NcnnHead = "raw", int8: Int8 | None = None
+) -> NcnnModel:
     """Express a model in the layers of ncnn.
 
     Parameters
     ----------
     model, half, head
         As of `export_ncnn`.
+    int8 : Int8, optional
+        How it is computed in int8, if it is to be.
 
     Returns
     -------
@@ -75,15 +86,18 @@ def ncnn_model(model: Model, *, half: bool = False, head: NcnnHead = "raw") -> N
     if head not in HEADS:
         raise ExportError("unknown head format", expected=", ".join(HEADS), found=f"{head!r}")
     steps = model.network.time_steps
+    if int8 is not None and steps > 1:
+        raise ExportError("sequences are not expressed in int8")
     made = build_graph(model, ExportOptions(_OPSET, head=head, batch=steps))
     graph, (images, *_) = made.graph, made.graph.inputs
     single, values = apart(graph, steps) if steps > 1 else (graph, {})
     inputs = values[images] if steps > 1 else (images,)
     dims = (1, *model.network.input.dims)
+    scales = {} if int8 is None else input_scales(made, int8)
     try:
-        lowered = lower(single, dict.fromkeys(inputs, dims), half=half)
+        lowered = lower(single, dict.fromkeys(inputs, dims), half=half, scales=scales)
     except ExportError as error:
-        layer = _layer_of(error.where.key or "")
+        layer = layer_of(error.where.key or "")
         where = model.cfg.where(layer + 1) if layer is not None else None
         raise ExportError(error.problem, where=where, hint=error.hint) from error
     named = {graph.name(value): value for value in (*graph.names, *graph.inputs)}
@@ -97,13 +111,17 @@ def ncnn_model(model: Model, *, half: bool = False, head: NcnnHead = "raw") -> N
     if steps > 1:
         notes += (f"the weights are stored once for each of the {steps} time steps",)
     names = tuple(single.name(each) for each in inputs)
-    return NcnnModel(lowered.net, names, lowered.shapes[names[0]], layers, outputs, notes)
-
-
-def _layer_of(name: str) -> int | None:
-    """Return the number of the layer that an operator is of, by its name."""
-    number = name.removeprefix("layer_")[:3] if name.startswith("layer_") else ""
-    return int(number) if number.isdigit() else None
+    quantized = {layer_of(op.name): each for op, each in lowered.quantized.items()}
+    return NcnnModel(
+        lowered.net,
+        names,
+        lowered.shapes[names[0]],
+        layers,
+        outputs,
+        notes,
+        made.model,
+        {layer: each for layer, each in quantized.items() if layer is not None},
+    )
 
 
 def prepare_ncnn(
@@ -112,6 +130,7 @@ def prepare_ncnn(
     *,
     half: bool = False,
     head: NcnnHead = "raw",
+    int8: Int8 | None = None,
 ) -> PreparedFiles:
     """Make the files of a model, all but the writing.  Nothing has run them: they are unproven.
 
@@ -119,6 +138,8 @@ def prepare_ncnn(
     ----------
     model, path, half, head
         As of `export_ncnn`, which proves the files.
+    int8 : Int8, optional
+        How they compute in int8, if they are to.
 
     Returns
     -------
@@ -132,13 +153,13 @@ def prepare_ncnn(
         The suffix is not ``.param``.
     """
     require_suffix(path, ".param")
-    made = ncnn_model(model, half=half, head=head)
+    made = ncnn_model(model, half=half, head=head, int8=int8)
     param = Path(path)
     weights = param.with_suffix(".bin")
     exported = ExportedFiles(
         target="ncnn",
         paths=(param, weights),
-        numbers="float16" if half else "float32",
+        numbers="int8" if int8 is not None else "float16" if half else "float32",
         outputs=made.outputs,
         layers={number: names[-1] for number, names in made.layers.items()},
         notes=made.notes,

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
 
+from darknet_bn.convert.ncnn.int8 import Quantized, quantized
 from darknet_bn.convert.ncnn.net import NcnnLayer, Option, Weights
 from darknet_bn.convert.ncnn.shapes import MOST_AXES, blob_shape, shape_options
 from darknet_bn.errors import ExportError
@@ -46,6 +47,8 @@ class Lowering:
         Of its values, for one image.
     half : bool
         Whether weights are stored as float16.
+    scales : mapping from Op to float32
+        Of their inputs, for those that compute in int8.
 
     Attributes
     ----------
@@ -55,10 +58,15 @@ class Lowering:
         Where each value is.
     done : set of Op
         What went into a layer with an operator in front.
+    quantized : dict from Op to Quantized
+        The weights of those that compute in int8.
     """
 
-    def __init__(self, graph: Graph, sizes: Sizes, *, half: bool) -> None:
-        self.graph, self.sizes, self.half = graph, sizes, half
+    def __init__(
+        self, graph: Graph, sizes: Sizes, *, half: bool, scales: Mapping[Op, np.float32]
+    ) -> None:
+        self.graph, self.sizes, self.half, self.scales = graph, sizes, half, scales
+        self.quantized: dict[Op, Quantized] = {}
         self.layers: list[NcnnLayer] = []
         self.places: dict[Value, Blob] = {}
         self.done: set[Op] = set()
@@ -67,6 +75,8 @@ class Lowering:
         self._shaped: dict[tuple[str, Size], Blob] = {}
         self._constants: dict[tuple[Value, Size], Blob] = {}
         self._taken: set[str] = set()
+        values = {*graph.names, *graph.inputs, *graph.outputs}
+        self._final = {graph.name(each) for each in values}
 
     # -- what is known of values -----------------------------------------------------------------
 
@@ -224,6 +234,19 @@ class Lowering:
         """Say that a value is in a blob that is there already."""
         self.places[output] = blob
 
+    def renamed(self, value: Value) -> bool:
+        """Give the last layer the name of a value that it makes; not if it has another already."""
+        blob, last = self.places[value], self.layers[-1]
+        if last.outputs != (blob.name,) or blob.name in self._final:
+            return False
+        name = self.graph.name(value)
+        self.layers[-1] = replace(last, name=name, outputs=(name,))
+        self._taken.add(name)
+        for each, place in self.places.items():
+            if place.name == blob.name:
+                self.places[each] = Blob(name, place.shape)
+        return True
+
     def weights(self, array: Constant) -> Weights:
         """Return weights as the file stores them.
 
@@ -244,6 +267,17 @@ class Lowering:
                 found=f"{np.abs(single[np.isfinite(single)]).max():.6g}",
             )
         return Weights(rounded, tagged=True)
+
+    def int8_weights(self, op: Op, array: Constant, groups: int) -> list[Weights] | None:
+        """Return the weights of an operator in int8, and behind the biases the scales.
+
+        None if it does not compute in int8.
+        """
+        if op not in self.scales:
+            return None
+        found = self.quantized[op] = quantized(array, groups, self.scales[op])
+        parts = (found.scales, np.array([found.input_scale], np.float32))
+        return [Weights(found.weights, tagged=True), *map(Weights, parts)]
 
     def _free(self, name: str) -> str:
         number, whole = 1, name

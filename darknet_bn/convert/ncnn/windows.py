@@ -7,12 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from darknet_bn.convert.ncnn.lowering import Lowering, attribute, output, vector
-from darknet_bn.convert.ncnn.net import Option, Weights
+from darknet_bn.convert.ncnn.net import Option
 from darknet_bn.errors import ExportError
 from darknet_bn.graph.dims import Size
 from darknet_bn.graph.graph import Constant, Op, Value
 
 _MAX, _AVERAGE = 0, 1
+_SCALE_PER_GROUP, _SCALE_PER_FILTER = 1, 2
 _AS_GIVEN = 1  # the padding, and windows that lie inside it altogether
 
 
@@ -66,10 +67,15 @@ def _add_weighted(
     x_shape: Size,
 ) -> None:
     """Add a layer with weights, with the activation behind it where it has that."""
-    arrays: list[Weights] = [net.weights(weights)]
+    groups = attribute(op, "group", 1)
+    stored, *scales = net.int8_weights(op, weights, groups) or [net.weights(weights)]
+    arrays = [stored]
     if len(op.inputs) > 2:
         options[bias] = 1
         arrays.append(vector(net.array(op, 2)))
+    if scales:
+        options[8] = _SCALE_PER_GROUP if groups > 1 else _SCALE_PER_FILTER
+        arrays += scales
     made, after = output(op), net.only_reader(output(op))
     fused = None if after is None else _activation(net, after, made)
     if after is not None and fused is not None:
