@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from darknet_bn.arrays import F32
-from darknet_bn.checks.agreement import Stage, silent
-from darknet_bn.checks.proven import write_proven
-from darknet_bn.convert.ncnn.export import NcnnHead, prepare_ncnn
+from darknet_bn.checks.agreement import Stage, or_unproven, require_agreement, silent
+from darknet_bn.checks.proof import needed_for_a_proof
+from darknet_bn.checks.proof_int8 import measure_loss, prove_int8
+from darknet_bn.checks.proven import Proving, place_of, write_proven
+from darknet_bn.convert.ncnn.export import NcnnHead, NcnnModel, ncnn_model, prepare_ncnn
+from darknet_bn.convert.ncnn.int8 import Int8
 from darknet_bn.convert.prepared import ExportedFiles
 from darknet_bn.engines.ncnn import NcnnFile, engine_name
-from darknet_bn.errors import DarknetError, ProofError
+from darknet_bn.errors import DarknetError, ExportError, ProofError
 from darknet_bn.formats.writing import require_suffix, require_writable
 from darknet_bn.model.model import Model
+from darknet_bn.run.differences import Report
+from darknet_bn.run.random_input import random_input
 from darknet_bn.run.rounding import FLOAT16, FLOAT32
+from darknet_bn.transforms.ranges import CLIPS, ActivationRanges, Clip
 
 
 def export_ncnn(
@@ -23,6 +30,10 @@ def export_ncnn(
     path: str | os.PathLike[str],
     *,
     half: bool = False,
+    int8: ActivationRanges | None = None,
+    clip: Clip = "entropy",
+    keep: Collection[int] | None = None,
+    max_loss: float | None = None,
     head: NcnnHead = "raw",
     prove: bool = True,
     inputs: Mapping[str, F32] | None = None,
@@ -47,6 +58,17 @@ def export_ncnn(
         The ``.param`` to write; the ``.bin`` is beside it under the same name.
     half : bool
         Whether weights are stored as float16.  What ncnn computes in, its options say.
+    int8 : ActivationRanges, optional
+        To compute in int8: what `activation_ranges` counted on images like those that will come.
+        Convolutions and full layers have weights of int8 then, with a scale for each filter.  Every
+        layer is compared with the same steps here; what they lose, ``loss`` of the result says.
+    clip : "minmax", "percentile", "entropy" or "error"
+        How the range of each input follows from what was counted: see `TensorRange.clip`.
+    keep : collection of int, optional
+        Layers that stay float32; by default the first convolution, which loses most and is small.
+    max_loss : float, optional
+        The loss of an output layer to allow in int8, as a part of its largest absolute value; on
+        ``inputs``, or a random image.
     head : "raw" or "decoded"
         What comes out of a detector.  ``raw``: ``layer_NNN``, what Darknet stores of each output
         layer.  ``decoded``: ``boxes`` (k, 4), left, top, right and bottom as parts of the input,
@@ -86,21 +108,95 @@ def export_ncnn(
     require_writable(targets, force=force, inputs=(model.cfg.file, model.file))
     if prove:
         _require_ncnn()
-    prepared = prepare_ncnn(model, path, half=half, head=head)
+    how = None if int8 is None else Int8(int8, clip, _first(model) if keep is None else keep)
+    if how is not None and half:
+        raise ExportError("int8 and float16 exclude each other")
+    if clip not in CLIPS:
+        raise ExportError("unknown way to clip", expected=", ".join(CLIPS), found=f"{clip!r}")
+    prepared = prepare_ncnn(model, path, half=half, head=head, int8=how)
     if not prove:
         stage("writing the files", None)
         return prepared.write(force=force)
-    return write_proven(
-        model,
-        prepared,
-        _opened,
-        inputs=inputs,
-        precision=FLOAT16 if half else FLOAT32,
-        tolerance=tolerance,
-        proof=None if proof is None else Path(proof),
-        force=force,
-        stage=stage,
-    )
+    target = None if proof is None else Path(proof)
+    if how is None:
+        return write_proven(
+            model,
+            prepared,
+            _opened,
+            inputs=inputs,
+            precision=FLOAT16 if half else FLOAT32,
+            tolerance=tolerance,
+            proof=target,
+            force=force,
+            stage=stage,
+        )
+    made = ncnn_model(model, head=head, int8=how)
+    given = dict(inputs or {})
+    check = _Int8Check(model, made, prepared.exported.paths, given, tolerance, max_loss, stage)
+    stage("writing the files", None)
+    proving = Proving(prepared.files, check, target)
+    exported = prepared.write(proving.writers, force=force)
+    return replace(exported, proof=proving.report, loss=check.loss)
+
+
+@dataclass
+class _Int8Check:
+    """Called with where the files are: the report on them, or a ProofError.
+
+    Attributes
+    ----------
+    loss : Report
+        What int8 loses; only once it was called.
+    """
+
+    model: Model
+    made: NcnnModel
+    paths: tuple[Path, ...]
+    inputs: Mapping[str, F32]
+    tolerance: float | None
+    max_loss: float | None
+    stage: Stage
+    loss: Report | None = None
+
+    def __call__(self, written: Mapping[Path, Path]) -> Report:
+        self.stage("proving: ncnn opens the files", None)
+        param, weights = (written[path] for path in self.paths)
+        random = {"random": random_input(self.model.network)}
+        with or_unproven():
+            with needed_for_a_proof():
+                file = NcnnFile(param, self.model, weights, packed=False)
+            report = prove_int8(
+                self.model,
+                self.made,
+                file,
+                {**random, **self.inputs},
+                tolerance=self.tolerance,
+                stage=self.stage,
+            )
+        require_agreement(report, place_of(self.model), "the exported files")
+        self.loss = measure_loss(
+            self.model, file, self.inputs or random, most=self.max_loss, stage=self.stage
+        )
+        if self.max_loss is not None:
+            self._require_little(self.loss)
+        return report
+
+    def _require_little(self, loss: Report) -> None:
+        outputs = self.model.network.outputs
+        for row in loss.differences:
+            if row.layer in outputs and not row.ok:
+                raise ProofError(
+                    f"{row.name} loses too much in int8; nothing was written",
+                    where=place_of(self.model)(row),
+                    expected=f"at most {row.allowed:.3g} of {row.largest:.4g}",
+                    found=f"{row.relative:.2g} of it, with {row.input}",
+                    hint="other images, another clip, or more layers to keep may lose less",
+                )
+
+
+def _first(model: Model) -> tuple[int, ...]:
+    """Return the first layer with weights."""
+    return tuple(n for n, params in enumerate(model.params) if "weights" in params)[:1]
 
 
 def _opened(model: Model, paths: Sequence[Path]) -> NcnnFile:

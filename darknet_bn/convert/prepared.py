@@ -36,6 +36,9 @@ class ExportedFiles:
         How the files differ from the model.
     proof : Report or None
         How well the layers agree with the model's; None if the files were not run.
+    loss : Report or None
+        How far layers that compute in integers lie from the model's; None if there are none, or the
+        files were not run.
     """
 
     target: str
@@ -45,6 +48,7 @@ class ExportedFiles:
     layers: Mapping[int, str]
     notes: tuple[str, ...] = ()
     proof: Report | None = None
+    loss: Report | None = None
 
     def __repr__(self) -> str:
         """Return one line about it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,6 @@ _OPTIONS = {
     "use_bf16_storage": False,
     "use_vulkan_compute": False,
     "use_int8_inference": True,  # of layers that are stored so
-    "use_packing_layout": True,
     "use_sgemm_convolution": True,
     "use_winograd_convolution": True,
 }
@@ -43,11 +43,12 @@ class _Ncnn(NetworkSession, BoxSession):
 
     _model: Model
     _made: NcnnModel
+    _packed: bool = True
 
     def _open(self, param: Path, weights: Path) -> None:
         """Open the files, and see which layers they show."""
         self.network = self._model.network
-        self._net = open_files(param, weights)
+        self._net = open_files(param, weights, packed=self._packed)
         names = {each.name for each in self._net.blobs()}
         self._names = {
             number: blobs for number, blobs in self._made.layers.items() if names.issuperset(blobs)
@@ -109,6 +110,9 @@ class NcnnFile(_Ncnn):
         Which it was exported from.
     weights : path, optional
         The ``.bin``; by default the file of that name beside it.
+    packed : bool
+        Whether ncnn computes several channels at a time, as it does by default.  In int8 its code
+        for that may divide with 12 bits only.
 
     Raises
     ------
@@ -121,8 +125,11 @@ class NcnnFile(_Ncnn):
         path: str | os.PathLike[str],
         model: Model,
         weights: str | os.PathLike[str] | None = None,
+        *,
+        packed: bool = True,
     ) -> None:
         self._arguments = path, model, weights
+        self._packed = packed
         self.engine = f"{os.fspath(path)} in {engine_name()}"
         self._model = model
         param = Path(path)
@@ -134,9 +141,9 @@ class NcnnFile(_Ncnn):
             pass
         self._open(param, beside)
 
-    def __reduce__(self) -> tuple[type[NcnnFile], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Return what is pickled: the model, and where the files are."""
-        return type(self), self._arguments
+        return partial(type(self), packed=self._packed), self._arguments
 
 
 def _require_inputs(made: NcnnModel, found: Mapping[str, Size]) -> None:
@@ -171,8 +178,14 @@ def engine_name() -> str:
     return f"ncnn {load_extra('ncnn').__version__}"
 
 
-def open_files(param: Path, weights: Path) -> Any:
+def open_files(param: Path, weights: Path, *, packed: bool = True) -> Any:
     """Open a ``.param`` and its ``.bin``.
+
+    Parameters
+    ----------
+    param, weights : Path
+    packed : bool
+        As of `NcnnFile`.
 
     Raises
     ------
@@ -181,7 +194,7 @@ def open_files(param: Path, weights: Path) -> Any:
     """
     ncnn = load_extra("ncnn")
     net = ncnn.Net()
-    for name, value in _OPTIONS.items():
+    for name, value in {**_OPTIONS, "use_packing_layout": packed}.items():
         setattr(net.opt, name, value)
     for path, load in ((param, net.load_param), (weights, net.load_model)):
         if load(str(path)) != 0:

@@ -157,6 +157,113 @@ def test_wrong_boxes_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert names_in(tmp_path) == []
 
 
+def ranges_of(model: dn.Model) -> dn.ActivationRanges:
+    return dn.activation_ranges(model, [random_input(model, 4)])
+
+
+@needs_ncnn
+@pytest.mark.parametrize("clip", ["minmax", "percentile", "entropy", "error"])
+def test_int8_is_proven_in_the_same_steps_and_its_loss_is_measured(
+    tmp_path: Path, clip: str
+) -> None:
+    model = dn.load(f"{TINY}.cfg", f"{TINY}.weights")
+    x = np.random.default_rng(0).random((4, 3, 64, 64), np.float32)
+    exported = dn.export_ncnn(
+        model,
+        tmp_path / "tiny.param",
+        int8=dn.activation_ranges(model, [x]),
+        clip=clip,  # type: ignore[arg-type]
+        inputs={"images": x},
+    )
+    assert exported.numbers == "int8"
+    assert exported.proof is not None
+    assert exported.proof.ok
+    assert exported.proof.precision == "int8"
+    assert exported.proof.worst.relative < 2e-6
+    assert {each.input for each in exported.proof.differences} == {"random", "images"}
+    assert exported.loss is not None
+    assert [each.layer for each in exported.loss.differences] == list(range(12))
+    assert 0.01 < exported.loss.worst.relative < 0.5
+    assert (tmp_path / "tiny.bin").stat().st_size < 84_080 / 3
+
+
+@needs_ncnn
+@pytest.mark.parametrize("damage", ["weight", "scale", "input scale"])
+def test_int8_that_is_wrong_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    right = module.prepare_ncnn
+
+    def wrong(model: dn.Model, path: Path, **options: object) -> PreparedFiles:
+        """What is prepared, with one number of the last layer changed."""
+        prepared = right(model, path, **options)  # type: ignore[arg-type]
+        made = prepared.files[Path(path)].__self__  # type: ignore[attr-defined]
+        *front, last = made.layers
+        place = {"weight": 0, "scale": 2, "input scale": 3}[damage]
+        weights = list(last.weights)
+        array = weights[place].array.copy()
+        array.flat[0] += 1
+        weights[place] = replace(weights[place], array=array)
+        net = NcnnNet((*front, replace(last, weights=tuple(weights))))
+        files = dict(zip(prepared.files, (net.write_param, net.write_bin), strict=True))
+        return replace(prepared, files=files)
+
+    monkeypatch.setattr(module, "prepare_ncnn", wrong)
+    model = random_model(NET)
+    with pytest.raises(dn.ProofError, match="does not agree with the model") as caught:
+        dn.export_ncnn(model, tmp_path / "net.param", int8=ranges_of(model))
+    assert caught.value.where.layer == 2
+    assert names_in(tmp_path) == []
+
+
+@needs_ncnn
+def test_digits_keep_their_accuracy(tmp_path: Path) -> None:
+    folder = FIXTURES / "digits"
+    model = dn.load(folder / "digits.cfg", folder / "digits.weights")
+    with np.load(folder / "train.npz") as data:
+        seen = data["x"][:256].astype(np.float32)
+    with np.load(folder / "test.npz") as data:
+        x, y = data["x"].astype(np.float32), data["y"]
+    ranges = dn.activation_ranges(model, [seen])
+    exported = dn.export_ncnn(
+        model, tmp_path / "digits.param", int8=ranges, inputs={"digits": seen}
+    )
+    session = dn.NcnnFile(exported.paths[0], model)
+    right = [
+        np.mean(each.forward(x)[5].argmax(axis=1) == y)
+        for each in (dn.open_session(model, "numpy"), session)
+    ]
+    assert right[0] == pytest.approx(0.9861, abs=1e-4)
+    assert abs(right[1] - right[0]) <= 0.003
+    assert exported.paths[1].stat().st_size == 25_196
+    assert exported.loss is not None
+    assert exported.loss.differences[-1].relative < 0.15
+
+
+@needs_ncnn
+def test_a_loss_above_what_is_allowed_keeps_nothing(tmp_path: Path) -> None:
+    model = random_model(NET)
+    with pytest.raises(dn.ProofError, match="layer_002 loses too much in int8") as caught:
+        dn.export_ncnn(model, tmp_path / "net.param", int8=ranges_of(model), max_loss=1e-4)
+    assert caught.value.where.layer == 2
+    assert names_in(tmp_path) == []
+    dn.export_ncnn(model, tmp_path / "net.param", int8=ranges_of(model), max_loss=0.5)
+    assert names_in(tmp_path) == ["net.bin", "net.param"]
+
+
+def test_int8_and_float16_exclude_each_other(tmp_path: Path) -> None:
+    model = random_model(NET)
+    for options, reason in (({"half": True}, "exclude"), ({"clip": "most"}, "unknown way")):
+        with pytest.raises(dn.ExportError, match=reason):
+            dn.export_ncnn(
+                model,
+                tmp_path / "net.param",
+                int8=ranges_of(model),
+                prove=False,
+                **options,  # type: ignore[arg-type]
+            )
+
+
 @needs_ncnn
 def test_time_steps_have_blobs_of_their_own(tmp_path: Path) -> None:
     cfg = with_time_steps(cfg_text("[rnn] output=4 hidden=5", width=2, height=1, channels=3), 3)
