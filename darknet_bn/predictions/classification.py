@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ DEFAULT_TOP = 5
 
 def classify(
     model: Model,
-    x: npt.ArrayLike,
+    x: npt.ArrayLike | Mapping[int, npt.ArrayLike],
     *,
     top: int = DEFAULT_TOP,
     names: Sequence[str] | None = None,
@@ -35,8 +35,9 @@ def classify(
     Parameters
     ----------
     model : Model
-    x : float32 array (n, c, h, w)
-        The pictures, as `prepare` makes them.
+    x : float32 array (n, c, h, w), or mapping from layer number to array
+        The pictures, as `prepare` makes them; or outputs of layers, from which the rest is computed
+        as in `run_heads`.
     top : int
         How many classes to return; all of them if the net has fewer.
     names : sequence of str, optional

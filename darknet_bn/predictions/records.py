@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -112,7 +112,7 @@ class Detection:
 
 def detections(
     model: Model,
-    x: npt.ArrayLike,
+    x: npt.ArrayLike | Mapping[int, npt.ArrayLike],
     *,
     image_sizes: ImageSizes | None = None,
     threshold: float | None = None,
@@ -128,8 +128,9 @@ def detections(
     Parameters
     ----------
     model : Model
-    x : float32 array (n, c, h, w)
-        The pictures, resized or letterboxed to the size of the network's input.
+    x : float32 array (n, c, h, w), or mapping from layer number to array
+        The pictures, resized or letterboxed to the size of the network's input; or outputs of
+        layers, from which the heads are computed as in `run_heads`.
     image_sizes : (height, width), or one for each picture
         The sizes of the pictures before resizing; by default the size of the network's input.
     threshold : float, optional

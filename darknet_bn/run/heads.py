@@ -19,7 +19,7 @@ def run_heads(model: Model, outputs: Mapping[int, npt.ArrayLike]) -> dict[int, F
     """Compute the outputs of a network from the outputs of the layers before its heads.
 
     This is the second half of a network whose first half ran somewhere else, such as in a file of
-    `export_for`.  `detections`, `nms` and `classify` take the result as they take `forward`'s.
+    `export_for`.  `detections` and `classify` take such outputs instead of pictures, and call this.
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ def run_heads(model: Model, outputs: Mapping[int, npt.ArrayLike]) -> dict[int, F
 
     Examples
     --------
-    >>> heads = dn.run_heads(model, {15: raw15, 22: raw22})  # doctest: +SKIP
-    >>> dn.detections(model, heads, image_sizes=size)  # doctest: +SKIP
+    >>> heads = dn.run_heads(model, {15: y15, 22: y22})  # doctest: +SKIP
+    >>> found = dn.detections(model, {15: y15, 22: y22}, image_sizes=size)  # doctest: +SKIP
     """
     return run_from(model, outputs, model.network.outputs)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 
-import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import DarknetWarning
-from darknet_bn.layers.passes import InferenceContext
 from darknet_bn.model.model import Model
+from darknet_bn.run.heads import run_from
 from darknet_bn.run.run import (
     LEVELS,
     Layers,
@@ -24,7 +24,7 @@ from darknet_bn.run.session import Session
 
 def compute_outputs(
     model: Model,
-    x: npt.ArrayLike,
+    x: npt.ArrayLike | Mapping[int, npt.ArrayLike],
     layers: Layers,
     *,
     session: Session | None = None,
@@ -35,7 +35,8 @@ def compute_outputs(
     Parameters
     ----------
     model : Model
-    x : float32 array (n, c, h, w), or (n, inputs)
+    x : float32 array (n, c, h, w), or (n, inputs); or a mapping from layer number to array
+        The input; or outputs of layers, from which the rest is computed here, as in `run_heads`.
     layers : "outputs", "all", or layer numbers
         As in `forward`; ``"all"`` are those that the session shows.
     session : Session, optional
@@ -58,6 +59,8 @@ def compute_outputs(
     DarknetWarning
         The input looks like levels from 0 to 255.
     """
+    if isinstance(x, Mapping):
+        return run_from(model, x, layer_numbers(model.network, layers))
     if session is None:
         return forward(model, x, layers, exact=exact)
     x = as_input(model.network, x)
@@ -73,13 +76,7 @@ def compute_outputs(
     theirs = dict.fromkeys(each for each in wanted if each not in ours)
     theirs.update(dict.fromkeys(source for each in ours for source in nodes[each].sources))
     found = session.forward(x, theirs)
-    for each in ours:
-        node = nodes[each]
-        xs = [found[source] for source in node.sources]
-        found[each] = np.empty((len(xs[0]), *node.y.dims), np.float32)
-        with np.errstate(all="ignore"):
-            step = node.layer.infer(node.xs, model.params[each], InferenceContext(model.dialect))
-            step(xs, found[each])
+    found |= run_from(model, found, ours)
     return {each: found[each] for each in wanted}
 
 

@@ -98,3 +98,15 @@ def test_what_is_given_is_left_as_it_was() -> None:
     found = dn.run_heads(model, {0: y})
     np.testing.assert_array_equal(y, before)
     np.testing.assert_allclose(found[1], 1 / (1 + np.exp(-y)), rtol=1e-6)
+
+
+def test_detections_and_classify_take_outputs_for_pictures() -> None:
+    tiny = dn.load(FIXTURES / "tiny/tiny.cfg", FIXTURES / "tiny/tiny.weights")
+    x = random_input(tiny)
+    given = dn.forward(tiny, x, layers_before_heads(tiny.network), exact=False)
+    found = dn.detections(tiny, given)
+    assert found == dn.detections(tiny, x)
+    assert any(found)
+    digits = dn.load(FIXTURES / "digits/digits.cfg", FIXTURES / "digits/digits.weights")
+    x = random_input(digits)
+    assert dn.classify(digits, dn.forward(digits, x, [4], exact=False)) == dn.classify(digits, x)
