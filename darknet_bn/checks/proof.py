@@ -305,9 +305,11 @@ class _Case:
     @property
     def layers(self) -> tuple[int, ...]:
         """The layers that have to be computed here."""
-        network = self.model.network
-        outputs = network.outputs if self.exported.head == "raw" else heads_of(network)
-        return tuple(sorted({*outputs, *self.inside}))
+        if self.exported.head != "raw":
+            return tuple(sorted({*heads_of(self.model.network), *self.inside}))
+        layer_of = {value: number for number, value in self.exported.layers.items()}
+        outputs = {layer_of[name] for name in self.exported.outputs}
+        return tuple(sorted(outputs | self.inside.keys()))
 
     def rows(self, ours: Mapping[int, F32], ways: Ways, limit: _Limit) -> list[Difference]:
         """Compare everything."""

@@ -22,6 +22,7 @@ from darknet_bn.layers.shape import Shape
 from darknet_bn.model.model import Model
 from darknet_bn.model.network import Network
 from darknet_bn.predictions.boxes import heads_of
+from darknet_bn.run.heads import layers_before_heads
 from darknet_bn.transforms.fold import fold_batchnorm, fold_report
 
 
@@ -47,6 +48,8 @@ class ExportOptions:
         Whether it computes in float16; inputs and outputs are float32.
     threshold, nms : float
         For ``nms``: the score that a box must exceed, and how much boxes may overlap.
+    heads : bool
+        Whether the heads are in it; if not, the layers before them come out.
     """
 
     opset: int
@@ -57,6 +60,7 @@ class ExportOptions:
     half: bool = False
     threshold: float = 0.5
     nms: float = DEFAULT_OVERLAP
+    heads: bool = True
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,11 @@ def build_graph(model: Model, options: ExportOptions) -> ExportGraph:
     source = fold_batchnorm(model) if options.fold else model
     network = source.network
     heads = heads_of(network) if options.head != "raw" else {}
-    outputs = tuple(heads) or network.outputs
+    outputs = tuple(heads) or (network.outputs if options.heads else layers_before_heads(network))
+    if -1 in outputs:
+        raise ExportError(
+            "nothing is left of the net without its head", where=model.cfg.where(len(numbers))
+        )
     graph = GraphBuilder(
         options.opset,
         model.dialect,

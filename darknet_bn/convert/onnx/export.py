@@ -199,18 +199,40 @@ def prepare_onnx(
         threshold=model.dialect.detection_threshold if threshold is None else threshold,
         nms=nms,
     )
-    made = build_graph(model, options)
+    return prepared_of(model, build_graph(model, options), options, Path(path), names)
+
+
+def prepared_of(
+    model: Model,
+    made: ExportGraph,
+    options: ExportOptions,
+    target: Path,
+    names: Sequence[str] | None,
+) -> PreparedOnnx:
+    """Make an ONNX file of a graph without writing it.
+
+    Parameters
+    ----------
+    model : Model
+    made : ExportGraph
+        The graph of the model, and what more its file says; ``facts`` get the rest.
+    options : ExportOptions
+        What it was made with.
+    target : Path
+        The file.
+    names : sequence of str or None
+        The classes.
+    """
     made.graph.facts |= _facts(model, made, options, names)
-    target = Path(path)
     files = onnx_files(made, target)
     exported = Exported(
         path=target,
         beside=next((each for each in files if each != target), None),
-        opset=opset,
-        head=head,
-        half=half,
+        opset=made.graph.opset,
+        head=options.head,
+        half=options.half,
         threshold=options.threshold,
-        nms=nms,
+        nms=options.nms,
         input=made.input,
         outputs=made.outputs,
         values=made.values,
@@ -225,7 +247,7 @@ def _facts(
 ) -> dict[str, str]:
     """Return what the file says about itself, by key."""
     facts = {f"darknet_{key}": value for key, value in provenance(model).items()}
-    facts["darknet_head"] = options.head
+    facts["darknet_head"] = options.head if options.heads else "none"
     facts[LAYERS] = json.dumps(made.layers)
     facts |= {f"{ABOUT}{key}": value for key, value in preparation(model).items()}
     if options.head == "nms":
