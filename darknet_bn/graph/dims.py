@@ -284,7 +284,7 @@ def _known_expansion(node: _Node) -> Constant:
 
 _UNARY = (
     "BatchNormalization Cast Clip Elu Exp Floor Identity LeakyRelu Mish Neg Relu Selu Sigmoid "
-    "Softmax Softplus Tanh"
+    "Softmax Softplus Sqrt Tanh"
 )
 _SEVERAL = "Add Div Equal Greater Max Mul Pow Sub Sum Where"
 _RULES: dict[str, Callable[[_Node], Size | list[Size]]] = {
