@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
     from darknet_bn.checks.compare import compare
     from darknet_bn.checks.convert import convert_file
     from darknet_bn.checks.export import export_onnx
+    from darknet_bn.checks.export_for import ExportedFor, LayerReplaced, export_for
     from darknet_bn.checks.export_ncnn import export_ncnn
     from darknet_bn.checks.export_tflite import export_tflite
     from darknet_bn.checks.fixture import Fixture, load_fixture
@@ -132,12 +133,14 @@ __all__ = [
     "ExportError",
     "Exported",
     "ExportedFiles",
+    "ExportedFor",
     "Fixture",
     "FixtureError",
     "FoldError",
     "FoldedLayer",
     "Header",
     "ImageError",
+    "LayerReplaced",
     "LiteRtFile",
     "Model",
     "NcnnFile",
@@ -170,6 +173,7 @@ __all__ = [
     "dnn_DetectionModel",
     "draw_detections",
     "evaluate",
+    "export_for",
     "export_ncnn",
     "export_onnx",
     "export_tflite",
@@ -241,6 +245,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "Difference": "darknet_bn.run.differences.Difference",
     "ExportError": "darknet_bn.errors.ExportError",
     "Exported": "darknet_bn.convert.onnx.export.Exported",
+    "ExportedFor": "darknet_bn.checks.export_for.ExportedFor",
     "ExportedFiles": "darknet_bn.convert.prepared.ExportedFiles",
     "Fixture": "darknet_bn.checks.fixture.Fixture",
     "FixtureError": "darknet_bn.errors.FixtureError",
@@ -249,6 +254,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "Header": "darknet_bn.model.weights.Header",
     "ImageError": "darknet_bn.errors.ImageError",
     "LiteRtFile": "darknet_bn.engines.litert.LiteRtFile",
+    "LayerReplaced": "darknet_bn.checks.export_for.LayerReplaced",
     "Model": "darknet_bn.model.model.Model",
     "NcnnFile": "darknet_bn.engines.ncnn.NcnnFile",
     "Network": "darknet_bn.model.network.Network",
@@ -279,6 +285,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "dnn_DetectionModel": "darknet_bn.opencv.dnn_DetectionModel",
     "draw_detections": "darknet_bn.predictions.drawing.draw_detections",
     "evaluate": "darknet_bn.predictions.evaluation.evaluate",
+    "export_for": "darknet_bn.checks.export_for.export_for",
     "export_ncnn": "darknet_bn.checks.export_ncnn.export_ncnn",
     "export_onnx": "darknet_bn.checks.export.export_onnx",
     "export_tflite": "darknet_bn.checks.export_tflite.export_tflite",
