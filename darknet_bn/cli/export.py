@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import choices, class_names, models, options, output, progress
+from darknet_bn.cli import choices, class_names, export_for, models, options, output, progress
 from darknet_bn.cli.terminal import width
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 @click.option("--layers", is_flag=True, help="Prove the output of every layer too.")
 @click.option("--proof", is_flag=True, help="Write the proof to OUT.proof.json.")
 @options.skip_proof
+@export_for.compiler
 @options.tolerance("1e-5, or 4 times float32 rounding; more with --half", "output")
 @options.json
 @options.quiet("warnings and errors")
@@ -70,6 +71,8 @@ def export(
     layers: bool,
     proof: bool,
     skip_proof: bool,
+    target: str | None,
+    calibration: tuple[str, ...],
     tolerance: float | None,
     as_json: bool,
 ) -> None:
@@ -87,6 +90,7 @@ def export(
 
     if skip_proof and (proof or layers or paths):
         raise click.UsageError("--skip-proof cannot be used with --proof, --layers or --picture")
+    export_for.require_alone(target, calibration)
     written = f"{out}.proof.json" if proof else None
     if not out.lower().endswith(".onnx"):
         raise click.UsageError(
@@ -97,40 +101,53 @@ def export(
         force=force,
         inputs=[*source.files, *names.files, *paths],
     )
+    pictures = export_for.found_pictures(calibration)
     if not skip_proof:
         require_engine()
     began = time.monotonic()
     model = source.load()
     labels = _names(names, model)
+    compiled: dn.ExportedFor | None = None
     with progress.stages() as stage:
-        exported = dn.export_onnx(
-            model,
-            out,
-            opset=opset,
-            fold=not keep_batch_norm,
-            head=head,
-            batch=batch,
-            any_size=any_size,
-            half=half,
-            names=labels,
-            threshold=thresh,
-            nms=choices.OVERLAP if nms is None else nms,
-            prove=not skip_proof,
-            inputs={path: read_picture(path, model, own_fit(model))[1] for path in paths},
-            layers=layers,
-            tolerance=tolerance,
-            proof=written,
-            force=force,
-            stage=stage,
-        )
+        shared: dict[str, Any] = {
+            "names": labels,
+            "prove": not skip_proof,
+            "inputs": {path: read_picture(path, model, own_fit(model))[1] for path in paths},
+            "tolerance": tolerance,
+            "proof": written,
+            "force": force,
+            "stage": stage,
+        }
+        if target is not None:
+            compiled = dn.export_for(model, out, target, pictures=pictures, **shared)
+            exported = compiled.onnx
+        else:
+            exported = dn.export_onnx(
+                model,
+                out,
+                opset=opset,
+                fold=not keep_batch_norm,
+                head=head,
+                batch=batch,
+                any_size=any_size,
+                half=half,
+                threshold=thresh,
+                nms=choices.OVERLAP if nms is None else nms,
+                layers=layers,
+                **shared,
+            )
     seconds = time.monotonic() - began
     for note in exported.notes:
         output.warning(note)
     facts = output.about(model, source.cfg, source.weights) | _facts(exported, written)
     facts |= {"preparation": preparation(model) or None, "names": labels}
+    facts["compiler"] = None if compiled is None else export_for.facts(compiled, pictures)
     facts["seconds"] = seconds
     kept = "batch norm kept" if keep_batch_norm else "batch norm folded"
-    lines = _lines(model, exported, written, kept)
+    lines = [*_lines(model, exported, written, kept)]
+    if compiled is not None:
+        lines[-1:-1] = export_for.lines(compiled, pictures)
+        lines += export_for.closing(compiled)
     output.show(facts, lines, as_json=as_json)
     output.took_long(seconds)
 

@@ -90,6 +90,10 @@ LINES = {
         "--picture a.png --proof --tolerance 1e-4 --force",
         *("out.onnx", "out.onnx.proof.json"),
     ),
+    "export for": line(
+        f"export {_NET} for.onnx --for rknn --calibration photos --force",
+        *("for.onnx", "for.yml", "for.dataset.txt", "for.calibration/0000.npy"),
+    ),
     "compare": line(f"compare {_NET} x.npy --with net.onnx --tolerance 1e-3"),
     "compare with a model": line(f"compare {_NET} --with other.cfg other.weights --seed 3"),
     "convert": line(f"convert {_NET} out.pt --names ultralytics --force", "out.pt"),

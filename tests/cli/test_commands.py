@@ -16,6 +16,7 @@ from darknet_bn.cli import choices
 from darknet_bn.cli.commands import ALIASES, SHORT_HELP
 from darknet_bn.cli.program import main
 from darknet_bn.convert import SCHEMES
+from darknet_bn.convert.compilers.table import COMPILERS
 from darknet_bn.convert.heads import FORMS
 from darknet_bn.convert.onnx.export import DEFAULT_OPSET
 from darknet_bn.data.kinds import VIDEOS
@@ -28,6 +29,7 @@ from darknet_bn.predictions.evaluation import DEFAULT_BATCH
 def test_choices_are_those_of_the_library() -> None:
     assert tuple(dn.DIALECTS) == choices.DIALECTS
     assert choices.FORMS == FORMS
+    assert tuple(COMPILERS) == choices.COMPILERS
     assert choices.OPSET == DEFAULT_OPSET
     assert choices.OVERLAP == DEFAULT_OVERLAP
     assert (choices.IOU, choices.THRESHOLD) == (DEFAULT_IOU, DEFAULT_THRESHOLD)

@@ -110,6 +110,10 @@ MORE: dict[str, tuple[Sequence[object], int]] = {
     "calibrate with arrays": (("calibrate", "net", "set.npz", "-o", "arrays"), 0),
     "export unproven": (("export", "net", "raw.onnx", "--skip-proof", "--any-size"), 0),
     "export boxes": (("export", "net", "nms.onnx", "--head", "nms", "--batch", "any"), 0),
+    "export for a compiler": (
+        ("export", "net", "a.onnx", "--for", "dpu", "--calibration", "a.png"),
+        0,
+    ),
     "export half": (("export", "net", "half.onnx", "--half", "--layers"), 0),
 }
 CASES = {name: (tuple(line.words), 0) for name, line in LINES.items()} | MORE
