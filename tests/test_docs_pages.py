@@ -12,6 +12,7 @@ import darknet_bn as dn
 from darknet_bn import kernels
 from darknet_bn.cli.commands import SHORT_HELP
 from darknet_bn.cli.program import main
+from darknet_bn.engines.base import ENGINES
 
 from .support.messages import messages
 from .support.pages import PAGES, label
@@ -144,3 +145,8 @@ def test_a_stilted_message_would_be_found(pattern: str, bad: str, better: str) -
 def test_messages_are_put_together_as_they_are_printed() -> None:
     source = 'raise DarknetError("this is "\n    f"no {kind:>5}, but {other!r}")'
     assert list(messages(source)) == [(1, "this is no …, but …")]
+
+
+def test_every_engine_is_in_the_table_of_engines() -> None:
+    text = TEXTS["docs/guides/engines.md"].partition("## Run a model in another engine")[2]
+    assert tuple(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == ENGINES

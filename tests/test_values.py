@@ -25,12 +25,12 @@ from tests.support.builders import (
     weights_bytes,
     with_time_steps,
 )
+from tests.support.engines import INSTALLED
 from tests.support.public_values import (
     DIGITS,
     TINY,
     digits_batch,
     examples,
-    installed_engines,
     pair,
     reachable,
     same,
@@ -47,7 +47,7 @@ def values(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
 def test_there_is_an_example_of_every_public_class(values: list[Any]) -> None:
     public = [getattr(dn, name) for name in dn.__all__]
     kinds = {each for each in public if isinstance(each, type)}
-    if "ncnn" not in installed_engines():
+    if "ncnn" not in INSTALLED:
         kinds.remove(dn.NcnnFile)
     inside = [each for value in values for each in reachable(value)]
     assert not {kind for kind in kinds if not any(isinstance(each, kind) for each in inside)}
@@ -175,7 +175,7 @@ def test_another_process_computes_the_same(process: ProcessPoolExecutor) -> None
     assert same(found, dn.detections(tiny, x, threshold=0.01))
 
 
-@pytest.mark.parametrize("engine", installed_engines())
+@pytest.mark.parametrize("engine", INSTALLED)
 def test_a_session_runs_in_another_process(engine: str, process: ProcessPoolExecutor) -> None:
     session = dn.open_session(pair(DIGITS), engine)
     x, _ = digits_batch()

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 
 import pytest
 
-from darknet_bn.engines.base import ENGINES
+from tests.support.engines import EACH
 
 from .conftest import FIXTURES, PICTURE, TINY, Cli
 
-MODULES = {"numpy": "numpy", "opencv": "cv2"}
-OTHERS = [
-    pytest.param(
-        each,
-        marks=pytest.mark.skipif(
-            importlib.util.find_spec(MODULES.get(each, each)) is None,
-            reason=f"{each} is not installed",
-        ),
-    )
-    for each in ENGINES
-]
 DIGITS = FIXTURES / "digits" / "digits"
 CLASSIFIER = FIXTURES / "layers" / "avgpool_softmax" / "model"
 LINES = {
@@ -34,7 +22,7 @@ LINES = {
 COMMANDS = ("classify", "detect", "evaluate", "run")
 
 
-@pytest.mark.parametrize("engine", OTHERS)
+@pytest.mark.parametrize("engine", EACH)
 @pytest.mark.parametrize("name", sorted(LINES))
 def test_the_lines_are_the_same(cli: Cli, name: str, engine: str) -> None:
     answer = cli(*LINES[name], "--engine", engine)
@@ -45,7 +33,7 @@ def test_the_lines_are_the_same(cli: Cli, name: str, engine: str) -> None:
     assert told.json["engine"].startswith(f"{engine} ")
 
 
-@pytest.mark.parametrize("engine", OTHERS)
+@pytest.mark.parametrize("engine", EACH)
 def test_a_run_shows_the_outputs_of_an_engine(cli: Cli, engine: str) -> None:
     ours, theirs = (
         cli("run", TINY, "--json", "--engine", each).json["outputs"] for each in ("numpy", engine)
@@ -57,7 +45,7 @@ def test_a_run_shows_the_outputs_of_an_engine(cli: Cli, engine: str) -> None:
         assert other["first"] == pytest.approx(one["first"], abs=2e-5 * max(1, one["max"]))
 
 
-@pytest.mark.parametrize("engine", OTHERS)
+@pytest.mark.parametrize("engine", EACH)
 def test_the_environment_sets_the_default(
     cli: Cli, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

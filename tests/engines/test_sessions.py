@@ -18,10 +18,10 @@ from darknet_bn.engines.base import ENGINES
 from darknet_bn.engines.opencv import OpenCvReader
 from darknet_bn.predictions.boxes import network_boxes
 from tests.support.builders import cfg_text, random_input, random_model
+from tests.support.engines import PACKAGES
 
 # Each of some layers errs by 1e-6 of the largest value; with Winograd's algorithm by some more.
 TOLERANCE = 2e-5
-MODULES = {"opencv": "cv2", "litert": "ai_edge_litert"}
 CONV = "[convolutional] filters=6 size=3 stride=1 pad=1 activation=leaky batch_normalize=1"
 POOL = "[maxpool] size=3 stride=2 padding=2"
 _ADD = "[shortcut] from=-2 activation=linear"
@@ -205,7 +205,7 @@ def test_no_engine_is_imported_before_it_is_asked_for(monkeypatch: pytest.Monkey
     importlib.import_module("darknet_bn.engines.base")
     assert ENGINES == ("numpy", "onnxruntime", "openvino", "opencv", "litert", "torch", "ncnn")
     for engine in ENGINES[1:]:
-        name = MODULES.get(engine, engine)
+        name = PACKAGES.get(engine, engine)
         monkeypatch.setitem(sys.modules, name, None)
         with pytest.raises(dn.DarknetError, match="is not installed; pip install "):
             dn.open_session(model_of(NET), engine)

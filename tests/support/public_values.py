@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,8 +12,8 @@ import numpy as np
 
 import darknet_bn as dn
 from darknet_bn.convert import load_arrays
-from darknet_bn.engines.base import ENGINES
 from darknet_bn.training import train
+from tests.support.engines import INSTALLED
 from tests.support.labelled import box_set, class_set
 from tests.support.onnx import write_onnx
 from tests.support.paths import FIXTURES
@@ -24,7 +23,6 @@ TINY = FIXTURES / "tiny/tiny"
 DIGITS = FIXTURES / "digits/digits"
 TEST_SET = FIXTURES / "digits/test.npz"
 CLASSIFIER = FIXTURES / "layers/avgpool_softmax/model"
-_MODULES = {"opencv": "cv2"}
 
 
 def pair(stem: Path) -> dn.Model:
@@ -48,10 +46,6 @@ def errors() -> Iterator[dn.DarknetError]:
             continue
         yield kind("it broke", where=where, expected="1", found="2", hint="do this")
         yield kind("it broke")
-
-
-def installed_engines() -> list[str]:
-    return [name for name in ENGINES if importlib.util.find_spec(_MODULES.get(name, name))]
 
 
 def examples(folder: Path) -> Iterator[object]:
@@ -113,9 +107,9 @@ def examples(folder: Path) -> Iterator[object]:
     yield from (exported, dn.prove(digits, exported, {"test": x[:1]}))
     yield dn.OnnxFile(folder / "digits.onnx", digits)
     yield dn.export_ncnn(digits, folder / "digits.param", prove=False)
-    if "ncnn" in installed_engines():
+    if "ncnn" in INSTALLED:
         yield dn.NcnnFile(folder / "digits.param", digits)
-    for engine in installed_engines():
+    for engine in INSTALLED:
         yield dn.open_session(digits, engine)
 
 
