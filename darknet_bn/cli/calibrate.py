@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import choices, models, options, output, pictures, progress, tables
+from darknet_bn.cli import batches, choices, models, options, output, progress, tables
 
 if TYPE_CHECKING:
-    from darknet_bn.arrays import F32
-    from darknet_bn.pictures.batches import Batches
     from darknet_bn.pictures.prepare import Fit
     from darknet_bn.transforms.calibrate import CalibratedLayer, Method
 
@@ -81,12 +76,12 @@ def calibrate(
     """
     from darknet_bn.predictions.evaluation import own_fit_for_tests
 
-    _require_kind(data)
+    batches.require_kind(data)
     target = options.stem(out, ".weights") + ".weights"
     options.require_free([target], force=force, inputs=[*source.files, data])
     model = source.load_for_pictures()
     way = fit or own_fit_for_tests(model)
-    batches = _batches(model, data, batch, images, key, way)
+    inputs = batches.load(model, data, batch, images, key, way)
     started = time.monotonic()
     bars: list[progress.Bar] = []
 
@@ -96,7 +91,7 @@ def calibrate(
         bars[0].step()
 
     try:
-        calibrated, report = dn.calibrate(model, batches, method=method, tell=tell)
+        calibrated, report = dn.calibrate(model, inputs, method=method, tell=tell)
     finally:
         for each in bars:
             each.hide()
@@ -105,7 +100,7 @@ def calibrate(
     facts = output.about(model, source.cfg, source.weights)
     facts |= {
         "data": data,
-        "fit": None if _is_array(data) else way,
+        "fit": None if batches.is_array(data) else way,
         "method": report.method,
         "images": report.images,
     }
@@ -115,7 +110,7 @@ def calibrate(
     many = f"{report.images} image{'s' * (report.images != 1)}"
     lines: output.Lines = [
         output.dialect(model),
-        *([] if _is_array(data) else [output.fit(model, way, given=fit is not None)]),
+        *([] if batches.is_array(data) else [output.fit(model, way, given=fit is not None)]),
         *tables.aligned([_HEADINGS, *map(_cells, moved)], "><>>>"),
         *(
             output.Line(f"layer {row.layer} [{row.section}] keeps its statistics: {row.reason}")
@@ -127,67 +122,10 @@ def calibrate(
         f"written: {output.printable(target)}; the cfg is unchanged",
     ]
     output.show(facts, lines, as_json=as_json)
-    output.took(seconds, report.images, "example" if _is_array(data) else "picture")
-    ctx.exit(1 if batches.failed else 0)
+    output.took(seconds, report.images, "example" if batches.is_array(data) else "picture")
+    ctx.exit(1 if inputs.failed else 0)
 
 
 def _cells(row: CalibratedLayer) -> tuple[str, ...]:
     ratio = f"{row.variance_ratio_min:#.3g} to {row.variance_ratio_max:#.3g}"
     return f"{row.layer}", row.section, f"{row.channels}", f"{row.mean_shift:#.3g}", ratio
-
-
-def _is_array(data: str) -> bool:
-    return data.lower().endswith(".npz")
-
-
-def _require_kind(data: str) -> None:
-    """Check that a word names pictures or a data set."""
-    from darknet_bn.data.kinds import KINDS, VIDEOS, is_url, what_to_do
-
-    where, expected = dn.Where(file=data), "a picture, a folder, a .data or an .npz file"
-    suffix = Path(data).suffix.lower()
-    if not is_url(data):
-        if pictures.may_be(data) or suffix in KINDS:
-            return
-        if not suffix and not os.path.exists(data):
-            raise dn.DarknetError("no such file", where=where, expected=expected)
-    known = is_url(data) or suffix in (".txt", ".npy", *VIDEOS)
-    hint = what_to_do(data) if known else "give pictures only, such as 'photos/*.jpg'"
-    raise dn.DarknetError(f"expected {expected}", where=where, hint=hint)
-
-
-def _batches(
-    model: dn.Model, data: str, batch: int, images: int | None, key: str, fit: Fit
-) -> Batches:
-    """Return the inputs that a command line names."""
-    import numpy as np
-
-    from darknet_bn.data.lists import load_list
-    from darknet_bn.pictures.batches import Batches, picture_batches
-    from darknet_bn.pictures.images import require_pillow
-
-    if _is_array(data):
-        examples = dn.load_dataset(data, model, train=False)
-        chosen = _some(len(examples), images)
-        rng = np.random.default_rng(0)  # nothing is random without augmentation
-
-        def load(numbers: range) -> F32:
-            x, _ = examples.batch(
-                [chosen[number] for number in numbers], rng, shape=model.network.input
-            )
-            return x
-
-        return Batches(len(chosen), batch, load)
-    require_pillow()
-    if data.lower().endswith(".data"):
-        paths: Sequence[str] = [entry.path for entry in load_list(dn.load_data(data), key)]
-    else:
-        paths = pictures.find([data]).paths
-    return picture_batches(model, [paths[each] for each in _some(len(paths), images)], batch, fit)
-
-
-def _some(count: int, wanted: int | None) -> list[int]:
-    """Return ``wanted`` numbers below ``count``, evenly spaced; all if there are no more."""
-    if wanted is None or wanted >= count:
-        return list(range(count))
-    return [number * count // wanted for number in range(wanted)]

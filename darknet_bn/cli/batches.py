@@ -1,0 +1,86 @@
+"""Inputs that a command line names, loaded batch by batch: pictures, lists of them, arrays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import darknet_bn as dn
+from darknet_bn.cli import pictures
+
+if TYPE_CHECKING:
+    from darknet_bn.arrays import F32
+    from darknet_bn.pictures.batches import Batches
+    from darknet_bn.pictures.prepare import Fit
+
+
+def is_array(data: str) -> bool:
+    """Return whether a word names an ``.npz`` file."""
+    return data.lower().endswith(".npz")
+
+
+def require_kind(data: str) -> None:
+    """Check that a word names pictures or a data set."""
+    from darknet_bn.data.kinds import KINDS, VIDEOS, is_url, what_to_do
+
+    where, expected = dn.Where(file=data), "a picture, a folder, a .data or an .npz file"
+    suffix = Path(data).suffix.lower()
+    if not is_url(data):
+        if pictures.may_be(data) or suffix in KINDS:
+            return
+        if not suffix and not os.path.exists(data):
+            raise dn.DarknetError("no such file", where=where, expected=expected)
+    known = is_url(data) or suffix in (".txt", ".npy", *VIDEOS)
+    hint = what_to_do(data) if known else "give pictures only, such as 'photos/*.jpg'"
+    raise dn.DarknetError(f"expected {expected}", where=where, hint=hint)
+
+
+def load(model: dn.Model, data: str, batch: int, images: int | None, key: str, fit: Fit) -> Batches:
+    """Return the inputs that a word names.
+
+    Parameters
+    ----------
+    model : Model
+    data : str
+        A picture, a folder, a pattern, a ``.data`` file or an ``.npz`` file.
+    batch : int
+        How many images a batch has.
+    images : int or None
+        How many of the images to use at most, evenly spaced.
+    key : "train" or "valid"
+        The list of a ``.data`` file to use.
+    fit : "letterbox", "stretch" or "crop"
+    """
+    import numpy as np
+
+    from darknet_bn.data.lists import load_list
+    from darknet_bn.pictures.batches import Batches, picture_batches
+    from darknet_bn.pictures.images import require_pillow
+
+    if is_array(data):
+        examples = dn.load_dataset(data, model, train=False)
+        chosen = _some(len(examples), images)
+        rng = np.random.default_rng(0)  # nothing is random without augmentation
+
+        def load(numbers: range) -> F32:
+            x, _ = examples.batch(
+                [chosen[number] for number in numbers], rng, shape=model.network.input
+            )
+            return x
+
+        return Batches(len(chosen), batch, load)
+    require_pillow()
+    if data.lower().endswith(".data"):
+        paths: Sequence[str] = [entry.path for entry in load_list(dn.load_data(data), key)]
+    else:
+        paths = pictures.find([data]).paths
+    return picture_batches(model, [paths[each] for each in _some(len(paths), images)], batch, fit)
+
+
+def _some(count: int, wanted: int | None) -> list[int]:
+    """Return ``wanted`` numbers below ``count``, evenly spaced; all if there are no more."""
+    if wanted is None or wanted >= count:
+        return list(range(count))
+    return [number * count // wanted for number in range(wanted)]
