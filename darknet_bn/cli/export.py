@@ -6,12 +6,22 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import choices, class_names, export_for, models, options, output, progress
+from darknet_bn.cli import (
+    choices,
+    class_names,
+    export_files,
+    export_for,
+    models,
+    options,
+    output,
+    progress,
+)
 from darknet_bn.cli.terminal import width
 
 if TYPE_CHECKING:
@@ -50,6 +60,7 @@ if TYPE_CHECKING:
 @click.option("--layers", is_flag=True, help="Prove the output of every layer too.")
 @click.option("--proof", is_flag=True, help="Write the proof to OUT.proof.json.")
 @options.skip_proof
+@export_files.int8
 @export_for.compiler
 @options.tolerance("1e-5, or 4 times float32 rounding; more with --half", "output")
 @options.json
@@ -71,17 +82,18 @@ def export(
     layers: bool,
     proof: bool,
     skip_proof: bool,
+    int8: str | None,
     target: str | None,
     calibration: tuple[str, ...],
     tolerance: float | None,
     as_json: bool,
 ) -> None:
-    """Export a model to ONNX and prove that it computes the same.
+    """Export a model to ONNX, ncnn or TFLite and prove that it computes the same.
 
-    Before the file appears, ONNX Runtime runs it on random images and on the pictures given.  If
-    any output differs by more than the tolerance, nothing is written and the exit code is 1.  The
-    same happens if ONNX Runtime is not installed, unless --skip-proof is given.  The metadata of
-    the file describes how to prepare pictures.
+    The suffix of OUT decides: .onnx, .param (with a .bin) or .tflite.  Before the file appears,
+    ONNX Runtime, ncnn or LiteRT runs it on random images and on the pictures given.  If any output
+    differs by more than the tolerance, nothing is written and the exit code is 1.  The same happens
+    if that program is not installed, unless --skip-proof is given.
 
     Example: darknet-bn export yolov3.cfg yolov3.weights yolov3.onnx --picture dog.jpg
     """
@@ -92,22 +104,24 @@ def export(
         raise click.UsageError("--skip-proof cannot be used with --proof, --layers or --picture")
     export_for.require_alone(target, calibration)
     written = f"{out}.proof.json" if proof else None
-    if not out.lower().endswith(".onnx"):
+    files = export_files.TARGETS.get(Path(out).suffix.lower())
+    if files is None and not out.lower().endswith(".onnx"):
         raise click.UsageError(
-            f"missing argument: OUT, a name ending in .onnx; the last argument is {out}"
+            "missing argument: OUT, a name ending in .onnx, .param or .tflite; the last argument "
+            f"is {out}"
         )
+    export_files.require_fitting(files, out, int8)
     options.require_free(
-        [out, *([written] if written else [])],
+        [*export_files.files_of(files, out), *([written] if written else [])],
         force=force,
         inputs=[*source.files, *names.files, *paths],
     )
     pictures = export_for.found_pictures(calibration)
-    if not skip_proof:
+    if files is None and not skip_proof:
         require_engine()
     began = time.monotonic()
-    model = source.load()
+    model = source.load() if int8 is None else source.load_for_pictures()
     labels = _names(names, model)
-    compiled: dn.ExportedFor | None = None
     with progress.stages() as stage:
         shared: dict[str, Any] = {
             "names": labels,
@@ -118,9 +132,13 @@ def export(
             "force": force,
             "stage": stage,
         }
-        if target is not None:
+        if files is not None:
+            form = {"head": head, "batch": batch, "half": half}
+            made = export_files.export(files, model, out, int8, written, **form, **shared)
+        elif target is not None:
             compiled = dn.export_for(model, out, target, pictures=pictures, **shared)
-            exported = compiled.onnx
+            made = _made(model, compiled.onnx, written, "batch norm folded")
+            made = export_for.completed(made, compiled, pictures)
         else:
             exported = dn.export_onnx(
                 model,
@@ -136,19 +154,14 @@ def export(
                 layers=layers,
                 **shared,
             )
+            kept = "batch norm kept" if keep_batch_norm else "batch norm folded"
+            made = _made(model, exported, written, kept)
     seconds = time.monotonic() - began
-    for note in exported.notes:
+    for note in made.notes:
         output.warning(note)
-    facts = output.about(model, source.cfg, source.weights) | _facts(exported, written)
-    facts |= {"preparation": preparation(model) or None, "names": labels}
-    facts["compiler"] = None if compiled is None else export_for.facts(compiled, pictures)
-    facts["seconds"] = seconds
-    kept = "batch norm kept" if keep_batch_norm else "batch norm folded"
-    lines = [*_lines(model, exported, written, kept)]
-    if compiled is not None:
-        lines[-1:-1] = export_for.lines(compiled, pictures)
-        lines += export_for.closing(compiled)
-    output.show(facts, lines, as_json=as_json)
+    facts = output.about(model, source.cfg, source.weights) | made.facts
+    facts |= {"preparation": preparation(model) or None, "names": labels, "seconds": seconds}
+    output.show(facts, [output.dialect(model), *made.lines], as_json=as_json)
     output.took_long(seconds)
 
 
@@ -172,10 +185,18 @@ def _names(names: class_names.ClassNames, model: dn.Model) -> tuple[str, ...] | 
     return names.fit(node.y.c if of_classes is None else of_classes.classes)
 
 
+def _made(
+    model: dn.Model, exported: dn.Exported, written: str | None, kept: str
+) -> export_files.Made:
+    lines = [*_lines(model, exported, written, kept)]
+    return export_files.Made(exported.notes, _facts(exported, written), lines)
+
+
 def _facts(exported: dn.Exported, written: str | None) -> dict[str, Any]:
     """Return the facts about a file for JSON."""
     return {
         "written": {
+            **export_files.NOWHERE,
             "onnx": str(exported.path),
             "arrays": None if exported.beside is None else str(exported.beside),
             "proof": written,
@@ -183,24 +204,23 @@ def _facts(exported: dn.Exported, written: str | None) -> dict[str, Any]:
         "bytes": _bytes(exported),
         "opset": exported.opset,
         "head": exported.head,
+        "numbers": "float16" if exported.half else "float32",
         "input_shape": exported.input.dims,
         "output_shapes": {name: tensor.dims for name, tensor in exported.outputs.items()},
         "layers": exported.layers,
         "notes": exported.notes,
         "proof": None if exported.proof is None else exported.proof.json(),
+        "loss": None,
+        "compiler": None,
     }
 
 
 def _lines(model: dn.Model, exported: dn.Exported, written: str | None, kept: str) -> Iterator[str]:
-    from darknet_bn.pictures.prepare import preparation
-
-    yield output.dialect(model)
     for what, tensors in (("input", {"input": exported.input}), ("output", exported.outputs)):
         for name, tensor in tensors.items():
             dims = " x ".join("any" if each is None else str(each) for each in tensor.dims)
             yield f"{what}: {name}, {dims}"
-    if words := preparation(model):
-        yield f"pictures: {words['resize']}; {words['colours']}, {words['range']}"
+    yield from export_files.pictures_line(model)
     if exported.proof is not None:
         yield from _proven(exported.proof)
     places = [str(path) for path in (exported.path, exported.beside, written) if path]

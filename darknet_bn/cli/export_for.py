@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from darknet_bn.cli import choices, options, output
+from darknet_bn.cli.export_files import Made
 
 if TYPE_CHECKING:
     from darknet_bn.checks.export_for import ExportedFor, LayerReplaced
@@ -76,7 +77,15 @@ def found_pictures(words: Sequence[str]) -> tuple[str, ...]:
     return found.paths
 
 
-def facts(exported: ExportedFor, pictures: Sequence[str]) -> dict[str, Any]:
+def completed(made: Made, exported: ExportedFor, pictures: Sequence[str]) -> Made:
+    """Add what is said about a compiler's files to what is said about the ONNX file."""
+    *before, last = made.lines
+    lines = [*before, *_lines(exported, pictures), last, *_closing(exported)]
+    facts = made.facts | {"compiler": _facts(exported, pictures)}
+    return made._replace(facts=facts, lines=lines)
+
+
+def _facts(exported: ExportedFor, pictures: Sequence[str]) -> dict[str, Any]:
     """Return the facts about a compiler's files for JSON."""
     from darknet_bn.convert.compilers.table import COMPILERS
 
@@ -109,7 +118,7 @@ def facts(exported: ExportedFor, pictures: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def lines(exported: ExportedFor, pictures: Sequence[str]) -> Iterator[str]:
+def _lines(exported: ExportedFor, pictures: Sequence[str]) -> Iterator[str]:
     """Yield what is said about a compiler's files, but for the proof."""
     for layer, node in exported.end_nodes.items():
         yield f"end node: {node}, the output of layer {layer}"
@@ -129,7 +138,7 @@ def lines(exported: ExportedFor, pictures: Sequence[str]) -> Iterator[str]:
         )
 
 
-def closing(exported: ExportedFor) -> Iterator[str]:
+def _closing(exported: ExportedFor) -> Iterator[str]:
     """Yield what to do next."""
     beside = [str(path) for path in exported.paths if path.parent == exported.onnx.path.parent]
     more = ", ".join(each for each in beside if each != str(exported.onnx.path))

@@ -28,6 +28,8 @@ class ExportedFiles:
         The files; the one that names the others first.
     numbers : str
         What they compute in: ``float32``, ``float16`` or ``int8``.
+    input : tuple of int
+        The dimensions of what goes in, in the program's own order.
     outputs : mapping from name to tuple of int
         The dimensions of what comes out.
     layers : mapping from layer number to name
@@ -44,6 +46,7 @@ class ExportedFiles:
     target: str
     paths: tuple[Path, ...]
     numbers: NumberFormat
+    input: Size
     outputs: Mapping[str, Size]
     layers: Mapping[int, str]
     notes: tuple[str, ...] = ()

@@ -160,6 +160,7 @@ def prepare_ncnn(
         target="ncnn",
         paths=(param, weights),
         numbers="int8" if int8 is not None else "float16" if half else "float32",
+        input=made.input,
         outputs=made.outputs,
         layers={number: names[-1] for number, names in made.layers.items()},
         notes=made.notes,

@@ -159,5 +159,7 @@ def prepared_of(
         stream.write(made.data)
 
     layers = {number: each.tensor for number, each in made.layers.items()}
-    exported = ExportedFiles("TFLite", (target,), numbers, made.outputs, layers)
+    exported = ExportedFiles(
+        "TFLite", (target,), numbers, made.model.inputs["input"].shape, made.outputs, layers
+    )
     return PreparedFiles(exported, {target: write}, (model.cfg.file, model.file))
