@@ -17,6 +17,7 @@ from tests.layers.test_onnx import AB, NETS, case_model, conv
 from tests.support.builders import cfg_text, random_input, random_model
 from tests.support.examples import EXAMPLES, Example, LayerRun, cases
 from tests.support.ncnn import run_net
+from tests.support.paths import PROJECT
 
 pytest.importorskip("ncnn", reason="ncnn is not installed")
 
@@ -27,39 +28,48 @@ TOLERANCE = 1e-5
 REFUSED: dict[str, str] = {}
 
 
-def run_example(run: LayerRun) -> np.ndarray:
-    """What ncnn computes of the layer of an example, with nothing around it."""
-    example, steps = run.example, run.example.time_steps
-    graph = GraphBuilder(18, run.dialect, time_steps=steps)
-    values = [Value(f"x{number}") for number in range(len(run.xs))]
-    with graph.layer("layer_000", 0, run.p):
-        y = run.layer.onnx(graph, values, run.sources, run.p)
-        if y in values:
-            y = graph.add("Identity", y)
-    graph.names[y] = "layer_000"
-    graph.inputs.extend(values)
-    graph.outputs = [y]
-    single, parts = apart(graph, steps)
-    dims = {
-        each: (1, *source.dims)
-        for value, source in zip(values, run.sources, strict=True)
-        for each in parts[value]
-    }
-    dims |= dict.fromkeys(parts[graph.images], (1, 1, 8, 8))
-    lowered = lower(single, dims)
-    sequences = example.batch // steps
-    rows = []
-    for number in range(example.batch):
-        time, sequence = divmod(number, sequences)
-        given = {
-            each.name: x[at * sequences + sequence]
-            for value, x in zip(values, run.xs, strict=True)
-            for at, each in enumerate(parts[value])
+class InNcnn:
+    """The layer of an example in ncnn, with nothing around it."""
+
+    def __init__(self, run: LayerRun) -> None:
+        self.run = run
+        steps = run.example.time_steps
+        graph = GraphBuilder(18, run.dialect, time_steps=steps)
+        self.values = [Value(f"x{number}") for number in range(len(run.xs))]
+        with graph.layer("layer_000", 0, run.p):
+            y = run.layer.onnx(graph, self.values, run.sources, run.p)
+            if y in self.values:
+                y = graph.add("Identity", y)
+        graph.names[y] = "layer_000"
+        graph.inputs.extend(self.values)
+        graph.outputs = [y]
+        single, self.parts = apart(graph, steps)
+        dims = {
+            each: (1, *source.dims)
+            for value, source in zip(self.values, run.sources, strict=True)
+            for each in self.parts[value]
         }
-        given |= {each.name: np.zeros((1, 8, 8), np.float32) for each in parts[graph.images]}
-        name = single.name(parts[y][time if len(parts[y]) > 1 else 0])
-        rows.append(run_net(lowered.net, given, [name])[name].ravel())
-    return np.stack(rows)
+        self.images = self.parts[graph.images]
+        dims |= dict.fromkeys(self.images, (1, 1, 8, 8))
+        self.net = lower(single, dims).net
+        self.names = [single.name(each) for each in self.parts[y]]
+
+    def __call__(self) -> np.ndarray:
+        """The outputs for each image of the batch."""
+        example = self.run.example
+        sequences = example.batch // example.time_steps
+        rows = []
+        for number in range(example.batch):
+            time, sequence = divmod(number, sequences)
+            given = {
+                each.name: x[at * sequences + sequence]
+                for value, x in zip(self.values, self.run.xs, strict=True)
+                for at, each in enumerate(self.parts[value])
+            }
+            given |= {each.name: np.zeros((1, 8, 8), np.float32) for each in self.images}
+            name = self.names[time if len(self.names) > 1 else 0]
+            rows.append(run_net(self.net, given, [name])[name].ravel())
+        return np.stack(rows)
 
 
 @pytest.mark.parametrize(("example", "dialect"), cases(DIALECTS))
@@ -68,9 +78,9 @@ def test_every_layer_is_expressed(example: Example, dialect: Dialect) -> None:
     refused = example.refused or REFUSED.get(example.text)
     if refused:
         with pytest.raises(dn.ExportError, match=refused):
-            run_example(run)
+            InNcnn(run)
         return
-    found, expected = run_example(run), run()
+    found, expected = InNcnn(run)(), run()
     difference = np.abs(found.reshape(expected.shape) - expected).max()
     assert difference <= TOLERANCE * np.abs(expected).max()
 
@@ -78,6 +88,26 @@ def test_every_layer_is_expressed(example: Example, dialect: Dialect) -> None:
 def test_all_kinds_are_among_the_examples() -> None:
     kinds = {type(example.layer(DIALECTS[example.dialects[0]])) for example in EXAMPLES}
     assert kinds == set(LAYERS.values())
+
+
+def test_the_guide_says_what_each_kind_becomes() -> None:
+    made: dict[str, set[str]] = {}
+    for example in EXAMPLES:
+        kind = example.text.split()[0]
+        for dialect in example.dialects:
+            if example.refused or REFUSED.get(example.text):
+                continue
+            net = InNcnn(LayerRun(example, DIALECTS[dialect])).net
+            kinds = {layer.kind for layer in net.layers} - {"Input", "Split"}
+            made.setdefault(kind, set()).update(kinds)
+    rows = [f"| `{kind}` | {_listed(made[kind])} |" for kind in sorted(made, key=str.lower)]
+    text = (PROJECT / "docs/guides/ncnn.md").read_text(encoding="utf-8")
+    shown = [line for line in text.splitlines() if line.startswith("| `")]
+    assert [line for line in shown if line.count("|") == 3 and "head" not in line] == rows
+
+
+def _listed(kinds: set[str]) -> str:
+    return ", ".join(f"`{kind}`" for kind in sorted(kinds)) or "none"
 
 
 def agrees(model: dn.Model) -> None:
