@@ -25,10 +25,10 @@ from darknet_bn.run.random_input import random_input
 from darknet_bn.run.rounding import FLOAT16, FLOAT32
 from darknet_bn.run.run import forward
 
-MOST_LOST = 0.5
-"""What an output in 8 bits may differ by unasked, as a part of its largest value: a file that does
-something else differs by more, while how good it is only labelled pictures can tell."""
-_LOST_INSIDE = 1.0  # layers inside, whose largest value may stand alone
+LEAST_COSINE = 0.9
+"""Of an output in 8 bits and the model's: below, the file does something else.  How good it is
+above, only labelled pictures can tell: one score among thousands may be another one."""
+_ANY = 10.0  # times the largest value: no more than that the numbers are of the same magnitude
 
 
 class TfliteProof:
@@ -96,8 +96,7 @@ class TfliteProof:
         return report
 
     def _losses(self, file: LiteRtFile, inputs: Mapping[str, F32]) -> Report:
-        """Compare all layers; allowed is what tells a file that does something else."""
-        most = MOST_LOST if self._tolerance is None else self._tolerance
+        """Compare all layers, and refuse outputs that have little to do with the model's."""
         network, rows = self._model.network, []
         for name, x in inputs.items():
             self._stage("proving: running the file in litert", None)
@@ -107,18 +106,23 @@ class TfliteProof:
             expected = forward(self._model, x, tuple(found), after_layer=step)
             for layer, y in expected.items():
                 is_inner = layer not in network.outputs
+                limit = None if is_inner else self._tolerance
                 row = compare_arrays(
                     member_name(layer),
                     y,
                     found[layer],
-                    allowed=max(most, _LOST_INSIDE) if is_inner else most,
+                    allowed=_ANY if limit is None else limit,
                     layer=layer,
                     section=network.nodes[layer].layer.names[0],
                     on=name,
                 )
-                rows.append(replace(row, is_inner=is_inner))
+                problem = None
+                if not is_inner and self._tolerance is None and row.cosine < LEAST_COSINE:
+                    problem = f"the cosine with the model's output is {row.cosine:.3f}"
+                rows.append(replace(row, is_inner=is_inner, problem=problem))
         digests = {name: hashlib.sha256(x.data).hexdigest() for name, x in inputs.items()}
-        return Report(most, tuple(rows), {"program": file.engine}, "int8", digests)
+        least = _ANY if self._tolerance is None else self._tolerance
+        return Report(least, tuple(rows), {"program": file.engine}, "int8", digests)
 
     def _boxes(self, file: LiteRtFile, name: str, x: F32, allowed: float) -> list[Difference]:
         """Compare boxes and scores with those of the heads, as the file itself computes these."""
