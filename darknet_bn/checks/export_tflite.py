@@ -66,9 +66,10 @@ def export_tflite(
         goes in and out and is computed stays float32.
     int8 : float32 array (n, c, h, w), or iterable of these, optional
         What `prepare` makes of a hundred pictures or so, such as the net will see.  With it the
-        file computes in 8 bits, in ranges as these have them: weights with a scale for each filter,
-        all else with one for each tensor.  What follows the last convolution stays float32, and for
-        a detector that convolution's output too, for boxes and scores have no scale in common.
+        file computes in 8 bits: weights with a scale for each filter, all else with one for each
+        tensor, whose range keeps most of what these pictures make.  What follows the last
+        convolution stays float32, and for a detector that convolution's output too, for boxes and
+        scores have no scale in common.
     integers : "none", "input" or "all"
         Of a file with ``int8``, what goes in and out in 8 bits: nothing; the input; or all, which
         ``head="decoded"`` makes possible for detectors, where boxes and scores come out apart.
@@ -80,9 +81,9 @@ def export_tflite(
         What else to prove it on, besides a random image, or those of ``int8``; one image is
         repeated if the file takes more.
     tolerance : float, optional
-        The difference to allow, as in `prove`.  With ``int8`` an output may differ by half of its
-        largest value, and ``proof`` says how much every layer does; what that means only pictures
-        with labels tell.
+        The difference to allow, as in `prove`.  With ``int8`` it is that of the outputs; by
+        default their cosine with the model's has to be 0.9, which only a broken file fails.
+        ``proof`` says how much every layer differs; what that means, only labelled pictures tell.
     proof : path, optional
         A ``.json`` to write with the file: what ``json()`` of the report says.
     force : bool

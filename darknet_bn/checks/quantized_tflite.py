@@ -11,7 +11,8 @@ from darknet_bn.arrays import F32
 from darknet_bn.checks.agreement import Stage
 from darknet_bn.convert.tflite.export import TfliteBytes, TfliteHead, tflite_bytes
 from darknet_bn.convert.tflite.quantize import INTEGERS, Integers, Plan, quantized
-from darknet_bn.engines.litert import tensor_ranges
+from darknet_bn.convert.tflite.ranges import best_range, slopes_below_zero
+from darknet_bn.engines.litert import tensor_spreads
 from darknet_bn.errors import ExportError
 from darknet_bn.model.model import Model
 from darknet_bn.optional import load_extra
@@ -82,9 +83,11 @@ def quantized_tflite(
     load_extra("ai_edge_quantizer", error=ExportError)
     stage("writing the file in float32", None)
     single = tflite_bytes(model, head=head)
-    step = stage("calibrating", len(images))
-    inputs = (images[index : index + 1] for index in range(len(images)))
-    ranges = tensor_ranges(single.data, single.model.computed(), inputs, after_each=step)
+    step = stage("calibrating", 2 * len(images))
+    inputs = [images[index : index + 1] for index in range(len(images))]
+    spreads = tensor_spreads(single.data, single.model.computed(), inputs, after_each=step)
+    slopes = slopes_below_zero(single.model)
+    ranges = {name: best_range(each, slopes.get(name, 1.0)) for name, each in spreads.items()}
     stage("quantising the file", None)
     made = (
         single

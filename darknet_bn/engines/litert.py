@@ -15,6 +15,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.convert.tflite.export import tflite_bytes
 from darknet_bn.convert.tflite.lowering import FIRST, LAST
 from darknet_bn.convert.tflite.metadata import Layer, read_layers
+from darknet_bn.convert.tflite.ranges import BINS, Spread
 from darknet_bn.engines.network_session import NetworkSession
 from darknet_bn.errors import DarknetError, Where, located, one_line
 from darknet_bn.formats.reading import read_file
@@ -226,14 +227,14 @@ class _Interpreter:
         return numbers
 
 
-def tensor_ranges(
+def tensor_spreads(
     data: bytes,
     names: Iterable[str],
-    inputs: Iterable[F32],
+    inputs: Sequence[F32],
     *,
     after_each: Callable[[], None] | None = None,
-) -> dict[str, tuple[float, float]]:
-    """Return between what each tensor of a TFLite file lies.
+) -> dict[str, Spread]:
+    """Return how the values of tensors of a TFLite file are spread.
 
     Parameters
     ----------
@@ -241,14 +242,14 @@ def tensor_ranges(
         A file of one input in float32.
     names : iterable of str
         Of the tensors, whose values are computed and float32.
-    inputs : iterable of float32 array (n, c, h, w)
-        Of as many images as the file takes.
+    inputs : sequence of float32 array (n, c, h, w)
+        Of as many images as the file takes; each is run twice, for the ends and for the counts.
     after_each : function, optional
-        Called after each of them.
+        Called after each run.
 
     Returns
     -------
-    ranges : dict from name to (lowest, highest)
+    spreads : dict from name to Spread
         Of all of them.
 
     Raises
@@ -257,19 +258,24 @@ def tensor_ranges(
         ai-edge-litert is not installed, does not run the file, or gives a value that is not finite.
     """
     interpreter, wanted = _Interpreter(data, inside=True), tuple(names)
-    ranges: dict[str, tuple[float, float]] = {}
-    for x in inputs:
-        interpreter.invoke(x)
-        for name in wanted:
-            array = interpreter.named(name)
-            low, high = float(array.min()), float(array.max())
-            if not math.isfinite(low) or not math.isfinite(high):
-                raise DarknetError(f"{name} has a value that is not finite")
-            before = ranges.get(name, (low, high))
-            ranges[name] = min(low, before[0]), max(high, before[1])
-        if after_each is not None:
-            after_each()
-    return ranges
+    ends: dict[str, tuple[float, float]] = {}
+    counts = {name: np.zeros(BINS) for name in wanted}
+    for is_first in (True, False):
+        for x in inputs:
+            interpreter.invoke(x)
+            for name in wanted:
+                array = interpreter.named(name)
+                if not is_first:
+                    counts[name] += np.histogram(array, BINS, ends[name])[0]
+                    continue
+                low, high = float(array.min()), float(array.max())
+                if not math.isfinite(low) or not math.isfinite(high):
+                    raise DarknetError(f"{name} has a value that is not finite")
+                before = ends.get(name, (low, high))
+                ends[name] = min(low, before[0]), max(high, before[1])
+            if after_each is not None:
+                after_each()
+    return {name: Spread(*ends[name], counts[name]) for name in wanted}
 
 
 def _quantized(x: F32, tensor: Mapping[str, Any]) -> npt.NDArray[Any]:

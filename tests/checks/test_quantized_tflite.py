@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
+from darknet_bn.convert.tflite.ranges import Spread
 from tests.support.builders import cfg_text, random_input, random_model
 from tests.support.nets import NETS, case_model
 from tests.support.paths import FIXTURES
@@ -89,14 +90,14 @@ def test_a_file_that_does_something_else_is_not_written(
 ) -> None:
     from darknet_bn.checks import quantized_tflite
 
-    whole = quantized_tflite.tensor_ranges
+    whole = quantized_tflite.tensor_spreads
 
-    def narrow(*args: Any, **options: Any) -> dict[str, tuple[float, float]]:
-        ranges = whole(*args, **options)
-        return ranges | {"layer_002": (0.0, 0.01)}
+    def narrow(*args: Any, **options: Any) -> dict[str, Spread]:
+        spreads = whole(*args, **options)
+        return spreads | {"layer_002": Spread(0.0, 0.01, spreads["layer_002"].counts)}
 
-    monkeypatch.setattr(quantized_tflite, "tensor_ranges", narrow)
-    with pytest.raises(dn.ProofError, match="does not agree with the model; nothing was written"):
+    monkeypatch.setattr(quantized_tflite, "tensor_spreads", narrow)
+    with pytest.raises(dn.ProofError, match="cosine with the model's output is 0"):
         dn.export_tflite(digits, tmp_path / "x.tflite", int8=images_of("train")[0][:50])
     assert not list(tmp_path.iterdir())
 
