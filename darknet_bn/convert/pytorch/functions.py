@@ -9,17 +9,13 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-import numpy as np
-
-from darknet_bn.errors import TrainingError
+from darknet_bn.convert.pytorch.batch_norm import batch_norm
 from darknet_bn.optional import load_extra
 
 torch: Any = load_extra("torch")
 F: Any = torch.nn.functional
 
 Tensor: TypeAlias = Any
-
-_SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 
 
 def conv(
@@ -112,77 +108,6 @@ def space_to_depth(x: Tensor, *, side: int) -> Tensor:
     n, c, h, w = x.shape
     squares = x.reshape(n, c, h // side, side, w // side, side).permute(0, 3, 5, 1, 2, 4)
     return squares.reshape(n, c * side**2, h // side, w // side)
-
-
-def batch_norm(
-    x: Tensor,
-    scales: Tensor,
-    biases: Tensor,
-    rolling_mean: Tensor,
-    rolling_variance: Tensor,
-    *,
-    training: bool,
-    keep: float,
-    eps: float,
-    inside: bool,
-) -> Tensor:
-    """Normalise each channel, in training with the statistics of the batch.
-
-    Parameters
-    ----------
-    x : tensor (n, c, ...)
-    scales, biases, rolling_mean, rolling_variance : tensors (c,)
-        In training the rolling ones are changed in place.
-    training : bool
-    keep : float
-        Which share of the rolling statistics stays.
-    eps : float
-    inside : bool
-        Whether ``eps`` is added before the root is taken, or after.
-
-    Raises
-    ------
-    TrainingError
-        In training, if there is a single value a channel.
-
-    Notes
-    -----
-    Darknet divides the variance by ``count - 1`` for the normalisation too, and PyTorch by
-    ``count``.  With k = (count - 1)/count, ``sqrt(v/k + eps)`` is ``sqrt(v + k eps)/sqrt(k)``: so
-    PyTorch's own function does it, with another eps and other scales.
-    """
-    count = x.numel() // x.shape[1]
-    if training and count == 1:
-        raise TrainingError(
-            "batch norm needs more than one value for a variance",
-            hint="train with larger batches, or call eval()",
-        )
-    if inside and not training:
-        return F.batch_norm(x, rolling_mean, rolling_variance, scales, biases, eps=eps)
-    if inside:
-        k = (count - 1) / count
-        return F.batch_norm(
-            x, rolling_mean, rolling_variance, scales * k**0.5, biases, True, 1 - keep, eps * k
-        )
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    column = (-1, *[1] * (x.dim() - 2))
-    mean, variance = rolling_mean.to(wide.dtype), rolling_variance.to(wide.dtype)
-    if training:
-        axes = [axis for axis in range(x.dim()) if axis != 1]
-        variance, mean = torch.var_mean(wide, axes, correction=1)
-        with torch.no_grad():
-            rolling_mean.mul_(keep).add_(mean.to(rolling_mean.dtype), alpha=1 - keep)
-            rolling_variance.mul_(keep).add_(variance.to(rolling_mean.dtype), alpha=1 - keep)
-    gain = scales.to(wide.dtype) / (_root(variance) + eps)
-    centred, shift = wide - mean.reshape(column), biases.to(wide.dtype)
-    return torch.addcmul(shift.reshape(column), centred, gain.reshape(column)).to(x.dtype)
-
-
-def _root(variance: Tensor) -> Tensor:
-    """Return the root, which has the slope 0 at 0; subnormal numbers are 0, as in C."""
-    nothing = variance.abs() < _SMALLEST_NORMAL
-    zero = torch.zeros_like(variance)
-    return torch.where(nothing, zero, torch.sqrt(torch.where(nothing, zero + 1, variance)))
 
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {

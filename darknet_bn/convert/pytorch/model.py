@@ -32,7 +32,7 @@ def to_torch(model: Model) -> Any:
         has several, in the order of ``module.outputs``, the numbers of the layers; and
         ``module(x, layers=[3, 12])`` a dict of those of layers.  ``module.layers[12]`` is layer 12,
         ``layers.12.weights`` its parameter.  In eval mode it computes what `forward` does, in train
-        mode what `train_step` does.
+        mode what `train_step` does; but recurrent layers remember nothing of the call before.
 
     Raises
     ------

@@ -114,7 +114,9 @@ def test_a_module_of_another_model() -> None:
     model = random_model(cfg_text(CONV, CONV))
     with pytest.raises(dn.WeightsError, match=r"\] layer 1: layers.1.biases: the biases are miss"):
         dn.from_torch(dn.to_torch(random_model(cfg_text(CONV))), like=model)
-    with pytest.raises(dn.WeightsError, match=r"no place for this array .*found 5 arrays beside"):
+    with pytest.raises(
+        dn.WeightsError, match=r"no place for this array .*found 5 arrays in addition"
+    ):
         dn.from_torch(dn.to_torch(random_model(cfg_text(CONV, CONV, CONV))), like=model)
     other = random_model(cfg_text(CONV, CONV.replace("size=3", "size=1")))
     with pytest.raises(dn.WeightsError, match=r"expected \(4, 4, 3, 3\), found \(4, 4, 1, 1\)"):
