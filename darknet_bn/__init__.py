@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
     from darknet_bn.checks.compare import compare
     from darknet_bn.checks.convert import convert_file
     from darknet_bn.checks.export import export_onnx
+    from darknet_bn.checks.export_edgetpu import export_edgetpu
     from darknet_bn.checks.export_for import ExportedFor, LayerReplaced, export_for
     from darknet_bn.checks.export_ncnn import export_ncnn
     from darknet_bn.checks.export_tflite import export_tflite
@@ -173,6 +174,7 @@ __all__ = [
     "dnn_DetectionModel",
     "draw_detections",
     "evaluate",
+    "export_edgetpu",
     "export_for",
     "export_ncnn",
     "export_onnx",
@@ -285,6 +287,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "dnn_DetectionModel": "darknet_bn.opencv.dnn_DetectionModel",
     "draw_detections": "darknet_bn.predictions.drawing.draw_detections",
     "evaluate": "darknet_bn.predictions.evaluation.evaluate",
+    "export_edgetpu": "darknet_bn.checks.export_edgetpu.export_edgetpu",
     "export_for": "darknet_bn.checks.export_for.export_for",
     "export_ncnn": "darknet_bn.checks.export_ncnn.export_ncnn",
     "export_onnx": "darknet_bn.checks.export.export_onnx",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_EDGETPU = "edgetpu"
 # The options whose values the compiler decides.
 _EXCLUDED = (
     *("opset", "head", "keep_batch_norm", "batch", "any_size", "half", "thresh", "nms", "layers"),
@@ -27,7 +28,7 @@ def compiler(command: Command) -> Command:
     name = click.option(
         "--for",
         "target",
-        type=click.Choice(choices.COMPILERS),
+        type=click.Choice((*choices.COMPILERS, _EDGETPU)),
         help="Write files for this compiler of a neural processor: without heads, and with "
         "operators that it has.  The compiler itself is not run.",
     )
@@ -52,6 +53,11 @@ def require_alone(target: str | None, pictures: Sequence[str]) -> None:
     """
     if target is None and pictures:
         raise click.UsageError("--calibration needs --for")
+    if target == _EDGETPU:
+        raise click.UsageError(
+            "for the Edge TPU, run in Python: dn.export_edgetpu(dn.load(CFG, WEIGHTS), "
+            "'net.tflite', pictures); then: edgetpu_compiler -s net.tflite"
+        )
     context = click.get_current_context()
     for param in context.command.params if target is not None else ():
         given = context.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE

@@ -117,11 +117,11 @@ def prepare_for(
     """
     compiler = compiler_named(name)
     require_suffix(path, compiler.suffix)
-    _require_pictures(model)
+    require_pictures(model)
     options = ExportOptions(_OPSET, heads=False)
     made = build_graph(model, options)
     replaced = rewrite(made, compiler.replacements)
-    _require_operators(model, made, name, compiler)
+    require_operators(model, made, name, compiler)
     respell(made.graph, compiler.opset)
     made.graph.facts["darknet_compiler"] = name
     said = [f"layer {each.layer}: {each.replacement.text}" for each in replaced]
@@ -201,8 +201,14 @@ def _end_nodes(model: Model, made: ExportGraph) -> dict[int, str]:
     return nodes
 
 
-def _require_pictures(model: Model) -> None:
-    """Refuse nets that are not for single pictures."""
+def require_pictures(model: Model) -> None:
+    """Refuse nets that are not for single pictures.
+
+    Raises
+    ------
+    ExportError
+        The net is not.
+    """
     network = model.network
     if network.input.flat:
         raise ExportError("compilers of neural processors take nets for pictures")
@@ -214,8 +220,14 @@ def _require_pictures(model: Model) -> None:
         )
 
 
-def _require_operators(model: Model, made: ExportGraph, name: str, compiler: Compiler) -> None:
-    """Refuse a graph with an operator that the compiler does not have."""
+def require_operators(model: Model, made: ExportGraph, name: str, compiler: Compiler) -> None:
+    """Refuse a graph with an operator that the compiler does not have.
+
+    Raises
+    ------
+    ExportError
+        There is such an operator; the message names its layer.
+    """
     sizes = sizes_of_graph(made)
     for op in made.graph.ops:
         limit = compiler.operators.get(op.kind)

@@ -154,3 +154,20 @@ COMPILERS: Mapping[str, Compiler] = {
     ),
 }
 """The compilers that `export_for` writes files for."""
+
+EDGETPU = Compiler(
+    title="Edge TPU compiler",
+    opset=18,
+    operators=operators(
+        "Conv ConvTranspose Gemm MaxPool AveragePool GlobalAveragePool Add Sub Mul Max Concat "
+        "Split Slice Resize Pad Flatten Reshape Identity Relu Sigmoid Tanh Softmax SpaceToDepth "
+        "ReduceMax ReduceSum",
+        Clip=clips_to((0, 6), (-1, 1)),
+    ),
+    replacements=(put.SUM, put.LEAKY_AS_LARGEST),
+    calibration=Calibration("NHWC", levels=False),
+    commands=(),
+    calibrated=("edgetpu_compiler -s $onnx",),
+    suffix=".tflite",
+)
+"""The one that takes TensorFlow Lite: `export_edgetpu` writes its file."""
