@@ -8,6 +8,7 @@ hand, which take turns.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -67,11 +68,64 @@ def _opencv(model: dn.Model, folder: Path) -> Run:
     return run
 
 
+def _litert(model: dn.Model, folder: Path) -> Run:
+    from ai_edge_litert.interpreter import Interpreter
+
+    path = folder / "model.tflite"
+    dn.export_tflite(model, path, prove=False)
+    interpreter = Interpreter(model_path=str(path), num_threads=os.cpu_count())
+    interpreter.allocate_tensors()
+    (given,) = interpreter.get_input_details()
+    outputs = [each["index"] for each in interpreter.get_output_details()]
+
+    def run(x: np.ndarray) -> object:
+        interpreter.set_tensor(given["index"], x.transpose(0, 2, 3, 1))
+        interpreter.invoke()
+        return [interpreter.get_tensor(each) for each in outputs]
+
+    return run
+
+
+def _ncnn(model: dn.Model, folder: Path) -> Run:
+    import ncnn
+
+    path = folder / "model.param"
+    outputs = dn.export_ncnn(model, path, prove=False).outputs
+    net = ncnn.Net()
+    for name in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_packed", "bf16_storage"):
+        setattr(net.opt, f"use_{name}", False)  # float32, as the session
+    net.load_param(str(path))
+    net.load_model(str(path.with_suffix(".bin")))
+    (name,) = net.input_names()
+
+    def run(x: np.ndarray) -> object:
+        extractor = net.create_extractor()
+        extractor.input(name, ncnn.Mat(x[0]).clone())
+        return [np.array(extractor.extract(each)[1]) for each in outputs]
+
+    return run
+
+
+def _torch(model: dn.Model, folder: Path) -> Run:
+    import torch
+
+    module = dn.to_torch(model)
+
+    def run(x: np.ndarray) -> object:
+        with torch.inference_mode():
+            return module(torch.tensor(x))
+
+    return run
+
+
 BY_HAND = {
     "numpy": _numpy,
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
     "opencv": _opencv,
+    "litert": _litert,
+    "ncnn": _ncnn,
+    "torch": _torch,
 }
 
 
@@ -80,7 +134,10 @@ def main(engine: str, cfg: str, weights: str) -> None:
     started = time.perf_counter()
     model = dn.load(cfg, weights)
     x = random_input(model.network)
-    session = dn.open_session(model, engine)
+    try:
+        session = dn.open_session(model, engine)
+    except dn.DarknetError as error:
+        sys.exit(str(error))
 
     def through_session() -> object:
         return compute_outputs(model, x, "outputs", session=session)

@@ -109,6 +109,9 @@ def examples(folder: Path) -> Iterator[object]:
     yield dn.export_ncnn(digits, folder / "digits.param", prove=False)
     if "ncnn" in INSTALLED:
         yield dn.NcnnFile(folder / "digits.param", digits)
+    if "litert" in INSTALLED:
+        dn.export_tflite(digits, folder / "digits.tflite", prove=False)
+        yield dn.LiteRtFile(folder / "digits.tflite", digits)
     for engine in INSTALLED:
         yield dn.open_session(digits, engine)
 
