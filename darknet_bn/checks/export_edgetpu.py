@@ -23,7 +23,8 @@ from darknet_bn.convert.tflite.export import TfliteBytes
 from darknet_bn.convert.tflite.lower import lowered
 from darknet_bn.convert.tflite.metadata import ENTRY, Layer, format_metadata
 from darknet_bn.convert.tflite.quantize import Plan, quantized
-from darknet_bn.engines.litert import tensor_ranges
+from darknet_bn.convert.tflite.ranges import best_range
+from darknet_bn.engines.litert import tensor_spreads
 from darknet_bn.errors import ExportError
 from darknet_bn.formats.writing import require_suffix, require_writable
 from darknet_bn.model.model import Model
@@ -104,10 +105,10 @@ def export_edgetpu(
     single, notes = _single(model, names)
     if prove:
         _prove_single(model, single, stage)
-    step = stage("calibrating", len(pictures))
-    ranges = tensor_ranges(
-        single.data, single.model.computed(), _images(model, pictures), after_each=step
-    )
+    step = stage("calibrating", 2 * len(pictures))
+    images = [*_images(model, pictures)]
+    spreads = tensor_spreads(single.data, single.model.computed(), images, after_each=step)
+    ranges = {name: best_range(each) for name, each in spreads.items()}
     stage("quantising the file", None)
     data = quantized(single.data, _Everything(), ranges, "all")
 
@@ -118,12 +119,18 @@ def export_edgetpu(
     layers = {number: each.tensor for number, each in single.layers.items()}
     command = EDGETPU.calibrated[0].replace("$onnx", shlex.quote(str(target)))
     exported = ExportedFiles(
-        "TFLite", (target,), "int8", single.outputs, layers, (*notes, f"not run here: {command}")
+        "TFLite",
+        (target,),
+        "int8",
+        single.input,
+        single.outputs,
+        layers,
+        (*notes, f"not run here: {command}"),
     )
     prepared = PreparedFiles(exported, {target: write}, inputs)
     if not prove:
         return prepared.write(force=force)
-    given = dict(zip(pictures[:_PROVEN_ON], _images(model, pictures[:_PROVEN_ON]), strict=True))
+    given = dict(zip(pictures[:_PROVEN_ON], images[:_PROVEN_ON], strict=True))
     proving = Proving(prepared.files, TfliteProof(model, exported, "raw", given, None, stage), None)
     written = prepared.write(proving.writers, force=force)
     return replace(written, proof=proving.report)
@@ -166,5 +173,5 @@ def _prove_single(model: Model, single: TfliteBytes, stage: Stage) -> None:
         path = Path(folder) / "single.tflite"
         path.write_bytes(single.data)
         layers = {number: each.tensor for number, each in single.layers.items()}
-        exported = ExportedFiles("TFLite", (path,), "float32", single.outputs, layers)
+        exported = ExportedFiles("TFLite", (path,), "float32", single.input, single.outputs, layers)
         TfliteProof(model, exported, "raw", {}, None, stage)({path: path})

@@ -165,6 +165,7 @@ class _Int8Check:
         with or_unproven():
             with needed_for_a_proof():
                 file = NcnnFile(param, self.model, weights, packed=False)
+                file.engine = engine_name()  # the names of the files are about to change
             report = prove_int8(
                 self.model,
                 self.made,
@@ -201,7 +202,9 @@ def _first(model: Model) -> tuple[int, ...]:
 
 def _opened(model: Model, paths: Sequence[Path]) -> NcnnFile:
     param, weights = paths
-    return NcnnFile(param, model, weights)
+    file = NcnnFile(param, model, weights)
+    file.engine = engine_name()  # the names of the files are about to change
+    return file
 
 
 def _require_ncnn() -> None:

@@ -4,7 +4,7 @@ Help and completion need only the words, and must respond at once.
 """
 
 DIALECTS = ("pjreddie", "pjreddie-gpu", "alexeyab", "hank-ai", "opencv")
-COMPILERS = ("hailo", "rknn", "dpu", "tensorrt")
+COMPILERS = ("hailo", "rknn", "dpu", "tensorrt", "edgetpu")
 FORMS = ("raw", "decoded", "yolov5", "yolov8", "nms")
 OPSET = 18
 OVERLAP, IOU, THRESHOLD = 0.45, 0.5, 0.25  # of boxes; for right boxes; for counted boxes

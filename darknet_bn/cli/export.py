@@ -102,7 +102,7 @@ def export(
 
     if skip_proof and (proof or layers or paths):
         raise click.UsageError("--skip-proof cannot be used with --proof, --layers or --picture")
-    export_for.require_alone(target, calibration)
+    export_for.require_alone(target, calibration, out)
     written = f"{out}.proof.json" if proof else None
     files = export_files.TARGETS.get(Path(out).suffix.lower())
     if files is None and not out.lower().endswith(".onnx"):
@@ -132,7 +132,12 @@ def export(
             "force": force,
             "stage": stage,
         }
-        if files is not None:
+        if target == export_for.EDGETPU:
+            given = {key: shared[key] for key in ("names", "prove", "force", "stage")}
+            tflite = dn.export_edgetpu(model, out, pictures, **given)
+            made = export_files.made_of(model, tflite, "raw", written)
+            made = export_for.completed_edgetpu(made)
+        elif files is not None:
             form = {"head": head, "batch": batch, "half": half}
             made = export_files.export(files, model, out, int8, written, **form, **shared)
         elif target is not None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _IMAGES = 200  # enough for ranges, and soon done
 _SHOWN = 4  # of these, on which the loss is measured
 # What decides only about ONNX.
-_ONNX = ("opset", "keep_batch_norm", "any_size", "thresh", "nms", "target", "calibration")
+_ONNX = ("opset", "keep_batch_norm", "any_size", "thresh", "nms")
 
 
 class Target(NamedTuple):
@@ -79,7 +79,9 @@ def _tflite(
 
 
 TARGETS = {
-    ".param": Target("ncnn", ("raw", "decoded"), (*_ONNX, "batch", "names_file", "data_file"), _ncnn),
+    ".param": Target(
+        "ncnn", ("raw", "decoded"), (*_ONNX, "batch", "names_file", "data_file"), _ncnn
+    ),
     ".tflite": Target("TFLite", ("raw", "decoded", "yolov5", "yolov8"), _ONNX, _tflite),
 }
 """By the suffix of the file that is named."""
@@ -138,8 +140,12 @@ def export(
         batches.require_kind(data)
         way = own_fit_for_tests(model)
         inputs = batches.load(model, data, choices.BATCH, _IMAGES, "train", way)
-    exported = target.write(model, out, inputs, given)
-    facts = _facts(exported, given["head"], written)
+    return made_of(model, target.write(model, out, inputs, given), given["head"], written)
+
+
+def made_of(model: dn.Model, exported: dn.ExportedFiles, head: str, written: str | None) -> Made:
+    """Return what is said about files."""
+    facts = _facts(exported, head, written)
     return Made(exported.notes, facts, [*_lines(model, exported, written)])
 
 
@@ -174,17 +180,32 @@ def _lines(model: dn.Model, exported: dn.ExportedFiles, written: str | None) -> 
     yield from pictures_line(model)
     if exported.proof is not None:
         yield from exported.proof.table(width(sys.stdout))
-        verdict, limits = exported.proof.verdict()
-        yield f"proven: {verdict}"
-        yield limits
+        yield from _verdict(exported, exported.proof)
     if exported.loss is not None:
-        yield "what 8 bits lose, as a part of each output's largest value:"
+        yield "what 8 bits lose:"
         yield from exported.loss.table(width(sys.stdout))
+        yield _lost(exported.loss)
     places = [*map(str, exported.paths), *([written] if written else [])]
     yield (
         f"written: {output.printable(' and '.join(places))}, {_bytes(exported.paths)} bytes, "
         f"{exported.numbers}, batch norm folded"
     )
+
+
+def _verdict(exported: dn.ExportedFiles, proof: dn.Report) -> Iterator[str]:
+    if exported.numbers == "int8" and exported.loss is None:  # the proof is what 8 bits lose
+        yield f"proven: {proof.program}, in 8 bits"
+        yield _lost(proof)
+        return
+    verdict, *limits = proof.verdict()
+    yield f"proven: {verdict}"
+    yield from limits
+
+
+def _lost(loss: dn.Report) -> str:
+    """Return the most that 8 bits lose."""
+    worst = max(loss.differences, key=lambda each: each.relative)
+    return f"loss: at most {worst.relative:.2g} of the largest value of a layer ({worst.name})"
 
 
 def pictures_line(model: dn.Model) -> Iterator[str]:

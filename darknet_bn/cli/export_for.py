@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_EDGETPU = "edgetpu"
+EDGETPU = "edgetpu"
+"""The one that takes TensorFlow Lite."""
 # The options whose values the compiler decides.
 _EXCLUDED = (
     *("opset", "head", "keep_batch_norm", "batch", "any_size", "half", "thresh", "nms", "layers"),
@@ -28,7 +30,7 @@ def compiler(command: Command) -> Command:
     name = click.option(
         "--for",
         "target",
-        type=click.Choice((*choices.COMPILERS, _EDGETPU)),
+        type=click.Choice(choices.COMPILERS),
         help="Write files for this compiler of a neural processor: without heads, and with "
         "operators that it has.  The compiler itself is not run.",
     )
@@ -43,21 +45,23 @@ def compiler(command: Command) -> Command:
     return name(calibration(command))
 
 
-def require_alone(target: str | None, pictures: Sequence[str]) -> None:
+def require_alone(target: str | None, pictures: Sequence[str], out: str) -> None:
     """Refuse options that do not go together.
 
     Raises
     ------
     click.UsageError
-        ``--calibration`` without ``--for``, or ``--for`` with an option that it decides.
+        ``--calibration`` without ``--for``, ``--for`` with an option that it decides, or a file of
+        another kind than the compiler takes.
     """
+    if target is not None:
+        suffix = ".tflite" if target == EDGETPU else ".onnx"
+        if Path(out).suffix.lower() != suffix:
+            raise click.UsageError(f"--for {target} needs OUT to end in {suffix}, not {out}")
+    if target == EDGETPU and not pictures:
+        raise click.UsageError("--for edgetpu needs --calibration PICTURES")
     if target is None and pictures:
         raise click.UsageError("--calibration needs --for")
-    if target == _EDGETPU:
-        raise click.UsageError(
-            "for the Edge TPU, run in Python: dn.export_edgetpu(dn.load(CFG, WEIGHTS), "
-            "'net.tflite', pictures); then: edgetpu_compiler -s net.tflite"
-        )
     context = click.get_current_context()
     for param in context.command.params if target is not None else ():
         given = context.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
@@ -89,6 +93,15 @@ def completed(made: Made, exported: ExportedFor, pictures: Sequence[str]) -> Mad
     lines = [*before, *_lines(exported, pictures), last, *_closing(exported)]
     facts = made.facts | {"compiler": _facts(exported, pictures)}
     return made._replace(facts=facts, lines=lines)
+
+
+def completed_edgetpu(made: Made) -> Made:
+    """Say in the words of the other compilers what the notes of `export_edgetpu` say."""
+    *replaced, command = made.notes
+    *before, last = made.lines
+    lines = [*before, *(f"replaced: {text}" for text in replaced), last]
+    lines += ["next, with Edge TPU compiler (not run here):", f"  {command.partition(': ')[2]}"]
+    return made._replace(notes=(), lines=lines)
 
 
 def _facts(exported: ExportedFor, pictures: Sequence[str]) -> dict[str, Any]:

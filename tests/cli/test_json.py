@@ -114,6 +114,9 @@ MORE: dict[str, tuple[Sequence[object], int]] = {
         ("export", "net", "a.onnx", "--for", "dpu", "--calibration", "a.png"),
         0,
     ),
+    "export to ncnn": (("export", "net", "net.param", "--half"), 0),
+    "export to ncnn in 8 bits": (("export", "net", "net.param", "--int8", "a.png"), 0),
+    "export to TFLite": (("export", "net", "net.tflite", "--proof"), 0),
     "export half": (("export", "net", "half.onnx", "--half", "--layers"), 0),
 }
 CASES = {name: (tuple(line.words), 0) for name, line in LINES.items()} | MORE

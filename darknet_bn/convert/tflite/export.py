@@ -48,6 +48,12 @@ class TfliteBytes:
     outputs: dict[str, Size]
     layers: dict[int, Layer]
 
+    @property
+    def input(self) -> Size:
+        """The dimensions of what goes in."""
+        (given,) = self.model.inputs.values()
+        return given.shape
+
 
 def tflite_bytes(
     model: Model,
@@ -159,7 +165,5 @@ def prepared_of(
         stream.write(made.data)
 
     layers = {number: each.tensor for number, each in made.layers.items()}
-    exported = ExportedFiles(
-        "TFLite", (target,), numbers, made.model.inputs["input"].shape, made.outputs, layers
-    )
+    exported = ExportedFiles("TFLite", (target,), numbers, made.input, made.outputs, layers)
     return PreparedFiles(exported, {target: write}, (model.cfg.file, model.file))

@@ -312,7 +312,10 @@ RULES: dict[str, Rule] = {
         }.items()
     },
     **{kind: partial(_compare, kind.upper()) for kind in ("Equal", "Greater")},
-    **{kind: partial(_unary, kind.upper()) for kind in ("Elu", "Exp", "Floor", "Neg", "Sqrt", "Tanh")},
+    **{
+        kind: partial(_unary, kind.upper())
+        for kind in ("Elu", "Exp", "Floor", "Neg", "Sqrt", "Tanh")
+    },
     "BatchNormalization": _batchnorm,
     "Cast": _cast,
     "Clip": _clip,
