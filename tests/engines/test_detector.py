@@ -160,11 +160,11 @@ def test_the_engine_of_the_environment_is_that_of_where_it_was_made(
     assert find(PICTURE) == pytest.approx(find(PICTURE))
 
 
-def test_five_hundred_calls_do_not_grow_memory(engine: str) -> None:
+def test_calls_do_not_grow_memory(engine: str) -> None:
     find = detector(engine=engine)
     with Image.open(PICTURE) as picture:
         levels = np.asarray(picture.convert("RGB"))
-    for _ in range(20):
+    for _ in range(5):
         find(levels)
         find([levels, levels])
     gc.collect()
@@ -174,7 +174,7 @@ def test_five_hundred_calls_do_not_grow_memory(engine: str) -> None:
             find(levels)
         gc.collect()
         before, _ = tracemalloc.get_traced_memory()
-        for _ in range(250):
+        for _ in range(250 if engine == "numpy" else 25):  # each calls twice
             find(levels)
             find([levels])
         gc.collect()
