@@ -110,7 +110,7 @@ def export_ncnn(
         _require_ncnn()
     how = None if int8 is None else Int8(int8, clip, _first(model) if keep is None else keep)
     if how is not None and half:
-        raise ExportError("int8 and float16 exclude each other")
+        raise ExportError("int8 and half cannot be used together")
     if clip not in CLIPS:
         raise ExportError("unknown way to clip", expected=", ".join(CLIPS), found=f"{clip!r}")
     prepared = prepare_ncnn(model, path, half=half, head=head, int8=how)

@@ -115,7 +115,7 @@ def require_fitting(target: Target | None, out: str, data: str | None) -> None:
     if head not in target.forms:
         raise click.UsageError(f"--head {head} is not one of {', '.join(target.forms)}")
     if context.params["half"] and data is not None:
-        raise click.UsageError("--half and --int8 exclude each other")
+        raise click.UsageError("--half and --int8 cannot be used together")
 
 
 def files_of(target: Target | None, out: str) -> list[str]:

@@ -97,7 +97,7 @@ def test_the_edge_tpu(cli: Cli) -> None:
         (("x.tflite", "--any-size"), "--any-size does not apply to .tflite files"),
         (("x.param", "--batch", 2), "--batch does not apply to .param files"),
         (("x.param", "--head", "nms"), "--head nms is not one of raw, decoded"),
-        (("x.param", "--half", "--int8", TEST), "--half and --int8 exclude each other"),
+        (("x.param", "--half", "--int8", TEST), "--half and --int8 cannot be used together"),
         (("x.onnx", "--int8", TEST), "--int8 is for .param and .tflite; see darknet-bn quantize"),
         (("x.param", "--for", "dpu"), "--for dpu needs OUT to end in .onnx, not x.param"),
         (("x.onnx", "--for", "edgetpu"), "--for edgetpu needs OUT to end in .tflite, not x.onnx"),

@@ -87,7 +87,7 @@ def ncnn_model(
         raise ExportError("unknown head format", expected=", ".join(HEADS), found=f"{head!r}")
     steps = model.network.time_steps
     if int8 is not None and steps > 1:
-        raise ExportError("sequences are not expressed in int8")
+        raise ExportError("sequences cannot be exported in int8")
     made = build_graph(model, ExportOptions(_OPSET, head=head, batch=steps))
     graph, (images, *_) = made.graph, made.graph.inputs
     single, values = apart(graph, steps) if steps > 1 else (graph, {})
