@@ -253,7 +253,10 @@ def test_a_loss_above_what_is_allowed_keeps_nothing(tmp_path: Path) -> None:
 
 def test_int8_and_float16_exclude_each_other(tmp_path: Path) -> None:
     model = random_model(NET)
-    for options, reason in (({"half": True}, "exclude"), ({"clip": "most"}, "unknown way")):
+    for options, reason in (
+        ({"half": True}, "cannot be used together"),
+        ({"clip": "most"}, "unknown way"),
+    ):
         with pytest.raises(dn.ExportError, match=reason):
             dn.export_ncnn(
                 model,
