@@ -12,7 +12,7 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.predictions.text import detection_lines
-from tests.support.paths import PROJECT
+from tests.support.paths import FIXTURES, PROJECT
 
 SOURCE = PROJECT / "examples" / "ncnn" / "detect.cpp"
 PLACES = [Path(each) for each in (os.environ.get("NCNN_DIR", "/usr"), "/usr", "/usr/local")]
@@ -38,27 +38,36 @@ def write_ppm(path: Path, picture: np.ndarray) -> None:
     path.write_bytes(b"P6\n%d %d\n255\n" % levels.shape[1::-1] + levels.tobytes())
 
 
-@pytest.mark.parametrize("name", ["yolov3-tiny/yolov3-tiny", "yolo-fastest/yolo-fastest-1.1"])
-def test_the_program_finds_what_we_do(
-    program: Path, shared: Path, tmp_path: Path, name: str
-) -> None:
+def finds_what_we_do(program: Path, stem: Path, threshold: float, folder: Path) -> None:
     pytest.importorskip("PIL", reason="Pillow is not installed")
-    model = dn.load(shared / "models" / name, dialect="pjreddie")
-    picture = dn.load_image(shared / "images" / "dog.jpg")
-    dn.export_ncnn(model, tmp_path / "net.param", head="decoded", prove=False)
-    write_ppm(tmp_path / "dog.ppm", picture)
-    files = [str(tmp_path / each) for each in ("net.param", "net.bin", "dog.ppm")]
-    drawn = tmp_path / "found.ppm"
-    done = subprocess.run([str(program), *files, "0.3", str(drawn)], capture_output=True, text=True)
+    model = dn.load(stem, dialect="pjreddie")
+    picture = dn.load_image(PROJECT / "docs" / "dog.jpg")
+    dn.export_ncnn(model, folder / "net.param", head="decoded", prove=False)
+    write_ppm(folder / "dog.ppm", picture)
+    files = [str(folder / each) for each in ("net.param", "net.bin", "dog.ppm")]
+    drawn = folder / "found.ppm"
+    words = [str(program), *files, f"{threshold}", str(drawn)]
+    done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     x = dn.prepare(picture, model)
-    (found,) = dn.detections(model, x, image_sizes=picture.shape[1:], threshold=0.3)
+    (found,) = dn.detections(model, x, image_sizes=picture.shape[1:], threshold=threshold)
     lines = detection_lines(found, positions=True)
     assert sorted(done.stdout.splitlines()) == sorted(lines)
     assert len(lines) >= 5
-    before, after = ((tmp_path / "dog.ppm").read_bytes(), drawn.read_bytes())
+    before, after = ((folder / "dog.ppm").read_bytes(), drawn.read_bytes())
     assert len(after) == len(before)
     assert after != before
+
+
+def test_the_program_finds_what_we_do(program: Path, tmp_path: Path) -> None:
+    finds_what_we_do(program, FIXTURES / "tiny" / "tiny", 0.7, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["yolov3-tiny/yolov3-tiny", "yolo-fastest/yolo-fastest-1.1"])
+def test_so_it_does_with_trained_models(
+    program: Path, shared: Path, tmp_path: Path, name: str
+) -> None:
+    finds_what_we_do(program, shared / "models" / name, 0.3, tmp_path)
 
 
 def test_what_it_cannot_read_ends_it(program: Path, tmp_path: Path) -> None:

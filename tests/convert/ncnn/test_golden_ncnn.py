@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import darknet_bn as dn
+import tests.support.random_nets as nets
+from darknet_bn.kernels.activations import ACTIVATIONS as ALL
+from darknet_bn.model.weights import Header
 from tests.convert.onnx.test_golden import MODELS, RUNS, load, small_nets
+from tests.support.builders import random_floats
 
 pytest.importorskip("ncnn", reason="ncnn is not installed")
 
 # What golden data asks of us, and what folding, another order of float32 sums and ncnn's own
 # exp and tanh may add.  The worst of the small nets is 2.9e-6, of the trained ones 5.6e-6.
 TOLERANCE = 1e-5
+MAKERS = (*nets.PLAIN, nets.reorg, nets.connected, nets.softmax, nets.yolo, nets.region)
+MAKERS = (*MAKERS, nets.unequal_shortcut, nets.downsample, nets.activation, nets.l2norm, nets.crop)
+ACTIVATIONS = [name for name, row in ALL.items() if name != "stair" and not row.extended]
 
 
 def assert_agrees(model: dn.Model, recorded: Path) -> int:
@@ -63,3 +71,17 @@ def test_trained_models(shared: Path, name: str) -> None:
     for layer, y in found.items():
         largest = np.abs(expected[layer]).max()
         assert np.abs(y - expected[layer]).max() <= TOLERANCE * largest, layer
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_nets(tmp_path: Path, seed: int) -> None:
+    cfg = nets.random_cfg(seed, MAKERS, ACTIVATIONS)
+    network = dn.build_network(dn.parse_cfg(cfg), dn.PJREDDIE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dn.DarknetWarning)
+        floats = Header().to_bytes() + random_floats(network, seed)
+        model = dn.load(cfg, floats, dialect="pjreddie")
+    x = np.random.default_rng(seed).random((2, *network.input.dims), np.float32)
+    ranges = dn.activation_ranges(model, [x])
+    dn.export_ncnn(model, tmp_path / "net.param", inputs={"x": x})
+    dn.export_ncnn(model, tmp_path / "int8.param", int8=ranges, inputs={"x": x})
