@@ -31,7 +31,7 @@ def export_ncnn(
     *,
     half: bool = False,
     int8: ActivationRanges | None = None,
-    clip: Clip = "entropy",
+    clip: Clip = "percentile",
     keep: Collection[int] | None = None,
     max_loss: float | None = None,
     head: NcnnHead = "raw",
