@@ -19,8 +19,8 @@ _ADD, _SUB, _MUL, _DIV, _MAX, _POW = 0, 1, 2, 3, 4, 6
 _BINARY = {"Add": _ADD, "Div": _DIV, "Max": _MAX, "Mul": _MUL, "Pow": _POW, "Sub": _SUB}
 _BINARY["Sum"] = _ADD
 _REVERSED = {_SUB: 7, _DIV: 8, _POW: 9}  # where the number stands in front
-_ABS, _NEG, _FLOOR, _EXP = 0, 1, 2, 7
-_UNARY = {"Exp": _EXP, "Floor": _FLOOR, "Neg": _NEG}
+_ABS, _NEG, _FLOOR, _SQRT, _EXP = 0, 1, 2, 5, 7
+_UNARY = {"Exp": _EXP, "Floor": _FLOOR, "Neg": _NEG, "Sqrt": _SQRT}
 _REDUCED = {"ReduceL2": 8, "ReduceMax": 4, "ReduceSum": 0}
 _NAMED = {"Mish": "Mish", "Relu": "ReLU", "Softplus": "Softplus", "Tanh": "TanH"}
 

@@ -7,8 +7,10 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.convert.ncnn.build import lower
+from darknet_bn.convert.ncnn.operators import OPERATORS
 from darknet_bn.dialect import DIALECTS, Dialect
 from darknet_bn.graph.builder import GraphBuilder
+from darknet_bn.graph.dims import _RULES
 from darknet_bn.graph.graph import Value
 from darknet_bn.graph.steps import apart
 from darknet_bn.kernels.activations import ACTIVATIONS
@@ -83,6 +85,11 @@ def test_every_layer_is_expressed(example: Example, dialect: Dialect) -> None:
     found, expected = InNcnn(run)(), run()
     difference = np.abs(found.reshape(expected.shape) - expected).max()
     assert difference <= TOLERANCE * np.abs(expected).max()
+
+
+def test_all_operators_have_a_form() -> None:
+    refused = {"GatherND"}  # of what non-maximum suppression chose
+    assert set(_RULES) - set(OPERATORS) == refused | {"Expand"}  # of constants alone
 
 
 def test_all_kinds_are_among_the_examples() -> None:
