@@ -15,6 +15,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.convert.tflite.export import tflite_bytes
 from darknet_bn.convert.tflite.lowering import FIRST, LAST
 from darknet_bn.convert.tflite.metadata import Layer, read_layers
+from darknet_bn.convert.tflite.notes import without_notes
 from darknet_bn.convert.tflite.ranges import BINS, Spread
 from darknet_bn.engines.network_session import NetworkSession
 from darknet_bn.errors import DarknetError, Where, located, one_line
@@ -178,13 +179,14 @@ class _Interpreter:
         kinds = litert.OpResolverType
         kind = kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES if inside else kinds.AUTO
         try:
-            self._run = litert.Interpreter(
-                model_content=data,
-                experimental_op_resolver_type=kind,
-                experimental_preserve_all_tensors=inside,
-                num_threads=os.cpu_count(),
-            )
-            self._run.allocate_tensors()
+            with without_notes():
+                self._run = litert.Interpreter(
+                    model_content=data,
+                    experimental_op_resolver_type=kind,
+                    experimental_preserve_all_tensors=inside,
+                    num_threads=os.cpu_count(),
+                )
+                self._run.allocate_tensors()
             (self.input,) = self._run.get_input_details()
             self.outputs = dict(self._run.get_signature_runner().get_output_details())
         except _FAILURES as error:

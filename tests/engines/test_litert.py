@@ -128,3 +128,9 @@ def test_a_program_that_knows_litert_alone_reads_digits(tmp_path: Path) -> None:
     images = x.reshape(-1, 1, 8, 8).transpose(0, 2, 3, 1)  # channels last
     told = [runner(input=images[i : i + 1])["layer_005"].argmax() for i in range(len(images))]
     assert np.mean(np.array(told) == y) > 0.9
+
+
+def test_standard_error_is_kept_clean(capfd: pytest.CaptureFixture[str]) -> None:
+    engine = dn.open_session(dn.load(FIXTURES / "digits" / "digits"), "litert")
+    engine.forward(np.zeros((1, 1, 8, 8), np.float32), "all")
+    assert capfd.readouterr().err == ""

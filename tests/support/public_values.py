@@ -107,6 +107,7 @@ def examples(folder: Path) -> Iterator[object]:
     yield from (exported, dn.prove(digits, exported, {"test": x[:1]}))
     yield dn.OnnxFile(folder / "digits.onnx", digits)
     yield dn.export_ncnn(digits, folder / "digits.param", prove=False)
+    yield dn.export_for(digits, folder / "dpu.onnx", "dpu", prove=False)
     if "ncnn" in INSTALLED:
         yield dn.NcnnFile(folder / "digits.param", digits)
     if "litert" in INSTALLED:

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from darknet_bn.convert.tflite.flat_model import FlatModel, Operator, packed
+from darknet_bn.convert.tflite.notes import without_notes
 from darknet_bn.errors import ExportError, one_line
 from darknet_bn.optional import load_extra
 
@@ -162,7 +163,7 @@ def quantized(
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Within, the quantiser neither shows progress, which it does unasked, nor warns of itself."""
-    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()), without_notes():
         warnings.simplefilter("ignore")
         yield
 
