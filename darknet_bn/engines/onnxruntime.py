@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
@@ -43,11 +44,15 @@ class OnnxFile(NetworkSession):
     path : path
     model : Model
         The model that it was exported from, or that it is compared with.
+    layers : sequence of int, optional
+        The layers to show; by default all that can be shown.  A file computes faster, and exactly
+        as it does elsewhere, if only its own outputs are shown.
 
     Attributes
     ----------
     batch : int
-        How many images the file takes; 1 if it takes any number.
+        How many images the file takes; 1 if it takes any number.  More images, and fewer, are
+        computed in batches of that size.
 
     Raises
     ------
@@ -55,9 +60,11 @@ class OnnxFile(NetworkSession):
         ONNX Runtime is not installed, or the file cannot be read or is not a Darknet net.
     """
 
-    def __init__(self, path: str | os.PathLike[str], model: Model) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], model: Model, layers: Sequence[int] | None = None
+    ) -> None:
         self.network = model.network
-        self._made_of = path, model
+        self._made_of = path, model, layers
         self.engine = f"{os.fspath(path)} in {engine_name()}"
         data = read_file(path, MOST_BYTES, piped=False)
         with located(Where(file=os.fspath(path))):
@@ -65,20 +72,34 @@ class OnnxFile(NetworkSession):
             names = types.layers
             if names is None:  # from another program: only the outputs are layers
                 names = sections_of(read_model(path))[1]
-            self._runner = with_layers(Path(path), types.inner, open_file)
-        self.batch = types.batch
-        count = len(self.network.nodes)
-        self._names = {layer: name for layer, name in names.items() if layer < count}
+            count = len(self.network.nodes)
+            self._names = {
+                layer: name
+                for layer, name in names.items()
+                if layer < count and (layers is None or layer in layers)
+            }
+            shown = set(self._names.values())
+            inner = {name: each for name, each in types.inner.items() if name in shown}
+            self._runner = with_layers(Path(path), inner, open_file)
+        self.batch, self._takes_any = types.batch, types.takes_any
         self.layers = tuple(sorted(self._names))
 
-    def __reduce__(self) -> tuple[type[OnnxFile], tuple[str | os.PathLike[str], Model]]:
+    def __reduce__(self) -> tuple[type[OnnxFile], tuple[Any, ...]]:
         """Return what is pickled: the model, and the path of the file."""
         return type(self), self._made_of
 
     def run(self, x: F32, layers: Sequence[int]) -> dict[int, npt.NDArray[Any]]:
         """Compute the outputs of layers."""
-        found = self._runner(x)
-        return {layer: found[self._names[layer]] for layer in layers}
+        names = {layer: self._names[layer] for layer in layers}
+        if self._takes_any or len(x) == self.batch or self.network.time_steps > 1:
+            found = self._runner(x)
+            return {layer: found[name] for layer, name in names.items()}
+        numbers = np.arange(-(-len(x) // self.batch) * self.batch) % len(x)
+        parts = [self._runner(x[each]) for each in numbers.reshape(-1, self.batch)]
+        return {
+            layer: np.concatenate([part[name] for part in parts])[: len(x)]
+            for layer, name in names.items()
+        }
 
 
 def engine_name() -> str:

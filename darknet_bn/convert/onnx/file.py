@@ -131,11 +131,14 @@ class FileTypes:
         The outputs of layers that are not outputs of the file, if it was exported here.
     layers : mapping from layer number to name, or None
         The outputs of the layers; None if it was not exported here.
+    takes_any : bool
+        Whether it takes any number of images.
     """
 
     batch: int
     inner: Mapping[str, Tensor]
     layers: Mapping[int, str] | None
+    takes_any: bool
 
 
 def read_types(data: bytes) -> FileTypes:
@@ -165,9 +168,10 @@ def read_types(data: bytes) -> FileTypes:
     facts = {each.key: each.value for each in model.metadata_props}
     constants = {each.name for each in model.graph.initializer}
     (first, *_) = *(dims_of(each) for each in model.graph.input if each.name not in constants), ()
-    batch = first[0] if first and isinstance(first[0], int) else 1
+    count = first[0] if first else None
+    batch, takes_any = (count, False) if isinstance(count, int) else (1, True)
     if LAYERS not in facts:
-        return FileTypes(batch, {}, None)
+        return FileTypes(batch, {}, None, takes_any)
     try:
         layers = {int(key): str(name) for key, name in json.loads(facts[LAYERS]).items()}
     except (ValueError, AttributeError) as error:
@@ -179,7 +183,7 @@ def read_types(data: bytes) -> FileTypes:
         info.name: Tensor(dims_of(info), half=info.type.tensor_type.elem_type == HALF)
         for info in model.graph.value_info
     }
-    return FileTypes(batch, inner, layers)
+    return FileTypes(batch, inner, layers, takes_any)
 
 
 def dims_of(info: Any) -> Dims:
