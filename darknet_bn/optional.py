@@ -40,6 +40,7 @@ EXTRAS = {
     "onnx": Extra("the package onnx is not installed", "pip install 'darknet-bn[onnx]'"),
     "onnxruntime": _plain("onnxruntime"),
     "openvino": _plain("openvino"),
+    "sympy": Extra("the package sympy is needed to quantise", "pip install 'darknet-bn[quantize]'"),
     "torch": Extra("PyTorch is not installed", "pip install 'darknet-bn[torch]'"),
 }
 """All optional packages, by the name that is imported."""

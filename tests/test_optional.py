@@ -59,6 +59,10 @@ def test_what_is_not_there_is_missed_with_one_line() -> None:
         ("openvino", "the package openvino is not installed; pip install openvino"),
         ("torch", "PyTorch is not installed; pip install 'darknet-bn[torch]'"),
         ("ncnn", "the package ncnn is not installed; pip install 'darknet-bn[ncnn]'"),
+        (
+            "sympy",
+            "the package sympy is needed to quantise; pip install 'darknet-bn[quantize]'",
+        ),
     ],
 )
 def test_what_to_type_is_said_of_each(
@@ -73,7 +77,7 @@ def test_what_to_type_is_said_of_each(
 def test_what_is_to_be_installed_with_the_package_is_declared_by_it() -> None:
     parts = {part for each in EXTRAS.values() for part in re.findall(r"\[([\w-]+)\]", each.install)}
     declared = (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
-    assert parts == {"image", "ncnn", "onnx", "tflite", "tflite-int8", "torch"}
+    assert parts == {"image", "ncnn", "onnx", "quantize", "tflite", "tflite-int8", "torch"}
     for part in parts:
         assert f"\n{part} = [" in declared
 
