@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
     from darknet_bn.checks.fixture import Fixture, load_fixture
     from darknet_bn.checks.fold import check_fold, fold_files
     from darknet_bn.checks.proof import prove
+    from darknet_bn.checks.quantize import quantize_onnx
+    from darknet_bn.checks.quantized import Quantized
     from darknet_bn.checks.verify import record, verify
     from darknet_bn.convert import load_arrays, save_arrays
     from darknet_bn.convert.onnx.export import Exported
@@ -149,6 +151,7 @@ __all__ = [
     "OnnxFile",
     "Progress",
     "ProofError",
+    "Quantized",
     "Report",
     "Runner",
     "Session",
@@ -202,6 +205,7 @@ __all__ = [
     "picture_batches",
     "prepare",
     "prove",
+    "quantize_onnx",
     "readNet",
     "readNetFromDarknet",
     "record",
@@ -263,6 +267,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "OnnxFile": "darknet_bn.engines.onnxruntime.OnnxFile",
     "Progress": "darknet_bn.training.Progress",
     "ProofError": "darknet_bn.errors.ProofError",
+    "Quantized": "darknet_bn.checks.quantized.Quantized",
     "Report": "darknet_bn.run.differences.Report",
     "Runner": "darknet_bn.run.run.Runner",
     "Session": "darknet_bn.run.session.Session",
@@ -314,6 +319,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "picture_batches": "darknet_bn.pictures.batches.picture_batches",
     "prepare": "darknet_bn.pictures.prepare.prepare",
     "prove": "darknet_bn.checks.proof.prove",
+    "quantize_onnx": "darknet_bn.checks.quantize.quantize_onnx",
     "readNet": "darknet_bn.opencv.readNet",
     "readNetFromDarknet": "darknet_bn.opencv.readNetFromDarknet",
     "record": "darknet_bn.checks.verify.record",
