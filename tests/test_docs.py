@@ -32,7 +32,7 @@ PERCENT = re.compile(r"\d+\.\d\d\b")
 # of probabilities and boxes in files for programs.
 NOISE = re.compile(
     r"\d(\.\d+)?e-0\d|worst is layer_?\d+|loss [\d.]+|(onnxruntime|litert|ncnn) [\d.]+|[01]\.\d{7}"
-    r"|took: .*|loss: at most 0\.\d+ .*"
+    r"|took: .*|speed: .*|loss: at most 0\.\d+ .*"
     r"|differs: \d+ values|(?<=,)\d+\.\d+|(?m:^\d+( 0\.\d{4}){4}$)"
 )
 Follow = Callable[[str], tuple[dict[str, Ran], Path]]

@@ -7,6 +7,7 @@ DIALECTS = ("pjreddie", "pjreddie-gpu", "alexeyab", "hank-ai", "opencv")
 COMPILERS = ("hailo", "rknn", "dpu", "tensorrt", "edgetpu")
 FORMS = ("raw", "decoded", "yolov5", "yolov8", "nms")
 OPSET = 18
+RANGES = ("min-max", "percentile", "entropy")
 OVERLAP, IOU, THRESHOLD = 0.45, 0.5, 0.25  # of boxes; for right boxes; for counted boxes
 TOP, BATCH = 5, 8
 SCHEMES = ("darknet", "ultralytics", "eriklindernoren", "tianxiaomo")

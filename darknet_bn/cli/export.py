@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     "NMS.",
 )
 @click.option("--keep-batch-norm", is_flag=True, help="Do not fold batch norm into the weights.")
-@click.option("--batch", metavar="N|any", callback=lambda *a: _batch(a[2]), help="Batch size.")
+@click.option("--batch", metavar="N|any", callback=lambda *a: batch_size(a[2]), help="Batch size.")
 @click.option("--any-size", is_flag=True, help="Accept images of any size that the layers allow.")
 @click.option("--half", is_flag=True, help="Use float16 weights and arithmetic.")
 @class_names.names_and_data
@@ -170,7 +170,8 @@ def export(
     output.took_long(seconds)
 
 
-def _batch(value: str | None) -> int | Literal["any"] | None:
+def batch_size(value: str | None) -> int | Literal["any"] | None:
+    """Return the number of images that a word says a file takes, or ``any``."""
     if value is None or value == "any":
         return value  # type: ignore[return-value]  # it is the one word
     try:
@@ -182,12 +183,17 @@ def _batch(value: str | None) -> int | Literal["any"] | None:
 def _names(names: class_names.ClassNames, model: dn.Model) -> tuple[str, ...] | None:
     if names.file is None and names.data is None:
         return None
+    return names.fit(count_classes(model))
+
+
+def count_classes(model: dn.Model) -> int:
+    """Return how many classes the outputs of a model have."""
     from darknet_bn.layers.shared.per_class import per_class
 
     outputs = model.network.outputs
     node = model.network.nodes[outputs[-1]]
     of_classes = per_class(node.layer)
-    return names.fit(node.y.c if of_classes is None else of_classes.classes)
+    return node.y.c if of_classes is None else of_classes.classes
 
 
 def _made(

@@ -16,7 +16,11 @@ from darknet_bn.errors import reason_of
 
 FINDING, TROUBLE = 1, 2  # exit codes, as in diff, grep and cmp
 
-_OPTIONS = {r"\btolerance=": "--tolerance ", r"\bprove=False\b": "--skip-proof"}
+_OPTIONS = {
+    r"\btolerance=": "--tolerance ",
+    r"\bprove=False\b": "--skip-proof",
+    r"\bmax_loss=": "--max-loss ",
+}
 _INTERRUPTS = (click.Abort, KeyboardInterrupt)  # the first is click's name for it
 
 

@@ -85,6 +85,11 @@ LINES = {
         "--force",
         "new.weights",
     ),
+    "quantize": line(
+        f"quantize {_NET} photos -o int8.onnx --method min-max --images 2 --list train --keep 0 "
+        "--max-loss 100 --opset 18 --head decoded --batch 1 --names set.names --force",
+        "int8.onnx",
+    ),
     "export": line(
         f"export {_NET} out.onnx --opset 18 --head decoded --batch 1 --names set.names "
         "--picture a.png --proof --tolerance 1e-4 --force",

@@ -19,6 +19,7 @@ from darknet_bn.convert import SCHEMES
 from darknet_bn.convert.compilers.table import COMPILERS
 from darknet_bn.convert.heads import FORMS
 from darknet_bn.convert.onnx.export import DEFAULT_OPSET
+from darknet_bn.convert.onnx.ranges import METHODS
 from darknet_bn.data.kinds import VIDEOS
 from darknet_bn.kernels.boxes.nms import DEFAULT_OVERLAP
 from darknet_bn.predictions.average_precision import DEFAULT_IOU, DEFAULT_THRESHOLD
@@ -31,6 +32,7 @@ def test_choices_are_those_of_the_library() -> None:
     assert choices.FORMS == FORMS
     assert tuple(COMPILERS) == choices.COMPILERS
     assert choices.OPSET == DEFAULT_OPSET
+    assert choices.RANGES == METHODS
     assert choices.OVERLAP == DEFAULT_OVERLAP
     assert (choices.IOU, choices.THRESHOLD) == (DEFAULT_IOU, DEFAULT_THRESHOLD)
     assert (choices.TOP, choices.BATCH) == (DEFAULT_TOP, DEFAULT_BATCH)

@@ -108,6 +108,10 @@ MORE: dict[str, tuple[Sequence[object], int]] = {
     "evaluate a classifier": (("evaluate", DIGITS / "digits", DIGITS / "test.npz"), 0),
     "evaluate a detector on arrays": (("evaluate", "net", "set.npz"), 0),
     "calibrate with arrays": (("calibrate", "net", "set.npz", "-o", "arrays"), 0),
+    "quantize a classifier": (
+        ("quantize", DIGITS / "digits", DIGITS / "test.npz", "-o", "d.onnx", "--images", 9),
+        0,
+    ),
     "export unproven": (("export", "net", "raw.onnx", "--skip-proof", "--any-size"), 0),
     "export boxes": (("export", "net", "nms.onnx", "--head", "nms", "--batch", "any"), 0),
     "export for a compiler": (

@@ -24,6 +24,7 @@ RESULTS = {
     "classify": "a.png:",
     "run": "layer  section ",
     "evaluate": "class  ",
+    "quantize": "loss: ",
 }
 
 
