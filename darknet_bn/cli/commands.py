@@ -37,7 +37,7 @@ SHORT_HELP = {
     "convert": "Convert weights to and from .safetensors, .npz, .pt; from .onnx.",
     "detect": "Detect objects in pictures (output as in 'darknet detector test').",
     "evaluate": "Measure a model on labelled pictures: mAP, or accuracy.",
-    "export": "Export a model to ONNX and prove that it computes the same.",
+    "export": "Export a model to ONNX, ncnn or TFLite and prove that it computes the same.",
     "fold": "Fold batch norm into the weights before it (also: fuse, denormalize).",
     "info": "Show the layer table and the weights header.",
     "quantize": "Write a model as an ONNX file in 8 bits, and state what is lost.",

@@ -30,7 +30,7 @@ from darknet_bn.predictions.evaluation import DEFAULT_BATCH
 def test_choices_are_those_of_the_library() -> None:
     assert tuple(dn.DIALECTS) == choices.DIALECTS
     assert choices.FORMS == FORMS
-    assert tuple(COMPILERS) == choices.COMPILERS
+    assert (*COMPILERS, "edgetpu") == choices.COMPILERS
     assert choices.OPSET == DEFAULT_OPSET
     assert choices.RANGES == METHODS
     assert choices.OVERLAP == DEFAULT_OVERLAP

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import darknet_bn as dn
+from darknet_bn.checks.loss import Loss
 from darknet_bn.convert import load_arrays
 from darknet_bn.training import train
 from tests.support.engines import INSTALLED
@@ -108,6 +109,24 @@ def examples(folder: Path) -> Iterator[object]:
     yield dn.OnnxFile(folder / "digits.onnx", digits)
     yield dn.export_ncnn(digits, folder / "digits.param", prove=False)
     yield dn.export_for(digits, folder / "dpu.onnx", "dpu", prove=False)
+    yield dn.Quantized(
+        path=folder / "int8.onnx",
+        method="min-max",
+        tries=(),
+        blocks=(),
+        images=8,
+        kept=(0,),
+        choices=(),
+        layers=(),
+        loss=Loss("top 1", 0.98, 0.97, 360),
+        bytes=34_316,
+        float_bytes=99_288,
+        seconds=1e-4,
+        float_seconds=2e-4,
+        input=exported.input,
+        outputs=exported.outputs,
+        notes=(),
+    )
     if "ncnn" in INSTALLED:
         yield dn.NcnnFile(folder / "digits.param", digits)
     if "litert" in INSTALLED:
