@@ -17,7 +17,7 @@ from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.activations import ACTIVATIONS
 from tests.support.builders import cfg_text, random_input, random_model
 from tests.support.examples import Example, LayerRun, cases
-from tests.support.nets import AB, NETS, case_model, conv
+from tests.support.nets import AB, NETS, REFUSED_NETS, case_model, conv
 from tests.support.onnx import run_graph, write_onnx
 
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
@@ -89,21 +89,10 @@ def test_every_activation_for_large_values(tmp_path: Path, activation: str) -> N
     proven(model, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("sections", "reason"),
-    [
-        ((conv("filters=5"), "[maxpool] maxpool_depth=1 out_channels=2"), "equal parts"),
-        (
-            ("[local_avgpool] size=2 padding=6 stride=2",),
-            "cannot average windows outside the image",
-        ),
-    ],
-)
-def test_what_operators_do_not_express_is_refused_by_layer(
-    tmp_path: Path, sections: tuple[str, ...], reason: str
-) -> None:
-    model = random_model(cfg_text(*sections))
+@pytest.mark.parametrize("reason", REFUSED_NETS)
+def test_what_operators_do_not_express_is_refused_by_layer(tmp_path: Path, reason: str) -> None:
+    model = random_model(cfg_text(*REFUSED_NETS[reason]))
     with pytest.raises(dn.ExportError, match=reason) as caught:
         write_onnx(model, tmp_path / "x.onnx")
-    assert caught.value.where.layer == len(sections) - 1
+    assert caught.value.where.layer == len(REFUSED_NETS[reason]) - 1
     assert not list(tmp_path.iterdir())

@@ -1,6 +1,7 @@
 """Every kind of layer, in all its forms: what the contracts of layers are held to.
 
-A new kind needs an entry here: its shapes, parameters, gradient and form in ONNX are tested then.
+A new kind needs an entry here: its shapes, parameters, gradient and form in ONNX, ncnn, TFLite and
+PyTorch are tested then.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Example:
         Whether `train` gives back the derivative: some losses give what a program calls a delta,
         which is not a derivative of their loss; they have tests of their own.
     refused : str
-        Why ONNX's operators do not express it, if they do not.
+        Why none of the targets of exports expresses it, if they do not.
     """
 
     text: str

@@ -13,6 +13,11 @@ def conv(options: str) -> str:
     return f"[convolutional] {options} activation=linear filters=4"
 
 
+# Sections of which no target expresses the last, and the reason.
+REFUSED_NETS: dict[str, tuple[str, ...]] = {
+    "equal parts": (conv("filters=5"), "[maxpool] maxpool_depth=1 out_channels=2"),
+    "outside the image": ("[local_avgpool] size=2 padding=6 stride=2",),
+}
 _BN = conv("size=3 pad=1 batch_normalize=1")
 # Layers in a net, where they are folded, share and pass on: what each is, the dialect, and the
 # sections.  Each kind alone is in `EXAMPLES`.

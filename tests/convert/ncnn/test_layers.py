@@ -15,10 +15,10 @@ from darknet_bn.graph.graph import Value
 from darknet_bn.graph.steps import apart
 from darknet_bn.kernels.activations import ACTIVATIONS
 from darknet_bn.layers import LAYERS
-from tests.layers.test_onnx import AB, NETS, case_model, conv
 from tests.support.builders import cfg_text, random_input, random_model
 from tests.support.examples import EXAMPLES, Example, LayerRun, cases
 from tests.support.ncnn import run_net
+from tests.support.nets import AB, NETS, REFUSED_NETS, case_model, conv
 from tests.support.paths import PROJECT
 
 pytest.importorskip("ncnn", reason="ncnn is not installed")
@@ -26,8 +26,6 @@ pytest.importorskip("ncnn", reason="ncnn is not installed")
 # Sums of some hundred float32 values in another order differ by 1e-6 of the largest.  ncnn's
 # functions for several values at once are polynomials: its sigmoid is 4e-6 off.
 TOLERANCE = 1e-5
-# All that ncnn does not express, beside what ONNX's operators do not; each with the reason.
-REFUSED: dict[str, str] = {}
 
 
 class InNcnn:
@@ -77,9 +75,8 @@ class InNcnn:
 @pytest.mark.parametrize(("example", "dialect"), cases(DIALECTS))
 def test_every_layer_is_expressed(example: Example, dialect: Dialect) -> None:
     run = LayerRun(example, dialect)
-    refused = example.refused or REFUSED.get(example.text)
-    if refused:
-        with pytest.raises(dn.ExportError, match=refused):
+    if example.refused:
+        with pytest.raises(dn.ExportError, match=example.refused):
             InNcnn(run)
         return
     found, expected = InNcnn(run)(), run()
@@ -102,7 +99,7 @@ def test_the_guide_says_what_each_kind_becomes() -> None:
     for example in EXAMPLES:
         kind = example.text.split()[0]
         for dialect in example.dialects:
-            if example.refused or REFUSED.get(example.text):
+            if example.refused:
                 continue
             net = InNcnn(LayerRun(example, DIALECTS[dialect])).net
             kinds = {layer.kind for layer in net.layers} - {"Input", "Split"}
@@ -152,17 +149,8 @@ def test_pixels_are_repeated_even_if_ncnn_would_take_others(stride: int) -> None
     agrees(random_model(cfg_text(f"[upsample] stride={stride}", width=3, height=2)))
 
 
-@pytest.mark.parametrize(
-    ("sections", "reason"),
-    [
-        ((conv("filters=5"), "[maxpool] maxpool_depth=1 out_channels=2"), "equal parts"),
-        (
-            ("[local_avgpool] size=2 padding=6 stride=2",),
-            "cannot average windows outside the image",
-        ),
-    ],
-)
-def test_what_is_not_expressed_is_refused_by_layer(sections: tuple[str, ...], reason: str) -> None:
+@pytest.mark.parametrize("reason", REFUSED_NETS)
+def test_what_is_not_expressed_is_refused_by_layer(reason: str) -> None:
     with pytest.raises(dn.ExportError, match=reason) as caught:
-        dn.open_session(random_model(cfg_text(*sections)), "ncnn")
-    assert caught.value.where.layer == len(sections) - 1
+        dn.open_session(random_model(cfg_text(*REFUSED_NETS[reason])), "ncnn")
+    assert caught.value.where.layer == len(REFUSED_NETS[reason]) - 1

@@ -13,7 +13,7 @@ import pytest
 
 import darknet_bn as dn
 from tests.support.builders import LONG_RANGE, cfg_text, random_input, random_model
-from tests.support.nets import NETS, case_model
+from tests.support.nets import NETS, REFUSED_NETS, case_model
 
 torch: Any = pytest.importorskip("torch", reason="PyTorch is not installed")
 
@@ -22,11 +22,6 @@ PLAIN = "[convolutional] filters=4 size=1 activation=linear"
 SHARED = cfg_text(PLAIN, CONV.replace("6", "4"), CONV.replace("6", "4") + " share_index=1")
 HEAD = "[convolutional] filters=14 size=1 activation=linear"
 YOLO = "[yolo] classes=2 num=2 mask=0,1 anchors=1,2,3,4"
-# Forms that are refused, and the reason; each kind alone is in `test_layers`.
-REFUSED = {
-    "equal parts": (PLAIN.replace("4", "5"), "[maxpool] maxpool_depth=1 out_channels=2"),
-    "outside the image": ("[local_avgpool] size=2 padding=6 stride=2",),
-}
 TOLERANCE = 1e-5  # of the largest value: float32 sums in another order
 
 
@@ -59,12 +54,12 @@ def test_layers_in_nets(name: str) -> None:
     assert {row.layer for row in report.differences} == set(session.layers)
 
 
-@pytest.mark.parametrize("reason", REFUSED)
+@pytest.mark.parametrize("reason", REFUSED_NETS)
 def test_what_has_no_form_is_refused_by_layer(reason: str) -> None:
-    model = random_model(cfg_text(*REFUSED[reason]))
+    model = random_model(cfg_text(*REFUSED_NETS[reason]))
     with pytest.raises(dn.ExportError, match=reason) as caught:
         dn.to_torch(model)
-    assert caught.value.where.layer == len(REFUSED[reason]) - 1
+    assert caught.value.where.layer == len(REFUSED_NETS[reason]) - 1
 
 
 def test_one_output_is_a_tensor_and_several_are_a_tuple() -> None:

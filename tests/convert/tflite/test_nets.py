@@ -9,7 +9,7 @@ import darknet_bn as dn
 from darknet_bn.convert.tflite.lower import TABLE
 from darknet_bn.kernels.activations import ACTIVATIONS
 from tests.support.builders import cfg_text, random_input, random_model
-from tests.support.nets import AB, NETS, case_model, conv
+from tests.support.nets import AB, NETS, REFUSED_NETS, case_model, conv
 
 pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed")
 
@@ -53,22 +53,11 @@ def test_every_activation_for_large_values(activation: str) -> None:
     assert_agrees(model)
 
 
-@pytest.mark.parametrize(
-    ("sections", "reason"),
-    [
-        ((conv("filters=5"), "[maxpool] maxpool_depth=1 out_channels=2"), "equal parts"),
-        (
-            ("[local_avgpool] size=2 padding=6 stride=2",),
-            "cannot average windows outside the image",
-        ),
-    ],
-)
-def test_what_operators_do_not_express_is_refused_by_layer(
-    sections: tuple[str, ...], reason: str
-) -> None:
+@pytest.mark.parametrize("reason", REFUSED_NETS)
+def test_what_operators_do_not_express_is_refused_by_layer(reason: str) -> None:
     with pytest.raises(dn.ExportError, match=reason) as caught:
-        dn.open_session(random_model(cfg_text(*sections)), "litert")
-    assert caught.value.where.layer == len(sections) - 1
+        dn.open_session(random_model(cfg_text(*REFUSED_NETS[reason])), "litert")
+    assert caught.value.where.layer == len(REFUSED_NETS[reason]) - 1
 
 
 def test_an_operator_without_a_form_is_refused_by_layer(monkeypatch: pytest.MonkeyPatch) -> None:
