@@ -3,7 +3,7 @@
 PYTHON ?= .venv/bin/python
 SHARED ?= ../shared
 
-.PHONY: check lint fix test docs dist golden digits programs bench fuzz
+.PHONY: check lint fix test docs dist golden digits programs targets bench fuzz
 
 check: lint test
 
@@ -44,6 +44,9 @@ programs:
 
 fuzz:
 	$(PYTHON) tools/fuzz.py --cases 20000
+
+targets:
+	$(PYTHON) tools/measure_targets.py $(SHARED)
 
 bench:
 	$(PYTHON) tools/bench.py forward $(SHARED)/models/yolov3-tiny/yolov3-tiny.cfg $(SHARED)/models/yolov3-tiny/yolov3-tiny.weights
