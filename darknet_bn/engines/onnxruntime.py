@@ -91,15 +91,22 @@ class OnnxFile(NetworkSession):
     def run(self, x: F32, layers: Sequence[int]) -> dict[int, npt.NDArray[Any]]:
         """Compute the outputs of layers."""
         names = {layer: self._names[layer] for layer in layers}
-        if self._takes_any or len(x) == self.batch or self.network.time_steps > 1:
+        if self._takes_any or len(x) == self.batch:
             found = self._runner(x)
             return {layer: found[name] for layer, name in names.items()}
-        numbers = np.arange(-(-len(x) // self.batch) * self.batch) % len(x)
-        parts = [self._runner(x[each]) for each in numbers.reshape(-1, self.batch)]
-        return {
-            layer: np.concatenate([part[name] for part in parts])[: len(x)]
-            for layer, name in names.items()
-        }
+        steps = self.network.time_steps
+        images = np.arange(len(x)).reshape(steps, -1)  # of each time step, one of every sequence
+        count, together = images.shape[1], self.batch // steps
+        sequences = np.arange(-(-count // together) * together) % count
+        outputs: dict[int, npt.NDArray[Any]] = {}
+        for each in sequences.reshape(-1, together):
+            places = images[:, each].ravel()
+            part = self._runner(x[places])
+            for layer, name in names.items():
+                if layer not in outputs:
+                    outputs[layer] = np.empty((len(x), *part[name].shape[1:]), part[name].dtype)
+                outputs[layer][places] = part[name]
+        return outputs
 
 
 def engine_name() -> str:

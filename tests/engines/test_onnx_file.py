@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
+from tests.support.builders import cfg_text, random_input, random_model, with_time_steps
 from tests.support.paths import FIXTURES
 
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
@@ -50,3 +51,13 @@ def test_layers_that_are_asked_for(tiny: dn.Model, tmp_path: Path) -> None:
         assert set(each.forward(x, "all")) == {2, 11}
         with pytest.raises(dn.DarknetError, match="does not show the output of layer 3"):
             each.forward(x, [3])
+
+
+def test_sequences_are_run_as_many_at_once_as_the_file_takes(tmp_path: Path) -> None:
+    model = random_model(with_time_steps(cfg_text("[rnn] output=4 hidden=3"), 3))
+    dn.export_onnx(model, tmp_path / "x.onnx", batch=6, prove=False)  # two sequences
+    x = random_input(model, 15)
+    found = dn.OnnxFile(tmp_path / "x.onnx", model).forward(x)
+    for layer, y in dn.forward(model, x).items():
+        # Sums in another order differ by 1e-6 of the largest value.
+        np.testing.assert_allclose(found[layer], y, atol=1e-5 * np.abs(y).max())
