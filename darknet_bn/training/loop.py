@@ -15,7 +15,7 @@ from darknet_bn.errors import TrainingError
 from darknet_bn.layers.shape import Shape
 from darknet_bn.training.sizes import training_size
 from darknet_bn.training.state import TrainState
-from darknet_bn.training.step import train_step
+from darknet_bn.training.step import Step, train_step
 from darknet_bn.values import brief
 
 _FORGETS = 0.1  # share of the newest loss in the running average, as Darknet prints it
@@ -76,6 +76,7 @@ def train(
     iterations: int | None = None,
     epochs: float | None = None,
     average: float | None = None,
+    step: Step = train_step,
 ) -> Iterator[Progress]:
     """Train a model with a data set, batch by batch.
 
@@ -96,6 +97,8 @@ def train(
         Stop after this many passes through the data set, instead of ``iterations``.
     average : float, optional
         The running average of the loss to resume from.
+    step : Step
+        What makes a step of a batch; by default our own `train_step`.
 
     Yields
     ------
@@ -117,19 +120,19 @@ def train(
         size = training_size(state.model, state.iteration, last, state.seed)
         now = state if size is None else replace(state, model=state.model.resized(*size))
         x, truth = _batch(now, examples, net.batch, steps)
-        after, step = train_step(now, x, truth, keep=False)
+        after, done = step(now, x, truth, keep=False)
         state = replace(
             after, model=replace(state.model, params=after.model.params, header=after.model.header)
         )
-        average = step.loss if average is None else average + _FORGETS * (step.loss - average)
+        average = done.loss if average is None else average + _FORGETS * (done.loss - average)
         each = (time.monotonic() - begun) / (state.iteration - first)
         yield Progress(
             state,
             state.iteration,
             state.iteration * images / len(examples),
-            step.loss,
+            done.loss,
             average,
-            step.rate,
+            done.rate,
             images / each,
             each * (last - state.iteration),
             state.iteration == last,

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
-from darknet_bn.errors import ShapeError, TrainingError, Where, located
+from darknet_bn.errors import ShapeError, TrainingError, Where
 from darknet_bn.layers.parameters import Params
-from darknet_bn.layers.passes import Backward, TrainingContext
-from darknet_bn.run.order import Order
+from darknet_bn.model.model import Model
 from darknet_bn.run.run import as_input
+from darknet_bn.training.batch_pass import BatchPass, parts_of
 from darknet_bn.training.policy import learning_rate
 from darknet_bn.training.state import TrainState
 from darknet_bn.training.update import Update
 from darknet_bn.values import brief, counted
 from darknet_bn.work.threads import workers
-
-Back = Callable[[F32], Backward]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +52,15 @@ class TrainStep:
             self,
             f"loss {self.loss:.6g}, rate {self.rate:.4g}, {counted(len(self.outputs), 'output')}",
         )
+
+
+class Step(Protocol):
+    """What the loop needs of an engine: a step as `train_step` makes it."""
+
+    def __call__(
+        self, state: TrainState, x: F32, truth: F32, *, keep: bool
+    ) -> tuple[TrainState, TrainStep]:
+        """Train a model with one batch, and return the new state and what the step did."""
 
 
 def train_step(
@@ -95,7 +103,24 @@ def train_step(
     gradients of all images in the batch are summed, and the update divides them by their number.
     """
     network = state.model.network
-    images = as_input(network, x)
+    images, given = batch_of(state.model, x, truth)
+    parts = parts_of(len(images), network.net.subdivisions, network.time_steps)
+    work = BatchPass(state, keep)
+    with workers().hold_blas(), np.errstate(all="ignore"):
+        for part in parts:
+            work.run({-1: images[part]}, None if given is None else given[part], len(part))
+        return _updated(state, work, parts)
+
+
+def batch_of(model: Model, x: npt.ArrayLike, truth: npt.ArrayLike | None) -> tuple[F32, F32 | None]:
+    """Return a batch and its truth as arrays that fit each other and the model.
+
+    Raises
+    ------
+    ShapeError
+        They do not.
+    """
+    images = as_input(model.network, x)
     given = None if truth is None else np.asarray(truth, np.float32)
     if given is not None and len(given) != len(images):
         raise ShapeError(
@@ -103,143 +128,11 @@ def train_step(
             expected=f"{len(images)} rows",
             found=f"{len(given)}",
         )
-    parts = _parts(len(images), network.net.subdivisions, network.time_steps)
-    work = _Pass(state, keep)
-    with workers().hold_blas(), np.errstate(all="ignore"):
-        for part in parts:
-            work.run(images[part], None if given is None else given[part])
-        return _updated(state, work, parts)
-
-
-def _parts(n: int, subdivisions: int, time_steps: int) -> list[npt.NDArray[np.intp]]:
-    """Return the images of each part; all steps of a sequence are in one part."""
-    sequences = n // time_steps
-    if sequences % subdivisions:
-        raise ShapeError(
-            "the batch cannot be divided",
-            where=Where(section="net", key="subdivisions"),
-            expected=f"a multiple of {subdivisions}",
-            found=f"{sequences}",
-        )
-    numbers = np.arange(n).reshape(time_steps, subdivisions, sequences // subdivisions)
-    return [numbers[:, part].ravel() for part in range(subdivisions)]
-
-
-class _Pass:
-    """The parts of one batch, one after the other: what they change, and what they sum up."""
-
-    def __init__(self, state: TrainState, keep: bool) -> None:
-        self._state = state
-        self._nodes = state.model.network.nodes
-        self._order = Order.of_all(state.model.network)
-        self.params: list[Params] = list(state.model.params)
-        self.updates: list[dict[str, F32]] = [{} for _ in self._nodes]
-        self.memory: list[dict[str, F32]] = [dict(each) for each in state.memory]
-        self.losses: list[float] = []
-        self.seen = state.seen
-        self._keep = keep
-        self.outputs: dict[int, list[F32]] = {}
-        self.deltas: dict[int, list[F32]] = {}
-
-    def run(self, x: F32, truth: F32 | None) -> None:
-        """Run the forward and backward pass for some images."""
-        self.seen += len(x)
-        outputs, backs, losses = self._forward(x, truth)
-        if not losses:
-            raise TrainingError(
-                "there is nothing to compute a loss from",
-                expected="a truth and a layer with a loss: [softmax], [cost], [yolo] ...",
-            )
-        self.losses.append(sum(losses.values()) / len(losses))
-        self._backward(outputs, backs, losses)
-
-    def _forward(
-        self, x: F32, truth: F32 | None
-    ) -> tuple[dict[int, F32], dict[int, Back], dict[int, float]]:
-        network, state = self._state.model.network, self._state
-        outputs, backs, losses = {-1: x}, {}, {}
-
-        def compute(index: int, xs: list[F32]) -> F32:
-            node = self._nodes[index]
-            context = TrainingContext(
-                dialect=state.dialect,
-                rng=np.random.default_rng([state.seed, self.seen, index]),
-                net=network.input,
-                truth=truth,
-                seen=self.seen,
-                batch=len(x),
-                wants_delta=node.sources[:1] != (-1,),
-                time_steps=network.time_steps,
-                state=self.memory[index],
-                arena=state.arena,
-            )
-            with located(state.model.cfg.where(index + 1)):
-                done = node.layer.train(xs, self.params[index], context)
-            backs[index] = done.back
-            if done.loss is not None:
-                losses[index] = done.loss
-            if done.changes:
-                self._change(node.owner, done.changes)
-            return done.y
-
-        for index in self._order.walk(outputs, compute):
-            if self._keep:
-                self.outputs.setdefault(index, []).append(outputs[index].copy())
-        return outputs, backs, losses
-
-    def _change(self, owner: int, changes: Mapping[str, F32]) -> None:
-        """Store new values, for all layers that share them."""
-        changed = {**self.params[owner], **changes}
-        for index in self._order.sharing(owner):
-            self.params[index] = changed
-
-    def _backward(
-        self, outputs: dict[int, F32], backs: dict[int, Back], losses: dict[int, float]
-    ) -> None:
-        deltas: dict[int, F32] = {}
-        for index in reversed(range(len(self._nodes))):
-            node = self._nodes[index]
-            if node.layer.stopbackward == 1 or node.layer.stopbackward > self._state.iteration:
-                return
-            delta, back = deltas.pop(index, None), backs.pop(index)
-            y = outputs.pop(index)
-            if node.layer.onlyforward or (delta is None and index not in losses):
-                continue
-            if delta is None:
-                delta = np.zeros_like(y)
-            before = delta.copy() if self._keep else delta
-            given = back(delta)
-            if self._keep:
-                after = before if given.delta is None else given.delta.copy()
-                self.deltas.setdefault(index, []).append(after)
-            self._add_updates(node.owner, given.updates)
-            for source, array in zip(node.sources, _apart(given.deltas), strict=True):
-                if source < 0 or array is None:
-                    continue
-                if source in deltas and not given.overwrites:
-                    deltas[source] += array
-                else:
-                    deltas[source] = array
-
-    def _add_updates(self, owner: int, updates: Mapping[str, F32]) -> None:
-        sums = self.updates[owner]
-        for name, update in updates.items():
-            sums[name] = sums[name] + update if name in sums else update
-
-
-def _apart(deltas: Sequence[F32 | None]) -> list[F32 | None]:
-    """Copy deltas that share memory, as each will be changed separately."""
-    own: list[F32 | None] = []
-    for delta in deltas:
-        shares = delta is not None and any(
-            other is not None and np.may_share_memory(delta, other) for other in own
-        )
-        own.append(delta.copy() if shares and delta is not None else delta)
-    return own
+    return images, given
 
 
 def _updated(
-    state: TrainState, work: _Pass, parts: Sequence[npt.NDArray[np.intp]]
+    state: TrainState, work: BatchPass, parts: Sequence[npt.NDArray[np.intp]]
 ) -> tuple[TrainState, TrainStep]:
     """Update all layers, and put the new state together."""
     order = np.argsort(np.concatenate(parts))
@@ -262,15 +155,41 @@ def _updated(
             array.flags.writeable = False
         left[index], squares[index] = done.updates, done.squares
         params[index] = done.params
-    new = replace(
-        model,
-        params=tuple(params[node.owner] for node in nodes),
-        header=replace(model.header, seen=work.seen),
-    )
-    loss = sum(work.losses) / images
     step = TrainStep(
-        loss, rate, _joined(work.outputs, order), _joined(work.deltas, order), tuple(applied)
+        sum(work.losses) / images,
+        rate,
+        _joined(work.outputs, order),
+        _joined(work.deltas, order),
+        tuple(applied),
     )
+    require_finite(step.loss, iteration)
+    after = replace(
+        state,
+        model=trained(model, params, work.seen),
+        iteration=iteration,
+        updates=tuple(left),
+        squares=tuple(squares),
+        memory=tuple(work.memory),
+    )
+    return after, step
+
+
+def trained(model: Model, params: Sequence[Params], seen: int) -> Model:
+    """Return a model with new parameters, of which each layer has its owner's."""
+    return replace(
+        model,
+        params=tuple(params[node.owner] for node in model.network.nodes),
+        header=replace(model.header, seen=seen),
+    )
+
+
+def require_finite(loss: float, iteration: int) -> None:
+    """Refuse a loss that is not a finite number.
+
+    Raises
+    ------
+    TrainingError
+    """
     if not math.isfinite(loss):
         raise TrainingError(
             "the loss is not finite",
@@ -278,15 +197,6 @@ def _updated(
             found=f"{loss} in iteration {iteration}",
             hint="a lower learning rate, or burn_in=, may keep training stable",
         )
-    after = replace(
-        state,
-        model=new,
-        iteration=iteration,
-        updates=tuple(left),
-        squares=tuple(squares),
-        memory=tuple(work.memory),
-    )
-    return after, step
 
 
 def _joined(parts: Mapping[int, list[F32]], order: npt.NDArray[np.intp]) -> dict[int, F32]:
