@@ -50,6 +50,7 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
     from darknet_bn.engines.ncnn import NcnnFile
     from darknet_bn.engines.onnxruntime import OnnxFile
     from darknet_bn.engines.table import open_session
+    from darknet_bn.engines.training import train
     from darknet_bn.errors import (
         CfgError,
         DarknetError,
@@ -99,7 +100,6 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
         TrainStep,
         load_checkpoint,
         save_checkpoint,
-        train,
         train_state,
         train_step,
     )
@@ -331,7 +331,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "save_image": "darknet_bn.pictures.images.save_image",
     "summarise": "darknet_bn.model.summary.summarise",
     "to_torch": "darknet_bn.convert.pytorch.model.to_torch",
-    "train": "darknet_bn.training.train",
+    "train": "darknet_bn.engines.training.train",
     "train_state": "darknet_bn.training.train_state",
     "train_step": "darknet_bn.training.train_step",
     "verify": "darknet_bn.checks.verify.verify",

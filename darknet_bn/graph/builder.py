@@ -52,6 +52,8 @@ class GraphBuilder(Graph):
         The constant for each parameter.  If layers share it, the number is the owner's.
     images : Value
         The input of the network, in the precision of its computations.
+    not_trained : str
+        With ``trains``: what a layer does in training that the graph leaves out; empty if nothing.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class GraphBuilder(Graph):
         self.images = Value(INPUT)
         self.inputs.append(self.images)
         self.parameters: dict[tuple[int, str, bool], Value] = {}
+        self.not_trained = ""
         self._scope = INPUT
         self._owner = -1
         self._params: Mapping[str, npt.NDArray[Any]] = {}

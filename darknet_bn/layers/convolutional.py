@@ -204,6 +204,8 @@ class Convolutional(Normalised, Layer):
         """``Conv``, ``BatchNormalization`` if there is batch norm, activation, blur."""
         x = values[0]
         binary = {"binary": 1} if self.xnor and graph.trains else {}
+        if self.assisted_excitation:
+            graph.not_trained = "assisted_excitation"
         signed = self.xnor and not graph.trains
         if signed:
             positive = graph.add("Greater", x, graph.number("zero", 0))

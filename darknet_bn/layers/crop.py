@@ -72,6 +72,7 @@ class Crop(Layer):
     def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """``Slice``, and the operators that stretch the values."""
         graph.require_fixed_size("a crop of the middle")
+        graph.not_trained = "a random part of the images"
         middle = values[0]
         for axis, size, room in ((2, self.crop_height, xs[0].h), (3, self.crop_width, xs[0].w)):
             start = (room - size) // 2

@@ -60,6 +60,10 @@ class DarknetLayer(DarknetPart):
         Of the layer, as Darknet counts: 0 comes after ``[net]``.
     section : str
         ``convolutional``, ``maxpool`` ...
+    not_trained : str
+        What Darknet's layer does in training and this one does not; empty if nothing.
+    draws : bool
+        Whether it draws random numbers in training.
     """
 
     def __init__(self, number: int, section: str, text: str, steps: Steps, stops: bool) -> None:
@@ -67,6 +71,8 @@ class DarknetLayer(DarknetPart):
         self.number, self.section = number, section
         self._text, self._stops = text, stops
         self._steps, self._result = tuple(steps.steps), steps.result
+        self.not_trained = steps.not_trained
+        self.draws = any(step.function == "dropout" for step in steps.steps)
         for name, array in steps.constants.items():
             tensor = torch.from_numpy(np.array(array))
             self.register_buffer(name, tensor, persistent=False)
@@ -80,7 +86,7 @@ class DarknetLayer(DarknetPart):
 
         def value(argument: Argument) -> Any:
             if isinstance(argument, str):
-                return self._named(argument)
+                return self.named(argument)
             return values[argument] if isinstance(argument, int) else argument
 
         for step in self._steps:
@@ -94,7 +100,8 @@ class DarknetLayer(DarknetPart):
         y = values[self._result]
         return y.detach() if self._stops else y
 
-    def _named(self, name: str) -> Tensor:
+    def named(self, name: str) -> Tensor:
+        """Return a parameter or a buffer; dots in its name part the parts."""
         found: Any = self
         for part in name.split("."):
             found = getattr(found, part)
@@ -140,7 +147,7 @@ class DarknetModule(torch.nn.Module):  # type: ignore[misc]  # it is Any here, i
                         learns = kind.learns(model.dialect.sound) and number > frozen
                         tensor = torch.nn.Parameter(tensor, requires_grad=learns)
                 else:
-                    tensor = layers[node.owner]._named(param.name)
+                    tensor = layers[node.owner].named(param.name)
                 layer.put(param.name, tensor)
             layers.append(layer)
         self.layers = torch.nn.ModuleList(layers)

@@ -61,12 +61,15 @@ class Steps:
         What arguments name that are no parameters: bool or float32 arrays.
     fixed_size : bool
         Whether it is for images of the size of the cfg alone.
+    not_trained : str
+        What the layer does in training and the steps do not; empty if nothing.
     """
 
     steps: list[Step] = field(default_factory=list)
     result: int = 0
     constants: dict[str, Constant] = field(default_factory=dict)
     fixed_size: bool = False
+    not_trained: str = ""
 
 
 def steps_of(
@@ -119,6 +122,7 @@ class _Lowering:
         for op in graph.ops:
             self._add(op)
         self.steps.result = self._numbers[result]
+        self.steps.not_trained = graph.not_trained
 
     def _add(self, op: Op) -> None:
         if op.kind not in _RULES:
