@@ -10,6 +10,7 @@ OPSET = 18
 RANGES = ("min-max", "percentile", "entropy")
 OVERLAP, IOU, THRESHOLD = 0.45, 0.5, 0.25  # of boxes; for right boxes; for counted boxes
 TOP, BATCH = 5, 8
+TRAINERS = ("numpy", "torch")
 SCHEMES = ("darknet", "ultralytics", "eriklindernoren", "tianxiaomo")
 VIDEOS = (
     *(".3gp", ".avi", ".flv", ".h264", ".hevc", ".m2ts", ".m4v", ".mjpeg", ".mkv", ".mov"),

@@ -50,7 +50,7 @@ _OURS = {
 }
 _NEEDLESS = {
     "the input size is width= and height= in the cfg": "--imgsz --img-size --size",
-    "darknet-bn computes on the CPU only": "--device --gpu --gpus -gpus -i -nogpu",
+    "only train --engine torch has another device": "--device --gpu --gpus -gpus -i -nogpu",
     "no windows are opened": "--dont-show --dont_show --nosave --show --view-img -dont_show",
     "use darknet-bn evaluate for the mAP": "--map -map",
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import arguments, kinds, models, options, output
+from darknet_bn.cli import arguments, choices, kinds, models, options, output
 
 
 @click.command(short_help="Train a model with pictures and labels, or with arrays.")
@@ -41,6 +41,14 @@ from darknet_bn.cli import arguments, kinds, models, options, output
     show_default=True,
     help="Random seed (initial weights, shuffling, augmentation, dropout).",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(choices.TRAINERS),
+    default="numpy",
+    show_default=True,
+    help="What runs the net: numpy is our own code.",
+)
+@click.option("--device", help="Where PyTorch runs it: cpu, cuda:0 ...  [default: cpu]")
 @click.option("--clear", is_flag=True, help="Reset the iteration counter of WEIGHTS.")
 @models.dialect
 @models.partial
@@ -65,6 +73,8 @@ def train(
     epochs: float | None,
     batch: int | None,
     seed: int,
+    engine: str,
+    device: str | None,
     clear: bool,
     dialect: str,
     partial: bool,
@@ -84,11 +94,14 @@ def train(
     from darknet_bn.cli.training_run import TrainingRun
     from darknet_bn.data.base import many
     from darknet_bn.data.kinds import require_kind
+    from darknet_bn.engines.training import step_of
     from darknet_bn.training.loop import last_iteration
 
     typed = [word for word in (cfg, data, weights) if word is not None]
     arguments.require_order(typed, (arguments.CFG, arguments.DATA, arguments.WEIGHTS))
     kinds.require_local(cfg, weights)
+    if device is not None and engine != "torch":
+        raise click.UsageError("--device is for --engine torch")
     if iterations is not None and epochs is not None:
         raise click.UsageError("--iterations and --epochs cannot be used together")
     require_kind(data)
@@ -99,6 +112,7 @@ def train(
     model = model if batch is None else model.with_batch(batch)
     state = _begin(model, weights, seed, clear=clear)
     examples = dn.load_dataset(data, state.model, train=True)
+    step = step_of(engine, device)
     last_iteration(state, len(examples), iterations=iterations, epochs=epochs)
     run = TrainingRun(_base(cfg, data, folder), model, weights, force=force)
     run.require_free([cfg, data], begins=state.iteration == 0)
@@ -108,11 +122,13 @@ def train(
         output.note(f"data: {many(len(examples), 'example')}; training {start}")
     started, first = time.monotonic(), state.iteration
     try:
-        done = run.train(state, examples, iterations, epochs)
+        done = run.train(state, examples, iterations, epochs, step)
     except KeyboardInterrupt as error:
         run.tell_written()
         given = {"--iterations": iterations, "--batch": batch, "-o": folder}
         given["--epochs"] = None if epochs is None else f"{epochs:g}"
+        given["--engine"] = None if engine == "numpy" else engine
+        given["--device"] = device
         given["--dialect"] = None if dialect == "auto" else dialect
         command = ["darknet-bn", "train", cfg, data, run.interrupted, *_words(given)]
         command += ["--force"] * force + ["--json"] * as_json

@@ -16,6 +16,8 @@ from darknet_bn.formats.writing import is_same_file, require_possible, write_fil
 from darknet_bn.training.chart import loss_chart
 from darknet_bn.training.checkpoint import due, final, next_state_path, state_path, stopped
 from darknet_bn.training.log import Log, open_log
+from darknet_bn.training.loop import train
+from darknet_bn.training.step import Step
 
 _LONGEST = "_10000000.weights"  # the longest suffix of a checkpoint's name
 
@@ -92,6 +94,7 @@ class TrainingRun:
         examples: dn.Dataset,
         iterations: int | None,
         epochs: float | None,
+        step: Step,
     ) -> dn.TrainState:
         """Train to the end, and save on the way; save too if training is interrupted."""
         first, place = state.iteration, self.interrupted
@@ -99,8 +102,13 @@ class TrainingRun:
             before = log.averages[-1] if log.averages else None
             try:
                 with status_line() as show:
-                    for now in dn.train(
-                        state, examples, iterations=iterations, epochs=epochs, average=before
+                    for now in train(
+                        state,
+                        examples,
+                        iterations=iterations,
+                        epochs=epochs,
+                        average=before,
+                        step=step,
                     ):
                         ended = int(now.epoch) if int(now.epoch) > _epoch(state, examples) else None
                         state, self.iteration, self.loss = now.state, now.iteration, now.average

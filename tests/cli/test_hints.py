@@ -43,7 +43,10 @@ from .conftest import Cli
         (("train", "a", "b", "--resume", "c"), "--resume; give WEIGHTS as an argument"),
         (("train", "a", "b", "-clear"), "-clear; use --clear"),
         (("train", "a", "b", "-map"), "-map; use darknet-bn evaluate for the mAP"),
-        (("train", "a", "b", "--device", "0"), "--device; darknet-bn computes on the CPU only"),
+        (
+            ("detect", "a", "b.jpg", "--device", "0"),
+            "--device; only train --engine torch has another device",
+        ),
         (("train", "a", "b", "--batch-size", "8"), "--batch-size; use --batch"),
         (
             ("detect", "a", "b.jpg", "--imgsz", "640"),
