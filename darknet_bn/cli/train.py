@@ -49,6 +49,13 @@ from darknet_bn.cli import arguments, choices, kinds, models, options, output
     help="What runs the net: numpy is our own code.",
 )
 @click.option("--device", help="Where PyTorch runs it: cpu, cuda:0 ...  [default: cpu]")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Threads that prepare the next batches while a step runs, one batch each.",
+)
 @click.option("--clear", is_flag=True, help="Reset the iteration counter of WEIGHTS.")
 @models.dialect
 @models.partial
@@ -75,6 +82,7 @@ def train(
     seed: int,
     engine: str,
     device: str | None,
+    workers: int,
     clear: bool,
     dialect: str,
     partial: bool,
@@ -122,13 +130,13 @@ def train(
         output.note(f"data: {many(len(examples), 'example')}; training {start}")
     started, first = time.monotonic(), state.iteration
     try:
-        done = run.train(state, examples, iterations, epochs, step)
+        done = run.train(state, examples, iterations, epochs, step, workers)
     except KeyboardInterrupt as error:
         run.tell_written()
         given = {"--iterations": iterations, "--batch": batch, "-o": folder}
         given["--epochs"] = None if epochs is None else f"{epochs:g}"
         given["--engine"] = None if engine == "numpy" else engine
-        given["--device"] = device
+        given |= {"--device": device, "--workers": None if workers == 1 else workers}
         given["--dialect"] = None if dialect == "auto" else dialect
         command = ["darknet-bn", "train", cfg, data, run.interrupted, *_words(given)]
         command += ["--force"] * force + ["--json"] * as_json

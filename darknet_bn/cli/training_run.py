@@ -95,6 +95,7 @@ class TrainingRun:
         iterations: int | None,
         epochs: float | None,
         step: Step,
+        workers: int,
     ) -> dn.TrainState:
         """Train to the end, and save on the way; save too if training is interrupted."""
         first, place = state.iteration, self.interrupted
@@ -109,6 +110,7 @@ class TrainingRun:
                         epochs=epochs,
                         average=before,
                         step=step,
+                        workers=workers,
                     ):
                         ended = int(now.epoch) if int(now.epoch) > _epoch(state, examples) else None
                         state, self.iteration, self.loss = now.state, now.iteration, now.average

@@ -23,6 +23,7 @@ def train(
     average: float | None = None,
     engine: str = "numpy",
     device: str | None = None,
+    workers: int = 0,
 ) -> Iterator[Progress]:
     """Train a model with a data set, batch by batch.
 
@@ -47,6 +48,9 @@ def train(
         What runs the net: ``numpy``, which is our own code, or ``torch``.
     device : str, optional
         With ``torch``: where it runs, as PyTorch calls it (``cuda:0``); by default ``cpu``.
+    workers : int
+        How many threads prepare the next batches, one each, while a step runs.  Their number
+        changes no bit.
 
     Returns
     -------
@@ -69,6 +73,7 @@ def train(
         epochs=epochs,
         average=average,
         step=step_of(engine, device),
+        workers=workers,
     )
 
 

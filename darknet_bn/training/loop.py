@@ -13,6 +13,7 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.errors import TrainingError
 from darknet_bn.layers.shape import Shape
+from darknet_bn.training.ahead import made_ahead
 from darknet_bn.training.sizes import training_size
 from darknet_bn.training.state import TrainState
 from darknet_bn.training.step import Step, train_step
@@ -77,6 +78,7 @@ def train(
     epochs: float | None = None,
     average: float | None = None,
     step: Step = train_step,
+    workers: int = 0,
 ) -> Iterator[Progress]:
     """Train a model with a data set, batch by batch.
 
@@ -99,6 +101,9 @@ def train(
         The running average of the loss to resume from.
     step : Step
         What makes a step of a batch; by default our own `train_step`.
+    workers : int
+        How many threads prepare the next batches, one each, while a step runs.  Their number
+        changes no bit.
 
     Yields
     ------
@@ -116,10 +121,15 @@ def train(
     images = net.batch * steps
     last = last_iteration(state, len(examples), iterations=iterations, epochs=epochs)
     begun, first = time.monotonic(), state.iteration
-    while state.iteration < last:
-        size = training_size(state.model, state.iteration, last, state.seed)
+    model, seed = state.model, state.seed
+
+    def prepare(iteration: int) -> tuple[tuple[int, int] | None, F32, F32]:
+        size = training_size(model, iteration, last, seed)
+        shape = (model if size is None else model.resized(*size)).network.input
+        return size, *_batch(iteration, seed, examples, net.batch, steps, shape)
+
+    for size, x, truth in made_ahead(prepare, range(first, last), workers):
         now = state if size is None else replace(state, model=state.model.resized(*size))
-        x, truth = _batch(now, examples, net.batch, steps)
         after, done = step(now, x, truth, keep=False)
         state = replace(
             after, model=replace(state.model, params=after.model.params, header=after.model.header)
@@ -191,15 +201,17 @@ def last_iteration(
     )
 
 
-def _batch(state: TrainState, examples: Examples, batch: int, steps: int) -> tuple[F32, F32]:
+def _batch(
+    iteration: int, seed: int, examples: Examples, batch: int, steps: int, shape: Shape
+) -> tuple[F32, F32]:
     """Take the examples of the next iteration; everything random follows from its number."""
     sequences = len(examples) // steps
-    places = range(state.iteration * batch, (state.iteration + 1) * batch)
+    places = range(iteration * batch, (iteration + 1) * batch)
     orders = {
-        epoch: np.random.default_rng([state.seed, epoch]).permutation(sequences)
+        epoch: np.random.default_rng([seed, epoch]).permutation(sequences)
         for epoch in {place // sequences for place in places}
     }
     chosen = [int(orders[place // sequences][place % sequences]) for place in places]
     indices = [each * steps + step for step in range(steps) for each in chosen]
-    rng = np.random.default_rng([state.seed, state.iteration, batch])
-    return examples.batch(indices, rng, shape=state.model.network.input)
+    rng = np.random.default_rng([seed, iteration, batch])
+    return examples.batch(indices, rng, shape=shape)
