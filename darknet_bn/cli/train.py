@@ -50,6 +50,11 @@ from darknet_bn.cli import arguments, choices, kinds, models, options, output
 )
 @click.option("--device", help="Where PyTorch runs it: cpu, cuda:0 ...  [default: cpu]")
 @click.option(
+    "--sync-batch-norm",
+    is_flag=True,
+    help="Under torchrun, take the statistics of batch norm over all processes.",
+)
+@click.option(
     "--workers",
     type=click.IntRange(min=0),
     default=1,
@@ -82,6 +87,7 @@ def train(
     seed: int,
     engine: str,
     device: str | None,
+    sync_batch_norm: bool,
     workers: int,
     clear: bool,
     dialect: str,
@@ -102,14 +108,18 @@ def train(
     from darknet_bn.cli.training_run import TrainingRun
     from darknet_bn.data.base import many
     from darknet_bn.data.kinds import require_kind
+    from darknet_bn.engines.torch_processes import is_first
     from darknet_bn.engines.training import step_of
     from darknet_bn.training.loop import last_iteration
+    from darknet_bn.training.loop import train as train_with
 
     typed = [word for word in (cfg, data, weights) if word is not None]
     arguments.require_order(typed, (arguments.CFG, arguments.DATA, arguments.WEIGHTS))
     kinds.require_local(cfg, weights)
     if device is not None and engine != "torch":
         raise click.UsageError("--device is for --engine torch")
+    if sync_batch_norm and engine != "torch":
+        raise click.UsageError("--sync-batch-norm is for --engine torch")
     if iterations is not None and epochs is not None:
         raise click.UsageError("--iterations and --epochs cannot be used together")
     require_kind(data)
@@ -120,8 +130,14 @@ def train(
     model = model if batch is None else model.with_batch(batch)
     state = _begin(model, weights, seed, clear=clear)
     examples = dn.load_dataset(data, state.model, train=True)
-    step = step_of(engine, device)
+    step = step_of(engine, device, sync_batch_norm=sync_batch_norm)
     last_iteration(state, len(examples), iterations=iterations, epochs=epochs)
+    if not is_first():
+        for _ in train_with(
+            state, examples, iterations=iterations, epochs=epochs, step=step, workers=workers
+        ):
+            pass
+        return
     run = TrainingRun(_base(cfg, data, folder), model, weights, force=force)
     run.require_free([cfg, data], begins=state.iteration == 0)
     if not as_json:
@@ -139,7 +155,9 @@ def train(
         given |= {"--device": device, "--workers": None if workers == 1 else workers}
         given["--dialect"] = None if dialect == "auto" else dialect
         command = ["darknet-bn", "train", cfg, data, run.interrupted, *_words(given)]
-        command += ["--force"] * force + ["--json"] * as_json
+        command += (
+            ["--sync-batch-norm"] * sync_batch_norm + ["--force"] * force + ["--json"] * as_json
+        )
         output.aside(run.stopped_line(shlex.join(command)))
         raise click.Abort from error
     except dn.TrainingError:

@@ -18,6 +18,7 @@ from darknet_bn.engines.torch_arrays import (
     tensor_of,
     update_tensors,
 )
+from darknet_bn.engines.torch_processes import Processes, device_of_process
 from darknet_bn.errors import DarknetError, TrainingError, one_line
 from darknet_bn.layers.parameters import Params
 from darknet_bn.model.model import Model
@@ -45,6 +46,9 @@ class TorchStep:
     ----------
     device : str
         As PyTorch calls it: ``cpu``, ``cuda``, ``cuda:1``, ``mps`` ...
+    sync_batch_norm : bool
+        Whether batch norm has the statistics of all processes that torchrun has started, instead of
+        each process its own.
 
     Raises
     ------
@@ -52,8 +56,9 @@ class TorchStep:
         PyTorch is not installed, or has no such device.
     """
 
-    def __init__(self, device: str = "cpu") -> None:
+    def __init__(self, device: str = "cpu", *, sync_batch_norm: bool = False) -> None:
         self._torch: Any = load_extra("torch")
+        device = device_of_process(device)
         try:
             self.device: Any = self._torch.device(device)
             self._torch.zeros(1, device=self.device)
@@ -63,6 +68,8 @@ class TorchStep:
                 expected="cpu, cuda, cuda:0, mps ...",
                 found=f"{device} ({one_line(error)})",
             ) from error
+        self._processes = Processes(self.device)
+        self._everywhere = sync_batch_norm and self._processes.count > 1
         self._net: _Net | None = None
 
     def __repr__(self) -> str:
@@ -88,20 +95,31 @@ class TorchStep:
         TrainingError
             A layer cannot be trained, or not on PyTorch.
         """
-        torch, network = self._torch, state.model.network
+        with self._processes.together():
+            return self._step(state, x, truth, keep)
+
+    def _step(
+        self, state: TrainState, x: F32, truth: F32 | None, keep: bool
+    ) -> tuple[TrainState, TrainStep]:
+        torch, network, processes = self._torch, state.model.network, self._processes
         images, given = batch_of(state.model, x, truth)
         parts = parts_of(len(images), network.net.subdivisions, network.time_steps)
         net = self._net_of(state)
         net.take(state.model.params)
         work = BatchPass(state, layers=net.last)
-        for part in parts:
-            with self._drawing([state.seed, work.seen]) if net.draws else nullcontext():
-                y = net.module(torch.tensor(images[part], device=self.device), net.read)
-            read = {index: each.detach().cpu().numpy() for index, each in y.items()}
-            with workers().hold_blas(), np.errstate(all="ignore"):
-                own = None if given is None else given[part]
-                deltas = work.run({-1: images[part], **read}, own, len(part))
-            self._go_back(y, deltas)
+        for number, part in enumerate(parts, 1):
+            own = processes.own(part, network.time_steps)
+            seeds = [state.seed, work.seen, *[processes.rank] * (processes.count > 1)]
+            # All processes together hold the sums only after the last part.
+            last = number == len(parts)
+            with nullcontext() if last else processes.alone(net.module):
+                with self._drawing(seeds) if net.draws else nullcontext():
+                    y = net.module(torch.tensor(images[own], device=self.device), net.read)
+                read = {index: each.detach().cpu().numpy() for index, each in y.items()}
+                with workers().hold_blas(), np.errstate(all="ignore"):
+                    wanted = None if given is None else given[own]
+                    deltas = work.run({-1: images[own], **read}, wanted, len(part))
+                self._go_back(y, deltas)
         return self._updated(state, net, work, len(images), keep)
 
     def _net_of(self, state: TrainState) -> _Net:
@@ -119,7 +137,9 @@ class TorchStep:
                     found="a state with as_coded",
                     hint="engine='numpy' has the program's own backward pass",
                 )
-            net = self._net = _Net(state.model, frozen, self.device)
+            net = _Net(state.model, frozen, self.device, everywhere=self._everywhere)
+            net.module = self._processes.wrapped(net.module)
+            self._net = net
         return net
 
     @contextmanager
@@ -131,10 +151,11 @@ class TorchStep:
             yield
 
     def _go_back(self, y: Mapping[int, Tensor], deltas: Mapping[int, F32]) -> None:
-        torch, pairs = self._torch, []
+        # The gradients of all processes become a mean, where a sum is wanted.
+        torch, pairs, times = self._torch, [], np.float32(-self._processes.count)
         for index, delta in deltas.items():
             if index >= 0 and y[index].requires_grad:
-                gradient = torch.from_numpy(np.negative(delta, dtype=np.float32))
+                gradient = torch.from_numpy(delta * times)
                 pairs.append((y[index], gradient.to(self.device)))
         if pairs:
             torch.autograd.backward(*zip(*pairs, strict=True))
@@ -144,7 +165,7 @@ class TorchStep:
     ) -> tuple[TrainState, TrainStep]:
         model, iteration = state.model, state.iteration + 1
         rate = learning_rate(model.network.net, iteration, state.seed)
-        loss = sum(work.losses) / images
+        loss = self._processes.sum(work.losses) / images
         require_finite(loss, iteration)
         update = Update(model.network.net, state.dialect, iteration, rate, images)
         squares = {
@@ -161,6 +182,8 @@ class TorchStep:
             if tensor.grad is not None
         ]
         done = update_tensors(self._torch, update, learnt, squares, keep=keep)
+        if not self._everywhere:
+            self._processes.average(net.statistics)
         params = net.give(done)
         after = replace(
             state,
@@ -185,6 +208,9 @@ class _Net:
     frozen : int
         The last layer that nothing goes back to.
     module : DarknetModule
+        Or one that wraps it.
+    statistics : list of tensor
+        The rolling means and variances.
     last : tuple of int
         The layers that stay here: what makes boxes, shares or losses of the outputs.
     read : tuple of int
@@ -195,7 +221,7 @@ class _Net:
         The parameters and statistics of the module, each once.
     """
 
-    def __init__(self, model: Model, frozen: int, device: Any) -> None:
+    def __init__(self, model: Model, frozen: int, device: Any, *, everywhere: bool) -> None:
         self._torch: Any = load_extra("torch")
         self.network, self.frozen, self._device = model.network, frozen, device
         self.last = _last_layers(model)
@@ -203,15 +229,20 @@ class _Net:
         self.read = tuple(sorted(needs - {-1} - set(self.last)))
         self.module = to_torch(model).train().to(device)
         runs = model.network.ancestors(self.read)
+        for layer in self.module.layers:
+            layer.everywhere = everywhere
         self.draws = any(self.module.layers[index].draws for index in runs)
         _require_trainable(model, self.module, runs)
+        self.statistics: list[Tensor] = []
         self.tensors: list[tuple[int, str, Tensor]] = []
         for index, node in enumerate(model.network.nodes):
             for param in node.params if node.owner == index else ():
                 tensor = self.module.layers[index].named(param.name)
                 if isinstance(tensor, self._torch.nn.Parameter):
                     learns = node.layer.learns(model.dialect.sound)
-                    tensor.requires_grad_(learns and index > frozen)
+                    tensor.requires_grad_(learns and index > frozen and index in runs)
+                else:
+                    self.statistics.append(tensor)
                 self.tensors.append((index, param.name, tensor))
         self._holds: Sequence[Params] = ()  # whose values the module has
 

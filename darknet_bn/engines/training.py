@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from darknet_bn.engines.torch_processes import process_count
 from darknet_bn.errors import DarknetError
 from darknet_bn.training.loop import Examples, Progress
 from darknet_bn.training.loop import train as train_with
@@ -24,6 +25,7 @@ def train(
     engine: str = "numpy",
     device: str | None = None,
     workers: int = 0,
+    sync_batch_norm: bool = False,
 ) -> Iterator[Progress]:
     """Train a model with a data set, batch by batch.
 
@@ -51,6 +53,9 @@ def train(
     workers : int
         How many threads prepare the next batches, one each, while a step runs.  Their number
         changes no bit.
+    sync_batch_norm : bool
+        With ``torch`` in several processes, started by torchrun: whether batch norm has the
+        statistics of all of them; if not, each process has its own, like subdivisions of a batch.
 
     Returns
     -------
@@ -72,13 +77,13 @@ def train(
         iterations=iterations,
         epochs=epochs,
         average=average,
-        step=step_of(engine, device),
+        step=step_of(engine, device, sync_batch_norm=sync_batch_norm),
         workers=workers,
     )
 
 
-def step_of(engine: str, device: str | None = None) -> Step:
-    """Return what makes the steps of a training.
+def step_of(engine: str, device: str | None = None, *, sync_batch_norm: bool = False) -> Step:
+    """Return what makes the steps of a training; the parameters are those of `train`.
 
     Raises
     ------
@@ -88,10 +93,16 @@ def step_of(engine: str, device: str | None = None) -> Step:
     if engine == "torch":
         from darknet_bn.engines.torch_training import TorchStep
 
-        return TorchStep(device or "cpu")
+        return TorchStep(device or "cpu", sync_batch_norm=sync_batch_norm)
     if engine != "numpy":
         raise DarknetError(
             "there is no such engine for training", expected=" or ".join(ENGINES), found=engine
+        )
+    if process_count() > 1:
+        raise DarknetError(
+            "our own engine trains in one process",
+            found=f"{process_count()} of torchrun",
+            hint="engine torch trains in several",
         )
     if device is not None:
         raise DarknetError(

@@ -28,6 +28,7 @@ def batch_norm(
     keep: float,
     eps: float,
     inside: bool,
+    everywhere: bool = False,
 ) -> Tensor:
     """Normalise each channel, in training with the statistics of the batch.
 
@@ -42,6 +43,9 @@ def batch_norm(
     eps : float
     inside : bool
         Whether ``eps`` is added before the root is taken, or after.
+    everywhere : bool
+        Whether the statistics of training are those of all processes of ``torch.distributed``,
+        each of which has as many values.
 
     Raises
     ------
@@ -55,6 +59,10 @@ def batch_norm(
     PyTorch's own function does it, with another eps and other scales.
     """
     count = x.numel() // x.shape[1]
+    if training and everywhere:
+        return _of_all(
+            x, scales, biases, rolling_mean, rolling_variance, keep=keep, eps=eps, inside=inside
+        )
     if training and count == 1:
         raise TrainingError(
             "batch norm needs more than one value for a variance",
@@ -85,6 +93,53 @@ def batch_norm(
         rolling_mean.copy_(mean)
         rolling_variance.copy_(variance)
     return y.to(x.dtype)
+
+
+def _of_all(
+    x: Tensor,
+    scales: Tensor,
+    biases: Tensor,
+    rolling_mean: Tensor,
+    rolling_variance: Tensor,
+    *,
+    keep: float,
+    eps: float,
+    inside: bool,
+) -> Tensor:
+    """Normalise with the statistics of all processes, whose variance is divided by count - 1."""
+    kind = torch.promote_types(x.dtype, torch.float32)
+    wide, axes = x.to(kind), [axis for axis in range(x.dim()) if axis != 1]
+    column = (-1, *[1] * (x.dim() - 2))
+    count = x.numel() // x.shape[1] * torch.distributed.get_world_size()
+    mean = _SumOfAll.apply(wide.sum(axes)) / count
+    apart = wide - mean.reshape(column)
+    variance = _SumOfAll.apply((apart * apart).sum(axes)) / (count - 1)
+    sigma = torch.sqrt(variance + eps) if inside else _root(variance) + eps
+    gain = scales.to(kind) / sigma
+    y = torch.addcmul(biases.to(kind).reshape(column), apart, gain.reshape(column))
+    with torch.no_grad():
+        for rolling, new in ((rolling_mean, mean), (rolling_variance, variance)):
+            rolling.copy_(rolling.to(kind) * keep + new * (1 - keep))
+    return y.to(x.dtype)
+
+
+class _SumOfAll(torch.autograd.Function):  # type: ignore[misc]  # it is Any here
+    """The sum over all processes; all that they compute of it goes back to each."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor) -> Tensor:
+        """Return the sum."""
+        total = x.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(context: Any, delta: Tensor) -> Tensor:
+        """Return the sum of the gradients."""
+        total = delta.clone()
+        torch.distributed.all_reduce(total)
+        return total
 
 
 class _OutsideOnCpu(torch.autograd.Function):  # type: ignore[misc]  # it is Any here

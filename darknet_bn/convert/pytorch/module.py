@@ -64,6 +64,8 @@ class DarknetLayer(DarknetPart):
         What Darknet's layer does in training and this one does not; empty if nothing.
     draws : bool
         Whether it draws random numbers in training.
+    everywhere : bool
+        Whether batch norm in training has the statistics of all processes of ``torch.distributed``.
     """
 
     def __init__(self, number: int, section: str, text: str, steps: Steps, stops: bool) -> None:
@@ -71,7 +73,7 @@ class DarknetLayer(DarknetPart):
         self.number, self.section = number, section
         self._text, self._stops = text, stops
         self._steps, self._result = tuple(steps.steps), steps.result
-        self.not_trained = steps.not_trained
+        self.not_trained, self.everywhere = steps.not_trained, False
         self.draws = any(step.function == "dropout" for step in steps.steps)
         for name, array in steps.constants.items():
             tensor = torch.from_numpy(np.array(array))
@@ -91,6 +93,8 @@ class DarknetLayer(DarknetPart):
 
         for step in self._steps:
             mode = {"training": self.training} if step.function in OF_MODE else {}
+            if self.everywhere and step.function == "batch_norm":
+                mode["everywhere"] = True
             function: Callable[..., Any] = FUNCTIONS[step.function]
             made = function(*map(value, step.arguments), **step.options, **mode)
             if step.gives == 1:
