@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +63,19 @@ if __name__ == "__main__":
 """
 
 
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
+
+
 def torchrun(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [*TORCHRUN, *map(str, words)]
     return subprocess.run(
-        [*command, *map(str, words)],
+        command,
         capture_output=True,
         text=True,
         check=False,
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"},
+        env=ENVIRONMENT,
         timeout=300,
     )
 
@@ -130,6 +136,35 @@ def test_only_the_first_process_writes_and_speaks(tmp_path: Path) -> None:
     assert refused.returncode != 0
     assert "our own engine trains in one process (found 2 of torchrun)" in refused.stderr
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="Windows has no groups of processes")
+def test_an_interrupted_run_goes_on_with_the_same_bits(tmp_path: Path) -> None:
+    """Ctrl-C reaches all processes; the first saves."""
+    (tmp_path / "net.cfg").write_bytes(small_model().cfg.to_bytes().replace(b"=6\n", b"=8\n", 1))
+    np.savez(tmp_path / "data.npz", x=Squares().x, y=Squares().kinds)
+    words = ("-m", "darknet_bn", "train", "net.cfg", "data.npz", "--engine", "torch")
+    with (tmp_path / "said.txt").open("w") as said:
+        command = [*TORCHRUN, *words, "--iterations", "100000", "-o", "cut"]
+        running = subprocess.Popen(
+            command, cwd=tmp_path, env=ENVIRONMENT, start_new_session=True, stderr=said
+        )
+        log, until = tmp_path / "cut/net_log.csv", time.monotonic() + 120
+        while not log.exists() or log.read_text().count("\n") < 6:
+            assert time.monotonic() < until and running.poll() is None
+            time.sleep(0.05)
+        os.killpg(running.pid, signal.SIGINT)
+        assert running.wait(120) != 0
+    assert "resume with: darknet-bn train" in (tmp_path / "said.txt").read_text()
+    model = dn.load(tmp_path / "net.cfg", tmp_path / "cut/net.backup")
+    state = dn.load_checkpoint(model, tmp_path / "cut/net.backup")
+    assert state is not None
+    end = ("--iterations", state.iteration + 3)
+    for more in (("cut/net.backup", "-o", "rest"), ("-o", "whole")):
+        done = torchrun(*words, *more, *end, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    rest, whole = ((tmp_path / each / "net.weights").read_bytes() for each in ("rest", "whole"))
+    assert rest == whole
 
 
 def test_a_batch_that_cannot_be_divided(tmp_path: Path) -> None:
