@@ -20,7 +20,7 @@ from typing import Any
 
 import click
 import numpy as np
-from bench_train import cases
+from bench_train import cases, is_step
 
 import darknet_bn as dn
 from darknet_bn.engines.base import ENGINES as OTHERS
@@ -135,17 +135,25 @@ def train(names: tuple[str, ...], rounds: int) -> None:
     """
     program = str(Path(__file__).with_name("bench_train.py"))
     names = names or tuple(cases())
-    asked = {name: _Engine(program, name, *names) for name in ("darknet_bn", "torch")}
+    engines = ("darknet_bn", "torch", "on torch")
+    asked = {name: _Engine(program, name, *names) for name in engines}
     click.echo(f"{THREADS} threads, BLAS {_blas()}, median of {rounds} medians")
-    click.echo(f"  {'case':<26}{'ours, ms':>10}{'PyTorch':>10}   ours / PyTorch")
+    click.echo(f"  {'case':<26}{'ours, ms':>10}{'PyTorch':>10}   ours / PyTorch   --engine torch")
     for name in names:
         times: dict[str, list[float]] = {engine: [] for engine in asked}
         for _ in range(rounds):
             for engine, process in asked.items():
+                if engine == "on torch" and not is_step(name):
+                    continue
                 times[engine].append(process.ask(name))
                 time.sleep(PAUSE)
-        mine, theirs = (1e3 * statistics.median(each) for each in times.values())
-        click.echo(f"  {name:<26}{mine:>10.2f}{theirs:>10.2f}   {mine / theirs:.2f}")
+        mine, theirs = (1e3 * statistics.median(times[each]) for each in engines[:2])
+        line = f"  {name:<26}{mine:>10.2f}{theirs:>10.2f}{mine / theirs:>17.2f}"
+        if times["on torch"]:
+            pairs = zip(times["on torch"], times["torch"], strict=True)
+            ratio = statistics.median(one / other for one, other in pairs)
+            line += f"{1e3 * statistics.median(times['on torch']):>10.2f} ms, {ratio:.2f} x"
+        click.echo(line)
     for process in asked.values():
         process.close()
 

@@ -38,6 +38,27 @@ def cases() -> dict[str, tuple[str, object]]:
     return found | {f"step {name}": ("step", name) for name in NETS}
 
 
+def ours_on_torch(kind: str, size: object) -> Callable[[], float]:
+    """Prepare a case for this package's training on PyTorch."""
+    import darknet_bn as dn
+    from darknet_bn.engines.torch_training import TorchStep
+
+    shape, layers = NETS[str(size)]
+    x, kinds = _batch(shape)
+    truth = np.eye(CLASSES, dtype=np.float32)[kinds]
+    state, make = (
+        dn.train_state(dn.load(_cfg(shape, layers), None, dialect="alexeyab")),
+        TorchStep(),
+    )
+
+    def step() -> float:
+        nonlocal state
+        state, done = make(state, x, truth)
+        return done.loss
+
+    return step
+
+
 def ours(kind: str, size: object) -> Callable[[], float]:
     """Prepare a case for this package; a call returns a number to compare."""
     import darknet_bn as dn
@@ -129,6 +150,11 @@ def torchs(kind: str, size: object) -> Callable[[], float]:
     return forward if kind == "forward" else backward
 
 
+def is_step(name: str) -> bool:
+    """Whether a case is a whole step, which this package's training on PyTorch makes too."""
+    return cases()[name][0] == "step"
+
+
 def _batch(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(1)
     return rng.random(shape, np.float32), rng.integers(0, CLASSES, shape[0])
@@ -150,8 +176,9 @@ def _cfg(shape: tuple[int, ...], layers: tuple[tuple[int, int], ...]) -> bytes:
 
 def main() -> None:
     """Be an engine."""
-    prepare = {"darknet_bn": ours, "torch": torchs}[sys.argv[1]]
-    ready = {name: prepare(*case) for name, case in cases().items() if name in sys.argv[2:]}
+    prepare = {"darknet_bn": ours, "torch": torchs, "on torch": ours_on_torch}[sys.argv[1]]
+    names = [name for name in sys.argv[2:] if sys.argv[1] != "on torch" or is_step(name)]
+    ready = {name: prepare(*case) for name, case in cases().items() if name in names}
     for run in ready.values():
         run()
         run()

@@ -38,6 +38,10 @@ class DeviceArrays(Mapping[str, F32]):
             self._arrays[name] = array
         return self._arrays[name]
 
+    def __contains__(self, name: object) -> bool:
+        """Return whether there is such an array, without copying it."""
+        return name in self.tensors
+
     def __iter__(self) -> Iterator[str]:
         """Return the names."""
         return iter(self.tensors)

@@ -113,12 +113,14 @@ class TorchStep:
             # All processes together hold the sums only after the last part.
             last = number == len(parts)
             with nullcontext() if last else processes.alone(net.module):
+                some = images if len(own) == len(images) else images[own]
+                some = some if some.flags.writeable else some.copy()  # PyTorch wants it so
                 with self._drawing(seeds) if net.draws else nullcontext():
-                    y = net.module(torch.tensor(images[own], device=self.device), net.read)
+                    y = net.module(torch.from_numpy(some).to(self.device), net.read)
                 read = {index: each.detach().cpu().numpy() for index, each in y.items()}
                 with workers().hold_blas(), np.errstate(all="ignore"):
                     wanted = None if given is None else given[own]
-                    deltas = work.run({-1: images[own], **read}, wanted, len(part))
+                    deltas = work.run({-1: some, **read}, wanted, len(part))
                 self._go_back(y, deltas)
         return self._updated(state, net, work, len(images), keep)
 

@@ -21,6 +21,7 @@ from tests.support.train_builders import Squares, small_model
 torch: Any = pytest.importorskip("torch", reason="PyTorch is not installed")
 torch.set_num_threads(1)  # small nets are faster so, beside other tests
 
+from darknet_bn.engines.torch_arrays import DeviceArrays  # noqa: E402
 from darknet_bn.engines.torch_training import TorchStep  # noqa: E402
 
 STEPS = 50
@@ -228,6 +229,21 @@ def test_a_state_is_a_value() -> None:
     assert same(pickle.loads(pickle.dumps(first)), first)
     assert_close(second, dn.train_step(first, X, TRUTH)[0])
     assert not first.model.params[0]["weights"].flags.writeable
+
+
+def test_nothing_is_copied_from_the_device_until_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    copied = []
+    real = DeviceArrays.__getitem__
+    monkeypatch.setattr(
+        DeviceArrays, "__getitem__", lambda self, name: copied.append(name) or real(self, name)
+    )
+    state = dn.train_state(small_model("adam=1"))
+    *_, end = dn.train(state, Squares(), iterations=4, engine="torch")
+    assert not copied
+    assert end.state.model.params[0]["weights"].shape == (6, 2, 3, 3)
+    assert copied == ["weights"]
 
 
 class TestRefused:

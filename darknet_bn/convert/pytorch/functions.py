@@ -44,9 +44,23 @@ def binary_conv(x: Tensor, weights: Tensor, *biases: Tensor, training: bool, **o
 
 def max_pool(x: Tensor, *, around: Sequence[int] | None = None, **options: Any) -> Tensor:
     """Return the largest value of every window."""
-    if around is not None:
+    if around is not None and not _unreached(x, around, **options):
         x = F.pad(x, around, value=float("-inf"))
     return F.max_pool2d(x, **options)
+
+
+def _unreached(
+    x: Tensor, around: Sequence[int], *, kernel_size: Sequence[int], stride: Sequence[int]
+) -> bool:
+    """Whether no window reaches what is put around; of a traced net that is not known."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False
+    left, right, top, bottom = around
+    axes = zip(x.shape[2:], (bottom, right), kernel_size, stride, strict=True)
+    return not (left or top) and all(
+        size >= window and (size + after - window) // step == (size - window) // step
+        for size, after, window, step in axes
+    )
 
 
 def avg_pool_inside(x: Tensor, *, around: Sequence[int], **options: Any) -> Tensor:
