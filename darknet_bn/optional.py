@@ -37,6 +37,7 @@ EXTRAS = {
     "cv2": _plain("opencv-python-headless"),
     "flatbuffers": Extra("the package flatbuffers is not installed", _TFLITE),
     "ncnn": Extra("the package ncnn is not installed", "pip install 'darknet-bn[ncnn]'"),
+    "numba": Extra("numba is not installed", "pip install 'darknet-bn[fast]'"),
     "onnx": Extra("the package onnx is not installed", "pip install 'darknet-bn[onnx]'"),
     "onnxruntime": _plain("onnxruntime"),
     "openvino": _plain("openvino"),

@@ -1,7 +1,8 @@
-"""What all tests share: the path of the golden data, and how engines wait."""
+"""What all tests share: the path of the golden data, both kinds of kernels, how engines wait."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pathlib
 import signal
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from darknet_bn.kernels import choice
 
 
 def shared_folder() -> Path | None:
@@ -55,6 +58,15 @@ def shared() -> Path:
     if SHARED is None:
         pytest.skip("the shared golden data is absent")
     return SHARED
+
+
+@pytest.fixture(params=["numpy", "compiled"] if importlib.util.find_spec("numba") else ["numpy"])
+def each_kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Let kernels with a compiled twin be each of both; without numba there is only one."""
+    monkeypatch.setenv(choice.VARIABLE, request.param)
+    choice.compiled_wanted.cache_clear()
+    yield request.param
+    choice.compiled_wanted.cache_clear()
 
 
 @pytest.fixture(scope="session", autouse=True)

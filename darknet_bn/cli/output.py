@@ -10,6 +10,7 @@ import contextlib
 import csv
 import dataclasses
 import io
+import logging
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -306,6 +307,26 @@ def short_warnings() -> Iterator[None]:
         warnings.simplefilter("always", dn.DarknetWarning)
         warnings.showwarning = show
         yield
+
+
+@contextlib.contextmanager
+def log_on_stderr(state: State) -> Iterator[None]:
+    """In the block, show what this package logs, such as that it compiles, unless it is quiet."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if not state.quiet:  # of the command, whatever thread this is
+                click.echo(record.getMessage(), err=True)
+
+    logger, handler = logging.getLogger("darknet_bn"), Handler()
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def escape_what_cannot_be_encoded() -> None:

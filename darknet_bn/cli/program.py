@@ -94,7 +94,7 @@ class Main(click.Group):
         words = list(sys.argv[1:] if args is None else args)
         output.escape_what_cannot_be_encoded()
         state = output.State()
-        with output.short_warnings():
+        with output.short_warnings(), output.log_on_stderr(state):
             try:
                 with signals.raised():
                     code = super().main(words, prog_name, complete_var, False, obj=state, **extra)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 import darknet_bn as dn
@@ -57,3 +59,16 @@ def test_of_many_places_the_first_are_named(capsys: pytest.CaptureFixture[str]) 
     assert told["message"] == "232 lines are wrong"
     assert [each["line"] for each in told["problems"]] == list(range(1, 233))
     assert "problems" not in told["problems"][0]
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_what_the_package_logs_goes_to_stderr(
+    quiet: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logger = logging.getLogger("darknet_bn.kernels.compiling")
+    with output.log_on_stderr(output.State(quiet=quiet)):
+        logger.info("compiling")
+        logger.debug("a detail")
+    logger.info("afterwards")
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "" if quiet else "compiling\n")

@@ -1,0 +1,109 @@
+"""Loops over arrays, compiled by numba when they first run.
+
+Importing this module does not import numba; only the first call of a loop does.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from darknet_bn.optional import load_extra
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MESSAGE = "compiling kernels; later runs find them in numba's cache"
+"""What the logger of this module says, once per process, before anything is compiled."""
+
+_MAKING = threading.RLock()
+_REORDERS = {"reassoc"}  # of LLVM's flags for floats: the only one that sums need
+
+
+class Loop(Generic[P, R]):
+    """A function of plain loops; it is compiled once for each combination of argument types.
+
+    It runs without Python's lock, so that `darknet_bn.work.threads` may run it on several threads.
+    Divisions by zero give what C gives.
+
+    Parameters
+    ----------
+    function : function
+        What numba can compile.  It may call other loops of its module.
+    reorders : bool
+        Whether sums may be added up in another order than written, which lets them use whole
+        vectors.  The order then depends on the processor, not on the number of threads.
+    """
+
+    def __init__(self, function: Callable[P, R], *, reorders: bool) -> None:
+        self._function = function
+        self._reorders = reorders
+        self._made: Any = None
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the compiled function."""
+        if self._made is None:
+            with _MAKING:
+                self._made = self._made or self._make(cache=True)
+        try:
+            result: R = self._made(*args, **kwargs)
+        except OSError:  # numba cannot write what it compiled, before it ran: the disk is full
+            self._made = self._make(cache=False)
+            result = self._made(*args, **kwargs)
+        return result
+
+    def _make(self, *, cache: bool) -> Any:
+        """Hand the function to numba, which compiles it when it knows the types of arguments."""
+        numba = load_extra("numba")
+        _tell_once()
+        found = self._function.__globals__
+        called = {
+            name: found[name]._make(cache=False)  # it becomes a part of what the caller keeps
+            for name in self._function.__code__.co_names
+            if isinstance(found.get(name), Loop)
+        }
+        copy = _with_globals(self._function, found | called)
+        options: dict[str, Any] = {
+            "nogil": True,
+            "error_model": "numpy",
+            "fastmath": _REORDERS if self._reorders else False,
+        }
+        try:
+            return numba.njit(cache=cache, **options)(copy)
+        except RuntimeError:  # there is no folder to keep it in, neither beside it nor the user's
+            return numba.njit(**options)(copy)
+
+
+def loop(*, reorders: bool = False) -> Callable[[Callable[P, R]], Loop[P, R]]:
+    """Turn a function into a `Loop`; see there."""
+    return lambda function: Loop(function, reorders=reorders)
+
+
+def _with_globals(function: Any, values: dict[str, Any]) -> FunctionType:
+    """Copy a function so that it sees other values under the names of its module."""
+    copy = FunctionType(function.__code__, values, function.__name__)
+    copy.__module__, copy.__qualname__ = function.__module__, function.__qualname__
+    return copy
+
+
+@functools.cache
+def _tell_once() -> None:
+    """Let numba tell when it really compiles: not if the cache has the result already."""
+    event = load_extra("numba.core.event")
+    told: list[str] = []
+
+    class Teller(event.Listener):  # type: ignore[misc, name-defined] # its type is not known
+        def on_start(self, _: object) -> None:
+            if not told:
+                told.append(MESSAGE)
+                logging.getLogger(__name__).info(MESSAGE)
+
+        def on_end(self, _: object) -> None:
+            pass
+
+    event.register("numba:compile", Teller())
