@@ -6,12 +6,11 @@ function for a block are still in cache for the next; threads share the blocks.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
+from darknet_bn.kernels.batchnorm import compiled
 from darknet_bn.kernels.batchnorm.bias import backward_bias, scale_bias
 from darknet_bn.kernels.batchnorm.blas import normalize_cpu
 from darknet_bn.kernels.batchnorm.deltas import (
@@ -22,57 +21,11 @@ from darknet_bn.kernels.batchnorm.deltas import (
 )
 from darknet_bn.kernels.batchnorm.exact import exact_batchnorm_delta
 from darknet_bn.kernels.batchnorm.filters import along_filters, in_c, scratch_like, share_filters
+from darknet_bn.kernels.batchnorm.operands import Deltas, Normalised
+from darknet_bn.kernels.choice import twin
 
 
-class Normalised(NamedTuple):
-    """What was normalised: a float32 array (n, f, s), with the statistics (f,) that were used."""
-
-    x: F32
-    mean: F32
-    variance: F32
-
-    def some(self, filters: slice) -> Normalised:
-        """Return views of some filters."""
-        return Normalised(self.x[:, filters], self.mean[filters], self.variance[filters])
-
-
-class Deltas(NamedTuple):
-    """What the backward pass reads, and the arrays it fills.
-
-    Attributes
-    ----------
-    delta : float32 array (n, f, s)
-        Delta of the output.
-    scales : float32 array (f,)
-    out : float32 array (n, f, s)
-        Receives the delta of the input; may be ``delta``.
-    bias_updates, scale_updates : float32 arrays (f,)
-        Added to.
-    mean_delta, variance_delta : float32 arrays (f,)
-        Filled.
-    """
-
-    delta: F32
-    scales: F32
-    out: F32
-    bias_updates: F32
-    scale_updates: F32
-    mean_delta: F32
-    variance_delta: F32
-
-    def some(self, filters: slice) -> Deltas:
-        """Return views of some filters."""
-        return Deltas(
-            delta=self.delta[:, filters],
-            scales=self.scales[filters],
-            out=self.out[:, filters],
-            bias_updates=self.bias_updates[filters],
-            scale_updates=self.scale_updates[filters],
-            mean_delta=self.mean_delta[filters],
-            variance_delta=self.variance_delta[filters],
-        )
-
-
+@twin(compiled.exact, when=lambda deltas, *_: compiled.pays(deltas.delta))
 def exact(deltas: Deltas, trained: Normalised, dialect: Dialect) -> None:
     """Go backward by the derivative of the forward pass in training."""
 
@@ -86,6 +39,7 @@ def exact(deltas: Deltas, trained: Normalised, dialect: Dialect) -> None:
     share_filters(block, deltas.delta)
 
 
+@twin(compiled.as_coded, when=lambda deltas, *_: compiled.pays(deltas.delta))
 def as_coded(
     deltas: Deltas, normalised: Normalised, trained: Normalised, forward: Dialect, dialect: Dialect
 ) -> None:

@@ -17,6 +17,7 @@ from darknet_bn.errors import DarknetError
 from darknet_bn.kernels.batchnorm import backward, forward
 from darknet_bn.kernels.batchnorm.blas import axpy_cpu, scal_cpu
 from darknet_bn.kernels.batchnorm.filters import by_filter, expect, output_like
+from darknet_bn.kernels.batchnorm.operands import Deltas, Normalised
 from darknet_bn.kernels.batchnorm.results import BatchNormBackward, BatchNormForward, BatchNormSaved
 from darknet_bn.kernels.floating import floating
 
@@ -170,14 +171,14 @@ def backward_batchnorm_layer(
         )
     dialect = dialect_named(dialect)
     delta = by_filter(delta_y)
-    trained = backward.Normalised(by_filter(saved.x), saved.mean, saved.variance)
+    trained = Normalised(by_filter(saved.x), saved.mean, saved.variance)
     expect("saved.x", trained.x, delta.shape)
     f = delta.shape[1]
     normalised = trained
     if not train:
         seen = trained.x if x is None else by_filter(x)
         expect("x", seen, delta.shape)
-        normalised = backward.Normalised(seen, p["rolling_mean"], p["rolling_variance"])
+        normalised = Normalised(seen, p["rolling_mean"], p["rolling_variance"])
     expect("scales", p["scales"], (f,))
     expect("mean", normalised.mean, (f,))
     expect("variance", normalised.variance, (f,))
@@ -185,7 +186,7 @@ def backward_batchnorm_layer(
     bias_updates = _copied("bias_updates", bias_updates, delta)
     scale_updates = _copied("scale_updates", scale_updates, delta)
     mean_delta, variance_delta = np.empty((2, f), delta.dtype)
-    deltas = backward.Deltas(
+    deltas = Deltas(
         delta=delta,
         scales=p["scales"],
         out=outs,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from darknet_bn.arrays import F32
+from darknet_bn.arrays import F32, F64
 from darknet_bn.dialect import Dialect, dialect_named
 from darknet_bn.kernels.batchnorm.filters import (
     along_filters,
@@ -80,7 +80,7 @@ def mean_delta_cpu(delta: F32, variance: F32) -> F32:
     """
     expect("variance", variance, delta.shape[1:2])
     with in_c():
-        slope = -1.0 / np.sqrt((variance + _DELTA_EPS).astype(np.float64))
+        slope, _ = slopes_of_deltas(variance)
         return (channel_sum(delta) * slope).astype(delta.dtype)
 
 
@@ -116,7 +116,7 @@ def variance_delta_cpu(x: F32, delta: F32, mean: F32 | None, variance: F32) -> F
     with in_c():
         for tile, d in centred(x, mean):
             total[tile[1]] += channel_dot(delta[tile], d)
-        slope = -0.5 * (variance + _DELTA_EPS).astype(np.float64) ** -1.5
+        _, slope = slopes_of_deltas(variance)
         return (total * slope).astype(x.dtype)
 
 
@@ -177,3 +177,18 @@ def normalize_delta_cpu(
             along_filters(np.add, terms, "mean_delta", shift[filters], out=terms)
             np.add(out[tile], terms, out=out[tile])
     return out
+
+
+def slopes_of_deltas(variance: F32) -> tuple[F64, F64]:
+    """Return what `mean_delta_cpu` and `variance_delta_cpu` multiply their sums by.
+
+    Parameters
+    ----------
+    variance : float32 array (f,)
+
+    Returns
+    -------
+    of_mean, of_variance : float64 arrays (f,)
+    """
+    v = (variance + _DELTA_EPS).astype(np.float64)
+    return -1.0 / np.sqrt(v), -0.5 * v**-1.5

@@ -12,9 +12,11 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
+from darknet_bn.kernels.batchnorm import compiled
 from darknet_bn.kernels.batchnorm.bias import add_bias, scale_bias
 from darknet_bn.kernels.batchnorm.blas import mean_cpu, normalize_cpu, variance_cpu
 from darknet_bn.kernels.batchnorm.filters import along_filters, in_c, share_filters, share_tiles
+from darknet_bn.kernels.choice import twin
 from darknet_bn.work.cuts import Block
 
 
@@ -40,6 +42,7 @@ def infer(xs: F32, p: Mapping[str, F32], dialect: Dialect, out: F32) -> None:
     share_tiles(tile, xs)
 
 
+@twin(compiled.train, when=lambda xs, *_: compiled.pays(xs))
 def train(xs: F32, p: Mapping[str, F32], dialect: Dialect, out: F32) -> tuple[F32, F32]:
     """Normalise with the statistics of the batch, and return them.
 

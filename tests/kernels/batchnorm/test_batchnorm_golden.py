@@ -27,6 +27,8 @@ from darknet_bn.kernels import (
 )
 from tests.support.paths import FIXTURES
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 Arrays = dict[str, np.ndarray]
 
 KERNELS = FIXTURES / "kernels"

@@ -29,6 +29,8 @@ from darknet_bn.kernels import (
 )
 from darknet_bn.work import measured
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 Arrays = dict[str, np.ndarray]
 
 both = pytest.mark.parametrize("dialect", [PJREDDIE, ALEXEYAB], ids=lambda d: d.name)

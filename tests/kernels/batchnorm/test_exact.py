@@ -8,6 +8,8 @@ import pytest
 import darknet_bn as dn
 from darknet_bn.kernels import backward_batchnorm_layer, forward_batchnorm_layer
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 
 @pytest.mark.parametrize("dialect", [dn.PJREDDIE.sound, dn.ALEXEYAB.sound], ids=["pj", "ab"])
 @pytest.mark.parametrize("mean", [0.0, 3.0, 50.0, 1000.0])

@@ -1,0 +1,113 @@
+"""Loops that numba compiles: when, where it keeps them, and what they compute."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from darknet_bn.kernels import compiling
+from darknet_bn.kernels.compiling import loop
+
+needs_numba = pytest.mark.skipif(
+    importlib.util.find_spec("numba") is None, reason="numba is absent"
+)
+
+USED = """
+import sys
+import numpy as np
+import darknet_bn as dn
+
+assert "numba" not in sys.modules
+x = np.random.default_rng(0).standard_normal((2, 3, 4), np.float32)
+p = dn.kernels.make_batchnorm_layer(3)
+done = dn.kernels.forward_batchnorm_layer(x, p, train=False, dialect="alexeyab")
+assert "numba" not in sys.modules  # in inference there is nothing that is compiled
+done = dn.kernels.forward_batchnorm_layer(x, p, train=True, dialect="alexeyab")
+print("numba" in sys.modules, done.y.tobytes().hex())
+"""
+
+
+@loop()
+def halved(x: np.ndarray) -> None:
+    for i in range(len(x)):
+        x[i] = half(x[i]) / zero_or(i)
+
+
+@loop()
+def half(value: float) -> float:
+    return value / 2
+
+
+@loop(reorders=True)
+def zero_or(value: int) -> int:
+    return value
+
+
+@needs_numba
+def test_loops_call_each_other_and_divide_by_zero_as_c_does() -> None:
+    x = np.array([2, 2, 8], np.float32)
+    halved(x)
+    np.testing.assert_array_equal(x, np.array([np.inf, 1, 2], np.float32))
+
+
+@needs_numba
+def test_a_full_disk_only_means_that_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    from numba.core import caching
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(caching.IndexDataCacheFile, "save", full)
+    monkeypatch.setattr(caching.IndexDataCacheFile, "load", lambda *_: None)
+    again = loop()(halved._function)
+    x = np.array([2, 4], np.float32)
+    again(x)
+    assert x[1] == 2
+
+
+def run(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", USED],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"NUMBA_CACHE_DIR": str(folder)} | variables,
+        check=False,
+    )
+
+
+@needs_numba
+def test_numba_is_imported_when_a_twin_first_runs_and_keeps_it(tmp_path: Path) -> None:
+    done = run(tmp_path, DARKNET_BN_KERNELS="compiled")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("True")
+    kept = sorted(path.name for path in tmp_path.rglob("*.nbi"))
+    assert [name.partition("-")[0] for name in kept] == ["compiled._train"]
+    assert run(tmp_path, DARKNET_BN_KERNELS="auto").stdout == done.stdout
+    assert run(tmp_path, DARKNET_BN_KERNELS="numpy").stdout.startswith("False")
+
+
+@needs_numba
+def test_a_folder_that_cannot_be_written_only_means_that_nothing_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()  # no folder can be below it, not even for root
+    done = run(
+        file / "folder", DARKNET_BN_KERNELS="compiled", HOME=str(file), XDG_CACHE_HOME=str(file)
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("True")
+
+
+@needs_numba
+def test_it_is_said_once_that_something_is_compiled(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="darknet_bn")
+    compiling._tell_once.cache_clear()
+    for _ in range(2):
+        loop()(zero_or._function)._make(cache=False)(3)
+    assert caplog.messages == [compiling.MESSAGE]
