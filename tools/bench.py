@@ -7,6 +7,7 @@ removed from the environment.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import statistics
@@ -20,7 +21,7 @@ from typing import Any
 
 import click
 import numpy as np
-from bench_train import cases, is_step
+from bench_train import LEFT_OUT, cases, is_step
 
 import darknet_bn as dn
 from darknet_bn.engines.base import ENGINES as OTHERS
@@ -131,29 +132,44 @@ def export(cfg: Path, rounds: int) -> None:
 def train(names: tuple[str, ...], rounds: int) -> None:
     """Time batch norm, forward and backward, and whole training steps against PyTorch.
 
+    Ours is timed with the kernels in numpy and, if numba is installed, with the compiled kernels;
+    the ratios are medians of the ratios of a round.  "Copy" moves the bytes that batch norm has to
+    read and write, on as many threads.
+
     Example: tools/bench.py train --case "step 6 layers"
     """
     program = str(Path(__file__).with_name("bench_train.py"))
     names = names or tuple(cases())
-    engines = ("darknet_bn", "torch", "on torch")
-    asked = {name: _Engine(program, name, *names) for name in engines}
-    click.echo(f"{THREADS} threads, BLAS {_blas()}, median of {rounds} medians")
-    click.echo(f"  {'case':<26}{'ours, ms':>10}{'PyTorch':>10}   ours / PyTorch   --engine torch")
+    kinds = ["numpy", "compiled", "on torch", "torch", "copy"]
+    if importlib.util.find_spec("numba") is None:
+        kinds.remove("compiled")
+    asked = {
+        kind: _Engine(
+            program, kind, *names, DARKNET_BN_KERNELS=kind if kind == "compiled" else "numpy"
+        )
+        for kind in kinds
+    }
+    click.echo(f"{THREADS} threads, BLAS {_blas()}, median of {rounds} medians, in ms")
+    heading = "".join(f"{kind:>10}" for kind in kinds)
+    click.echo(f"  {'case':<28}{heading}   of PyTorch  of copy")
     for name in names:
-        times: dict[str, list[float]] = {engine: [] for engine in asked}
+        times: dict[str, list[float]] = {
+            kind: [] for kind in kinds if LEFT_OUT.get(kind) is not is_step(name)
+        }
         for _ in range(rounds):
-            for engine, process in asked.items():
-                if engine == "on torch" and not is_step(name):
-                    continue
-                times[engine].append(process.ask(name))
+            for kind in times:
+                times[kind].append(asked[kind].ask(name))
                 time.sleep(PAUSE)
-        mine, theirs = (1e3 * statistics.median(times[each]) for each in engines[:2])
-        line = f"  {name:<26}{mine:>10.2f}{theirs:>10.2f}{mine / theirs:>17.2f}"
-        if times["on torch"]:
-            pairs = zip(times["on torch"], times["torch"], strict=True)
-            ratio = statistics.median(one / other for one, other in pairs)
-            line += f"{1e3 * statistics.median(times['on torch']):>10.2f} ms, {ratio:.2f} x"
-        click.echo(line)
+        line = "".join(
+            f"{1e3 * statistics.median(times[kind]):>10.3f}" if kind in times else f"{'':>10}"
+            for kind in kinds
+        )
+        for other in ("torch", "copy"):
+            for kind in kinds[:-2]:
+                if other in times and kind in times:
+                    pairs = zip(times[kind], times[other], strict=True)
+                    line += f"{statistics.median(one / two for one, two in pairs):>7.2f}"
+        click.echo(f"  {name:<28}{line}")
     for process in asked.values():
         process.close()
 
@@ -260,13 +276,13 @@ def engine(name: str, cfg: Path, weights: Path, folder: Path) -> None:
 class _Engine:
     """A process that answers a line with a line of JSON, once it is ready."""
 
-    def __init__(self, *command: str) -> None:
+    def __init__(self, *command: str, **variables: str) -> None:
         self._process = subprocess.Popen(
             [sys.executable, *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=_environment(),
+            env=_environment() | variables,
         )
         self.first = self._answer()  # it is ready
 

@@ -35,6 +35,7 @@ def cases() -> dict[str, tuple[str, object]]:
         name = "x".join(map(str, shape))
         found[f"forward {name}"] = ("forward", shape)
         found[f"backward {name}"] = ("backward", shape)
+        found[f"as coded {name}"] = ("as coded", shape)
     return found | {f"step {name}": ("step", name) for name in NETS}
 
 
@@ -78,7 +79,7 @@ def ours(kind: str, size: object) -> Callable[[], float]:
         return step
     x = rng.standard_normal(size, np.float32)  # type: ignore[call-overload]
     delta = rng.standard_normal(x.shape, np.float32)
-    dialect = dn.ALEXEYAB.sound
+    dialect = dn.ALEXEYAB if kind == "as coded" else dn.ALEXEYAB.sound
     p = dn.kernels.make_batchnorm_layer(x.shape[1])
     y = np.empty_like(x)
     done = dn.kernels.forward_batchnorm_layer(x, p, train=True, dialect=dialect, out=y)
@@ -93,6 +94,31 @@ def ours(kind: str, size: object) -> Callable[[], float]:
         return float(delta[0, 0, 0, 0])
 
     return forward if kind == "forward" else backward
+
+
+def copying(kind: str, size: object) -> Callable[[], float]:
+    """Prepare what moves the same bytes: forward reads x and writes y, backward reads delta too."""
+    from darknet_bn.work.cuts import even
+    from darknet_bn.work.threads import workers
+
+    if kind == "step":
+        return lambda: 0.0  # nothing to compare with
+    x, delta = np.ones((2, *size), np.float32)  # type: ignore[misc]
+    shared = workers()
+    parts = even(x.size, 8 * shared.count)
+    x, delta = x.reshape(-1), delta.reshape(-1)
+
+    def some(part: slice) -> None:
+        if kind == "forward":
+            np.copyto(delta[part], x[part])
+        else:
+            np.add(x[part], delta[part], out=delta[part])
+
+    def move() -> float:
+        shared.run(some, parts)
+        return float(delta[0])
+
+    return move
 
 
 def torchs(kind: str, size: object) -> Callable[[], float]:
@@ -174,10 +200,21 @@ def _cfg(shape: tuple[int, ...], layers: tuple[tuple[int, int], ...]) -> bytes:
     return text.encode()
 
 
+PREPARE = {
+    "numpy": ours,
+    "compiled": ours,
+    "on torch": ours_on_torch,
+    "torch": torchs,
+    "copy": copying,
+}
+LEFT_OUT = {"on torch": False, "copy": True}
+"""Whether those that measure only a part of the cases leave out steps, or all others."""
+
+
 def main() -> None:
     """Be an engine."""
-    prepare = {"darknet_bn": ours, "torch": torchs, "on torch": ours_on_torch}[sys.argv[1]]
-    names = [name for name in sys.argv[2:] if sys.argv[1] != "on torch" or is_step(name)]
+    prepare, left_out = PREPARE[sys.argv[1]], LEFT_OUT.get(sys.argv[1])
+    names = [name for name in sys.argv[2:] if left_out is None or is_step(name) is not left_out]
     ready = {name: prepare(*case) for name, case in cases().items() if name in names}
     for run in ready.values():
         run()
