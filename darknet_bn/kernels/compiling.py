@@ -49,7 +49,7 @@ class Loop(Generic[P, R]):
         """Run the compiled function."""
         if self._made is None:
             with _MAKING:
-                self._made = self._made or self._make(cache=True)
+                self._made = self._made or self._make()
         try:
             result: R = self._made(*args, **kwargs)
         except OSError:  # numba cannot write what it compiled, before it ran: the disk is full
@@ -57,13 +57,16 @@ class Loop(Generic[P, R]):
             result = self._made(*args, **kwargs)
         return result
 
-    def _make(self, *, cache: bool) -> Any:
-        """Hand the function to numba, which compiles it when it knows the types of arguments."""
+    def _make(self, *, cache: bool = True, part: bool = False) -> Any:
+        """Hand the function to numba, which compiles it when it knows the types of arguments.
+
+        A part becomes one of what calls it, in the machine's code and in the cache.
+        """
         numba = load_extra("numba")
         _tell_once()
         found = self._function.__globals__
         called = {
-            name: found[name]._make(cache=False)  # it becomes a part of what the caller keeps
+            name: found[name]._make(part=True)
             for name in self._function.__code__.co_names
             if isinstance(found.get(name), Loop)
         }
@@ -71,10 +74,11 @@ class Loop(Generic[P, R]):
         options: dict[str, Any] = {
             "nogil": True,
             "error_model": "numpy",
+            "forceinline": part,
             "fastmath": _REORDERS if self._reorders else False,
         }
         try:
-            return numba.njit(cache=cache, **options)(copy)
+            return numba.njit(cache=cache and not part, **options)(copy)
         except RuntimeError:  # there is no folder to keep it in, neither beside it nor the user's
             return numba.njit(**options)(copy)
 

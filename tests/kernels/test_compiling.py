@@ -109,5 +109,5 @@ def test_it_is_said_once_that_something_is_compiled(caplog: pytest.LogCaptureFix
     caplog.set_level(logging.INFO, logger="darknet_bn")
     compiling._tell_once.cache_clear()
     for _ in range(2):
-        loop()(zero_or._function)._make(cache=False)(3)
+        loop()(zero_or._function)._make(part=True)(3)
     assert caplog.messages == [compiling.MESSAGE]

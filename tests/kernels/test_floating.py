@@ -24,6 +24,7 @@ PARTS = {
     "activations.channels",
     "activations.curves",  # the functions of the rows, which get blocks
     "batchnorm.backward",
+    "batchnorm.compiled",
     "batchnorm.forward",  # the modes of the layer functions
     "batchnorm.filters",  # the loops of batch norm
     "convolution.depthwise",

@@ -47,7 +47,7 @@ def mean_cpu(x: F32) -> F32:
     """
     n, _, s = sizes(x)
     with in_c():
-        return channel_sum(x).astype(x.dtype) * reciprocal(n * s, x)
+        return channel_sum(x).astype(x.dtype) * reciprocal(n * s, x.dtype)
 
 
 @floating
@@ -80,7 +80,7 @@ def variance_cpu(x: F32, mean: F32 | None) -> F32:
     with in_c():
         for tile, d in centred(x, mean):
             total[tile[1]] += channel_dot(d, d)
-        return total.astype(x.dtype) * reciprocal(n * s - 1, x)
+        return total.astype(x.dtype) * reciprocal(n * s - 1, x.dtype)
 
 
 @floating
@@ -247,9 +247,9 @@ def fill_cpu(alpha: float, x: F32, incx: int, out: F32 | None = None) -> F32:
     return out
 
 
-def reciprocal(count: int, x: F32) -> np.floating:
-    """1 / count in the type of ``x``; infinity for a count of 0."""
-    return x.dtype.type(1 / count if count else np.inf)
+def reciprocal(count: int, dtype: np.dtype[np.floating]) -> np.floating:
+    """Return 1 / count in a type of floats; infinity for a count of 0."""
+    return dtype.type(1 / count if count else np.inf)
 
 
 def _expect_flat(x: F32, incx: int) -> None:

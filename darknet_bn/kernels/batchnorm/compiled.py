@@ -19,7 +19,7 @@ from darknet_bn.kernels.batchnorm.filters import in_c
 from darknet_bn.kernels.batchnorm.operands import Deltas, Normalised
 from darknet_bn.kernels.compiling import loop
 from darknet_bn.work import measured
-from darknet_bn.work.cuts import even
+from darknet_bn.work.cuts import even, fitting
 from darknet_bn.work.threads import workers
 
 _SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
@@ -34,16 +34,17 @@ def pays(xs: F32) -> bool:
 def train(xs: F32, p: Mapping[str, F32], dialect: Dialect, out: F32) -> tuple[F32, F32]:
     """Do what `forward.train` does."""
     n, f, s = xs.shape
-    mean, variance = np.empty((2, f), np.float32)
+    (mean, variance), sums = np.empty((2, f), np.float32), np.zeros((2, f))
     x, y = _in_order(xs), out if out.flags.c_contiguous else np.empty(xs.shape, np.float32)
     scales, biases = _in_order(p["scales"]), _in_order(p["biases"])
     eps, inside = float(np.float32(dialect.eps)), dialect.eps_inside_sqrt
-    per_mean, per_variance = reciprocal(n * s, x), reciprocal(n * s - 1, x)
+    at_once = _at_once(x)
+    per_mean, per_variance = reciprocal(n * s, x.dtype), reciprocal(n * s - 1, x.dtype)
 
     def some(part: slice) -> None:
         _train(
-            x, scales, biases, eps, inside, per_mean, per_variance, mean, variance, y,
-            part.start, part.stop,
+            x, scales, biases, eps, inside, per_mean, per_variance, sums, mean, variance, y,
+            part.start, part.stop, at_once,
         )  # fmt: skip
 
     _share(some, x)
@@ -63,12 +64,13 @@ def exact(deltas: Deltas, trained: Normalised, dialect: Dialect) -> None:
         slope = -gain * dialect.sigma_slope(v) / sigma
     bias_updates, scale_updates = deltas.bias_updates, deltas.scale_updates
     mean_delta, variance_delta = deltas.mean_delta, deltas.variance_delta
+    sums, at_once = np.zeros((2, len(mean))), _at_once(x)
     in_place = y.ctypes.data == delta.ctypes.data
 
     def some(part: slice) -> None:
         _exact(
-            x, mean, delta, sigma, gain, slope, bias_updates, scale_updates, mean_delta,
-            variance_delta, y, in_place, part.start, part.stop,
+            x, mean, delta, sigma, gain, slope, sums, bias_updates, scale_updates, mean_delta,
+            variance_delta, y, in_place, part.start, part.stop, at_once,
         )  # fmt: skip
 
     _share(some, x)
@@ -91,13 +93,14 @@ def as_coded(
         mean_slope, variance_slope = slopes_of_deltas(normalised.variance)
     bias_updates, scale_updates = deltas.bias_updates, deltas.scale_updates
     mean_delta, variance_delta = deltas.mean_delta, deltas.variance_delta
+    sums, at_once = np.zeros((4, len(mean))), _at_once(x)
     in_place = y.ctypes.data == delta.ctypes.data
 
     def some(part: slice) -> None:
         _as_coded(
             x, mean, last_x, last_mean, last_gain, delta, scales, gain, mean_slope, variance_slope,
-            trains_biases, bias_updates, scale_updates, mean_delta, variance_delta, y, in_place,
-            part.start, part.stop,
+            sums, trains_biases, bias_updates, scale_updates, mean_delta, variance_delta, y,
+            in_place, part.start, part.stop, at_once,
         )  # fmt: skip
 
     _share(some, x)
@@ -110,6 +113,12 @@ def _in_order(x: F32) -> F32:
     return np.require(x, requirements=["C", "A"])
 
 
+def _at_once(x: F32) -> int:
+    """Return for how many filters ``x`` stays in cache."""
+    n, _, s = x.shape
+    return fitting(measured.NORM_COMPILED_FILTERS, n * s * x.itemsize)
+
+
 def _share(task: Callable[[slice], None], x: F32) -> None:
     """Call ``task`` for all filters, on all threads if the work is worth it."""
     f, shared = x.shape[1], workers()
@@ -118,6 +127,8 @@ def _share(task: Callable[[slice], None], x: F32) -> None:
 
 
 # -- the loops -------------------------------------------------------------------------------------
+#
+# Each works on some filters at a time, so that it finds in cache what it reads again.
 
 
 @loop()
@@ -129,22 +140,32 @@ def _train(
     inside: bool,
     per_mean: np.float32,
     per_variance: np.float32,
+    sums: F64,
     mean: F32,
     variance: F32,
     y: F32,
     first: int,
     end: int,
+    at_once: int,
 ) -> None:
     """Normalise some filters, as ``forward_batchnorm_layer`` in C does."""
-    n, _, s = x.shape
-    for f in range(first, end):
-        mean[f] = centre = np.float32(_sum(x, f)) * per_mean
-        variance[f] = np.float32(_sum_of_squares(x, f, centre)) * per_variance
-        gain = np.float32(1 / _sigma(variance[f], eps, inside))
-        scale, bias = scales[f], biases[f]
-        for i in range(n):
-            for k in range(s):
-                y[i, f, k] = (x[i, f, k] - centre) * gain * scale + bias
+    gain = np.empty_like(mean)
+    for begin in range(first, end, at_once):
+        some = range(begin, min(begin + at_once, end))
+        for i in range(len(x)):
+            for f in some:
+                sums[0, f] += _sum(x[i, f])
+        for f in some:
+            mean[f] = np.float32(sums[0, f]) * per_mean
+        for i in range(len(x)):
+            for f in some:
+                sums[1, f] += _sum_of_squares(x[i, f], mean[f])
+        for f in some:
+            variance[f] = np.float32(sums[1, f]) * per_variance
+            gain[f] = 1 / _sigma(variance[f], eps, inside)
+        for i in range(len(x)):
+            for f in some:
+                _normalise(x[i, f], mean[f], gain[f], scales[f], biases[f], y[i, f])
 
 
 @loop()
@@ -155,6 +176,7 @@ def _exact(
     sigma: F64,
     gain: F64,
     slope: F64,
+    sums: F64,
     bias_updates: F32,
     scale_updates: F32,
     mean_delta: F32,
@@ -163,25 +185,32 @@ def _exact(
     in_place: bool,
     first: int,
     end: int,
+    at_once: int,
 ) -> None:
     """Go backward through some filters: all sums in one pass, then the delta of the input."""
     n, _, s = x.shape
-    for f in range(first, end):
-        centre = mean[f]
-        total, moment = _sums(x, f, centre, delta)
-        bias_updates[f] += total
-        scale_updates[f] += moment / sigma[f]
-        mean_delta[f] = -total * gain[f]
-        variance_delta[f] = moment * slope[f]
-        of_delta = np.float32(gain[f])
-        of_x = np.float32(moment * slope[f] * 2 / (n * s - 1))
-        shift = np.float32(-total * gain[f] / (n * s))
+    one = np.float32(1)
+    of_delta, of_x, shift = np.empty_like(mean), np.empty_like(mean), np.empty_like(mean)
+    for begin in range(first, end, at_once):
+        some = range(begin, min(begin + at_once, end))
         for i in range(n):
-            if not in_place:  # in place below, whoever owns it: only so LLVM uses vectors for both
-                delta_x[i, f] = delta[i, f]
-            for k in range(s):
-                d = x[i, f, k] - centre
-                delta_x[i, f, k] = delta_x[i, f, k] * of_delta + (d * of_x + shift)
+            for f in some:
+                total, moment = _sums(x[i, f], mean[f], delta[i, f])
+                sums[0, f] += total
+                sums[1, f] += moment
+        for f in some:
+            bias_updates[f] += sums[0, f]
+            scale_updates[f] += sums[1, f] / sigma[f]
+            mean_delta[f] = -sums[0, f] * gain[f]
+            variance_delta[f] = sums[1, f] * slope[f]
+            of_delta[f] = gain[f]
+            of_x[f] = sums[1, f] * slope[f] * 2 / (n * s - 1)
+            shift[f] = -sums[0, f] * gain[f] / (n * s)
+        for i in range(n):
+            for f in some:
+                if not in_place:
+                    delta_x[i, f] = delta[i, f]
+                _turn(delta_x[i, f], one, of_delta[f], x[i, f], mean[f], of_x[f], shift[f])
 
 
 @loop()
@@ -196,6 +225,7 @@ def _as_coded(
     gain: F32,
     mean_slope: F64,
     variance_slope: F64,
+    sums: F64,
     trains_biases: bool,
     bias_updates: F32,
     scale_updates: F32,
@@ -205,28 +235,41 @@ def _as_coded(
     in_place: bool,
     first: int,
     end: int,
+    at_once: int,
 ) -> None:
     """Go backward through some filters, as ``backward_batchnorm_layer`` in C does."""
     n, _, s = x.shape
-    count = np.float32(n * s)
-    for f in range(first, end):
-        centre, scale, of_delta = mean[f], scales[f], gain[f]
-        if trains_biases:
-            bias_updates[f] += np.float32(_sum(delta, f))
-        scale_updates[f] += np.float32(
-            _sum_of_products(last_x, f, last_mean[f], last_gain[f], delta)
-        )
-        total, moment = _scaled_sums(x, f, centre, delta, scale)
-        mean_delta[f] = total * mean_slope[f]
-        variance_delta[f] = moment * variance_slope[f]
-        of_x = np.float32(np.float64(variance_delta[f]) * 2.0 / (n * s))
-        shift = mean_delta[f] / count
+    of_x, shift = np.empty_like(mean), np.empty_like(mean)
+    for begin in range(first, end, at_once):
+        some = range(begin, min(begin + at_once, end))
         for i in range(n):
-            if not in_place:  # as above
-                delta_x[i, f] = delta[i, f]
-            for k in range(s):
-                d = x[i, f, k] - centre
-                delta_x[i, f, k] = delta_x[i, f, k] * scale * of_delta + (d * of_x + shift)
+            for f in some:
+                total, product, scaled, moment = _scaled_sums(
+                    x[i, f],
+                    mean[f],
+                    last_x[i, f],
+                    last_mean[f],
+                    last_gain[f],
+                    delta[i, f],
+                    scales[f],
+                )
+                sums[0, f] += total
+                sums[1, f] += product
+                sums[2, f] += scaled
+                sums[3, f] += moment
+        for f in some:
+            if trains_biases:
+                bias_updates[f] += np.float32(sums[0, f])
+            scale_updates[f] += np.float32(sums[1, f])
+            mean_delta[f] = sums[2, f] * mean_slope[f]
+            variance_delta[f] = sums[3, f] * variance_slope[f]
+            of_x[f] = np.float64(variance_delta[f]) * 2.0 / (n * s)
+            shift[f] = mean_delta[f] / np.float32(n * s)
+        for i in range(n):
+            for f in some:
+                if not in_place:
+                    delta_x[i, f] = delta[i, f]
+                _turn(delta_x[i, f], scales[f], gain[f], x[i, f], mean[f], of_x[f], shift[f])
 
 
 @loop()
@@ -238,61 +281,74 @@ def _sigma(variance: np.float32, eps: float, inside: bool) -> float:
     return math.sqrt(v + eps) if inside else math.sqrt(v) + eps
 
 
+@loop()
+def _normalise(
+    x: F32, mean: np.float32, gain: np.float32, scale: np.float32, bias: np.float32, y: F32
+) -> None:
+    """Do ``normalize_cpu``, ``scale_bias`` and ``add_bias`` for a row."""
+    for k in range(len(x)):
+        y[k] = (x[k] - mean) * gain * scale + bias
+
+
+@loop()
+def _turn(
+    delta: F32,
+    scale: np.float32,
+    gain: np.float32,
+    x: F32,
+    mean: np.float32,
+    of_x: np.float32,
+    shift: np.float32,
+) -> None:
+    """Do ``scale_bias`` and ``normalize_delta_cpu`` for a row, in place as in C."""
+    for k in range(len(x)):
+        delta[k] = delta[k] * scale * gain + ((x[k] - mean) * of_x + shift)
+
+
 @loop(reorders=True)
-def _sum(x: F32, f: int) -> float:
-    n, _, s = x.shape
+def _sum(x: F32) -> float:
     total = 0.0
-    for i in range(n):
-        for k in range(s):
-            total += x[i, f, k]
+    for k in range(len(x)):
+        total += x[k]
     return total
 
 
 @loop(reorders=True)
-def _sum_of_squares(x: F32, f: int, centre: np.float32) -> float:
-    n, _, s = x.shape
+def _sum_of_squares(x: F32, mean: np.float32) -> float:
     total = 0.0
-    for i in range(n):
-        for k in range(s):
-            d = np.float64(x[i, f, k] - centre)
-            total += d * d
+    for k in range(len(x)):
+        d = np.float64(x[k] - mean)
+        total += d * d
     return total
 
 
 @loop(reorders=True)
-def _sum_of_products(x: F32, f: int, centre: np.float32, gain: np.float32, delta: F32) -> float:
-    """Return the sum of the delta times x_norm."""
-    n, _, s = x.shape
-    total = 0.0
-    for i in range(n):
-        for k in range(s):
-            total += np.float64((x[i, f, k] - centre) * gain) * np.float64(delta[i, f, k])
-    return total
-
-
-@loop(reorders=True)
-def _sums(x: F32, f: int, centre: np.float32, delta: F32) -> tuple[float, float]:
+def _sums(x: F32, mean: np.float32, delta: F32) -> tuple[float, float]:
     """Return the sums of the delta, and of the delta times the centred x."""
-    n, _, s = x.shape
     total = moment = 0.0
-    for i in range(n):
-        for k in range(s):
-            d = np.float64(delta[i, f, k])
-            total += d
-            moment += d * np.float64(x[i, f, k] - centre)
+    for k in range(len(x)):
+        d = np.float64(delta[k])
+        total += d
+        moment += d * np.float64(x[k] - mean)
     return total, moment
 
 
 @loop(reorders=True)
 def _scaled_sums(
-    x: F32, f: int, centre: np.float32, delta: F32, scale: np.float32
-) -> tuple[float, float]:
-    """Do the same with the delta times the scale."""
-    n, _, s = x.shape
-    total = moment = 0.0
-    for i in range(n):
-        for k in range(s):
-            d = np.float64(delta[i, f, k] * scale)
-            total += d
-            moment += d * np.float64(x[i, f, k] - centre)
-    return total, moment
+    x: F32,
+    mean: np.float32,
+    last_x: F32,
+    last_mean: np.float32,
+    last_gain: np.float32,
+    delta: F32,
+    scale: np.float32,
+) -> tuple[float, float, float, float]:
+    """Return the sums of the delta alone and times x_norm, and those of `_sums` for it scaled."""
+    total = product = scaled = moment = 0.0
+    for k in range(len(x)):
+        d = np.float64(delta[k] * scale)
+        total += delta[k]
+        product += np.float64((last_x[k] - last_mean) * last_gain) * np.float64(delta[k])
+        scaled += d
+        moment += d * np.float64(x[k] - mean)
+    return total, product, scaled, moment

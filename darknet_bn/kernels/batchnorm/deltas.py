@@ -179,6 +179,7 @@ def normalize_delta_cpu(
     return out
 
 
+@floating
 def slopes_of_deltas(variance: F32) -> tuple[F64, F64]:
     """Return what `mean_delta_cpu` and `variance_delta_cpu` multiply their sums by.
 
