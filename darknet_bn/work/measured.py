@@ -66,9 +66,9 @@ NORM_FEW = 1 << 14  # values; below, this does not matter
 
 # Measured on two cores of an AMD EPYC server (Zen 4), numba 0.68, November 2026.
 
-NORM_COMPILED = 1 << 18  # bytes of activations up to which one thread alone is faster
+NORM_COMPILED = 1 << 19  # bytes of activations up to which one thread alone is faster
 NORM_COMPILED_FILTERS = 1 << 19  # bytes of the filters that a loop works on together
-NORM_COMPILED_ROW = 8  # pixels; with fewer, loops along the pixels are slower than numpy
+NORM_COMPILED_ROW = 9  # pixels; with fewer, loops along the pixels are slower than numpy
 NORM_COMPILED_FEW = 1 << 14  # values up to which they are faster even so
 
 # Estimated from the sizes of caches or memory; no measurement was recorded.

@@ -6,6 +6,7 @@ These have no counterpart in C, where they are the loops.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -188,7 +189,7 @@ def by_filter(x: F32) -> F32:
             "activations have two axes or more", expected="(n, f, ...)", found=str(x.shape)
         )
     n, f = x.shape[:2]
-    return x.reshape(n, f, int(np.prod(x.shape[2:])))
+    return x.reshape(n, f, math.prod(x.shape[2:]))
 
 
 def output_like(x: F32, out: F32 | None) -> tuple[F32, F32]:
