@@ -7,13 +7,18 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from darknet_bn.kernels import compiling
+import darknet_bn as dn
+from darknet_bn.dialect import dialect_named
+from darknet_bn.kernels import choice, compiling
+from darknet_bn.kernels.batchnorm import compiled
 from darknet_bn.kernels.compiling import loop
+from darknet_bn.work import measured, threads
 
 needs_numba = pytest.mark.skipif(
     importlib.util.find_spec("numba") is None, reason="numba is absent"
@@ -102,6 +107,56 @@ def test_a_folder_that_cannot_be_written_only_means_that_nothing_is_kept(tmp_pat
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("True")
+
+
+@pytest.fixture
+def compiled_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv(choice.VARIABLE, choice.COMPILED)
+    choice.compiled_wanted.cache_clear()
+    yield
+    choice.compiled_wanted.cache_clear()
+
+
+def passes(x: np.ndarray, dialect: dn.Dialect) -> list[np.ndarray]:
+    """Both passes of batch norm: all arrays that they give."""
+    rng = np.random.default_rng(1)
+    f = x.shape[1]
+    p = {**dn.kernels.make_batchnorm_layer(f), "scales": rng.uniform(-2, 2, f).astype(np.float32)}
+    delta = rng.standard_normal(x.shape).astype(np.float32)
+    forward = dn.kernels.forward_batchnorm_layer(x, p, train=True, dialect=dialect)
+    saved = forward.saved
+    back = dn.kernels.backward_batchnorm_layer(delta, p, saved, dialect=dialect)
+    return [forward.y, forward.rolling_variance, *vars(back).values()]
+
+
+@needs_numba
+@pytest.mark.parametrize("dialect", [dn.PJREDDIE, dn.ALEXEYAB.sound], ids=["coded", "exact"])
+def test_the_bits_depend_neither_on_threads_nor_on_parts(
+    dialect: dn.Dialect, compiled_kernels: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = np.random.default_rng(0).standard_normal((3, 10, 5, 7), np.float32)
+    whole = passes(x, dialect)
+    x.flags.writeable = False
+    monkeypatch.setattr(measured, "NORM_COMPILED", 0)
+    for count, size in ((1, 1), (2, 1000), (3, 1 << 20), (7, 1)):
+        monkeypatch.setattr(measured, "NORM_COMPILED_FILTERS", size)
+        monkeypatch.setitem(threads._OF_PROCESS, os.getpid(), threads.Workers(count))
+        for one, other in zip(passes(x, dialect), whole, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@needs_numba
+@pytest.mark.parametrize("name", ["pjreddie", "pjreddie-gpu", "alexeyab", "hank-ai", "opencv"])
+def test_eps_enters_as_the_dialect_says(name: str) -> None:
+    dialect = dialect_named(name)
+    variances = np.array(
+        [0, 1e-40, -7e-44, -1e-3, 1e-12, 1e-5, 0.3, 1e6, np.inf, np.nan], np.float32
+    )
+    found = [
+        compiled._sigma(v, float(np.float32(dialect.eps)), dialect.eps_inside_sqrt)
+        for v in variances
+    ]
+    np.testing.assert_array_equal(found, dialect.sigma(variances.astype(np.float64)))
 
 
 @needs_numba
