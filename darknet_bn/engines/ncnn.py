@@ -60,16 +60,19 @@ class _Ncnn(NetworkSession, BoxSession):
         """Compute the outputs of layers, for one sequence after another."""
         steps = self.network.time_steps
         count = len(x) // steps
-        found: dict[int, list[npt.NDArray[Any]]] = {layer: [] for layer in layers}
+        found: dict[int, npt.NDArray[Any]] = {}
         forget = set(layers) <= set(self.network.outputs)
         wanted = {name for layer in layers for name in self._names[layer]}
         for number in range(count):
             given = dict(zip(self._made.inputs, x[number::count], strict=True))
             blobs = run_files(self._net, given, wanted, forget=forget)
             for layer in layers:
-                parts = [blobs[name] for name in self._names[layer]]
-                found[layer].append(np.stack(parts).reshape(steps, -1))
-        return {layer: np.stack(each, axis=1).reshape(len(x), -1) for layer, each in found.items()}
+                for step, name in enumerate(self._names[layer]):
+                    blob = blobs[name]
+                    if layer not in found:
+                        found[layer] = np.empty((steps, count, blob.size), blob.dtype)
+                    found[layer][step, number] = blob.reshape(-1)
+        return {layer: y.reshape(len(x), -1) for layer, y in found.items()}
 
     def boxes(self, x: F32) -> dict[str, F32]:
         """Compute the boxes of all heads, if they come out, for one image after another."""
