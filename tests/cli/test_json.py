@@ -123,6 +123,7 @@ MORE: dict[str, tuple[Sequence[object], int]] = {
     "export to TFLite": (("export", "net", "net.tflite", "--proof"), 0),
     "export half": (("export", "net", "half.onnx", "--half", "--layers"), 0),
 }
+PROGRAMS = {".param": "ncnn", ".tflite": "ai_edge_litert"}  # that prove a kind of file
 CASES = {name: (tuple(line.words), 0) for name, line in LINES.items()} | MORE
 
 
@@ -149,6 +150,9 @@ def expected(command: str, facts: Mapping[str, Any]) -> dict[str, str]:
 def test_every_command_prints_what_is_documented(cli: Cli, stocked: Path, name: str) -> None:
     more_materials(stocked)
     words, code = CASES[name]
+    for suffix, package in PROGRAMS.items():
+        if any(str(word).endswith(suffix) for word in words):
+            pytest.importorskip(package, reason=f"{package} is not installed")
     answer = cli(*words, "--json")
     assert answer.code == code, answer.err
     facts = answer.json

@@ -71,6 +71,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "f.onnx": dn.load_arrays,
     "compared.onnx": lambda path: dn.OnnxFile(path, random_model(CFG)),
     "compared.param": lambda path: dn.NcnnFile(path, random_model(CFG)),
+    "compared.tflite": lambda path: dn.LiteRtFile(path, random_model(CFG)),
     "fixture.npz": dn.load_fixture,
     "set.npz": _dataset,
     "x.npy": read_npy,
@@ -88,6 +89,8 @@ READERS: dict[str, Callable[[Path], object]] = {
     ),
 }
 
+PROGRAMS = {".param": "ncnn", ".tflite": "ai_edge_litert"}  # that read a kind of file themselves
+
 
 @pytest.mark.parametrize("name", READERS)
 @pytest.mark.parametrize("kind", ["FIFO", "socket", "device", "folder"])
@@ -96,6 +99,9 @@ def test_only_regular_files_are_read(
 ) -> None:
     monkeypatch.chdir(tmp_path)  # the name of a socket must be short
     path = Path(name)
+    if path.suffix in PROGRAMS:
+        package = PROGRAMS[path.suffix]
+        pytest.importorskip(package, reason=f"{package} is not installed")
     if kind == "FIFO":
         os.mkfifo(path)
     elif kind == "socket":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -16,6 +16,14 @@ write_onnx = partial(dn.export_onnx, prove=False)
 
 def run_graph(graph: GraphBuilder, given: Mapping[Value, np.ndarray], y: Value) -> np.ndarray:
     """Run a graph in ONNX Runtime, with nothing between it and the program that could mend it."""
+    (array,) = run_values(graph, given, [y])
+    return array
+
+
+def run_values(
+    graph: GraphBuilder, given: Mapping[Value, np.ndarray], values: Sequence[Value]
+) -> list[np.ndarray]:
+    """Run a graph in ONNX Runtime, and return some of its values in float32."""
     import onnx
     import onnxruntime
 
@@ -35,12 +43,18 @@ def run_graph(graph: GraphBuilder, given: Mapping[Value, np.ndarray], y: Value) 
         )
         for op in graph.ops
     ]
-    nodes.append(onnx.helper.make_node("Identity", [y.name], ["y"]))
+    if not values:
+        return []
+    names = [f"y{number}" for number in range(len(values))]
+    nodes += [
+        onnx.helper.make_node("Identity", [value.name], [name])
+        for value, name in zip(values, names, strict=True)
+    ]
     whole = onnx.helper.make_graph(
         nodes,
         "graph",
         [info(value.name, array) for value, array in given.items()],
-        [info("y", None)],
+        [info(name, None) for name in names],
         [
             onnx.numpy_helper.from_array(np.asarray(each.array), each.name)
             for each in graph.constants
@@ -52,6 +66,7 @@ def run_graph(graph: GraphBuilder, given: Mapping[Value, np.ndarray], y: Value) 
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    array: np.ndarray
-    (array,) = session.run(["y"], {value.name: array for value, array in given.items()})
-    return array
+    arrays: list[np.ndarray] = session.run(
+        names, {value.name: array for value, array in given.items()}
+    )
+    return arrays
