@@ -15,8 +15,8 @@ import darknet_bn as dn
 from darknet_bn.checks import export_ncnn as module
 from darknet_bn.convert.ncnn.net import NcnnNet
 from darknet_bn.convert.prepared import PreparedFiles
-from tests.checks.test_proof import HEADS, detector, v1_detector
 from tests.support.builders import cfg_text, random_input, random_model, with_time_steps
+from tests.support.detectors import HEADS, detector, v1_detector
 from tests.support.paths import FIXTURES
 
 CONV = "[convolutional] filters=4 size=3 pad=1 activation=leaky batch_normalize=1"
