@@ -9,8 +9,8 @@ from pathlib import Path
 
 from darknet_bn.arrays import F32
 from darknet_bn.checks.agreement import Stage, or_unproven, require_agreement, silent
+from darknet_bn.checks.ncnn_int8_proof import measure_loss, prove_int8
 from darknet_bn.checks.proof import needed_for_a_proof
-from darknet_bn.checks.proof_int8 import measure_loss, prove_int8
 from darknet_bn.checks.proven import Proving, place_of, write_proven
 from darknet_bn.convert.ncnn.export import NcnnHead, NcnnModel, ncnn_model, prepare_ncnn
 from darknet_bn.convert.ncnn.int8 import Int8

@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     "NMS.",
 )
 @click.option("--keep-batch-norm", is_flag=True, help="Do not fold batch norm into the weights.")
-@click.option("--batch", metavar="N|any", callback=lambda *a: batch_size(a[2]), help="Batch size.")
+@click.option("--batch", metavar="N|any", callback=options.batch_size, help="Batch size.")
 @click.option("--any-size", is_flag=True, help="Accept images of any size that the layers allow.")
-@click.option("--half", is_flag=True, help="Use float16 weights and arithmetic.")
+@click.option("--half", is_flag=True, help="Use float16 weights, and in ONNX float16 arithmetic.")
 @class_names.names_and_data
 @options.part("--thresh", "the dialect's, 0.5 or 0.25", "Score threshold for --head nms.")
 @options.part("--nms", f"{choices.OVERLAP}", "IoU threshold for --head nms.")
@@ -168,16 +168,6 @@ def export(
     facts |= {"preparation": preparation(model) or None, "names": labels, "seconds": seconds}
     output.show(facts, [output.dialect(model), *made.lines], as_json=as_json)
     output.took_long(seconds)
-
-
-def batch_size(value: str | None) -> int | Literal["any"] | None:
-    """Return the number of images that a word says a file takes, or ``any``."""
-    if value is None or value == "any":
-        return value  # type: ignore[return-value]  # it is the one word
-    try:
-        return int(value)
-    except ValueError as error:
-        raise click.BadParameter(f"'{value}' is neither a number nor any") from error
 
 
 def _names(names: class_names.ClassNames, model: dn.Model) -> tuple[str, ...] | None:

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
@@ -99,8 +99,20 @@ def fit(*ways: str) -> Callable[[Command], Command]:
     return decorate
 
 
+def batch_size(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> int | Literal["any"] | None:
+    """Return the number of images that a word says a file takes, or ``any``."""
+    if value is None or value == "any":
+        return value  # type: ignore[return-value]  # it is the one word
+    try:
+        return int(value)
+    except ValueError as error:
+        raise click.BadParameter(f"'{value}' is neither a number nor any") from error
+
+
 skip_proof = click.option(
-    "--skip-proof", is_flag=True, help="Write the file without running it in ONNX Runtime."
+    "--skip-proof", is_flag=True, help="Write the file without running it first."
 )
 
 engine = click.option(

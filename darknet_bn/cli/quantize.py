@@ -12,7 +12,6 @@ import click
 
 import darknet_bn as dn
 from darknet_bn.cli import batches, choices, class_names, models, options, output, progress
-from darknet_bn.cli.export import batch_size
 from darknet_bn.cli.terminal import width
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ def _layers(model: dn.Model, spans: Sequence[tuple[int, int]]) -> tuple[int, ...
 @click.option(
     "--batch",
     metavar="N|any",
-    callback=lambda *a: batch_size(a[2]),
+    callback=options.batch_size,
     help="Batch size of the file.  [default: 1]",
 )
 @click.option(

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import os
 
-from darknet_bn.run.session import Session
-
-__all__ = ["DEFAULT", "ENGINES", "VARIABLE", "Session", "default_engine"]
-
 ENGINES = ("numpy", "onnxruntime", "openvino", "opencv", "litert", "torch", "ncnn")
 DEFAULT = ENGINES[0]
 """This package itself, which needs no other."""

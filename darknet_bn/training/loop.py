@@ -82,28 +82,14 @@ def train(
 ) -> Iterator[Progress]:
     """Train a model with a data set, batch by batch.
 
-    Every example is used once before any is used again, in a new order in each epoch.  The number
-    of examples in a batch is ``batch`` of ``[net]`` (`Model.with_batch` changes it), even if an
-    epoch ends inside a batch.  With a batch of 1, this is stochastic gradient descent; with a batch
-    as large as the data set, full-batch gradient descent.
+    `darknet_bn.train` does this with the step of the engine that it is given.
 
     Parameters
     ----------
-    state : TrainState
-    examples : Examples
-        A data set.  For sequences, the time steps of each example follow one another.
-    iterations : int, optional
-        Stop after this many updates, including those that the state has already made; by default
-        ``max_batches`` of ``[net]``.
-    epochs : float, optional
-        Stop after this many passes through the data set, instead of ``iterations``.
-    average : float, optional
-        The running average of the loss to resume from.
+    state, examples, iterations, epochs, average, workers
+        As of `darknet_bn.train`.
     step : Step
         What makes a step of a batch; by default our own `train_step`.
-    workers : int
-        How many threads prepare the next batches, one each, while a step runs.  Their number
-        changes no bit.
 
     Yields
     ------
