@@ -49,10 +49,8 @@ targets:
 	$(PYTHON) tools/measure_targets.py $(SHARED)
 
 bench:
-	$(PYTHON) tools/bench.py forward $(SHARED)/models/yolov3-tiny/yolov3-tiny.cfg $(SHARED)/models/yolov3-tiny/yolov3-tiny.weights
-	$(PYTHON) tools/bench.py forward $(SHARED)/cfg/pjreddie/yolov3.cfg
+	$(PYTHON) tools/bench.py all $(SHARED)
 	$(PYTHON) tools/bench.py fold $(SHARED)/cfg/pjreddie/yolov3.cfg
 	$(PYTHON) tools/bench.py threads $(SHARED)/models/yolov3-tiny/yolov3-tiny.cfg $(SHARED)/models/yolov3-tiny/yolov3-tiny.weights
 	$(PYTHON) tools/bench.py engines $(SHARED)/models/yolov3-tiny/yolov3-tiny.cfg $(SHARED)/models/yolov3-tiny/yolov3-tiny.weights
-	$(PYTHON) tools/bench.py train
 	$(PYTHON) tools/bench_start.py

@@ -7,12 +7,14 @@ answers with a line of JSON.
 from __future__ import annotations
 
 import json
-import statistics
 import sys
-import time
 from collections.abc import Callable
 
 import numpy as np
+from bench_asked import passes
+
+from darknet_bn.errors import DarknetError
+from darknet_bn.kernels.choice import compiled_wanted
 
 Case = Callable[[str], Callable[[], float]]
 
@@ -25,7 +27,6 @@ NETS = {
     ),
 }
 CLASSES, RATE = 10, 0.01
-SECONDS = 0.3  # of passes, each time an engine is asked: processors need some time to wake up
 
 
 def cases() -> dict[str, tuple[str, object]]:
@@ -41,6 +42,8 @@ def cases() -> dict[str, tuple[str, object]]:
 
 def ours_on_torch(kind: str, size: object) -> Callable[[], float]:
     """Prepare a case for this package's training on PyTorch."""
+    import torch  # noqa: F401 # the error that names it, if it is absent
+
     import darknet_bn as dn
     from darknet_bn.engines.torch_training import TorchStep
 
@@ -176,9 +179,10 @@ def torchs(kind: str, size: object) -> Callable[[], float]:
     return forward if kind == "forward" else backward
 
 
-def is_step(name: str) -> bool:
-    """Whether a case is a whole step, which this package's training on PyTorch makes too."""
-    return cases()[name][0] == "step"
+def measures(engine: str, name: str) -> bool:
+    """Whether an engine measures a case."""
+    is_step = cases()[name][0] == "step"
+    return STEPS.get(engine, is_step) is is_step
 
 
 def _batch(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -207,28 +211,24 @@ PREPARE = {
     "torch": torchs,
     "copy": copying,
 }
-LEFT_OUT = {"on torch": False, "copy": True}
-"""Whether those that measure only a part of the cases leave out steps, or all others."""
+STEPS = {"on torch": True, "copy": False}
+"""Whether those that measure only a part of the cases measure whole steps, or all others."""
 
 
-def main() -> None:
+def main(engine: str, *names: str) -> None:
     """Be an engine."""
-    prepare, left_out = PREPARE[sys.argv[1]], LEFT_OUT.get(sys.argv[1])
-    names = [name for name in sys.argv[2:] if left_out is None or is_step(name) is not left_out]
-    ready = {name: prepare(*case) for name, case in cases().items() if name in names}
-    for run in ready.values():
-        run()
-        run()
+    try:
+        if engine in ("numpy", "compiled"):
+            compiled_wanted()  # an error if there is no numba
+        ready = {name: PREPARE[engine](*cases()[name]) for name in names if measures(engine, name)}
+        for run in ready.values():
+            run()
+    except (DarknetError, ImportError, OSError) as error:
+        sys.exit(f"{error}")
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
-        run = ready[line.strip()]
-        seconds = []
-        while sum(seconds) < SECONDS:
-            start = time.perf_counter()
-            run()
-            seconds.append(time.perf_counter() - start)
-        print(json.dumps(statistics.median(seconds)), flush=True)
+        print(json.dumps(passes(ready[line.strip()])), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
