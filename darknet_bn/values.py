@@ -71,6 +71,11 @@ def json_text(facts: Mapping[str, Any]) -> str:
     return json.dumps({"schema": _SCHEMA} | _plain(facts), indent=1, allow_nan=False)
 
 
+def json_line(facts: Mapping[str, Any]) -> str:
+    """Return facts as one JSON object in one line, without the number of the schema."""
+    return json.dumps(_plain(facts), allow_nan=False)
+
+
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _plain(dataclasses.asdict(value))

@@ -27,7 +27,7 @@ _COLUMNS = ("file", "class", "name", "probability")
 @options.fit("letterbox", "stretch", "crop")
 @options.engine
 @options.recursive
-@options.json_or_csv
+@options.json_or_rows
 @options.quiet("the classes")
 @click.pass_context
 def classify(
@@ -40,6 +40,7 @@ def classify(
     engine: str,
     recursive: bool,
     as_json: bool,
+    as_lines: bool,
     as_csv: bool,
 ) -> None:
     """Classify pictures (output as in 'darknet classifier predict').
@@ -47,7 +48,7 @@ def classify(
     PICTURE is a file, a folder, a pattern such as 'photos/*.jpg', or a list: a .txt file with one
     path per line.  Without PICTURE, or with '-', the list is read from standard input.  Pictures
     that cannot be read are reported, and the rest are still processed; the exit code is then 1, or
-    2 if none could be read.
+    2 if none could be read.  With --json-lines, a list is read as it comes.
 
     Example: darknet-bn classify darknet19.cfg darknet19.weights dog.jpg --data imagenet1k.data
     """
@@ -56,7 +57,8 @@ def classify(
     from darknet_bn.predictions.classification import class_layer, classification_lines
 
     require_pillow()
-    found = pictures.find(words, recursive=recursive)
+    stream = pictures.PictureStream(words, recursive)
+    found = stream if as_lines else pictures.find(words, recursive=recursive)
     model = source.load_for_pictures()
     picture_shape(model.network)
     classes = names.fit(model.network.nodes[class_layer(model.network)].y.size)
@@ -65,7 +67,7 @@ def classify(
     classifier = dn.Classifier(model, names=classes, top=count, engine=engine, fit=way)
     computed_by = classifier.session.engine
     told: list[dict[str, Any]] = []
-    tell = output.aside if as_csv else output.note
+    tell = output.aside if as_csv or as_lines else output.note
     if not as_json:
         tell(output.dialect(model))
         tell(output.fit(model, way, given=fit is not None))
@@ -79,20 +81,24 @@ def classify(
             return output.as_csv(
                 (path, score.class_id, score.label, f"{score.probability:.6f}") for score in scores
             )
-        if as_json:
+        if as_json or as_lines:
             _, height, width = im.shape
             rows = [
                 {"class_id": each.class_id, "name": each.label, "confidence": each.probability}
                 for each in scores
             ]
-            told.append({"file": path, "width": width, "height": height, "classes": rows})
+            entry = {"file": path, "width": width, "height": height, "classes": rows}
+            if as_lines:
+                return (output.json_line(entry),)
+            told.append(entry)
             return ()
         heading = () if found.single else (f"{path}:",)
         lines = (*heading, *classification_lines(scores, model.dialect))
         return (output.columns(line) for line in lines)
 
-    outcome = one_by_one.for_each(found, "classifying", work)
+    told_at_once = one_by_one.tell_line if as_lines else None
+    outcome = one_by_one.for_each(found, "classifying", work, told_at_once)
     facts = output.about(model, source.cfg, source.weights)
     facts |= {"engine": computed_by, "fit": way, "top": count, "pictures": told} | outcome.facts
-    one_by_one.show(facts, (), outcome, as_json=as_json, as_csv=as_csv)
+    one_by_one.show(facts, (), outcome, as_json=as_json, in_rows=as_csv or as_lines)
     one_by_one.end(ctx, outcome, words)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,7 @@ _COLUMNS = ("file", "class", "name", "probability", "left", "top", "width", "hei
     metavar="FILE",
     help="TrueType or OpenType font for -o, for names with letters beyond ASCII.",
 )
-@options.json_or_csv
+@options.json_or_rows
 @options.quiet("the objects found")
 @click.pass_context
 def detect(
@@ -80,6 +80,7 @@ def detect(
     skip_existing: bool,
     font: str | None,
     as_json: bool,
+    as_lines: bool,
     as_csv: bool,
 ) -> None:
     """Detect objects in pictures (output as in 'darknet detector test').
@@ -87,7 +88,8 @@ def detect(
     PICTURE is a file, a folder, a pattern such as 'photos/*.jpg', or a list: a .txt file with one
     path per line.  Without PICTURE, or with '-', the list is read from standard input.  Pictures
     that cannot be read are reported, and the rest are still processed; the exit code is then 1, or
-    2 if none could be read.
+    2 if none could be read.  With --json-lines, a list is read as it comes, unless -o or --labels
+    need it whole.
 
     Example: darknet-bn detect yolov3.cfg yolov3.weights dog.jpg --names coco.names -o found.jpg
     """
@@ -103,9 +105,15 @@ def detect(
     require_pillow()
     if font is not None:
         _require_font(font)
-    found = pictures.find(words, recursive=recursive, out=out)
-    drawn = {} if out is None else targets.annotated(found, out)
-    txts = {} if labels is None else targets.in_folder(found, labels, targets.with_txt)
+    found: pictures.FoundPictures | pictures.PictureStream
+    drawn: Mapping[str, str] = {}
+    txts: Mapping[str, str] = {}
+    if as_lines and out is None and labels is None:
+        found = pictures.PictureStream(words, recursive)
+    else:
+        found = pictures.find(words, recursive=recursive, out=out)
+        drawn = {} if out is None else targets.annotated(found, out)
+        txts = {} if labels is None else targets.in_folder(found, labels, targets.with_txt)
     wanted = targets.to_write(
         (drawn, txts),
         force=force,
@@ -125,15 +133,14 @@ def detect(
     computed_by = detector.session.engine
     told: list[dict[str, Any]] = []
     written: Counter[str] = Counter()
-    tell = output.aside if as_csv else output.note
+    in_rows = as_csv or as_lines
+    tell = output.aside if in_rows else output.note
     if not as_json:
         tell(output.dialect(model))
         tell(output.fit(model, way, given=fit is not None))
         tell(f"threshold: {threshold:g}, nms: {overlap:g}")
         if skipped:
-            tell(
-                f"skipped: {len(skipped)} of {len(found.names)} pictures whose files already exist"
-            )
+            tell(f"skipped: {len(skipped)} of {found.count} pictures whose files already exist")
     if as_csv:
         output.text(",".join(_COLUMNS))
     for folder in {Path(target).parent for target in wanted}:
@@ -152,8 +159,11 @@ def detect(
             written["label file"] += 1
         if as_csv:
             return output.as_csv(_rows(path, seen))
-        if as_json:
-            told.append({"file": path, "width": width, "height": height, "objects": _objects(seen)})
+        if as_json or as_lines:
+            entry = {"file": path, "width": width, "height": height, "objects": _objects(seen)}
+            if as_lines:
+                return (output.json_line(entry),)
+            told.append(entry)
             return ()
         shown = detection_lines(seen, positions=ext_output)
         if not shown:
@@ -163,7 +173,9 @@ def detect(
         heading = () if found.single else (f"{path}:",)
         return (output.columns(line) for line in (*heading, *shown))
 
-    outcome = one_by_one.for_each(found.without(skipped), "detecting", work)
+    rest = found.without(skipped) if isinstance(found, pictures.FoundPictures) else found
+    told_at_once = one_by_one.tell_line if as_lines else None
+    outcome = one_by_one.for_each(rest, "detecting", work, told_at_once)
     facts = output.about(model, source.cfg, source.weights)
     facts |= {"engine": computed_by, "fit": way, "threshold": threshold, "nms": overlap}
     facts |= {"pictures": told, "skipped": skipped} | outcome.facts
@@ -173,7 +185,7 @@ def detect(
         for what, place in (("picture", out), ("label file", labels))
         if place is not None
     ]
-    one_by_one.show(facts, lines, outcome, as_json=as_json, as_csv=as_csv)
+    one_by_one.show(facts, lines, outcome, as_json=as_json, in_rows=in_rows)
     resumable = bool(drawn or txts) and not force
     one_by_one.end(ctx, outcome, words, skipped=len(skipped), resumable=resumable)
 

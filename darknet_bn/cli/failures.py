@@ -49,9 +49,12 @@ def answer(error: BaseException, words: Sequence[str], state: output.State) -> i
     elif not isinstance(error, _INTERRUPTS):  # the terminal shows ^C
         output.error(str(problem))
         output.problems(problem.problems)
-    if _wants_json(words) and not state.answered:
-        with contextlib.suppress(OSError):  # stdout may be the cause
-            output.print_json({"error": output.facts(problem)})
+    facts = output.facts(problem)
+    with contextlib.suppress(OSError):  # stdout may be the cause
+        if _has_option(words, "--json-lines"):
+            output.text(output.json_line({"file": facts["file"], "error": facts}))
+        elif _has_option(words, "--json") and not state.answered:
+            output.print_json({"error": facts})
     return _code(error)
 
 
@@ -103,7 +106,7 @@ def out_of_memory(error: MemoryError, file: str | None = None) -> dn.DarknetErro
     return dn.DarknetError(problem, where=dn.Where(file=file))
 
 
-def _wants_json(words: Sequence[str]) -> bool:
-    """Return whether JSON was asked for, even by words that cannot be parsed."""
+def _has_option(words: Sequence[str], name: str) -> bool:
+    """Return whether an option was given, even among words that cannot be parsed."""
     options = words[: words.index("--")] if "--" in words else words
-    return "--json" in options
+    return name in options

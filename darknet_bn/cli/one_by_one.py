@@ -13,7 +13,7 @@ import click
 import darknet_bn as dn
 from darknet_bn.cli import arguments, kinds, output, progress, signals
 from darknet_bn.cli.failures import FINDING, TROUBLE, out_of_memory
-from darknet_bn.cli.pictures import FoundPictures
+from darknet_bn.cli.pictures import FoundPictures, PictureStream, Problem
 from darknet_bn.cli.terminal import is_terminal
 from darknet_bn.errors import located
 
@@ -42,9 +42,12 @@ class Outcome:
 
     Attributes
     ----------
-    done, count : int
-        How many pictures were used, and how many were found.
+    done, failed : int
+        How many pictures were used, and how many could not be.
+    count : int or None
+        How many were found; None if they were found on the way.
     failures : list of Failure
+        Those that nobody was told of at once.
     seconds : float
         The duration.
     next : str
@@ -54,7 +57,8 @@ class Outcome:
     """
 
     done: int
-    count: int
+    failed: int
+    count: int | None
     failures: list[Failure]
     seconds: float
     next: str
@@ -75,38 +79,52 @@ class Outcome:
             output.took(self.seconds, self.done, "picture")
 
 
-def for_each(found: FoundPictures, label: str, work: Callable[[str], Iterable[str]]) -> Outcome:
+def for_each(
+    found: FoundPictures | PictureStream,
+    label: str,
+    work: Callable[[str], Iterable[str]],
+    tell: Callable[[Failure], None] | None = None,
+) -> Outcome:
     """Work on pictures one after the other; report those that fail, and continue.
 
     Ctrl-C ends the work without an exception, because what is done still has to be reported.
 
     Parameters
     ----------
-    found : FoundPictures
+    found : FoundPictures or PictureStream
     label : str
         The name of the work, for the progress bar.
     work : function
         Takes a path, and returns the lines to print.
+    tell : function, optional
+        Is told of each failure at once, and none is kept; without it all are in the outcome.
 
     Returns
     -------
     outcome : Outcome
     """
     failures: list[Failure] = []
-    shown = progress.Bar(label, len(found.paths))
-    done, path = 0, ""
+    shown = progress.Bar(label, found.count)
+    done, failed, path = 0, 0, ""
     interrupt: KeyboardInterrupt | None = None
     begin = time.monotonic()
 
     def fail(file: str, problem: dn.DarknetError) -> None:
+        nonlocal failed
+        failed += 1
         shown.hide()
         output.error(str(problem))
-        failures.append(Failure(file, problem))
+        if tell is None:
+            failures.append(Failure(file, problem))
+        else:
+            tell(Failure(file, problem))
 
     try:
-        for problem in found.problems:
-            fail(problem.word, problem.error)
-        for path in found.paths:
+        for each in found:
+            if isinstance(each, Problem):
+                fail(each.word, each.error)
+                continue
+            path = each
             try:
                 with located(_at_least_in(path), (dn.ImageError, dn.ShapeError)):
                     lines = work(path)
@@ -125,7 +143,12 @@ def for_each(found: FoundPictures, label: str, work: Callable[[str], Iterable[st
     finally:
         shown.hide()
     seconds = time.monotonic() - begin
-    return Outcome(done, len(found.paths), failures, seconds, path, interrupt)
+    return Outcome(done, failed, found.count, failures, seconds, path, interrupt)
+
+
+def tell_line(failure: Failure) -> None:
+    """Print a failure as a line of JSON, in the place of the picture's."""
+    output.text(output.json_line({"file": failure.file, "error": failure.facts}))
 
 
 def _at_least_in(path: str) -> Callable[[dn.Where], dn.Where]:
@@ -139,10 +162,10 @@ def show(
     outcome: Outcome,
     *,
     as_json: bool,
-    as_csv: bool,
+    in_rows: bool,
 ) -> None:
-    """Print what was done, after what was found; with a table it goes to stderr."""
-    if as_csv:
+    """Print what was done, after what was found; with rows for a program it goes to stderr."""
+    if in_rows:
         for line in lines:
             output.aside(line)
     else:
@@ -180,8 +203,10 @@ def end(
     if outcome.interrupt is not None:
         if is_terminal(sys.stderr):
             click.echo(err=True)  # it shows ^C
-        count = skipped + outcome.count
-        message = f"stopped after {skipped + outcome.done} of {count} picture{'s' * (count != 1)}"
+        done = skipped + outcome.done
+        count = done if outcome.count is None else skipped + outcome.count
+        of = "" if outcome.count is None else f" of {count}"
+        message = f"stopped after {done}{of} picture{'s' * (count != 1)}"
         if resumable:
             flags = ("--force", "--skip-existing")
             message += f"; resume with: {arguments.line(more=flags[1:], without=flags)}"
@@ -191,6 +216,6 @@ def end(
             message += f", at {outcome.next}"
         click.echo(output.printable(message), err=True)
         ctx.exit(signals.exit_code(outcome.interrupt))
-    if not outcome.failures:
+    if not outcome.failed:
         ctx.exit(0)
     ctx.exit(FINDING if outcome.done or skipped else TROUBLE)

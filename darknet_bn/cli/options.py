@@ -48,10 +48,17 @@ json = click.option(
 )
 
 
-def json_or_csv(command: Command) -> Command:
-    """Add ``--json`` and ``--csv``."""
+def json_or_rows(command: Command) -> Command:
+    """Add ``--json``, ``--json-lines`` and ``--csv``."""
 
     @json
+    @click.option(
+        "--json-lines",
+        "as_lines",
+        is_flag=True,
+        help="Print a line of JSON for each picture as soon as it is done, errors too; other "
+        "messages go to stderr.",
+    )
     @click.option(
         "--csv",
         "as_csv",
@@ -59,12 +66,14 @@ def json_or_csv(command: Command) -> Command:
         help="Print CSV; other messages go to stderr.",
     )
     @functools.wraps(command)
-    def wrapped(as_json: bool, as_csv: bool, **rest: Any) -> Any:
-        if as_json and as_csv:
-            raise click.UsageError("--json and --csv cannot be used together")
-        return command(as_json=as_json, as_csv=as_csv, **rest)
+    def wrapped(as_json: bool, as_lines: bool, as_csv: bool, **rest: Any) -> Any:
+        forms = {"--json": as_json, "--json-lines": as_lines, "--csv": as_csv}
+        given = [name for name, chosen in forms.items() if chosen]
+        if len(given) > 1:
+            raise click.UsageError(f"{given[0]} and {given[1]} cannot be used together")
+        return command(as_json=as_json, as_lines=as_lines, as_csv=as_csv, **rest)
 
-    return wrapped  # type: ignore[return-value]  # click calls it with both flags
+    return wrapped  # type: ignore[return-value]  # click calls it with all flags
 
 
 def quiet(what: str) -> Callable[[Command], Command]:

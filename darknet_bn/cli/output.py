@@ -198,6 +198,13 @@ def print_json(facts: Mapping[str, Any]) -> None:
         state.answered = True
 
 
+def json_line(facts: Mapping[str, Any]) -> str:
+    """Return facts as JSON in one line."""
+    from darknet_bn.values import json_line
+
+    return json_line(facts)
+
+
 def error(message: str) -> None:
     """Print on stderr in one line what is wrong."""
     click.echo(f"{coloured('error:', WRONG, sys.stderr)} {printable(message)}", err=True)

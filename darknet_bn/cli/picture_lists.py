@@ -10,16 +10,22 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import darknet_bn as dn
 from darknet_bn.cli import kinds
 from darknet_bn.formats import foreign
 
+if TYPE_CHECKING:
+    from io import BufferedReader
+
 _MOST_BYTES = 1 << 30  # a list of the 14 million pictures of ImageNet has about this
 _HEAD = 4096  # bytes: enough to tell text from anything else
+_PIECE = 1 << 16  # bytes that are read at once, if there are that many
+_LONGEST = 1 << 20  # bytes of a line; no system has paths as long as this
 _EXPECTED = "paths of pictures, one per line"
 _MARKS = {  # marks of files that people give by mistake
     b"\x89PNG": "a picture",
@@ -30,6 +36,7 @@ _MARKS = {  # marks of files that people give by mistake
 }
 _PORTABLE = re.compile(rb"P[1-6]\s+(#[^\n]*\n\s*)*\d+\s+\d+\s")  # a PPM and its kin, may be text
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+_MARK = b"\xef\xbb\xbf"  # with which some programs begin UTF-8
 _LABEL = re.compile(r"\d+(\s+-?[\d.]+(e-?\d+)?){4,}$", re.IGNORECASE)
 
 
@@ -98,27 +105,13 @@ def read_list(word: str) -> list[Line]:
     DarknetError
         It cannot be read, is empty or not a list; or none of several lines leads to a file.
     """
-    from darknet_bn.formats.reading import open_file, reported
-
-    file = "standard input" if word == kinds.STDIN else word
+    with _opened(word) as (stream, file):
+        content = _read(stream)
     where = dn.Where(file=file)
-    if word == kinds.STDIN and sys.stdin is None:
-        raise dn.DarknetError("is closed", where=where)
-    with reported(file):
-        if word == kinds.STDIN:
-            content = _read(sys.stdin.buffer)
-        else:
-            with open_file(word, piped=True) as stream:
-                content = _read(stream)
-    other = _kind_of_content(content)
-    if other is not None:
-        raise dn.DarknetError(
-            f"not a list of pictures but {other}", where=where, expected=_EXPECTED
-        )
-    folder = "" if word == kinds.STDIN else os.path.dirname(word)
-    lines = list(_lines(content, file, folder))
+    _require_text(content, where)
+    lines = list(_lines(content.splitlines(), file, _folder(word)))
     if not lines:
-        raise EmptyList("the list is empty", where=where, expected=_EXPECTED)
+        raise _empty(where)
     if all(_LABEL.match(line.text) for line in lines):
         raise dn.DarknetError(
             "not a list of pictures but labels",
@@ -134,6 +127,67 @@ def read_list(word: str) -> list[Line]:
             found=lines[0].text,
         )
     return lines
+
+
+def stream_list(word: str) -> Iterator[Line]:
+    """Yield the lines of a list while it is written, each as soon as it is complete.
+
+    Parameters
+    ----------
+    word : str
+        As of `read_list`.
+
+    Yields
+    ------
+    line : Line
+        A line that is not empty.
+
+    Raises
+    ------
+    DarknetError
+        It cannot be read, is empty or not a list.
+    """
+    empty = True
+    with _opened(word) as (stream, file):
+        for line in _lines(_as_they_come(stream, dn.Where(file=file)), file, _folder(word)):
+            empty = False
+            yield line
+    if empty:
+        raise _empty(dn.Where(file=file))
+
+
+@contextmanager
+def _opened(word: str) -> Iterator[tuple[BinaryIO, str]]:
+    """Open a list, or standard input; and give the name that messages use."""
+    from darknet_bn.formats.reading import open_file, reported
+
+    file = "standard input" if word == kinds.STDIN else word
+    if word == kinds.STDIN and sys.stdin is None:
+        raise dn.DarknetError("is closed", where=dn.Where(file=file))
+    with reported(file):
+        if word == kinds.STDIN:
+            yield sys.stdin.buffer, file
+        else:
+            with open_file(word, piped=True) as stream:
+                yield stream, file
+
+
+def _folder(word: str) -> str:
+    """Return the folder of a list; standard input has none."""
+    return "" if word == kinds.STDIN else os.path.dirname(word)
+
+
+def _empty(where: dn.Where) -> EmptyList:
+    return EmptyList("the list is empty", where=where, expected=_EXPECTED)
+
+
+def _require_text(content: bytes, where: dn.Where) -> None:
+    """Refuse bytes that cannot be the lines of a list."""
+    other = _kind_of_content(content)
+    if other is not None:
+        raise dn.DarknetError(
+            f"not a list of pictures but {other}", where=where, expected=_EXPECTED
+        )
 
 
 def _read(stream: BinaryIO) -> bytes:
@@ -156,10 +210,27 @@ def _kind_of_content(content: bytes) -> str | None:
     return "binary data" if _CONTROL.search(content) else None
 
 
-def _lines(content: bytes, file: str, folder: str) -> Iterator[Line]:
+def _as_they_come(stream: BinaryIO, where: dn.Where) -> Iterator[bytes]:
+    """Yield lines as soon as their end has arrived, without waiting for what follows."""
+    rest, begins = b"", True
+    while piece := cast("BufferedReader", stream).read1(_PIECE):
+        if begins:
+            _require_text(piece, where)
+            begins = False
+        *whole, rest = (rest + piece).split(b"\n")
+        for raw in whole:
+            yield from raw.splitlines() if raw else (raw,)
+        if len(rest) > _LONGEST:
+            raise dn.DarknetError(
+                f"a line has more than {_LONGEST} bytes", where=where, expected=_EXPECTED
+            )
+    yield from rest.splitlines()
+
+
+def _lines(raws: Iterable[bytes], file: str, folder: str) -> Iterator[Line]:
     """Yield the lines that are not empty.  Names of files are bytes, whatever their encoding."""
-    for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
-        text = os.fsdecode(raw.strip())
+    for number, raw in enumerate(raws, start=1):
+        text = os.fsdecode((raw.removeprefix(_MARK) if number == 1 else raw).strip())
         if text:
             beside = os.path.join(folder, text)
             found = text if os.path.lexists(text) or not os.path.lexists(beside) else beside

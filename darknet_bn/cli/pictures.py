@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -17,7 +17,7 @@ import click
 import darknet_bn as dn
 from darknet_bn.cli import kinds
 from darknet_bn.cli.arguments import PICTURES
-from darknet_bn.cli.picture_lists import EmptyList, is_list, read_list
+from darknet_bn.cli.picture_lists import EmptyList, Line, is_list, read_list, stream_list
 from darknet_bn.errors import reason_of
 from darknet_bn.formats.systems import identity
 
@@ -57,11 +57,63 @@ class FoundPictures:
         """The paths of the pictures."""
         return tuple(self.names)
 
+    @property
+    def count(self) -> int:
+        """How many pictures there are."""
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[str | Problem]:
+        """Give the problems, and then the paths."""
+        yield from self.problems
+        yield from self.names
+
     def without(self, paths: Iterable[str]) -> FoundPictures:
         """Return all but some pictures."""
         gone = set(paths)
         rest = {path: name for path, name in self.names.items() if path not in gone}
         return replace(self, names=rest)
+
+
+@dataclass(frozen=True)
+class PictureStream:
+    """The pictures that a command line names, found while others are worked on.
+
+    A list is read as it comes, and each of its lines has its answer, even if it is the same as
+    another.
+
+    Attributes
+    ----------
+    words : sequence of str
+        As of `find`.
+    recursive : bool
+        Whether to search folders inside folders.
+    """
+
+    words: Sequence[str]
+    recursive: bool = False
+    count: None = None
+    single: bool = False
+
+    def __iter__(self) -> Iterator[str | Problem]:
+        """Find the next path, or a problem.
+
+        Raises
+        ------
+        click.UsageError
+            As of `find`.
+        """
+        for word in self.words or _standard_input():
+            aside: list[Problem] = []
+            try:
+                named = _named(word, aside, stream_list, recursive=self.recursive, out=None)
+                yield from (each if isinstance(each, Problem) else each[0] for each in named)
+            except EmptyList as error:
+                if not self.words:
+                    raise click.UsageError(f"missing argument: {PICTURES.name}") from error
+                aside.append(Problem(word, error))
+            except dn.DarknetError as error:
+                aside.append(Problem(word, error))
+            yield from aside
 
 
 def may_be(word: str) -> bool:
@@ -98,8 +150,11 @@ def find(words: Sequence[str], *, recursive: bool = False, out: str | None = Non
     problems: list[Problem] = []
     for word in words:
         try:
-            for path, name in _named(word, problems, recursive=recursive, out=out):
-                names.setdefault(path, name)
+            for each in _named(word, problems, read_list, recursive=recursive, out=out):
+                if isinstance(each, Problem):
+                    problems.append(each)
+                else:
+                    names.setdefault(*each)
         except EmptyList as error:
             if not given:
                 raise click.UsageError(f"missing argument: {PICTURES.name}") from error
@@ -120,17 +175,26 @@ def _standard_input() -> tuple[str]:
 
 
 def _named(
-    word: str, problems: list[Problem], *, recursive: bool, out: str | None
-) -> Iterator[tuple[str, str]]:
-    """Yield the pictures that a word names, and the names of their outputs."""
+    word: str,
+    problems: list[Problem],
+    read: Callable[[str], Iterable[Line]],
+    *,
+    recursive: bool,
+    out: str | None,
+) -> Iterator[tuple[str, str] | Problem]:
+    """Yield the pictures that a word names, and the names of their outputs.
+
+    What is wrong with a line of a list comes in its place; folders that cannot be read go to
+    ``problems``.
+    """
     if os.path.isdir(word):
         yield from _in_folder(word, word, problems, recursive=recursive, out=out)
     elif kinds.is_pattern(word):
         yield from _matching(word, problems, recursive=recursive, out=out)
     elif is_list(word):
-        for line in read_list(word):
+        for line in read(word):
             if line.problem is not None:
-                problems.append(Problem(line.text, line.problem))
+                yield Problem(line.text, line.problem)
             else:
                 yield line.path, _inside(line.text)
     else:

@@ -183,6 +183,23 @@ def test_every_failure_too(cli: Cli, stocked: Path, words: Sequence[object]) -> 
     assert several == (words[0] == "evaluate")
 
 
+@pytest.mark.parametrize(
+    ("command", "model", "table"),
+    [("detect", "net", "picture with objects"), ("classify", "class", "picture with classes")],
+)
+def test_every_line_too(cli: Cli, stocked: Path, command: str, model: str, table: str) -> None:
+    more_materials(stocked)
+    answers = [
+        cli(command, model, "a.png", "bad.png", "no.png", "--json-lines"),
+        cli(command, "nothing", "a.png", "--json-lines"),
+    ]
+    rows = [json.loads(line) for each in answers for line in each.out.splitlines()]
+    assert ["error" in row for row in rows] == [False, True, True, True]
+    for row in rows:
+        expected = TABLES["line of a bad picture" if "error" in row else table]
+        assert wrong_keys(row, expected, "") == []
+
+
 def test_no_command_and_no_table_is_left_out() -> None:
     with_json = {
         name
@@ -195,6 +212,7 @@ def test_no_command_and_no_table_is_left_out() -> None:
     kinds = {kind for table in TABLES.values() for kind in table.values()}
     used = {word for kind in kinds for word in re.split(r" or |list of |map of | \(", kind)}
     whole = {"every command", "failure", "evaluate a detector", "evaluate a classifier"}
+    whole.add("line of a bad picture")
     assert TABLES.keys() - with_json - whole <= used
 
 

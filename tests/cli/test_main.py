@@ -142,6 +142,7 @@ def test_version(cli: Cli) -> None:
         ["detect", "a", "a.jpg", "--thresh", "nan"],
         ["detect", "a", "a.jpg", "--nms", "-0.1"],
         ["detect", "a", "a.jpg", "--json", "--csv"],
+        ["detect", "a", "a.jpg", "--csv", "--json-lines"],
         ["classify", "a"],
         ["classify", "a", "a.jpg", "--top", "0"],
         ["classify", "a", "a.jpg", "--json", "--csv"],
@@ -156,7 +157,7 @@ def test_wrong_usage_is_told_in_one_line_with_the_right_one(cli: Cli, words: lis
     assert usage.startswith("Usage: ")
     path = [word for word in ("main", words[0]) if word in ("main", *main.commands)]
     assert more == f"For help: {' '.join(path)} -h"
-    if "--json" not in words:
+    if not {"--json", "--json-lines"} & set(words):
         assert answer.out == ""
     else:
         told = answer.json["error"]
