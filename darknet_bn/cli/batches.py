@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import darknet_bn as dn
-from darknet_bn.cli import pictures
+from darknet_bn.cli import kinds, pictures
 
 if TYPE_CHECKING:
     from darknet_bn.arrays import F32
     from darknet_bn.pictures.batches import Batches
     from darknet_bn.pictures.prepare import Fit
+
+
+def is_list(data: str) -> bool:
+    """Return whether a word is a list of pictures, by its suffix, or standard input."""
+    return data == kinds.STDIN or data.lower().endswith(kinds.LISTS)
 
 
 def is_array(data: str) -> bool:
@@ -22,17 +27,17 @@ def is_array(data: str) -> bool:
 
 
 def require_kind(data: str) -> None:
-    """Check that a word names pictures or a data set."""
+    """Check that a word names pictures, a list of them, or a data set."""
     from darknet_bn.data.kinds import KINDS, VIDEOS, is_url, what_to_do
 
-    where, expected = dn.Where(file=data), "a picture, a folder, a .data or an .npz file"
+    where, expected = dn.Where(file=data), "a picture, a folder, a list, a .data or an .npz file"
     suffix = Path(data).suffix.lower()
     if not is_url(data):
-        if pictures.may_be(data) or suffix in KINDS:
+        if pictures.may_be(data) or suffix in KINDS or is_list(data):
             return
         if not suffix and not os.path.exists(data):
             raise dn.DarknetError("no such file", where=where, expected=expected)
-    known = is_url(data) or suffix in (".txt", ".npy", *VIDEOS)
+    known = is_url(data) or suffix in (".npy", *VIDEOS)
     hint = what_to_do(data) if known else "give pictures only, such as 'photos/*.jpg'"
     raise dn.DarknetError(f"expected {expected}", where=where, hint=hint)
 
@@ -44,7 +49,7 @@ def load(model: dn.Model, data: str, batch: int, images: int | None, key: str, f
     ----------
     model : Model
     data : str
-        A picture, a folder, a pattern, a ``.data`` file or an ``.npz`` file.
+        A picture, a folder, a pattern, a list, a ``.data`` file or an ``.npz`` file.
     batch : int
         How many images a batch has.
     images : int or None
@@ -52,6 +57,11 @@ def load(model: dn.Model, data: str, batch: int, images: int | None, key: str, f
     key : "train" or "valid"
         The list of a ``.data`` file to use.
     fit : "letterbox", "stretch" or "crop"
+
+    Raises
+    ------
+    DataError
+        Lines of a list do not lead to pictures; it holds all of the errors.
     """
     import numpy as np
 
@@ -75,8 +85,17 @@ def load(model: dn.Model, data: str, batch: int, images: int | None, key: str, f
     if data.lower().endswith(".data"):
         paths: Sequence[str] = [entry.path for entry in load_list(dn.load_data(data), key)]
     else:
-        paths = pictures.find([data]).paths
+        found = pictures.find([data])
+        require_all([each.error for each in found.problems], found.count, data)
+        paths = found.paths
     return picture_batches(model, [paths[each] for each in _some(len(paths), images)], batch, fit)
+
+
+def require_all(problems: Sequence[dn.DarknetError], usable: int, data: str) -> None:
+    """Refuse a list of which some lines do not lead to pictures, with a DataError."""
+    if problems:
+        what = f"{len(problems)} of {usable + len(problems)} pictures cannot be found"
+        raise dn.DataError(what, problems, where=dn.Where(file=data))
 
 
 def _some(count: int, wanted: int | None) -> list[int]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import choices, class_names, models, options, output, progress, tables
+from darknet_bn.cli import batches, choices, class_names, models, options, output, progress, tables
 
 if TYPE_CHECKING:
     from darknet_bn.pictures.prepare import Fit
@@ -75,27 +75,26 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled pictures.
 
-    DATA is a Darknet .data file, whose valid= names a list of pictures, or an .npz file with arrays
-    x and y.  For a detector, it prints the average precision of each class and their mean (mAP), as
-    in 'detector map' of AlexeyAB's Darknet.  For a classifier, it prints the top-1 and top-N
-    accuracy.  Pictures that cannot be read are reported and count as pictures without detections;
-    the exit code is then 1.
+    DATA is a Darknet .data file, whose valid= names a list of pictures; such a list itself (a .txt
+    file with one path per line, or '-' for standard input); or an .npz file with arrays x and y.
+    For a detector, whose label files are next to the pictures, it prints the average precision of
+    each class and their mean (mAP), as in 'detector map' of AlexeyAB's Darknet.  For a classifier,
+    it prints the top-1 and top-N accuracy.  Pictures that cannot be read are reported and count as
+    pictures without detections; the exit code is then 1.
 
     Example: darknet-bn evaluate yolov3-tiny.cfg yolov3-tiny.weights coco.data --points 101
     """
-    from darknet_bn.data.kinds import require_kind
+    from darknet_bn.cli import labelled
     from darknet_bn.pictures.images import require_pillow
     from darknet_bn.predictions.evaluation import own_fit_for_tests
 
-    require_kind(data)
-    is_array = data.lower().endswith(".npz")
+    labelled.require_kind(data)
+    is_array = batches.is_array(data)
     if not is_array:
         require_pillow()
     model = source.load_for_pictures()
-    dataset = dn.load_dataset(data, model, train=False)
-    names = class_names.ClassNames(
-        names_file, None if is_array else dn.load_data(data), data_option=None
-    )
+    dataset, given = labelled.load(model, data, names_file)
+    names = class_names.ClassNames(names_file, given, data_option=None)
     classes = names.fit(_classes(model))
     way = fit or own_fit_for_tests(model)
     session = dn.open_session(model, engine)

@@ -90,8 +90,8 @@ int8 = click.option(
     "--int8",
     metavar="DATA",
     type=options.FILE,
-    help="Compute in 8 bits, with ranges measured on DATA: a picture, a folder, a pattern, a .data "
-    "or an .npz file (.param and .tflite; for ONNX: darknet-bn quantize).",
+    help="Compute in 8 bits, with ranges measured on DATA: a picture, a folder, a pattern, a list, "
+    "a .data or an .npz file (.param and .tflite; for ONNX: darknet-bn quantize).",
 )
 
 

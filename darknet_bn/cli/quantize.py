@@ -139,10 +139,10 @@ def quantize(
 
     Weights and what goes from layer to layer become integers of 8 bits; detection heads and
     everything else after the last convolution stay float32.  DATA shows which ranges the values
-    have: a picture, a folder, a pattern such as 'photos/*.jpg', a .data file of Darknet, or an .npz
-    file with arrays x and y.  The loss is accuracy or mAP where pictures are labelled, else the
-    agreement with what the model itself finds.  If more is lost than --max-loss allows, nothing is
-    written and the exit code is 1.
+    have: a picture, a folder, a pattern such as 'photos/*.jpg', a list, a .data file of Darknet, or
+    an .npz file with arrays x and y.  The loss is accuracy or mAP where pictures are labelled, else
+    the agreement with what the model itself finds.  If more is lost than --max-loss allows, nothing
+    is written and the exit code is 1.
 
     Example: darknet-bn quantize yolov3.cfg yolov3.weights coco.data -o yolov3-int8.onnx
     """

@@ -14,7 +14,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.data.augment import random_augment_image
 from darknet_bn.data.augment_boxes import augment_boxes
 from darknet_bn.data.base import Dataset, Picture, many
-from darknet_bn.data.lists import load_list
+from darknet_bn.data.lists import ListEntry, load_list
 from darknet_bn.data.path_classes import load_classes
 from darknet_bn.data.picture_labels import NO_BOXES, load_labels
 from darknet_bn.data.truth import BoxTruth, ClassTruth, Move, correct_boxes
@@ -215,9 +215,15 @@ def load_pictures(data: Data, model: Model, *, train: bool) -> PictureDataset:
         Pictures have no labels, or options of ``[net]`` are ignored.
     """
     picture_shape(model.network)
-    key = "train" if train else "valid"
-    entries = load_list(data, key)
-    name = entries[0].where.file or key
+    return open_pictures(load_list(data, "train" if train else "valid"), data, model, train=train)
+
+
+def open_pictures(
+    entries: Sequence[ListEntry], data: Data, model: Model, *, train: bool
+) -> PictureDataset:
+    """Open the pictures of a list that has been read, as `load_pictures` does."""
+    picture_shape(model.network)
+    name = entries[0].where.file or "list"
     head = model.network.last_head
     if head is not None:
         if train:

@@ -207,14 +207,14 @@ def test_what_keeps_its_statistics_is_told(cli: Cli, tiny: Path, tmp_path: Path)
         (("missing.data",), 2, "missing.data: cannot be read"),
         (("missing.npz",), 2, "missing.npz: "),
         (("missing.png",), 2, "missing.png: "),
-        (("missing",), 2, "missing: no such file (expected a picture, a folder, a .data "),
+        (("missing",), 2, "missing: no such file (expected a picture, a folder, a list, a .data "),
         (
             ("coco.json",),
             2,
-            "error: coco.json: expected a picture, a folder, a .data or an .npz file; "
+            "error: coco.json: expected a picture, a folder, a list, a .data or an .npz file; "
             "give pictures only, such as 'photos/*.jpg'\n",
         ),
-        (("list.txt",), 2, "write a .data file with the lines classes=N, train=list.txt"),
+        (("list.txt",), 2, "list.txt: cannot be read: No such file or directory"),
         (
             ("clip.mp4",),
             2,

@@ -102,7 +102,7 @@ def test_the_edge_tpu(cli: Cli) -> None:
         (("x.param", "--for", "dpu"), "--for dpu needs OUT to end in .onnx, not x.param"),
         (("x.onnx", "--for", "edgetpu"), "--for edgetpu needs OUT to end in .tflite, not x.onnx"),
         (("x.tflite", "--for", "edgetpu"), "--for edgetpu needs --calibration PICTURES"),
-        (("x.param", "--int8", "no.mp4"), "expected a picture, a folder, a .data or an .npz file"),
+        (("x.param", "--int8", "no.mp4"), "expected a picture, a folder, a list, a .data or "),
         (("x.param", "--picture", "no.png"), "no.png: cannot be read"),
     ],
 )
