@@ -14,6 +14,7 @@ from darknet_bn.formats.cfg import Cfg
 from darknet_bn.layers.shared.per_class import per_class
 from darknet_bn.model.network import Network, build_network
 from darknet_bn.model.weights import Header
+from darknet_bn.model.which import published_fit
 from darknet_bn.work import measured
 from darknet_bn.work.cuts import pieces
 
@@ -57,8 +58,9 @@ def likely_cause(cfg: Cfg, dialect: Dialect, content: Content, header: Header) -
         if rest:
             cause = "the size is not a multiple of 4: the file was truncated or changed in transfer"
         else:
-            causes = _causes(cfg, dialect, network, floats)
-            cause = next(causes, "is this the cfg that the weights were trained with?")
+            cause = next(_causes(cfg, dialect, network, floats), None)
+            cause = cause or published_fit(content.size, header)
+            cause = cause or "is this the cfg that the weights were trained with?"
     if header.plausible:
         return cause
     return f"{cause}; {header.major}.{header.minor}.{header.revision} is not a version of Darknet's"

@@ -66,6 +66,14 @@ class TestWhatWouldFit:
             hint = hint_of(cfg, data_of(network_of(cfg).stored_floats + more))
             assert hint == "is this the cfg that the weights were trained with?"
 
+    def test_a_published_cfg(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.weights"
+        path.write_bytes(Header(revision=5).to_bytes())
+        with path.open("r+b") as file:
+            file.truncate(20 + 4 * 6062814)
+        hint = hint_of(detector(2), path)
+        assert hint == ("the file has the size of yolov4-tiny-custom (or 1 other) with 80 classes")
+
     def test_batch_norm_folded_already(self) -> None:
         cfg = detector(2)
         folded = dn.fold_batchnorm(dn.load(cfg, weights_bytes(cfg)))
