@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import NamedTuple
 
+from darknet_bn.formats.cfg import Cfg
 from darknet_bn.layers.shared.per_class import per_class
 from darknet_bn.model.network import Network
 from darknet_bn.values import brief, counted, fields_of
@@ -137,6 +138,28 @@ def form_of(network: Network, name: str, programs: tuple[str, ...] = ()) -> Form
         heads=_heads(network),
         sizes=tuple(sizes),
     )
+
+
+def with_classes(cfg: Cfg, network: Network, form: Form, classes: int) -> Cfg:
+    """Return a cfg for another number of classes: in the heads, and in the layers before them.
+
+    Parameters
+    ----------
+    cfg, network, form : Cfg, Network, Form
+        The same net in three ways.
+    classes : int
+    """
+    edits: dict[tuple[int, str], str | None] = {
+        (index + 1, "classes"): str(classes)
+        for index, node in enumerate(network.nodes)
+        if per_class(node.layer) is not None
+    }
+    for each in form.per_class:
+        node = network.nodes[each.layer]
+        key = "filters" if "filters" in node.layer.declared() else "output"
+        count = node.y.c + each.outputs * (classes - (form.classes or 0))
+        edits[each.layer + 1, key] = str(count)
+    return cfg.edited(edits)
 
 
 def _classes(network: Network, sizes: list[int]) -> tuple[int | None, tuple[ClassLayer, ...]]:

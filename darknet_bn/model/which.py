@@ -19,7 +19,7 @@ from darknet_bn.formats.weights_formats import START, refuse_other_formats
 from darknet_bn.model.form import Form
 from darknet_bn.model.published import published_forms
 from darknet_bn.model.weights import Header, parse_header
-from darknet_bn.values import brief, counted
+from darknet_bn.values import brief, brief_fields, counted, file_name
 
 Held = Literal["all", "first layers", "other classes"]
 
@@ -85,6 +85,31 @@ class FittingCfg:
 
 
 @dataclass(frozen=True)
+class CfgShift:
+    """How far pictures move the batch-norm statistics of a file if it is run with a cfg.
+
+    Attributes
+    ----------
+    file : str
+        The cfg.
+    shift : float or None
+        The median over the batch norms after the first: how far the means are from the stored
+        ones, in units of the stored sigma, averaged over the channels.  None if there is none.
+    layers : int
+        Over how many batch norms.
+    problem : str or None
+        Why the cfg could not be run.
+    """
+
+    file: str
+    shift: float | None
+    layers: int = 0
+    problem: str | None = None
+
+    __repr__ = brief_fields
+
+
+@dataclass(frozen=True)
 class WhichCfg:
     """Which cfgs fit a weights file.
 
@@ -100,6 +125,10 @@ class WhichCfg:
         then those of which it holds the first layers, then those with another number of classes.
     differences : tuple of str
         What tells the best of them apart, since their sizes do not; empty if there is only one.
+    shifts : tuple of CfgShift
+        What pictures show of the best of them, the smallest shift first; empty without pictures.
+    likely : tuple of FittingCfg
+        Those that remain after that: one if it is clear, several if it is unknown.
     """
 
     file: str
@@ -107,16 +136,18 @@ class WhichCfg:
     floats: int
     fits: tuple[FittingCfg, ...]
     differences: tuple[str, ...]
+    shifts: tuple[CfgShift, ...] = ()
+    likely: tuple[FittingCfg, ...] = ()
 
     def __repr__(self) -> str:
         """Return a one-line description."""
-        best = ", ".join(each.summary for each in self.best) or "none fits"
-        return brief(self, f"{os.path.basename(self.file)}: {best}")
+        likely = ", ".join(each.summary for each in self.likely) or "none fits"
+        return brief(self, f"{file_name(self.file)}: {likely}")
 
     @property
     def best(self) -> tuple[FittingCfg, ...]:
         """The cfgs that fit best: those that fit in the same way as the first."""
-        return tuple(each for each in self.fits if each.holds == self.fits[0].holds)
+        return best_of(self.fits)
 
 
 class WeightsSize(NamedTuple):
@@ -174,9 +205,15 @@ def which_of(found: WeightsSize, forms: Sequence[Form]) -> WhichCfg:
     answers = []
     for header, floats in readings:
         fits = fits_of(floats, forms, layers)
-        answers.append(WhichCfg(found.file, header, floats, fits, differences(fits)))
+        told = differences(fits)
+        answers.append(WhichCfg(found.file, header, floats, fits, told, (), best_of(fits)))
     # The header as it is counts first, unless another reading fits in a better way.
     return min(answers, key=lambda each: _ORDER.index(each.fits[0].holds) if each.fits else 9)
+
+
+def best_of(fits: Sequence[FittingCfg]) -> tuple[FittingCfg, ...]:
+    """Return the cfgs that fit in the same way as the first."""
+    return tuple(each for each in fits if each.holds == fits[0].holds)
 
 
 def fits_of(
@@ -238,8 +275,8 @@ def published_fit(size: int, header: Header) -> str | None:
     floats, rest = divmod(size - header.size, 4)
     fits = () if rest else fits_of(floats, published_forms())
     by_classes: dict[int | None, list[str]] = {}
-    for each in fits:
-        if each.holds == fits[0].holds != "first layers":
+    for each in best_of(fits):
+        if each.holds != "first layers":
             by_classes.setdefault(each.classes, []).extend(each.names)
     told = []
     for classes, names in list(by_classes.items())[:_MOST_TOLD]:
@@ -276,14 +313,15 @@ def differences(fits: Sequence[FittingCfg]) -> tuple[str, ...]:
     differences : tuple of str
         Empty if there is only one, or the file holds only the first layers.
     """
-    best = [each for each in fits if each.holds == fits[0].holds]
+    best = best_of(fits)
     if len(best) < 2 or best[0].holds == "first layers":
         return ()
     told = []
     for what in ("layers", "input", "activations", "heads"):
         by_value: dict[str, list[str]] = {}
         for each in best:
-            by_value.setdefault(str(getattr(each, what)), []).append(each.names[0])
+            name = each.names[0] if each.programs else os.path.basename(each.names[0])
+            by_value.setdefault(str(getattr(each, what)), []).append(name)
         if len(by_value) > 1:
             values = (
                 f"{value or 'none'} ({', '.join(dict.fromkeys(names))})"
