@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
     from darknet_bn.checks.quantize import quantize_onnx
     from darknet_bn.checks.quantized import Quantized
     from darknet_bn.checks.verify import record, verify
+    from darknet_bn.checks.which import which_cfg
     from darknet_bn.convert import load_arrays, save_arrays
     from darknet_bn.convert.onnx.export import Exported
     from darknet_bn.convert.prepared import ExportedFiles
@@ -73,6 +74,7 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
     from darknet_bn.model.network import Network, build_network, detect_dialect
     from darknet_bn.model.summary import inspect, summarise
     from darknet_bn.model.weights import Header
+    from darknet_bn.model.which import CfgShift, FittingCfg, WhichCfg
     from darknet_bn.opencv import (
         ClassificationModel,
         DetectionModel,
@@ -121,6 +123,7 @@ __all__ = [
     "Calibration",
     "Cfg",
     "CfgError",
+    "CfgShift",
     "ClassificationModel",
     "Classifier",
     "DarknetError",
@@ -137,6 +140,7 @@ __all__ = [
     "Exported",
     "ExportedFiles",
     "ExportedFor",
+    "FittingCfg",
     "Fixture",
     "FixtureError",
     "FoldError",
@@ -162,6 +166,7 @@ __all__ = [
     "TrainingError",
     "WeightsError",
     "Where",
+    "WhichCfg",
     "__version__",
     "activation_ranges",
     "average_precision",
@@ -221,6 +226,7 @@ __all__ = [
     "train_state",
     "train_step",
     "verify",
+    "which_cfg",
 ]
 
 _HOMES = {  # the module that each name comes from, with its full dotted path
@@ -237,6 +243,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "Calibration": "darknet_bn.transforms.calibrate.Calibration",
     "Cfg": "darknet_bn.formats.cfg.Cfg",
     "CfgError": "darknet_bn.errors.CfgError",
+    "CfgShift": "darknet_bn.model.which.CfgShift",
     "ClassificationModel": "darknet_bn.opencv.ClassificationModel",
     "Classifier": "darknet_bn.engines.classifier.Classifier",
     "DarknetError": "darknet_bn.errors.DarknetError",
@@ -253,6 +260,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "Exported": "darknet_bn.convert.onnx.export.Exported",
     "ExportedFor": "darknet_bn.checks.export_for.ExportedFor",
     "ExportedFiles": "darknet_bn.convert.prepared.ExportedFiles",
+    "FittingCfg": "darknet_bn.model.which.FittingCfg",
     "Fixture": "darknet_bn.checks.fixture.Fixture",
     "FixtureError": "darknet_bn.errors.FixtureError",
     "FoldError": "darknet_bn.errors.FoldError",
@@ -278,6 +286,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "TrainingError": "darknet_bn.errors.TrainingError",
     "WeightsError": "darknet_bn.errors.WeightsError",
     "Where": "darknet_bn.errors.Where",
+    "WhichCfg": "darknet_bn.model.which.WhichCfg",
     "activation_ranges": "darknet_bn.transforms.ranges.activation_ranges",
     "average_precision": "darknet_bn.predictions.average_precision.average_precision",
     "build_network": "darknet_bn.model.network.build_network",
@@ -335,6 +344,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "train_state": "darknet_bn.training.train_state",
     "train_step": "darknet_bn.training.train_step",
     "verify": "darknet_bn.checks.verify.verify",
+    "which_cfg": "darknet_bn.checks.which.which_cfg",
 }
 
 

@@ -28,6 +28,7 @@ _HOMES = {
     "run": "darknet_bn.cli.run.run",
     "train": "darknet_bn.cli.train.train",
     "verify": "darknet_bn.cli.verify.verify",
+    "which": "darknet_bn.cli.which.which",
 }
 SHORT_HELP = {
     "calibrate": "Recompute batch-norm statistics from pictures.",
@@ -45,6 +46,7 @@ SHORT_HELP = {
     "run": "Compute the outputs of a model.",
     "train": "Train a model with pictures and labels, or with arrays.",
     "verify": "Compare every layer of a model with a recording.",
+    "which": "Find which cfg fits a weights file.",
 }
 
 

@@ -99,6 +99,7 @@ LINES = {
         f"export {_NET} for.onnx --for rknn --calibration photos --force",
         *("for.onnx", "for.yml", "for.dataset.txt", "for.calibration/0000.npy"),
     ),
+    "which": line("which net.weights --cfg . --pictures photos"),
     "compare": line(f"compare {_NET} x.npy --with net.onnx --tolerance 1e-3"),
     "compare with a model": line(f"compare {_NET} --with other.cfg other.weights --seed 3"),
     "convert": line(f"convert {_NET} out.pt --names ultralytics --force", "out.pt"),

@@ -173,7 +173,11 @@ def test_a_file_that_does_not_fit_is_2(cli: Cli, stocked: Path, name: str) -> No
     for file in CUT:
         content = (stocked / file).read_bytes()
         (stocked / file).write_bytes(content[: len(content) // 2])
-    require_trouble(cli, line(name, without=["--partial"]))
+    words = line(name, without=["--partial"])
+    if name == "which":  # it is there for such files, and finds that nothing fits
+        assert cli(*words).code == 1
+    else:
+        require_trouble(cli, words)
 
 
 @writing
@@ -233,7 +237,7 @@ def test_json_tells_whatever_happens(
     def fail(*args: object, **options: object) -> None:
         raise error
 
-    for reader in ("load", "load_arrays"):
+    for reader in ("load", "load_arrays", "which_cfg"):
         monkeypatch.setattr(dn, reader, fail)
     answer = cli(*line(name), "--json")
     assert answer.code == code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,9 @@ def examples(folder: Path) -> Iterator[object]:
     yield from (dn.verify(digits, f"{DIGITS}.npz"), dn.verify(digits, f"{DIGITS}.npz", tolerance=0))
     yield from (dn.fold_report(tiny), dn.check_fold(tiny, dn.fold_batchnorm(tiny)))
     yield from (dn.summarise(tiny.network), dn.inspect(tiny))
+    shutil.copy(f"{TINY}.cfg", folder / "one.cfg")
+    shutil.copy(f"{TINY}.cfg", folder / "two.cfg")
+    yield dn.which_cfg(f"{TINY}.weights", folder, pictures=[str(PNGS[0])])
     yield dn.calibrate(digits, [x])
     yield (ranges := dn.activation_ranges(digits, [x]))
     yield ranges.input

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import darknet_bn as dn
+
+from .conftest import PICTURE, Cli
+
+
+@pytest.fixture
+def yolov3_tiny(tmp_path: Path) -> Path:
+    path = tmp_path / "unknown.weights"
+    path.write_bytes(dn.Header(seen=32013312).to_bytes())
+    os.truncate(path, 20 + 4 * 8858734)
+    return path
+
+
+def test_a_published_size_is_named_with_what_it_leaves_open(cli: Cli, yolov3_tiny: Path) -> None:
+    answer = cli("which", yolov3_tiny)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.splitlines() == [
+        "header: version 0.2.0, 20 bytes; 32013312 images seen in training",
+        "size: 8858734 parameters",
+        "fits: yolov3-tiny or yolov3-tiny_obj with 80 classes (pjreddie, AlexeyAB, hank-ai): "
+        "24 layers, input 416 x 416 x 3",
+        "fits: yolov3-tiny_xnor with 80 classes (AlexeyAB, hank-ai): "
+        "24 layers, input 416 x 416 x 3",
+        "the size does not tell them apart; they differ in:",
+        "  activations: leaky 11, linear 2 (yolov3-tiny); "
+        "leaky 11, linear 2, xnor 9 (yolov3-tiny_xnor)",
+    ]
+    quiet = cli("which", yolov3_tiny, "-q").out.splitlines()
+    assert [line.partition(":")[0] for line in quiet] == ["fits", "fits"]
+
+
+def test_another_number_of_classes_and_a_backbone(cli: Cli, yolov3_tiny: Path) -> None:
+    os.truncate(yolov3_tiny, 20 + 4 * (8858734 - 78 * 2310))
+    (line,) = cli("which", yolov3_tiny, "-q").out.splitlines()[:1]
+    assert line.startswith("fits: yolov3-tiny or yolov3-tiny_obj with 2 classes (pjreddie")
+    assert ", whose cfg has 80: 24 layers" in line
+    os.truncate(yolov3_tiny, 6303188)
+    first = cli("which", yolov3_tiny, "-q").out.splitlines()[0]
+    assert first.startswith("fits: layers 0 to 10 of ")
+
+
+def test_a_size_that_nothing_has_is_1(cli: Cli, yolov3_tiny: Path) -> None:
+    os.truncate(yolov3_tiny, 20 + 4 * 8858735)
+    answer = cli("which", yolov3_tiny)
+    assert (answer.code, answer.err) == (1, "")
+    assert answer.out.splitlines()[-1].startswith("nothing fits: no published cfg has this size")
+    assert cli("which", yolov3_tiny, "--json").json["fits"] == []
+
+
+def test_a_folder(cli: Cli, tiny: Path, yolov3_tiny: Path) -> None:
+    answer = cli("which", tiny.with_name("tiny.weights"), "--cfg", tiny.parent)
+    assert answer.code == 0
+    cfg = tiny.with_name("tiny.cfg")
+    assert answer.out.splitlines()[-1] == (
+        f"fits: {cfg} with 2 classes: 12 layers, input 64 x 64 x 3"
+    )
+    answer = cli("which", yolov3_tiny, "--cfg", tiny.parent)
+    assert f"nothing in {tiny.parent} fits; published cfgs:" in answer.out.splitlines()
+
+
+def test_pictures(cli: Cli, tiny: Path) -> None:
+    weights, cfg = tiny.with_name("tiny.weights"), tiny.with_name("tiny.cfg")
+    cfg.with_name("same.cfg").write_bytes(cfg.read_bytes())
+    answer = cli("which", weights, "--cfg", tiny.parent, "--pictures", PICTURE)
+    assert answer.code == 0
+    last = answer.out.splitlines()[-1]
+    assert last.startswith("pictures show: unknown, 2 remain: ")
+    facts = cli("which", weights, "--cfg", tiny.parent, "--pictures", PICTURE, "--json").json
+    assert facts["likely"] == [str(cfg.with_name("same.cfg")), str(cfg)]
+    refused = cli("which", weights, "--pictures", PICTURE)
+    assert refused.code == 2
+    assert "--pictures needs --cfg" in refused.err
