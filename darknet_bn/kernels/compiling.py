@@ -22,6 +22,7 @@ MESSAGE = "compiling kernels; later runs find them in numba's cache"
 
 _MAKING = threading.RLock()
 _REORDERS = {"reassoc"}  # of LLVM's flags for floats: the only one that sums need
+_FUSES = {"contract"}
 
 
 class Loop(Generic[P, R]):
@@ -37,11 +38,13 @@ class Loop(Generic[P, R]):
     reorders : bool
         Whether sums may be added up in another order than written, which lets them use whole
         vectors.  The order then depends on the processor, not on the number of threads.
+    fuses : bool
+        Whether products may be added without being rounded first, where the processor can.
     """
 
-    def __init__(self, function: Callable[P, R], *, reorders: bool) -> None:
+    def __init__(self, function: Callable[P, R], *, reorders: bool, fuses: bool) -> None:
         self._function = function
-        self._reorders = reorders
+        self._flags = (_REORDERS if reorders else set()) | (_FUSES if fuses else set())
         self._made: Any = None
         functools.update_wrapper(self, function)
 
@@ -75,7 +78,7 @@ class Loop(Generic[P, R]):
             "nogil": True,
             "error_model": "numpy",
             "forceinline": part,
-            "fastmath": _REORDERS if self._reorders else False,
+            "fastmath": self._flags or False,
         }
         try:
             return numba.njit(cache=cache and not part, **options)(copy)
@@ -83,9 +86,9 @@ class Loop(Generic[P, R]):
             return numba.njit(**options)(copy)
 
 
-def loop(*, reorders: bool = False) -> Callable[[Callable[P, R]], Loop[P, R]]:
+def loop(*, reorders: bool = False, fuses: bool = False) -> Callable[[Callable[P, R]], Loop[P, R]]:
     """Turn a function into a `Loop`; see there."""
-    return lambda function: Loop(function, reorders=reorders)
+    return lambda function: Loop(function, reorders=reorders, fuses=fuses)
 
 
 def _with_globals(function: Any, values: dict[str, Any]) -> FunctionType:

@@ -70,6 +70,9 @@ NORM_COMPILED = 1 << 19  # bytes of activations up to which one thread alone is 
 NORM_COMPILED_FILTERS = 1 << 19  # bytes of the filters that a loop works on together
 NORM_COMPILED_ROW = 9  # pixels; with fewer, loops along the pixels are slower than numpy
 NORM_COMPILED_FEW = 1 << 14  # values up to which they are faster even so
+DIRECT_CHANNELS = 8  # of a 3x3 convolution up to which compiled sums are faster than products
+DIRECT_WIDTH = 80  # pixels of a row of outputs, at least
+DIRECT_PADDED = 1 << 15  # floats of the padded input of a task
 
 # Estimated from the sizes of caches or memory; no measurement was recorded.
 

@@ -28,6 +28,7 @@ PARTS = {
     "batchnorm.forward",  # the modes of the layer functions
     "batchnorm.filters",  # the loops of batch norm
     "convolution.depthwise",
+    "convolution.direct",
     "convolution.gemm",
     "convolution.winograd",  # ways of Convolution
     "losses.common",  # what the losses of heads have in common

@@ -9,7 +9,10 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError
 from darknet_bn.kernels.activations import ACTIVATIONS, Epilogue, activate_array
+from darknet_bn.kernels.choice import twin
+from darknet_bn.kernels.convolution import direct
 from darknet_bn.kernels.convolution.depthwise import Depthwise
+from darknet_bn.kernels.convolution.direct import Direct
 from darknet_bn.kernels.convolution.gemm import Im2col, Pointwise
 from darknet_bn.kernels.convolution.im2col import ConvGeometry
 from darknet_bn.kernels.convolution.winograd import F2, F4, Scheme, Winograd
@@ -18,7 +21,7 @@ from darknet_bn.work import measured
 
 __all__ = ["ConvGeometry", "Convolution"]
 
-Strategy: TypeAlias = "Pointwise | Im2col | Winograd | Depthwise"
+Strategy: TypeAlias = "Pointwise | Im2col | Winograd | Depthwise | Direct"
 
 
 class Convolution:
@@ -39,7 +42,7 @@ class Convolution:
 
     Attributes
     ----------
-    strategy : Pointwise, Im2col, Winograd or Depthwise
+    strategy : Pointwise, Im2col, Winograd, Depthwise or Direct
         The method that computes it.
     out_shape : (f, oh, ow)
 
@@ -117,6 +120,17 @@ def _require_fit(
         )
 
 
+def _direct(
+    weights: F32,
+    epilogue: Epilogue,
+    geometry: ConvGeometry,
+    in_shape: tuple[int, int, int],
+    exact: bool,
+) -> Strategy:
+    return Direct(weights, epilogue, geometry, in_shape)
+
+
+@twin(_direct, when=direct.pays)
 def _choose(
     weights: F32,
     epilogue: Epilogue,
