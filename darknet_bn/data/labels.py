@@ -37,6 +37,23 @@ _SEPARATOR = re.compile(r"([/\\])")
 _SUFFIX = re.compile(r"\.[^./\\]*$")
 
 
+class Oddity(NamedTuple):
+    """Why a box is impossible.
+
+    Attributes
+    ----------
+    kind : str
+        One word: ``class``, ``far``, ``zero``, ``size`` or ``outside``.
+    problem : str
+    expected, found : str or None
+    """
+
+    kind: str
+    problem: str
+    expected: str | None = None
+    found: str | None = None
+
+
 class Labels(NamedTuple):
     """The content of a label file.
 
@@ -166,7 +183,7 @@ def read_labels(path: str | os.PathLike[str], classes: int, *, class_only: bool 
             raise DarknetError(
                 "there are too many boxes", where=where, expected=f"at most {MOST_BOXES}"
             )
-        box = _box(line)
+        box = box_of(line)
         if box is None:
             malformed.append(
                 DarknetError("not a box", where=where, expected=_LINE, found=repr(line[:60]))
@@ -181,7 +198,7 @@ def read_labels(path: str | os.PathLike[str], classes: int, *, class_only: bool 
     return Labels(rows, tuple(impossible), tuple(malformed))
 
 
-def _box(line: str) -> tuple[float, float, float, float, float] | None:
+def box_of(line: str) -> tuple[float, float, float, float, float] | None:
     """Return x, y, w, h and class; None if the line is not a box."""
     words = line.split()
     if len(words) != 5 or not _CLASS.fullmatch(words[0]) or "_" in line:
@@ -197,26 +214,39 @@ def _problem(
     box: tuple[float, float, float, float, float], classes: int, where: Where, *, class_only: bool
 ) -> DarknetError | None:
     """Return why a box is impossible; None if it is possible."""
+    odd = oddity_of(box, classes, class_only=class_only)
+    if odd is None:
+        return None
+    return DarknetError(odd.problem, where=where, expected=odd.expected, found=odd.found)
+
+
+def oddity_of(
+    box: tuple[float, float, float, float, float], classes: int, *, class_only: bool = False
+) -> Oddity | None:
+    """Return why a box is impossible; None if it is possible.
+
+    Parameters
+    ----------
+    box : (x, y, w, h, class)
+    classes, class_only : int, bool
+        As in `read_labels`.
+    """
     x, y, w, h, kind = box
     if kind >= classes:
         expected = f"0 to {classes - 1}" if classes > 1 else "0, the only one"
-        return DarknetError(f"there is no class {kind:.0f}", where=where, expected=expected)
+        return Oddity("class", f"there is no class {kind:.0f}", expected)
     if max(abs(x), abs(y), w, h) > LARGEST:
-        return DarknetError(
-            "the box is far outside the picture",
-            where=where,
-            expected=f"at most {LARGEST:g}",
-            found=f"{x:g} {y:g} {w:g} {h:g}",
-        )
+        sizes = f"{x:g} {y:g} {w:g} {h:g}"
+        return Oddity("far", "the box is far outside the picture", f"at most {LARGEST:g}", sizes)
     if (x, y) == (0, 0):
-        return None if class_only else DarknetError("the box is at 0 0", where=where)
+        return None if class_only else Oddity("zero", "the box is at 0 0")
     if w <= 0 or h <= 0:
-        return DarknetError("the box has no size", where=where, found=f"{w:g} x {h:g}")
+        return Oddity("size", "the box has no size", found=f"{w:g} x {h:g}")
     if x + w / 2 <= 0 or y + h / 2 <= 0 or x - w / 2 >= 1 or y - h / 2 >= 1:
-        return DarknetError(
+        return Oddity(
+            "outside",
             "the box is outside the picture",
-            where=where,
-            expected="x y w h as shares of the picture, 0 to 1",
-            found=f"{x:g} {y:g} {w:g} {h:g}",
+            "x y w h as shares of the picture, 0 to 1",
+            f"{x:g} {y:g} {w:g} {h:g}",
         )
     return None

@@ -68,6 +68,27 @@ def load_list(data: Data, key: str) -> tuple[ListEntry, ...]:
     they may also be relative to the folder of the list, of the ``.data`` file, or to the folder
     above.
     """
+    entries, missing = read_list(data, key)
+    file = data.path(key)
+    if missing:
+        what = f"{len(missing)} of {len(entries) + len(missing)} pictures do not exist"
+        raise DataError(what, missing, where=Where(file=file))
+    if not entries:
+        raise DarknetError(
+            "the list is empty", where=Where(file=file), expected="paths of pictures"
+        )
+    return tuple(entries)
+
+
+def read_list(data: Data, key: str) -> tuple[list[ListEntry], list[DarknetError]]:
+    """Read a list of pictures of which some may not exist.
+
+    Returns
+    -------
+    entries : list of ListEntry
+    missing : list of DarknetError
+        One error for each picture that does not exist.
+    """
     file = data.path(key)
     if file is None:
         raise DarknetError(
@@ -86,14 +107,7 @@ def load_list(data: Data, key: str) -> tuple[ListEntry, ...]:
             entries.append(ListEntry(name, folder, where))
         elif text:
             missing.append(_missing(text, where, folders))
-    if missing:
-        what = f"{len(missing)} of {len(entries) + len(missing)} pictures do not exist"
-        raise DataError(what, missing, where=Where(file=file))
-    if not entries:
-        raise DarknetError(
-            "the list is empty", where=Where(file=file), expected="paths of pictures"
-        )
-    return tuple(entries)
+    return entries, missing
 
 
 def _missing(text: str, where: Where, folders: Sequence[Path]) -> DarknetError:

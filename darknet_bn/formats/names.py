@@ -234,7 +234,9 @@ def names_for_classes(names: int, classes: int) -> str:
     return f"{names} name{'s' * (names != 1)} for {classes} class{'es' * (classes != 1)}"
 
 
-def read_lines(path: str | os.PathLike[str], most: int = _MAX_BYTES) -> list[str]:
+def read_lines(
+    path: str | os.PathLike[str], most: int = _MAX_BYTES, *, strip: bool = True
+) -> list[str]:
     """Read the lines of a text, without the blanks around each.
 
     Parameters
@@ -243,6 +245,8 @@ def read_lines(path: str | os.PathLike[str], most: int = _MAX_BYTES) -> list[str
         UTF-8, or else Latin-1.
     most : int
         The largest size allowed, in bytes.
+    strip : bool
+        Whether the blanks around each line are left out.
 
     Raises
     ------
@@ -263,7 +267,8 @@ def read_lines(path: str | os.PathLike[str], most: int = _MAX_BYTES) -> list[str
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = content.decode("latin-1")
-    return [line.strip() for line in text.split("\n")]
+    lines = text.split("\n")
+    return [line.strip() for line in lines] if strip else lines
 
 
 def folders_around(file: str) -> list[Path]:
@@ -278,7 +283,8 @@ def find_file(name: str, folders: Iterable[Path]) -> tuple[Path, str] | None:
     Parameters
     ----------
     name : str
-        A path; a path written on Windows may have backslashes.
+        A path; a path written on Windows may have backslashes, and CVAT writes ``data/`` before it
+        even if there is no such folder.
     folders : iterable of Path
         The folders that it may be relative to.
 
@@ -288,7 +294,8 @@ def find_file(name: str, folders: Iterable[Path]) -> tuple[Path, str] | None:
         The first folder in which the file exists, and the path that was found; None if there is
         none.
     """
-    names = dict.fromkeys((name, name.replace("\\", "/")))
+    slashes = name.replace("\\", "/")
+    names = dict.fromkeys((name, slashes, slashes.removeprefix("data/")))
     return next(
         ((each, one) for one in names for each in folders if os.path.isfile(each / one)), None
     )

@@ -1,0 +1,67 @@
+"""Label files with a box per line, as Darknet and Ultralytics have them."""
+
+from __future__ import annotations
+
+import math
+
+from darknet_bn.data.labels import box_of
+from darknet_bn.data.layouts.base import BoxReader, Finding, LabelledBox
+from darknet_bn.errors import DarknetError, Where
+from darknet_bn.formats.names import read_lines
+
+_LINE = "class x y w h"
+_OR_OUTLINE = f"{_LINE}, or class x1 y1 x2 y2 x3 y3 …"
+
+
+def read_boxes(
+    path: str, classes: int, findings: list[Finding], *, outlines: bool = False
+) -> tuple[LabelledBox, ...]:
+    """Read the boxes of a label file.
+
+    Parameters
+    ----------
+    path : str
+    classes : int
+    findings : list of Finding
+        What is wrong with other lines is appended to it.
+    outlines : bool
+        Whether a line may have the corners of an outline instead of a box.
+
+    Returns
+    -------
+    boxes : tuple of LabelledBox
+        The boxes that are possible, in the order of the file.
+    """
+    reader = BoxReader(findings, classes)
+    try:
+        lines = read_lines(path)
+        for number, line in enumerate(lines, start=1):
+            if not line:
+                continue
+            where = Where(file=path, line=number)
+            found = box_of(line) or (_outline(line) if outlines else None)
+            if found is None:
+                expected = _OR_OUTLINE if outlines else _LINE
+                reader.refuse("line", "not a box", where, expected, repr(line[:60]))
+            else:
+                x, y, w, h, kind = found
+                reader.add(LabelledBox(x, y, w, h, int(kind), line=number), where)
+    except DarknetError as error:
+        findings.append(Finding("file", error))
+    return tuple(reader.boxes)
+
+
+def _outline(line: str) -> tuple[float, float, float, float, float] | None:
+    """Return the box around an outline; None if the line is not one."""
+    words = line.split()
+    if len(words) < 7 or not len(words) % 2 or "_" in line or not words[0].isdecimal():
+        return None
+    try:
+        values = [float(each) for each in words]
+    except ValueError:
+        return None
+    if not all(map(math.isfinite, values)):
+        return None
+    across, down = values[1::2], values[2::2]
+    left, right, top, bottom = min(across), max(across), min(down), max(down)
+    return (left + right) / 2, (top + bottom) / 2, right - left, bottom - top, values[0]
