@@ -1,0 +1,133 @@
+"""Ultralytics' folders: ``data.yaml``, pictures in ``images`` and label files in ``labels``.
+
+``train``, ``val`` and ``test`` of the file name folders, lists of pictures, or several of either.
+They are relative to ``path``, which is relative to the file or to the working directory; what
+Roboflow writes, ``../train/images``, is also looked for without the dots.  The label file of a
+picture has the last folder ``images`` of its path replaced by ``labels``.  A picture without a
+label file has no objects.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from darknet_bn.data.layouts.base import (
+    Finding,
+    LabelledBox,
+    LabelledPicture,
+    LabelledSet,
+    first_there,
+    leaves,
+    missing_picture,
+    name_within,
+    pictures_in,
+)
+from darknet_bn.data.layouts.simple_yaml import Value, load_yaml
+from darknet_bn.data.layouts.text import read_boxes
+from darknet_bn.errors import DarknetError, Where, quoted
+from darknet_bn.formats.names import read_lines
+
+_KEYS = {"train": "train", "val": "valid", "test": "test"}
+_MAX_LIST = 256 << 20  # bytes, as for Darknet's lists
+
+
+def read_yolo(path: str) -> LabelledSet:
+    """Read the set of a ``data.yaml``."""
+    options = load_yaml(path, ("path", "names", "nc", *_KEYS))
+    names = _names(options, path)
+    findings: list[Finding] = []
+    notes: list[str] = []
+    pictures: dict[str, LabelledPicture] = {}
+    for key, part in _KEYS.items():
+        value = options.get(key)
+        if value is None:
+            continue
+        given = [value] if isinstance(value, str) else list(value)
+        for text in given:
+            place = _place(text, options, path, key)
+            if leaves(name := os.path.relpath(place, Path(path).parent)):
+                notes.append(f"{key} is outside the folder of {os.path.basename(path)}: {name}")
+            for picture, root in _pictures(place, findings):
+                label = _label_path(picture)
+                there = label if os.path.isfile(label) else None
+                boxes: tuple[LabelledBox, ...] = ()
+                if there is not None:
+                    boxes = read_boxes(there, len(names), findings, outlines=True)
+                name = name_within(picture, root)
+                pictures.setdefault(picture, LabelledPicture(picture, name, part, boxes, there))
+    if not pictures and not findings:
+        raise DarknetError(
+            "there are no pictures",
+            where=Where(file=path),
+            expected="folders of pictures, or lists of them, as train, val or test",
+        )
+    found = tuple(pictures.values())
+    return LabelledSet("Ultralytics", path, names, found, tuple(findings), tuple(notes))
+
+
+def _names(options: Mapping[str, Value], path: str) -> tuple[str, ...]:
+    """Return the names, which are a list, or numbered."""
+    value = options.get("names")
+    where = Where(file=path, key="names")
+    if isinstance(value, list):
+        return tuple(value)
+    if isinstance(value, dict):
+        numbers = {int(key): name for key, name in value.items() if key.isdecimal()}
+        if len(numbers) == len(value) and sorted(numbers) == list(range(len(numbers))):
+            return tuple(numbers[each] for each in range(len(numbers)))
+    raise DarknetError(
+        "the classes have no names",
+        where=where,
+        expected="a list of names, or 0: NAME, 1: NAME …",
+        found=None if value is None else quoted(str(value)),
+    )
+
+
+def _place(text: str, options: Mapping[str, Value], path: str, key: str) -> Path:
+    """Return the folder or list that a key names."""
+    beside = Path(path).parent
+    base = options.get("path")
+    bases = [beside]
+    if isinstance(base, str):
+        bases = [beside / base, Path(base), beside]
+    texts = dict.fromkeys((text, text.removeprefix("../")))
+    found = first_there((each / one for one in texts for each in bases), Path.exists)
+    if found is None:
+        raise DarknetError(
+            "there is no such folder or list",
+            where=Where(file=path, key=key),
+            expected=" or ".join(os.path.normpath(each / text) for each in bases),
+        )
+    return Path(os.path.normpath(found))
+
+
+def _pictures(place: Path, findings: list[Finding]) -> Iterator[tuple[str, Path]]:
+    """Yield each picture of a folder or list, and the folder that its name is relative to."""
+    if place.is_dir():
+        for each in pictures_in(place, below=True):
+            yield str(each), place
+        return
+    for number, line in enumerate(read_lines(place, _MAX_LIST), start=1):
+        if not line:
+            continue
+        text = line.replace("\\", "/")
+        tries = (place.parent / text, Path(text))
+        found = first_there(tries, Path.is_file)
+        if found is None:
+            where = Where(file=str(place), line=number)
+            findings.append(missing_picture(os.path.normpath(tries[0]), where))
+        else:
+            yield os.path.normpath(found), place.parent
+
+
+def _label_path(picture: str) -> str:
+    """Return where Ultralytics' programs look for the labels of a picture."""
+    stem = os.path.splitext(picture)[0]
+    parts = stem.split(os.sep)
+    for at in range(len(parts) - 2, -1, -1):
+        if parts[at] == "images":
+            parts[at] = "labels"
+            break
+    return f"{os.sep.join(parts)}.txt"
