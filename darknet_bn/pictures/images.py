@@ -211,9 +211,7 @@ def _decode(stream: BinaryIO, channels: int, where: Where) -> F32:
     pillow = require_pillow(where)
     with _one_line(pillow, stream, where):
         most = _most_pixels(stream)
-        pillow.init()
-        known = [kind for kind in _READ if kind in pillow.OPEN]
-        with pillow.open(stream, formats=known) as picture:
+        with _opened(pillow, stream) as picture:
             if picture.width * picture.height > most:
                 raise ImageError(
                     "the picture is too large",
@@ -230,6 +228,31 @@ def _decode(stream: BinaryIO, channels: int, where: Where) -> F32:
         text = f"{place}{OPAQUE}"
         warnings.warn(text, DarknetWarning, stacklevel=3)  # at the caller of `load_image`
     return planes
+
+
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Return the width and height that `load_image` gives a picture; only its header is read.
+
+    Raises
+    ------
+    ImageError
+        As of `load_image`, as far as the header shows it.
+    """
+    where = Where(file=os.fspath(path))
+    pillow = require_pillow(where)
+    with (
+        open_file(path, ImageError) as stream,
+        _one_line(pillow, stream, where),
+        _opened(pillow, stream) as picture,
+    ):
+        width, height = picture.size
+        return (height, width) if _orientation(picture) in _TURNED else (width, height)
+
+
+def _opened(pillow: Any, stream: BinaryIO) -> Image:
+    pillow.init()
+    opened: Image = pillow.open(stream, formats=[each for each in _READ if each in pillow.OPEN])
+    return opened
 
 
 class _QuietPillow:
