@@ -86,6 +86,11 @@ class ArrayDataset(Dataset):
             truth = y.reshape(len(y), -1).astype(np.float32)
         return _shaped(x, shape), truth
 
+    @property
+    def boxes(self) -> Sequence[F32]:
+        """The boxes of each example; none if the truth is not boxes."""
+        return [_boxes(each) for each in self.y] if isinstance(self.truth, BoxTruth) else []
+
     def describe(self) -> str:
         """Return a line about the data set."""
         dims = " x ".join(map(str, self.x.shape[1:]))

@@ -86,6 +86,11 @@ class Dataset(ABC):
         return ()
 
     @property
+    def boxes(self) -> Sequence[F32]:
+        """The boxes (boxes, 5) of each example: x, y, w, h and class, as the files have them."""
+        return [picture.boxes for picture in self.pictures]
+
+    @property
     def left_out(self) -> Sequence[DarknetError]:
         """One error for each box in a label file that is impossible and ignored."""
         return ()

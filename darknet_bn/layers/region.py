@@ -43,6 +43,7 @@ class Region(Head):
     """
 
     names: ClassVar[tuple[str, ...]] = ("region",)
+    anchors_in_cells: ClassVar[bool] = True
 
     coords: int = option(4, at_least=4)
     num: int = option(1, at_least=1)

@@ -35,6 +35,7 @@ class Head(PerClass):
     """A layer whose output is made into boxes."""
 
     leaves_letterbox: ClassVar[bool] = True  # whether boxes are ever mapped out of a letterbox
+    anchors_in_cells: ClassVar[bool] = False  # not in pixels of the network's input
 
     @property
     @abstractmethod
