@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
     from darknet_bn.convert.prepared import ExportedFiles
     from darknet_bn.convert.pytorch.model import from_torch, to_torch
     from darknet_bn.data import Dataset, load_dataset
+    from darknet_bn.data.anchors import FittedAnchors, HeadAnchors, fit_anchors
     from darknet_bn.dialect import (
         ALEXEYAB,
         DIALECTS,
@@ -140,11 +141,13 @@ __all__ = [
     "Exported",
     "ExportedFiles",
     "ExportedFor",
+    "FittedAnchors",
     "FittingCfg",
     "Fixture",
     "FixtureError",
     "FoldError",
     "FoldedLayer",
+    "HeadAnchors",
     "Header",
     "ImageError",
     "LayerReplaced",
@@ -187,6 +190,7 @@ __all__ = [
     "export_ncnn",
     "export_onnx",
     "export_tflite",
+    "fit_anchors",
     "fold_batchnorm",
     "fold_files",
     "fold_report",
@@ -260,11 +264,13 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "Exported": "darknet_bn.convert.onnx.export.Exported",
     "ExportedFor": "darknet_bn.checks.export_for.ExportedFor",
     "ExportedFiles": "darknet_bn.convert.prepared.ExportedFiles",
+    "FittedAnchors": "darknet_bn.data.anchors.FittedAnchors",
     "FittingCfg": "darknet_bn.model.which.FittingCfg",
     "Fixture": "darknet_bn.checks.fixture.Fixture",
     "FixtureError": "darknet_bn.errors.FixtureError",
     "FoldError": "darknet_bn.errors.FoldError",
     "FoldedLayer": "darknet_bn.transforms.fold.FoldedLayer",
+    "HeadAnchors": "darknet_bn.data.anchors.HeadAnchors",
     "Header": "darknet_bn.model.weights.Header",
     "ImageError": "darknet_bn.errors.ImageError",
     "LiteRtFile": "darknet_bn.engines.litert.LiteRtFile",
@@ -306,6 +312,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "export_ncnn": "darknet_bn.checks.export_ncnn.export_ncnn",
     "export_onnx": "darknet_bn.checks.export.export_onnx",
     "export_tflite": "darknet_bn.checks.export_tflite.export_tflite",
+    "fit_anchors": "darknet_bn.data.anchors.fit_anchors",
     "fold_batchnorm": "darknet_bn.transforms.fold.fold_batchnorm",
     "fold_files": "darknet_bn.checks.fold.fold_files",
     "fold_report": "darknet_bn.transforms.fold.fold_report",

@@ -87,7 +87,8 @@ def require_order(words: Sequence[str], roles: Sequence[Role]) -> None:
         raise click.UsageError(_right_order(words, roles, options))
     if roles == (CFG, WEIGHTS):
         _require_files_of_models(words)
-    leads = (roles.index(CFG), roles.index(WEIGHTS))  # either file leads to the other
+    # Either file leads to the other.
+    leads = tuple(at for at, role in enumerate(roles) if role in (CFG, WEIGHTS))
     if len(known) < len(words):
         if places[0] not in (None, *leads):
             raise click.UsageError(f"expected {usage(roles)}; the first argument is {words[0]}")

@@ -13,6 +13,7 @@ ALIASES = {"fuse": "fold", "denormalize": "fold"}  # AlexeyAB's and pjreddie's n
 
 # The module of each command, and its short help, which is shown without importing it.
 _HOMES = {
+    "anchors": "darknet_bn.cli.anchors.anchors",
     "calibrate": "darknet_bn.cli.calibrate.calibrate",
     "check": "darknet_bn.cli.check.check",
     "classify": "darknet_bn.cli.classify.classify",
@@ -31,6 +32,7 @@ _HOMES = {
     "which": "darknet_bn.cli.which.which",
 }
 SHORT_HELP = {
+    "anchors": "Fit the anchors of a cfg to labelled pictures.",
     "calibrate": "Recompute batch-norm statistics from pictures.",
     "check": "Check that the cfg and weights match and all values are finite.",
     "classify": "Classify pictures (output as in 'darknet classifier predict').",

@@ -28,7 +28,7 @@ def info(source: models.Source, as_json: bool) -> None:
     from darknet_bn.model.summary import summary_text
 
     with_weights = source.weights_named or os.path.exists(source.weights)
-    model = source.load() if with_weights else _without_weights(source)
+    model = source.load() if with_weights else models.without_weights(source.cfg, source.dialect)
     network, header = model.network, model.header
     rows = dn.summarise(network)
     facts = output.about(model, source.cfg, source.weights if with_weights else None)
@@ -45,19 +45,3 @@ def info(source: models.Source, as_json: bool) -> None:
         output.dialect(model),
     ]
     output.show(facts | {"layers": rows}, lines, as_json=as_json)
-
-
-def _without_weights(source: models.Source) -> dn.Model:
-    """Read only the cfg's facts; drawing initial parameters would take long for a large net."""
-    from darknet_bn.model.network import build_network, detect_dialect
-
-    cfg = dn.load_cfg(source.cfg)
-    if source.dialect == "auto":
-        dialect, reason = detect_dialect(cfg)
-    else:
-        dialect, reason = dn.DIALECTS[source.dialect], "given"
-    network = build_network(cfg, dialect)
-    for oddity in network.oddities:
-        output.warning(oddity)
-    oddities = (*cfg.oddities, *network.oddities)
-    return dn.Model(cfg, network, (), dn.Header(), dialect, reason, 0, oddities)

@@ -94,6 +94,27 @@ def find_files(names: Sequence[str]) -> tuple[str, str, bool]:
     return *files_of(name), name.endswith(_WEIGHTS)
 
 
+def without_weights(name: str, dialect: str) -> dn.Model:
+    """Read only the cfg; drawing initial parameters would take long for a large net.
+
+    Parameters
+    ----------
+    name : str
+        The cfg.
+    dialect : str
+        ``auto``, or the name of a dialect.
+    """
+    from darknet_bn.model.network import build_network, detect_dialect
+
+    cfg = dn.load_cfg(name)
+    chosen, reason = detect_dialect(cfg) if dialect == "auto" else (dn.DIALECTS[dialect], "given")
+    network = build_network(cfg, chosen)
+    for oddity in network.oddities:
+        output.warning(oddity)
+    oddities = (*cfg.oddities, *network.oddities)
+    return dn.Model(cfg, network, (), dn.Header(), chosen, reason, 0, oddities)
+
+
 dialect = click.option(
     "--dialect",
     type=click.Choice(["auto", *choices.DIALECTS]),

@@ -76,6 +76,7 @@ LINES = {
             )
         },
     ),
+    "anchors": line("anchors net.cfg boxes.npz -o new --seed 1 --list valid --force", "new.cfg"),
     "evaluate": line(
         f"evaluate {_NET} set.data --names set.names --top 1 --points 11 --iou-thresh 0.5 "
         "--thresh 0.3 --nms 0.4 --batch 2"
@@ -126,6 +127,8 @@ def materials(folder: Path) -> None:
     x = np.random.default_rng(0).random((1, 3, 64, 64), np.float32)
     np.save(folder / "x.npy", x)
     np.savez(folder / "set.npz", x=x, y=np.zeros((1, 1, 5), np.float32))
+    sizes = [[0.5, 0.5, 0.1 * side, 0.2 * side, 1] for side in range(1, 5)]
+    np.savez(folder / "boxes.npz", x=x, y=np.array([sizes], np.float32))
     dn.record(model, folder / "net.npz", x)
     dn.save_arrays(model, folder / "net.safetensors")
     dn.save_arrays(model, folder / "best.npz")

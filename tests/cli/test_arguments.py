@@ -25,6 +25,7 @@ LINES = {
     "record": ("net.cfg net.weights", "-o out"),
     "verify": ("net.cfg net.weights net.npz", ""),
     "train": ("net.cfg set.data net.weights", ""),
+    "anchors": ("net.cfg set.data", ""),
     "evaluate": ("net.cfg net.weights set.data", ""),
     "calibrate": ("net.cfg net.weights dog.png", "-o out"),
     "quantize": ("net.cfg net.weights dog.png", "-o out.onnx"),

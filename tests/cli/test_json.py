@@ -100,6 +100,7 @@ MORE: dict[str, tuple[Sequence[object], int]] = {
         0,
     ),
     "which of published cfgs": (("which", "net.weights"), 1),
+    "anchors that are not written": (("anchors", "net.cfg", "boxes.npz", "--count", 2), 0),
     "run without a file": (("run", "net", "--layers", "all"), 0),
     "run of NaN": (("run", "nan", "a.png"), 0),
     "verify that fails": (("verify", "nan", "net.npz", "--fast"), 1),

@@ -33,7 +33,8 @@ COMMANDS = {
     "compare": ("--with", "onnxruntime"),
     "convert": ("{}/out.safetensors",),
 }
-OTHERS = {"train"}  # whose words are others: it has all its tests in a file of its own
+# Their words are others: each has all its tests in a file of its own.
+OTHERS = {"anchors", "train", "which"}
 
 
 @pytest.fixture(autouse=True)

@@ -3,9 +3,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import click
 import pytest
 
 import darknet_bn as dn
+from darknet_bn.cli.program import main
 
 from .conftest import PICTURE, Cli
 
@@ -63,6 +65,12 @@ def test_a_folder(cli: Cli, tiny: Path, yolov3_tiny: Path) -> None:
     )
     answer = cli("which", yolov3_tiny, "--cfg", tiny.parent)
     assert f"nothing in {tiny.parent} fits; published cfgs:" in answer.out.splitlines()
+
+
+def test_the_help_has_an_example() -> None:
+    command = main.commands["which"]
+    assert "Example: darknet-bn which " in str(command.help)
+    assert all(isinstance(each, click.Argument) or each.help for each in command.params)
 
 
 def test_pictures(cli: Cli, tiny: Path) -> None:

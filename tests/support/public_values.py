@@ -14,6 +14,7 @@ import numpy as np
 import darknet_bn as dn
 from darknet_bn.checks.loss import Loss
 from darknet_bn.convert import load_arrays
+from darknet_bn.data import array_dataset
 from darknet_bn.training import train
 from tests.support.engines import INSTALLED
 from tests.support.labelled import box_set, class_set
@@ -66,6 +67,9 @@ def examples(folder: Path) -> Iterator[object]:
     yield from (dn.verify(digits, f"{DIGITS}.npz"), dn.verify(digits, f"{DIGITS}.npz", tolerance=0))
     yield from (dn.fold_report(tiny), dn.check_fold(tiny, dn.fold_batchnorm(tiny)))
     yield from (dn.summarise(tiny.network), dn.inspect(tiny))
+    sizes = [[[0.5, 0.5, side / 9, 0.4, 0]] for side in range(1, 5)]
+    labelled = array_dataset(np.zeros((4, 3, 64, 64), np.uint8), np.array(sizes), tiny)
+    yield dn.fit_anchors(tiny, labelled)
     shutil.copy(f"{TINY}.cfg", folder / "one.cfg")
     shutil.copy(f"{TINY}.cfg", folder / "two.cfg")
     yield dn.which_cfg(f"{TINY}.weights", folder, pictures=[str(PNGS[0])])
