@@ -107,6 +107,12 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
         train_step,
     )
     from darknet_bn.transforms.calibrate import Calibration, calibrate
+    from darknet_bn.transforms.edit import (
+        rescale_input,
+        save_first_layers,
+        swap_red_blue,
+        with_header,
+    )
     from darknet_bn.transforms.fold import FoldedLayer, fold_batchnorm, fold_report
     from darknet_bn.transforms.ranges import ActivationRanges, TensorRange, activation_ranges
 
@@ -218,19 +224,23 @@ __all__ = [
     "readNet",
     "readNetFromDarknet",
     "record",
+    "rescale_input",
     "resize_image",
     "run_heads",
     "save",
     "save_arrays",
     "save_checkpoint",
+    "save_first_layers",
     "save_image",
     "summarise",
+    "swap_red_blue",
     "to_torch",
     "train",
     "train_state",
     "train_step",
     "verify",
     "which_cfg",
+    "with_header",
 ]
 
 _HOMES = {  # the module that each name comes from, with its full dotted path
@@ -339,19 +349,23 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "readNet": "darknet_bn.opencv.readNet",
     "readNetFromDarknet": "darknet_bn.opencv.readNetFromDarknet",
     "record": "darknet_bn.checks.verify.record",
+    "rescale_input": "darknet_bn.transforms.edit.rescale_input",
     "resize_image": "darknet_bn.pictures.images.resize_image",
     "run_heads": "darknet_bn.run.heads.run_heads",
     "save": "darknet_bn.model.model.save",
     "save_arrays": "darknet_bn.convert.save_arrays",
     "save_checkpoint": "darknet_bn.training.save_checkpoint",
+    "save_first_layers": "darknet_bn.transforms.edit.save_first_layers",
     "save_image": "darknet_bn.pictures.images.save_image",
     "summarise": "darknet_bn.model.summary.summarise",
+    "swap_red_blue": "darknet_bn.transforms.edit.swap_red_blue",
     "to_torch": "darknet_bn.convert.pytorch.model.to_torch",
     "train": "darknet_bn.engines.training.train",
     "train_state": "darknet_bn.training.train_state",
     "train_step": "darknet_bn.training.train_step",
     "verify": "darknet_bn.checks.verify.verify",
     "which_cfg": "darknet_bn.checks.which.which_cfg",
+    "with_header": "darknet_bn.transforms.edit.with_header",
 }
 
 

@@ -54,6 +54,7 @@ class Connected(Normalised, Layer):
                 (self.output, xs[0].size),
                 init=Uniform(math.sqrt(2.0 / xs[0].size)),
                 transposed_in_legacy=True,
+                by_channel=True,
             ),
             *(norm if self.batch_normalize else ()),
         )

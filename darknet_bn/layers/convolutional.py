@@ -144,6 +144,7 @@ class Convolutional(Normalised, Layer):
                 init=draw(math.sqrt(2.0 / math.prod(shape[1:]))),
                 first=first,
                 transposed=self.flipped,
+                by_channel=True,
             ),
         )
 

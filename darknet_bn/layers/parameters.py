@@ -36,6 +36,8 @@ class Param:
         Whether the file contains the matrix (first axis, rest) transposed.
     transposed_in_legacy : bool
         Whether it is transposed in a file with the old header of three floats.
+    by_channel : bool
+        Whether its second axis goes through the channels of the input, or of a group, in order.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Param:
     first: int | None = None
     transposed: bool = False
     transposed_in_legacy: bool = False
+    by_channel: bool = False
 
     __repr__ = brief_fields
 
