@@ -10,6 +10,7 @@ OPSET = 18
 RANGES = ("min-max", "percentile", "entropy")
 OVERLAP, IOU, THRESHOLD = 0.45, 0.5, 0.25  # of boxes; for right boxes; for counted boxes
 TOP, BATCH = 5, 8
+LAYOUTS = ("darknet", "coco", "voc", "yolo")
 TRAINERS = ("numpy", "torch")
 SCHEMES = ("darknet", "ultralytics", "eriklindernoren", "tianxiaomo")
 VIDEOS = (

@@ -86,6 +86,11 @@ LINES = {
         "--force",
         "new.weights",
     ),
+    "labels": line(
+        "labels set.data --names set.names -o found.list --chart labels.svg --tiny 0.01 "
+        "--voc-first 1 --skip-pictures --force",
+        *("found.list", "labels.svg"),
+    ),
     "quantize": line(
         f"quantize {_NET} photos -o int8.onnx --method min-max --images 2 --list train --keep 0 "
         "--max-loss 100 --opset 18 --head decoded --batch 1 --names set.names --force",

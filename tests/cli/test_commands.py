@@ -21,6 +21,7 @@ from darknet_bn.convert.heads import FORMS
 from darknet_bn.convert.onnx.export import DEFAULT_OPSET
 from darknet_bn.convert.onnx.ranges import METHODS
 from darknet_bn.data.kinds import VIDEOS
+from darknet_bn.data.layouts.write import TO
 from darknet_bn.engines.training import ENGINES
 from darknet_bn.kernels.boxes.nms import DEFAULT_OVERLAP
 from darknet_bn.predictions.average_precision import DEFAULT_IOU, DEFAULT_THRESHOLD
@@ -39,6 +40,7 @@ def test_choices_are_those_of_the_library() -> None:
     assert (choices.TOP, choices.BATCH) == (DEFAULT_TOP, DEFAULT_BATCH)
     assert tuple(SCHEMES) == choices.SCHEMES
     assert choices.TRAINERS == ENGINES
+    assert choices.LAYOUTS == TO
     assert choices.VIDEOS == VIDEOS
 
 

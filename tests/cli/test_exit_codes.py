@@ -168,7 +168,7 @@ def test_a_missing_file_is_2(cli: Cli, stocked: Path, name: str) -> None:
 CUT = ("net.weights", "net.safetensors", "best.npz", "net.onnx", "class.weights")
 
 
-@every_line
+@pytest.mark.parametrize("name", [name for name in LINES if name != "labels"])  # has no such file
 def test_a_file_that_does_not_fit_is_2(cli: Cli, stocked: Path, name: str) -> None:
     for file in CUT:
         content = (stocked / file).read_bytes()
@@ -237,7 +237,7 @@ def test_json_tells_whatever_happens(
     def fail(*args: object, **options: object) -> None:
         raise error
 
-    for reader in ("load", "load_arrays", "which_cfg", "load_dataset"):
+    for reader in ("load", "load_arrays", "load_names", "which_cfg", "load_dataset"):
         monkeypatch.setattr(dn, reader, fail)
     answer = cli(*line(name), "--json")
     assert answer.code == code

@@ -110,6 +110,8 @@ MORE: dict[str, tuple[Sequence[object], int]] = {
     "classify with a bad picture": (("classify", "class", "a.png", "bad.png"), 1),
     "evaluate a classifier": (("evaluate", DIGITS / "digits", DIGITS / "test.npz"), 0),
     "evaluate a detector on arrays": (("evaluate", "net", "set.npz"), 0),
+    "labels that are converted": (("labels", "set.data", "made", "--to", "coco"), 0),
+    "labels that are wrong": (("labels", "wrong.data"), 1),
     "calibrate with arrays": (("calibrate", "net", "set.npz", "-o", "arrays"), 0),
     "quantize a classifier": (
         ("quantize", DIGITS / "digits", DIGITS / "test.npz", "-o", "d.onnx", "--images", 9),
@@ -138,10 +140,16 @@ def more_materials(folder: Path) -> None:
     data[start : start + 4] = b"\x00\x00\xc0\x7f"
     (folder / "nan.weights").write_bytes(data)
     (folder / "bad.png").write_bytes(b"no picture")
+    (folder / "bad.txt").write_text("0 0.5 0.5 0 0.1\n")
+    (folder / "wrong.txt").write_text("bad.png\n")
+    (folder / "wrong.data").write_text("train=wrong.txt\nnames=set.names\n")
 
 
 def expected(command: str, facts: Mapping[str, Any]) -> dict[str, str]:
     """Return the keys that a command has to print."""
+    if command == "labels":  # it has no model
+        form = "labels that are converted" if "to" in facts else "labels that are checked"
+        return {"schema": "integer"} | union(command, form)
     names = [] if command in WITHOUT_MODEL else [*SHARED]
     names += [command, *PARTS.get(command, ())]
     if command == "evaluate":
@@ -217,6 +225,7 @@ def test_no_command_and_no_table_is_left_out() -> None:
     used = {word for kind in kinds for word in re.split(r" or |list of |map of | \(", kind)}
     whole = {"every command", "failure", "evaluate a detector", "evaluate a classifier"}
     whole.add("line of a bad picture")
+    whole |= {"labels that are checked", "labels that are converted"}
     assert TABLES.keys() - with_json - whole <= used
 
 
