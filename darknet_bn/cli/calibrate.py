@@ -75,7 +75,7 @@ def calibrate(
 
     Example: darknet-bn calibrate yolov3.cfg yolov3.weights photos -o yolov3-calibrated
     """
-    from darknet_bn.predictions.evaluation import own_fit_for_tests
+    from darknet_bn.predictions.inputs import own_fit_for_tests
 
     batches.require_kind(data)
     target = options.stem(out, ".weights") + ".weights"

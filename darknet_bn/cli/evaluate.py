@@ -86,7 +86,7 @@ def evaluate(
     """
     from darknet_bn.cli import labelled
     from darknet_bn.pictures.images import require_pillow
-    from darknet_bn.predictions.evaluation import own_fit_for_tests
+    from darknet_bn.predictions.inputs import own_fit_for_tests
 
     labelled.require_kind(data)
     is_array = batches.is_array(data)

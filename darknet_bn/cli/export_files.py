@@ -133,7 +133,7 @@ def export(
     **given: Any,
 ) -> Made:
     """Write the files, proven."""
-    from darknet_bn.predictions.evaluation import own_fit_for_tests
+    from darknet_bn.predictions.inputs import own_fit_for_tests
 
     inputs: Batches | None = None
     if data is not None:

@@ -146,7 +146,7 @@ def quantize(
 
     Example: darknet-bn quantize yolov3.cfg yolov3.weights coco.data -o yolov3-int8.onnx
     """
-    from darknet_bn.predictions.evaluation import own_fit_for_tests
+    from darknet_bn.predictions.inputs import own_fit_for_tests
 
     batches.require_kind(data)
     if not out.lower().endswith(".onnx"):

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-from darknet_bn.arrays import F32
 from darknet_bn.data import ArrayDataset, Dataset
-from darknet_bn.errors import DarknetError, DarknetWarning, ImageError, Oddities, Where
-from darknet_bn.kernels.boxes.box import Boxes, Size
+from darknet_bn.errors import DarknetError, Where
 from darknet_bn.kernels.boxes.nms import DEFAULT_OVERLAP
 from darknet_bn.model.model import Model
-from darknet_bn.pictures.batches import load_inputs
-from darknet_bn.pictures.prepare import Fit, own_fit
+from darknet_bn.pictures.prepare import Fit
 from darknet_bn.predictions.average_precision import (
     DEFAULT_IOU,
     DEFAULT_THRESHOLD,
     AveragePrecision,
-    average_precision,
     require_options,
 )
-from darknet_bn.predictions.boxes import heads_of, network_boxes, nms
 from darknet_bn.predictions.classification import DEFAULT_TOP, class_layer, classify
-from darknet_bn.run.outputs import compute_outputs
+from darknet_bn.predictions.findings import find_boxes
+from darknet_bn.predictions.inputs import DEFAULT_BATCH, Work, own_fit_for_tests
 from darknet_bn.run.session import Session
 from darknet_bn.values import brief, counted
-
-_THRESHOLD = 0.005  # the least probability of boxes, low enough for the curve to continue
-DEFAULT_BATCH = 8
-"""How many images are computed at once; each needs memory of its own."""
 
 
 @dataclass(frozen=True)
@@ -137,132 +128,27 @@ def evaluate(
     C: ``validate_detector_map`` in AlexeyAB's ``src/detector.c`` (boxes more probable than 0.005),
     ``validate_classifier_single`` in ``src/classifier.c``.
     """
-    if batch < 1 or top < 1:
-        raise DarknetError("batch and top must be at least 1", found=f"{batch}, {top}")
-    if not len(dataset):
-        raise DarknetError("there is nothing to evaluate")
-    work = _Work(model, dataset, fit or own_fit_for_tests(model), batch, after_batch, session)
+    if top < 1:
+        raise DarknetError("top must be at least 1", found=f"{top}")
     if not model.network.is_detector:
+        work = Work(model, dataset, fit or own_fit_for_tests(model), batch, after_batch, session)
         return _accuracy(work, top)
     require_options(iou_threshold, points, threshold)
-    truths = _truths(dataset)
-    found = _found(work, overlap)
-    report = average_precision(
-        found, truths, iou_threshold=iou_threshold, points=points, threshold=threshold
+    findings = find_boxes(
+        model,
+        dataset,
+        overlap=overlap,
+        fit=fit,
+        batch=batch,
+        session=session,
+        after_batch=after_batch,
     )
-    return replace(report, failed=work.tell_failed())
-
-
-def own_fit_for_tests(model: Model) -> Fit:
-    """Return how the program fits pictures into the input when it tests a network.
-
-    Returns
-    -------
-    fit : "letterbox", "stretch" or "crop"
-        ``"crop"`` for a classifier.  For a detector the result of `own_fit`, but ``"stretch"`` if
-        its boxes are never taken out of a letterbox.
-
-    Notes
-    -----
-    C: ``validate_classifier_single``, ``validate_detector``, ``validate_yolo``.
-    """
-    heads = model.network.heads.values()
-    if not heads:
-        return "crop"
-    return own_fit(model) if all(head.leaves_letterbox for head in heads) else "stretch"
-
-
-@dataclass(frozen=True, eq=False)
-class _Work:
-    """What is computed, and how."""
-
-    model: Model
-    dataset: Dataset
-    fit: Fit
-    batch: int
-    after_batch: Callable[[], None] | None
-    session: Session | None = None
-    failed: dict[int, ImageError] = field(default_factory=dict)
-
-    def inputs(self) -> Iterator[tuple[list[int], F32, list[Size]]]:
-        """Yield the numbers of some images, their inputs, and the sizes of the pictures.
-
-        Images that cannot be used go to ``failed``.
-        """
-        count = len(self.dataset)
-        for start in range(0, count, self.batch):
-            numbers = range(start, min(start + self.batch, count))
-            x, sizes = self._load(numbers)
-            if len(x):
-                yield [each for each in numbers if each not in self.failed], x, sizes
-            if self.after_batch is not None:
-                self.after_batch()
-
-    def _load(self, numbers: range) -> tuple[F32, list[Size]]:
-        shape = self.model.network.input
-        pictures = self.dataset.pictures
-        if not pictures:
-            rng = np.random.default_rng(0)  # nothing is drawn from it
-            x, _ = self.dataset.batch(numbers, rng, shape=shape)
-            return x, [(shape.h, shape.w)] * len(x)
-        failed: dict[int, ImageError] = {}
-        paths = [pictures[number].path for number in numbers]
-        loaded = load_inputs(self.model, paths, self.fit, failed)
-        self.failed.update((numbers[row], error) for row, error in failed.items())
-        return loaded
-
-    def tell_failed(self) -> int:
-        """Warn of the pictures that could not be used, and return how many there are.
-
-        Raises
-        ------
-        ImageError
-            All pictures have failed.
-        """
-        odd = Oddities()
-        for number in sorted(self.failed):
-            odd(f"{self.failed[number]}; it counts as having no detections")
-        if len(self.failed) == len(self.dataset):
-            raise self.failed[0]
-        for text in odd.texts:
-            warnings.warn(text, DarknetWarning, stacklevel=4)
-        return len(self.failed)
-
-
-def _found(work: _Work, overlap: float | None) -> list[Boxes]:
-    """Return the boxes of all pictures."""
-    heads = heads_of(work.model.network)
-    kind, beta = list(heads.values())[-1].suppression
-    letterbox = work.fit == "letterbox"  # changes nothing for images of the input's size
-    classes = next(iter(heads.values())).classes
-    nothing = Boxes(
-        np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, classes), np.float32)
+    return findings.average_precision(
+        iou_threshold=iou_threshold, points=points, threshold=threshold
     )
-    found = [nothing] * len(work.dataset)
-    for numbers, x, sizes in work.inputs():
-        outputs = compute_outputs(work.model, x, heads, session=work.session)
-        boxes = network_boxes(
-            work.model, outputs, image_sizes=sizes, threshold=_THRESHOLD, letterbox=letterbox
-        )
-        for number, each in zip(numbers, boxes, strict=True):
-            found[number] = nms(each, overlap or 0, kind=kind, beta=beta)
-    return found
 
 
-def _truths(dataset: Dataset) -> list[F32]:
-    """Return the true boxes (k, 5) of each image."""
-    if dataset.pictures:
-        return [picture.boxes for picture in dataset.pictures]
-    if not isinstance(dataset, ArrayDataset) or dataset.y.ndim != 3:
-        raise DarknetError("the data has no boxes, but the network is a detector")
-    truths: list[F32] = []
-    for rows in dataset.y.astype(np.float32):
-        ends = np.flatnonzero(rows[:, 0] == 0)
-        truths.append(rows[: ends[0]] if len(ends) else rows)
-    return truths
-
-
-def _accuracy(work: _Work, top: int) -> Accuracy:
+def _accuracy(work: Work, top: int) -> Accuracy:
     classes = work.model.network.nodes[class_layer(work.model.network)].y.size
     kinds = _kinds(work.dataset, classes)
     counts = np.zeros((3, classes), np.intp)

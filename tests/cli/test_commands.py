@@ -26,7 +26,7 @@ from darknet_bn.engines.training import ENGINES
 from darknet_bn.kernels.boxes.nms import DEFAULT_OVERLAP
 from darknet_bn.predictions.average_precision import DEFAULT_IOU, DEFAULT_THRESHOLD
 from darknet_bn.predictions.classification import DEFAULT_TOP
-from darknet_bn.predictions.evaluation import DEFAULT_BATCH
+from darknet_bn.predictions.inputs import DEFAULT_BATCH
 
 
 def test_choices_are_those_of_the_library() -> None:

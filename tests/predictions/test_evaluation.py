@@ -10,7 +10,8 @@ import pytest
 import darknet_bn as dn
 from darknet_bn.kernels.boxes.box import Boxes
 from darknet_bn.predictions.average_precision import AveragePrecision, average_precision
-from darknet_bn.predictions.evaluation import Accuracy, evaluate, own_fit_for_tests
+from darknet_bn.predictions.evaluation import Accuracy, evaluate
+from darknet_bn.predictions.inputs import own_fit_for_tests
 from tests.support.builders import cfg_text, random_model
 from tests.support.labelled import NAMES, box_set, class_set
 from tests.support.paths import FIXTURES
@@ -183,8 +184,8 @@ def test_progress_is_told_behind_every_batch(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch": 0}, "batch and top must be at least 1"),
-        ({"top": 0}, "batch and top must be at least 1"),
+        ({"batch": 0}, "batch must be at least 1"),
+        ({"top": 0}, "top must be at least 1"),
         ({"points": 1}, "needs more points"),
         ({"threshold": 2.0}, "out of range"),
         ({"overlap": 2.0}, "out of range"),
