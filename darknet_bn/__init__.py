@@ -91,8 +91,11 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
     from darknet_bn.predictions import Detection, detections, nms
     from darknet_bn.predictions.average_precision import AveragePrecision, average_precision
     from darknet_bn.predictions.classification import classify
+    from darknet_bn.predictions.coco import CocoNumbers, coco_numbers
+    from darknet_bn.predictions.coco_file import load_coco_truth
     from darknet_bn.predictions.drawing import draw_detections
     from darknet_bn.predictions.evaluation import Accuracy, evaluate
+    from darknet_bn.predictions.findings import Findings, find_boxes
     from darknet_bn.run.differences import Difference, Report
     from darknet_bn.run.heads import run_heads
     from darknet_bn.run.run import Runner, forward
@@ -133,6 +136,7 @@ __all__ = [
     "CfgShift",
     "ClassificationModel",
     "Classifier",
+    "CocoNumbers",
     "DarknetError",
     "DarknetWarning",
     "DataError",
@@ -149,6 +153,7 @@ __all__ = [
     "ExportedFor",
     "FittedAnchors",
     "FittingCfg",
+    "Findings",
     "Fixture",
     "FixtureError",
     "FoldError",
@@ -183,6 +188,7 @@ __all__ = [
     "calibrate",
     "check_fold",
     "classify",
+    "coco_numbers",
     "compare",
     "convert_file",
     "detect_dialect",
@@ -197,6 +203,7 @@ __all__ = [
     "export_onnx",
     "export_tflite",
     "fit_anchors",
+    "find_boxes",
     "fold_batchnorm",
     "fold_files",
     "fold_report",
@@ -209,6 +216,7 @@ __all__ = [
     "load_arrays",
     "load_cfg",
     "load_checkpoint",
+    "load_coco_truth",
     "load_data",
     "load_dataset",
     "load_fixture",
@@ -260,6 +268,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "CfgShift": "darknet_bn.model.which.CfgShift",
     "ClassificationModel": "darknet_bn.opencv.ClassificationModel",
     "Classifier": "darknet_bn.engines.classifier.Classifier",
+    "CocoNumbers": "darknet_bn.predictions.coco.CocoNumbers",
     "DarknetError": "darknet_bn.errors.DarknetError",
     "DarknetWarning": "darknet_bn.errors.DarknetWarning",
     "DataError": "darknet_bn.errors.DataError",
@@ -276,6 +285,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "ExportedFiles": "darknet_bn.convert.prepared.ExportedFiles",
     "FittedAnchors": "darknet_bn.data.anchors.FittedAnchors",
     "FittingCfg": "darknet_bn.model.which.FittingCfg",
+    "Findings": "darknet_bn.predictions.findings.Findings",
     "Fixture": "darknet_bn.checks.fixture.Fixture",
     "FixtureError": "darknet_bn.errors.FixtureError",
     "FoldError": "darknet_bn.errors.FoldError",
@@ -309,6 +319,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "calibrate": "darknet_bn.transforms.calibrate.calibrate",
     "check_fold": "darknet_bn.checks.fold.check_fold",
     "classify": "darknet_bn.predictions.classification.classify",
+    "coco_numbers": "darknet_bn.predictions.coco.coco_numbers",
     "compare": "darknet_bn.checks.compare.compare",
     "convert_file": "darknet_bn.checks.convert.convert_file",
     "detect_dialect": "darknet_bn.model.network.detect_dialect",
@@ -323,6 +334,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "export_onnx": "darknet_bn.checks.export.export_onnx",
     "export_tflite": "darknet_bn.checks.export_tflite.export_tflite",
     "fit_anchors": "darknet_bn.data.anchors.fit_anchors",
+    "find_boxes": "darknet_bn.predictions.findings.find_boxes",
     "fold_batchnorm": "darknet_bn.transforms.fold.fold_batchnorm",
     "fold_files": "darknet_bn.checks.fold.fold_files",
     "fold_report": "darknet_bn.transforms.fold.fold_report",
@@ -334,6 +346,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "load_arrays": "darknet_bn.convert.load_arrays",
     "load_cfg": "darknet_bn.formats.cfg.load_cfg",
     "load_checkpoint": "darknet_bn.training.load_checkpoint",
+    "load_coco_truth": "darknet_bn.predictions.coco_file.load_coco_truth",
     "load_data": "darknet_bn.formats.names.load_data",
     "load_dataset": "darknet_bn.data.load_dataset",
     "load_fixture": "darknet_bn.checks.fixture.load_fixture",

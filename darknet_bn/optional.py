@@ -35,6 +35,9 @@ EXTRAS = {
         "the package ai-edge-quantizer is not installed", "pip install 'darknet-bn[tflite-int8]'"
     ),
     "cv2": _plain("opencv-python-headless"),
+    "faster_coco_eval": Extra(
+        "the package faster-coco-eval is not installed", "pip install 'darknet-bn[coco]'"
+    ),
     "flatbuffers": Extra("the package flatbuffers is not installed", _TFLITE),
     "ncnn": Extra("the package ncnn is not installed", "pip install 'darknet-bn[ncnn]'"),
     "numba": Extra("numba is not installed", "pip install 'darknet-bn[fast]'"),

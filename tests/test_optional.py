@@ -58,6 +58,10 @@ def test_what_is_not_there_is_missed_with_one_line() -> None:
         ("onnxruntime", "the package onnxruntime is not installed; pip install onnxruntime"),
         ("openvino", "the package openvino is not installed; pip install openvino"),
         ("torch", "PyTorch is not installed; pip install 'darknet-bn[torch]'"),
+        (
+            "faster_coco_eval",
+            "the package faster-coco-eval is not installed; pip install 'darknet-bn[coco]'",
+        ),
         ("numba", "numba is not installed; pip install 'darknet-bn[fast]'"),
         ("ncnn", "the package ncnn is not installed; pip install 'darknet-bn[ncnn]'"),
         (
@@ -79,6 +83,7 @@ def test_what_is_to_be_installed_with_the_package_is_declared_by_it() -> None:
     parts = {part for each in EXTRAS.values() for part in re.findall(r"\[([\w-]+)\]", each.install)}
     declared = (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
     assert parts == {
+        "coco",
         "fast",
         "image",
         "ncnn",

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import batches, choices, class_names, models, options, output, progress, tables
+from darknet_bn.cli import (
+    batches,
+    choices,
+    class_names,
+    evaluated,
+    models,
+    options,
+    output,
+    progress,
+)
+from darknet_bn.cli.more_measures import MoreMeasures
 
 if TYPE_CHECKING:
     from darknet_bn.pictures.prepare import Fit
@@ -54,6 +62,18 @@ if TYPE_CHECKING:
     help="Number of pictures to compute at once.",
 )
 @options.fit("letterbox", "stretch", "crop")
+@click.option(
+    "--coco",
+    is_flag=True,
+    help="Detectors: the twelve numbers of COCO too, as pycocotools computes them.",
+)
+@click.option(
+    "--coco-truth",
+    type=options.FILE,
+    metavar="FILE",
+    help="Take the truth for --coco from a JSON file in COCO's format, with crowds and areas.  "
+    "[default: the labels]",
+)
 @options.engine
 @options.json
 @options.quiet("the measurements")
@@ -70,6 +90,8 @@ def evaluate(
     nms: float | None,
     batch: int,
     fit: Fit | None,
+    coco: bool,
+    coco_truth: str | None,
     engine: str,
     as_json: bool,
 ) -> None:
@@ -86,6 +108,7 @@ def evaluate(
     """
     from darknet_bn.cli import labelled
     from darknet_bn.pictures.images import require_pillow
+    from darknet_bn.predictions.average_precision import require_options
     from darknet_bn.predictions.inputs import own_fit_for_tests
 
     labelled.require_kind(data)
@@ -93,40 +116,57 @@ def evaluate(
     if not is_array:
         require_pillow()
     model = source.load_for_pictures()
+    more = MoreMeasures(coco, coco_truth)
+    more.require_possible(model)
     dataset, given = labelled.load(model, data, names_file)
     names = class_names.ClassNames(names_file, given, data_option=None)
     classes = names.fit(_classes(model))
     way = fit or own_fit_for_tests(model)
     session = dn.open_session(model, engine)
+    iou_threshold = choices.IOU if iou_thresh is None else iou_thresh
+    threshold = choices.THRESHOLD if thresh is None else thresh
     started = time.monotonic()
+    report: dn.AveragePrecision | dn.Accuracy
+    more_facts: dict[str, Any] = {}
+    more_lines: output.Lines = []
     with progress.bar("evaluating", -(-len(dataset) // batch)) as step:
-        report = dn.evaluate(
-            model,
-            dataset,
-            top=names.top(top),
-            points=points,
-            iou_threshold=choices.IOU if iou_thresh is None else iou_thresh,
-            threshold=choices.THRESHOLD if thresh is None else thresh,
-            overlap=choices.OVERLAP if nms is None else nms,
-            fit=way,
-            batch=batch,
-            session=session,
-            after_batch=step,
+        if model.network.is_detector:
+            require_options(iou_threshold, points, threshold)
+            findings = dn.find_boxes(
+                model,
+                dataset,
+                overlap=choices.OVERLAP if nms is None else nms,
+                fit=way,
+                batch=batch,
+                session=session,
+                after_batch=step,
+            )
+        else:
+            report = dn.evaluate(
+                model,
+                dataset,
+                top=names.top(top),
+                fit=way,
+                batch=batch,
+                session=session,
+                after_batch=step,
+            )
+    if model.network.is_detector:
+        report = findings.average_precision(
+            iou_threshold=iou_threshold, points=points, threshold=threshold
         )
+        more_facts, more_lines = more.take(findings, classes)
     seconds = time.monotonic() - started
     facts = output.about(model, source.cfg, source.weights) | {"data": data}
     facts |= {"engine": session.engine, "fit": None if is_array else way}
-    facts |= output.about_labels(dataset) | {"seconds": seconds} | _facts(report, classes)
-    found = (
-        _accuracy_lines(report, classes)
-        if isinstance(report, dn.Accuracy)
-        else _precision_lines(report, classes)
-    )
+    facts |= output.about_labels(dataset) | {"seconds": seconds}
+    facts |= evaluated.facts(report, classes) | more_facts
     lines: output.Lines = [
         output.dialect(model),
         *([] if is_array else [output.fit(model, way, given=fit is not None)]),
         f"data: {output.printable(dataset.describe())}",
-        *map(output.Line, found),
+        *map(output.Line, evaluated.lines(report, classes)),
+        *more_lines,
     ]
     output.show(facts, lines, as_json=as_json)
     output.took(seconds, len(dataset), "example" if is_array else "picture")
@@ -140,76 +180,3 @@ def _classes(model: dn.Model) -> int:
     if model.network.is_detector:
         return next(iter(model.network.heads.values())).classes
     return model.network.nodes[class_layer(model.network)].y.size
-
-
-def _facts(report: dn.AveragePrecision | dn.Accuracy, names: Sequence[str]) -> dict[str, Any]:
-    """Return a report for JSON, with the name of each class."""
-    facts = asdict(report)
-    if isinstance(report, dn.AveragePrecision):
-        facts["images"] = facts.pop("pictures")
-    facts["images_failed"] = facts.pop("failed")
-    classes = [{"name": names[each.class_id]} | asdict(each) for each in report.classes]
-    return facts | {"classes": classes}
-
-
-def _precision_lines(report: dn.AveragePrecision, names: Sequence[str]) -> Iterator[str]:
-    shown = [
-        each
-        for each in report.classes
-        if each.truths or each.true_positives or each.false_positives
-    ]
-    rows = [
-        (
-            output.printable(names[each.class_id]),
-            _percent(each.average_precision) if each.truths else "-",
-            f"{each.truths}",
-            f"{each.true_positives}",
-            f"{each.false_positives}",
-        )
-        for each in shown
-    ]
-    yield from tables.aligned([("class", "AP %", "truths", "right", "wrong"), *rows], "<>>>>")
-    rest = len(report.classes) - len(shown)
-    if rest:
-        yield f"{rest} other class{'es' * (rest != 1)} with no true or found boxes"
-    yield (
-        f"over {report.threshold:g}: precision {report.precision:.2f}, recall {report.recall:.2f}, "
-        f"F1 {report.f1:.2f}, average IoU {_percent(report.average_iou)} %"
-    )
-    yield (
-        f"over {report.threshold:g}: {report.true_positives} right, "
-        f"{report.false_positives} wrong, {report.false_negatives} missed"
-    )
-    curve = f"{report.points} points" if report.points else "area under the curve"
-    present = sum(each.truths > 0 for each in report.classes)
-    over = f"{len(report.classes)} class{'es' * (len(report.classes) != 1)}"
-    name = f"mAP@{report.iou_threshold:.2f}"
-    if present < len(report.classes):
-        yield f"{name}: {_percent(report.mean_of_present)} % over the {present} with true boxes"
-    yield f"{name}: {_percent(report.mean)} % over {over} ({curve})"
-
-
-def _accuracy_lines(report: dn.Accuracy, names: Sequence[str]) -> Iterator[str]:
-    shown = [each for each in report.classes if each.images]
-    best = f"top {report.top}"
-    rows = [
-        (
-            output.printable(names[each.class_id]),
-            f"{each.images}",
-            _percent(each.top_1 / each.images),
-            _percent(each.top_k / each.images),
-        )
-        for each in shown
-    ]
-    yield from tables.aligned([("class", "images", "top 1 %", f"{best} %"), *rows], "<>>>")
-    rest = len(report.classes) - len(shown)
-    if rest:
-        yield f"{rest} other class{'es' * (rest != 1)} with no image"
-    yield (
-        f"accuracy: top 1 {_percent(report.top_1)} %, {best} {_percent(report.top_k)} % "
-        f"of {report.images} image{'s' * (report.images != 1)}"
-    )
-
-
-def _percent(part: float) -> str:
-    return f"{100 * part:.2f}"

@@ -109,6 +109,7 @@ MORE: dict[str, tuple[Sequence[object], int]] = {
     "detect with a bad picture": (("detect", "net", "a.png", "bad.png", "--thresh", 0), 1),
     "classify with a bad picture": (("classify", "class", "a.png", "bad.png"), 1),
     "evaluate a classifier": (("evaluate", DIGITS / "digits", DIGITS / "test.npz"), 0),
+    "evaluate with the numbers of COCO": (("evaluate", "net", "set.data", "--coco"), 0),
     "evaluate a detector on arrays": (("evaluate", "net", "set.npz"), 0),
     "labels that are converted": (("labels", "set.data", "made", "--to", "coco"), 0),
     "labels that are wrong": (("labels", "wrong.data"), 1),
@@ -128,7 +129,11 @@ MORE: dict[str, tuple[Sequence[object], int]] = {
     "export to TFLite": (("export", "net", "net.tflite", "--proof"), 0),
     "export half": (("export", "net", "half.onnx", "--half", "--layers"), 0),
 }
-PROGRAMS = {".param": "ncnn", ".tflite": "ai_edge_litert"}  # that prove a kind of file
+PROGRAMS = {  # that prove a kind of file, or measure
+    ".param": "ncnn",
+    ".tflite": "ai_edge_litert",
+    "--coco": "faster_coco_eval",
+}
 CASES = {name: (tuple(line.words), 0) for name, line in LINES.items()} | MORE
 
 
