@@ -11,20 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from darknet_bn.arrays import F32, F64
-from darknet_bn.errors import DarknetError, ShapeError
-from darknet_bn.kernels.boxes.box import Boxes, box_iou
+from darknet_bn.errors import DarknetError
+from darknet_bn.kernels.boxes.box import Boxes
+from darknet_bn.predictions.pairs import Mask, all_pairs, truths_by_class
 from darknet_bn.values import brief, brief_fields, counted
-from darknet_bn.work import measured
-from darknet_bn.work.cuts import fitting, pieces
 
-Mask = npt.NDArray[np.bool_]
 DEFAULT_IOU, DEFAULT_THRESHOLD = 0.5, 0.25
 """The defaults of ``detector map`` in AlexeyAB's program: ``-iou_thresh`` and ``-thresh``."""
-
-_NONE = -1  # the truth of a pair that agrees with no true box
 
 
 @dataclass(frozen=True)
@@ -149,9 +144,9 @@ def average_precision(
     open.  There is no list of ``difficult`` boxes.
     """
     require_options(iou_threshold, points, threshold)
-    counts = _truths_by_class(found, truths)
-    pairs = _all_pairs(found, truths, iou_threshold)
-    right = _first_of_each(pairs.truth)
+    counts = truths_by_class(found, truths)
+    pairs = all_pairs(found, truths, iou_threshold)
+    right = pairs.right
     seen = pairs.probability > np.float32(threshold)
     classes = []
     for number, count in enumerate(counts.tolist()):
@@ -160,7 +155,7 @@ def average_precision(
         classes.append(
             ClassPrecision(
                 class_id=number,
-                average_precision=_area(right[own], count, points),
+                average_precision=area(right[own], count, points),
                 truths=count,
                 true_positives=int(over.sum()),
                 false_positives=int((~over).sum()),
@@ -203,98 +198,7 @@ def require_options(iou_threshold: float, points: int, threshold: float) -> None
             )
 
 
-@dataclass(frozen=True, eq=False)
-class _Pairs:
-    """Pairs of all pictures, the most probable first.
-
-    Attributes
-    ----------
-    probability, iou : float32 arrays (k,)
-        The IoU is with the truth that the pair belongs to.
-    class_id, truth : int arrays (k,)
-        Truths are counted over all pictures; -1 for none.
-    """
-
-    probability: F32
-    class_id: npt.NDArray[np.intp]
-    truth: npt.NDArray[np.intp]
-    iou: F32
-
-
-def _truths_by_class(found: Sequence[Boxes], truths: Sequence[F32]) -> npt.NDArray[np.intp]:
-    """Return how many truths each class has; raise an error for what does not fit."""
-    if not found or len(found) != len(truths):
-        raise ShapeError(
-            "the pictures and truths do not match",
-            expected="as many truths as pictures, and at least one",
-            found=f"{len(found)} pictures, {len(truths)} truths",
-        )
-    shapes = {boxes.probabilities.shape[1] for boxes in found}
-    if len(shapes) != 1:
-        raise ShapeError("the pictures have different classes", found=f"{sorted(shapes)}")
-    (classes,) = shapes
-    for number, rows in enumerate(truths):
-        if rows.ndim != 2 or rows.shape[1] != 5:
-            raise ShapeError(
-                "these are not ground-truth boxes",
-                expected="(k, 5) of each picture",
-                found=f"{rows.shape}",
-            )
-        if len(rows) and not (rows[:, 4].min() >= 0 and rows[:, 4].max() < classes):
-            raise ShapeError(
-                f"a truth of picture {number} has a class that does not exist",
-                expected=f"0 to {classes - 1}",
-                found=f"{rows[:, 4].min():g} to {rows[:, 4].max():g}",
-            )
-    kinds = np.concatenate([rows[:, 4] for rows in truths]).astype(np.intp)
-    return np.bincount(kinds, minlength=classes)
-
-
-def _all_pairs(found: Sequence[Boxes], truths: Sequence[F32], iou_threshold: float) -> _Pairs:
-    parts, before = [], 0
-    for boxes, rows in zip(found, truths, strict=True):
-        row, kind = np.nonzero(boxes.probabilities > 0)
-        iou, truth = _best_truths(boxes.xywh, rows, row, kind, iou_threshold)
-        truth[truth != _NONE] += before
-        before += len(rows)
-        parts.append((boxes.probabilities[row, kind], kind, truth, iou))
-    probability, kinds, numbers, ious = map(np.concatenate, zip(*parts, strict=True))
-    order = np.argsort(-probability, kind="stable")
-    return _Pairs(probability[order], kinds[order], numbers[order], ious[order])
-
-
-def _best_truths(
-    xywh: F32,
-    rows: F32,
-    row: npt.NDArray[np.intp],
-    kind: npt.NDArray[np.intp],
-    iou_threshold: float,
-) -> tuple[F32, npt.NDArray[np.intp]]:
-    """Return the greatest IoU of each pair with a truth of its class, and the truth or -1."""
-    if not len(rows):
-        return np.zeros(len(row), np.float32), np.full(len(row), _NONE)
-    iou, truth = np.zeros(len(row), np.float32), np.full(len(row), _NONE)
-    for number in np.unique(rows[:, 4]):
-        own, pairs = np.flatnonzero(rows[:, 4] == number), np.flatnonzero(kind == number)
-        step = fitting(measured.TRUTH_PAIRS, len(own))
-        for part in (pairs[some] for some in pieces(len(pairs), step)):
-            overlap = box_iou(xywh[row[part], None], rows[None, own, :4])
-            overlap = np.nan_to_num(overlap)  # NaN would hide the others from argmax
-            best = overlap.argmax(axis=1)
-            iou[part], truth[part] = overlap[np.arange(len(part)), best], own[best]
-    truth[~(iou > np.float32(iou_threshold))] = _NONE
-    return iou, truth
-
-
-def _first_of_each(truth: npt.NDArray[np.intp]) -> Mask:
-    """Return which pairs are the first of their truth."""
-    right = np.zeros(len(truth), np.bool_)
-    numbers, first = np.unique(truth, return_index=True)
-    right[first[numbers != _NONE]] = True
-    return right
-
-
-def _area(right: Mask, truths: int, points: int) -> float:
+def area(right: Mask, truths: int, points: int) -> float:
     """Return the average precision of a class, given its pairs, the most probable first."""
     if not truths or not len(right):
         return 0.0
