@@ -93,6 +93,7 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
     from darknet_bn.predictions.classification import classify
     from darknet_bn.predictions.coco import CocoNumbers, coco_numbers
     from darknet_bn.predictions.coco_file import load_coco_truth
+    from darknet_bn.predictions.confusion import Confusion, confusion
     from darknet_bn.predictions.drawing import draw_detections
     from darknet_bn.predictions.evaluation import Accuracy, evaluate
     from darknet_bn.predictions.findings import Findings, find_boxes
@@ -137,6 +138,7 @@ __all__ = [
     "ClassificationModel",
     "Classifier",
     "CocoNumbers",
+    "Confusion",
     "DarknetError",
     "DarknetWarning",
     "DataError",
@@ -190,6 +192,7 @@ __all__ = [
     "classify",
     "coco_numbers",
     "compare",
+    "confusion",
     "convert_file",
     "detect_dialect",
     "detections",
@@ -269,6 +272,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "ClassificationModel": "darknet_bn.opencv.ClassificationModel",
     "Classifier": "darknet_bn.engines.classifier.Classifier",
     "CocoNumbers": "darknet_bn.predictions.coco.CocoNumbers",
+    "Confusion": "darknet_bn.predictions.confusion.Confusion",
     "DarknetError": "darknet_bn.errors.DarknetError",
     "DarknetWarning": "darknet_bn.errors.DarknetWarning",
     "DataError": "darknet_bn.errors.DataError",
@@ -321,6 +325,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "classify": "darknet_bn.predictions.classification.classify",
     "coco_numbers": "darknet_bn.predictions.coco.coco_numbers",
     "compare": "darknet_bn.checks.compare.compare",
+    "confusion": "darknet_bn.predictions.confusion.confusion",
     "convert_file": "darknet_bn.checks.convert.convert_file",
     "detect_dialect": "darknet_bn.model.network.detect_dialect",
     "detections": "darknet_bn.predictions.detections",

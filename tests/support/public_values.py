@@ -95,7 +95,8 @@ def examples(folder: Path) -> Iterator[object]:
     for model, path in ((tiny, boxes), (pair(CLASSIFIER), kinds), (digits, TEST_SET)):
         data = dn.load_dataset(path, model, train=False)
         yield from (data, dn.evaluate(model, data))
-    yield dn.find_boxes(tiny, dn.load_dataset(boxes, tiny, train=False))
+    yield (findings := dn.find_boxes(tiny, dn.load_dataset(boxes, tiny, train=False)))
+    yield dn.confusion(findings)
     yield dn.CocoNumbers(*(number / 12 for number in range(12)))
 
     state = dn.train_state(digits, seed=3)

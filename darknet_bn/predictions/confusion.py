@@ -1,0 +1,107 @@
+"""Which classes a detector confuses, and what it takes for background."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from darknet_bn.arrays import F32
+from darknet_bn.kernels.boxes.box import box_iou
+from darknet_bn.predictions.average_precision import (
+    DEFAULT_IOU,
+    DEFAULT_THRESHOLD,
+    require_options,
+)
+from darknet_bn.predictions.findings import Findings
+from darknet_bn.predictions.pairs import truths_by_class
+from darknet_bn.values import brief, counted
+
+
+@dataclass(frozen=True, eq=False)
+class Confusion:
+    """How often a box of each class was found as each class.
+
+    Attributes
+    ----------
+    counts : int array (classes + 1, classes + 1)
+        Rows are true classes, columns found ones.  The last row has boxes that are found where
+        nothing is, the last column truths that are not found.
+    threshold, iou_threshold : float
+        As of `confusion`.
+    """
+
+    counts: npt.NDArray[np.intp]
+    threshold: float
+    iou_threshold: float
+
+    def __repr__(self) -> str:
+        """Return one line about it."""
+        right, whole = int(np.trace(self.counts)), int(self.counts[:-1].sum())
+        return brief(self, f"{right} right of {counted(whole, 'truth')}")
+
+
+def confusion(
+    findings: Findings,
+    *,
+    threshold: float = DEFAULT_THRESHOLD,
+    iou_threshold: float = DEFAULT_IOU,
+) -> Confusion:
+    """Count which classes are found as which.
+
+    Parameters
+    ----------
+    findings : Findings
+    threshold : float
+        Boxes count whose most probable class is above this.
+    iou_threshold : float
+        A box and a truth, of whatever class, may belong together if their IoU is greater than this.
+
+    Returns
+    -------
+    confusion : Confusion
+
+    Raises
+    ------
+    DarknetError
+        A threshold is not from 0 to 1.
+    ShapeError
+        A truth has a class that does not exist.
+
+    Notes
+    -----
+    Of all boxes and truths that may belong together, the two with the greatest IoU do, then the two
+    next among the rest, and so on.  So each belongs to one at most, and the rows add up to the
+    truths.  Average precision is stricter: there, a box belongs to a truth of its own class only.
+    """
+    require_options(iou_threshold, 0, threshold)
+    truths_by_class(findings.found, findings.truths)
+    background = findings.classes
+    counts = np.zeros((background + 1, background + 1), np.intp)
+    for boxes, truths in zip(findings.found, findings.truths, strict=True):
+        best = boxes.probabilities.max(axis=1, initial=0)
+        over = np.flatnonzero(best > np.float32(threshold))
+        found = boxes.probabilities[over].argmax(axis=1)
+        real = truths[:, 4].astype(np.intp)
+        pairs = dict(_together(boxes.xywh[over], truths[:, :4], iou_threshold))
+        for box, kind in enumerate(found.tolist()):
+            counts[real[pairs[box]] if box in pairs else background, kind] += 1
+        for truth in set(range(len(real))) - set(pairs.values()):
+            counts[real[truth], background] += 1
+    return Confusion(counts, threshold, iou_threshold)
+
+
+def _together(xywh: F32, truths: F32, iou_threshold: float) -> Iterator[tuple[int, int]]:
+    """Yield which box and which truth belong together, the closest first."""
+    iou = np.nan_to_num(box_iou(xywh[:, None], truths[None]))
+    rows, columns = np.nonzero(iou > np.float32(iou_threshold))
+    order = np.argsort(-iou[rows, columns], kind="stable")
+    boxes: set[int] = set()
+    taken: set[int] = set()
+    for box, truth in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
+        if box not in boxes and truth not in taken:
+            boxes.add(box)
+            taken.add(truth)
+            yield box, truth
