@@ -74,6 +74,21 @@ if TYPE_CHECKING:
     help="Take the truth for --coco from a JSON file in COCO's format, with crowds and areas.  "
     "[default: the labels]",
 )
+@click.option(
+    "--plots",
+    type=options.FOLDER,
+    metavar="FOLDER",
+    help="Detectors: draw precision over recall, the choice of a threshold, and which classes are "
+    "confused, as SVG files.",
+)
+@click.option(
+    "--save-rows",
+    type=options.FILE,
+    metavar="FILE",
+    help="Detectors: write every detection with what became of it, and what was missed, as .csv or "
+    ".jsonl.",
+)
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
 @options.engine
 @options.json
 @options.quiet("the measurements")
@@ -92,6 +107,9 @@ def evaluate(
     fit: Fit | None,
     coco: bool,
     coco_truth: str | None,
+    plots: str | None,
+    save_rows: str | None,
+    force: bool,
     engine: str,
     as_json: bool,
 ) -> None:
@@ -116,8 +134,8 @@ def evaluate(
     if not is_array:
         require_pillow()
     model = source.load_for_pictures()
-    more = MoreMeasures(coco, coco_truth)
-    more.require_possible(model)
+    more = MoreMeasures(coco, coco_truth, plots, save_rows, force)
+    more.require_possible(model, [*source.files, data, names_file])
     dataset, given = labelled.load(model, data, names_file)
     names = class_names.ClassNames(names_file, given, data_option=None)
     classes = names.fit(_classes(model))
@@ -155,7 +173,7 @@ def evaluate(
         report = findings.average_precision(
             iou_threshold=iou_threshold, points=points, threshold=threshold
         )
-        more_facts, more_lines = more.take(findings, classes)
+        more_facts, more_lines = more.take(findings, classes, threshold, iou_threshold)
     seconds = time.monotonic() - started
     facts = output.about(model, source.cfg, source.weights) | {"data": data}
     facts |= {"engine": session.engine, "fit": None if is_array else way}

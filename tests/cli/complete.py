@@ -79,7 +79,9 @@ LINES = {
     "anchors": line("anchors net.cfg boxes.npz -o new --seed 1 --list valid --force", "new.cfg"),
     "evaluate": line(
         f"evaluate {_NET} set.data --names set.names --top 1 --points 11 --iou-thresh 0.5 "
-        "--thresh 0.3 --nms 0.4 --batch 2"
+        "--thresh 0.3 --nms 0.4 --batch 2 --plots plots --save-rows rows.csv --force",
+        *("plots/precision_recall.svg", "plots/thresholds.svg", "plots/confusion.svg"),
+        "rows.csv",
     ),
     "calibrate": line(
         f"calibrate {_NET} photos -o new --method layerwise --batch 2 --images 1 --list train "

@@ -110,6 +110,7 @@ MORE: dict[str, tuple[Sequence[object], int]] = {
     "classify with a bad picture": (("classify", "class", "a.png", "bad.png"), 1),
     "evaluate a classifier": (("evaluate", DIGITS / "digits", DIGITS / "test.npz"), 0),
     "evaluate with the numbers of COCO": (("evaluate", "net", "set.data", "--coco"), 0),
+    "evaluate alone": (("evaluate", "net", "set.data"), 0),
     "evaluate a detector on arrays": (("evaluate", "net", "set.npz"), 0),
     "labels that are converted": (("labels", "set.data", "made", "--to", "coco"), 0),
     "labels that are wrong": (("labels", "wrong.data"), 1),

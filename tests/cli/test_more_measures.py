@@ -1,7 +1,8 @@
-"""What evaluate measures of a detector if it is asked: the numbers of COCO."""
+"""What evaluate measures of a detector if it is asked: COCO's numbers, plots, rows."""
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.predictions.coco import coco_truth
+from darknet_bn.predictions.curves import curves
+from darknet_bn.predictions.plots import confusion_plot
+from darknet_bn.predictions.rows import finding_rows
 from tests.support.labelled import NAMES, box_set
 
 from .conftest import FIXTURES, TINY, Cli
@@ -102,3 +106,78 @@ def test_what_coco_needs_is_said_before_any_work(
     ):
         answer = cli("evaluate", *words)
         assert (answer.code, answer.err.splitlines()[0]) == (2, f"error: {message}")
+
+
+# -- plots and rows ------------------------------------------------------------------------
+
+PLOTS = ["confusion.svg", "precision_recall.svg", "thresholds.svg"]
+
+
+def test_plots_are_drawn_and_their_numbers_are_in_the_json(
+    cli: Cli, tiny: Path, boxes: Path, tmp_path: Path
+) -> None:
+    findings = findings_of(tiny, boxes)
+    plots = tmp_path / "new" / "plots"
+    words = ("evaluate", tiny, boxes, "--plots", plots, "--thresh", 0.4, "--iou-thresh", 0.6)
+    answer = cli(*words)
+    assert (answer.code, answer.err) == (0, "")
+    assert sorted(each.name for each in plots.iterdir()) == PLOTS
+    assert answer.out.splitlines()[-1].startswith(f"written: {plots / 'precision_recall.svg'}, ")
+    made = dn.confusion(findings, threshold=0.4, iou_threshold=0.6)
+    svg = (plots / "confusion.svg").read_text()
+    assert svg == confusion_plot(made, ["cat", "dog"])
+    again = cli(*words)
+    assert (again.code, "already exists; use --force" in again.err) == (2, True)
+    facts = cli(*words, "--force", "--json").json
+    assert facts["confusion"] == {
+        "threshold": 0.4,
+        "iou_threshold": 0.6,
+        "counts": made.counts.tolist(),
+    }
+    made_curves = curves(findings, 0.6)
+    assert facts["curves"]["f1"] == made_curves.f1.tolist()
+    assert [each["name"] for each in facts["curves"]["classes"]] == ["cat", "dog"]
+    assert facts["curves"]["classes"][1]["precision"] == made_curves.classes[1].precision.tolist()
+    assert len(facts["written"]["plots"]) == 3
+
+
+def test_every_detection_is_saved_with_what_became_of_it(
+    cli: Cli, tiny: Path, boxes: Path, tmp_path: Path
+) -> None:
+    expected = list(finding_rows(findings_of(tiny, boxes), ["cat", "dog"], 0.5))
+    for name in ("rows.csv", "rows.jsonl"):
+        answer = cli("evaluate", tiny, boxes, "--save-rows", tmp_path / name)
+        assert (answer.code, answer.err) == (0, "")
+        assert answer.out.splitlines()[-1] == f"written: {tmp_path / name}"
+    lines = (tmp_path / "rows.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == expected
+    with open(tmp_path / "rows.csv", newline="") as stream:
+        table = list(csv.DictReader(stream))
+    assert [
+        {key: "" if value is None else str(value) for key, value in row.items()} for row in expected
+    ] == table
+    assert {row["result"] for row in table} == {"right", "wrong", "missed"}
+    facts = cli("evaluate", tiny, boxes, "--json").json
+    assert facts["written"] == {"plots": [], "rows": None}
+
+
+def test_what_cannot_be_written_is_said_before_any_work(
+    cli: Cli, tiny: Path, boxes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dn, "find_boxes", None)
+    (tmp_path / "rows.csv").touch()
+    for words, message in (
+        (("--save-rows", "rows.txt"), "--save-rows needs a name that ends in .csv or .jsonl"),
+        (
+            ("--save-rows", tmp_path / "rows.csv"),
+            f"{tmp_path / 'rows.csv'}: the file already",
+        ),
+        (("--plots", boxes), f"{boxes}: cannot be created: "),
+        (("--save-rows", tmp_path / "no" / "rows.csv"), f"{tmp_path / 'no'}: "),
+    ):
+        answer = cli("evaluate", tiny, boxes, *words)
+        assert answer.code == 2
+        assert answer.err.splitlines()[0].startswith(f"error: {message}")
+    answer = cli("evaluate", CLASSIFIER, boxes, "--plots", tmp_path / "plots")
+    assert answer.err.startswith("error: --plots is for detectors; this model is a classifier")
+    assert not (tmp_path / "plots").exists()
