@@ -32,6 +32,7 @@ PARTS = {
     "convolution.gemm",
     "convolution.winograd",  # ways of Convolution
     "losses.common",  # what the losses of heads have in common
+    "pooling.compiled",
     "pooling.windows",  # what the ways of pooling have in common
 }
 ALSO_PARTS = {"convolution.im2col.windows"}

@@ -10,7 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from darknet_bn.arrays import F32
+from darknet_bn.kernels.choice import twin
 from darknet_bn.kernels.floating import floating
+from darknet_bn.kernels.pooling import compiled
 from darknet_bn.kernels.pooling.windows import (
     LOWEST,
     Window,
@@ -25,6 +27,7 @@ from darknet_bn.work.threads import workers
 
 
 @floating
+@twin(compiled.largest, when=compiled.pays)
 def forward_maxpool_layer(x: F32, window: Window, out: F32) -> None:
     """Take the largest value of every window.
 

@@ -1,4 +1,4 @@
-"""The backward pass of pooling to the largest value, against plain loops."""
+"""Pooling to the largest value and its backward pass, against plain loops."""
 
 from __future__ import annotations
 
@@ -13,11 +13,32 @@ from darknet_bn.kernels.pooling.maximum import (
     forward_maxpool_depth,
     forward_maxpool_layer,
 )
-from darknet_bn.kernels.pooling.windows import Window
+from darknet_bn.kernels.pooling.windows import LOWEST, Window
 from tests.support.pooling import deltas, windows
+
+pytestmark = pytest.mark.usefixtures("each_kernel")
 
 SIZES = (1, 2, 3, 5, 9, 13)
 STRIDES = ((1, 1), (2, 2), (1, 2), (3, 2))
+
+
+@pytest.mark.parametrize("stride", STRIDES, ids=str)
+@pytest.mark.parametrize("size", SIZES)
+def test_largest(size: int, stride: tuple[int, int]) -> None:
+    rng = np.random.default_rng(size)
+    odd = np.array([np.nan, -np.inf, np.inf, 0, 1], np.float32)
+    for padding, hw in itertools.product((0, 1, size - 1, size + 1), ((6, 5), (13, 70), (1, 1))):
+        window = Window(size, *stride, padding)
+        oh, ow = window.out_hw(*hw)
+        if oh < 1 or ow < 1:
+            continue
+        for x in (rng.standard_normal((2, 3, *hw), np.float32), rng.choice(odd, (2, 3, *hw))):
+            expected = np.full((2, 3, oh, ow), LOWEST, np.float32)
+            for place, inside in windows(x, window):
+                expected[place] = max((x[at] for at in inside if x[at] > LOWEST), default=LOWEST)
+            y = np.empty_like(expected)
+            forward_maxpool_layer(x, window, y)
+            np.testing.assert_array_equal(y, expected, str(window))
 
 
 @pytest.mark.parametrize("stride", STRIDES, ids=str)
