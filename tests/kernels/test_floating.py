@@ -22,6 +22,7 @@ PARTS = {
     "activations.bends",
     "activations.buffers",
     "activations.channels",
+    "activations.compiled",
     "activations.curves",  # the functions of the rows, which get blocks
     "batchnorm.backward",
     "batchnorm.compiled",

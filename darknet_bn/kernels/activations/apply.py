@@ -7,14 +7,17 @@ the result is finite.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import CfgError
+from darknet_bn.kernels.activations import compiled
 from darknet_bn.kernels.activations.row import Activation
 from darknet_bn.kernels.activations.table import ACTIVATIONS
+from darknet_bn.kernels.choice import twin
 from darknet_bn.kernels.floating import floating
 from darknet_bn.work import measured
 from darknet_bn.work.cuts import elements, pixels
@@ -45,10 +48,24 @@ class Epilogue:
         filters : slice
             Which filters they are.
         """
-        if self.biases is not None:
-            np.add(y, self.biases[filters].reshape((-1,) + (1,) * (y.ndim - 1)), out=y)
-        if self.activation is not None:
-            activate_tile(y, self.activation)
+        self.bind(y, filters)()
+
+    def bind(self, y: F32, filters: slice) -> Callable[[], None]:
+        """Prepare to finish a tile that is used again; arguments as in `apply`."""
+        return _bind(y, None if self.biases is None else self.biases[filters], self.activation)
+
+
+@twin(compiled.bind, when=compiled.pays)
+def _bind(y: F32, biases: F32 | None, activation: Activation | None) -> Callable[[], None]:
+    column = None if biases is None else biases.reshape((-1,) + (1,) * (y.ndim - 1))
+
+    def finish() -> None:
+        if column is not None:
+            np.add(y, column, out=y)
+        if activation is not None:
+            activate_tile(y, activation)
+
+    return finish
 
 
 @floating

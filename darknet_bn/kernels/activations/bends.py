@@ -21,6 +21,10 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 LEAKY = np.float32(0.1)
 RELIE = np.float32(0.01)
 
+LINE = (np.float32(1), np.float32(math.inf))  # slope below 0, and largest value
+RELU_BEND, RELU6_BEND = (np.float32(0), np.float32(math.inf)), (np.float32(0), np.float32(6))
+LEAKY_BEND, RELIE_BEND = (LEAKY, np.float32(math.inf)), (RELIE, np.float32(math.inf))
+
 _STEEP = 3.4e38  # times this, every normal float32 above 0 is above 1
 _LHTAN, _PLSE = 0.001, 0.125
 

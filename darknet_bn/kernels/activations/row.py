@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
 
 V = TypeVar("V")  # the type of a value in a graph
+Bend: TypeAlias = "tuple[np.float32, np.float32]"
 
 
 class Operators(Protocol[V]):
@@ -87,6 +89,8 @@ class Activation:
         Whether a value depends on the other channels of its pixel.
     as_coded : Slope, optional
         What the programs use instead, if their gradient is not the derivative of the function.
+    bend : (slope, top), optional
+        If the function is x above 0 and slope times x below, but at most top: these two.
     """
 
     name: str
@@ -96,3 +100,4 @@ class Activation:
     extended: bool = False
     over_channels: bool = False
     as_coded: Slope | None = None
+    bend: Bend | None = None

@@ -12,11 +12,20 @@ from darknet_bn.kernels.activations.row import Activation, Slope
 ACTIVATIONS = {
     row.name: row
     for row in (
-        Activation("linear", bends.linear, None, bends.linear_onnx),
+        Activation("linear", bends.linear, None, bends.linear_onnx, bend=bends.LINE),
         Activation("logistic", curves.logistic, Slope(curves.logistic_slope), curves.logistic_onnx),
         Activation("loggy", curves.loggy, Slope(curves.loggy_slope), curves.loggy_onnx),
-        Activation("relu", bends.relu, Slope(bends.relu_slope), bends.relu_onnx),
-        Activation("relu6", bends.relu6, Slope(bends.relu6_slope), bends.relu6_onnx, extended=True),
+        Activation(
+            "relu", bends.relu, Slope(bends.relu_slope), bends.relu_onnx, bend=bends.RELU_BEND
+        ),
+        Activation(
+            "relu6",
+            bends.relu6,
+            Slope(bends.relu6_slope),
+            bends.relu6_onnx,
+            extended=True,
+            bend=bends.RELU6_BEND,
+        ),
         Activation("elu", curves.elu, Slope(curves.elu_slope), curves.elu_onnx),
         Activation("selu", curves.selu, Slope(curves.selu_slope), curves.selu_onnx),
         Activation(
@@ -27,11 +36,20 @@ ACTIVATIONS = {
             extended=True,
             as_coded=Slope(curves.gelu_slope_as_coded),
         ),
-        Activation("relie", bends.relie, Slope(bends.relie_slope), bends.relie_onnx),
-        Activation("ramp", bends.ramp, Slope(bends.ramp_slope), bends.ramp_onnx),
-        Activation("leaky", bends.leaky, Slope(bends.leaky_slope), bends.leaky_onnx),
         Activation(
-            "revleaky", bends.leaky, Slope(bends.leaky_slope), bends.leaky_onnx, extended=True
+            "relie", bends.relie, Slope(bends.relie_slope), bends.relie_onnx, bend=bends.RELIE_BEND
+        ),
+        Activation("ramp", bends.ramp, Slope(bends.ramp_slope), bends.ramp_onnx),
+        Activation(
+            "leaky", bends.leaky, Slope(bends.leaky_slope), bends.leaky_onnx, bend=bends.LEAKY_BEND
+        ),
+        Activation(
+            "revleaky",
+            bends.leaky,
+            Slope(bends.leaky_slope),
+            bends.leaky_onnx,
+            extended=True,
+            bend=bends.LEAKY_BEND,
         ),
         Activation("tanh", curves.tanh, Slope(curves.tanh_slope), curves.tanh_onnx),
         Activation("plse", bends.plse, Slope(bends.plse_slope), bends.plse_onnx),
