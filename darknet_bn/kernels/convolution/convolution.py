@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -93,9 +95,36 @@ class Convolution:
         -----
         Threads share the work; the caller limits BLAS to one thread each (``hold_blas``).
         """
-        self.strategy(x, out)
-        if self._afterwards is not None:
-            activate_array(out, self._afterwards, out=out)
+        self.bind(x, out)()
+
+    @floating
+    def bind(self, x: F32, out: F32) -> Callable[[], None]:
+        """Prepare a call with arrays that are used again.
+
+        Parameters
+        ----------
+        x : float32 array (n, c, h, w)
+        out : float32 array (n, f, oh, ow)
+            Both as in a call.
+
+        Returns
+        -------
+        convolve : function
+            ``convolve()`` convolves what is in ``x`` then.
+        """
+        strategy, name = self.strategy, self._afterwards
+        if isinstance(strategy, Pointwise):
+            convolve = strategy.bind(x, out)
+        else:
+            convolve = partial(strategy, x, out)
+        if name is None:
+            return convolve
+
+        def convolve_and_activate() -> None:
+            convolve()
+            activate_array(out, name, out=out)
+
+        return convolve_and_activate
 
 
 def _require_fit(
@@ -141,7 +170,7 @@ def _choose(
     """Choose the method that measurements showed to be fastest for such a shape."""
     strides = (geometry.stride_y, geometry.stride_x)
     if geometry.size == 1 and strides == (1, 1) and geometry.pad == 0:
-        return Pointwise(weights, epilogue, geometry, in_shape)
+        return Pointwise(weights, epilogue, geometry, in_shape, exact=exact)
     if geometry.groups == in_shape[0] and geometry.groups > 1 and weights.dtype == np.float32:
         return Depthwise(weights, epilogue, geometry, in_shape)
     exact = exact or weights.dtype != np.float32

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.activations import Epilogue
+from darknet_bn.kernels.choice import twin
 from darknet_bn.kernels.convolution.im2col import ConvGeometry, im2col_cpu, windows
 from darknet_bn.work import measured
-from darknet_bn.work.cuts import Strip, fitting, sharers, strips, two_each
+from darknet_bn.work.cuts import Strip, fitting, pieces, sharers, strips, two_each
 from darknet_bn.work.threads import workers
 
 
@@ -25,6 +28,13 @@ class Pointwise:
     epilogue : Epilogue
     geometry : ConvGeometry
     in_shape : (c, h, w)
+    exact : bool
+        Whether the result must be the same with and without compiled kernels.
+
+    Attributes
+    ----------
+    finishes_compiled : bool
+        Whether a compiled epilogue may finish the sums.
     """
 
     def __init__(
@@ -33,11 +43,16 @@ class Pointwise:
         epilogue: Epilogue,
         geometry: ConvGeometry,
         in_shape: tuple[int, int, int],
+        *,
+        exact: bool = False,
     ) -> None:
         f, c = len(weights), in_shape[0]
+        bends = epilogue.activation is None or epilogue.activation.bend is not None
+        self.finishes_compiled = not exact and bends and weights.dtype == np.float32
         self._pixels = in_shape[1] * in_shape[2]
         # Copying the image with a row of ones costs less than adding biases to more filters.
         self._product = Product(weights, epilogue, geometry.groups, bias_as_weight=c <= f)
+        self._plain = Product(weights, epilogue, geometry.groups, bias_as_weight=False)
         self._at_once = fitting(measured.POINTWISE_SUMS, f)
 
     def __call__(self, x: F32, out: F32) -> None:
@@ -48,14 +63,21 @@ class Pointwise:
         x : float32 array (n, c, h, w)
         out : float32 array (n, f, h, w)
         """
+        self.bind(x, out)()
+
+    def bind(self, x: F32, out: F32) -> Callable[[], None]:
+        """Prepare a call with arrays that are used again; see `Convolution.bind`."""
         n, c = x.shape[:2]
-        columns = x.reshape(n, c, self._pixels)
-        y = out.reshape(n, -1, self._pixels)
+        return _bind_pointwise(
+            self, x.reshape(n, c, self._pixels), out.reshape(n, -1, self._pixels)
+        )
+
+    def in_strips(self, columns: F32, y: F32) -> Callable[[], None]:
+        """Bind (n, c, pixels) and (n, f, pixels), to be convolved some pixels at a time."""
+        n = len(columns)
         threads = sharers(n * self._product.weights * self._pixels, y.size)
         if self._product.shares_filters(n, self._pixels, threads):
-            for i in range(n):
-                self._product.share(self._with_ones(columns[i]), y[i])
-            return
+            return partial(self._share_filters, self._product, columns, y)
 
         def task(parts: list[Strip]) -> None:
             images = slice(parts[0].image, parts[-1].image + 1)
@@ -63,7 +85,24 @@ class Pointwise:
             seen = self._with_ones(columns[images, :, pixels])
             self._product.compute_images(seen, y[images, :, pixels])
 
-        workers().run(task, strips(n, self._pixels, self._at_once, threads))
+        tasks = strips(n, self._pixels, self._at_once, threads)
+        return lambda: workers().run(task, tasks)
+
+    def in_whole_images(self, columns: F32, y: F32) -> Callable[[], None]:
+        """Bind the same, to be convolved in whole images, which a compiled epilogue finishes."""
+        n = len(columns)
+        threads = sharers(n * self._plain.weights * self._pixels, y.size)
+        if n < threads and not self._plain.grouped:
+            return partial(self._share_filters, self._plain, columns, y)
+        if n == 1:
+            return self._plain.bind(columns[0], y[0])
+        at_once = min(fitting(measured.POINTWISE_SUMS, y[0].size), -(-n // threads))
+        parts = [(columns[images], y[images]) for images in pieces(n, at_once)]
+        return lambda: workers().run(lambda part: self._plain.compute_images(*part), parts)
+
+    def _share_filters(self, product: Product, columns: F32, y: F32) -> None:
+        for image, target in zip(columns, y, strict=True):
+            product.share(self._with_ones(image) if product.bias_as_weight else image, target)
 
     def _with_ones(self, columns: F32) -> F32:
         """Copy columns (..., c, pixels) into a buffer with a row of ones, if that row is wanted."""
@@ -75,6 +114,19 @@ class Pointwise:
         np.copyto(buffer[..., :c, :], columns)
         buffer[..., c, :] = 1
         return buffer
+
+
+def _in_whole_images(way: Pointwise, columns: F32, y: F32) -> Callable[[], None]:
+    return way.in_whole_images(columns, y)
+
+
+def _finishes_compiled(way: Pointwise, columns: F32, y: F32) -> bool:
+    return way.finishes_compiled
+
+
+@twin(_in_whole_images, when=_finishes_compiled)
+def _bind_pointwise(way: Pointwise, columns: F32, y: F32) -> Callable[[], None]:
+    return way.in_strips(columns, y)
 
 
 class Im2col:
@@ -164,6 +216,8 @@ class Product:
     ----------
     weights : int
         Number of weights.
+    grouped : bool
+        Whether filters read some of the channels only.
     bias_as_weight : bool
         Whether the last row of the columns must be ones.
     """
@@ -172,7 +226,7 @@ class Product:
         self, weights: F32, epilogue: Epilogue, groups: int, *, bias_as_weight: bool
     ) -> None:
         f = len(weights)
-        self.weights = weights.size
+        self.weights, self.grouped = weights.size, groups > 1
         self._can_share_filters = groups == 1 and f >= measured.FILTERS_SHARED
         self.bias_as_weight = (
             bias_as_weight
@@ -203,6 +257,20 @@ class Product:
             Each row contiguous.
         """
         self._compute(self._weights, columns, target, self._all)
+
+    def bind(self, columns: F32, target: F32) -> Callable[[], None]:
+        """Prepare to compute a contiguous tile that is used again; arguments as in `compute`."""
+        if self.grouped or not target.flags.c_contiguous:
+            return partial(self.compute, columns, target)
+        operands = _operands(self._weights[0], columns, target)
+        finish = self._epilogue.bind(target, self._all)
+
+        def compute() -> None:
+            for weights, seen, sums in operands:
+                np.matmul(weights, seen, out=sums)
+            finish()
+
+        return compute
 
     def compute_images(self, columns: F32, target: F32) -> None:
         """Compute all filters of tiles of several images in this thread.
@@ -261,17 +329,23 @@ def multiply(weights: F32, columns: F32, out: F32) -> None:
     columns : float32 array (..., taps, pixels)
     out : float32 array (..., f, pixels)
     """
+    for one, other, sums in _operands(weights, columns, out):
+        np.matmul(one, other, out=sums)
+
+
+def _operands(weights: F32, columns: F32, out: F32) -> list[tuple[F32, F32, F32]]:
+    """Return the operands of `multiply`'s products, and where these go."""
     f, taps = weights.shape
     pixels = columns.shape[-1]
     widest = measured.UNPACKED // (f * taps)
     if widest < measured.PRODUCT_COLUMNS or pixels <= widest:
-        np.matmul(weights, columns, out=out)
-        return
+        return [(weights, columns, out)]
     parts, _, rest = equal_parts(pixels, widest)
     even = slice(0, pixels - rest)
-    np.matmul(weights, cut(columns[..., even], parts), out=cut(out[..., even], parts))
+    operands = [(weights, cut(columns[..., even], parts), cut(out[..., even], parts))]
     if rest:
-        np.matmul(weights, columns[..., -rest:], out=out[..., -rest:])
+        operands.append((weights, columns[..., -rest:], out[..., -rest:]))
+    return operands
 
 
 def cut(matrices: F32, parts: int) -> F32:

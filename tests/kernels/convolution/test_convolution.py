@@ -25,6 +25,8 @@ from tests.support.convolutions import (
 )
 
 THREE = ConvGeometry(size=3, pad=1)
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 # (strategy, channels, filters, geometry), sizes that are even and odd
 STRATEGIES = {
     "pointwise": (Pointwise, 16, 24, ConvGeometry(size=1)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from darknet_bn.kernels import choice
 from darknet_bn.kernels.activations import ACTIVATIONS, Epilogue
 from darknet_bn.kernels.convolution import gemm
 from darknet_bn.kernels.convolution.gemm import Im2col, Pointwise, equal_parts, multiply
@@ -18,6 +19,8 @@ from tests.support.convolutions import (
     make_case,
     run_into_slice,
 )
+
+pytestmark = pytest.mark.usefixtures("each_kernel")
 
 # A sum of at most 576 products in float32: 1e-6 of the largest is several times what was seen.
 TOLERANCE = 1e-6
@@ -86,6 +89,18 @@ def test_neither_bias_nor_activation(strategy: type) -> None:
     found = run_into_slice(strategy(case.weights, Epilogue(None, None), ONE, case.in_shape), case)
     case.biases[:] = 0
     assert_close(found, convolve(case), TOLERANCE)
+
+
+@pytest.mark.parametrize("f", [4, 12])
+def test_exact_results_do_not_depend_on_the_kernels(
+    f: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = make_case(2, 8, 9, 7, f, ONE)
+    exact = Pointwise(case.weights, leaky_epilogue(case), ONE, case.in_shape, exact=True)
+    found = run_into_slice(exact, case)
+    with monkeypatch.context() as patch:
+        patch.setattr(choice, "compiled_wanted", lambda: False)
+        np.testing.assert_array_equal(found, run_into_slice(exact, case))
 
 
 @pytest.mark.parametrize("pixels", [100, 200, 1200, 1201, 5000, 20011])
