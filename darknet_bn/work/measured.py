@@ -74,6 +74,9 @@ DIRECT_CHANNELS = 8  # of a 3x3 convolution up to which compiled sums are faster
 DIRECT_WIDTH = 80  # pixels of a row of outputs, at least
 DIRECT_PADDED = 1 << 15  # floats of the padded input of a task
 
+DEPTHWISE_COMPILED_FLOATS = 3  # as DEPTHWISE_FLOATS: half a nanosecond for each output
+DEPTHWISE_COMPILED_SUMS = 1 << 11  # floats of sums that the taps go over together
+
 # Estimated from the sizes of caches or memory; no measurement was recorded.
 
 ELEMENTS = 1 << 16  # floats of an activation at once; with its scratch, they fit one core's cache

@@ -28,6 +28,7 @@ PARTS = {
     "batchnorm.compiled",
     "batchnorm.forward",  # the modes of the layer functions
     "batchnorm.filters",  # the loops of batch norm
+    "convolution.compiled_depthwise",
     "convolution.depthwise",
     "convolution.direct",
     "convolution.gemm",

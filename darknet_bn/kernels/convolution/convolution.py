@@ -113,7 +113,7 @@ class Convolution:
             ``convolve()`` convolves what is in ``x`` then.
         """
         strategy, name = self.strategy, self._afterwards
-        if isinstance(strategy, Pointwise):
+        if isinstance(strategy, Pointwise | Depthwise):
             convolve = strategy.bind(x, out)
         else:
             convolve = partial(strategy, x, out)
@@ -172,7 +172,7 @@ def _choose(
     if geometry.size == 1 and strides == (1, 1) and geometry.pad == 0:
         return Pointwise(weights, epilogue, geometry, in_shape, exact=exact)
     if geometry.groups == in_shape[0] and geometry.groups > 1 and weights.dtype == np.float32:
-        return Depthwise(weights, epilogue, geometry, in_shape)
+        return Depthwise(weights, epilogue, geometry, in_shape, exact=exact)
     exact = exact or weights.dtype != np.float32
     scheme = None if exact else _scheme(len(weights), geometry, in_shape)
     if scheme is not None:
