@@ -25,7 +25,14 @@ from darknet_bn.layers.activation import activation_option, of_weights
 from darknet_bn.layers.layer import Cost, Layer
 from darknet_bn.layers.options import option
 from darknet_bn.layers.parameters import Param, Params
-from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.passes import (
+    Backward,
+    Inference,
+    InferenceContext,
+    Prepared,
+    Trained,
+    TrainingContext,
+)
 from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import image
 from darknet_bn.layers.shared.initial import Normal, Uniform
@@ -180,6 +187,9 @@ class Convolutional(Normalised, Layer):
             (xs[0].c, xs[0].h, xs[0].w),
             exact=context.exact,
         )
+
+        if not (self.xnor or split or self.antialiasing):
+            return Prepared(lambda xs, y: convolution.bind(xs[0], y))
 
         def convolve(xs: Sequence[F32], y: F32) -> None:
             convolution(signs(xs[0]) if self.xnor else xs[0], y)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -19,6 +20,29 @@ Inference: TypeAlias = Callable[[Sequence[F32], F32], None]
 
 Every ``x[i]`` and ``y[i]`` is C-contiguous; the batch axis may have any stride.
 """
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A step that can be prepared for arrays that it will get again and again.
+
+    Attributes
+    ----------
+    bind : function
+        ``bind(xs, y)`` returns a function without arguments that fills ``y`` from what is in ``xs``
+        when it is called.
+    """
+
+    bind: Callable[[Sequence[F32], F32], Callable[[], None]]
+
+    def __call__(self, xs: Sequence[F32], y: F32) -> None:
+        """Fill ``y`` once."""
+        self.bind(xs, y)()
+
+
+def bound(step: Inference, xs: Sequence[F32], y: F32) -> Callable[[], None]:
+    """Return a function that does what ``step(xs, y)`` does, for the same arrays again."""
+    return step.bind(xs, y) if isinstance(step, Prepared) else partial(step, xs, y)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -28,11 +28,19 @@ from darknet_bn.layers.activation import activation_option
 from darknet_bn.layers.layer import Cost, Layer, as_inferred
 from darknet_bn.layers.options import option
 from darknet_bn.layers.parameters import Param, Params
-from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
+from darknet_bn.layers.passes import (
+    Backward,
+    Inference,
+    InferenceContext,
+    Prepared,
+    Trained,
+    TrainingContext,
+)
 from darknet_bn.layers.shape import Shape, Shapes, resolve
 from darknet_bn.layers.shapes import UnequalImagesError, image
 from darknet_bn.layers.shared.windows_graph import with_channels
-from darknet_bn.work.cuts import Block, run_blocks
+from darknet_bn.work.cuts import blocks
+from darknet_bn.work.threads import workers
 
 _FACTORS = {"none": 0, "per_feature": 1, "per_layer": 1, "per_channel": 2}
 
@@ -109,19 +117,21 @@ class Shortcut(Layer):
         shape = xs[0]
         one = self._adds_one(shape, xs[1], context.dialect)
 
-        def add(xs: Sequence[F32], y: F32) -> None:
-            def block(at: Block) -> None:
-                parts = [x[at] for x in xs]
-                if one:
-                    shortcut_cpu(parts[0], parts[1], self.alpha, self.beta, y[at])
-                else:
-                    part = None if weights is None else weights[:, at[1]]
-                    shortcut_multilayer_cpu(parts[0], parts[1:], y[at], part)
-                activate_tile(y[at], activation)
+        def add(parts: Sequence[F32], factors: F32 | None, y: F32) -> None:
+            if one:
+                shortcut_cpu(parts[0], parts[1], self.alpha, self.beta, y)
+            else:
+                shortcut_multilayer_cpu(parts[0], parts[1:], y, factors)
+            activate_tile(y, activation)
 
-            run_blocks(block, len(y), shape.c, shape.h * shape.w)
+        def bind(xs: Sequence[F32], y: F32) -> Callable[[], None]:
+            parts = [
+                ([x[at] for x in xs], None if weights is None else weights[:, at[1]], y[at])
+                for at in blocks(len(y), shape.c, shape.h * shape.w, workers().count)
+            ]
+            return lambda: workers().run(lambda part: add(*part), parts)
 
-        return add
+        return Prepared(bind)
 
     def onnx(self, graph: GraphBuilder, values: Sequence[Value], xs: Shapes, p: Params) -> Value:
         """``Add`` or ``Sum``; if sizes differ, of the pixels and channels that are used."""

@@ -7,12 +7,13 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where, located
-from darknet_bn.layers.passes import Inference, InferenceContext
+from darknet_bn.layers.passes import Inference, InferenceContext, bound
 from darknet_bn.model.model import Model
 from darknet_bn.run.order import Order
 from darknet_bn.work.memory import require_memory
@@ -89,6 +90,7 @@ class Plan:
         self._setting = InferenceContext(model.dialect, exact, model.network.time_steps)
         self._schedule: Schedule | None = None
         self._places: dict[int, F32] = {}  # where unrequested outputs go
+        self._calls: dict[int, Callable[[], None]] = {}  # what computes these from each other
 
     def run(
         self,
@@ -116,25 +118,29 @@ class Plan:
         """
         memory = self._memory.during(len(x), keep=keep_state)
         with memory, workers().hold_blas(), np.errstate(all="ignore"):
-            schedule = self._prepare(len(x), tuple(wanted))
-            roots, asked = schedule.order.roots, frozenset(wanted)
-            nodes, places = self._network.nodes, self._places
-            arrays, outputs = {-1: x}, {}
-
-            def compute(index: int, xs: list[F32]) -> F32:
-                y = places.get(index)
-                if y is None:
-                    y = np.empty((len(x), *nodes[index].y.dims), np.float32)
-                self._step(index)(xs, y)
-                return y
-
-            for index in schedule.order.walk(arrays, compute):
-                if index in asked:
-                    y = arrays[roots[index]]
-                    outputs[index] = y if roots[index] == index else y.copy()
+            order = self._prepare(len(x), tuple(wanted)).order
+            roots, nodes, calls = order.roots, self._network.nodes, self._calls
+            arrays = {-1: x}  # with those that belong to the caller
+            for root in {roots[index] for index in wanted} - {-1}:
+                arrays[root] = np.empty((len(x), *nodes[root].y.dims), np.float32)
+            for index in order.layers:
+                if roots[index] == index:
+                    (calls.get(index) or self._call(index, order, arrays))()
                 if after_layer is not None:
                     after_layer()
-            return {index: outputs[index] for index in wanted}
+            return {
+                index: arrays[index] if roots[index] == index else arrays[roots[index]].copy()
+                for index in wanted
+            }
+
+    def _call(self, index: int, order: Order, arrays: dict[int, F32]) -> Callable[[], None]:
+        """Return what computes a layer; it is kept if it only uses arrays of the plan."""
+        roots = [order.roots[source] for source in self._network.nodes[index].sources]
+        xs = [arrays[root] if root in arrays else self._places[root] for root in roots]
+        y = arrays[index] if index in arrays else self._places[index]
+        if not self._keeps or not arrays.keys().isdisjoint((index, *roots)):
+            return partial(self._step(index), xs, y)
+        return self._calls.setdefault(index, bound(self._step(index), xs, y))
 
     def _step(self, index: int) -> Inference:
         step = self._steps[index]
@@ -154,7 +160,7 @@ class Plan:
             for index, slot in schedule.slots.items():
                 shape = (batch, *self._network.nodes[index].y.dims)
                 places[index] = buffers[slot][: math.prod(shape)].reshape(shape)
-            self._schedule, self._places = schedule, places  # set both, or neither
+            self._schedule, self._places, self._calls = schedule, places, {}  # set all, or none
         return schedule
 
 

@@ -112,6 +112,20 @@ class TestRunning:
                     outputs[index], reference[index][:batch], rtol=0, atol=2e-6
                 )
 
+    def test_a_second_input_goes_the_way_that_the_first_prepared(
+        self, make: Callable[..., Any]
+    ) -> None:
+        model = random_model(CFG, "pjreddie")
+        first, second = random_input(model), random_input(model)[::-1].copy()
+        plan = make(model)
+        before = plan.run(first, [14, 18])
+        kept = {index: array.copy() for index, array in before.items()}
+        after = plan.run(second, [14, 18])
+        expected = make(model).run(second, [14, 18])
+        for index in (14, 18):
+            np.testing.assert_array_equal(before[index], kept[index])  # they belong to the caller
+            np.testing.assert_array_equal(after[index], expected[index])
+
     def test_the_callback_comes_behind_every_layer(self, make: Callable[..., Any]) -> None:
         model = random_model(CFG, "pjreddie")
         calls: list[int] = []
