@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -122,13 +123,16 @@ class Shortcut(Layer):
                 shortcut_cpu(parts[0], parts[1], self.alpha, self.beta, y)
             else:
                 shortcut_multilayer_cpu(parts[0], parts[1:], y, factors)
-            activate_tile(y, activation)
+            if activation.slope is not None:
+                activate_tile(y, activation)
 
         def bind(xs: Sequence[F32], y: F32) -> Callable[[], None]:
             parts = [
                 ([x[at] for x in xs], None if weights is None else weights[:, at[1]], y[at])
                 for at in blocks(len(y), shape.c, shape.h * shape.w, workers().count)
             ]
+            if len(parts) == 1:
+                return partial(add, *parts[0])
             return lambda: workers().run(lambda part: add(*part), parts)
 
         return Prepared(bind)

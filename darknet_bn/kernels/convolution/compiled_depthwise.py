@@ -30,9 +30,9 @@ def pays(channels: Channels, x: F32, out: F32) -> bool:
 
     With other strides, what the loops gain is lost when pixels are laid out.
     """
-    geometry = channels.geometry
-    strides = (geometry.stride_y, geometry.stride_x)
-    return not channels.exact and (strides == (1, 1) or _is(geometry, _BY_TWO))
+    geometry, width = channels.geometry, channels.in_shape[2]
+    by_two = _is(geometry, _BY_TWO) and width % 2 == 0
+    return not channels.exact and (by_two or (geometry.stride_y, geometry.stride_x) == (1, 1))
 
 
 def bind(channels: Channels, x: F32, out: F32) -> Callable[[], None]:
@@ -41,12 +41,16 @@ def bind(channels: Channels, x: F32, out: F32) -> Callable[[], None]:
     each, activation = f // c, channels.epilogue.activation
     slope, top = (activation and activation.bend) or LINE
     flat, biases, geometry = channels.flat, channels.biases, channels.geometry
-    nothing, planes, stride = channels.nothing, channels.planes, geometry.stride_x
-    three = _is(geometry, _BY_ONE) or _is(geometry, _BY_TWO)
+    nothing, planes = channels.nothing, channels.planes
+    by_one = _is(geometry, _BY_ONE) and len(nothing) > 1
+    by_two = _is(geometry, _BY_TWO)
 
     def some(x: F32, y: F32, first: int, end: int) -> None:
-        if three:
-            _three(x, flat, biases, nothing, stride, slope, top, y, first, end)
+        if by_one:
+            _by_one(x, flat, biases, nothing, slope, top, y, first, end)
+        elif by_two:
+            halves = workers().scratch(x[0].size, "depthwise halves").reshape(2, -1)
+            _by_two(x, flat, biases, nothing, slope, top, halves, y, first, end)
         else:
             plane = workers().scratch(planes.run + planes.room, "depthwise plane")
             sums = workers().scratch(measured.DEPTHWISE_COMPILED_SUMS, "depthwise sums")
@@ -77,31 +81,29 @@ def _is(geometry: ConvGeometry, other: ConvGeometry) -> bool:
 
 
 @loop(fuses=True)
-def _three(
+def _by_one(
     x: F32,
     weights: F32,
     biases: F32,
     nothing: F32,
-    stride: int,
     slope: np.float32,
     top: np.float32,
     y: F32,
     first: int,
     end: int,
 ) -> None:
-    """Convolve some channels (c, h, w) with kernels of side 3, one pixel of zeros around them."""
-    each, h, oh = len(y) // len(x), x.shape[1], y.shape[1]
+    """Convolve some channels (c, h, w) with kernels of side 3 that move by one pixel."""
+    each, h, width = len(y) // len(x), x.shape[1], x.shape[2]
     for f in range(first * each, end * each):
         channel, w, bias = x[f // each], weights[f], biases[f]
-        if stride == 1:
-            _plane(channel, w, bias, nothing, slope, top, y[f])
-        for row in range(oh):
-            here = channel[stride * row]
-            above = channel[stride * row - 1] if row > 0 else nothing
-            below = channel[stride * row + 1] if stride * row + 1 < h else nothing
-            if stride == 2:
-                _every_other(above, here, below, w, bias, slope, top, y[f, row])
-            _edges(above, here, below, w, bias, slope, top, stride, y[f, row])
+        _plane(channel, w, bias, nothing, slope, top, y[f])
+        for row in range(h):
+            above = channel[row - 1] if row > 0 else nothing
+            here = channel[row]
+            below = channel[row + 1] if row + 1 < h else nothing
+            left = _two_columns(above, here, below, 0, w, 1, bias)
+            right = _two_columns(above, here, below, width - 2, w, 0, bias)
+            y[f, row, 0], y[f, row, width - 1] = bent(left, slope, top), bent(right, slope, top)
 
 
 @loop(fuses=True)
@@ -141,10 +143,69 @@ def _run(
 
 
 @loop(fuses=True)
-def _every_other(
-    above: F32,
-    here: F32,
-    below: F32,
+def _two_columns(
+    above: F32, here: F32, below: F32, at: int, w: F32, tap: int, bias: np.float32
+) -> np.float32:
+    """Return what two columns of taps read, the third being outside the image."""
+    a = w[tap] * above[at] + w[tap + 1] * above[at + 1]
+    b = w[tap + 3] * here[at] + w[tap + 4] * here[at + 1]
+    c = w[tap + 6] * below[at] + w[tap + 7] * below[at + 1]
+    total: np.float32 = bias + a + b + c
+    return total
+
+
+@loop(fuses=True)
+def _by_two(
+    x: F32,
+    weights: F32,
+    biases: F32,
+    nothing: F32,
+    slope: np.float32,
+    top: np.float32,
+    halves: F32,
+    y: F32,
+    first: int,
+    end: int,
+) -> None:
+    """Convolve some channels (c, h, w), w even, with kernels of side 3 that move by two pixels.
+
+    The even and the odd pixels of a channel come into arrays of their own, in which the windows are
+    neighbours.
+    """
+    each, h, wide = len(y) // len(x), x.shape[1], x.shape[2] // 2
+    even, odd = halves[0], halves[1]
+    for channel in range(first, end):
+        _take_apart(x[channel].reshape(h * 2 * wide), even, odd)
+        for f in range(channel * each, (channel + 1) * each):
+            w, bias = weights[f], biases[f]
+            for row in range(y.shape[1]):
+                here = 2 * row * wide
+                above, below = here - wide, here + wide
+                even_above = even[above:] if row > 0 else nothing
+                odd_above = odd[above:] if row > 0 else nothing
+                even_below = even[below:] if 2 * row + 1 < h else nothing
+                odd_below = odd[below:] if 2 * row + 1 < h else nothing
+                _row_by_two(
+                    even_above, odd_above, even[here:], odd[here:], even_below, odd_below, w, bias,
+                    slope, top, y[f, row],
+                )  # fmt: skip
+
+
+@loop()
+def _take_apart(x: F32, even: F32, odd: F32) -> None:
+    for i in range(len(even)):
+        even[i] = x[2 * i]
+        odd[i] = x[2 * i + 1]
+
+
+@loop(fuses=True)
+def _row_by_two(
+    even_above: F32,
+    odd_above: F32,
+    even: F32,
+    odd: F32,
+    even_below: F32,
+    odd_below: F32,
     w: F32,
     bias: np.float32,
     slope: np.float32,
@@ -152,35 +213,14 @@ def _every_other(
     y: F32,
 ) -> None:
     w0, w1, w2, w3, w4, w5, w6, w7, w8 = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8]
-    inside = (len(here) - 1) // 2
-    above, here, below, y = above[1:], here[1:], below[1:], y[1 : 1 + inside]
-    for i in range(len(y)):
-        a = w0 * above[2 * i] + w1 * above[2 * i + 1] + w2 * above[2 * i + 2]
-        b = w3 * here[2 * i] + w4 * here[2 * i + 1] + w5 * here[2 * i + 2]
-        c = w6 * below[2 * i] + w7 * below[2 * i + 1] + w8 * below[2 * i + 2]
+    total = bias + w1 * even_above[0] + w2 * odd_above[0]
+    total += w4 * even[0] + w5 * odd[0] + w7 * even_below[0] + w8 * odd_below[0]
+    y[0] = bent(total, slope, top)
+    for i in range(1, len(y)):
+        a = w0 * odd_above[i - 1] + w1 * even_above[i] + w2 * odd_above[i]
+        b = w3 * odd[i - 1] + w4 * even[i] + w5 * odd[i]
+        c = w6 * odd_below[i - 1] + w7 * even_below[i] + w8 * odd_below[i]
         y[i] = bent(bias + a + b + c, slope, top)
-
-
-@loop(fuses=True)
-def _edges(
-    above: F32,
-    here: F32,
-    below: F32,
-    w: F32,
-    bias: np.float32,
-    slope: np.float32,
-    top: np.float32,
-    stride: int,
-    y: F32,
-) -> None:
-    """Convolve the first and the last window of a row."""
-    for place in (0, len(y) - 1):
-        total = bias
-        for tap in range(3):
-            at = stride * place + tap - 1
-            if 0 <= at < len(here):
-                total += w[tap] * above[at] + w[3 + tap] * here[at] + w[6 + tap] * below[at]
-        y[place] = bent(total, slope, top)
 
 
 @loop(fuses=True)
