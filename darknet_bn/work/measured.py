@@ -77,6 +77,14 @@ DIRECT_PADDED = 1 << 15  # floats of the padded input of a task
 DEPTHWISE_COMPILED_FLOATS = 3  # as DEPTHWISE_FLOATS: half a nanosecond for each output
 DEPTHWISE_COMPILED_SUMS = 1 << 11  # floats of sums that the taps go over together
 
+# Measured on one core of the same server (1 MB of second-level cache), others at work on the
+# second, numba 0.68, 29 November 2026.
+
+STRAIGHT_PIXELS = 1 << 12  # numbers in a row of a tile, whose products with others are summed
+STRAIGHT_WORK = 1 << 20  # multiplications; with fewer, laying them out is not worth it
+STRAIGHT_SUMS = 1 << 10  # numbers in a row of sums: four of them and two of deltas stay in cache
+STRAIGHT_CHANNELS = 32  # of the input; with more, products of matrices are faster
+
 # Estimated from the sizes of caches or memory; no measurement was recorded.
 
 ELEMENTS = 1 << 16  # floats of an activation at once; with its scratch, they fit one core's cache

@@ -29,6 +29,7 @@ PARTS = {
     "batchnorm.forward",  # the modes of the layer functions
     "batchnorm.filters",  # the loops of batch norm
     "convolution.compiled_depthwise",
+    "convolution.compiled_gradient",
     "convolution.depthwise",
     "convolution.direct",
     "convolution.gemm",

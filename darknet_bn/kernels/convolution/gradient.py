@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from darknet_bn.arrays import F32
+from darknet_bn.kernels.choice import twin
+from darknet_bn.kernels.convolution import compiled_gradient
 from darknet_bn.kernels.convolution.convolution import Convolution
 from darknet_bn.kernels.convolution.im2col import ConvGeometry, windows
 from darknet_bn.kernels.floating import floating
@@ -20,6 +22,7 @@ from darknet_bn.work.threads import workers
 
 
 @floating
+@twin(compiled_gradient.weight_updates, when=compiled_gradient.pays)
 def weight_updates(x: F32, delta: F32, geometry: ConvGeometry) -> F32:
     """Sum the updates of the weights of a convolution over all windows.
 
@@ -83,6 +86,7 @@ def _rows(x: F32, rows: int, slot: str) -> F32:
 
 
 @floating
+@twin(compiled_gradient.input_delta, when=compiled_gradient.carries)
 def input_delta(delta: F32, weights: F32, geometry: ConvGeometry, out: F32) -> None:
     """Carry the delta of the sums back to the input of a convolution.
 
