@@ -20,7 +20,7 @@ from darknet_bn.model.published import published_forms
 from darknet_bn.model.weights import Header
 from darknet_bn.model.which import CfgShift, FittingCfg, WhichCfg, size_of, which_of
 from darknet_bn.pictures.batches import picture_batches
-from darknet_bn.predictions.evaluation import own_fit_for_tests
+from darknet_bn.predictions.inputs import own_fit_for_tests
 from darknet_bn.transforms.calibrate import calibrate
 from darknet_bn.values import counted
 

@@ -23,6 +23,7 @@ PARTS = {
     "activations.buffers",
     "activations.channels",
     "activations.compiled",
+    "activations.compiled_slopes",
     "activations.curves",  # the functions of the rows, which get blocks
     "batchnorm.backward",
     "batchnorm.compiled",

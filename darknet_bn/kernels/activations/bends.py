@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.arrays import F32
+from darknet_bn.kernels.activations import compiled_slopes
 from darknet_bn.kernels.activations.buffers import clamp, scratch
 from darknet_bn.kernels.activations.row import Operators, V
+from darknet_bn.kernels.choice import twin
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
@@ -43,6 +45,7 @@ def relu(y: F32) -> None:
     clamp(y, 0, math.inf, y)
 
 
+@twin(compiled_slopes.rectified, when=compiled_slopes.pays)
 def relu_slope(delta: F32, y: F32) -> None:
     """``1`` where y > 0, else 0."""
     np.multiply(delta, y > 0, out=delta)
@@ -209,6 +212,7 @@ def _rectify(y: F32, slope: np.float32) -> None:
     np.maximum(y, low, out=y)
 
 
+@twin(compiled_slopes.steep, when=compiled_slopes.pays)
 def _steep(delta: F32, y: F32, low: float) -> None:
     """1 where y is above 0, else ``low``."""
     slope = np.multiply(y, y.dtype.type(_STEEP), out=scratch(y, "slope"))

@@ -14,6 +14,8 @@ import darknet_bn as dn
 from darknet_bn.dialect import Dialect
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_array, activate_training
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 EXACT, AS_CODED = dn.ALEXEYAB.sound, dn.ALEXEYAB
 OVER_CHANNELS = [name for name, each in ACTIVATIONS.items() if each.over_channels]
 ELEMENTWISE = [name for name, each in ACTIVATIONS.items() if not each.over_channels]
