@@ -37,6 +37,7 @@ PARTS = {
     "convolution.winograd",  # ways of Convolution
     "losses.common",  # what the losses of heads have in common
     "pooling.compiled",
+    "pooling.compiled_backward",
     "pooling.windows",  # what the ways of pooling have in common
 }
 ALSO_PARTS = {"convolution.im2col.windows"}

@@ -12,7 +12,7 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.choice import twin
 from darknet_bn.kernels.floating import floating
-from darknet_bn.kernels.pooling import compiled
+from darknet_bn.kernels.pooling import compiled, compiled_backward
 from darknet_bn.kernels.pooling.windows import (
     LOWEST,
     Window,
@@ -78,6 +78,7 @@ def forward_maxpool_depth(x: F32, out: F32) -> None:
 
 
 @floating
+@twin(compiled_backward.backward_maxpool_layer, when=compiled_backward.pays)
 def backward_maxpool_layer(x: F32, y: F32, delta: F32, window: Window) -> F32:
     """Pass the delta of every window to its maximum, the first if there are several.
 
