@@ -132,7 +132,7 @@ class MoreMeasures:
         self, rows: str, findings: dn.Findings, names: Sequence[str], iou_threshold: float
     ) -> None:
         from darknet_bn.formats.writing import write_files
-        from darknet_bn.predictions.rows import COLUMNS, finding_rows
+        from darknet_bn.predictions.finding_rows import COLUMNS, finding_rows
 
         found = finding_rows(findings, names, iou_threshold)
         if rows.lower().endswith(".csv"):

@@ -12,8 +12,8 @@ import pytest
 import darknet_bn as dn
 from darknet_bn.predictions.coco import coco_truth
 from darknet_bn.predictions.curves import curves
+from darknet_bn.predictions.finding_rows import finding_rows
 from darknet_bn.predictions.plots import confusion_plot
-from darknet_bn.predictions.rows import finding_rows
 from tests.support.labelled import NAMES, box_set
 
 from .conftest import FIXTURES, TINY, Cli

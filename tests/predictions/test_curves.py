@@ -10,7 +10,7 @@ import pytest
 import darknet_bn as dn
 from darknet_bn.predictions import Boxes
 from darknet_bn.predictions.curves import RECALLS, curves
-from darknet_bn.predictions.rows import COLUMNS, finding_rows
+from darknet_bn.predictions.finding_rows import COLUMNS, finding_rows
 from darknet_bn.values import json_line
 
 CLASSES = 4
