@@ -51,6 +51,7 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
     from darknet_bn.engines.litert import LiteRtFile
     from darknet_bn.engines.ncnn import NcnnFile
     from darknet_bn.engines.onnxruntime import OnnxFile
+    from darknet_bn.engines.picture_rows import PictureRows
     from darknet_bn.engines.table import open_session
     from darknet_bn.engines.training import train
     from darknet_bn.errors import (
@@ -169,6 +170,7 @@ __all__ = [
     "NcnnFile",
     "Network",
     "OnnxFile",
+    "PictureRows",
     "Progress",
     "ProofError",
     "Quantized",
@@ -303,6 +305,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "NcnnFile": "darknet_bn.engines.ncnn.NcnnFile",
     "Network": "darknet_bn.model.network.Network",
     "OnnxFile": "darknet_bn.engines.onnxruntime.OnnxFile",
+    "PictureRows": "darknet_bn.engines.picture_rows.PictureRows",
     "Progress": "darknet_bn.training.Progress",
     "ProofError": "darknet_bn.errors.ProofError",
     "Quantized": "darknet_bn.checks.quantized.Quantized",

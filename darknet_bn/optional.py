@@ -27,6 +27,11 @@ def _plain(package: str) -> Extra:
     return Extra(f"the package {package} is not installed", f"pip install {package}")
 
 
+def _part_of(extra: str, package: str) -> Extra:
+    """Return the message for a package that an extra has."""
+    return Extra(f"the package {package} is not installed", f"pip install 'darknet-bn[{extra}]'")
+
+
 _TFLITE = "pip install 'darknet-bn[tflite]'"
 EXTRAS = {
     "PIL": Extra("Pillow is needed for pictures", "pip install 'darknet-bn[image]'"),
@@ -39,11 +44,14 @@ EXTRAS = {
         "the package faster-coco-eval is not installed", "pip install 'darknet-bn[coco]'"
     ),
     "flatbuffers": Extra("the package flatbuffers is not installed", _TFLITE),
+    "fsspec": _part_of("parquet", "fsspec"),
     "ncnn": Extra("the package ncnn is not installed", "pip install 'darknet-bn[ncnn]'"),
     "numba": Extra("numba is not installed", "pip install 'darknet-bn[fast]'"),
     "onnx": Extra("the package onnx is not installed", "pip install 'darknet-bn[onnx]'"),
     "onnxruntime": _plain("onnxruntime"),
     "openvino": _plain("openvino"),
+    "pyarrow": _part_of("parquet", "pyarrow"),
+    "ray": Extra("Ray is not installed", "pip install 'darknet-bn[ray]'"),
     "sympy": Extra("the package sympy is needed to quantise", "pip install 'darknet-bn[quantize]'"),
     "torch": Extra("PyTorch is not installed", "pip install 'darknet-bn[torch]'"),
 }

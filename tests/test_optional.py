@@ -65,6 +65,12 @@ def test_what_is_not_there_is_missed_with_one_line() -> None:
         ("numba", "numba is not installed; pip install 'darknet-bn[fast]'"),
         ("ncnn", "the package ncnn is not installed; pip install 'darknet-bn[ncnn]'"),
         (
+            "pyarrow",
+            "the package pyarrow is not installed; pip install 'darknet-bn[parquet]'",
+        ),
+        ("fsspec", "the package fsspec is not installed; pip install 'darknet-bn[parquet]'"),
+        ("ray", "Ray is not installed; pip install 'darknet-bn[ray]'"),
+        (
             "sympy",
             "the package sympy is needed to quantise; pip install 'darknet-bn[quantize]'",
         ),
@@ -88,7 +94,9 @@ def test_what_is_to_be_installed_with_the_package_is_declared_by_it() -> None:
         "image",
         "ncnn",
         "onnx",
+        "parquet",
         "quantize",
+        "ray",
         "tflite",
         "tflite-int8",
         "torch",

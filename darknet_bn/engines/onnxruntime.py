@@ -20,6 +20,7 @@ from darknet_bn.errors import DarknetError, Where, located, one_line
 from darknet_bn.formats.reading import read_file
 from darknet_bn.model.model import Model
 from darknet_bn.optional import load_extra
+from darknet_bn.work.threads import threads_given
 
 _ERRORS_ONLY = 3
 
@@ -131,6 +132,7 @@ def open_file(path: Path) -> Runner:
     ort = load_extra("onnxruntime")
     options = ort.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
+    options.intra_op_num_threads = threads_given() or 0  # 0: as many as there are cores
     failures: tuple[type[Exception], ...] = (RuntimeError, ValueError, *_failures(ort))
     try:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

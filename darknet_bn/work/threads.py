@@ -20,6 +20,7 @@ from darknet_bn.work.crew import Crew
 T = TypeVar("T")
 Buffers: TypeAlias = dict[Hashable, F32]
 
+_VARIABLE = "DARKNET_BN_THREADS"
 _OF_PROCESS: dict[int, Workers] = {}  # by process id: threads do not survive a fork
 
 
@@ -133,8 +134,27 @@ def workers() -> Workers:
 
 
 def _wanted() -> int:
-    wanted = os.environ.get("DARKNET_BN_THREADS", "")
-    if wanted.isdigit() and int(wanted) > 0:
-        return int(wanted)
+    return threads_given() or usable_cores()
+
+
+def limit_threads(count: int) -> None:
+    """Let this process, and engines that are opened from now on, compute on so many threads.
+
+    It is as if ``DARKNET_BN_THREADS`` had been set before the process began.  What is running goes
+    on as it is.
+    """
+    if threads_given() != count:
+        os.environ[_VARIABLE] = str(count)
+        _OF_PROCESS.pop(os.getpid(), None)
+
+
+def threads_given() -> int | None:
+    """Return the number of threads that ``DARKNET_BN_THREADS`` gives, if it gives one."""
+    wanted = os.environ.get(_VARIABLE, "")
+    return int(wanted) if wanted.isdigit() and int(wanted) > 0 else None
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -79,6 +79,7 @@ def examples(folder: Path) -> Iterator[object]:
     yield from (dn.forward(tiny, np.zeros((1, 3, 64, 64), np.float32)), dn.classify(digits, x))
     yield dn.Runner(digits)
     yield from (dn.Detector(TINY, threshold=0.3), dn.Classifier(digits))
+    yield dn.PictureRows(dn.Detector(TINY, threshold=0.3), folder=folder)
     picture = dn.load_image(PNGS[0])
     found = dn.detections(tiny, dn.prepare(picture, tiny), threshold=0.01, names=("cat", "dog"))
     assert found[0]
