@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import choices, class_names, models, one_by_one, options, output, pictures
+from darknet_bn.cli import (
+    choices,
+    class_names,
+    models,
+    one_by_one,
+    options,
+    output,
+    pictures,
+    places,
+    rows,
+)
 
 if TYPE_CHECKING:
     from darknet_bn.pictures.prepare import Fit
@@ -27,6 +37,7 @@ _COLUMNS = ("file", "class", "name", "probability")
 @options.fit("letterbox", "stretch", "crop")
 @options.engine
 @options.recursive
+@rows.options
 @options.json_or_rows
 @options.quiet("the classes")
 @click.pass_context
@@ -39,6 +50,7 @@ def classify(
     fit: Fit | None,
     engine: str,
     recursive: bool,
+    into: rows.Rows | None,
     as_json: bool,
     as_lines: bool,
     as_csv: bool,
@@ -56,9 +68,16 @@ def classify(
     from darknet_bn.pictures.prepare import own_fit, picture_shape
     from darknet_bn.predictions.classification import class_layer, classification_lines
 
+    if into is not None:
+        into.prepare({"--json": as_json, "--json-lines": as_lines, "--csv": as_csv})
     require_pillow()
-    stream = pictures.PictureStream(words, recursive)
-    found = stream if as_lines else pictures.find(words, recursive=recursive)
+    found: pictures.FoundPictures | pictures.PictureStream
+    if into is not None:
+        found = places.find(words, recursive=recursive)
+    elif as_lines:
+        found = pictures.PictureStream(words, recursive)
+    else:
+        found = pictures.find(words, recursive=recursive)
     model = source.load_for_pictures()
     picture_shape(model.network)
     classes = names.fit(model.network.nodes[class_layer(model.network)].y.size)
@@ -71,6 +90,10 @@ def classify(
     if not as_json:
         tell(output.dialect(model))
         tell(output.fit(model, way, given=fit is not None))
+    if into is not None:
+        given = {"engine": computed_by, "fit": way, "top": count}
+        facts = rows.facts_of(source, model, classes, given)
+        rows.run(ctx, into, found, classifier, facts)
     if as_csv:
         output.text(",".join(_COLUMNS))
 
@@ -83,11 +106,11 @@ def classify(
             )
         if as_json or as_lines:
             _, height, width = im.shape
-            rows = [
+            scored = [
                 {"class_id": each.class_id, "name": each.label, "confidence": each.probability}
                 for each in scores
             ]
-            entry = {"file": path, "width": width, "height": height, "classes": rows}
+            entry = {"file": path, "width": width, "height": height, "classes": scored}
             if as_lines:
                 return (output.json_line(entry),)
             told.append(entry)

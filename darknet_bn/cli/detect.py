@@ -18,6 +18,8 @@ from darknet_bn.cli import (
     options,
     output,
     pictures,
+    places,
+    rows,
     targets,
 )
 
@@ -60,6 +62,7 @@ _COLUMNS = ("file", "class", "name", "probability", "left", "top", "width", "hei
     metavar="FILE",
     help="TrueType or OpenType font for -o, for names with letters beyond ASCII.",
 )
+@rows.options
 @options.json_or_rows
 @options.quiet("the objects found")
 @click.pass_context
@@ -79,6 +82,7 @@ def detect(
     labels: str | None,
     skip_existing: bool,
     font: str | None,
+    into: rows.Rows | None,
     as_json: bool,
     as_lines: bool,
     as_csv: bool,
@@ -102,13 +106,20 @@ def detect(
 
     if skip_existing:
         _require_use(out, labels, force=force)
+    if into is not None:
+        into.prepare(
+            {"-o": out, "--labels": labels, "--ext-output": ext_output, "--force": force}
+            | {"--json": as_json, "--json-lines": as_lines, "--csv": as_csv}
+        )
     require_pillow()
     if font is not None:
         _require_font(font)
     found: pictures.FoundPictures | pictures.PictureStream
     drawn: Mapping[str, str] = {}
     txts: Mapping[str, str] = {}
-    if as_lines and out is None and labels is None:
+    if into is not None:
+        found = places.find(words, recursive=recursive)
+    elif as_lines and out is None and labels is None:
         found = pictures.PictureStream(words, recursive)
     else:
         found = pictures.find(words, recursive=recursive, out=out)
@@ -141,6 +152,10 @@ def detect(
         tell(f"threshold: {threshold:g}, nms: {overlap:g}")
         if skipped:
             tell(f"skipped: {len(skipped)} of {found.count} pictures whose files already exist")
+    if into is not None:
+        given = {"engine": computed_by, "fit": way, "threshold": threshold, "nms": overlap}
+        facts = rows.facts_of(source, model, classes, given)
+        rows.run(ctx, into, found, detector, facts)
     if as_csv:
         output.text(",".join(_COLUMNS))
     for folder in {Path(target).parent for target in wanted}:

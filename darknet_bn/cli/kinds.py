@@ -21,6 +21,7 @@ PICTURES = (
     *(".pnm", ".ppm", ".psd", ".tga", ".tif", ".tiff", ".webp"),
 )
 LISTS = (".txt", ".list", ".lst")
+PARQUET = ".parquet"  # with a column of paths, for --rows
 STDIN = "-"
 
 _KINDS: dict[Kind, tuple[str, ...]] = {

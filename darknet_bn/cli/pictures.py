@@ -102,7 +102,7 @@ class PictureStream:
         click.UsageError
             As of `find`.
         """
-        for word in self.words or _standard_input():
+        for word in self.words or standard_input():
             aside: list[Problem] = []
             try:
                 named = _named(word, aside, stream_list, recursive=self.recursive, out=None)
@@ -145,7 +145,7 @@ def find(words: Sequence[str], *, recursive: bool = False, out: str | None = Non
     DarknetError
         There are no pictures.
     """
-    given, words = words, words or _standard_input()
+    given, words = words, words or standard_input()
     names: dict[str, str] = {}
     problems: list[Problem] = []
     for word in words:
@@ -167,7 +167,7 @@ def find(words: Sequence[str], *, recursive: bool = False, out: str | None = Non
     return FoundPictures(names, tuple(problems), single)
 
 
-def _standard_input() -> tuple[str]:
+def standard_input() -> tuple[str]:
     """Return standard input as the list, unless it is a terminal."""
     if sys.stdin is None or sys.stdin.isatty():
         raise click.UsageError(f"missing argument: {PICTURES.name}")

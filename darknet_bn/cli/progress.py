@@ -42,11 +42,11 @@ class Bar:
         """Return whether the bar may appear: on a terminal, and not with ``--quiet``."""
         return self._on
 
-    def step(self) -> None:
-        """Count a completed step."""
+    def step(self, count: int = 1) -> None:
+        """Count a completed step, or several."""
         with self._drawing:
             self._timer.cancel()
-            self._done += 1
+            self._done += count
             if self._on and time.monotonic() >= self._due:
                 self._due = time.monotonic() + _PERIOD
                 self._draw()

@@ -24,7 +24,8 @@ PARAMS = [
     if isinstance(param, click.Argument)
     or (isinstance(param, click.Option) and not param.is_flag and param.metavar is not None)
 ]
-NO_FILES = {"--layers", "--batch", "--keep", "--max-loss"}  # outputs|all|3,5, N|any, numbers
+# outputs|all|3,5, N|any, numbers, an address
+NO_FILES = {"--layers", "--batch", "--keep", "--max-loss", "--ray"}
 
 
 def completions(*words: str, of: str = "") -> list[CompletionItem]:
