@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
     from darknet_bn import kernels
     from darknet_bn.checks.compare import compare
     from darknet_bn.checks.convert import convert_file
+    from darknet_bn.checks.doctor.diagnosis import Diagnosis, Examination, SeenLayer
+    from darknet_bn.checks.doctor.examine import examine
     from darknet_bn.checks.export import export_onnx
     from darknet_bn.checks.export_edgetpu import export_edgetpu
     from darknet_bn.checks.export_for import ExportedFor, LayerReplaced, export_for
@@ -148,8 +150,10 @@ __all__ = [
     "Detection",
     "DetectionModel",
     "Detector",
+    "Diagnosis",
     "Dialect",
     "Difference",
+    "Examination",
     "ExportError",
     "Exported",
     "ExportedFiles",
@@ -176,6 +180,7 @@ __all__ = [
     "Quantized",
     "Report",
     "Runner",
+    "SeenLayer",
     "Session",
     "ShapeError",
     "TensorRange",
@@ -202,6 +207,7 @@ __all__ = [
     "dnn_DetectionModel",
     "draw_detections",
     "evaluate",
+    "examine",
     "export_edgetpu",
     "export_for",
     "export_ncnn",
@@ -283,8 +289,10 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "Detection": "darknet_bn.predictions.Detection",
     "DetectionModel": "darknet_bn.opencv.DetectionModel",
     "Detector": "darknet_bn.engines.detector.Detector",
+    "Diagnosis": "darknet_bn.checks.doctor.diagnosis.Diagnosis",
     "Dialect": "darknet_bn.dialect.Dialect",
     "Difference": "darknet_bn.run.differences.Difference",
+    "Examination": "darknet_bn.checks.doctor.diagnosis.Examination",
     "ExportError": "darknet_bn.errors.ExportError",
     "Exported": "darknet_bn.convert.onnx.export.Exported",
     "ExportedFor": "darknet_bn.checks.export_for.ExportedFor",
@@ -311,6 +319,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "Quantized": "darknet_bn.checks.quantized.Quantized",
     "Report": "darknet_bn.run.differences.Report",
     "Runner": "darknet_bn.run.run.Runner",
+    "SeenLayer": "darknet_bn.checks.doctor.diagnosis.SeenLayer",
     "Session": "darknet_bn.run.session.Session",
     "ShapeError": "darknet_bn.errors.ShapeError",
     "TensorRange": "darknet_bn.transforms.ranges.TensorRange",
@@ -336,6 +345,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "dnn_DetectionModel": "darknet_bn.opencv.dnn_DetectionModel",
     "draw_detections": "darknet_bn.predictions.drawing.draw_detections",
     "evaluate": "darknet_bn.predictions.evaluation.evaluate",
+    "examine": "darknet_bn.checks.doctor.examine.examine",
     "export_edgetpu": "darknet_bn.checks.export_edgetpu.export_edgetpu",
     "export_for": "darknet_bn.checks.export_for.export_for",
     "export_ncnn": "darknet_bn.checks.export_ncnn.export_ncnn",

@@ -47,6 +47,11 @@ class ClassNames:
         """Return how many classes to show: as given, as the ``.data`` file says, or the default."""
         return given or (None if self.data is None else self.data.top) or choices.TOP
 
+    def load(self) -> tuple[str, ...] | None:
+        """Return the names, however many there are; None if no file was given."""
+        file = self.file or (self.data.names if self.data is not None else None)
+        return None if file is None else dn.load_names(file)
+
     def fit(self, classes: int) -> tuple[str, ...]:
         """Return a name for each class.
 

@@ -45,6 +45,7 @@ _NET = "net.cfg net.weights"
 LINES = {
     "info": line(f"info {_NET} --dialect pjreddie --partial"),
     "check": line(f"check {_NET} --dialect pjreddie --partial"),
+    "doctor": line(f"doctor {_NET} --names set.names --data set.data --images 2"),
     "fold": line(
         f"fold {_NET} -o out --dialect pjreddie --tolerance 1e-3 --force",
         *("out.cfg", "out.weights"),

@@ -95,6 +95,8 @@ DIGITS = FIXTURES / "digits"
 MORE: dict[str, tuple[Sequence[object], int]] = {
     "info without weights": (("info", "alone.cfg"), 0),
     "check with findings": (("check", "nan"), 1),
+    "doctor with inputs": (("doctor", DIGITS / "digits", DIGITS / "test.npz"), 0),
+    "doctor with random weights": (("doctor", "net", "a.png"), 1),
     "fold that keeps some": (
         ("fold", FIXTURES / "layers/batchnorm_first/model", "-o", "kept"),
         0,

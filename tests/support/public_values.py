@@ -74,6 +74,8 @@ def examples(folder: Path) -> Iterator[object]:
     shutil.copy(f"{TINY}.cfg", folder / "two.cfg")
     yield dn.which_cfg(f"{TINY}.weights", folder, pictures=[str(PNGS[0])])
     yield dn.calibrate(digits, [x])
+    yield (examined := dn.examine(digits, [255 * x]))
+    yield from (examined.findings[0], examined.layers[0])
     yield (ranges := dn.activation_ranges(digits, [x]))
     yield ranges.input
     yield from (dn.forward(tiny, np.zeros((1, 3, 64, 64), np.float32)), dn.classify(digits, x))

@@ -1,0 +1,76 @@
+"""What the cfg alone says: heads and the layers before them, sizes, names of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from darknet_bn.checks.doctor.diagnosis import Diagnosis
+from darknet_bn.model.model import Model
+from darknet_bn.predictions.boxes import heads_of
+
+
+def options(model: Model, names: Sequence[str] | None) -> Iterator[Diagnosis]:
+    """Yield what is unusual in the cfg.
+
+    Parameters
+    ----------
+    model : Model
+    names : sequence of str, optional
+        The names of the classes.
+    """
+    for oddity in model.oddities:
+        yield Diagnosis(verdict="note", kind="cfg", what=oddity)
+    heads = heads_of(model.network) if model.network.is_detector else {}
+    for index, head in heads.items():
+        section = model.network.nodes[index].layer.names[0]
+        yield from _before(model, index, section)
+        yield from _grid(model, index, section)
+        if names is not None and len(names) != head.classes:
+            yield Diagnosis(
+                verdict="wrong" if len(names) < head.classes else "note",
+                kind="names",
+                what=f"the head has {head.classes} classes, the list of names has {len(names)}",
+                do="give the names of the data set that the network was trained on",
+                layer=index,
+                section=section,
+                figure=float(len(names)),
+            )
+
+
+def _before(model: Model, index: int, section: str) -> Iterator[Diagnosis]:
+    """Yield whether the layer before a head has the activation function that the head expects."""
+    node = model.network.nodes[index]
+    source = node.sources[0]
+    used = None if source < 0 else model.network.nodes[source].layer.value("activation")
+    if used is None:
+        return
+    new = bool(node.layer.value("new_coords"))
+    wanted = "logistic" if new else "linear"
+    if used != wanted:
+        because = "new_coords=1 takes values from 0 to 1" if new else "the head has its own sigmoid"
+        yield Diagnosis(
+            verdict="wrong",
+            kind="head",
+            what=f"activation={used} right before [{section}]: {because}",
+            do=f"set activation={wanted} in layer {source}",
+            layer=index,
+            section=section,
+        )
+
+
+def _grid(model: Model, index: int, section: str) -> Iterator[Diagnosis]:
+    """Yield whether the size of the input is a multiple of a head's cells."""
+    node, net = model.network.nodes[index], model.network.input
+    if not node.xs[0].h or not node.xs[0].w or net.flat:
+        return
+    down, across = round(net.h / node.xs[0].h), round(net.w / node.xs[0].w)
+    if net.h % max(1, down) or net.w % max(1, across):
+        yield Diagnosis(
+            verdict="note",
+            kind="size",
+            what=f"the input, {net.w}x{net.h}, is not a multiple of the head's cells of "
+            f"{across}x{down} pixels: boxes near the right and lower border are moved",
+            do=f"set width and height to multiples of {across} and {down}",
+            layer=index,
+            section=section,
+        )
