@@ -62,7 +62,7 @@ def test_planted_clusters_become_the_anchors_sorted_by_area() -> None:
     model = model_of(yolo("3,4,5", "0,1,2"))
     found = dn.fit_anchors(model, planted(model))
     expected = sorted(CLUSTERS, key=lambda each: each[0] * each[1])
-    # Each is the mean of some 40 boxes with a spread of 2 %.
+    # Each is the median of some 40 boxes with a spread of 2 %.
     np.testing.assert_allclose(found.anchors, expected, rtol=0.02)
     assert found.unit == "pixels"
     assert (found.boxes, found.kept) == (240, False)

@@ -35,7 +35,7 @@ def test_more_boxes_than_are_compared_at_once() -> None:
 def test_planted_clusters_are_found(seed: int) -> None:
     sizes = planted()
     found = fit_sizes(sizes, 5, seed)
-    # Each is the mean of its boxes, which are some 80 with a spread of 2 %.
+    # Each is the median of its boxes, which are some 80 with a spread of 2 %.
     np.testing.assert_allclose(found[np.argsort(found.prod(axis=1))], CLUSTERS, rtol=0.01)
 
 
@@ -57,6 +57,24 @@ def test_it_is_never_worse_than_a_given_start() -> None:
         _, before = best_anchors(sizes, first)
         _, after = best_anchors(sizes, fit_sizes(sizes, 4, seed, first))
         assert after.mean() >= before.mean()
+
+
+@pytest.mark.parametrize("count", [7, 8])
+def test_one_size_is_the_median_of_all(count: int) -> None:
+    sizes = np.random.default_rng(5).uniform(50, 60, (count, 2))
+    found = fit_sizes(sizes, 1, 0, np.median(sizes, axis=0)[None])
+    _, ious = best_anchors(sizes, np.median(sizes, axis=0)[None])
+    assert best_anchors(sizes, found)[1].mean() >= ious.mean()
+    np.testing.assert_allclose(found, np.median(sizes, axis=0)[None], rtol=0.05)
+
+
+def test_more_boxes_than_starts_are_compared_on() -> None:
+    sizes = planted(30_000)
+    found = fit_sizes(sizes, 5, 0)
+    np.testing.assert_allclose(found[np.argsort(found.prod(axis=1))], CLUSTERS, rtol=0.001)
+    few = np.tile(CLUSTERS[:1], (30_000, 1))  # a sample may have fewer sizes than are asked for
+    few[:4] = CLUSTERS[1:]
+    assert fit_sizes(few, 5, 0).shape == (5, 2)
 
 
 def test_as_many_sizes_as_different_boxes_fit_exactly() -> None:
