@@ -27,7 +27,7 @@ LINE = (np.float32(1), np.float32(math.inf))  # slope below 0, and largest value
 RELU_BEND, RELU6_BEND = (np.float32(0), np.float32(math.inf)), (np.float32(0), np.float32(6))
 LEAKY_BEND, RELIE_BEND = (LEAKY, np.float32(math.inf)), (RELIE, np.float32(math.inf))
 
-_STEEP = 3.4e38  # times this, every normal float32 above 0 is above 1
+STEEP = 3.4e38  # times this, every normal float32 above 0 is above 1
 _LHTAN, _PLSE = 0.001, 0.125
 
 
@@ -215,7 +215,7 @@ def _rectify(y: F32, slope: np.float32) -> None:
 @twin(compiled_slopes.steep, when=compiled_slopes.pays)
 def _steep(delta: F32, y: F32, low: float) -> None:
     """1 where y is above 0, else ``low``."""
-    slope = np.multiply(y, y.dtype.type(_STEEP), out=scratch(y, "slope"))
+    slope = np.multiply(y, y.dtype.type(STEEP), out=scratch(y, "slope"))
     np.clip(slope, y.dtype.type(low), y.dtype.type(1), out=slope)
     np.multiply(delta, slope, out=delta)
 

@@ -85,6 +85,14 @@ def test_values_over_the_whole_range(name: str) -> None:
     np.testing.assert_allclose(y, expected, rtol=1e-6, atol=1e-36)
 
 
+@pytest.mark.parametrize("name", ["mish", "swish"])
+def test_what_the_programs_flush_to_zero_is_no_subnormal_number(name: str) -> None:
+    x = np.linspace(-200, -80, 12001, dtype=np.float32)
+    y = activate_array(x, name)
+    assert np.abs(y[y != 0]).min() >= np.finfo(np.float32).tiny
+    assert not y[x < -104].any()
+
+
 @pytest.mark.parametrize("name", FORMULAS)
 def test_not_a_number_stays_one(name: str) -> None:
     assert np.isnan(activate_array(np.full(3, np.nan, np.float32), name)).all()
