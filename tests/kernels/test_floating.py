@@ -34,6 +34,7 @@ PARTS = {
     "convolution.depthwise",
     "convolution.direct",
     "convolution.gemm",
+    "convolution.tiles",
     "convolution.winograd",  # ways of Convolution
     "losses.common",  # what the losses of heads have in common
     "pooling.compiled",

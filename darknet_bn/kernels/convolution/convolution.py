@@ -17,7 +17,8 @@ from darknet_bn.kernels.convolution.depthwise import Depthwise
 from darknet_bn.kernels.convolution.direct import Direct
 from darknet_bn.kernels.convolution.gemm import Im2col, Pointwise
 from darknet_bn.kernels.convolution.im2col import ConvGeometry
-from darknet_bn.kernels.convolution.winograd import F2, F4, Scheme, Winograd
+from darknet_bn.kernels.convolution.scheme import F2, F4, Scheme
+from darknet_bn.kernels.convolution.winograd import Winograd
 from darknet_bn.kernels.floating import floating
 from darknet_bn.work import measured
 

@@ -13,65 +13,19 @@ tiles, then across.  See A. Lavin and S. Gray, "Fast Algorithms for Convolutiona
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from darknet_bn.arrays import F32, F64
+from darknet_bn.arrays import F32
 from darknet_bn.kernels.activations import Epilogue, activate_tile
+from darknet_bn.kernels.choice import twin
+from darknet_bn.kernels.convolution import tiles
 from darknet_bn.kernels.convolution.gemm import cut, equal_parts, multiply
+from darknet_bn.kernels.convolution.scheme import Scheme
 from darknet_bn.work import measured
 from darknet_bn.work.cuts import Strip, fitting, portions, strips
 from darknet_bn.work.threads import workers
 
 _LINE = measured.LINE // 4  # floats
-
-
-@dataclass(frozen=True)
-class Scheme:
-    """The matrices of F(m×m, 3×3).
-
-    Attributes
-    ----------
-    input : float32 array (a, a)
-    filter : float64 array (a, 3)
-    output : float32 array (m, a)
-    """
-
-    input: F32
-    filter: F64
-    output: F32
-
-    @property
-    def m(self) -> int:
-        """Rows and columns of outputs in a tile."""
-        return len(self.output)
-
-    @property
-    def a(self) -> int:
-        """Rows and columns of inputs in a tile."""
-        return len(self.input)
-
-
-def _scheme(*points: float) -> Scheme:
-    """Interpolate through these points and infinity; row and column 1 belong to the point 1."""
-    a = len(points) + 1
-    m = a - 2
-    powers = np.vander(np.array(points, np.float64), a, increasing=True)
-    nodes = np.empty((a, a))
-    scale = np.empty(a - 1)
-    for i, point in enumerate(points):
-        others = [other for other in points if other != point]
-        nodes[i] = np.append(np.poly(others)[::-1], 0)
-        scale[i] = np.prod([point - other for other in others])
-    nodes[-1] = np.poly(points)[::-1]
-    filters = np.vstack((powers[:, :3] / scale[:, None], (0, 0, 1)))
-    output = np.vstack((powers[:, :m], np.eye(m)[-1])).T
-    return Scheme(nodes.astype(np.float32), filters, output.astype(np.float32))
-
-
-F2 = _scheme(0, 1, -1)
-F4 = _scheme(0, 1, -1, 0.5, -2)  # a third of the error of 0, ±1, ±2
 
 
 class Winograd:
@@ -136,7 +90,7 @@ class Winograd:
         tiles = self._tiles(parts)
         patches = self._patches(tiles)
         for channels in self._channel_parts(tiles, 1):
-            self._transform(x, parts, channels, patches)
+            transform(x, parts, channels, self.scheme, patches)
         for blocks in self._block_parts(tiles, 1):
             self._multiply(patches, parts, blocks, out)
 
@@ -145,7 +99,7 @@ class Winograd:
         tiles, threads = self._tiles(parts), workers().count
         patches = self._patches(tiles)
         workers().run(
-            lambda channels: self._transform(x, parts, channels, patches),
+            lambda channels: transform(x, parts, channels, self.scheme, patches),
             self._channel_parts(tiles, threads),
         )
         workers().run(
@@ -169,87 +123,126 @@ class Winograd:
         buffer = workers().scratch(a * a * self._channels * tiles, "winograd patches")
         return buffer.reshape(a, a, self._channels, tiles)
 
-    def _transform(self, x: F32, parts: list[Strip], channels: slice, patches: F32) -> None:
-        """Fill ``patches[:, :, channels]`` with the transformed inputs of the strips."""
-        m, a = self.scheme.m, self.scheme.a
-        c = channels.stop - channels.start
-        tiles = c * patches.shape[3]
-        pixels = tiles * m
-        scratch = workers().scratch
-        # Column s of a tile is its pixel s - 1: one float before it and one after it are read as
-        # well.
-        buffer = scratch(_LINE + a * pixels + 1, "winograd rows")
-        rows = buffer[_LINE:-1].reshape(a, c, -1, self._across * m)
-        begin = 0
-        for part in parts:
-            end = begin + part.rows
-            self._transform_rows(x[part.image, channels], part, rows[:, :, begin:end])
-            begin = end
-        step = buffer.itemsize
-        shape, strides = (a, a, tiles), (step, step * pixels, step * m)
-        columns = scratch(a * a * tiles, "winograd columns").reshape(shape)
-        np.copyto(columns, np.ndarray(shape, np.float32, buffer, (_LINE - 1) * step, strides))
-        # Everything left of the first tile and right of the last tile is zero.
-        edges = columns.reshape(a, -1, self._across)
-        edges[0, :, 0] = 0
-        edges[-1, :, -1] = 0
-        first = channels.start * patches.shape[3]
-        target = patches.reshape(a, a, -1)[:, :, first : first + tiles]
-        multiply(self.scheme.input, columns.transpose(1, 0, 2), target)
-
-    def _transform_rows(self, x: F32, part: Strip, rows: F32) -> None:
-        """Transform down the tiles: channels (c, h, w) to (a, c, rows of tiles, m*across)."""
-        m = self.scheme.m
-        a, c, down, wide = rows.shape
-        top, high = part.first * m - 1, (down - 1) * m + a
-        padded = workers().scratch(c * high * wide, "winograd padded").reshape(c, high, wide)
-        first, last = max(0, -top), min(high, self._h - top)
-        padded[:, :first] = 0
-        padded[:, last:] = 0
-        padded[:, :, self._w :] = 0
-        np.copyto(padded[:, first:last, : self._w], x[:, top + first : top + last])
-        channel, row, pixel = padded.strides
-        shape, strides = (c, down, a, wide), (channel, m * row, row, pixel)
-        tile_rows = np.ndarray(shape, np.float32, padded, 0, strides)
-        np.matmul(self.scheme.input, tile_rows, out=rows.transpose(1, 2, 0, 3))
-
     def _multiply(self, patches: F32, parts: list[Strip], blocks: slice, out: F32) -> None:
         """Sum over channels, transform back, and write some filter blocks of the strips."""
-        m, a = self.scheme.m, self.scheme.a
-        tiles = patches.shape[3]
+        a, n = self.scheme.a, patches.shape[3]
         f = (blocks.stop - blocks.start) * self._block
         filters = slice(blocks.start * self._block, min(blocks.stop * self._block, self._f))
-        size = f * tiles
-        scratch = workers().scratch
-        sums = scratch(a * a * size, "winograd sums").reshape(a, a, f, tiles)
+        sums = workers().scratch(a * a * f * n, "winograd sums").reshape(a, a, f, n)
         _sum_channels(self._filters[:, :, blocks], patches, sums)
-        if self._epilogue.biases is not None:
-            biases = self._epilogue.biases[filters, None]
-            # The point 1 has weight 1 in every output, so its sum carries the bias to all of them.
-            sums[1, 1, : len(biases)] += biases
-        half = scratch(m * a * size, "winograd half").reshape(m, a, size)
-        multiply(self.scheme.output, sums.reshape(a, a * size), half.reshape(m, a * size))
-        y = scratch(m * size * m, "winograd outputs").reshape(m, size, m)
-        np.matmul(half.transpose(0, 2, 1), self.scheme.output.T, out=y)
-        if self._epilogue.activation is not None:
-            activate_tile(y, self._epilogue.activation)
-        self._scatter_rows(y.reshape(m, f, -1, self._across * m), parts, filters, out)
+        transform_back(sums, parts, filters, self.scheme, self._epilogue, out)
 
-    def _scatter_rows(self, y: F32, parts: list[Strip], filters: slice, out: F32) -> None:
-        """Write ``y[r]``, row r of all tiles, to its place; rows outside the image are dropped."""
-        m = len(y)
-        begin = 0
-        for part in parts:
-            end = begin + part.rows
-            target = out[part.image, filters, part.first * m : (part.first + part.rows) * m]
-            f, rows, w = target.shape
-            tiles = y[:, :f, begin:end, :w].transpose(1, 2, 0, 3)
-            whole = rows // m
-            upper = target[:, : whole * m].reshape(f, whole, m, w)
-            np.copyto(upper, tiles[:, :whole])
-            if whole * m < rows:
-                np.copyto(target[:, whole * m :], tiles[:, whole, : rows - whole * m])
-            begin = end
+
+@twin(tiles.transform, when=tiles.pays_in)
+def transform(x: F32, parts: list[Strip], channels: slice, scheme: Scheme, patches: F32) -> None:
+    """Transform the inputs of strips.
+
+    Parameters
+    ----------
+    x : float32 array (n, c, h, w)
+    parts : list of Strip
+        Rows of tiles.
+    channels : slice
+        Which channels.
+    scheme : Scheme
+    patches : float32 array (a, a, c, tiles of all parts)
+        Of which these channels are filled.
+    """
+    m, a = scheme.m, scheme.a
+    across = -(-x.shape[3] // m)
+    c = channels.stop - channels.start
+    count = c * patches.shape[3]
+    pixels = count * m
+    scratch = workers().scratch
+    # Column s of a tile is its pixel s - 1: one float before it and one after it are read as well.
+    buffer = scratch(_LINE + a * pixels + 1, "winograd rows")
+    rows = buffer[_LINE:-1].reshape(a, c, -1, across * m)
+    begin = 0
+    for part in parts:
+        end = begin + part.rows
+        _transform_rows(x[part.image, channels], part, scheme, rows[:, :, begin:end])
+        begin = end
+    step = buffer.itemsize
+    shape, strides = (a, a, count), (step, step * pixels, step * m)
+    columns = scratch(a * a * count, "winograd columns").reshape(shape)
+    np.copyto(columns, np.ndarray(shape, np.float32, buffer, (_LINE - 1) * step, strides))
+    # Everything left of the first tile and right of the last tile is zero.
+    edges = columns.reshape(a, -1, across)
+    edges[0, :, 0] = 0
+    edges[-1, :, -1] = 0
+    first = channels.start * patches.shape[3]
+    target = patches.reshape(a, a, -1)[:, :, first : first + count]
+    multiply(scheme.input, columns.transpose(1, 0, 2), target)
+
+
+def _transform_rows(x: F32, part: Strip, scheme: Scheme, rows: F32) -> None:
+    """Transform down the tiles: channels (c, h, w) to (a, c, rows of tiles, m*across)."""
+    m, (_, h, w) = scheme.m, x.shape
+    a, c, down, wide = rows.shape
+    top, high = part.first * m - 1, (down - 1) * m + a
+    padded = workers().scratch(c * high * wide, "winograd padded").reshape(c, high, wide)
+    first, last = max(0, -top), min(high, h - top)
+    padded[:, :first] = 0
+    padded[:, last:] = 0
+    padded[:, :, w:] = 0
+    np.copyto(padded[:, first:last, :w], x[:, top + first : top + last])
+    channel, row, pixel = padded.strides
+    shape, strides = (c, down, a, wide), (channel, m * row, row, pixel)
+    tile_rows = np.ndarray(shape, np.float32, padded, 0, strides)
+    np.matmul(scheme.input, tile_rows, out=rows.transpose(1, 2, 0, 3))
+
+
+@twin(tiles.transform_back, when=tiles.pays_back)
+def transform_back(
+    sums: F32, parts: list[Strip], filters: slice, scheme: Scheme, epilogue: Epilogue, out: F32
+) -> None:
+    """Transform sums over channels back, add biases, activate, and write strips.
+
+    Parameters
+    ----------
+    sums : float32 array (a, a, f', tiles of all parts)
+        Overwritten.  There may be more filters than are written.
+    parts : list of Strip
+        Rows of tiles.
+    filters : slice
+        Which filters they are.
+    scheme : Scheme
+    epilogue : Epilogue
+    out : float32 array (n, f, h, w)
+    """
+    m, a = scheme.m, scheme.a
+    f, n = sums.shape[2:]
+    size = f * n
+    scratch = workers().scratch
+    if epilogue.biases is not None:
+        biases = epilogue.biases[filters, None]
+        # The point 1 has weight 1 in every output, so its sum carries the bias to all of them.
+        sums[1, 1, : len(biases)] += biases
+    half = scratch(m * a * size, "winograd half").reshape(m, a, size)
+    multiply(scheme.output, sums.reshape(a, a * size), half.reshape(m, a * size))
+    y = scratch(m * size * m, "winograd outputs").reshape(m, size, m)
+    np.matmul(half.transpose(0, 2, 1), scheme.output.T, out=y)
+    if epilogue.activation is not None:
+        activate_tile(y, epilogue.activation)
+    across = -(-out.shape[3] // m)
+    _scatter_rows(y.reshape(m, f, -1, across * m), parts, filters, out)
+
+
+def _scatter_rows(y: F32, parts: list[Strip], filters: slice, out: F32) -> None:
+    """Write ``y[r]``, row r of all tiles, to its place; rows outside the image are dropped."""
+    m = len(y)
+    begin = 0
+    for part in parts:
+        end = begin + part.rows
+        target = out[part.image, filters, part.first * m : (part.first + part.rows) * m]
+        f, rows, w = target.shape
+        tiles = y[:, :f, begin:end, :w].transpose(1, 2, 0, 3)
+        whole = rows // m
+        upper = target[:, : whole * m].reshape(f, whole, m, w)
+        np.copyto(upper, tiles[:, :whole])
+        if whole * m < rows:
+            np.copyto(target[:, whole * m :], tiles[:, whole, : rows - whole * m])
+        begin = end
 
 
 def _sum_channels(filters: F32, patches: F32, sums: F32) -> None:

@@ -13,7 +13,8 @@ from darknet_bn.kernels.activations import activate_array
 from darknet_bn.kernels.convolution.convolution import ConvGeometry, Convolution
 from darknet_bn.kernels.convolution.depthwise import Depthwise
 from darknet_bn.kernels.convolution.gemm import Im2col, Pointwise
-from darknet_bn.kernels.convolution.winograd import F2, F4, Winograd
+from darknet_bn.kernels.convolution.scheme import F2, F4
+from darknet_bn.kernels.convolution.winograd import Winograd
 from darknet_bn.work.threads import workers
 from tests.support.convolutions import (
     Case,
@@ -23,6 +24,8 @@ from tests.support.convolutions import (
     make_case,
     run_into_slice,
 )
+
+pytestmark = pytest.mark.usefixtures("each_kernel")
 
 THREE = ConvGeometry(size=3, pad=1)
 pytestmark = pytest.mark.usefixtures("each_kernel")

@@ -7,9 +7,12 @@ import pytest
 
 from darknet_bn.kernels.activations import ACTIVATIONS, Epilogue
 from darknet_bn.kernels.convolution.im2col import ConvGeometry
-from darknet_bn.kernels.convolution.winograd import F2, F4, Scheme, Winograd
+from darknet_bn.kernels.convolution.scheme import F2, F4, Scheme
+from darknet_bn.kernels.convolution.winograd import Winograd
 from darknet_bn.work import measured
 from tests.support.convolutions import assert_close, convolve, leaky, make_case, run_into_slice
+
+pytestmark = pytest.mark.usefixtures("each_kernel")
 
 SCHEMES = pytest.mark.parametrize("scheme", [F2, F4], ids=["F2", "F4"])
 THREE = ConvGeometry(size=3, pad=1)
@@ -63,6 +66,21 @@ def test_any_cut_of_the_products(
     monkeypatch.setattr(measured, "WINOGRAD_PATCH", block)
     monkeypatch.setattr(measured, "WINOGRAD_COLUMNS", 1)
     case = make_case(1, 5, 16, 24, 37, THREE)
+    convolution = Winograd(case.weights, Epilogue(case.biases, None), case.in_shape, F4)
+    assert_close(run_into_slice(convolution, case), convolve(case), 5e-6)  # as above
+
+
+def test_wide_images() -> None:
+    """More tiles side by side than are transformed at once, and a few less."""
+    for width in (637, 650):
+        case = make_case(1, 2, 6, width, 3, THREE)
+        convolution = Winograd(case.weights, Epilogue(case.biases, None), case.in_shape, F4)
+        assert_close(run_into_slice(convolution, case), convolve(case), 5e-6)  # as above
+
+
+def test_input_that_may_not_be_written() -> None:
+    case = make_case(1, 20, 9, 10, 16, THREE)
+    case.x.flags.writeable = False
     convolution = Winograd(case.weights, Epilogue(case.biases, None), case.in_shape, F4)
     assert_close(run_into_slice(convolution, case), convolve(case), 5e-6)  # as above
 

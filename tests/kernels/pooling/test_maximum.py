@@ -28,13 +28,13 @@ STRIDES = ((1, 1), (2, 2), (1, 2), (3, 2))
 def test_largest(size: int, stride: tuple[int, int]) -> None:
     rng = np.random.default_rng(size)
     odd = np.array([np.nan, -np.inf, np.inf, 0, 1], np.float32)
-    for padding, hw in itertools.product((0, 1, size - 1, size + 1), ((6, 5), (13, 70), (1, 1))):
+    for padding, hw in itertools.product((0, 1, size - 1, size + 1), ((6, 5), (7, 37), (1, 1))):
         window = Window(size, *stride, padding)
         oh, ow = window.out_hw(*hw)
         if oh < 1 or ow < 1:
             continue
-        for x in (rng.standard_normal((2, 3, *hw), np.float32), rng.choice(odd, (2, 3, *hw))):
-            expected = np.full((2, 3, oh, ow), LOWEST, np.float32)
+        for x in (rng.standard_normal((1, 2, *hw), np.float32), rng.choice(odd, (1, 2, *hw))):
+            expected = np.full((1, 2, oh, ow), LOWEST, np.float32)
             for place, inside in windows(x, window):
                 expected[place] = max((x[at] for at in inside if x[at] > LOWEST), default=LOWEST)
             y = np.empty_like(expected)
