@@ -81,14 +81,36 @@ class PictureDataset(Dataset):
 
         In training, the next picture replaces one that cannot be read, with a warning.
         """
+        return self.part_of_batch(indices, rng, range(len(indices)), shape=shape)
+
+    def part_of_batch(
+        self,
+        indices: Sequence[int],
+        rng: np.random.Generator,
+        places: Sequence[int],
+        *,
+        shape: Shape,
+    ) -> tuple[F32, F32]:
+        """Return a batch of which only some places are filled, with what `batch` has there.
+
+        Parameters
+        ----------
+        indices, rng, shape
+            As of `batch`.
+        places : sequence of int
+            Places in the batch, one at least; all others are zero.
+        """
         rngs = rng.spawn(len(indices))
-        x = np.empty((len(indices), *shape.dims), np.float32)
+        x = np.zeros((len(indices), *shape.dims), np.float32)
         truths: list[F32] = [NO_BOXES] * len(indices)
 
         def fill(place: int) -> None:
             x[place], truths[place] = self._example(int(indices[place]), shape, rngs[place])
 
-        workers().run(fill, range(len(indices)))
+        workers().run(fill, places)
+        nothing = np.zeros_like(truths[places[0]])
+        for place in set(range(len(indices))).difference(places):
+            truths[place] = nothing
         for index in sorted(set(self._failed) - self._told):
             self._told.add(index)
             text = f"{self._failed[index]}; the next picture is used instead"

@@ -98,6 +98,19 @@ class TorchStep:
         with self._processes.together():
             return self._step(state, x, truth, keep)
 
+    def places(self, network: Network, images: int) -> list[int] | None:
+        """Return which images of a batch this process computes; None if it is alone.
+
+        Raises
+        ------
+        ShapeError
+            The batch cannot be divided.
+        """
+        if self._processes.count == 1:
+            return None
+        parts = parts_of(images, network.net.subdivisions, network.time_steps)
+        return [int(i) for part in parts for i in self._processes.own(part, network.time_steps)]
+
     def _step(
         self, state: TrainState, x: F32, truth: F32 | None, keep: bool
     ) -> tuple[TrainState, TrainStep]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from darknet_bn.layers.shape import Shape
 from darknet_bn.training.ahead import made_ahead
 from darknet_bn.training.sizes import training_size
 from darknet_bn.training.state import TrainState
-from darknet_bn.training.step import Step, train_step
+from darknet_bn.training.step import SharedStep, Step, train_step
 from darknet_bn.values import brief
 
 _FORGETS = 0.1  # share of the newest loss in the running average, as Darknet prints it
@@ -31,6 +31,21 @@ class Examples(Protocol):
         self, indices: list[int], rng: np.random.Generator, *, shape: Shape
     ) -> tuple[F32, F32]:
         """Return inputs (n, c, h, w) or (n, inputs), and the truth (n, ...)."""
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """A data set that also prepares some of the examples of a batch only."""
+
+    def part_of_batch(
+        self,
+        indices: list[int],
+        rng: np.random.Generator,
+        places: Sequence[int],
+        *,
+        shape: Shape,
+    ) -> tuple[F32, F32]:
+        """Return a batch in which only some places are filled, as `Examples.batch` fills them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +105,7 @@ def train(
         As of `darknet_bn.train`.
     step : Step
         What makes a step of a batch; by default our own `train_step`.
+        A `SharedStep` also says which examples of a batch it uses; others are not prepared.
 
     Yields
     ------
@@ -108,11 +124,12 @@ def train(
     last = last_iteration(state, len(examples), iterations=iterations, epochs=epochs)
     begun, first = time.monotonic(), state.iteration
     model, seed = state.model, state.seed
+    own = step.places(model.network, images) if isinstance(step, SharedStep) else None
 
     def prepare(iteration: int) -> tuple[tuple[int, int] | None, F32, F32]:
         size = training_size(model, iteration, last, seed)
         shape = (model if size is None else model.resized(*size)).network.input
-        return size, *_batch(iteration, seed, examples, net.batch, steps, shape)
+        return size, *_batch(iteration, seed, examples, net.batch, steps, shape, own)
 
     for size, x, truth in made_ahead(prepare, range(first, last), workers):
         now = state if size is None else replace(state, model=state.model.resized(*size))
@@ -188,7 +205,13 @@ def last_iteration(
 
 
 def _batch(
-    iteration: int, seed: int, examples: Examples, batch: int, steps: int, shape: Shape
+    iteration: int,
+    seed: int,
+    examples: Examples,
+    batch: int,
+    steps: int,
+    shape: Shape,
+    own: Sequence[int] | None = None,
 ) -> tuple[F32, F32]:
     """Take the examples of the next iteration; everything random follows from its number."""
     sequences = len(examples) // steps
@@ -200,4 +223,6 @@ def _batch(
     chosen = [int(orders[place // sequences][place % sequences]) for place in places]
     indices = [each * steps + step for step in range(steps) for each in chosen]
     rng = np.random.default_rng([seed, iteration, batch])
+    if own is not None and isinstance(examples, Divisible):
+        return examples.part_of_batch(indices, rng, own, shape=shape)
     return examples.batch(indices, rng, shape=shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, TrainingError, Where
 from darknet_bn.layers.parameters import Params
 from darknet_bn.model.model import Model
+from darknet_bn.model.network import Network
 from darknet_bn.run.run import as_input
 from darknet_bn.training.batch_pass import BatchPass, parts_of
 from darknet_bn.training.policy import learning_rate
@@ -61,6 +62,14 @@ class Step(Protocol):
         self, state: TrainState, x: F32, truth: F32, *, keep: bool
     ) -> tuple[TrainState, TrainStep]:
         """Train a model with one batch, and return the new state and what the step did."""
+
+
+@runtime_checkable
+class SharedStep(Protocol):
+    """A step that several processes make together."""
+
+    def places(self, network: Network, images: int) -> Sequence[int] | None:
+        """Return which images of a batch this process uses; None for all of them."""
 
 
 def train_step(

@@ -111,6 +111,18 @@ def test_a_grid(boxes: Path) -> None:
     assert truth.reshape(2, 2, 8)[1, 1].tolist() == pytest.approx([1, 0, 1, 0, 0, 0, 0.4, 0.5])
 
 
+def test_a_part_of_a_batch_is_what_the_whole_has_there(boxes: Path) -> None:
+    model = detector(net="hue=.1")
+    data, shape = load_dataset(boxes, model, train=True), model.network.input
+    x, truth = data.batch([0, 1, 0, 1], np.random.default_rng(5), shape=shape)
+    (boxes.parent / "JPEGImages/0.png").unlink()  # the others are not read
+    part = data.part_of_batch([0, 1, 0, 1], np.random.default_rng(5), [1, 3], shape=shape)
+    assert np.array_equal(part[0][[1, 3]], x[[1, 3]])
+    assert np.array_equal(part[1][[1, 3]], truth[[1, 3]])
+    assert not part[0][[0, 2]].any()
+    assert not part[1][[0, 2]].any()
+
+
 def test_the_input_may_change_its_size(boxes: Path) -> None:
     data = load_dataset(boxes, detector(), train=True)
     x, _ = data.batch([0], np.random.default_rng(0), shape=Shape(3, 64, 96))

@@ -17,6 +17,7 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.engines.torch_processes import device_of_process, is_first, process_count
+from darknet_bn.engines.torch_training import TorchStep
 from tests.support.paths import PROJECT
 from tests.support.train_builders import Squares, small_model
 
@@ -174,6 +175,17 @@ def test_a_batch_that_cannot_be_divided(tmp_path: Path) -> None:
     done = torchrun(*words, cwd=tmp_path)
     assert done.returncode != 0
     assert "the batch cannot be divided among the processes" in done.stderr
+
+
+def test_each_process_names_the_pictures_that_it_computes() -> None:
+    model = small_model()  # two subdivisions
+    found = []
+    for rank in (0, 1):
+        step = TorchStep()
+        assert step.places(model.network, 12) is None  # alone
+        step._processes.rank, step._processes.count = rank, 2
+        found.append(step.places(model.network, 12))
+    assert found == [[0, 1, 2, 6, 7, 8], [3, 4, 5, 9, 10, 11]]
 
 
 def test_what_torchrun_says_of_a_process() -> None:

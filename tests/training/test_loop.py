@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
+from darknet_bn.arrays import F32
+from darknet_bn.layers.shape import Shape
 from darknet_bn.training import TrainState, load_checkpoint, save_checkpoint, train
 from tests.support.train_builders import Squares, small_model
 
@@ -161,3 +163,43 @@ def test_progress_tells_rate_and_time() -> None:
     assert all(each.images_per_second > 0 for each in progress)
     assert progress[-1].seconds_left == 0
     assert math.isclose(progress[1].average, progress[0].loss * 0.9 + progress[1].loss * 0.1)
+
+
+class HalfStep:
+    """A step of one of two processes, which uses the second half of each batch."""
+
+    def __init__(self) -> None:
+        self.seen: list[F32] = []
+
+    def places(self, network: dn.Network, images: int) -> list[int]:
+        return list(range(images // 2, images))
+
+    def __call__(
+        self, state: TrainState, x: F32, truth: F32, *, keep: bool
+    ) -> tuple[TrainState, dn.TrainStep]:
+        self.seen.append(x)
+        return dn.train_step(state, x, truth, keep=keep)
+
+
+class DivisibleSquares(Squares):
+    """Squares, of which only some are prepared."""
+
+    def part_of_batch(
+        self, indices: list[int], rng: np.random.Generator, places: list[int], *, shape: Shape
+    ) -> tuple[F32, F32]:
+        x, truth = self.batch(indices, rng, shape=shape)
+        others = sorted(set(range(len(indices))).difference(places))
+        x[others] = 0
+        return x, truth
+
+
+def test_only_what_a_process_uses_is_prepared() -> None:
+    whole, part, undivided = HalfStep(), HalfStep(), HalfStep()
+    state = dn.train_state(small_model())
+    *_, _ = train(state, Squares(), iterations=2, step=undivided)
+    *_, _ = train(state, DivisibleSquares(), iterations=2, step=part)
+    *_, _ = train(state, DivisibleSquares(), iterations=2, step=whole.__call__)
+    for own, all_of_them, same_data in zip(part.seen, whole.seen, undivided.seen, strict=True):
+        assert np.array_equal(own[3:], all_of_them[3:])
+        assert not own[:3].any()
+        assert np.array_equal(same_data, all_of_them)  # cannot be divided
