@@ -31,6 +31,22 @@ def pays(xs: F32) -> bool:
     return xs.dtype == np.float32 and (long or xs.size <= measured.NORM_COMPILED_FEW)
 
 
+def infer(xs: F32, p: Mapping[str, F32], dialect: Dialect, out: F32) -> None:
+    """Do what `forward.infer` does, with the same bits."""
+    x, y = _in_order(xs), out if out.flags.c_contiguous else np.empty(xs.shape, np.float32)
+    mean, scales, biases = (_in_order(p[name]) for name in ("rolling_mean", "scales", "biases"))
+    with in_c():
+        sigma = dialect.sigma(p["rolling_variance"].astype(np.float64))
+        gain = (1 / sigma).astype(np.float32)
+
+    def some(part: slice) -> None:
+        _infer(x, mean, gain, scales, biases, y, part.start, part.stop)
+
+    _share(some, x)
+    if y is not out:
+        np.copyto(out, y)
+
+
 def train(xs: F32, p: Mapping[str, F32], dialect: Dialect, out: F32) -> tuple[F32, F32]:
     """Do what `forward.train` does."""
     n, f, s = xs.shape
@@ -129,6 +145,16 @@ def _share(task: Callable[[slice], None], x: F32) -> None:
 # -- the loops -------------------------------------------------------------------------------------
 #
 # Each works on some filters at a time, so that it finds in cache what it reads again.
+
+
+@loop()
+def _infer(
+    x: F32, mean: F32, gain: F32, scales: F32, biases: F32, y: F32, first: int, end: int
+) -> None:
+    """Normalise some filters with the statistics that are given."""
+    for i in range(len(x)):
+        for f in range(first, end):
+            _normalise(x[i, f], mean[f], gain[f], scales[f], biases[f], y[i, f])
 
 
 @loop()
