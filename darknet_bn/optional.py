@@ -53,6 +53,9 @@ EXTRAS = {
     "pyarrow": _part_of("parquet", "pyarrow"),
     "ray": Extra("Ray is not installed", "pip install 'darknet-bn[ray]'"),
     "sympy": Extra("the package sympy is needed to quantise", "pip install 'darknet-bn[quantize]'"),
+    "tensorboardX": Extra(
+        "the package tensorboardx is not installed", "pip install 'darknet-bn[tensorboard]'"
+    ),
     "torch": Extra("PyTorch is not installed", "pip install 'darknet-bn[torch]'"),
 }
 """All optional packages, by the name that is imported."""

@@ -57,6 +57,10 @@ def test_what_is_not_there_is_missed_with_one_line() -> None:
         ("onnx", "the package onnx is not installed; pip install 'darknet-bn[onnx]'"),
         ("onnxruntime", "the package onnxruntime is not installed; pip install onnxruntime"),
         ("openvino", "the package openvino is not installed; pip install openvino"),
+        (
+            "tensorboardX",
+            "the package tensorboardx is not installed; pip install 'darknet-bn[tensorboard]'",
+        ),
         ("torch", "PyTorch is not installed; pip install 'darknet-bn[torch]'"),
         (
             "faster_coco_eval",
@@ -97,6 +101,7 @@ def test_what_is_to_be_installed_with_the_package_is_declared_by_it() -> None:
         "parquet",
         "quantize",
         "ray",
+        "tensorboard",
         "tflite",
         "tflite-int8",
         "torch",

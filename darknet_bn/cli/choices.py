@@ -12,6 +12,7 @@ OVERLAP, IOU, THRESHOLD = 0.45, 0.5, 0.25  # of boxes; for right boxes; for coun
 TOP, BATCH = 5, 8
 LAYOUTS = ("darknet", "coco", "voc", "yolo")
 ROWS = 64  # of a file; what is lost of a worker that is killed
+LOGS = ("csv", "tensorboard")
 TRAINERS = ("numpy", "torch")
 SCHEMES = ("darknet", "ultralytics", "eriklindernoren", "tianxiaomo")
 VIDEOS = (

@@ -61,6 +61,13 @@ from darknet_bn.cli import arguments, choices, kinds, models, options, output
     show_default=True,
     help="Threads that prepare the next batches while a step runs, one batch each.",
 )
+@click.option(
+    "--log",
+    type=click.Choice(choices.LOGS),
+    default="csv",
+    show_default=True,
+    help="What else than the CSV, which is always written: tensorboard adds event files.",
+)
 @click.option("--clear", is_flag=True, help="Reset the iteration counter of WEIGHTS.")
 @models.dialect
 @models.partial
@@ -89,6 +96,7 @@ def train(
     device: str | None,
     sync_batch_norm: bool,
     workers: int,
+    log: str,
     clear: bool,
     dialect: str,
     partial: bool,
@@ -138,7 +146,9 @@ def train(
         ):
             pass
         return
-    run = TrainingRun(_base(cfg, data, folder), model, weights, force=force)
+    run = TrainingRun(
+        _base(cfg, data, folder), model, weights, force=force, tensorboard=log == "tensorboard"
+    )
     run.require_free([cfg, data], begins=state.iteration == 0)
     if not as_json:
         output.note(output.dialect(model))
@@ -153,6 +163,7 @@ def train(
         given["--epochs"] = None if epochs is None else f"{epochs:g}"
         given["--engine"] = None if engine == "numpy" else engine
         given |= {"--device": device, "--workers": None if workers == 1 else workers}
+        given["--log"] = None if log == "csv" else log
         given["--dialect"] = None if dialect == "auto" else dialect
         command = ["darknet-bn", "train", cfg, data, run.interrupted, *_words(given)]
         command += (

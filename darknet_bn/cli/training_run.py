@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from darknet_bn.cli.status import status_line
 from darknet_bn.cli.targets import make_folder
 from darknet_bn.data.base import many
 from darknet_bn.formats.writing import is_same_file, require_possible, write_files
+from darknet_bn.optional import load_extra
 from darknet_bn.training.chart import loss_chart
 from darknet_bn.training.checkpoint import due, final, next_state_path, state_path, stopped
 from darknet_bn.training.log import Log, open_log
-from darknet_bn.training.loop import train
+from darknet_bn.training.loop import Hook, train
 from darknet_bn.training.step import Step
+from darknet_bn.training.tensorboard import open_tensorboard
 
 _LONGEST = "_10000000.weights"  # the longest suffix of a checkpoint's name
 
@@ -34,6 +37,8 @@ class TrainingRun:
         The weights that it starts with.
     force : bool
         Whether to overwrite weights of other runs, and the weights that it starts with.
+    tensorboard : bool
+        Whether to write event files too.
 
     Attributes
     ----------
@@ -47,7 +52,9 @@ class TrainingRun:
         The running average of the loss.
     """
 
-    def __init__(self, base: str, model: dn.Model, weights: str | None, *, force: bool) -> None:
+    def __init__(
+        self, base: str, model: dn.Model, weights: str | None, *, force: bool, tensorboard: bool
+    ) -> None:
         self._base, self._start, self._force = base, weights, force
         self._detects = model.network.is_detector
         self.target = base + final(model, detects=self._detects)
@@ -55,6 +62,7 @@ class TrainingRun:
         self.iteration, self.loss = 0, float("nan")
         self._weights: list[str] = []
         self._others = {"log": f"{base}_log.csv", "chart": f"{base}_chart.svg"}
+        self._events = f"{base}_tensorboard" if tensorboard else None
 
     def require_free(self, inputs: Iterable[str], *, begins: bool) -> None:
         """Make the folder, and check that nothing will be lost.
@@ -84,6 +92,14 @@ class TrainingRun:
                 hint="give them as WEIGHTS to resume it, or use --force to overwrite them",
             )
         options.require_free([self.target, *others], force=self._force, inputs=inputs)
+        if self._events is not None:
+            load_extra("tensorboardX")
+            if begins and not self._force and os.path.lexists(self._events):
+                raise dn.DarknetError(
+                    "these event files belong to another run",
+                    where=dn.Where(file=self._events),
+                    hint="--force adds to them",
+                )
 
     def _is_start(self, weights: str) -> bool:
         return self._start is not None and is_same_file(weights, self._start)
@@ -99,7 +115,16 @@ class TrainingRun:
     ) -> dn.TrainState:
         """Train to the end, and save on the way; save too if training is interrupted."""
         first, place = state.iteration, self.interrupted
-        with open_log(self._others["log"], first) as log:
+        with ExitStack() as opened:
+            log = opened.enter_context(open_log(self._others["log"], first))
+            hooks: list[Hook] = [log.add]
+            if self._events is not None:
+                hooks.append(opened.enter_context(open_tensorboard(self._events, first)))
+
+            def on_step(now: dn.Progress) -> None:
+                for hook in hooks:
+                    hook(now)
+
             before = log.averages[-1] if log.averages else None
             try:
                 with status_line() as show:
@@ -111,10 +136,10 @@ class TrainingRun:
                         average=before,
                         step=step,
                         workers=workers,
+                        on_step=on_step,
                     ):
                         ended = int(now.epoch) if int(now.epoch) > _epoch(state, examples) else None
                         state, self.iteration, self.loss = now.state, now.iteration, now.average
-                        log.add(now)
                         show(now)
                         for name in due(now.iteration, ended, state.model, detects=self._detects):
                             self._save(state, self._base + name, log)
@@ -144,12 +169,14 @@ class TrainingRun:
         checkpoints = [each for each in self._weights if each != self.target]
         final = {"weights": self.target} if self.target in self._weights else {}
         states = [state_path(each) for each in self._weights]
-        return final | self._others | {"checkpoints": checkpoints, "states": states}
+        others = self._others | {"tensorboard": self._events}
+        return final | others | {"checkpoints": checkpoints, "states": states}
 
     def written_line(self) -> str:
         """Return a line about every file that was written."""
         files = self.written()
-        names = [files[kind] for kind in ("weights", "log", "chart") if kind in files]
+        kinds = ("weights", "tensorboard", "log", "chart")
+        names = [files[kind] for kind in kinds if files.get(kind) is not None]
         count = len(files["checkpoints"])
         if count == 1:
             names[-2:-2] = files["checkpoints"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from darknet_bn.engines.torch_processes import process_count
 from darknet_bn.errors import DarknetError
-from darknet_bn.training.loop import Examples, Progress
+from darknet_bn.training.loop import Examples, Hook, Progress
 from darknet_bn.training.loop import train as train_with
 from darknet_bn.training.state import TrainState
 from darknet_bn.training.step import Step, train_step
@@ -26,6 +26,7 @@ def train(
     device: str | None = None,
     workers: int = 0,
     sync_batch_norm: bool = False,
+    on_step: Hook | None = None,
 ) -> Iterator[Progress]:
     """Train a model with a data set, batch by batch.
 
@@ -56,6 +57,8 @@ def train(
     sync_batch_norm : bool
         With ``torch`` in several processes, started by torchrun: whether batch norm has the
         statistics of all of them; if not, each process has its own, like subdivisions of a batch.
+    on_step : function, optional
+        Called with the `Progress` after each step, before it is handed out: the place for a log.
 
     Returns
     -------
@@ -79,6 +82,7 @@ def train(
         average=average,
         step=step_of(engine, device, sync_batch_norm=sync_batch_norm),
         workers=workers,
+        on_step=on_step,
     )
 
 

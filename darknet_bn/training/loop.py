@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -85,6 +85,10 @@ class Progress:
         return brief(self, f"iteration {self.iteration}, epoch {self.epoch:.2f}: {loss}")
 
 
+Hook: TypeAlias = "Callable[[Progress], object]"
+"""What may be called after each step, such as a log."""
+
+
 def train(
     state: TrainState,
     examples: Examples,
@@ -94,6 +98,7 @@ def train(
     average: float | None = None,
     step: Step = train_step,
     workers: int = 0,
+    on_step: Hook | None = None,
 ) -> Iterator[Progress]:
     """Train a model with a data set, batch by batch.
 
@@ -101,7 +106,7 @@ def train(
 
     Parameters
     ----------
-    state, examples, iterations, epochs, average, workers
+    state, examples, iterations, epochs, average, workers, on_step
         As of `darknet_bn.train`.
     step : Step
         What makes a step of a batch; by default our own `train_step`.
@@ -139,7 +144,7 @@ def train(
         )
         average = done.loss if average is None else average + _FORGETS * (done.loss - average)
         each = (time.monotonic() - begun) / (state.iteration - first)
-        yield Progress(
+        progress = Progress(
             state,
             state.iteration,
             state.iteration * images / len(examples),
@@ -150,6 +155,9 @@ def train(
             each * (last - state.iteration),
             state.iteration == last,
         )
+        if on_step is not None:
+            on_step(progress)
+        yield progress
 
 
 def last_iteration(

@@ -67,7 +67,7 @@ LINES = {
     "verify": line(f"verify {_NET} net.npz --tolerance 1e-4 --dialect pjreddie"),
     "train": line(
         f"train net.cfg set.npz {_NET.split()[1]} -o trained --iterations 1 --batch 1 --seed 1 "
-        "--engine numpy --workers 0 --clear --force",
+        "--engine numpy --workers 0 --log csv --clear --force",
         *("trained/net_final.weights", "trained/net_final.weights.state"),
         *("trained/net_log.csv", "trained/net_chart.svg"),
         elsewhere={  # here
