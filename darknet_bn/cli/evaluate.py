@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     type=options.FILE,
     metavar="FILE",
     help="Take the truth for --coco from a JSON file in COCO's format, with crowds and areas.  "
-    "[default: the labels]",
+    "[default: DATA if it is such a file, else the labels]",
 )
 @click.option(
     "--plots",
@@ -134,6 +134,8 @@ def evaluate(
     if not is_array:
         require_pillow()
     model = source.load_for_pictures()
+    if coco and coco_truth is None and data.lower().endswith(".json"):
+        coco_truth = data  # with its crowds and areas
     more = MoreMeasures(coco, coco_truth, plots, save_rows, force)
     more.require_possible(model, [*source.files, data, names_file])
     dataset, given = labelled.load(model, data, names_file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import takewhile
 from pathlib import PurePath
 from typing import Any
@@ -54,12 +54,13 @@ def load_coco_truth(
     """
     where = Where(file=os.fspath(path))
     content = _read(path, where)
-    categories = _categories(content["categories"], findings.classes, names, where)
+    used = {each["category_id"] for each in content["annotations"]}
+    categories = _categories(content["categories"], used, findings.classes, names, where)
     images = _images(content["images"], findings, where)
-    used, known = {each["id"] for each in images}, {each["id"] for each in categories}
+    shown, known = {each["id"] for each in images}, {each["id"] for each in categories}
     annotations: list[dict[str, Any]] = []
     for each in content["annotations"]:
-        if each["image_id"] not in used:
+        if each["image_id"] not in shown:
             continue
         box = each["bbox"]
         whole = [*box, each.get("area", 0)]
@@ -112,11 +113,17 @@ def _is_number(value: object) -> bool:
 
 def _categories(
     categories: Sequence[dict[str, Any]],
+    used: Collection[int],
     classes: int,
     names: Sequence[str] | None,
     where: Where,
 ) -> list[dict[str, Any]]:
-    """Return the category of each class."""
+    """Return the category of each class.
+
+    A file with too many may have some that no box has, such as Roboflow's name of the whole set.
+    """
+    if len(categories) > classes:
+        categories = [each for each in categories if each["id"] in used] or categories
     if len(categories) != classes:
         raise DarknetError(
             "the categories do not fit the network",

@@ -243,6 +243,16 @@ def test_categories_are_joined_by_name_or_else_by_number(
     assert result["category_id"] == order[1]
 
 
+def test_categories_that_no_box_has_may_be_too_many(tmp_path: Path) -> None:
+    whole = {"id": 0, "name": "the whole set", "supercategory": "none"}
+    file = tmp_path / "truth.json"
+    file.write_text(json.dumps(content(categories=[whole, *content()["categories"]])))
+    findings = one_of((10, 20, 40, 50), (200, 300))
+    truth = dn.load_coco_truth(file, findings)
+    assert [each["id"] for each in truth["categories"]] == [3]
+    assert dn.coco_numbers(findings, truth).ap == 1
+
+
 def test_pictures_of_the_same_name_are_told_apart_by_their_folder(tmp_path: Path) -> None:
     whole = one_of((10, 20, 40, 50), (200, 300))
     paths = ("set/two/a.jpg", "set/one/a.jpg")
