@@ -17,6 +17,7 @@ from darknet_bn.predictions.findings import Findings
 from darknet_bn.values import counted
 
 _MOST_BYTES = 1 << 30  # COCO's own training part has half of it
+_MOST_ID, _MOST_PIXELS = 1 << 62, 1e12  # what the library takes, and what no picture has
 _EXPECTED = "a JSON object with the lists images, annotations and categories, as COCO has them"
 _KEYS: dict[str, dict[str, type]] = {
     "images": {"id": int, "file_name": str},
@@ -96,7 +97,7 @@ def _read(path: str | os.PathLike[str], where: Where) -> Mapping[str, list[dict[
     for name, keys in _KEYS.items():
         entries = content.get(name) if isinstance(content, dict) else None
         if not isinstance(entries, list) or not all(
-            isinstance(each, dict) and all(isinstance(each.get(key), keys[key]) for key in keys)
+            isinstance(each, dict) and all(_is_of(each.get(key), keys[key]) for key in keys)
             for each in entries
         ):
             raise DarknetError(
@@ -107,8 +108,16 @@ def _read(path: str | os.PathLike[str], where: Where) -> Mapping[str, list[dict[
     return content  # type: ignore[no-any-return]  # it was checked
 
 
+def _is_of(value: object, kind: type) -> bool:
+    """Return whether a value is of a type, and an integer one that has its place everywhere."""
+    if kind is int:
+        return isinstance(value, int) and abs(value) < _MOST_ID
+    return isinstance(value, kind)
+
+
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) < _MOST_PIXELS  # type: ignore[arg-type]  # NaN is not either
 
 
 def _categories(

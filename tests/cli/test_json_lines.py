@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -149,6 +150,8 @@ def answer_to(process: subprocess.Popen[bytes], line: bytes) -> dict[str, Any]:
     assert process.stdout is not None
     process.stdin.write(line)
     process.stdin.flush()
+    ready, _, _ = select.select([process.stdout], [], [], SOON)
+    assert ready, "the list was read to its end first"
     found = json.loads(process.stdout.readline())
     assert isinstance(found, dict)
     return found

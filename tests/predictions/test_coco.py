@@ -291,6 +291,33 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path: Path, text: str, message:
         dn.load_coco_truth(file, one_of((10, 20, 40, 50), (200, 300)))
 
 
+ODD = (None, True, -1, 1.5, 1 << 70, 10**400, float("nan"), float("inf"), "", "a", [], [7], {})
+
+
+def test_no_value_in_a_file_is_a_crash(tmp_path: Path) -> None:
+    findings = one_of((10, 20, 40, 50), (200, 300))
+    file = tmp_path / "truth.json"
+    refused = 0
+    for name, key in (
+        *(("images", each) for each in ("id", "file_name", "width", "height")),
+        *(("annotations", each) for each in ("id", "image_id", "category_id", "bbox")),
+        *(("annotations", each) for each in ("area", "iscrowd", 0, 2)),
+        *(("categories", each) for each in ("id", "name")),
+    ):
+        for odd in ODD:
+            whole = json.loads(json.dumps(content()))
+            place = whole[name][0]["bbox"] if isinstance(key, int) else whole[name][0]
+            place[key] = odd
+            file.write_text(json.dumps(whole))
+            try:
+                truth = dn.load_coco_truth(file, findings)
+            except dn.DarknetError:
+                refused += 1
+            else:
+                assert all(-1 <= each <= 1 for each in values(dn.coco_numbers(findings, truth)))
+    assert refused > 80
+
+
 def test_arrays_have_no_names(tmp_path: Path) -> None:
     whole = one_of((10, 20, 40, 50), (200, 300))
     file = tmp_path / "truth.json"
