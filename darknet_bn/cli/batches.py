@@ -29,17 +29,30 @@ def is_array(data: str) -> bool:
 def require_kind(data: str) -> None:
     """Check that a word names pictures, a list of them, or a data set."""
     from darknet_bn.data.kinds import KINDS, VIDEOS, is_url, what_to_do
+    from darknet_bn.data.layouts.find import find_layout
 
     where, expected = dn.Where(file=data), "a picture, a folder, a list, a .data or an .npz file"
     suffix = Path(data).suffix.lower()
     if not is_url(data):
         if pictures.may_be(data) or suffix in KINDS or is_list(data):
             return
+        if find_layout(data) is not None:
+            return
         if not suffix and not os.path.exists(data):
             raise dn.DarknetError("no such file", where=where, expected=expected)
     known = is_url(data) or suffix in (".npy", *VIDEOS)
     hint = what_to_do(data) if known else "give pictures only, such as 'photos/*.jpg'"
     raise dn.DarknetError(f"expected {expected}", where=where, hint=hint)
+
+
+def is_labelled(data: str) -> bool:
+    """Return whether a word names a set of labels, and not pictures themselves."""
+    from darknet_bn.data.layouts.base import pictures_in
+    from darknet_bn.data.layouts.find import find_layout
+
+    if os.path.isdir(data):
+        return not pictures_in(Path(data)) and find_layout(data) is not None
+    return os.path.isfile(data) and find_layout(data) is not None
 
 
 def load(model: dn.Model, data: str, batch: int, images: int | None, key: str, fit: Fit) -> Batches:
@@ -49,7 +62,8 @@ def load(model: dn.Model, data: str, batch: int, images: int | None, key: str, f
     ----------
     model : Model
     data : str
-        A picture, a folder, a pattern, a list, a ``.data`` file or an ``.npz`` file.
+        A picture, a folder, a pattern, a list, a ``.data`` file, an ``.npz`` file or a set of
+        labels.
     batch : int
         How many images a batch has.
     images : int or None
@@ -65,6 +79,8 @@ def load(model: dn.Model, data: str, batch: int, images: int | None, key: str, f
     """
     import numpy as np
 
+    from darknet_bn.data.labelled import part_of
+    from darknet_bn.data.layouts.find import read_set
     from darknet_bn.data.lists import load_list
     from darknet_bn.pictures.batches import Batches, picture_batches
     from darknet_bn.pictures.images import require_pillow
@@ -84,6 +100,10 @@ def load(model: dn.Model, data: str, batch: int, images: int | None, key: str, f
     require_pillow()
     if data.lower().endswith(".data"):
         paths: Sequence[str] = [entry.path for entry in load_list(dn.load_data(data), key)]
+    elif is_labelled(data):
+        labelled = read_set(data)
+        part = part_of(labelled, train=key == "train")
+        paths = [each.path for each in labelled.of_part(part)]
     else:
         found = pictures.find([data])
         require_all([each.error for each in found.problems], found.count, data)

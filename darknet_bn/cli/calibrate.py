@@ -69,9 +69,9 @@ def calibrate(
     Use it if the rolling statistics no longer match the model: the weights were averaged, pruned or
     quantised, or the pictures are of a different kind.  DATA is a picture, a folder, a pattern such
     as 'photos/*.jpg', a list (a .txt file with one path per line, or '-' for standard input), a
-    Darknet .data file, or an .npz file with arrays x and y.  Labels are not read.  The weights
-    themselves do not change.  Pictures that cannot be read are reported and skipped; the exit code
-    is then 1.
+    Darknet .data file, a set of labels as in 'darknet-bn labels', or an .npz file with arrays x and
+    y.  Labels are not used.  The weights themselves do not change.  Pictures that cannot be read
+    are reported and skipped; the exit code is then 1.
 
     Example: darknet-bn calibrate yolov3.cfg yolov3.weights photos -o yolov3-calibrated
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +30,14 @@ class ClassNames:
         A ``.data`` file that has already been read.
     data_option : str or None
         The option that gave ``data``; None if it is needed for more than the names.
+    own : sequence of str
+        The names that labels have, if there is no file.
     """
 
     file: str | None
     data: Data | None
     data_option: str | None = "--data"
+    own: Sequence[str] = ()
 
     @property
     def files(self) -> tuple[str | None, ...]:
@@ -77,7 +81,7 @@ class ClassNames:
             warnings.warn(text, dn.DarknetWarning, stacklevel=2)
         file = self.file or (self.data.names if self.data is not None else None)
         if file is None:
-            return fit_names(None, classes)
+            return fit_names(self.own or None, classes)
         names = dn.load_names(file)
         option = "--names" if self.file is not None else self.data_option
         if len(names) < classes and option is not None:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     "names_file",
     type=options.FILE,
     metavar="FILE",
-    help="Class names, one per line.  [default: names= of DATA]",
+    help="Class names, one per line.  If the labels of DATA have names, they are matched.  "
+    "[default: names= of DATA, or the names in the labels]",
 )
 @click.option(
     "--top",
@@ -116,11 +117,12 @@ def evaluate(
     """Measure a model on labelled pictures.
 
     DATA is a Darknet .data file, whose valid= names a list of pictures; such a list itself (a .txt
-    file with one path per line, or '-' for standard input); or an .npz file with arrays x and y.
-    For a detector, whose label files are next to the pictures, it prints the average precision of
-    each class and their mean (mAP), as in 'detector map' of AlexeyAB's Darknet.  For a classifier,
-    it prints the top-1 and top-N accuracy.  Pictures that cannot be read are reported and count as
-    pictures without detections; the exit code is then 1.
+    file with one path per line, or '-' for standard input), with label files next to the pictures;
+    a data.yaml, a COCO .json or a folder of labels, as in 'darknet-bn labels'; or an .npz file with
+    arrays x and y.  For a detector, it prints the average precision of each class and their mean
+    (mAP), as in 'detector map' of AlexeyAB's Darknet.  For a classifier, it prints the top-1 and
+    top-N accuracy.  Pictures that cannot be read are reported and count as pictures without
+    detections; the exit code is then 1.
 
     Example: darknet-bn evaluate yolov3-tiny.cfg yolov3-tiny.weights coco.data --points 101
     """
@@ -139,7 +141,7 @@ def evaluate(
     more = MoreMeasures(coco, coco_truth, plots, save_rows, force)
     more.require_possible(model, [*source.files, data, names_file])
     dataset, given = labelled.load(model, data, names_file)
-    names = class_names.ClassNames(names_file, given, data_option=None)
+    names = class_names.ClassNames(names_file, given, data_option=None, own=dataset.class_names)
     classes = names.fit(_classes(model))
     way = fit or own_fit_for_tests(model)
     session = dn.open_session(model, engine)
@@ -185,6 +187,7 @@ def evaluate(
         output.dialect(model),
         *([] if is_array else [output.fit(model, way, given=fit is not None)]),
         f"data: {output.printable(dataset.describe())}",
+        *map(output.printable, dataset.notes),
         *map(output.Line, evaluated.lines(report, classes)),
         *more_lines,
     ]

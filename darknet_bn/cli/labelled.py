@@ -10,6 +10,7 @@ import darknet_bn as dn
 from darknet_bn.cli import batches
 from darknet_bn.cli.picture_lists import read_list
 from darknet_bn.data.kinds import require_kind as require_data_set
+from darknet_bn.data.labelled import data_file
 from darknet_bn.data.lists import ListEntry
 from darknet_bn.data.pictures import open_pictures
 from darknet_bn.formats.names import Data
@@ -34,10 +35,11 @@ def load(model: dn.Model, data: str, names_file: str | None) -> tuple[dn.Dataset
     ----------
     model : Model
     data : str
-        A ``.data`` file, whose list ``valid`` is used; a list; or an ``.npz`` file.
+        A ``.data`` file, whose list ``valid`` is used; a list; an ``.npz`` file; or a set of
+        labels.
     names_file : str or None
         The names of the classes, which a classifier needs for a list: one of them is part of each
-        path.
+        path.  Labels that name their classes are matched with them.
 
     Returns
     -------
@@ -55,8 +57,10 @@ def load(model: dn.Model, data: str, names_file: str | None) -> tuple[dn.Dataset
         A file cannot be read, or does not fit the model.
     """
     if not batches.is_list(data):
-        dataset = dn.load_dataset(data, model, train=False)
-        return dataset, None if batches.is_array(data) else dn.load_data(data)
+        names = None if names_file is None else dn.load_names(names_file)
+        dataset = dn.load_dataset(data, model, train=False, names=names)
+        file = data_file(data)
+        return dataset, None if file is None else dn.load_data(file)
     if names_file is None and not model.network.is_detector:
         raise click.UsageError("--names is needed: a name in the path of a picture is its class")
     lines = read_list(data)

@@ -106,10 +106,10 @@ def train(
 ) -> None:
     """Train a model with pictures and labels, or with arrays.
 
-    DATA is a Darknet .data file, whose train= names a list of pictures, or an .npz file with
-    arrays x and y.  Without WEIGHTS, training starts with random weights; give a .backup file to
-    resume an interrupted run exactly.  Ctrl-C saves and stops.  Weights are saved under the names
-    that Darknet uses.
+    DATA is a Darknet .data file, whose train= names a list of pictures; a data.yaml, a COCO .json
+    or a folder of labels, as in 'darknet-bn labels'; or an .npz file with arrays x and y.  Without
+    WEIGHTS, training starts with random weights; give a .backup file to resume an interrupted run
+    exactly.  Ctrl-C saves and stops.  Weights are saved under the names that Darknet uses.
 
     Example: darknet-bn train cfg/yolov3-tiny.cfg voc.data yolov3-tiny.conv.15 --partial
     """
@@ -154,6 +154,8 @@ def train(
         output.note(output.dialect(model))
         start = f"resumes after iteration {state.iteration}" if state.iteration else "begins"
         output.note(f"data: {many(len(examples), 'example')}; training {start}")
+        for note in examples.notes:
+            output.note(output.printable(note))
     started, first = time.monotonic(), state.iteration
     try:
         done = run.train(state, examples, iterations, epochs, step, workers)
@@ -202,13 +204,16 @@ def _begin(model: dn.Model, weights: str | None, seed: int, *, clear: bool) -> d
 
 def _base(cfg: str, data: str, folder: str | None) -> str:
     """Return the beginning of all file names, as in Darknet: folder and name of the cfg."""
+    from darknet_bn.data.labelled import data_file
+
     place = Path(folder or ".")
-    if folder is None and not data.lower().endswith(".npz"):
-        place = Path(dn.load_data(data).options.get("backup", "."))
+    file = data_file(data)
+    if folder is None and file is not None:
+        place = Path(dn.load_data(file).options.get("backup", "."))
         if not place.is_dir():
             raise dn.DarknetError(
                 "the folder does not exist",
-                where=dn.Where(file=data, key="backup"),
+                where=dn.Where(file=file, key="backup"),
                 found=str(place),
                 hint="create it, or choose another with -o",
             )

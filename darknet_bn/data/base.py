@@ -96,6 +96,16 @@ class Dataset(ABC):
         return ()
 
     @property
+    def class_names(self) -> Sequence[str]:
+        """The names of classes, if the labels themselves have them; else empty."""
+        return ()
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What to know about how the labels were read, such as the order of classes."""
+        return ()
+
+    @property
     def without_labels(self) -> Sequence[str]:
         """The pictures that have no label file, and so no boxes."""
         return ()

@@ -7,10 +7,12 @@ import shlex
 from collections import Counter
 from pathlib import Path
 
+from darknet_bn.data.layouts.find import find_layout
 from darknet_bn.errors import DarknetError, Where
 from darknet_bn.formats.names import load_names
 
 KINDS = (".data", ".npz")
+_FILES = ".data, .npz, .yaml or .json, or a folder with labels"
 VIDEOS = (
     *(".3gp", ".avi", ".flv", ".h264", ".hevc", ".m2ts", ".m4v", ".mjpeg", ".mkv", ".mov"),
     *(".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"),
@@ -23,14 +25,12 @@ _MODEL = "this is part of a model; the data set comes after it: train CFG DATA [
 _HINTS = {
     ".cfg": _MODEL,
     ".csv": f"convert the table of boxes to label files first: {_BOXES}",
-    ".json": f"convert COCO annotations to label files first: {_BOXES}",
     ".names": _WRITE,
     ".npy": "put two arrays into one file: numpy.savez('set.npz', x=x, y=y)",
     ".weights": _MODEL,
-    ".xml": f"convert PASCAL VOC annotations to label files first: {_BOXES}",
-    ".yaml": _WRITE,
-    ".yml": _WRITE,
+    ".xml": "give the folder of PASCAL VOC's files, not one of them",
 }
+_ANNOTATIONS = (".json", ".yaml", ".yml")
 _PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _PARTS = ("train", "valid", "test")  # sub-folders, as in Roboflow's data sets
 _NAMES = "_darknet.labels"  # the names of classes next to Roboflow's pictures
@@ -46,16 +46,19 @@ def require_kind(path: str | os.PathLike[str]) -> None:
     Raises
     ------
     DarknetError
-        It is not a ``.data`` or ``.npz`` file; the hint says what to do.
+        It is not a ``.data`` or ``.npz`` file, nor a set of labels that `find_layout` knows; the
+        hint says what to do.
     """
     name = os.fspath(path)
     suffix = Path(name).suffix
     if is_url(name):
         problem = "this is not a local file"
-    elif os.path.isdir(name):
-        problem = "a folder is not a data set"
-    elif suffix.lower() in KINDS:
+    elif (suffix.lower() in KINDS and not os.path.isdir(name)) or find_layout(name) is not None:
         return
+    elif os.path.isdir(name):
+        problem = "the folder has no pictures with labels"
+    elif suffix.lower() in _ANNOTATIONS and not os.path.exists(name):
+        problem = "no such file"
     elif suffix:
         problem = f"unsupported data set type {suffix}"
     else:
@@ -63,7 +66,7 @@ def require_kind(path: str | os.PathLike[str]) -> None:
     raise DarknetError(
         problem,
         where=Where(file=name),
-        expected=" or ".join(KINDS),
+        expected=_FILES,
         hint=what_to_do(name),
     )
 

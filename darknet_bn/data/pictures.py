@@ -30,7 +30,7 @@ from darknet_bn.work.threads import workers
 # Options of [net] that change pictures in ways not supported here: for classifiers, and for
 # detectors; the programs do not support the latter either.
 _NOT_DONE = ("mixup", "cutmix", "mosaic", "blur", "gaussian_noise")
-_NOT_FOR_BOXES = ("cutmix",)
+NOT_FOR_BOXES = ("cutmix",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,11 +175,15 @@ class PictureBoxes(PictureDataset):
         One error for each box in a label file that is impossible and ignored.
     without_labels : tuple of str
         The pictures that have no label file, and so no boxes.
+    class_names, notes : tuple of str
+        As of `Dataset`.
     """
 
     truth: BoxTruth
     left_out: tuple[DarknetError, ...] = ()
     without_labels: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Return one line about it."""
@@ -249,7 +253,7 @@ def open_pictures(
     head = model.network.last_head
     if head is not None:
         if train:
-            _warn_of_not_done(model, _NOT_FOR_BOXES)
+            warn_of_not_done(model)
         truth = BoxTruth(head, model.dialect)
         labels = load_labels(entries, truth, data)
         items = tuple(
@@ -257,7 +261,7 @@ def open_pictures(
         )
         return PictureBoxes(name, model, train, items, truth, labels.left_out, labels.without)
     if train:
-        _warn_of_not_done(model, _NOT_DONE)
+        warn_of_not_done(model, _NOT_DONE)
     classes = ClassTruth.of(model.network, train=train)
     numbers = load_classes(entries, _class_labels(data, classes.classes))
     items = tuple(
@@ -287,7 +291,8 @@ def _class_labels(data: Data, classes: int) -> tuple[str, ...]:
     return labels[:classes]
 
 
-def _warn_of_not_done(model: Model, options: Iterable[str]) -> None:
+def warn_of_not_done(model: Model, options: Iterable[str] = NOT_FOR_BOXES) -> None:
+    """Warn of options of ``[net]`` that change pictures in ways not supported here."""
     for option in options:
         if model.network.net.value(option):
             _warn(f"[net]: {option}: this augmentation is not supported; the option is ignored")

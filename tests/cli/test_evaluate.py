@@ -134,10 +134,11 @@ def test_arrays(cli: Cli, tmp_path: Path) -> None:
     [
         ((), 2, "missing argument: DATA"),
         (("missing.data",), 2, "missing.data: cannot be read"),
-        (("coco.json",), 2, "coco.json: unsupported data set type .json (expected .data or .npz)"),
+        (("coco.json",), 2, "coco.json: no such file (expected .data, .npz, .yaml or .json"),
+        (("set.csv",), 2, "set.csv: unsupported data set type .csv (expected .data, .npz, "),
         (("clip.mp4",), 2, "clip.mp4: unsupported data set type .mp4"),
         (("tiny.weights",), 2, "missing argument: DATA"),
-        ((".",), 2, ".: a folder is not a data set (expected .data or .npz); list the pictures: "),
+        (("empty",), 2, "empty: the folder has no pictures with labels (expected .data, "),
         (("set.data", "--points", 1), 2, "needs more points"),
         (("set.data", "--iou-thresh", 2), 2, "must be from 0 to 1"),
     ],
@@ -152,6 +153,7 @@ def test_what_cannot_be_used_is_refused(
     message: str,
 ) -> None:
     box_set(tmp_path, {})
+    (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
     answer = cli("evaluate", tiny, *words)
     assert (answer.code, answer.out) == (code, "")

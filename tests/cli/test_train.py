@@ -318,7 +318,7 @@ class TestRefused:
         result = run("net.cfg", "voc.yaml")
         assert result.exit_code == 2
         assert result.output.count("\n") == 1
-        assert "voc.yaml: unsupported data set type .yaml" in result.output
+        assert "voc.yaml: no such file (expected .data, .npz, .yaml or .json, or a" in result.output
 
     def test_no_end(self, folder: Path) -> None:
         (folder / "net.cfg").write_text(CFG.replace("max_batches=12\n", ""))

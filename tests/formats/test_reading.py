@@ -116,7 +116,7 @@ def test_only_regular_files_are_read(
     message = str(caught.value)
     assert message.isprintable()
     named = f"this is a {kind}, not a file" in message or " does not exist" in message
-    assert named or message.endswith("a folder is not a data set (expected .data or .npz)"), message
+    assert named or "the folder has no pictures with labels (expected .data, " in message, message
 
 
 def test_what_becomes_a_fifo_after_it_was_looked_at_does_not_wait(

@@ -59,10 +59,13 @@ class Finding:
         One word, which is in the table of `darknet_bn.data.layouts.check`.
     error : DarknetError
         Where it is, and what is wrong.
+    part : str or None
+        The part of the set that it is in; None if it is not in one only.
     """
 
     kind: str
     error: DarknetError
+    part: str | None = None
 
     def __repr__(self) -> str:
         """Return one line about it."""
@@ -186,7 +189,7 @@ class LabelledSet:
             for box in each.boxes:
                 number = numbers[box.number]
                 if number is None:
-                    findings.append(Finding("class", self._unnamed(each, box)))
+                    findings.append(Finding("class", self._unnamed(each, box), each.part))
                 else:
                     kept.append(box._replace(number=number))
             pictures.append(replace(each, boxes=tuple(kept)))
@@ -242,6 +245,11 @@ class BoxReader:
             raise DarknetError(
                 "there are too many boxes", where=where, expected=f"at most {MOST_BOXES}"
             )
+
+
+def set_part(findings: list[Finding], start: int, part: str) -> None:
+    """Say for the findings from a number on in which part of the set they are."""
+    findings[start:] = [replace(each, part=part) for each in findings[start:]]
 
 
 def missing_picture(path: str, where: Where) -> Finding:

@@ -25,6 +25,7 @@ from darknet_bn.data.layouts.base import (
     first_there,
     leaves,
     missing_picture,
+    set_part,
 )
 from darknet_bn.errors import DarknetError, Where, quoted, shown
 from darknet_bn.formats.reading import read_file
@@ -192,7 +193,8 @@ class _Reader:
                 where=Where(file=self.file, key=f"annotation {_id(rest[0].get('id'))}"),
                 found=f"image_id {_id(key)}",
             )
-            self.findings += [Finding("line", error)]
+            self.findings.append(Finding("line", error))
+        set_part(self.findings, 0, part)
 
     def _boxes(
         self,

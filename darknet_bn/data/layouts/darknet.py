@@ -25,6 +25,7 @@ from darknet_bn.data.layouts.base import (
     missing_labels,
     name_within,
     pictures_in,
+    set_part,
 )
 from darknet_bn.data.layouts.text import read_boxes
 from darknet_bn.data.lists import ListEntry, read_list
@@ -70,6 +71,7 @@ def _of_lists(
     classes = len(names) or data.classes or ANY_CLASS
     told: set[str] = set()
     for key, part in keys:
+        start = len(findings)
         entries, missing = read_list(data, key)
         findings += [Finding("picture", each) for each in missing]
         root = _common([entry.path for entry in entries])
@@ -83,6 +85,7 @@ def _of_lists(
             boxes = () if labels is None else read_boxes(labels, classes, findings)
             name = name_within(entry.path, root)
             pictures.append(LabelledPicture(entry.path, name, part, boxes, labels))
+        set_part(findings, start, part)
     return LabelledSet(layout, place, names, tuple(pictures), tuple(findings))
 
 
@@ -121,6 +124,7 @@ def read_side_by_side(
     findings: list[Finding] = []
     pictures: list[LabelledPicture] = []
     for part, folder in folders:
+        start = len(findings)
         for path in pictures_in(folder):
             label = path.with_suffix(".txt")
             if folder.name == "images" and not label.is_file():
@@ -131,6 +135,7 @@ def read_side_by_side(
             classes = len(names) or ANY_CLASS
             boxes = () if there is None else read_boxes(there, classes, findings)
             pictures.append(LabelledPicture(str(path), path.name, part, boxes, there))
+        set_part(findings, start, part)
     return LabelledSet(layout, place, names, tuple(pictures), tuple(findings))
 
 

@@ -33,6 +33,7 @@ from darknet_bn.data.layouts.base import (
     missing_labels,
     missing_picture,
     pictures_in,
+    set_part,
 )
 from darknet_bn.data.layouts.coco import size_of_file
 from darknet_bn.errors import DarknetError, Where, quoted, shown
@@ -112,7 +113,9 @@ def read_voc(place: Path, *, first: int = FIRST) -> LabelledSet:
     findings: list[Finding] = []
     read: list[tuple[_File, VocFolder]] = []
     seen: set[Path] = set()
-    for folder in folders_of(place):
+    folders = folders_of(place)
+    for folder in folders:
+        start = len(findings)
         for path in _files(folder, findings):
             if path not in seen:
                 seen.add(path)
@@ -120,15 +123,18 @@ def read_voc(place: Path, *, first: int = FIRST) -> LabelledSet:
                     read.append((_File(path), folder))
                 except DarknetError as error:
                     findings.append(Finding("file", error))
+        if folder.stems is None:
+            findings += _without_labels(folder, seen)
+        set_part(findings, start, folder.part)
     names, notes = _names(place, [each for each, _ in read])
     numbers = {name: number for number, name in reversed(list(enumerate(names)))}
-    pictures = [
-        each.picture(folder, numbers, findings, first) for each, folder in read
-    ]  # fmt: skip
+    pictures = []
+    for each, folder in read:
+        start = len(findings)
+        pictures.append(each.picture(folder, numbers, findings, first))
+        set_part(findings, start, folder.part)
     if first == FIRST and any(each.counts_from_zero for each, _ in read):
         notes.append("a corner is at 0, so these files may count pixels from 0")
-    if folders_of(place) and not any(f.stems for f in folders_of(place)):
-        findings += _without_labels(folders_of(place), seen)
     return LabelledSet(
         "PASCAL VOC", str(place), names, tuple(pictures), tuple(findings), tuple(notes)
     )
@@ -146,12 +152,11 @@ def _files(folder: VocFolder, findings: list[Finding]) -> Iterator[Path]:
             findings.append(missing_labels(str(folder.pictures / stem), str(path)))
 
 
-def _without_labels(folders: list[VocFolder], seen: set[Path]) -> Iterator[Finding]:
-    for folder in folders:
-        for picture in pictures_in(folder.pictures):
-            path = folder.annotations / f"{picture.stem}.xml"
-            if path not in seen:
-                yield missing_labels(str(picture), str(path))
+def _without_labels(folder: VocFolder, seen: set[Path]) -> Iterator[Finding]:
+    for picture in pictures_in(folder.pictures):
+        path = folder.annotations / f"{picture.stem}.xml"
+        if path not in seen:
+            yield missing_labels(str(picture), str(path))
 
 
 def _names(place: Path, files: list[_File]) -> tuple[tuple[str, ...], list[str]]:

@@ -23,6 +23,7 @@ from darknet_bn.data.layouts.base import (
     missing_picture,
     name_within,
     pictures_in,
+    set_part,
 )
 from darknet_bn.data.layouts.simple_yaml import Value, load_yaml
 from darknet_bn.data.layouts.text import read_boxes
@@ -44,6 +45,7 @@ def read_yolo(path: str) -> LabelledSet:
         value = options.get(key)
         if value is None:
             continue
+        start = len(findings)
         given = [value] if isinstance(value, str) else list(value)
         for text in given:
             place = _place(text, options, path, key)
@@ -57,6 +59,7 @@ def read_yolo(path: str) -> LabelledSet:
                     boxes = read_boxes(there, len(names), findings, outlines=True)
                 name = name_within(picture, root)
                 pictures.setdefault(picture, LabelledPicture(picture, name, part, boxes, there))
+        set_part(findings, start, part)
     if not pictures and not findings:
         raise DarknetError(
             "there are no pictures",
