@@ -301,6 +301,15 @@ def name_within(path: str | os.PathLike[str], folder: str | os.PathLike[str]) ->
     return os.path.basename(os.fspath(path)) if leaves(name) else name
 
 
+def common_folder(paths: Sequence[str]) -> str:
+    """Return the folder that all of some files are in."""
+    folders = {os.path.abspath(os.path.dirname(each)) for each in paths}
+    try:
+        return os.path.commonpath(folders) if folders else "."
+    except ValueError:  # on several drives
+        return "."
+
+
 def leaves(name: str) -> bool:
     """Return whether a relative name leads out of its folder, or is not relative."""
     parts = name.replace("\\", "/").split("/")

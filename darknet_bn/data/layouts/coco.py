@@ -161,13 +161,13 @@ class _Reader:
     def pictures(self) -> Iterator[LabelledPicture]:
         """Yield the pictures with their boxes, in the order of ``images``."""
         part = _part(Path(self.file))
-        lists: dict[object, list[dict[str, Any]]] = {}
+        lists: dict[int | str | None, list[dict[str, Any]]] = {}
         for each in self._annotations:
-            key = each.get("image_id")
-            lists.setdefault(key if isinstance(key, int | str) else None, []).append(each)
+            key = _key(each.get("image_id"))
+            lists.setdefault("?" if key is None else key, []).append(each)
         places = _Places(Path(self.file))
         for image in self._images:
-            annotations = lists.pop(image.get("id"), [])
+            annotations = lists.pop(_key(image.get("id")), [])
             where = Where(file=self.file, key=f"image {_id(image.get('id'))}")
             name = image.get("file_name")
             if not isinstance(name, str) or not name:
@@ -187,11 +187,11 @@ class _Reader:
             size = _size(image)
             boxes = self._boxes(annotations, size, path, where)
             yield LabelledPicture(path, name, part, boxes, self.file, size)
-        for key, rest in lists.items():
+        for rest in lists.values():
             error = DarknetError(
                 "the annotation is of a picture that is not in images",
                 where=Where(file=self.file, key=f"annotation {_id(rest[0].get('id'))}"),
-                found=f"image_id {_id(key)}",
+                found=f"image_id {_id(rest[0].get('image_id'))}",
             )
             self.findings.append(Finding("line", error))
         set_part(self.findings, 0, part)
@@ -213,7 +213,8 @@ class _Reader:
         for each in annotations:
             key = f"annotation {_id(each.get('id'))}"
             place = Where(file=self.file, key=key)
-            number = self._numbers.get(each.get("category_id"))  # type: ignore[arg-type]
+            category = each.get("category_id")
+            number = self._numbers.get(category) if isinstance(category, int) else None
             sides = _sides(each)
             if sides is None:
                 reader.refuse(
@@ -242,6 +243,11 @@ def size_of_file(path: str) -> tuple[int, int] | None:
         return image_size(path)
     except DarknetError:
         return None
+
+
+def _key(value: object) -> int | str | None:
+    """Return the id of a picture, which is a number, or a text in some files; else None."""
+    return value if isinstance(value, int | str) else None
 
 
 def _id(value: object) -> str:

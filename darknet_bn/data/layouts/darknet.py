@@ -22,6 +22,7 @@ from darknet_bn.data.layouts.base import (
     Finding,
     LabelledPicture,
     LabelledSet,
+    common_folder,
     missing_labels,
     name_within,
     pictures_in,
@@ -74,7 +75,7 @@ def _of_lists(
         start = len(findings)
         entries, missing = read_list(data, key)
         findings += [Finding("picture", each) for each in missing]
-        root = _common([entry.path for entry in entries])
+        root = common_folder([entry.path for entry in entries])
         for entry in entries:
             if entry.path in told:
                 error = DarknetError("the picture is listed twice", where=entry.where)
@@ -87,15 +88,6 @@ def _of_lists(
             pictures.append(LabelledPicture(entry.path, name, part, boxes, labels))
         set_part(findings, start, part)
     return LabelledSet(layout, place, names, tuple(pictures), tuple(findings))
-
-
-def _common(paths: Sequence[str]) -> str:
-    """Return the folder that all of some files are in."""
-    folders = {os.path.abspath(os.path.dirname(each)) for each in paths}
-    try:
-        return os.path.commonpath(folders) if folders else "."
-    except ValueError:  # on several drives
-        return "."
 
 
 def _labels_of(entry: ListEntry, findings: list[Finding]) -> str | None:

@@ -17,8 +17,9 @@ Value: TypeAlias = "str | list[str] | dict[str, str]"
 _MAX_BYTES = 4 << 20
 _KEY = re.compile(r"""([A-Za-z_][\w-]*|'[^']*'|"[^"]*"):(?:\s+(.*))?$""")
 _PAIR = re.compile(r"""('[^']*'|"[^"]*"|[^\s:'"][^:]*):(?:\s+(.*))?$""")
-_COMMENT = re.compile(r"(^|\s)#.*$")
-_PIECE = re.compile(r"""\s*('(?:[^']|'')*'|"(?:[^"\\]|\\.)*"|[^,'"]*)\s*(,|$)""")
+_QUOTED = {"'": re.compile(r"'(?:[^']|'')*'"), '"': re.compile(r'"(?:[^"\\]|\\.)*"')}
+_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))")
+_LETTERS = {"n": "\n", "t": "\t", "r": "\r", "0": "\0"}
 _NO_TEXT = ("", "~", "null", "Null", "NULL")
 
 
@@ -90,23 +91,42 @@ def _value(first: str, block: list[str], where: Where) -> Value:
         return _plain(first)
     rows = [row for line in block if (row := _without_comment(line))]
     if all(row.startswith("-") for row in rows):
-        return [_plain(row[1:].strip()) for row in rows]
+        return [_plain(row[1:].strip()) for row in rows] or ""
     return dict(_pair(row, where) for row in rows)
 
 
 def _pieces(text: str, where: Where) -> list[str]:
-    """Return what is between the commas, which may be in quotes."""
-    pieces, at = [], 0
-    text = text.strip()
-    while at < len(text):
-        match = _PIECE.match(text, at)
-        if match is None or match[1][:1] in ("[", "{"):
-            raise DarknetError(
-                "this kind of YAML value is not read", where=where, found=quoted(text[at:])
-            )
-        pieces.append(match[1].strip())
-        at = match.end()
+    """Return what is between the commas that are not in quotes; pairs keep their quotes."""
+    outside = list(_outside_quotes(text))
+    if any(each in "[]{}" for _, each in outside):
+        raise DarknetError("this kind of YAML value is not read", where=where, found=quoted(text))
+    ends = [at for at, each in outside if each == ","]
+    starts = [0, *(at + 1 for at in ends)]
+    pieces = [
+        text[start:end].strip() for start, end in zip(starts, [*ends, len(text)], strict=True)
+    ]
+    if pieces[-1] == "":  # after the last comma, or in an empty list
+        pieces.pop()
     return [each if _PAIR.match(each) else _plain(each) for each in pieces]
+
+
+def _outside_quotes(text: str) -> Iterator[tuple[int, str]]:
+    """Yield each character that is not in quotes, and its place.
+
+    Quotes are such only at the beginning of a value.
+    """
+    at, begins = 0, True
+    while at < len(text):
+        each = text[at]
+        if begins and each in "'\"":
+            match = _QUOTED[each].match(text, at)
+            if match is not None:
+                at, begins = match.end(), False
+                continue
+        blank_follows = at + 1 == len(text) or text[at + 1].isspace()
+        begins = each in "[{," or (each in ":-" and blank_follows) or (begins and each.isspace())
+        yield at, each
+        at += 1
 
 
 def _pair(row: str, where: Where) -> tuple[str, str]:
@@ -117,10 +137,10 @@ def _pair(row: str, where: Where) -> tuple[str, str]:
 
 
 def _without_comment(line: str) -> str:
-    text = line.strip()
-    if text[:1] in ("'", '"') and text.find(text[0], 1) == len(text) - 1:
-        return text
-    return _COMMENT.sub("", text).strip()
+    for at, each in _outside_quotes(line):
+        if each == "#" and (at == 0 or line[at - 1].isspace()):
+            return line[:at].strip()
+    return line.strip()
 
 
 def _plain(text: str) -> str:
@@ -128,5 +148,13 @@ def _plain(text: str) -> str:
     if len(text) >= 2 and text[0] == text[-1] == "'":
         return text[1:-1].replace("''", "'")
     if len(text) >= 2 and text[0] == text[-1] == '"':
-        return re.sub(r"\\(.)", r"\1", text[1:-1])
+        return _ESCAPE.sub(_unescaped, text[1:-1])
     return text
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    code = match[1] or match[2] or match[3]
+    if code is None:
+        return _LETTERS.get(match[4], match[4])
+    number = int(code, 16)
+    return chr(number) if number < 0x110000 else "?"

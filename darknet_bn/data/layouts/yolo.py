@@ -18,6 +18,7 @@ from darknet_bn.data.layouts.base import (
     LabelledBox,
     LabelledPicture,
     LabelledSet,
+    common_folder,
     first_there,
     leaves,
     missing_picture,
@@ -106,23 +107,26 @@ def _place(text: str, options: Mapping[str, Value], path: str, key: str) -> Path
     return Path(os.path.normpath(found))
 
 
-def _pictures(place: Path, findings: list[Finding]) -> Iterator[tuple[str, Path]]:
+def _pictures(place: Path, findings: list[Finding]) -> Iterator[tuple[str, str]]:
     """Yield each picture of a folder or list, and the folder that its name is relative to."""
     if place.is_dir():
         for each in pictures_in(place, below=True):
-            yield str(each), place
+            yield str(each), str(place)
         return
+    listed: list[str] = []
     for number, line in enumerate(read_lines(place, _MAX_LIST), start=1):
         if not line:
             continue
         text = line.replace("\\", "/")
-        tries = (place.parent / text, Path(text))
-        found = first_there(tries, Path.is_file)
+        beside, other = place.parent / text, place.parent / text.removeprefix("data/")
+        found = first_there((beside, Path(text), other), Path.is_file)  # CVAT writes data/
         if found is None:
             where = Where(file=str(place), line=number)
-            findings.append(missing_picture(os.path.normpath(tries[0]), where))
+            findings.append(missing_picture(os.path.normpath(beside), where))
         else:
-            yield os.path.normpath(found), place.parent
+            listed.append(os.path.normpath(found))
+    root = common_folder(listed)
+    yield from ((each, root) for each in listed)
 
 
 def _label_path(picture: str) -> str:

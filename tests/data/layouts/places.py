@@ -103,6 +103,19 @@ def roboflow_yolo(folder: Path) -> Path:
     return folder
 
 
+def cvat_ultralytics(folder: Path) -> Path:
+    """CVAT's "Ultralytics YOLO Detection": lists, with names that begin with data/."""
+    for part, name in (("train", "a"), ("val", "b")):
+        picture(folder / "images" / part, name)
+        write(folder / "labels" / part / f"{name}.txt", lines(name))
+        write(folder / f"{part}.txt", f"data/images/{part}/{name}.png\n")
+    write(
+        folder / "data.yaml",
+        "names:\n  0: zebra\n  1: ant\npath: .\ntrain: train.txt\nval: val.txt\n",
+    )
+    return folder
+
+
 def coco_text(names: tuple[str, ...], ids: Mapping[str, int]) -> str:
     """The JSON of some pictures, with its annotations out of order."""
     images: list[dict[str, object]] = []
@@ -177,6 +190,7 @@ LAYOUTS: Mapping[str, tuple[Callable[[Path], Path], str, bool]] = {
     "fiftyone_yolov4": (fiftyone_yolov4, "FiftyOne YOLOv4", False),
     "label_studio": (label_studio, "pictures with label files", False),
     "ultralytics": (ultralytics, "Ultralytics", True),
+    "cvat_ultralytics": (cvat_ultralytics, "Ultralytics", True),
     "roboflow_yolo": (roboflow_yolo, "Ultralytics", True),
     "coco": (coco, "COCO", True),
     "roboflow_coco": (roboflow_coco, "COCO", True),
