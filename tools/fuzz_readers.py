@@ -19,6 +19,9 @@ from darknet_bn.checks.fixture import load_fixture, save_fixture
 from darknet_bn.convert import load_arrays, save_arrays
 from darknet_bn.data.array_sets import load_array_set
 from darknet_bn.data.labels import read_labels
+from darknet_bn.data.layouts.coco import read_coco
+from darknet_bn.data.layouts.voc import read_voc
+from darknet_bn.data.layouts.yolo import read_yolo
 from darknet_bn.data.lists import load_list
 from darknet_bn.formats.cfg import parse_cfg
 from darknet_bn.formats.names import Data, fit_names
@@ -147,6 +150,21 @@ def _read_fixture(path: Path) -> object:
     return [fixture.layer(each, fixture.shapes[f"layer_{each:03d}"][1:]) for each in fixture.layers]
 
 
+_COCO = """{"images": [{"id": 1, "file_name": "a.jpg", "width": 4, "height": 3}], "annotations": [
+{"id": 7, "image_id": 1, "category_id": 3, "bbox": [0, 1, 2.5, 1], "iscrowd": 1}],
+"categories": [{"id": 3, "name": "cat", "supercategory": "pet"}]}"""
+_COCO_MORE = """{"categories": [{"id": 0, "name": "x", "supercategory": "none"},
+{"id": 1, "name": "y", "supercategory": "x"}], "images": [{"id": "a", "file_name": "b/c.png"}],
+"annotations": [{"image_id": "a", "category_id": 1, "segmentation": [[0, 0, 1, 0, 1, 1e0]]}]}"""
+_VOC = """<annotation><filename>a.jpg</filename><size><width>9</width><height>8</height></size>
+<object><name>cat</name><difficult>1</difficult><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3.5</xmax>
+<ymax>4</ymax></bndbox></object></annotation>"""
+_VOC_MORE = """<?xml version="1.0" encoding="latin-1"?><!-- x --><annotation verified="yes">
+<object><name>&lt;&#65;</name><part><name>y</name></part></object></annotation>"""
+_YAML = "path: .\ntrain: [., ../x]\nval: .\nnames:\n  0: cat\n  1: 'a: b'  # c\n"
+_YAML_MORE = """names: ["a\\u00df", 'it''s',\n  c]\nnc: 3\ntrain: x.txt\ndownload: |\n  x: y\n"""
+
+
 def _read_state(path: Path) -> object:
     return load_checkpoint(_model(), str(path).removesuffix(".state"))
 
@@ -273,6 +291,9 @@ READERS: dict[str, Reader] = {
         _texts("0 0.5 0.5 0.2 0.2\n1 .25 .25 0.5 1\n", "0 0 0 0 0\n\n2 1e-3 1 1 1"),
         lambda path: read_labels(path, 3),
     ),
+    "coco": Reader(".json", _texts(_COCO, _COCO_MORE), lambda path: read_coco([path], str(path))),
+    "voc": Reader(".xml", _texts(_VOC, _VOC_MORE), lambda path: read_voc(path.parent)),
+    "yaml": Reader(".yaml", _texts(_YAML, _YAML_MORE), lambda path: read_yolo(str(path))),
     "list": Reader(".txt", _texts("a.jpg\nb.png\n", "./a.jpg\r\n\n"), _read_list),
     "data": Reader(
         ".data", _texts("classes=3\nnames = a.names\n# c\ntop=2\n", "names=a.names"), _read_data

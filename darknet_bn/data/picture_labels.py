@@ -178,13 +178,16 @@ class _Search:
         count = len(self._entries)
         stem = Path(entry.path)
         other = next((each for each in _OTHERS if stem.with_suffix(each).is_file()), None)
-        found = None if other is None else f"{stem.with_suffix(other)}, which is not supported"
+        found = None if other is None else f"{stem.with_suffix(other)}"
+        hint = "each line is 'class x y w h'; an empty file means no objects"
+        if other is not None:
+            hint = "give the folder of these labels instead of the list, or convert them"
         return DarknetError(
             "no picture has a label file" if count > 1 else "the picture has no label file",
             where=entry.where,
             expected=" or ".join(self._places(entry)[:_MOST_NAMES]),
             found=found,
-            hint="each line is 'class x y w h'; an empty file means no objects",
+            hint=hint,
         )
 
 

@@ -160,7 +160,9 @@ def test_no_labels_at_all_are_an_error_that_says_where_they_may_be(
         assert str(tmp_path / place) in message
     assert message.endswith("; each line is 'class x y w h'; an empty file means no objects")
     (tmp_path / "images/a.xml").write_text("<annotation/>")
-    with pytest.raises(dn.DarknetError, match=r"found .*/images/a\.xml, which is not supported"):
+    with pytest.raises(
+        dn.DarknetError, match=r"found .*/images/a\.xml\); give the folder of these"
+    ):
         load(data, dialect)
 
 

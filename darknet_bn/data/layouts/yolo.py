@@ -104,6 +104,12 @@ def _place(text: str, options: Mapping[str, Value], path: str, key: str) -> Path
             where=Where(file=path, key=key),
             expected=" or ".join(os.path.normpath(each / text) for each in bases),
         )
+    if beside.resolve().is_relative_to(found.resolve()) and not found.samefile(beside):
+        raise DarknetError(
+            "the folder is above the one with this file, and has more than pictures",
+            where=Where(file=path, key=key),
+            found=quoted(text),
+        )
     return Path(os.path.normpath(found))
 
 

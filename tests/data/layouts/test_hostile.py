@@ -211,6 +211,13 @@ def test_a_folder_outside_that_of_a_yaml_file_is_told(tmp_path: Path) -> None:
         (fiftyone_yolov4, "obj.names", "<html>", "this is an HTML page"),
         (roboflow_darknet, "train/_darknet.labels", "\0", "this is not a text file"),
         (ultralytics, "data.yaml", "names: [a]\ntrain: no\n", "there is no such folder or list"),
+        (
+            ultralytics,
+            "data.yaml",
+            "names: [a]\ntrain: /\n",
+            "the folder is above the one with this",
+        ),
+        (ultralytics, "data.yaml", "names: [a]\npath: ..\ntrain: ./\n", "the folder is above"),
         (ultralytics, "data.yaml", "names: {1: a}\n", "the classes have no names"),
         (ultralytics, "data.yaml", "train: images/train\n", "the classes have no names"),
         (ultralytics, "data.yaml", "names: [a]\n", "there are no pictures"),
