@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import choices, kinds, options, output, progress, tables
+from darknet_bn.cli import arguments, choices, kinds, options, output, progress, tables
 from darknet_bn.cli.terminal import RIGHT, WRONG
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ def labels(
     from darknet_bn.data.layouts.find import read_set
 
     kinds.require_local(data, out)
+    if data == "check" and out is not None and to is None and not os.path.exists(data):
+        raise click.UsageError(f"DATA alone is checked; try: {arguments.line([out])}")
     if (out is None) != (to is None):
         raise click.UsageError("missing argument: OUT" if out is None else "OUT needs --to")
     checks = {"-o": listed, "--chart": chart, "--tiny": tiny, "--skip-pictures": skip_pictures}

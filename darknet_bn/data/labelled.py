@@ -20,7 +20,7 @@ from darknet_bn.pictures.prepare import picture_shape
 _PARTS = {True: ("train", "valid", "test"), False: ("valid", "test", "train")}
 _REFUSED = ("line", "file", "picture", "dimensions")  # kinds of finding, as in label files
 _ONLY_TRAINING = "the set has no part for validation: all of its pictures are used"
-_LABELS, _TWICE = "labels", "twice"
+_LABELS, _TWICE, _ORPHAN = "labels", "twice", "orphan"
 
 
 def data_file(path: str | os.PathLike[str]) -> str | None:
@@ -150,7 +150,7 @@ def _left_out(
 ) -> tuple[DarknetError, ...]:
     """Return the boxes that are left out, with a warning; refuse what is not a box at all."""
     where = Where(file=labelled.place)
-    odd = [each for each in findings if each.kind not in (_LABELS, _TWICE)]
+    odd = [each for each in findings if each.kind not in (_LABELS, _TWICE, _ORPHAN)]
     refused = [each.error for each in odd if each.kind in _REFUSED]
     errors = tuple(each.error for each in odd)
     if refused or (errors and not some):

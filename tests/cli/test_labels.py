@@ -171,6 +171,10 @@ def test_what_cannot_be_converted_is_told(cli: Cli, tmp_path: Path) -> None:
         (("set.data", "out", "--to", "voc", "-o", "x"), "-o is for checking, without OUT and --to"),
         (("set.data", "--pictures", "none"), "--pictures needs OUT and --to"),
         ((), "Missing argument 'DATA'."),
+        (
+            ("check", "set.data", "--json"),
+            "DATA alone is checked; try: darknet-bn labels set.data --json",
+        ),
     ],
 )
 def test_wrong_usage(cli: Cli, words: tuple[str, ...], error: str) -> None:

@@ -42,6 +42,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "tiny": ("tiny", "leaves it out"),
     "duplicate": ("the same box twice", "counts it twice"),
     "labels": ("no label file", "pjreddie's stops; AlexeyAB's: a picture without objects"),
+    "orphan": ("label file without picture", "does not read it"),
     "picture": ("no picture", "stops; with OpenCV, trains on a black picture"),
     "unreadable": ("unreadable picture", "stops; with OpenCV, trains on a black picture"),
     "twice": ("picture listed twice", "uses it twice as often"),

@@ -312,7 +312,7 @@ class _Places:
 
     def find(self, name: str) -> tuple[str, bool]:
         """Return the path of a picture, and whether it exists."""
-        found = first_there(self._folders, lambda folder: (folder / name).is_file())
+        found = first_there(self._folders, lambda folder: os.path.isfile(folder / name))
         if found is None:
             return os.path.normpath(self._folders[0] / name), False
         self._folders.remove(found)

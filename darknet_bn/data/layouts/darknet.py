@@ -28,7 +28,7 @@ from darknet_bn.data.layouts.base import (
     pictures_in,
     set_part,
 )
-from darknet_bn.data.layouts.text import read_boxes
+from darknet_bn.data.layouts.text import read_boxes, without_pictures
 from darknet_bn.data.lists import ListEntry, read_list
 from darknet_bn.dialect import PJREDDIE
 from darknet_bn.errors import DarknetError, Where
@@ -117,16 +117,19 @@ def read_side_by_side(
     pictures: list[LabelledPicture] = []
     for part, folder in folders:
         start = len(findings)
+        expected: list[str] = []
         for path in pictures_in(folder):
             label = path.with_suffix(".txt")
             if folder.name == "images" and not label.is_file():
                 label = folder.with_name("labels") / label.name
+            expected.append(str(label))
             there = str(label) if label.is_file() else None
             if there is None:
                 findings.append(missing_labels(str(path), str(label)))
             classes = len(names) or ANY_CLASS
             boxes = () if there is None else read_boxes(there, classes, findings)
             pictures.append(LabelledPicture(str(path), path.name, part, boxes, there))
+        findings += without_pictures(expected)
         set_part(findings, start, part)
     return LabelledSet(layout, place, names, tuple(pictures), tuple(findings))
 

@@ -57,8 +57,8 @@ def find_layout(path: str | os.PathLike[str], *, first: int = voc.FIRST) -> Layo
         A folder has several.
     """
     place = Path(path)
-    if not place.is_dir():
-        return _of_file(place) if place.is_file() else None
+    if not os.path.isdir(place):
+        return _of_file(place) if os.path.isfile(place) else None
     try:
         found = _of_folder(place, first)
     except OSError as error:

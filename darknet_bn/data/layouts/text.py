@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from darknet_bn.data.labels import box_of
 from darknet_bn.data.layouts.base import BoxReader, Finding, LabelledBox
@@ -49,6 +52,34 @@ def read_boxes(
     except DarknetError as error:
         findings.append(Finding("file", error))
     return tuple(reader.boxes)
+
+
+def without_pictures(labels: Iterable[str]) -> Iterator[Finding]:
+    """Yield a finding for each label file that has no picture, next to those that have one.
+
+    Parameters
+    ----------
+    labels : iterable of str
+        Where the labels of each picture are, or would be.
+    """
+    known = {os.path.normpath(each) for each in labels}
+    for folder in sorted({os.path.dirname(each) for each in known}):
+        for path in sorted(Path(folder).glob("*.txt")):
+            if os.path.normpath(path) not in known and _begins_with_a_box(path):
+                where, expected = Where(file=str(path)), f"{path.stem}.jpg or another picture"
+                error = DarknetError(
+                    "the label file has no picture", where=where, expected=expected
+                )
+                yield Finding("orphan", error)
+
+
+def _begins_with_a_box(path: Path) -> bool:
+    """Return whether a text is a label file, and not a list or a description."""
+    try:
+        first = next(filter(None, read_lines(path)), "")
+    except DarknetError:
+        return False
+    return box_of(first) is not None
 
 
 def _outline(line: str) -> tuple[float, float, float, float, float] | None:

@@ -72,7 +72,7 @@ def folders_of(place: Path) -> list[VocFolder]:
     """Return the parts of a folder of VOC; empty if it is not one."""
     annotations = place / "Annotations"
     if annotations.is_dir():
-        pictures = first_there((place / "JPEGImages", place / "images"), Path.is_dir) or place
+        pictures = first_there((place / "JPEGImages", place / "images"), os.path.isdir) or place
         sets = [
             (place / "ImageSets" / "Main" / f"{name}.txt", part)
             for name, part in _SETS
@@ -146,7 +146,7 @@ def _files(folder: VocFolder, findings: list[Finding]) -> Iterator[Path]:
         return
     for stem in folder.stems:
         path = Path(os.path.normpath(folder.annotations / f"{stem}.xml"))
-        if path.is_file() and path.is_relative_to(os.path.normpath(folder.annotations)):
+        if os.path.isfile(path) and path.is_relative_to(os.path.normpath(folder.annotations)):
             yield path
         else:
             findings.append(missing_labels(str(folder.pictures / stem), str(path)))
@@ -171,7 +171,7 @@ def _names(place: Path, files: list[_File]) -> tuple[tuple[str, ...], list[str]]
             known = tuple(each for each in known if each != "background")
     else:
         candidates = [place / "classes.txt", *sorted(place.glob("*.names"))]
-        file = first_there(candidates, Path.is_file)
+        file = first_there(candidates, os.path.isfile)
         known = () if file is None else load_names(file)
     if known:
         return known, []
@@ -233,7 +233,7 @@ class _File:
         named = (_text(self._root, "filename") or "").replace("\\", "/").rpartition("/")[2]
         tries = [folder.pictures / named] if named else []
         tries += [folder.pictures / f"{stem}{suffix}" for suffix in SUFFIXES]
-        path = first_there(tries, Path.is_file)
+        path = first_there(tries, os.path.isfile)
         if path is None:
             path = tries[0]
             findings.append(missing_picture(str(path), Where(file=self.path)))

@@ -27,7 +27,7 @@ from darknet_bn.data.layouts.base import (
     set_part,
 )
 from darknet_bn.data.layouts.simple_yaml import Value, load_yaml
-from darknet_bn.data.layouts.text import read_boxes
+from darknet_bn.data.layouts.text import read_boxes, without_pictures
 from darknet_bn.errors import DarknetError, Where, quoted
 from darknet_bn.formats.names import read_lines
 
@@ -42,6 +42,7 @@ def read_yolo(path: str) -> LabelledSet:
     findings: list[Finding] = []
     notes: list[str] = []
     pictures: dict[str, LabelledPicture] = {}
+    expected: list[str] = []  # the label files of pictures in folders
     for key, part in _KEYS.items():
         value = options.get(key)
         if value is None:
@@ -54,6 +55,8 @@ def read_yolo(path: str) -> LabelledSet:
                 notes.append(f"{key} is outside the folder of {os.path.basename(path)}: {name}")
             for picture, root in _pictures(place, findings):
                 label = _label_path(picture)
+                if place.is_dir():
+                    expected.append(label)
                 there = label if os.path.isfile(label) else None
                 boxes: tuple[LabelledBox, ...] = ()
                 if there is not None:
@@ -61,6 +64,7 @@ def read_yolo(path: str) -> LabelledSet:
                 name = name_within(picture, root)
                 pictures.setdefault(picture, LabelledPicture(picture, name, part, boxes, there))
         set_part(findings, start, part)
+    findings += without_pictures(expected)
     if not pictures and not findings:
         raise DarknetError(
             "there are no pictures",
@@ -97,7 +101,7 @@ def _place(text: str, options: Mapping[str, Value], path: str, key: str) -> Path
     if isinstance(base, str):
         bases = [beside / base, Path(base), beside]
     texts = dict.fromkeys((text, text.removeprefix("../")))
-    found = first_there((each / one for one in texts for each in bases), Path.exists)
+    found = first_there((each / one for one in texts for each in bases), os.path.exists)
     if found is None:
         raise DarknetError(
             "there is no such folder or list",
@@ -125,7 +129,7 @@ def _pictures(place: Path, findings: list[Finding]) -> Iterator[tuple[str, str]]
             continue
         text = line.replace("\\", "/")
         beside, other = place.parent / text, place.parent / text.removeprefix("data/")
-        found = first_there((beside, Path(text), other), Path.is_file)  # CVAT writes data/
+        found = first_there((beside, Path(text), other), os.path.isfile)  # CVAT writes data/
         if found is None:
             where = Where(file=str(place), line=number)
             findings.append(missing_picture(os.path.normpath(beside), where))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,35 @@ def test_coco_and_voc_in_one_folder_are_several_layouts(tmp_path: Path) -> None:
     coco(tmp_path)
     with pytest.raises(dn.DarknetError, match=r"COCO .* and PASCAL VOC "):
         find_layout(tmp_path)
+
+
+def test_ids_with_gaps_become_classes_in_their_order(tmp_path: Path) -> None:
+    # COCO has 80 categories with ids from 1 to 90.
+    gaps = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
+    ids = [number for number in range(1, 91) if number not in gaps]
+    facts = {
+        "categories": [{"id": number, "name": f"name {number}"} for number in reversed(ids)],
+        "images": [{"id": 5, "file_name": "a.png", "width": 8, "height": 8}],
+        "annotations": [
+            {"id": number, "image_id": 5, "category_id": number, "bbox": [1, 2, 3, 4]}
+            for number in ids
+        ],
+    }
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(facts))
+    labelled = read_set(path)
+    assert [box.number for box in labelled.pictures[0].boxes] == list(range(80))
+    assert labelled.names == tuple(f"name {number}" for number in ids)
+    assert labelled.notes == ("category ids 1 to 90 become classes 0 to 79 in their order",)
+
+
+@pytest.mark.parametrize("name", ["label_studio", "roboflow_darknet", "ultralytics"])
+def test_a_label_file_without_a_picture_is_found(tmp_path: Path, name: str) -> None:
+    place = LAYOUTS[name][0](tmp_path)
+    (label,) = place.rglob("a.txt")
+    for other in ("lost", "notes"):
+        text = label.read_text() if other == "lost" else "these pictures are mine\n"
+        label.with_name(f"{other}.txt").write_text(text)
+    (found,) = read_set(place).findings
+    assert found.kind == "orphan"
+    assert str(found.error).startswith(f"{label.with_name('lost.txt')}: the label file has no pict")

@@ -167,6 +167,25 @@ def test_an_outline_without_a_box_has_the_box_around_it(tmp_path: Path) -> None:
     assert box[:4] == pytest.approx((0.2, 0.5, 0.2, 0.5))
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "a\\u0000b"])
+def test_names_that_no_file_can_have_are_missing_pictures(tmp_path: Path, name: str) -> None:
+    place = coco(tmp_path / "coco") / "annotations/instances_train2017.json"
+    place.write_text(place.read_text().replace("a.png", name))
+    assert kinds_of(place) == ["picture"]
+    place = ultralytics(tmp_path / "yolo")
+    write(place / "train.txt", name.replace("\\u0000", "?"))
+    write(place / "data.yaml", "names: [zebra, ant]\ntrain: train.txt\n")
+    assert kinds_of(place) == ["picture"]
+    place = voc(tmp_path / "voc")
+    path = place / "Annotations/a.xml"
+    path.write_text(path.read_text().replace("a.png", name))
+    assert kinds_of(place) == []  # the picture with the name of the file is used
+    (place / "JPEGImages/a.png").unlink()
+    assert kinds_of(place) == ["picture"]
+    write(place / "ImageSets/Main/train.txt", name.replace("\\u0000", "?"))
+    assert kinds_of(place) == ["labels"]
+
+
 @pytest.mark.parametrize("name", ["../../x.png", "/etc/x.png", "C:\\\\x.png", "a/../../x.png"])
 def test_names_that_lead_out_of_the_folder_are_not_followed(tmp_path: Path, name: str) -> None:
     place = coco(tmp_path / "deep/set") / "annotations/instances_train2017.json"
