@@ -71,8 +71,7 @@ NORM_COMPILED_FILTERS = 1 << 19  # bytes of the filters that a loop works on tog
 NORM_COMPILED_ROW = 9  # pixels; with fewer, loops along the pixels are slower than numpy
 NORM_COMPILED_FEW = 1 << 14  # values up to which they are faster even so
 DIRECT_CHANNELS = 8  # of a 3x3 convolution up to which compiled sums are faster than products
-DIRECT_WIDTH = 80  # pixels of a row of outputs, at least
-DIRECT_PADDED = 1 << 15  # floats of the padded input of a task
+DIRECT_PADDED = 1 << 16  # floats of the padded input of a task
 
 DEPTHWISE_COMPILED_FLOATS = 3  # as DEPTHWISE_FLOATS: half a nanosecond for each output
 DEPTHWISE_COMPILED_SUMS = 1 << 11  # floats of sums that the taps go over together

@@ -1,6 +1,6 @@
 """3x3 convolutions of few channels, compiled: sums of products as they are, without a matrix.
 
-Four filters go over a part of a row at a time.  Their sums stay in the first-level cache, and each
+Four filters go over some rows at a time.  Their sums stay in the first-level cache, and each
 pixel that is loaded is multiplied by a weight of each of them; matrices of so few channels are
 mostly copied.
 """
@@ -19,7 +19,7 @@ from darknet_bn.work.cuts import Strip, fitting, sharers, strips
 from darknet_bn.work.threads import workers
 
 _FILTERS = 4  # in one loop: with three weights each, all stay in registers
-_WIDTH = 288  # pixels of a row at a time
+_WIDTH = 432  # pixels at a time; no power of two, so that they do not meet in cache
 _WHOLE = 16  # pixels: what is computed is a multiple of a vector, what is kept is not
 _SLOPES = {"linear": np.float32(1), "leaky": LEAKY}  # below zero, of what the loop can apply
 
@@ -36,8 +36,7 @@ def pays(
         return False
     if geometry.groups > 1 or geometry.stride_x > 2:
         return False
-    wide = geometry.out_hw(*in_shape[1:])[1] >= measured.DIRECT_WIDTH
-    return wide and in_shape[0] <= measured.DIRECT_CHANNELS
+    return in_shape[0] <= measured.DIRECT_CHANNELS
 
 
 class Direct:
@@ -77,9 +76,9 @@ class Direct:
         name = "linear" if epilogue.activation is None else epilogue.activation.name
         self._slope = _SLOPES.get(name, np.float32(1))
         self._afterwards = None if name in _SLOPES else epilogue.activation
-        phases = geometry.stride_x
-        self._wide = -(-self._width // _WHOLE) * _WHOLE + 2
-        self._at_once = fitting(measured.DIRECT_PADDED, c * geometry.stride_y * phases * self._wide)
+        down, across = geometry.stride_y, geometry.stride_x
+        self._pitch = self._width + 2 // across
+        self._at_once = fitting(measured.DIRECT_PADDED, c * down * across * self._pitch)
 
     def __call__(self, x: F32, out: F32) -> None:
         """Convolve.
@@ -102,18 +101,20 @@ class Direct:
 
     def _convolve(self, x: F32, part: Strip, y: F32) -> None:
         """Convolve some rows of an image (c, h, w) in this thread."""
-        geometry = self._geometry
-        down, across, c = geometry.stride_y, geometry.stride_x, len(x)
-        high = (part.rows - 1) * down + 3
+        geometry, c, pitch = self._geometry, len(x), self._pitch
+        down, across = geometry.stride_y, geometry.stride_x
         scratch = workers().scratch
-        padded = scratch(c * high * across * self._wide, "padded")
-        padded = padded.reshape(c, high, across, self._wide)
-        sums = scratch(_FILTERS * _WIDTH, "sums")
-        line = scratch(across * self._wide, "line")
+        plane = (part.rows + 2 // down) * pitch
+        size = c * down * across * plane
+        # What is added up in whole vectors also reads some floats after the last plane.
+        flat = scratch(size + _WHOLE + 2, "padded")
+        padded = flat[:size].reshape(c, down, across, -1, pitch)
+        line, sums = scratch(across * pitch, "line"), scratch(_FILTERS * _WIDTH, "sums")
         _copy_with_border(x, part.first * down - geometry.pad, geometry.pad, line, padded)
         _convolve(
-            padded, down, self._weights, self._biases, self._slope, sums, y, part.first, part.rows
-        )
+            flat, plane, pitch, down, across, self._weights, self._biases, self._slope, sums, y,
+            part.first, part.rows,
+        )  # fmt: skip
         if self._afterwards is not None:
             activate_tile(y[:, part.first : part.first + part.rows], self._afterwards)
 
@@ -123,25 +124,25 @@ class Direct:
 
 @loop()
 def _copy_with_border(x: F32, top: int, left: int, line: F32, padded: F32) -> None:
-    """Copy rows from ``top`` on, after ``left`` zeros; if the stride is 2, each as two halves.
+    """Copy rows from ``top`` on, after ``left`` zeros, to (c, down, across, rows, pitch).
 
-    Outside the image all is zero.
+    If the stride is 2, every second row, or pixel, is apart.  Outside the image all is zero.
     """
     c, h, w = x.shape
-    _, high, across, _ = padded.shape
+    _, down, across, high, _ = padded.shape
     end = min(left + w, len(line))
     for k in range(c):
-        for i in range(high):
-            row = top + i
+        for i in range(high * down):
+            row, to = top + i, padded[k, i % down, :, i // down]
             if row < 0 or row >= h:
-                padded[k, i] = 0
+                to[:] = 0
                 continue
-            to = padded[k, i, 0] if across == 1 else line
-            to[:left] = 0
-            _copy(x[k, row], to[left:end])
-            to[end:] = 0
+            whole = to[0] if across == 1 else line
+            whole[:left] = 0
+            _copy(x[k, row], whole[left:end])
+            whole[end:] = 0
             if across == 2:
-                _split(line, padded[k, i, 0], padded[k, i, 1])
+                _split(line, to[0], to[1])
 
 
 @loop()
@@ -160,7 +161,10 @@ def _split(x: F32, even: F32, odd: F32) -> None:
 @loop()
 def _convolve(
     padded: F32,
+    plane: int,
+    pitch: int,
     down: int,
+    across: int,
     weights: F32,
     biases: F32,
     slope: np.float32,
@@ -169,28 +173,34 @@ def _convolve(
     first: int,
     rows: int,
 ) -> None:
-    """Compute some rows of all filters (f, oh, ow), and finish each tile while it is in cache."""
+    """Compute some rows of all filters (f, oh, ow), and finish each part while it is in cache.
+
+    Rows follow each other; what is computed between them is dropped.
+    """
     f, _, ow = y.shape
-    across = padded.shape[2]
     blocks, c = weights.shape[:2]
-    for row in range(rows):
-        for left in range(0, ow, _WIDTH):
-            width = min(_WIDTH, ow - left)
-            whole = (width + _WHOLE - 1) // _WHOLE * _WHOLE
-            for block in range(blocks):
-                here = range(block * _FILTERS, min(f, (block + 1) * _FILTERS))
-                for i in here:
-                    _fill(sums[(i % _FILTERS) * _WIDTH :][:whole], biases[i])
-                for k in range(c):
-                    for i in range(3):
-                        seen = padded[k, row * down + i]
-                        zero = seen[0, left:]
-                        one = seen[1 % across, left + 1 // across :]
-                        two = seen[2 % across, left + 2 // across :]
-                        _add_taps(sums, zero, one, two, weights[block, k, i], whole)
-                for i in here:
-                    done = y[i, first + row, left : left + width]
-                    _finish(sums[(i % _FILTERS) * _WIDTH :], slope, done)
+    for begin in range(0, rows * pitch, _WIDTH):
+        count = min(_WIDTH, rows * pitch - begin)
+        whole = (count + _WHOLE - 1) // _WHOLE * _WHOLE
+        for block in range(blocks):
+            here = range(block * _FILTERS, min(f, (block + 1) * _FILTERS))
+            for i in here:
+                _fill(sums[(i % _FILTERS) * _WIDTH :], biases[i], whole)
+            for k in range(c):
+                for i in range(3):
+                    at = (k * down + i % down) * across * plane + i // down * pitch + begin
+                    zero = padded[at:]
+                    one = padded[at + 1 % across * plane + 1 // across :]
+                    two = padded[at + 2 % across * plane + 2 // across :]
+                    _add_taps(sums, zero, one, two, weights[block, k, i], whole)
+            for row in range(begin // pitch, (begin + count + pitch - 1) // pitch):
+                left = max(0, begin - row * pitch)
+                right = min(ow, begin + count - row * pitch)
+                if left < right:
+                    at = row * pitch + left - begin
+                    for i in here:
+                        done = y[i, first + row, left:right]
+                        _finish(sums[(i % _FILTERS) * _WIDTH + at :], slope, done)
 
 
 @loop(fuses=True)
@@ -210,8 +220,8 @@ def _add_taps(sums: F32, zero: F32, one: F32, two: F32, w: F32, count: int) -> N
 
 
 @loop()
-def _fill(sums: F32, bias: np.float32) -> None:
-    for p in range(len(sums)):
+def _fill(sums: F32, bias: np.float32, count: int) -> None:
+    for p in range(count):
         sums[p] = bias
 
 
