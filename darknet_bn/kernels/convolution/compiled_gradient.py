@@ -27,8 +27,10 @@ _FILTERS = 4  # in one loop: their sums of three taps stay in registers
 
 def pays(x: F32, delta: F32, geometry: ConvGeometry) -> bool:
     """Return whether `weight_updates` is for such a convolution, and faster."""
+    parted = max(geometry.stride_x, geometry.stride_y) > 1
     return (
         (geometry.size, geometry.dilation, geometry.groups) == (_SIDE, 1, 1)
+        and (not parted or delta.shape[3] >= measured.STRAIGHT_ROW)
         and delta.size * x.shape[1] * _SIDE**2 >= measured.STRAIGHT_WORK
         and x.dtype == delta.dtype == np.float32
         and x.flags.c_contiguous
@@ -59,7 +61,8 @@ def weight_updates(x: F32, delta: F32, geometry: ConvGeometry) -> F32:
         at = image, len(tile), filters.start * _FILTERS
         _lay_out(delta, at, first, 0, 1, 1, high, wide, given)
         at = image, len(tile), 0
-        _lay_out(x, at, first * down - pad, -pad, down, across, high, wide, seen)
+        lay_out = _lay_out_pairs if across == 2 else _lay_out
+        lay_out(x, at, first * down - pad, -pad, down, across, high, wide, seen)
         _products(given[:, 0, 0], seen, down, across, wide, to)
 
     def task(work: tuple[int, slice]) -> None:
@@ -160,6 +163,51 @@ def _lay_out(
                             _clear(to, start + end, start + stop)
                         y += down
                         start += wide
+
+
+@loop()
+def _lay_out_pairs(
+    x: F32,
+    at: tuple[int, int, int],
+    top: int,
+    left: int,
+    down: int,
+    across: int,
+    high: int,
+    wide: int,
+    out: F32,
+) -> None:
+    """Do what `_lay_out` does, for two planes at once that take turns in the pixels of a row."""
+    image, m, first_channel = at
+    _, _, h, w = x.shape
+    channels, planes, _, room = out.shape
+    begin = min(wide, max(0, -left + 1) // 2)  # of both planes
+    end = max(begin, min(wide, (w - left) // 2))
+    for channel in range(channels):
+        for plane in range(planes):
+            even, odd = out[channel, plane, 0], out[channel, plane, 1]
+            for i in range(m):
+                start = i * high * wide
+                last = room if i == m - 1 else start + high * wide
+                y = top + plane
+                while start < last:
+                    stop = min(wide, last - start)
+                    if y < 0 or y >= h:
+                        _clear(even, start, start + stop)
+                        _clear(odd, start, start + stop)
+                    else:
+                        seen = x[image + i, first_channel + channel, y]
+                        inside = min(end, stop)
+                        for k in range(begin, inside):
+                            even[np.uintp(start + k)] = seen[np.uintp(left + 2 * k)]
+                            odd[np.uintp(start + k)] = seen[np.uintp(left + 2 * k + 1)]
+                        for k in range(stop):
+                            if k < begin or k >= inside:
+                                pixel = left + 2 * k
+                                even[start + k] = seen[pixel] if 0 <= pixel < w else 0
+                                odd[start + k] = seen[pixel + 1] if 0 <= pixel + 1 < w else 0
+                    y += down
+                    start += wide
 
 
 @loop()

@@ -39,6 +39,7 @@ NAMES = [
 def small(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let small work be computed as large work is, also cut into many parts."""
     monkeypatch.setattr(measured, "STRAIGHT_WORK", 0)
+    monkeypatch.setattr(measured, "STRAIGHT_ROW", 1)
     if request.param == "in tiny parts":
         for name in ("STRAIGHT_PIXELS", "STRAIGHT_SUMS", "UPDATE_WINDOWS"):
             monkeypatch.setattr(measured, name, 30)
@@ -129,6 +130,8 @@ def test_only_what_is_faster_is_compiled(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not compiled_gradient.pays(x.astype(np.float64), delta, same)
     assert not compiled_gradient.pays(x, delta, ConvGeometry(size=3, pad=1, groups=2))
     assert not compiled_gradient.carries(delta, weights, same, x)
+    assert compiled_gradient.pays(x, delta[:, :, ::2, ::2].copy(), halving)
+    assert not compiled_gradient.pays(x, delta[:, :, :, ::3].copy(), halving)
     halved = delta[:, :, ::2, ::2].copy()
     assert compiled_gradient.carries(halved, weights, halving, x)
     monkeypatch.setattr(measured, "STRAIGHT_CHANNELS", 15)
