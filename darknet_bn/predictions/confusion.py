@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,9 +71,10 @@ def confusion(
 
     Notes
     -----
-    Of all boxes and truths that may belong together, the two with the greatest IoU do, then the two
-    next among the rest, and so on.  So each belongs to one at most, and the rows add up to the
-    truths.  Average precision is stricter: there, a box belongs to a truth of its own class only.
+    The most probable box takes the truth that it overlaps most, then the next box one of the
+    others, and so on.  So an object is found as what its most probable box says, and the rows add
+    up to the truths.  Average precision is stricter: there, a box belongs to a truth of its own
+    class only.
     """
     require_options(iou_threshold, 0, threshold)
     truths_by_class(findings.found, findings.truths)
@@ -85,7 +85,7 @@ def confusion(
         over = np.flatnonzero(best > np.float32(threshold))
         found = boxes.probabilities[over].argmax(axis=1)
         real = truths[:, 4].astype(np.intp)
-        pairs = dict(_together(boxes.xywh[over], truths[:, :4], iou_threshold))
+        pairs = _together(boxes.xywh[over], best[over], truths[:, :4], iou_threshold)
         for box, kind in enumerate(found.tolist()):
             counts[real[pairs[box]] if box in pairs else background, kind] += 1
         for truth in set(range(len(real))) - set(pairs.values()):
@@ -93,15 +93,15 @@ def confusion(
     return Confusion(counts, threshold, iou_threshold)
 
 
-def _together(xywh: F32, truths: F32, iou_threshold: float) -> Iterator[tuple[int, int]]:
-    """Yield which box and which truth belong together, the closest first."""
+def _together(xywh: F32, best: F32, truths: F32, iou_threshold: float) -> dict[int, int]:
+    """Return the truth that each box belongs to, if it has one."""
     iou = np.nan_to_num(box_iou(xywh[:, None], truths[None]))
-    rows, columns = np.nonzero(iou > np.float32(iou_threshold))
-    order = np.argsort(-iou[rows, columns], kind="stable")
-    boxes: set[int] = set()
-    taken: set[int] = set()
-    for box, truth in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
-        if box not in boxes and truth not in taken:
-            boxes.add(box)
-            taken.add(truth)
-            yield box, truth
+    pairs: dict[int, int] = {}
+    for box in np.argsort(-best, kind="stable").tolist():
+        own = iou[box]
+        if not (own > np.float32(iou_threshold)).any():
+            continue
+        truth = int(own.argmax())
+        pairs[box] = truth
+        iou[:, truth] = 0
+    return pairs

@@ -46,13 +46,23 @@ def test_every_kind_of_box_is_in_its_place() -> None:
     assert repr(dn.confusion(given)) == "<Confusion 1 right of 3 truths>"
 
 
-def test_the_closest_belong_together_whatever_their_order_and_class() -> None:
+def test_an_object_is_what_its_most_probable_box_says() -> None:
     near, far = (0.21, 0.5, 0.2, 0.4), (0.24, 0.5, 0.2, 0.4)
     for order in itertools.permutations(((far, (0.9, 0, 0)), (near, (0, 0.5, 0)))):
-        counts = dn.confusion(findings([boxes(*order)], [[(*LEFT, 0)]])).counts
-        assert counts[0, 1] == 1  # the nearer one, although it is of another class
-        assert counts[3, 0] == 1
+        counts = dn.confusion(findings([boxes(*order)], [[(*LEFT, 1)]])).counts
+        assert counts[1, 0] == 1  # although the other is nearer, and right
+        assert counts[3, 1] == 1
         assert counts.sum() == 2
+
+
+def test_a_box_takes_the_truth_that_it_overlaps_most_of_those_that_are_free() -> None:
+    places = [(0.5 + shift, 0.5, 0.4, 0.4) for shift in (0, 0.04, 0.1)]
+    found = boxes(*((place, (0.9 - 0.1 * at, 0, 0)) for at, place in enumerate(places[:2])))
+    # The first box is exactly the first truth; the second box is nearer to it than to the last.
+    given = findings([found], [[(*places[2], 2), (*places[0], 1)]])
+    counts = dn.confusion(given).counts
+    assert counts[1, 0] == counts[2, 0] == 1
+    assert counts.sum() == 2
 
 
 def test_thresholds_are_those_that_are_given() -> None:
@@ -83,14 +93,13 @@ def test_it_is_what_a_slow_loop_counts() -> None:
         overlap = box_iou(found.xywh[:, None], real[None, :, :4])
         over = [row for row in range(9) if found.probabilities[row].max() > 0.6]
         free, left = set(over), set(range(6))
-        while True:
-            pairs = [(overlap[b, t], b, t) for b in free for t in left if overlap[b, t] > 0.5]
-            if not pairs:
-                break
-            _, box, truth = max(pairs)
-            expected[int(real[truth, 4]), found.probabilities[box].argmax()] += 1
-            free.remove(box)
-            left.remove(truth)
+        for box in sorted(over, key=lambda each: -found.probabilities[each].max()):
+            pairs = [(overlap[box, t], -t) for t in left if overlap[box, t] > 0.5]
+            if pairs:
+                truth = -max(pairs)[1]
+                expected[int(real[truth, 4]), found.probabilities[box].argmax()] += 1
+                free.remove(box)
+                left.remove(truth)
         for box in free:
             expected[3, found.probabilities[box].argmax()] += 1
         for truth in left:
