@@ -143,6 +143,8 @@ def test_a_resumed_training_replaces_what_came_after_its_checkpoint(folder: Path
     Path("net.weights").rename("four.weights")
     Path("net.weights.state").rename("four.weights.state")
     for last in (6, 5):  # and once more from the same place
+        for number, file in enumerate(sorted(Path("net_tensorboard").iterdir())):
+            file.rename(file.with_name(f"{number}-{file.name}"))  # as if made in another second
         result = run("net.cfg", "data.npz", "four.weights", "--iterations", last, *words)
         assert result.exit_code == 0
         assert_as_the_csv(Path("net_tensorboard"), Path("net_log.csv"))
