@@ -65,6 +65,6 @@ def load_dataset(
         if whole or ("train" if train else "valid") in data.options:
             return load_pictures(data, model, train=train)
     labelled = read_set(path)
-    if names is not None and labelled.names:
+    if names is not None and any(labelled.names):
         labelled = labelled.numbered_as(names)
     return load_labelled(labelled, model, train=train)

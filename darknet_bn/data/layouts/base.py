@@ -16,6 +16,8 @@ PARTS = ("train", "valid", "test")
 """The parts of a set, as this package calls them."""
 ANY_CLASS = 10**9
 """How many classes there are if nothing says it."""
+MOST_NAMES = 100_000
+"""How many classes may be without a name each."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
 """The pictures that are looked for in folders, the most frequent first."""
 MARKED = ("crowd", "difficult")
@@ -118,7 +120,8 @@ class LabelledSet:
     place : str
         The file or folder that was read.
     names : tuple of str
-        The name of each class; empty if nothing names them.
+        The name of each class, which may be an empty text; no names at all if even their number is
+        not known.
     pictures : tuple of LabelledPicture
     findings : tuple of Finding
         What cannot be used.
@@ -174,7 +177,7 @@ class LabelledSet:
         DarknetError
             The set does not name its classes.
         """
-        if not self.names:
+        if not any(self.names):
             raise DarknetError(
                 "nothing names the classes of this set",
                 where=Where(file=self.place),
@@ -314,6 +317,13 @@ def leaves(name: str) -> bool:
     """Return whether a relative name leads out of its folder, or is not relative."""
     parts = name.replace("\\", "/").split("/")
     return ".." in parts or parts[0] == "" or ":" in parts[0]
+
+
+def wrong_count(key: str, count: int | None, names: Sequence[str]) -> tuple[str, ...]:
+    """Return a note if a number of classes is not the number of names."""
+    if count is None or not names or count == len(names):
+        return ()
+    return (f"{key} is {count}, but there are {counted(len(names), 'name')}: these count",)
 
 
 def first_there(places: Iterable[Path], there: Callable[[Path], bool]) -> Path | None:

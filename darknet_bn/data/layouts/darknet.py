@@ -19,6 +19,7 @@ from pathlib import Path
 from darknet_bn.data.labels import label_path, other_label_paths
 from darknet_bn.data.layouts.base import (
     ANY_CLASS,
+    MOST_NAMES,
     Finding,
     LabelledPicture,
     LabelledSet,
@@ -27,6 +28,7 @@ from darknet_bn.data.layouts.base import (
     name_within,
     pictures_in,
     set_part,
+    wrong_count,
 )
 from darknet_bn.data.layouts.text import read_boxes, without_pictures
 from darknet_bn.data.lists import ListEntry, read_list
@@ -43,6 +45,9 @@ def read_data_file(path: str) -> LabelledSet:
     """Read the set of a ``.data`` file."""
     data = load_data(path)
     names = () if data.names is None else load_names(data.names)
+    notes = wrong_count("classes", data.classes, names)
+    if not names and data.classes is not None and data.classes <= MOST_NAMES:
+        names = ("",) * data.classes
     lists: dict[str, tuple[str, str]] = {}  # one list may be both train and valid
     for key, part in _KEYS:
         if key in data.options:
@@ -54,7 +59,7 @@ def read_data_file(path: str) -> LabelledSet:
             where=Where(file=path),
             expected="train=LIST or valid=LIST",
         )
-    return _of_lists("Darknet", path, names, data, keys)
+    return _of_lists("Darknet", path, names, data, keys, notes)
 
 
 def read_fiftyone(folder: Path) -> LabelledSet:
@@ -65,11 +70,16 @@ def read_fiftyone(folder: Path) -> LabelledSet:
 
 
 def _of_lists(
-    layout: str, place: str, names: tuple[str, ...], data: Data, keys: Sequence[tuple[str, str]]
+    layout: str,
+    place: str,
+    names: tuple[str, ...],
+    data: Data,
+    keys: Sequence[tuple[str, str]],
+    notes: tuple[str, ...] = (),
 ) -> LabelledSet:
     findings: list[Finding] = []
     pictures: list[LabelledPicture] = []
-    classes = len(names) or data.classes or ANY_CLASS
+    classes = len(names) or ANY_CLASS
     told: set[str] = set()
     for key, part in keys:
         start = len(findings)
@@ -87,7 +97,7 @@ def _of_lists(
             name = name_within(entry.path, root)
             pictures.append(LabelledPicture(entry.path, name, part, boxes, labels))
         set_part(findings, start, part)
-    return LabelledSet(layout, place, names, tuple(pictures), tuple(findings))
+    return LabelledSet(layout, place, names, tuple(pictures), tuple(findings), notes)
 
 
 def _labels_of(entry: ListEntry, findings: list[Finding]) -> str | None:

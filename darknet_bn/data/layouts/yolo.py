@@ -25,6 +25,7 @@ from darknet_bn.data.layouts.base import (
     name_within,
     pictures_in,
     set_part,
+    wrong_count,
 )
 from darknet_bn.data.layouts.simple_yaml import Value, load_yaml
 from darknet_bn.data.layouts.text import read_boxes, without_pictures
@@ -40,7 +41,9 @@ def read_yolo(path: str) -> LabelledSet:
     options = load_yaml(path, ("path", "names", "nc", *_KEYS))
     names = _names(options, path)
     findings: list[Finding] = []
-    notes: list[str] = []
+    count = options.get("nc")
+    known = count if isinstance(count, str) and count.isdecimal() and len(count) < 9 else None
+    notes = [*wrong_count("nc", None if known is None else int(known), names)]
     pictures: dict[str, LabelledPicture] = {}
     expected: list[str] = []  # the label files of pictures in folders
     for key, part in _KEYS.items():

@@ -139,3 +139,19 @@ def test_a_label_file_without_a_picture_is_found(tmp_path: Path, name: str) -> N
     (found,) = read_set(place).findings
     assert found.kind == "orphan"
     assert str(found.error).startswith(f"{label.with_name('lost.txt')}: the label file has no pict")
+
+
+def test_the_number_of_classes_and_that_of_names(tmp_path: Path) -> None:
+    place = darknet(tmp_path / "dark")
+    text = place.read_text()
+    place.write_text(text.replace("classes=2", "classes=5"))
+    labelled = read_set(place)
+    assert labelled.notes == ("classes is 5, but there are 2 names: these count",)
+    assert labelled.classes == 2
+    place.write_text(text.replace("classes=2", "classes=5").replace("names=my.names", ""))
+    labelled = read_set(place)
+    assert labelled.all_names == tuple(f"class {number}" for number in range(5))
+    place = ultralytics(tmp_path / "yolo")
+    with (place / "data.yaml").open("a") as stream:
+        stream.write("nc: 1\n")
+    assert read_set(place).notes == ("nc is 1, but there are 2 names: these count",)

@@ -224,7 +224,8 @@ def test_a_folder_outside_that_of_a_yaml_file_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "file", "text", "problem"),
     [
-        (cvat_yolo, "obj.data", "classes=x\n", "the file names no list of pictures"),
+        (cvat_yolo, "obj.data", "classes=2\n", "the file names no list of pictures"),
+        (cvat_yolo, "obj.data", "classes=x\n", "classes: is not a number"),
         (cvat_yolo, "obj.data", "train=no.txt\n", "train: the file does not exist"),
         (cvat_yolo, "obj.names", "\0", "this is not a text file"),
         (fiftyone_yolov4, "obj.names", "<html>", "this is an HTML page"),
