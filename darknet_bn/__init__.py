@@ -58,6 +58,7 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
     from darknet_bn.engines.training import train
     from darknet_bn.errors import (
         CfgError,
+        ConnectionLost,
         DarknetError,
         DarknetWarning,
         DataError,
@@ -91,6 +92,7 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
     from darknet_bn.pictures.images import letterbox_image as letterbox
     from darknet_bn.pictures.images import load_image, resize_image, save_image
     from darknet_bn.pictures.prepare import prepare
+    from darknet_bn.pictures.video import Video, VideoFrame
     from darknet_bn.predictions import Detection, detections, nms
     from darknet_bn.predictions.average_precision import AveragePrecision, average_precision
     from darknet_bn.predictions.classification import classify
@@ -142,6 +144,7 @@ __all__ = [
     "Classifier",
     "CocoNumbers",
     "Confusion",
+    "ConnectionLost",
     "DarknetError",
     "DarknetWarning",
     "DataError",
@@ -187,6 +190,8 @@ __all__ = [
     "TrainState",
     "TrainStep",
     "TrainingError",
+    "Video",
+    "VideoFrame",
     "WeightsError",
     "Where",
     "WhichCfg",
@@ -281,6 +286,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "Classifier": "darknet_bn.engines.classifier.Classifier",
     "CocoNumbers": "darknet_bn.predictions.coco.CocoNumbers",
     "Confusion": "darknet_bn.predictions.confusion.Confusion",
+    "ConnectionLost": "darknet_bn.errors.ConnectionLost",
     "DarknetError": "darknet_bn.errors.DarknetError",
     "DarknetWarning": "darknet_bn.errors.DarknetWarning",
     "DataError": "darknet_bn.errors.DataError",
@@ -326,6 +332,8 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "TrainState": "darknet_bn.training.TrainState",
     "TrainStep": "darknet_bn.training.TrainStep",
     "TrainingError": "darknet_bn.errors.TrainingError",
+    "Video": "darknet_bn.pictures.video.Video",
+    "VideoFrame": "darknet_bn.pictures.video.VideoFrame",
     "WeightsError": "darknet_bn.errors.WeightsError",
     "Where": "darknet_bn.errors.Where",
     "WhichCfg": "darknet_bn.model.which.WhichCfg",

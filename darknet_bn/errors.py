@@ -214,7 +214,11 @@ class FixtureError(DarknetError):
 
 
 class ImageError(DarknetError):
-    """A picture cannot be read or written."""
+    """A picture or a video cannot be read or written."""
+
+
+class ConnectionLost(ImageError):
+    """A stream or a camera has broken off, and could not be connected to again."""
 
 
 class ExportError(DarknetError):

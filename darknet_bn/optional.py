@@ -39,6 +39,7 @@ EXTRAS = {
     "ai_edge_quantizer": Extra(
         "the package ai-edge-quantizer is not installed", "pip install 'darknet-bn[tflite-int8]'"
     ),
+    "av": Extra("PyAV is needed for videos", "pip install 'darknet-bn[video]'"),
     "cv2": _plain("opencv-python-headless"),
     "faster_coco_eval": Extra(
         "the package faster-coco-eval is not installed", "pip install 'darknet-bn[coco]'"

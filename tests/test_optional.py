@@ -54,6 +54,7 @@ def test_what_is_not_there_is_missed_with_one_line() -> None:
             "the package opencv-python-headless is not installed; "
             "pip install opencv-python-headless",
         ),
+        ("av", "PyAV is needed for videos; pip install 'darknet-bn[video]'"),
         ("onnx", "the package onnx is not installed; pip install 'darknet-bn[onnx]'"),
         ("onnxruntime", "the package onnxruntime is not installed; pip install onnxruntime"),
         ("openvino", "the package openvino is not installed; pip install openvino"),
@@ -105,6 +106,7 @@ def test_what_is_to_be_installed_with_the_package_is_declared_by_it() -> None:
         "tflite",
         "tflite-int8",
         "torch",
+        "video",
     }
     for part in parts:
         assert f"\n{part} = [" in declared

@@ -54,8 +54,8 @@ def test_the_oldest_python_is_the_same_everywhere() -> None:
 
 
 def test_extras_are_for_users_and_groups_for_developers() -> None:
-    extras = ["image", "onnx", "quantize", "ncnn", "tflite", "tflite-int8", "fast", "coco"]
-    extras += ["parquet", "ray", "tensorboard", "torch", "examples", "test"]
+    extras = ["image", "video", "onnx", "quantize", "ncnn", "tflite", "tflite-int8", "fast"]
+    extras += ["coco", "parquet", "ray", "tensorboard", "torch", "examples", "test"]
     assert table("project.optional-dependencies") == extras
     assert table("dependency-groups") == ["lint", "docs", "dist", "torch", "dev"]
 

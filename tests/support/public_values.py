@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import darknet_bn as dn
 from darknet_bn.checks.loss import Loss
 from darknet_bn.convert import load_arrays
 from darknet_bn.data import array_dataset
+from darknet_bn.pictures.opened_video import VideoFacts
 from darknet_bn.training import train
 from tests.support.engines import INSTALLED
 from tests.support.labelled import box_set, class_set
@@ -86,6 +88,9 @@ def examples(folder: Path) -> Iterator[object]:
     found = dn.detections(tiny, dn.prepare(picture, tiny), threshold=0.01, names=("cat", "dog"))
     assert found[0]
     yield found
+    yield from (dn.Video("clip.mp4"), dn.VideoFrame(3, 0.1, np.zeros((2, 3, 3), np.uint8)))
+    base = Fraction(1, 15360)
+    yield VideoFacts(240, 320, 29.97, 60, 2.002, "h264", 90, "aac", base, Fraction(1))
     yield dn.picture_batches(tiny, [str(path) for path in PNGS[:3]], 2)
     yield (net := dn.readNetFromDarknet(f"{TINY}.cfg", f"{TINY}.weights"))
     yield from (dn.DetectionModel(net), dn.ClassificationModel(net))
