@@ -93,6 +93,7 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
     from darknet_bn.pictures.images import load_image, resize_image, save_image
     from darknet_bn.pictures.prepare import prepare
     from darknet_bn.pictures.video import Video, VideoFrame
+    from darknet_bn.pictures.video_files import write_video
     from darknet_bn.predictions import Detection, detections, nms
     from darknet_bn.predictions.average_precision import AveragePrecision, average_precision
     from darknet_bn.predictions.classification import classify
@@ -265,6 +266,7 @@ __all__ = [
     "verify",
     "which_cfg",
     "with_header",
+    "write_video",
 ]
 
 _HOMES = {  # the module that each name comes from, with its full dotted path
@@ -405,6 +407,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "verify": "darknet_bn.checks.verify.verify",
     "which_cfg": "darknet_bn.checks.which.which_cfg",
     "with_header": "darknet_bn.transforms.edit.with_header",
+    "write_video": "darknet_bn.pictures.video_files.write_video",
 }
 
 

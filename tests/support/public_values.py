@@ -17,6 +17,7 @@ from darknet_bn.checks.loss import Loss
 from darknet_bn.convert import load_arrays
 from darknet_bn.data import array_dataset
 from darknet_bn.pictures.opened_video import VideoFacts
+from darknet_bn.pictures.video_files import WrittenVideo
 from darknet_bn.training import train
 from tests.support.engines import INSTALLED
 from tests.support.labelled import box_set, class_set
@@ -91,6 +92,7 @@ def examples(folder: Path) -> Iterator[object]:
     yield from (dn.Video("clip.mp4"), dn.VideoFrame(3, 0.1, np.zeros((2, 3, 3), np.uint8)))
     base = Fraction(1, 15360)
     yield VideoFacts(240, 320, 29.97, 60, 2.002, "h264", 90, "aac", base, Fraction(1))
+    yield WrittenVideo(60, 1.9, "aac", None)
     yield dn.picture_batches(tiny, [str(path) for path in PNGS[:3]], 2)
     yield (net := dn.readNetFromDarknet(f"{TINY}.cfg", f"{TINY}.weights"))
     yield from (dn.DetectionModel(net), dn.ClassificationModel(net))
