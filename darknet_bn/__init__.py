@@ -103,6 +103,7 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
     from darknet_bn.predictions.drawing import draw_detections
     from darknet_bn.predictions.evaluation import Accuracy, evaluate
     from darknet_bn.predictions.findings import Findings, find_boxes
+    from darknet_bn.predictions.tracks import LineCounter, Track, Tracker
     from darknet_bn.run.differences import Difference, Report
     from darknet_bn.run.heads import run_heads
     from darknet_bn.run.run import Runner, forward
@@ -173,6 +174,7 @@ __all__ = [
     "Header",
     "ImageError",
     "LayerReplaced",
+    "LineCounter",
     "LiteRtFile",
     "Model",
     "NcnnFile",
@@ -188,6 +190,8 @@ __all__ = [
     "Session",
     "ShapeError",
     "TensorRange",
+    "Track",
+    "Tracker",
     "TrainState",
     "TrainStep",
     "TrainingError",
@@ -315,6 +319,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "HeadAnchors": "darknet_bn.data.anchors.HeadAnchors",
     "Header": "darknet_bn.model.weights.Header",
     "ImageError": "darknet_bn.errors.ImageError",
+    "LineCounter": "darknet_bn.predictions.tracks.LineCounter",
     "LiteRtFile": "darknet_bn.engines.litert.LiteRtFile",
     "LayerReplaced": "darknet_bn.checks.export_for.LayerReplaced",
     "Model": "darknet_bn.model.model.Model",
@@ -331,6 +336,8 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "Session": "darknet_bn.run.session.Session",
     "ShapeError": "darknet_bn.errors.ShapeError",
     "TensorRange": "darknet_bn.transforms.ranges.TensorRange",
+    "Track": "darknet_bn.predictions.tracks.Track",
+    "Tracker": "darknet_bn.predictions.tracks.Tracker",
     "TrainState": "darknet_bn.training.TrainState",
     "TrainStep": "darknet_bn.training.TrainStep",
     "TrainingError": "darknet_bn.errors.TrainingError",

@@ -18,6 +18,7 @@ from darknet_bn.convert import load_arrays
 from darknet_bn.data import array_dataset
 from darknet_bn.pictures.opened_video import VideoFacts
 from darknet_bn.pictures.video_files import WrittenVideo
+from darknet_bn.predictions.tracks import Crossing
 from darknet_bn.training import train
 from tests.support.engines import INSTALLED
 from tests.support.labelled import box_set, class_set
@@ -89,6 +90,9 @@ def examples(folder: Path) -> Iterator[object]:
     found = dn.detections(tiny, dn.prepare(picture, tiny), threshold=0.01, names=("cat", "dog"))
     assert found[0]
     yield found
+    tracker, counter = dn.Tracker(), dn.LineCounter((0, 5, 9, 5))
+    tracks = tracker.update(found[0], 0.0)
+    yield from (tracker, tracks, counter, Crossing(tracks[0], "up"))
     yield from (dn.Video("clip.mp4"), dn.VideoFrame(3, 0.1, np.zeros((2, 3, 3), np.uint8)))
     base = Fraction(1, 15360)
     yield VideoFacts(240, 320, 29.97, 60, 2.002, "h264", 90, "aac", base, Fraction(1))
