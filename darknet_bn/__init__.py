@@ -103,6 +103,7 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
     from darknet_bn.predictions.drawing import draw_detections
     from darknet_bn.predictions.evaluation import Accuracy, evaluate
     from darknet_bn.predictions.findings import Findings, find_boxes
+    from darknet_bn.predictions.track_drawing import draw_tracks
     from darknet_bn.predictions.tracks import LineCounter, Track, Tracker
     from darknet_bn.run.differences import Difference, Report
     from darknet_bn.run.heads import run_heads
@@ -216,6 +217,7 @@ __all__ = [
     "dnn_ClassificationModel",
     "dnn_DetectionModel",
     "draw_detections",
+    "draw_tracks",
     "evaluate",
     "examine",
     "export_edgetpu",
@@ -361,6 +363,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "dnn_ClassificationModel": "darknet_bn.opencv.dnn_ClassificationModel",
     "dnn_DetectionModel": "darknet_bn.opencv.dnn_DetectionModel",
     "draw_detections": "darknet_bn.predictions.drawing.draw_detections",
+    "draw_tracks": "darknet_bn.predictions.track_drawing.draw_tracks",
     "evaluate": "darknet_bn.predictions.evaluation.evaluate",
     "examine": "darknet_bn.checks.doctor.examine.examine",
     "export_edgetpu": "darknet_bn.checks.export_edgetpu.export_edgetpu",

@@ -9,7 +9,7 @@ import os
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeGuard, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,10 @@ from darknet_bn.arrays import F32
 from darknet_bn.errors import ImageError, ShapeError
 from darknet_bn.formats.reading import open_file, reported
 from darknet_bn.kernels.pictures.resize import as_picture
-from darknet_bn.pictures.images import CHANNELS, from_bytes, require_pillow, to_bytes
+from darknet_bn.pictures.images import CHANNELS, U8, from_bytes, require_pillow, to_bytes
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from PIL.ImageFont import FreeTypeFont
 
 Colour: TypeAlias = tuple[int, int, int]
@@ -74,9 +75,17 @@ class Detected(Protocol):
     def bottom(self) -> float: ...  # noqa: D102
 
 
+@overload
 def draw_detections(
     im: F32, detections: Iterable[Detected], *, font: str | os.PathLike[str] | None = None
-) -> F32:
+) -> F32: ...
+@overload
+def draw_detections(
+    im: U8, detections: Iterable[Detected], *, font: str | os.PathLike[str] | None = None
+) -> U8: ...
+def draw_detections(
+    im: F32 | U8, detections: Iterable[Detected], *, font: str | os.PathLike[str] | None = None
+) -> F32 | U8:
     """Draw detections into a copy of a picture.
 
     Lines and letters grow with the picture.  Labels stay inside the picture and, if there is room,
@@ -84,8 +93,8 @@ def draw_detections(
 
     Parameters
     ----------
-    im : float32 array (3, h, w) or (1, h, w)
-        Values from 0 to 1.
+    im : float32 array (3, h, w) or (1, h, w), or uint8 array (h, w, 3)
+        Values from 0 to 1; or the levels of a `VideoFrame`.
     detections : iterable of Detected
         Boxes outside the picture, or with a side that is not a number, are left out.
     font : path, optional
@@ -94,7 +103,7 @@ def draw_detections(
 
     Returns
     -------
-    drawn : float32 array (3, h, w)
+    drawn : float32 array (3, h, w), or uint8 array (h, w, 3)
         In colour, even if the picture is grey, and without alpha; rounded to 8 bits.
 
     Raises
@@ -104,12 +113,52 @@ def draw_detections(
     ShapeError
         ``im`` is not a picture.
     """
-    channels, height, width = as_picture(im).shape
-    if channels not in CHANNELS:
-        raise ShapeError("a picture has 1, 3 or 4 channels", found=f"{channels}")
-    canvas = require_pillow().fromarray(to_bytes(np.broadcast_to(im[:3], (3, height, width))))
+    canvas = canvas_of(im)
+    draw_boxes(canvas, detections, font)
+    drawn: U8 = np.array(canvas)
+    return drawn if _is_levels(im) else from_bytes(drawn)
+
+
+def canvas_of(im: F32 | U8) -> Image:
+    """Return a copy of a picture, as `draw_detections` takes it, for Pillow to draw into.
+
+    Raises
+    ------
+    ImageError
+        Pillow is absent.
+    ShapeError
+        It is not a picture.
+    """
+    levels: U8
+    if _is_levels(im):
+        if im.ndim != 3 or im.shape[2] != 3 or not im.size:
+            raise ShapeError(
+                "this array is not a picture",
+                expected="uint8 (h, w, 3), or floats (3, h, w) from 0 to 1",
+                found=f"{im.dtype} {im.shape}",
+            )
+        levels = np.ascontiguousarray(im)
+    else:
+        planes: F32 = im  # type: ignore[assignment]  # what it is not, is refused here
+        channels, height, width = as_picture(planes).shape
+        if channels not in CHANNELS:
+            raise ShapeError("a picture has 1, 3 or 4 channels", found=f"{channels}")
+        levels = to_bytes(np.broadcast_to(planes[:3], (3, height, width)))
+    canvas: Image = require_pillow().fromarray(levels)
+    return canvas
+
+
+def _is_levels(im: F32 | U8) -> TypeGuard[U8]:
+    return isinstance(im, np.ndarray) and im.dtype == np.uint8
+
+
+def draw_boxes(
+    canvas: Image, detections: Iterable[Detected], font: str | os.PathLike[str] | None
+) -> None:
+    """Draw detections into an image of Pillow's, as `draw_detections` does."""
     from PIL import ImageDraw
 
+    width, height = canvas.size
     draw = ImageDraw.Draw(canvas)
     line = max(1, round((width + height) / 450))
     shown = []
@@ -119,7 +168,7 @@ def draw_detections(
             thin = min(line, 1 + min(box[2] - box[0], box[3] - box[1]) // 4)
             draw.rectangle(box, outline=class_colour(each.class_id), width=thin)
             shown.append((each, box))
-    letters = max(_SMALL_TEXT, round((width + height) / 75))
+    letters = _letters(canvas)
     path = None if font is None else os.fspath(font)
     labels = [
         (each, box, _label(_text(each, plain=path is None), letters, width, path))
@@ -131,7 +180,24 @@ def draw_detections(
         draw.rectangle(field, fill=colour)
         start = (field[0] + label.pad, field[1] + label.baseline)
         draw.text(start, label.text, fill=_ink(colour), font=label.font, anchor="ls")
-    return from_bytes(np.asarray(canvas))
+
+
+def draw_label(canvas: Image, text: str, at: tuple[float, float]) -> None:
+    """Write a text in black on white near a point of an image of Pillow's, inside the image."""
+    from PIL import ImageDraw
+
+    width, height = canvas.size
+    label = _label(text, _letters(canvas), width, None)
+    x = min(max(0, round(at[0])), max(0, width - label.width))
+    y = min(max(0, round(at[1])), max(0, height - label.height))
+    draw = ImageDraw.Draw(canvas)
+    draw.rectangle((x, y, x + label.width - 1, y + label.height - 1), fill=_WHITE)
+    draw.text((x + label.pad, y + label.baseline), text, fill=_BLACK, font=label.font, anchor="ls")
+
+
+def _letters(canvas: Image) -> int:
+    """Return the height of letters in an image."""
+    return max(_SMALL_TEXT, round(sum(canvas.size) / 75))
 
 
 # -- colours -------------------------------------------------------------------------------------
