@@ -103,6 +103,7 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
     from darknet_bn.predictions.drawing import draw_detections
     from darknet_bn.predictions.evaluation import Accuracy, evaluate
     from darknet_bn.predictions.findings import Findings, find_boxes
+    from darknet_bn.predictions.supervision import to_supervision
     from darknet_bn.predictions.track_drawing import draw_tracks
     from darknet_bn.predictions.tracks import LineCounter, Track, Tracker
     from darknet_bn.run.differences import Difference, Report
@@ -265,6 +266,7 @@ __all__ = [
     "save_image",
     "summarise",
     "swap_red_blue",
+    "to_supervision",
     "to_torch",
     "train",
     "train_state",
@@ -410,6 +412,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "save_image": "darknet_bn.pictures.images.save_image",
     "summarise": "darknet_bn.model.summary.summarise",
     "swap_red_blue": "darknet_bn.transforms.edit.swap_red_blue",
+    "to_supervision": "darknet_bn.predictions.supervision.to_supervision",
     "to_torch": "darknet_bn.convert.pytorch.model.to_torch",
     "train": "darknet_bn.engines.training.train",
     "train_state": "darknet_bn.training.train_state",

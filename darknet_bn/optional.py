@@ -53,6 +53,7 @@ EXTRAS = {
     "openvino": _plain("openvino"),
     "pyarrow": _part_of("parquet", "pyarrow"),
     "ray": Extra("Ray is not installed", "pip install 'darknet-bn[ray]'"),
+    "supervision": _plain("supervision"),
     "sympy": Extra("the package sympy is needed to quantise", "pip install 'darknet-bn[quantize]'"),
     "tensorboardX": Extra(
         "the package tensorboardx is not installed", "pip install 'darknet-bn[tensorboard]'"
