@@ -52,6 +52,11 @@ _COLUMNS = ("file", "class", "name", "probability", "left", "top", "width", "hei
     help="Write a label file for each picture, with lines 'class x y width height'.",
 )
 @click.option(
+    "--confidence",
+    is_flag=True,
+    help="Add the probability to each line of --labels, as FiftyOne reads it.",
+)
+@click.option(
     "--skip-existing",
     is_flag=True,
     help="Skip pictures whose output files all exist, to resume after an interruption.",
@@ -80,6 +85,7 @@ def detect(
     out: str | None,
     force: bool,
     labels: str | None,
+    confidence: bool,
     skip_existing: bool,
     font: str | None,
     into: rows.Rows | None,
@@ -106,6 +112,8 @@ def detect(
 
     if skip_existing:
         _require_use(out, labels, force=force)
+    if confidence and labels is None:
+        raise click.UsageError("--confidence needs --labels")
     if into is not None:
         into.prepare(
             {"-o": out, "--labels": labels, "--ext-output": ext_output, "--force": force}
@@ -169,7 +177,9 @@ def detect(
             dn.save_image(drawn[path], dn.draw_detections(im, seen, font=font), force=force)
             written["picture"] += 1
         if txts.get(path) in wanted:
-            lines = "".join(f"{line}\n" for line in label_lines(seen)).encode()
+            lines = "".join(
+                f"{line}\n" for line in label_lines(seen, confidence=confidence)
+            ).encode()
             write_files({Path(txts[path]): lambda stream: stream.write(lines)}, force=force)
             written["label file"] += 1
         if as_csv:

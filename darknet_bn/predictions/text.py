@@ -70,13 +70,15 @@ def detection_objects(found: Iterable[Detection]) -> list[dict[str, Any]]:
     ]
 
 
-def label_lines(found: Iterable[Detection]) -> list[str]:
+def label_lines(found: Iterable[Detection], *, confidence: bool = False) -> list[str]:
     """Return what AlexeyAB's program writes with ``-save_labels``: lines to train with.
 
     Parameters
     ----------
     found : iterable of Detection
         The detections of one picture.
+    confidence : bool
+        Whether the probability of the class is the last number, as FiftyOne reads it.
 
     Returns
     -------
@@ -87,8 +89,11 @@ def label_lines(found: Iterable[Detection]) -> list[str]:
     -----
     C: ``test_detector`` in AlexeyAB's ``src/detector.c``.
     """
+    found = tuple(found)
+    last = ((each.probability,) if confidence else () for each in found)
     return [
-        " ".join((f"{each.class_id}", *(f"{value:.4f}" for value in each.box))) for each in found
+        " ".join((f"{each.class_id}", *(f"{value:.4f}" for value in (*each.box, *more))))
+        for each, more in zip(found, last, strict=True)
     ]
 
 

@@ -285,6 +285,19 @@ def test_the_labels_are_those_to_train_with(cli: Cli, photos: Path, tmp_path: Pa
         np.testing.assert_allclose([float(word) for word in line.split()], numbers, atol=6e-5)
 
 
+def test_labels_may_have_the_probability_too(cli: Cli, photos: Path, tmp_path: Path) -> None:
+    words = ("detect", TINY, photos, "--thresh", "0.7", "--confidence")
+    assert cli(*words, "--labels", tmp_path / "labels").code == 0
+    lines = (tmp_path / "labels/b.txt").read_text().splitlines()
+    expected = [[each.class_id, *each.box, each.probability] for each in detections(threshold=0.7)]
+    assert expected
+    for line, numbers in zip(lines, expected, strict=True):
+        # Four decimals are written.
+        np.testing.assert_allclose([float(word) for word in line.split()], numbers, atol=6e-5)
+    answer = cli(*words)
+    assert (answer.code, answer.err.splitlines()[0]) == (2, "error: --confidence needs --labels")
+
+
 def test_the_font_is_used_and_a_bad_one_refused_before_any_work(
     cli: Cli, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,6 +75,10 @@ def test_labels_have_the_best_class_only() -> None:
         "16 0.3297 0.6406 0.3365 0.5173",
         "2 0.0000 0.0078 0.0312 0.0312",
     ]
+    assert label_lines([DOG, CAR], confidence=True) == [
+        f"16 0.3297 0.6406 0.3365 0.5173 {DOG.probability:.4f}",
+        f"2 0.0000 0.0078 0.0312 0.0312 {CAR.probability:.4f}",
+    ]
 
 
 def test_nothing_found() -> None:
