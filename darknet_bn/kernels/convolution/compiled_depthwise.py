@@ -110,17 +110,18 @@ def _by_one(
 def _plane(
     x: F32, w: F32, bias: np.float32, nothing: F32, slope: np.float32, top: np.float32, y: F32
 ) -> None:
-    """Convolve a channel as if each row went on with the next; what this makes wrong are edges."""
+    """Convolve a channel as if each row went on with the next; what this makes wrong are edges.
+
+    The first row and the last go alone, because there are none before and after them.
+    """
     h, width = x.shape
     x, y = x.reshape(h * width), y.reshape(h * width)
-    inside = width - 2
-    last = (h - 1) * width
-    if h == 1:
-        _run(nothing, x, nothing, w, bias, slope, top, y[1 : 1 + inside])
-        return
-    _run(nothing, x, x[width:], w, bias, slope, top, y[1 : 1 + inside])
-    _run(x, x[width:], x[2 * width :], w, bias, slope, top, y[width + 1 : last - 1])
-    _run(x[last - width :], x[last:], nothing, w, bias, slope, top, y[last + 1 : last + 1 + inside])
+    for first, end in ((0, 1), (1, h - 1), (max(1, h - 1), h)):
+        if first < end:
+            above = x[(first - 1) * width :] if first > 0 else nothing
+            below = x[(first + 1) * width :] if end < h else nothing
+            inside = y[first * width + 1 : end * width - 1]
+            _run(above, x[first * width :], below, w, bias, slope, top, inside)
 
 
 @loop(fuses=True)
@@ -269,25 +270,19 @@ def _lay_out(x: F32, places: npt.NDArray[np.int64], pitch: int, plane: F32) -> N
 def _add_up(
     plane: F32, taps: npt.NDArray[np.int64], weights: F32, bias: np.float32, sums: F32
 ) -> None:
-    """Add up what the taps read: the bias and the first, then eight at a time, then the rest.
+    """Add what the taps read to the bias: eight at a time, then the rest.
 
     A kernel with an odd side has one tap more than a multiple of eight.  With nine arrays to read
     at a time, LLVM would no longer check whether they overlap with the sums, and use no vectors.
     """
-    _first(plane[taps[0] :], weights[0], bias, sums)
-    done = 1
+    sums[:] = bias
+    done = 0
     while done + 8 <= len(taps):
         _eight(plane, taps[done:], weights[done:], sums)
         done += 8
     while done < len(taps):
         _one(plane[taps[done] :], weights[done], sums)
         done += 1
-
-
-@loop(fuses=True)
-def _first(x: F32, weight: np.float32, bias: np.float32, sums: F32) -> None:
-    for i in range(len(sums)):
-        sums[i] = bias + weight * x[i]
 
 
 @loop(fuses=True)
