@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import click
 
@@ -29,17 +29,21 @@ class Role:
     required : bool
     many : bool
         Whether there may be several.
+    moving : bool
+        Whether it may be a video, a stream or a camera.
     """
 
     name: str
     kinds: tuple[Kind, ...]
     required: bool = True
     many: bool = False
+    moving: bool = False
 
 
 CFG = Role("CFG", ("cfg", "model"))
 WEIGHTS = Role("WEIGHTS", ("weights",), required=False)
 PICTURES = Role("PICTURE", ("picture", "list", "video", "remote"), required=False, many=True)
+PICTURES_OR_VIDEO = replace(PICTURES, moving=True)
 INPUT = Role("INPUT", ("array", "archive", "picture", "list", "video", "remote"), required=False)
 FIXTURE = Role("FIXTURE", ("archive",))
 DATA = Role("DATA", ("data", "archive", "picture", "list", "annotations", "video", "remote"))
@@ -116,8 +120,9 @@ def _right_order(words: Sequence[str], roles: Sequence[Role], options: Mapping[s
 def _require_usable(words: Sequence[str], roles: Sequence[Role], *, misplaced: bool) -> None:
     """Refuse addresses, cameras and videos, unless the command reports them itself."""
     answered = any("remote" in role.kinds for role in roles) and not misplaced
+    moving = any(role.moving for role in roles)
     for at, word in enumerate(words):
-        error = kinds.refusal(word)
+        error = None if moving and kinds.is_moving(word) else kinds.refusal(word)
         if error is not None and (at == 0 or not answered):
             raise error
 

@@ -40,7 +40,7 @@ SHORT_HELP = {
     "classify": "Classify pictures (output as in 'darknet classifier predict').",
     "compare": "Find the first layer where two models or engines disagree.",
     "convert": "Convert weights to and from .safetensors, .npz, .pt; from .onnx.",
-    "detect": "Detect objects in pictures (output as in 'darknet detector test').",
+    "detect": "Detect objects in pictures (output as in 'darknet detector test'), or in a video.",
     "doctor": "Say what is wrong with a model that loads, and detects nothing.",
     "evaluate": "Measure a model on labelled pictures: mAP, or accuracy.",
     "export": "Export a model to ONNX, ncnn or TFLite and prove that it computes the same.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,10 @@ import darknet_bn as dn
 from darknet_bn.cli import (
     choices,
     class_names,
+    detecting,
     models,
+    moving,
+    moving_run,
     one_by_one,
     options,
     output,
@@ -26,11 +30,11 @@ from darknet_bn.cli import (
 if TYPE_CHECKING:
     from darknet_bn.pictures.prepare import Fit
 
-_COLUMNS = ("file", "class", "name", "probability", "left", "top", "width", "height")
+_COLUMNS = ("file", "class", "name", "probability", *detecting.SIDES)
 
 
 @click.command()
-@models.model_and_pictures
+@models.model_and_pictures_or_video
 @class_names.names_and_data
 @options.part("--thresh", "the dialect's, 0.5 or 0.25", "Minimum probability.")
 @options.part(
@@ -68,6 +72,7 @@ _COLUMNS = ("file", "class", "name", "probability", "left", "top", "width", "hei
     help="TrueType or OpenType font for -o, for names with letters beyond ASCII.",
 )
 @rows.options
+@moving.options
 @options.json_or_rows
 @options.quiet("the objects found")
 @click.pass_context
@@ -89,11 +94,12 @@ def detect(
     skip_existing: bool,
     font: str | None,
     into: rows.Rows | None,
+    video: moving.Options,
     as_json: bool,
     as_lines: bool,
     as_csv: bool,
 ) -> None:
-    """Detect objects in pictures (output as in 'darknet detector test').
+    """Detect objects in pictures (output as in 'darknet detector test'), or in a video.
 
     PICTURE is a file, a folder, a pattern such as 'photos/*.jpg', or a list: a .txt file with one
     path per line.  Without PICTURE, or with '-', the list is read from standard input.  Pictures
@@ -101,14 +107,15 @@ def detect(
     2 if none could be read.  With --json-lines, a list is read as it comes, unless -o or --labels
     need it whole.
 
+    Instead, PICTURE may be one video, the address of a stream (rtsp://, http://), or the number of
+    a camera; -o writes a video then.
+
     Example: darknet-bn detect yolov3.cfg yolov3.weights dog.jpg --names coco.names -o found.jpg
     """
     from darknet_bn.data.base import many
     from darknet_bn.formats.writing import write_files
     from darknet_bn.pictures.images import require_pillow
-    from darknet_bn.pictures.prepare import own_fit, picture_shape
     from darknet_bn.predictions import detection_lines, label_lines
-    from darknet_bn.predictions.boxes import heads_of
 
     if skip_existing:
         _require_use(out, labels, force=force)
@@ -121,7 +128,18 @@ def detect(
         )
     require_pillow()
     if font is not None:
-        _require_font(font)
+        detecting.require_font(font)
+    inputs = (*source.files, *names.files, font)
+    choose = functools.partial(
+        detecting.choose, source, names, engine=engine, thresh=thresh, nms=nms, fit=fit
+    )
+    if into is None and moving.is_video(words):
+        of_pictures = {"--recursive": recursive, "--ext-output": ext_output, "--labels": labels}
+        of_pictures |= {"--skip-existing": skip_existing, "--csv": as_csv}
+        moving.require_unused(of_pictures, "for pictures, not for a video")
+        answer = moving.Answer(out, force, font, as_json, as_lines)
+        moving_run.detect(ctx, words, source, choose, video, answer, inputs)
+    moving.require_unused(video.given, "for a video, not for pictures")
     found: pictures.FoundPictures | pictures.PictureStream
     drawn: Mapping[str, str] = {}
     txts: Mapping[str, str] = {}
@@ -137,32 +155,21 @@ def detect(
         (drawn, txts),
         force=force,
         skip_existing=skip_existing,
-        inputs=(*source.files, *names.files, font),
+        inputs=inputs,
     )
     skipped = targets.finished((drawn, txts), wanted)
-    model = source.load_for_pictures()
-    picture_shape(model.network)
-    classes = names.fit(next(iter(heads_of(model.network).values())).classes)
-    way = fit or own_fit(model)
-    threshold = model.dialect.detection_threshold if thresh is None else thresh
-    overlap = choices.OVERLAP if nms is None else nms
-    detector = dn.Detector(
-        model, names=classes, engine=engine, threshold=threshold, nms=overlap, fit=way
-    )
-    computed_by = detector.session.engine
+    chosen = choose()
+    model, detector = chosen.model, chosen.detector
     told: list[dict[str, Any]] = []
     written: Counter[str] = Counter()
     in_rows = as_csv or as_lines
     tell = output.aside if in_rows else output.note
     if not as_json:
-        tell(output.dialect(model))
-        tell(output.fit(model, way, given=fit is not None))
-        tell(f"threshold: {threshold:g}, nms: {overlap:g}")
+        chosen.tell(tell)
         if skipped:
             tell(f"skipped: {len(skipped)} of {found.count} pictures whose files already exist")
     if into is not None:
-        given = {"engine": computed_by, "fit": way, "threshold": threshold, "nms": overlap}
-        facts = rows.facts_of(source, model, classes, given)
+        facts = rows.facts_of(source, model, chosen.classes, chosen.given)
         rows.run(ctx, into, found, detector, facts)
     if as_csv:
         output.text(",".join(_COLUMNS))
@@ -185,7 +192,8 @@ def detect(
         if as_csv:
             return output.as_csv(_rows(path, seen))
         if as_json or as_lines:
-            entry = {"file": path, "width": width, "height": height, "objects": _objects(seen)}
+            entry = {"file": path, "width": width, "height": height}
+            entry["objects"] = detecting.objects(seen)
             if as_lines:
                 return (output.json_line(entry),)
             told.append(entry)
@@ -194,15 +202,14 @@ def detect(
         if not shown:
             if output.is_quiet():
                 return ()
-            shown = [f"no objects found (threshold {threshold:g})"]
+            shown = [f"no objects found (threshold {chosen.threshold:g})"]
         heading = () if found.single else (f"{path}:",)
         return (output.columns(line) for line in (*heading, *shown))
 
     rest = found.without(skipped) if isinstance(found, pictures.FoundPictures) else found
     told_at_once = one_by_one.tell_line if as_lines else None
     outcome = one_by_one.for_each(rest, "detecting", work, told_at_once)
-    facts = output.about(model, source.cfg, source.weights)
-    facts |= {"engine": computed_by, "fit": way, "threshold": threshold, "nms": overlap}
+    facts = chosen.facts(source)
     facts |= {"pictures": told, "skipped": skipped} | outcome.facts
     facts |= {"written": {"pictures": out, "labels": labels}}
     lines = [
@@ -223,34 +230,9 @@ def _require_use(out: str | None, labels: str | None, *, force: bool) -> None:
         raise click.UsageError("--skip-existing needs -o or --labels")
 
 
-def _require_font(font: str) -> None:
-    """Refuse a font that cannot be read before any work."""
-    import numpy as np
-
-    from darknet_bn.predictions import ClassScore
-
-    whole = dn.Detection((ClassScore(0, "x", 1.0),), 1.0, (0.5, 0.5, 1.0, 1.0), (1, 1))
-    dn.draw_detections(np.zeros((3, 1, 1), np.float32), [whole], font=font)
-
-
-def _objects(seen: Iterable[dn.Detection]) -> list[dict[str, Any]]:
-    """Return what AlexeyAB's -out writes, and the box in pixels."""
-    from darknet_bn.predictions import detection_objects
-
-    return [
-        entry | {"box": dict(zip(_COLUMNS[4:], _pixels(each), strict=True))}
-        for each in seen
-        for entry in detection_objects([each])
-    ]
-
-
 def _rows(path: str, seen: Iterable[dn.Detection]) -> list[tuple[object, ...]]:
     return [
-        (path, score.class_id, score.label, f"{score.probability:.6f}", *_pixels(each))
+        (path, score.class_id, score.label, f"{score.probability:.6f}", *detecting.pixels(each))
         for each in seen
         for score in each.classes
     ]
-
-
-def _pixels(each: dn.Detection) -> tuple[float, ...]:
-    return tuple(round(side, 2) for side in (each.left, each.top, each.width, each.height))

@@ -39,7 +39,7 @@ _KINDS: dict[Kind, tuple[str, ...]] = {
     "state": (".pt", ".pth", ".safetensors"),
 }
 _BACKBONE = re.compile(r"\.conv\.\d+$")  # darknet53.conv.74
-_NOT_LOCAL = "is not a local file; URLs, cameras and video are not supported"
+_NOT_LOCAL = "is not a local file; URLs and cameras are only read as videos, by detect"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # https://…, also normalised
 
 
@@ -89,6 +89,16 @@ def is_remote(word: str) -> bool:
     if word.isdecimal():
         return not os.path.lexists(word) and not os.path.lexists(f"{word}.cfg")
     return word.startswith("/dev/video")
+
+
+def is_moving(word: str) -> bool:
+    """Return whether a word names a video, a stream on the network, or a camera."""
+    if not is_remote(word):
+        return kind_of(word) == "video"
+    protocol, colon, rest = word.partition("://")
+    if not colon:
+        return not _ADDRESS.match(word)  # a camera
+    return protocol.lower() in choices.STREAMS and not rest.lower().endswith(PICTURES)
 
 
 def refusal(word: str, where: dn.Where | None = None) -> dn.DarknetError | None:

@@ -190,12 +190,20 @@ def model_and_pictures(command: Command) -> Command:
 
     It is empty if the pictures are to be read from standard input.
     """
+    return _model_and_pictures(command, arguments.PICTURES)
 
+
+def model_and_pictures_or_video(command: Command) -> Command:
+    """Like `model_and_pictures`; a word may name a video too."""
+    return _model_and_pictures(command, arguments.PICTURES_OR_VIDEO)
+
+
+def _model_and_pictures(command: Command, role: Role) -> Command:
     def split(names: Sequence[str]) -> tuple[Sequence[str], dict[str, Sequence[str]]]:
         count = 2 if len(names) > 1 and _are_weights(names[1], last=len(names) == 2) else 1
         return names[:count], {"words": names[count:]}
 
-    return _model(command, (arguments.PICTURES,), split)
+    return _model(command, (role,), split)
 
 
 def _are_weights(word: str, *, last: bool) -> bool:

@@ -22,11 +22,20 @@ class Bar:
     """A bar that can be removed while something else is printed.
 
     It appears after half a second, even if the first step takes longer.  Without a number of steps
-    it is only a label.
+    it is only a label, or with ``time_left`` a count.
+
+    Parameters
+    ----------
+    label : str
+    steps : int or None
+    time_left : bool
+        Whether it shows the time that the rest takes at the same speed.
     """
 
-    def __init__(self, label: str, steps: int | None) -> None:
+    def __init__(self, label: str, steps: int | None, *, time_left: bool = False) -> None:
         self._label = label
+        self._time_left = time_left
+        self._begin = time.monotonic()
         self._steps = steps
         self._done = 0
         self._drawn = ""
@@ -71,8 +80,21 @@ class Bar:
             full = min(_WIDTH, _WIDTH * self._done // self._steps)
             field = f"{'#' * full}{'-' * (_WIDTH - full)}"
             line = f"{self._label} [{field}] {self._done}/{self._steps}"
-        self._drawn = line[: (width(sys.stderr) or len(line) + 1) - 1]
-        click.echo(f"\r{self._drawn}", nl=False, err=True)
+        elif self._time_left and self._done:
+            line = f"{self._label} ... {self._done}"
+        if self._time_left and self._steps is not None and 0 < self._done <= self._steps:
+            each = (time.monotonic() - self._begin) / self._done
+            line += f", {_clock(each * (self._steps - self._done))} left"
+        line = line[: (width(sys.stderr) or len(line) + 1) - 1]
+        click.echo(f"\r{line.ljust(len(self._drawn))}", nl=False, err=True)
+        self._drawn = line.ljust(len(self._drawn))
+
+
+def _clock(seconds: float) -> str:
+    """Return a time as a clock shows it: minutes and seconds, and hours if there are any."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 @contextlib.contextmanager

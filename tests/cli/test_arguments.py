@@ -6,6 +6,7 @@ import itertools
 import os
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -257,17 +258,16 @@ REMOTE = ["https://a.b/dog.jpg", "http://a.b/dog.png", "rtsp://cam/1", "0", "12"
 @pytest.mark.parametrize(
     "words",
     [
-        "detect net {}",
-        "detect net.cfg net.weights {}",
-        "detect {} net.cfg net.weights",
         "classify net {}",
+        "classify net.cfg net.weights {}",
+        "classify {} net.cfg net.weights",
         "run net {}",
         "record net --input {} -o out",
         "compare net {} --with other",
         "compare net --with {}",
         "check {}",
         "check net.cfg {}",
-        "detect {} dog.png",
+        "classify {} dog.png",
         "detect net dog.png --names {}",
         "detect net dog.png --data {}",
         "train {} a.data",
@@ -277,8 +277,34 @@ def test_addresses_and_cameras_are_answered_as_such(cli: Cli, words: str, word: 
     answer = cli(*words.format(word).split())
     assert (answer.code, answer.out) == (2, "")
     assert answer.error == (
-        f"{word} is not a local file; URLs, cameras and video are not supported"
+        f"{word} is not a local file; URLs and cameras are only read as videos, by detect"
     )
+
+
+@pytest.mark.parametrize("word", ["https://a.b/dog.jpg", "s3://a/b.mp4", "http://a.b/dog.PNG"])
+def test_a_picture_on_the_network_is_no_video(cli: Cli, word: str) -> None:
+    for words in (["net", word], ["net.cfg", "net.weights", word], [word, "net.cfg"]):
+        assert cli("detect", *words).error == (
+            f"{word} is not a local file; URLs and cameras are only read as videos, by detect"
+        )
+
+
+@pytest.mark.parametrize("word", ["clip.mp4", "my clip.AVI", "rtsp://cam/1", "0", "/dev/video0"])
+def test_detect_takes_a_video_as_a_picture(
+    cli: Cli, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    for words in (["net", word], ["net.cfg", "net.weights", word]):
+        answer = cli("detect", *words)
+        assert (answer.code, answer.out) == (2, "")
+        assert answer.error == (
+            f"{word}: PyAV is needed for videos; pip install 'darknet-bn[video]'"
+        )
+    right = shlex.join(["darknet-bn", "detect", "net.cfg", "net.weights", word])
+    assert error_of(cli("detect", word, "net.cfg", "net.weights")) == (
+        f"expected CFG WEIGHTS PICTURE; try: {right}"
+    )
+    assert error_of(cli("detect", "net", word, "dog.png")) == f"a video is looked at alone: {word}"
 
 
 def test_a_file_whose_name_is_a_number(cli: Cli) -> None:
@@ -289,9 +315,7 @@ def test_a_file_whose_name_is_a_number(cli: Cli) -> None:
     assert cli("check", "1").code == 0
 
 
-@pytest.mark.parametrize(
-    "words", ["detect net {}", "run net {}", "detect {} net", "classify net {}"]
-)
+@pytest.mark.parametrize("words", ["run net {}", "classify {} net", "classify net {}"])
 def test_a_video_is_answered_with_how_to_take_pictures_out_of_it(cli: Cli, words: str) -> None:
     for name, quoted in (("clip.mp4", "clip.mp4"), ("my clip.AVI", "'my clip.AVI'")):
         answer = cli(*[word.format(name) for word in words.split()])

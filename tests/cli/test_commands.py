@@ -24,6 +24,7 @@ from darknet_bn.data.kinds import VIDEOS
 from darknet_bn.data.layouts.write import TO
 from darknet_bn.engines.training import ENGINES
 from darknet_bn.kernels.boxes.nms import DEFAULT_OVERLAP
+from darknet_bn.pictures.places import STREAMS
 from darknet_bn.predictions.average_precision import DEFAULT_IOU, DEFAULT_THRESHOLD
 from darknet_bn.predictions.classification import DEFAULT_TOP
 from darknet_bn.predictions.inputs import DEFAULT_BATCH
@@ -42,6 +43,7 @@ def test_choices_are_those_of_the_library() -> None:
     assert choices.TRAINERS == ENGINES
     assert choices.LAYOUTS == TO
     assert choices.VIDEOS == VIDEOS
+    assert choices.STREAMS == STREAMS
 
 
 def test_every_command_is_listed_with_its_own_short_help() -> None:

@@ -24,8 +24,17 @@ PARAMS = [
     if isinstance(param, click.Argument)
     or (isinstance(param, click.Option) and not param.is_flag and param.metavar is not None)
 ]
-# outputs|all|3,5, N|any, numbers, an address
-NO_FILES = {"--layers", "--batch", "--keep", "--max-loss", "--ray"}
+# outputs|all|3,5, N|any, numbers, an address, points
+NO_FILES = {
+    "--layers",
+    "--batch",
+    "--keep",
+    "--max-loss",
+    "--ray",
+    "--every",
+    "--line",
+    "--retries",
+}
 
 
 def completions(*words: str, of: str = "") -> list[CompletionItem]:

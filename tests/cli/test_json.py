@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from darknet_bn.cli.program import main
+from tests.support.videos import passing, require_av, write_clip
 
 from .complete import LINES
 from .conftest import FIXTURES, Cli
@@ -109,6 +111,11 @@ MORE: dict[str, tuple[Sequence[object], int]] = {
     "compare with a recording": (("compare", "net", "--with", "net.npz"), 0),
     "compare that fails": (("compare", "net", "--with", "nan"), 1),
     "detect with a bad picture": (("detect", "net", "a.png", "bad.png", "--thresh", 0), 1),
+    "detect in a video": (("detect", "net", "clip.mp4", "--thresh", 0), 0),
+    "detect who crosses a line in a video": (
+        ("detect", "net", "clip.mp4", "-o", "out.mp4", "--line", "0.5,0,0.5,1", "--every", 2),
+        0,
+    ),
     "classify with a bad picture": (("classify", "class", "a.png", "bad.png"), 1),
     "evaluate a classifier": (("evaluate", DIGITS / "digits", DIGITS / "test.npz"), 0),
     "evaluate with the numbers of COCO": (("evaluate", "net", "set.data", "--coco"), 0),
@@ -132,9 +139,10 @@ MORE: dict[str, tuple[Sequence[object], int]] = {
     "export to TFLite": (("export", "net", "net.tflite", "--proof"), 0),
     "export half": (("export", "net", "half.onnx", "--half", "--layers"), 0),
 }
-PROGRAMS = {  # that prove a kind of file, or measure
+PROGRAMS = {  # that prove a kind of file, read it, or measure
     ".param": "ncnn",
     ".tflite": "ai_edge_litert",
+    ".mp4": "av",
     "--coco": "faster_coco_eval",
 }
 CASES = {name: (tuple(line.words), 0) for name, line in LINES.items()} | MORE
@@ -151,6 +159,8 @@ def more_materials(folder: Path) -> None:
     (folder / "bad.txt").write_text("0 0.5 0.5 0 0.1\n")
     (folder / "wrong.txt").write_text("bad.png\n")
     (folder / "wrong.data").write_text("train=wrong.txt\nnames=set.names\n")
+    if importlib.util.find_spec("av") is not None:
+        write_clip(folder / "clip.mp4", passing(3))
 
 
 def expected(command: str, facts: Mapping[str, Any]) -> dict[str, str]:
@@ -159,7 +169,8 @@ def expected(command: str, facts: Mapping[str, Any]) -> dict[str, str]:
         form = "labels that are converted" if "to" in facts else "labels that are checked"
         return {"schema": "integer"} | union(command, form)
     names = [] if command in WITHOUT_MODEL else [*SHARED]
-    names += [command, *PARTS.get(command, ())]
+    in_video = command == "detect" and "video" in facts
+    names += ["detect in a video" if in_video else command, *PARTS.get(command, ())]
     if command == "evaluate":
         names.append("evaluate a classifier" if "top" in facts else "evaluate a detector")
     return union(*names)
@@ -220,6 +231,20 @@ def test_every_line_too(cli: Cli, stocked: Path, command: str, model: str, table
         assert wrong_keys(row, expected, "") == []
 
 
+def test_every_line_of_a_video_too(cli: Cli, stocked: Path) -> None:
+    require_av()
+    more_materials(stocked)
+    words = ("--json-lines", "--thresh", 0, "--every", 2)
+    plain = cli("detect", "net", "clip.mp4", *words)
+    tracked = cli("detect", "net", "clip.mp4", *words, "--track")
+    for answer, kind in ((plain, type(None)), (tracked, int)):
+        rows = [json.loads(line) for line in answer.out.splitlines()]
+        assert [row["frame"] for row in rows] == [0, 2]
+        for row in rows:
+            assert wrong_keys(row, TABLES["frame"], "") == []
+            assert {type(each["track"]) for each in row["objects"]} == {kind}
+
+
 def test_no_command_and_no_table_is_left_out() -> None:
     with_json = {
         name
@@ -232,7 +257,7 @@ def test_no_command_and_no_table_is_left_out() -> None:
     kinds = {kind for table in TABLES.values() for kind in table.values()}
     used = {word for kind in kinds for word in re.split(r" or |list of |map of | \(", kind)}
     whole = {"every command", "failure", "evaluate a detector", "evaluate a classifier"}
-    whole.add("line of a bad picture")
+    whole |= {"line of a bad picture", "detect in a video"}
     whole |= {"labels that are checked", "labels that are converted"}
     assert TABLES.keys() - with_json - whole <= used
 

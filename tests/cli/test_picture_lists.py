@@ -151,8 +151,8 @@ def test_a_picture_that_is_missing_is_named_with_its_line(cli: Cli, place: Path)
     assert (answer.code, files_of(answer)) == (1, ["a.png"])
     assert answer.err.splitlines() == [
         "error: x.txt:3: c.png: cannot be read: No such file or directory",
-        "error: x.txt:4: https://a.b/c.png is not a local file; URLs, cameras and video are not "
-        "supported",
+        "error: x.txt:4: https://a.b/c.png is not a local file; URLs and cameras are only read as "
+        "videos, by detect",
         "error: x.txt:5: clip.mp4 is a video; extract frames first: ffmpeg -i clip.mp4 "
         "frames/%05d.jpg",
         "error: x.txt:6: net.cfg/x: cannot be read: No such file or directory",
