@@ -17,6 +17,7 @@ from darknet_bn.cli import (
     options,
     output,
     progress,
+    rows,
 )
 from darknet_bn.cli.more_measures import MoreMeasures
 
@@ -91,6 +92,8 @@ if TYPE_CHECKING:
 )
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 @options.engine
+@rows.ray
+@rows.workers
 @options.json
 @options.quiet("the measurements")
 @click.pass_context
@@ -112,6 +115,8 @@ def evaluate(
     save_rows: str | None,
     force: bool,
     engine: str,
+    ray: str | None,
+    workers: int | None,
     as_json: bool,
 ) -> None:
     """Measure a model on labelled pictures.
@@ -131,6 +136,7 @@ def evaluate(
     from darknet_bn.predictions.average_precision import require_options
     from darknet_bn.predictions.inputs import own_fit_for_tests
 
+    rows.require_ray(ray, workers)
     labelled.require_kind(data)
     is_array = batches.is_array(data)
     if not is_array:
@@ -151,7 +157,8 @@ def evaluate(
     report: dn.AveragePrecision | dn.Accuracy
     more_facts: dict[str, Any] = {}
     more_lines: output.Lines = []
-    with progress.bar("evaluating", -(-len(dataset) // batch)) as step:
+    count = -(-len(dataset) // batch)
+    with rows.spread(ray, workers) as spread, progress.bar("evaluating", count) as step:
         if model.network.is_detector:
             require_options(iou_threshold, points, threshold)
             findings = dn.find_boxes(
@@ -162,6 +169,7 @@ def evaluate(
                 batch=batch,
                 session=session,
                 after_batch=step,
+                spread=spread,
             )
         else:
             report = dn.evaluate(
@@ -172,6 +180,7 @@ def evaluate(
                 batch=batch,
                 session=session,
                 after_batch=step,
+                spread=spread,
             )
     if model.network.is_detector:
         report = findings.average_precision(

@@ -7,6 +7,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from darknet_bn.cli.models import Source
     from darknet_bn.cli.pictures import FoundPictures, PictureStream
     from darknet_bn.engines.picture_rows import PictureRows
+    from darknet_bn.predictions.inputs import Spread
     from darknet_bn.predictions.rows import Columns
 
 _AUTO = "auto"  # the value of --ray without an address
@@ -134,9 +136,47 @@ ray = click.option(
 workers = click.option(
     "--workers",
     type=click.IntRange(min=1),
-    help="Number of pictures to work on at once, which share the processors.  [default: 1; with "
-    "--ray, one for each processor of the cluster]",
+    help="Number of pictures or batches to work on at once, which share the processors.  [default: "
+    "1; with --ray, one for each processor of the cluster]",
 )
+
+
+def require_ray(address: str | None, count: int | None) -> None:
+    """Refuse workers without a cluster, and a cluster without Ray, before any work.
+
+    Raises
+    ------
+    click.UsageError, DarknetError
+    """
+    from darknet_bn.optional import load_extra
+
+    if address is not None:
+        load_extra("ray")
+    elif count is not None:
+        raise click.UsageError("--workers needs --ray")
+
+
+@contextmanager
+def spread(address: str | None, count: int | None) -> Iterator[Spread | None]:
+    """Give what computes batches on a cluster of Ray, or None if none was asked for.
+
+    Parameters
+    ----------
+    address, count : str or None, int or None
+        The values of ``--ray`` and ``--workers``.
+
+    Raises
+    ------
+    DarknetError
+        As `RayActors`.
+    """
+    if address is None:
+        yield None
+        return
+    from darknet_bn.engines.ray_data import RayActors
+
+    with RayActors(None if address == _AUTO else address, count) as actors:
+        yield actors.spread
 
 
 def facts_of(

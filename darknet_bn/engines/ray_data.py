@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, TypeAlias
+from contextlib import contextmanager, suppress
+from typing import Any, TypeAlias, TypeVar
 
 from darknet_bn.errors import DarknetError, Where, one_line, reason_of
 from darknet_bn.optional import load_extra
 from darknet_bn.predictions.row_files import arrow_schema
 from darknet_bn.work.threads import limit_threads
+
+P = TypeVar("P")
 
 Columns: TypeAlias = dict[str, list[Any]]
 Function: TypeAlias = Callable[[dict[str, list[Any]]], Mapping[str, list[Any]]]
@@ -118,7 +121,7 @@ class RayActors:
         notes = self._ray.remote(num_cpus=0)(Notes).remote()
         data = self._data.from_arrow(tables).map_batches(
             Actor,
-            fn_constructor_args=(function, self.threads, dict(form), notes),
+            fn_constructor_args=(function, self.threads, dict(form), notes, os.getcwd()),
             compute=self._data.ActorPoolStrategy(size=self.workers),
             batch_size=None,
             batch_format="pyarrow",
@@ -129,6 +132,21 @@ class RayActors:
                 batch_size=None, batch_format="pyarrow", prefetch_batches=0
             ):
                 yield table.to_pydict()
+
+    def spread(self, function: Callable[[P], Any], pieces: Iterable[P]) -> Iterator[Any]:
+        """Yield what a function makes of pieces, in any order, as `evaluate` asks for.
+
+        Parameters
+        ----------
+        function : function
+            It is pickled, as are the pieces and the results.
+        pieces : iterable
+        """
+        batches: Iterator[Columns] = (
+            {"name": [f"{each}"], "piece": [pickle.dumps(each)]} for each in pieces
+        )
+        for columns in self.map(_Pickled(function), batches, {"result": "bytes"}):
+            yield from map(pickle.loads, columns["result"])
 
     def _connect(self) -> None:
         for name, value in _SETTINGS.items():
@@ -168,11 +186,15 @@ class Actor:
         On how many threads it computes.
     form : mapping from str to str
     notes : handle of a Notes
+    folder : str
+        The working directory of the program, to which paths may be relative.
     """
 
     def __init__(
-        self, function: Function, threads: int, form: Mapping[str, str], notes: Any
+        self, function: Function, threads: int, form: Mapping[str, str], notes: Any, folder: str
     ) -> None:
+        with suppress(OSError):  # another machine may not have it
+            os.chdir(folder)
         limit_threads(threads)
         self._function, self._schema, self._notes = function, arrow_schema(form), notes
 
@@ -193,6 +215,17 @@ class Actor:
             ray.get(self._notes.fail.remote(error))
             raise
         return load_extra("pyarrow").table(dict(columns), schema=self._schema)
+
+
+class _Pickled:
+    """A function of columns that hold pickled values, around a function of the values."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self._function = function
+
+    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        pieces = map(pickle.loads, batch["piece"])
+        return {"result": [pickle.dumps(self._function(each)) for each in pieces]}
 
 
 class Notes:

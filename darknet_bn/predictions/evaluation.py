@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from darknet_bn.arrays import F32
 from darknet_bn.data import ArrayDataset, Dataset
 from darknet_bn.errors import DarknetError, Where
+from darknet_bn.kernels.boxes.box import Size
 from darknet_bn.kernels.boxes.nms import DEFAULT_OVERLAP
 from darknet_bn.model.model import Model
 from darknet_bn.pictures.prepare import Fit
@@ -20,7 +22,7 @@ from darknet_bn.predictions.average_precision import (
 )
 from darknet_bn.predictions.classification import DEFAULT_TOP, class_layer, classify
 from darknet_bn.predictions.findings import find_boxes
-from darknet_bn.predictions.inputs import DEFAULT_BATCH, Work, own_fit_for_tests
+from darknet_bn.predictions.inputs import DEFAULT_BATCH, Batch, Spread, Work, own_fit_for_tests
 from darknet_bn.run.session import Session
 from darknet_bn.values import brief, counted
 
@@ -83,6 +85,7 @@ def evaluate(
     batch: int = DEFAULT_BATCH,
     session: Session | None = None,
     after_batch: Callable[[], None] | None = None,
+    spread: Spread | None = None,
 ) -> AveragePrecision | Accuracy:
     """Compare a model's results with the truth.
 
@@ -105,6 +108,10 @@ def evaluate(
         What runs the model, as `open_session` gives it; by default `forward`.
     after_batch : function, optional
         Called after each batch, to show progress.
+    spread : function, optional
+        Called like `map`, with a function that can be pickled and with batches as ranges: it may
+        compute them on other machines, and return the results in any order.  By default `map`
+        itself.  The report is the same to the bit.
 
     Returns
     -------
@@ -131,7 +138,8 @@ def evaluate(
     if top < 1:
         raise DarknetError("top must be at least 1", found=f"{top}")
     if not model.network.is_detector:
-        work = Work(model, dataset, fit or own_fit_for_tests(model), batch, after_batch, session)
+        way = fit or own_fit_for_tests(model)
+        work = Work(model, dataset, way, batch, after_batch, session, spread)
         return _accuracy(work, top)
     require_options(iou_threshold, points, threshold)
     findings = find_boxes(
@@ -142,6 +150,7 @@ def evaluate(
         batch=batch,
         session=session,
         after_batch=after_batch,
+        spread=spread,
     )
     return findings.average_precision(
         iou_threshold=iou_threshold, points=points, threshold=threshold
@@ -153,12 +162,9 @@ def _accuracy(work: Work, top: int) -> Accuracy:
     kinds = _kinds(work.dataset, classes)
     counts = np.zeros((3, classes), np.intp)
     np.add.at(counts[0], kinds, 1)
-    for numbers, x, _ in work.inputs():
-        found = classify(work.model, x, top=top, session=work.session)
-        for number, scores in zip(numbers, found, strict=True):
-            best = [score.class_id for score in scores]
-            kind = kinds[number]
-            counts[1:, kind] += best[0] == kind, kind in best
+    for number, _, best in work.found(_best, top):
+        kind = kinds[number]
+        counts[1:, kind] += best[0] == kind, kind in best
     images, right, among = counts.sum(axis=1).tolist()
     rows = enumerate(counts.T.tolist())
     return Accuracy(
@@ -169,6 +175,12 @@ def _accuracy(work: Work, top: int) -> Accuracy:
         tuple(ClassAccuracy(number, *each) for number, each in rows),
         work.tell_failed(),
     )
+
+
+def _best(batch: Batch, x: F32, sizes: list[Size]) -> list[list[int]]:
+    """Return the most probable classes of some images, the best first."""
+    found = classify(batch.model, x, top=batch.option, session=batch.session)
+    return [[score.class_id for score in scores] for scores in found]
 
 
 def _kinds(dataset: Dataset, classes: int) -> list[int]:

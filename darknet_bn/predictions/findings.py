@@ -21,7 +21,7 @@ from darknet_bn.predictions.average_precision import (
     average_precision,
 )
 from darknet_bn.predictions.boxes import heads_of, network_boxes, nms
-from darknet_bn.predictions.inputs import DEFAULT_BATCH, Work, own_fit_for_tests
+from darknet_bn.predictions.inputs import DEFAULT_BATCH, Batch, Spread, Work, own_fit_for_tests
 from darknet_bn.run.outputs import compute_outputs
 from darknet_bn.run.session import Session
 from darknet_bn.values import brief, counted
@@ -93,6 +93,7 @@ def find_boxes(
     batch: int = DEFAULT_BATCH,
     session: Session | None = None,
     after_batch: Callable[[], None] | None = None,
+    spread: Spread | None = None,
 ) -> Findings:
     """Run a detector on a data set, and keep what it finds.
 
@@ -103,7 +104,7 @@ def find_boxes(
         As `load_dataset` opens it with ``train`` off.
     overlap : float or None
         How much boxes may overlap, as ``nms`` in `detections`.
-    fit, batch, session, after_batch
+    fit, batch, session, after_batch, spread
         As of `evaluate`.
 
     Returns
@@ -125,24 +126,17 @@ def find_boxes(
     """
     heads = heads_of(model.network)
     way = fit or own_fit_for_tests(model)
-    work = Work(model, dataset, way, batch, after_batch, session)
+    work = Work(model, dataset, way, batch, after_batch, session, spread)
     truths = _truths(dataset)
-    kind, beta = list(heads.values())[-1].suppression
-    letterbox = way == "letterbox"  # changes nothing for images of the input's size
     classes = next(iter(heads.values())).classes
     nothing = Boxes(
         np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, classes), np.float32)
     )
     found = [nothing] * len(dataset)
     shapes = [(model.network.input.h, model.network.input.w)] * len(dataset)
-    for numbers, x, sizes in work.inputs():
-        outputs = compute_outputs(model, x, heads, session=session)
-        boxes = network_boxes(
-            model, outputs, image_sizes=sizes, threshold=_THRESHOLD, letterbox=letterbox
-        )
-        for number, each, size in zip(numbers, boxes, sizes, strict=True):
-            found[number] = nms(each, overlap or 0, kind=kind, beta=beta)
-            shapes[number] = size
+    for number, size, boxes in work.found(_boxes, overlap):
+        found[number] = boxes
+        shapes[number] = size
     return Findings(
         tuple(found),
         tuple(truths),
@@ -150,6 +144,18 @@ def find_boxes(
         tuple(picture.path for picture in dataset.pictures),
         work.tell_failed(),
     )
+
+
+def _boxes(batch: Batch, x: F32, sizes: list[Size]) -> list[Boxes]:
+    """Return the boxes of some pictures."""
+    heads = heads_of(batch.model.network)
+    kind, beta = list(heads.values())[-1].suppression
+    letterbox = batch.fit == "letterbox"  # changes nothing for images of the input's size
+    outputs = compute_outputs(batch.model, x, heads, session=batch.session)
+    boxes = network_boxes(
+        batch.model, outputs, image_sizes=sizes, threshold=_THRESHOLD, letterbox=letterbox
+    )
+    return [nms(each, batch.option or 0, kind=kind, beta=beta) for each in boxes]
 
 
 def _truths(dataset: Dataset) -> list[F32]:

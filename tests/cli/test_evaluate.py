@@ -276,3 +276,9 @@ def test_too_few_names_are_an_error_only_if_they_can_be_left_out(
     assert answer.error == (
         "set.names: 1 name for 2 classes; leave out --names to print class numbers"
     )
+
+
+def test_workers_need_a_cluster(cli: Cli, tiny: Path, tmp_path: Path) -> None:
+    answer = cli("evaluate", tiny, box_set(tmp_path, {}), "--workers", 2)
+    assert answer.code == 2
+    assert "--workers needs --ray" in answer.err

@@ -13,6 +13,7 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.engines.ray_data import RayActors
+from tests.support.labelled import NAMES, box_set
 from tests.support.paths import FIXTURES
 from tests.support.pictures import PNGS
 
@@ -136,6 +137,20 @@ def test_the_cluster_must_have_a_processor_for_each_worker(actors: RayActors) ->
     with RayActors() as all_of_it:
         assert (all_of_it.workers, all_of_it.threads) == (processors, 1)
     assert ray.is_initialized()
+
+
+def test_a_model_is_measured_as_in_one_process(actors: RayActors, tmp_path: Path) -> None:
+    model = dn.load(TINY)
+    boxes = {name: [(0, 0.5, 0.5, 0.4, 0.4), (1, 0.3, 0.3, 0.2, 0.5)] for name in NAMES}
+    data = dn.load_dataset(box_set(tmp_path, boxes), model, train=False)
+    session = dn.open_session(model)
+    here = dn.evaluate(model, data, iou_threshold=0.1, batch=2, session=session)
+    there = dn.evaluate(
+        model, data, iou_threshold=0.1, batch=2, session=session, spread=actors.spread
+    )
+    assert isinstance(here, dn.AveragePrecision)
+    assert 0 < here.mean < 1
+    assert there == here
 
 
 def test_ray_calls_it_without_anything_of_ours_between(actors: RayActors) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -176,6 +180,41 @@ def test_progress_is_told_behind_every_batch(tmp_path: Path) -> None:
     calls: list[int] = []
     evaluate(model, data, batch=2, after_batch=lambda: calls.append(1))
     assert len(calls) == 2
+
+
+def far_away(function: Callable[[range], Any], batches: Sequence[range]) -> list[Any]:
+    """What computes batches elsewhere: function, batches and results go there and back."""
+    copy = pickle.loads(pickle.dumps(function))
+    results = [copy(pickle.loads(pickle.dumps(each))) for each in reversed(batches)]
+    return [pickle.loads(pickle.dumps(each)) for each in results]
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_batches_may_be_computed_elsewhere_in_any_order(tmp_path: Path, broken: bool) -> None:
+    model = detector()
+    found = dn.detections(model, np.zeros((1, 3, 64, 64), np.float32), threshold=0.005)
+    data = dn.load_dataset(box_set(tmp_path, {NAMES[0]: as_rows(found[0], 3)}), model, train=False)
+    if broken:
+        (tmp_path / f"{NAMES[1]}.png").write_bytes(b"nothing")
+    calls: list[int] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dn.DarknetWarning)  # of the broken one
+        here = evaluate(model, data, batch=1)
+        there = evaluate(
+            model,
+            data,
+            batch=1,
+            session=dn.open_session(model),
+            spread=far_away,
+            after_batch=lambda: calls.append(1),
+        )
+    assert isinstance(here, AveragePrecision)
+    assert there == here
+    assert len(calls) == len(NAMES)
+    assert here.failed == broken
+    model = classifier()
+    whole = dn.load_dataset(class_set(tmp_path, FIVE, FIVE[:3]), model, train=False)
+    assert evaluate(model, whole, batch=2, spread=far_away) == evaluate(model, whole, batch=2)
 
 
 # -- what is refused ---------------------------------------------------------------------------
