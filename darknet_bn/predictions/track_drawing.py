@@ -72,6 +72,8 @@ def draw_tracks(
     draw_boxes(
         canvas, [_Numbered(each) if isinstance(each, Track) else each for each in found], font
     )
+    if counter is not None:
+        _draw_counts(canvas, counter)  # above all boxes
     return np.array(canvas)
 
 
@@ -88,16 +90,19 @@ def _draw_trail(canvas: Image, track: Track) -> None:
 
 
 def _draw_line(canvas: Image, counter: LineCounter) -> None:
-    """Draw a line, and at its first point how many have crossed it in each direction."""
     from PIL import ImageDraw
 
     draw, width = ImageDraw.Draw(canvas), max(1, round(sum(canvas.size) / 450))
     x1, y1, x2, y2 = counter.line
     draw.line((x1, y1, x2, y2), _BLACK, 3 * width)
     draw.line((x1, y1, x2, y2), _WHITE, width)
+
+
+def _draw_counts(canvas: Image, counter: LineCounter) -> None:
+    """Write at the first point of a line how many have crossed it in each direction."""
     ways: dict[str, int] = {}
     for each in counter.counts.values():
         for way, number in each.items():
             ways[way] = ways.get(way, 0) + number
     text = ", ".join(f"{number} {way}" for way, number in sorted(ways.items())) or "0"
-    draw_label(canvas, text, (x1, y1))
+    draw_label(canvas, text, counter.line[:2])

@@ -69,7 +69,7 @@ def test_the_number_is_in_the_label(monkeypatch: pytest.MonkeyPatch) -> None:
     counter = dn.LineCounter((100, 0, 100, 160))
     tracks = tracked(counter)
     dn.draw_tracks(FRAME, tracks, counter)
-    assert written == ["1 right", "#1 dog 90%"]
+    assert written == ["#1 dog 90%", "1 right"]
     dn.draw_tracks(FRAME, [], dn.LineCounter((100, 0, 100, 160)))
     assert written[2:] == ["0"]
 
