@@ -48,7 +48,8 @@ class Epilogue:
         filters : slice
             Which filters they are.
         """
-        self.bind(y, filters)()
+        if self.biases is not None or self.activation is not None:
+            self.bind(y, filters)()
 
     def bind(self, y: F32, filters: slice) -> Callable[[], None]:
         """Prepare to finish a tile that is used again; arguments as in `apply`."""
