@@ -82,7 +82,7 @@ DEPTHWISE_COMPILED_SUMS = 1 << 11  # floats of sums that the taps go over togeth
 STRAIGHT_PIXELS = 1 << 12  # numbers in a row of a tile, whose products with others are summed
 STRAIGHT_WORK = 1 << 20  # multiplications; with fewer, laying them out is not worth it
 STRAIGHT_ROW = 16  # outputs in a row, at least, if windows are more than a pixel apart
-STRAIGHT_SUMS = 1 << 10  # numbers in a row of sums: four of them and two of deltas stay in cache
+STRAIGHT_SUMS = 3 << 9  # numbers in a row of sums: four of them and two of deltas stay in cache
 POOL_BACK_ROW = 16  # pixels of a row, at least, to go back through compiled
 STRAIGHT_CHANNELS = 32  # of the input; with more, products of matrices are faster
 
