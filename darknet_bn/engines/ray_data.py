@@ -9,6 +9,8 @@ import logging
 import os
 import pickle
 import socket
+import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -25,6 +27,7 @@ Columns: TypeAlias = dict[str, list[Any]]
 Function: TypeAlias = Callable[[dict[str, list[Any]]], Mapping[str, list[Any]]]
 
 LOCAL = "local"
+_PRINTS = "print_to_stdstream"  # its function that prints
 _PATIENCE = 10.0  # seconds until a cluster has to answer
 _ATTEMPTS = 4  # processes that may end while they work on one batch, before its pictures are blamed
 _SETTINGS = {  # of the processes that Ray starts, unless the user has set them
@@ -65,13 +68,15 @@ class RayActors:
         self._data = load_extra("ray.data")
         self._address, self._wanted = address, workers
         self._ours = False
+        self._prints: Any = None
 
     def __enter__(self) -> RayActors:
         """Connect to the cluster."""
-        if not self._ray.is_initialized():
-            self._connect()
-            self._ours = True
         try:
+            if not self._ray.is_initialized():
+                self._ours = True
+                with _unwarned():
+                    self._connect()
             processors = int(self._ray.cluster_resources().get("CPU", 0))
             self.workers = self._wanted or max(processors, 1)
             if processors < self.workers:
@@ -156,6 +161,7 @@ class RayActors:
             more["include_dashboard"] = False
         elif self._address is not None:
             _require_answer(self._address)
+        self._silence()
         try:
             with _silent():
                 self._ray.init(
@@ -166,14 +172,26 @@ class RayActors:
                 )
         except (OSError, RuntimeError, ValueError, self._ray.exceptions.RayError) as error:
             raise DarknetError(f"Ray cannot be reached: {one_line(error)}") from error
-        for name in ("ray", "ray.data"):  # what goes wrong is raised
-            logging.getLogger(name).setLevel(logging.CRITICAL)
         self._data.DataContext.get_current().enable_progress_bars = False
+
+    def _silence(self) -> None:
+        """Keep Ray from printing: what goes wrong for good is raised.
+
+        It has no setting for what it says on stdout about processes that died.
+        """
+        for name in ("ray", "ray.data"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        worker = sys.modules.get("ray._private.worker")
+        self._prints = getattr(worker, _PRINTS, None)
+        if self._prints is not None:
+            setattr(worker, _PRINTS, lambda *_, **__: None)
 
     def _leave(self) -> None:
         if self._ours:
             self._ray.shutdown()
             self._ours = False
+            if self._prints is not None:
+                setattr(sys.modules["ray._private.worker"], _PRINTS, self._prints)
 
 
 class Actor:
@@ -268,6 +286,14 @@ def _require_answer(address: str) -> None:
         raise DarknetError(
             f"Ray cannot be reached: {reason_of(error)}", where=Where(file=address)
         ) from error
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """In the block, pass over warnings: Ray warns of its own parts."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextmanager

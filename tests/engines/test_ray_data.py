@@ -103,10 +103,13 @@ def test_all_actors_work_each_on_its_threads(actors: RayActors) -> None:
     assert list(actors.map(Numbers(), [], FORM)) == []
 
 
-def test_a_batch_whose_actor_is_killed_comes_once(actors: RayActors, tmp_path: Path) -> None:
+def test_a_batch_whose_actor_is_killed_comes_once(
+    actors: RayActors, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     mark = tmp_path / "killed"
     parts = list(actors.map(Numbers(dies=mark), batches(10), FORM))
     assert mark.exists()
+    assert capfd.readouterr() == ("", "")  # Ray would tell of it on stdout
     assert sorted(each for part in parts for each in part["number"]) == list(range(20))
 
 
