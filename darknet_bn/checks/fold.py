@@ -124,7 +124,7 @@ def check_fold(
         One difference for each layer that both have: the number is the layer's in the original, the
         name says its number in the folded model.
     """
-    model, folded = _small(model), _small(folded)
+    model, folded = small(model), small(folded)
     network = model.network
     x = random_input(network, seed)
     numbers = numbers_after(model)
@@ -196,8 +196,8 @@ def likely_cause(model: Model) -> str | None:
     return f"{place}: {first.what}"
 
 
-def _small(model: Model) -> Model:
-    """Return the model for a small image if its layers allow one, and for few time steps."""
+def small(model: Model) -> Model:
+    """Return a model for a small image if its layers allow one, and for few time steps."""
     if model.network.recurrent:
         model = model.with_time_steps(_STEPS)
     shape = model.network.input

@@ -178,7 +178,14 @@ def line(
     arguments, options = _parted(ctx.command, typed)
     chosen = arguments if words is None else list(words)
     kept = [each for each in options if each not in set(without)]
-    return shlex.join([_PROGRAM, str(ctx.info_name), *chosen, *kept, *more])
+    return shlex.join([_PROGRAM, *_path(ctx), *chosen, *kept, *more])
+
+
+def _path(ctx: click.Context) -> list[str]:
+    """Return the name of the command, after the name of its group if it is in one."""
+    own = [str(ctx.info_name)]
+    inner = ctx.parent is not None and ctx.parent.parent is not None
+    return _path(ctx.parent) + own if inner and ctx.parent is not None else own
 
 
 def _parted(command: click.Command, typed: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -10,6 +10,8 @@ import click
 _CODES = "Exit codes: 0 success, 1 difference or problem, 2 error, 130 interrupted."
 
 ALIASES = {"fuse": "fold", "denormalize": "fold"}  # AlexeyAB's and pjreddie's names for it
+# The verbs of Darknet's own program that are verbs of the command edit here.
+DARKNET_EDITS = ("partial", "rescale", "reset", "rgbgr")
 
 # The module of each command, and its short help, which is shown without importing it.
 _HOMES = {
@@ -21,6 +23,7 @@ _HOMES = {
     "convert": "darknet_bn.cli.convert.convert",
     "detect": "darknet_bn.cli.detect.detect",
     "doctor": "darknet_bn.cli.doctor.doctor",
+    "edit": "darknet_bn.cli.edit.edit",
     "evaluate": "darknet_bn.cli.evaluate.evaluate",
     "export": "darknet_bn.cli.export.export",
     "fold": "darknet_bn.cli.fold.fold",
@@ -42,6 +45,7 @@ SHORT_HELP = {
     "convert": "Convert weights to and from .safetensors, .npz, .pt; from .onnx.",
     "detect": "Detect objects in pictures (output as in 'darknet detector test'), or in a video.",
     "doctor": "Say what is wrong with a model that loads, and detects nothing.",
+    "edit": "Edit a model, and prove what stays the same.",
     "evaluate": "Measure a model on labelled pictures: mAP, or accuracy.",
     "export": "Export a model to ONNX, ncnn or TFLite and prove that it computes the same.",
     "fold": "Fold batch norm into the weights before it (also: fuse, denormalize).",
@@ -57,19 +61,28 @@ SHORT_HELP = {
 
 
 class Commands(Mapping[str, click.Command]):
-    """The commands by name, imported when they are accessed."""
+    """Commands by name, imported when they are accessed.
+
+    Parameters
+    ----------
+    homes : mapping from str to str
+        The place of each: its module and its name there.
+    """
+
+    def __init__(self, homes: Mapping[str, str] = _HOMES) -> None:
+        self._homes = homes
 
     def __getitem__(self, name: str) -> click.Command:
         """Return the command with this name."""
-        module, _, inside = _HOMES[name].rpartition(".")
+        module, _, inside = self._homes[name].rpartition(".")
         command: click.Command = getattr(importlib.import_module(module), inside)
         command.epilog = _CODES
         return command
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names."""
-        return iter(_HOMES)
+        return iter(self._homes)
 
     def __len__(self) -> int:
         """Return the number of commands."""
-        return len(_HOMES)
+        return len(self._homes)

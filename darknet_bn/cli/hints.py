@@ -63,6 +63,11 @@ def unknown_command(name: str, commands: Iterable[str]) -> str:
     return f"no such command: {name}{_near(name, commands)}"
 
 
+def unknown_verb(name: str, verbs: Iterable[str]) -> str:
+    """Return the answer to a verb that does not exist."""
+    return f"no such verb: {name}{_near(name, verbs)}"
+
+
 def unknown_option(error: click.NoSuchOption, words: Sequence[str]) -> str:
     """Return the answer to an option that a command does not have.
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from darknet_bn.cli import arguments, failures, hints, output, signals
-from darknet_bn.cli.commands import ALIASES, SHORT_HELP, Commands
+from darknet_bn.cli.commands import ALIASES, DARKNET_EDITS, SHORT_HELP, Commands
 from darknet_bn.version import __version__
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ class Main(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that the first word names."""
+        if args[0] in DARKNET_EDITS:
+            args = ["edit", *args]
         if not ctx.resilient_parsing:
             command = self.get_command(ctx, args[0])
             if command is None and not args[0].startswith("-"):

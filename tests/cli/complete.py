@@ -37,6 +37,11 @@ class Line:
     elsewhere: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+def command_of(words: Sequence[str]) -> list[str]:
+    """Return the words that name the command: one, or two if it is a verb of a group."""
+    return list(words[: 2 if words[0] == "edit" else 1])
+
+
 def line(text: str, *writes: str, elsewhere: Mapping[str, tuple[str, ...]] | None = None) -> Line:
     return Line(text.split(), writes, elsewhere or {})
 
@@ -108,6 +113,13 @@ LINES = {
         f"export {_NET} for.onnx --for rknn --calibration photos --force",
         *("for.onnx", "for.yml", "for.dataset.txt", "for.calibration/0000.npy"),
     ),
+    "edit": line(
+        f"edit rescale {_NET} -o out --scale 0.5 --shift 0 --picture a.png --dialect pjreddie "
+        "--tolerance 1e-3 --force",
+        *("out.cfg", "out.weights"),
+        elsewhere={"out": ("net.cfg", "net.weights")},
+    ),
+    "edit partial": line(f"edit partial {_NET} --layers 5 -o part --force", "part.conv.5"),
     "which": line("which net.weights --cfg . --pictures photos"),
     "compare": line(f"compare {_NET} x.npy --with net.onnx --tolerance 1e-3"),
     "compare with a model": line(f"compare {_NET} --with other.cfg other.weights --seed 3"),

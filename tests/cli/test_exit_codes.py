@@ -15,7 +15,7 @@ import darknet_bn as dn
 from darknet_bn.cli import output
 from darknet_bn.cli.program import main
 
-from .complete import LINES
+from .complete import LINES, command_of
 from .conftest import ERROR_FIELDS, Answer, Cli
 
 Change = Callable[[Path], object]
@@ -134,9 +134,9 @@ def test_a_proof_that_fails_is_1_and_nothing_is_written(cli: Cli, stocked: Path,
 def test_wrong_usage_is_2(cli: Cli, name: str) -> None:
     told = require_trouble(cli, line(name, "--nonsense"))
     assert (told["message"], told["file"]) == ("no such option: --nonsense", None)
-    command = line(name)[0]
-    assert told["hint"] == f"For help: main {command} -h"
-    require_trouble(cli, [command])
+    command = command_of(line(name))
+    assert told["hint"] == f"For help: main {' '.join(command)} -h"
+    require_trouble(cli, command)
 
 
 def test_wrong_usage_of_the_program_is_2(cli: Cli) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from darknet_bn.cli.program import main
 
-from .complete import LINES
+from .complete import LINES, command_of
 from .conftest import Cli
 
 
@@ -40,13 +40,14 @@ def forgotten(words: Sequence[str]) -> Iterator[list[str]]:
 
 def options_first(words: Sequence[str]) -> list[str]:
     """The same line with the arguments at its end, and the option ``-o`` before them."""
-    command, *rest = words
+    command = command_of(words)
+    rest = words[len(command) :]
     first = next((at for at, word in enumerate(rest) if word.startswith("-")), len(rest))
     arguments, options = rest[:first], rest[first:]
     if "-o" in options:
         at = options.index("-o")
         options = [*options[:at], *options[at + 2 :], *options[at : at + 2]]
-    return [command, *options, *arguments]
+    return [*command, *options, *arguments]
 
 
 def test_every_command_has_a_complete_line() -> None:

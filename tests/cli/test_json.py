@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from darknet_bn.cli.program import main
@@ -105,6 +106,7 @@ MORE: dict[str, tuple[Sequence[object], int]] = {
     ),
     "which of published cfgs": (("which", "net.weights"), 1),
     "anchors that are not written": (("anchors", "net.cfg", "boxes.npz", "--count", 2), 0),
+    "edit that is not written": (("edit", "resize", "net", "--width", 96), 0),
     "run without a file": (("run", "net", "--layers", "all"), 0),
     "run of NaN": (("run", "nan", "a.png"), 0),
     "verify that fails": (("verify", "nan", "net.npz", "--fast"), 1),
@@ -245,12 +247,15 @@ def test_every_line_of_a_video_too(cli: Cli, stocked: Path) -> None:
             assert {type(each["track"]) for each in row["objects"]} == {kind}
 
 
+def has_json(command: click.Command) -> bool:
+    """Whether it prints JSON; a group if all its verbs do."""
+    if isinstance(command, click.Group):
+        return all(map(has_json, command.commands.values()))
+    return any("--json" in param.opts for param in command.params)
+
+
 def test_no_command_and_no_table_is_left_out() -> None:
-    with_json = {
-        name
-        for name, command in main.commands.items()
-        if any("--json" in param.opts for param in command.params)
-    }
+    with_json = {name for name, command in main.commands.items() if has_json(command)}
     assert with_json == set(main.commands)
     assert {str(words[0]) for words, _ in CASES.values()} == with_json
     assert with_json <= TABLES.keys()

@@ -1,0 +1,96 @@
+"""What has to stay the same in each kind of edit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.checks.edit import Claim, same_outputs
+from darknet_bn.model.model import Model
+
+
+def of_swapped_colours(model: Model) -> Claim:
+    """Return what `swap_red_blue` promises: the same outputs for exchanged planes."""
+    order = [2, 1, 0, 3][: model.network.input.c]
+    same = same_outputs(model, "all outputs, for pictures whose red and blue are exchanged")
+    return Claim(words=same.words, layers=same.layers, given=lambda x: x[:, order])
+
+
+def of_rescaled_input(
+    model: Model, scale: float | Sequence[float], shift: float | Sequence[float]
+) -> Claim:
+    """Return what `rescale_input` promises.
+
+    That is the same outputs for ``x * scale + shift``.  If a layer pads the input with zeros, which
+    mean another value after a shift, only its pixels that no padding reaches are promised, before
+    anything mixes them with others.
+    """
+    factors, terms = (
+        np.asarray(each, np.float32).reshape(-1, *(1,) * (len(model.network.input.dims) - 1))
+        for each in (scale, shift)
+    )
+
+    def given(x: F32) -> F32:
+        scaled: F32 = (x * factors + terms).astype(np.float32)
+        return scaled
+
+    padded = {layer: pad for layer, pad in _padded(model).items() if terms.any()}
+    if not padded:
+        words = "all outputs, for values that are scaled and shifted before"
+        return Claim(words=words, layers=same_outputs(model, words).layers, given=given)
+    inner = {layer: _inside(model, layer) for layer in padded}
+    return Claim(
+        words="the layers that read the input, away from the border, for values that are scaled "
+        "and shifted before",
+        layers={layer: layer for layer in padded},
+        given=given,
+        expected=inner,
+        found=inner,
+    )
+
+
+def _padded(model: Model) -> dict[int, int]:
+    """Return the layers that pad the input with zeros, and by how many pixels."""
+    found = {}
+    for index, node in enumerate(model.network.nodes):
+        if -1 in node.sources and node.layer.value("size", 1) > 1:
+            size = node.layer.value("size", 1)
+            pad = size // 2 if node.layer.value("pad") else node.layer.value("padding")
+            if pad:
+                found[index] = int(pad)
+    return found
+
+
+def _inside(model: Model, layer: int) -> Callable[[F32], F32]:
+    """Return what takes the pixels that padding does not reach."""
+    options = model.network.nodes[layer].layer
+    size = (options.value("size", 1) - 1) * (options.value("dilation", 1) or 1) + 1
+    pad, stride = _padded(model)[layer], options.value("stride", 1)
+    border = -(-max(pad, size - 1 - pad) // stride)
+
+    def inside(y: F32) -> F32:
+        return y[:, :, border : y.shape[2] - border, border : y.shape[3] - border]
+
+    return inside
+
+
+def of_resized_input(model: Model) -> Claim:
+    """Return what another image size promises: the same outputs at the old one."""
+    same = same_outputs(model, "all outputs at the old size", to_the_bit=True)
+    return Claim(words=same.words, layers=same.layers, to_the_bit=True, at_the_old_size=True)
+
+
+def of_another_header(model: Model) -> Claim:
+    """Return what another header promises: everything stays."""
+    return same_outputs(model, "all outputs", to_the_bit=True)
+
+
+def of_first_layers(layers: int) -> Claim:
+    """Return what a file of the first layers promises: their outputs."""
+    return Claim(
+        words=f"the outputs of layers 0 to {layers - 1}",
+        layers={layer: layer for layer in range(layers)},
+        to_the_bit=True,
+    )

@@ -1,0 +1,247 @@
+"""The verbs of ``edit``: what they say, prove and write; and what Darknet does with the result."""
+
+from __future__ import annotations
+
+import errno
+import re
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+import numpy as np
+import pytest
+from PIL import Image
+
+import darknet_bn as dn
+from darknet_bn.checks import edit as checks
+from darknet_bn.cli.commands import DARKNET_EDITS
+from darknet_bn.cli.program import main
+from tests.support.debian_detector import lines_of_darknet
+from tests.support.paths import FIXTURES
+
+from .conftest import TINY, Cli
+
+PICTURE = FIXTURES / "preprocess" / "gradient_31x17.png"
+EDIT = main.commands["edit"]
+assert isinstance(EDIT, click.Group)
+VERBS: dict[str, tuple[object, ...]] = {
+    "header": ("--version", "0.2.0", "--seen", 9),
+    "partial": ("--layers", 5),
+    "rescale": ("--scale", 0.5, "--shift", 0),
+    "reset": (),
+    "resize": ("--width", 96, "--height", 128),
+    "rgbgr": (),
+}
+NOTHING = "nothing was written; -o OUT writes the model"
+
+
+def test_every_verb_is_here() -> None:
+    assert isinstance(EDIT, click.Group)
+    assert sorted(EDIT.commands) == sorted(VERBS)
+    assert set(DARKNET_EDITS) <= set(VERBS)
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_every_verb_and_option_has_help(cli: Cli, verb: str) -> None:
+    assert isinstance(EDIT, click.Group)
+    command = EDIT.commands[verb]
+    assert f"Example: darknet-bn edit {verb} " in str(command.help)
+    assert all(isinstance(each, click.Argument) or each.help for each in command.params)
+    answer = cli("edit", verb, "-h")
+    assert (answer.code, answer.err) == (0, "")
+    assert "130 interrupted." in answer.out.splitlines()[-1]
+    (line,) = (each for each in cli("edit", "-h").out.splitlines() if f"  {verb} " in each)
+    assert line
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_without_o_nothing_is_written(cli: Cli, tiny: Path, verb: str) -> None:
+    before = {path: path.read_bytes() for path in tiny.parent.iterdir()}
+    answer = cli("edit", verb, tiny, *VERBS[verb])
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.splitlines()[-1] == NOTHING
+    assert any(line.startswith("proven: ") for line in answer.out.splitlines())
+    assert {path: path.read_bytes() for path in tiny.parent.iterdir()} == before
+
+
+@pytest.mark.parametrize("verb", sorted(set(VERBS) - {"partial"}))
+def test_what_is_written_is_what_the_library_makes(cli: Cli, tiny: Path, verb: str) -> None:
+    model = dn.load(tiny)
+    edited = {
+        "header": lambda: dn.with_header(model, version=(0, 2, 0), seen=9),
+        "rescale": lambda: dn.rescale_input(model, 0.5, 0),
+        "reset": lambda: dn.with_header(model, seen=0),
+        "resize": lambda: model.resized(128, 96),
+        "rgbgr": lambda: dn.swap_red_blue(model),
+    }[verb]()
+    out, own = tiny.with_name("out"), tiny.with_name("own")
+    answer = cli("edit", verb, tiny, *VERBS[verb], "-o", out, "--picture", PICTURE, "--json")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.json["written"] == [f"{out}.cfg", f"{out}.weights"]
+    assert [each["input"] for each in answer.json["proof"]["differences"]] == [
+        *("random", str(PICTURE))
+    ]
+    dn.save(edited, f"{own}.cfg", f"{own}.weights")
+    for suffix in (".cfg", ".weights"):
+        assert Path(f"{out}{suffix}").read_bytes() == Path(f"{own}{suffix}").read_bytes()
+
+
+def test_the_first_layers(cli: Cli, tiny: Path) -> None:
+    answer = cli("edit", "partial", tiny, "--layers", 5, "-o", tiny.with_name("back"), "-q")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.splitlines() == [
+        "proven: the outputs of layers 0 to 4: equal to the bit",
+        f"written: {tiny.with_name('back')}.conv.5",
+    ]
+    dn.save_first_layers(dn.load(tiny), tiny.with_name("own"), 5)
+    assert tiny.with_name("back.conv.5").read_bytes() == tiny.with_name("own").read_bytes()
+    assert cli("edit", "partial", tiny, "--layers", 13).code == 2
+
+
+def test_what_changes_is_said(cli: Cli, tiny: Path) -> None:
+    lines = cli("edit", "resize", tiny, "--width", 96).out.splitlines()
+    assert "cfg line 5: width=64 -> width=96" in lines
+    assert "parameters: 21373" in lines
+    row = next(line for line in lines if line.startswith("    0  convolutional"))
+    assert row.split("  ")[-1].strip() == "248"
+    assert "32 x 32 x 8 -> 48 x 32 x 8" in row
+    assert cli("edit", "rgbgr", tiny).out.splitlines()[1:4] == [
+        "cfg: no line changes",
+        "layer  section        output       parameters",
+        "    0  convolutional  32 x 32 x 8         248",
+    ]
+
+
+def test_a_shift_at_a_padded_border_is_proven_inside(cli: Cli, tiny: Path) -> None:
+    answer = cli("edit", "rescale", tiny, "--json")
+    assert answer.code == 0
+    assert "away from the border" in answer.json["equal"]
+    assert "outputs near the border differ" in answer.json["notes"][0]
+    assert answer.json["proof"]["worst"]["shape"] == [1, 8, 30, 30]
+
+
+def test_a_revision_that_changes_the_arithmetic_is_told(cli: Cli, tiny: Path) -> None:
+    notes = cli("edit", "header", tiny, "--version", "0.2.5", "--json").json["notes"]
+    assert len(notes) == 1
+    assert "loaded with the arithmetic of alexeyab" in notes[0]
+    assert cli("edit", "header", tiny, "--seen", 5, "--json").json["notes"] == []
+
+
+@pytest.mark.parametrize("verb", sorted(DARKNET_EDITS))
+def test_the_verbs_of_darknet_are_commands_too(cli: Cli, tiny: Path, verb: str) -> None:
+    words = (verb, tiny, *VERBS[verb])
+    assert cli(*words).out == cli("edit", *words).out
+
+
+def test_wrong_usage(cli: Cli, tiny: Path) -> None:
+    for words, error in (
+        (("edit",), "missing argument: VERB"),
+        (("edit", "rgb"), "no such verb: rgb; did you mean rgbgr?"),
+        (("edit", "resize", tiny), "missing option: --width or --height"),
+        (("edit", "header", tiny), "missing option: --version or --seen"),
+        (("edit", "header", tiny, "--version", "2"), "Invalid value for '--version': '2' is"),
+        (("edit", "rescale", tiny, "--scale", "x"), "Invalid value for '--scale': 'x' is not"),
+        (("edit", "rgbgr", tiny, "-out", "x"), "no such option: -out"),
+        (
+            ("edit", "rgbgr", f"{tiny}.weights", f"{tiny}.cfg", "--force"),
+            f"expected CFG WEIGHTS; try: darknet-bn edit rgbgr {tiny}.cfg {tiny}.weights --force",
+        ),
+    ):
+        answer = cli(*words)
+        assert (answer.code, answer.out) == (2, "")
+        assert answer.err.startswith(f"error: {error}"), answer.err
+
+
+def test_what_does_not_prove_right_is_not_written(
+    cli: Cli, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(model: dn.Model) -> dn.Model:
+        return dn.rescale_input(model, 1.001, 0)
+
+    before = sorted(tiny.parent.iterdir())
+    monkeypatch.setattr(dn, "swap_red_blue", wrong)
+    for words in ((), ("-o", tiny.with_name("out"))):
+        answer = cli("edit", "rgbgr", tiny, *words)
+        assert (answer.code, answer.out) == (1, "")
+        assert "does not compute what it should; nothing was written" in answer.error
+    assert sorted(tiny.parent.iterdir()) == before
+
+
+def test_a_file_with_other_parameters_is_not_written(
+    cli: Cli, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(*words: Any, **options: Any) -> dn.Model:
+        return dn.rescale_input(dn.load(*words, **options), 1.0001, 0)
+
+    monkeypatch.setattr(checks, "load", damaged)
+    answer = cli("edit", "reset", tiny, "-o", tiny.with_name("out"))
+    assert answer.code == 1
+    assert "the file does not hold the edited parameters" in answer.error
+    assert not tiny.with_name("out.cfg").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(OSError(errno.ENOSPC, "No space left on device"), 2), (KeyboardInterrupt, 130)],
+)
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_what_stops_writing_leaves_all_as_it_was(
+    cli: Cli,
+    tiny: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    error: BaseException,
+    code: int,
+) -> None:
+    def write(stream: BinaryIO, *args: Any) -> None:
+        stream.write(b"half of it")
+        raise error
+
+    before = {path: path.read_bytes() for path in tiny.parent.iterdir()}
+    monkeypatch.setattr("darknet_bn.model.model.write_weights", write)
+    monkeypatch.setattr(checks, "write_weights", write)
+    answer = cli("edit", verb, tiny, *VERBS[verb], "-o", tiny, "--force")
+    assert (answer.code, answer.out) == (code, "")
+    if code == 2:
+        assert answer.error.endswith("cannot be written: No space left on device")
+    assert {path: path.read_bytes() for path in tiny.parent.iterdir()} == before
+
+
+# -- Debian's darknet ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bgr(tmp_path: Path) -> Path:
+    """The picture, with red and blue exchanged."""
+    path = tmp_path / "bgr.png"
+    Image.fromarray(np.asarray(Image.open(PICTURE).convert("RGB"))[:, :, ::-1].copy()).save(path)
+    return path
+
+
+@pytest.mark.parametrize("verb", ["header", "reset", "rgbgr"])
+def test_darknet_prints_the_same_lines(
+    cli: Cli, tiny: Path, tmp_path: Path, bgr: Path, verb: str
+) -> None:
+    before = lines_of_darknet(tmp_path, tiny, PICTURE)
+    assert len(before) > 100
+    assert cli("edit", verb, tiny, *VERBS[verb], "-o", tmp_path / "out").code == 0
+    picture = bgr if verb == "rgbgr" else PICTURE
+    assert lines_of_darknet(tmp_path, tmp_path / "out", picture) == before
+
+
+def test_darknet_runs_another_size(cli: Cli, tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert cli("edit", "resize", tiny, "--width", 96, "--height", 96, "-o", out).code == 0
+    lines = cli("detect", out, PICTURE, "--thresh", 0.5).out.splitlines()
+    theirs = lines_of_darknet(tmp_path, out, PICTURE)
+    found = [line for line in lines if re.match(r"class \d: \d+%", line)]
+    assert len(theirs) > 100
+    assert [line.partition("\t")[0] for line in found] == theirs
+
+
+def test_the_files_may_be_edited_in_their_place(cli: Cli, tiny: Path) -> None:
+    whole = Path(f"{tiny}.weights").read_bytes()
+    for _ in range(2):
+        assert cli("edit", "rgbgr", tiny, "-o", tiny, "--force").code == 0
+    assert Path(f"{tiny}.weights").read_bytes() == whole
+    assert Path(f"{tiny}.cfg").read_bytes() == Path(f"{TINY}.cfg").read_bytes()
