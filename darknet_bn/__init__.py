@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
     from darknet_bn.checks.proof import prove
     from darknet_bn.checks.quantize import quantize_onnx
     from darknet_bn.checks.quantized import Quantized
+    from darknet_bn.checks.report.write import write_report
     from darknet_bn.checks.verify import record, verify
     from darknet_bn.checks.which import which_cfg
     from darknet_bn.convert import load_arrays, save_arrays
@@ -274,6 +275,7 @@ __all__ = [
     "verify",
     "which_cfg",
     "with_header",
+    "write_report",
     "write_video",
 ]
 
@@ -420,6 +422,7 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "verify": "darknet_bn.checks.verify.verify",
     "which_cfg": "darknet_bn.checks.which.which_cfg",
     "with_header": "darknet_bn.transforms.edit.with_header",
+    "write_report": "darknet_bn.checks.report.write.write_report",
     "write_video": "darknet_bn.pictures.video_files.write_video",
 }
 

@@ -17,6 +17,7 @@ from darknet_bn.layers.parameters import Params
 from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
 from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import image
+from darknet_bn.layers.shared.reach import Reach
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,10 @@ class AvgPool(Layer):
     def out_shape(self, xs: Shapes) -> Shape:
         """Keep the channels, with one pixel each."""
         return Shape(image(xs[0]).c)
+
+    def reach(self, xs: Shapes) -> Reach | None:
+        """Return None: each value depends on all pixels."""
+        return None
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Average."""

@@ -37,6 +37,7 @@ from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import image
 from darknet_bn.layers.shared.initial import Normal, Uniform
 from darknet_bn.layers.shared.normalised import Normalised, batch_norm_params, normalise_training
+from darknet_bn.layers.shared.reach import Reach
 from darknet_bn.layers.shared.windows_graph import blurred, convolved, normalised
 
 
@@ -135,6 +136,12 @@ class Convolutional(Normalised, Layer):
                 found=f"{x.w} x {x.h}, padding {self.geometry.pad}",
             )
         return Shape(self.filters, h, w)
+
+    def reach(self, xs: Shapes) -> Reach:
+        """Return the extent of the filters, holes included; the blur reads two pixels more."""
+        more = (self.size - 1) * self.geometry.dilation + (2 if self.antialiasing else 0)
+        stride_x, stride_y = self._strides
+        return Reach((more, more), (stride_y, stride_x))
 
     def params(self, xs: Shapes, dialect: Dialect) -> tuple[Param, ...]:
         """Biases, batch norm's parameters, weights (f, c/g, k, k)."""

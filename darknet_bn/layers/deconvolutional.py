@@ -35,6 +35,7 @@ from darknet_bn.layers.shared.normalised import (
     normalise_training,
     scaled_rows,
 )
+from darknet_bn.layers.shared.reach import Reach
 from darknet_bn.layers.shared.windows_graph import normalised
 
 
@@ -102,6 +103,11 @@ class Deconvolutional(Normalised, Layer):
         c, f, k, _ = p["weights"].shape
         rows = scaled_rows(p["weights"].reshape(c * f, k * k), np.tile(scale, c))
         return {"biases": shift.astype(np.float32), "weights": rows.reshape(c, f, k, k)}
+
+    def reach(self, xs: Shapes) -> Reach:
+        """Return how many pixels the filters spread into the same pixel."""
+        more = -(-self.size // self.stride) - 1
+        return Reach((more, more), (1 / self.stride, 1 / self.stride))
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Spread, normalise, activate."""

@@ -26,6 +26,7 @@ from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trai
 from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import image, window_text
 from darknet_bn.layers.shared.initial import Uniform
+from darknet_bn.layers.shared.reach import Reach
 from darknet_bn.layers.shared.windows_graph import convolved
 
 
@@ -79,6 +80,10 @@ class Local(Layer):
         filters = (self.filters, xs[0].c, self.size, self.size)
         draw = Uniform(math.sqrt(2.0 / math.prod(filters[1:])))
         return (Param("biases", y.dims), Param("weights", (y.h * y.w, *filters), init=draw))
+
+    def reach(self, xs: Shapes) -> Reach:
+        """Return the extent of the filters."""
+        return Reach((self.size - 1, self.size - 1), (self.stride, self.stride))
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Multiply, add, activate."""

@@ -20,6 +20,7 @@ from darknet_bn.layers.parameters import Params
 from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
 from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import image, pooled, window_text
+from darknet_bn.layers.shared.reach import Reach
 from darknet_bn.layers.shared.windows_graph import pooled_average
 
 
@@ -49,6 +50,11 @@ class LocalAvgPool(Layer):
     def out_shape(self, xs: Shapes) -> Shape:
         """Count the windows."""
         return pooled(image(xs[0]), self.window)
+
+    def reach(self, xs: Shapes) -> Reach:
+        """Return the extent of the windows."""
+        window = self.window
+        return Reach((window.size - 1, window.size - 1), (window.stride_y, window.stride_x))
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Average."""

@@ -31,6 +31,7 @@ from darknet_bn.layers.parameters import Params
 from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
 from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import image, pooled, window_text
+from darknet_bn.layers.shared.reach import Reach
 from darknet_bn.layers.shared.windows_graph import blurred, pooled_max
 
 
@@ -87,6 +88,14 @@ class MaxPool(Layer):
         if h < 1 or w < 1:
             raise ShapeError("the blur does not fit into the image", found=f"{before}")
         return Shape(x.c, h, w)
+
+    def reach(self, xs: Shapes) -> Reach:
+        """Return the extent of the windows; the blur reads two pixels more."""
+        if self.maxpool_depth:
+            return Reach((0, 0), (1, 1))
+        more = self.window.size - 1 + (2 if self.antialiasing else 0)
+        stride_x, stride_y = self.strides
+        return Reach((more, more), (stride_y, stride_x))
 
     def infer(self, xs: Shapes, p: Params, context: InferenceContext) -> Inference:
         """Pool, and blur."""

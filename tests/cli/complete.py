@@ -51,6 +51,10 @@ LINES = {
     "info": line(f"info {_NET} --dialect pjreddie --partial"),
     "check": line(f"check {_NET} --dialect pjreddie --partial"),
     "doctor": line(f"doctor {_NET} --names set.names --data set.data --images 2"),
+    "report": line(
+        f"report {_NET} -o out.html --dialect pjreddie --names set.names --data set.data --force",
+        "out.html",
+    ),
     "fold": line(
         f"fold {_NET} -o out --dialect pjreddie --tolerance 1e-3 --force",
         *("out.cfg", "out.weights"),

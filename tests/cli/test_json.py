@@ -25,8 +25,8 @@ NUMBERS_AS_TEXT = ("nan", "inf", "-inf")
 SHARED = ("every command",)
 WITHOUT_MODEL = ("which",)  # commands that print no facts about a model
 PARTS = {  # tables whose keys are next to those of others
-    "verify": ("report",),
-    "compare": ("report",),
+    "verify": ("comparison",),
+    "compare": ("comparison",),
 }
 
 
@@ -194,7 +194,7 @@ def test_every_command_prints_what_is_documented(cli: Cli, stocked: Path, name: 
     for proof in stocked.glob("*.proof.json"):
         if name == "export":
             written = json.loads(proof.read_bytes())
-            assert wrong_keys(written, {"schema": "integer"} | TABLES["report"], "proof") == []
+            assert wrong_keys(written, {"schema": "integer"} | TABLES["comparison"], "proof") == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,53 @@
+"""``darknet-bn report``."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+import darknet_bn as dn
+from darknet_bn.cli import class_names, models, options, output
+from darknet_bn.cli.terminal import RIGHT, WRONG
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+
+@click.command(short_help="Write what is known about a model as one HTML page.")
+@models.model
+@class_names.names_and_data
+@options.out("Write this file; its suffix is .html.")
+@options.json
+@options.quiet("what is wrong")
+def report(
+    source: models.Source,
+    names: class_names.ClassNames,
+    out: str,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Write what is known about a model as one HTML page.
+
+    The page has no links to other files or addresses: it opens from a mail, and prints.  It shows
+    the files and their SHA-256, the graph with Darknet's layer numbers, the table of layers, the
+    state of each batch norm, how all values are spread, and what 'darknet-bn doctor' finds.
+
+    Example: darknet-bn report yolov3-tiny.cfg yolov3-tiny.weights -o yolov3-tiny.html
+    """
+    options.require_free([out], force=force, inputs=(*source.files, *names.files))
+    model = source.load()
+    facts = dn.write_report(model, out, names=names.load(), force=force)
+    size = os.path.getsize(out)
+    answer = output.about(model, *source.files) | facts | {"page": out, "bytes": size}
+    lines: output.Lines = [f"written: {output.printable(out)}", _verdict(facts)]
+    output.show(answer, lines, as_json=as_json)
+
+
+def _verdict(facts: Mapping[str, Any]) -> output.Line:
+    if facts["ok"]:
+        return output.Line("nothing is wrong for certain", RIGHT, found=False)
+    wrong = [each for each in facts["findings"] if each.verdict == "wrong"]
+    return output.Line(f"wrong: {wrong[0].what}", WRONG)
