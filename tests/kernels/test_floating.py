@@ -29,6 +29,7 @@ PARTS = {
     "batchnorm.compiled",
     "batchnorm.forward",  # the modes of the layer functions
     "batchnorm.filters",  # the loops of batch norm
+    "boxes.k_means",  # sizes that `fit_anchors` has checked
     "convolution.compiled_depthwise",
     "convolution.compiled_gradient",
     "convolution.depthwise",
