@@ -120,7 +120,9 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
         train_state,
         train_step,
     )
+    from darknet_bn.transforms.average import average_models
     from darknet_bn.transforms.calibrate import Calibration, calibrate
+    from darknet_bn.transforms.classes import keep_classes
     from darknet_bn.transforms.edit import (
         rescale_input,
         save_first_layers,
@@ -129,6 +131,7 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
     )
     from darknet_bn.transforms.fold import FoldedLayer, fold_batchnorm, fold_report
     from darknet_bn.transforms.ranges import ActivationRanges, TensorRange, activation_ranges
+    from darknet_bn.transforms.to_dialect import RewrittenNorm, to_dialect
 
 __all__ = [
     "ALEXEYAB",
@@ -188,6 +191,7 @@ __all__ = [
     "ProofError",
     "Quantized",
     "Report",
+    "RewrittenNorm",
     "Runner",
     "SeenLayer",
     "Session",
@@ -205,6 +209,7 @@ __all__ = [
     "WhichCfg",
     "__version__",
     "activation_ranges",
+    "average_models",
     "average_precision",
     "build_network",
     "calibrate",
@@ -235,6 +240,7 @@ __all__ = [
     "forward",
     "from_torch",
     "inspect",
+    "keep_classes",
     "kernels",
     "letterbox",
     "load",
@@ -267,6 +273,7 @@ __all__ = [
     "save_image",
     "summarise",
     "swap_red_blue",
+    "to_dialect",
     "to_supervision",
     "to_torch",
     "train",
@@ -424,6 +431,10 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "with_header": "darknet_bn.transforms.edit.with_header",
     "write_report": "darknet_bn.checks.report.write.write_report",
     "write_video": "darknet_bn.pictures.video_files.write_video",
+    "average_models": "darknet_bn.transforms.average.average_models",
+    "keep_classes": "darknet_bn.transforms.classes.keep_classes",
+    "to_dialect": "darknet_bn.transforms.to_dialect.to_dialect",
+    "RewrittenNorm": "darknet_bn.transforms.to_dialect.RewrittenNorm",
 }
 
 

@@ -74,6 +74,7 @@ def examples(folder: Path) -> Iterator[object]:
     sizes = [[[0.5, 0.5, side / 9, 0.4, 0]] for side in range(1, 5)]
     labelled = array_dataset(np.zeros((4, 3, 64, 64), np.uint8), np.array(sizes), tiny)
     yield dn.fit_anchors(tiny, labelled)
+    yield dn.to_dialect(tiny, "alexeyab")[1][0]
     shutil.copy(f"{TINY}.cfg", folder / "one.cfg")
     shutil.copy(f"{TINY}.cfg", folder / "two.cfg")
     yield dn.which_cfg(f"{TINY}.weights", folder, pictures=[str(PNGS[0])])
