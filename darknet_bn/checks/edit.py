@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from darknet_bn.arrays import F32
+from darknet_bn.arrays import F32, F64
 from darknet_bn.checks.agreement import enough_for
 from darknet_bn.checks.fixture import member_name
 from darknet_bn.checks.fold import small
@@ -28,6 +28,7 @@ from darknet_bn.run.run import forward
 from darknet_bn.values import brief_fields
 
 _RANDOM = "random"
+_ONE_ROUNDING = 2.0**-23  # sums in another order may be rounded to the other neighbour
 
 
 def unchanged(array: F32) -> F32:
@@ -58,6 +59,8 @@ class Claim:
         Whether the edited model is compared at the image size of the original.
     allowed : float, optional
         A relative difference that is allowed besides rounding.
+    parameters : sequence of mappings from name to float64 array
+        For each layer, parameters that the edited model has to have, up to one rounding.
     """
 
     words: str
@@ -68,6 +71,7 @@ class Claim:
     to_the_bit: bool = False
     at_the_old_size: bool = False
     allowed: float | None = None
+    parameters: Sequence[Mapping[str, F64]] = ()
 
 
 def same_outputs(model: Model, words: str, *, to_the_bit: bool = False) -> Claim:
@@ -203,7 +207,8 @@ def prove_edit(
         size = model.network.input
         edited = edited.resized(size.h, size.w)
     random = small(edited), small(model)
-    rows = [*_differences(*random, claim, _RANDOM, random_input(random[0].network), tolerance)]
+    rows = [*_parameters(edited, claim)]
+    rows += [*_differences(*random, claim, _RANDOM, random_input(random[0].network), tolerance)]
     hashes = {_RANDOM: hashlib.sha256(random_input(random[0].network).data).hexdigest()}
     for name, x in (inputs or {}).items():
         rows += _differences(edited, model, claim, name, x, tolerance)
@@ -215,6 +220,21 @@ def prove_edit(
         provenance={"program": f"darknet-bn, dialect {edited.dialect.name}"},
         inputs=hashes,
     )
+
+
+def _parameters(edited: Model, claim: Claim) -> Iterator[Difference]:
+    """Compare parameters with those that the claim names, each layer with its owner's."""
+    for index, wanted in enumerate(claim.parameters):
+        node = edited.network.nodes[index]
+        for name, array in wanted.items() if node.owner == index else ():
+            yield compare_arrays(
+                f"{member_name(index)}.{name}",
+                array.astype(np.float32),
+                edited.params[index][name],
+                allowed=_ONE_ROUNDING,
+                layer=index,
+                section=node.layer.names[0],
+            )
 
 
 def _differences(

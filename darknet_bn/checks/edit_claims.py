@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.checks.edit import Claim, same_outputs
 from darknet_bn.model.model import Model
+from darknet_bn.transforms.classes import class_layers
 
 
 def of_swapped_colours(model: Model) -> Claim:
@@ -94,3 +96,51 @@ def of_first_layers(layers: int) -> Claim:
         layers={layer: layer for layer in range(layers)},
         to_the_bit=True,
     )
+
+
+def of_kept_classes(model: Model, kept: Sequence[int]) -> Claim:
+    """Return what `keep_classes` promises: the values of the classes that are kept."""
+    found = class_layers(model)
+    shares = any(each.shares for each in found)
+    return Claim(
+        words="boxes, objectness and the classes that are kept, whose probabilities are divided by "
+        "their sum"
+        if shares
+        else "boxes, objectness and the classes that are kept",
+        layers={each.layer: each.layer for each in found},
+        expected={each.layer: functools.partial(each.kept, kept=tuple(kept)) for each in found},
+        to_the_bit=not shares,
+    )
+
+
+def of_another_dialect(model: Model, rewritten: Model) -> Claim:
+    """Return what `to_dialect` promises: the same outputs.
+
+    Programs store the output of ``[region]`` in different orders, so what it reads is compared.
+    """
+    differ = model.dialect.region_by_cell != rewritten.dialect.region_by_cell
+    layers = {
+        node.sources[0] if differ and node.layer.names[0] == "region" else layer
+        for layer, node in enumerate(model.network.nodes)
+        if layer in model.network.outputs
+    }
+    return Claim(
+        words=f"all outputs, computed as {model.dialect.name} and as {rewritten.dialect.name}",
+        layers={layer: layer for layer in sorted(layers)},
+    )
+
+
+def of_a_mean(models: Sequence[Model], besides: Sequence[str] = ()) -> Claim:
+    """Return what `average_models` promises: the mean of all parameters, but for some by name."""
+    params = [
+        {
+            name: np.mean([each.params[index][name].astype(np.float64) for each in models], axis=0)
+            for name in p
+            if name.rpartition(".")[2] not in besides
+        }
+        for index, p in enumerate(models[0].params)
+    ]
+    words = "every parameter is the mean of those in the files"
+    if besides:
+        words += f", but for {' and '.join(besides)}"
+    return Claim(words=words, layers={}, parameters=params)

@@ -11,7 +11,7 @@ _CODES = "Exit codes: 0 success, 1 difference or problem, 2 error, 130 interrupt
 
 ALIASES = {"fuse": "fold", "denormalize": "fold"}  # AlexeyAB's and pjreddie's names for it
 # The verbs of Darknet's own program that are verbs of the command edit here.
-DARKNET_EDITS = ("partial", "rescale", "reset", "rgbgr")
+DARKNET_EDITS = ("average", "partial", "rescale", "reset", "rgbgr")
 
 # The module of each command, and its short help, which is shown without importing it.
 _HOMES = {

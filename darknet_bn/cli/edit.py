@@ -8,6 +8,9 @@ from darknet_bn.cli import arguments, hints
 from darknet_bn.cli.commands import Commands
 
 _HOMES = {
+    "average": "darknet_bn.cli.edit_weights.edit_average",
+    "classes": "darknet_bn.cli.edit_classes.edit_classes",
+    "dialect": "darknet_bn.cli.edit_weights.edit_dialect",
     "header": "darknet_bn.cli.edit_header.edit_header",
     "partial": "darknet_bn.cli.edit_header.edit_partial",
     "rescale": "darknet_bn.cli.edit_input.edit_rescale",
@@ -16,6 +19,9 @@ _HOMES = {
     "rgbgr": "darknet_bn.cli.edit_input.edit_rgbgr",
 }
 _SHORT_HELP = {
+    "average": "Average several weights files of one cfg.",
+    "classes": "Keep some classes.",
+    "dialect": "Rewrite a model so that another Darknet computes the same.",
     "header": "Set the version and the number of images seen.",
     "partial": "Write the first layers, to start other trainings from.",
     "rescale": "Scale and shift the values of the input.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,8 +75,11 @@ class Wanted:
         return {self.picture: read_input(self.picture, None, model).x}
 
 
-def common(command: Command) -> Command:
-    """Pass ``wanted`` to a verb: the model, and the options that all verbs have."""
+def common(command: Command, named: Callable[[Command], Command] = models.model) -> Command:
+    """Pass ``wanted`` to a verb: the model, and the options that all verbs have.
+
+    ``named`` passes the model to it.
+    """
 
     @options.out(
         "Write OUT.cfg and OUT.weights; without it, only say what would change.", required=False
@@ -110,7 +113,7 @@ def common(command: Command) -> Command:
         )
         return command(wanted=wanted, **rest)
 
-    return models.model(wrapped)  # type: ignore[return-value]  # click calls it with all options
+    return named(wrapped)  # type: ignore[arg-type]  # click calls it with all options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,5 +254,6 @@ def _proven(report: dn.Report, claim: Claim) -> Iterator[output.Line | str]:
         f"proven: {claim.words}: relative difference at most {worst.relative:.2g}", RIGHT
     )
     because = worst.because(report.precision)
-    limits = f"allowed {worst.allowed:.3g}; worst is layer {worst.layer} on {worst.input}"
+    limits = f"allowed {worst.allowed:.3g}; worst is layer {worst.layer}"
+    limits += "" if worst.input is None else f" on {worst.input}"
     yield f"  ({because}; {limits})" if because else f"  ({limits})"

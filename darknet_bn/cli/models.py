@@ -206,6 +206,12 @@ def _model_and_pictures(command: Command, role: Role) -> Command:
     return _model(command, (role,), split)
 
 
+def model_and_weights(command: Command) -> Command:
+    """Like `model`, with ``more_weights``: other weights files for the same cfg."""
+    more = Role(arguments.WEIGHTS.name, arguments.WEIGHTS.kinds, required=False, many=True)
+    return _model(command, (more,), lambda names: (names[:2], {"more_weights": names[2:]}))
+
+
 def _are_weights(word: str, *, last: bool) -> bool:
     """Return whether a word after the cfg means weights; an ambiguous word is a picture."""
     kind = kinds.kind_of(word)

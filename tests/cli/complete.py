@@ -123,6 +123,21 @@ LINES = {
         *("out.cfg", "out.weights"),
         elsewhere={"out": ("net.cfg", "net.weights")},
     ),
+    "edit classes": line(
+        f"edit classes {_NET} --keep 1 --names set.names -o out --force",
+        *("out.cfg", "out.weights", "out.names"),
+        elsewhere={"out": ("net.cfg", "net.weights", "net.names")},
+    ),
+    "edit average": line(
+        f"edit average {_NET} other.weights --pictures photos --images 1 -o out --force",
+        *("out.cfg", "out.weights"),
+        elsewhere={"out": ("net.cfg", "net.weights")},
+    ),
+    "edit dialect": line(
+        f"edit dialect {_NET} --to alexeyab -o out --force",
+        *("out.cfg", "out.weights"),
+        elsewhere={"out": ("net.cfg", "net.weights")},
+    ),
     "edit partial": line(f"edit partial {_NET} --layers 5 -o part --force", "part.conv.5"),
     "which": line("which net.weights --cfg . --pictures photos"),
     "compare": line(f"compare {_NET} x.npy --with net.onnx --tolerance 1e-3"),
