@@ -105,7 +105,7 @@ def _lines(found: WhichCfg, folder: str | None) -> Iterator[output.Line | str]:
             (row.file, f"{row.layers}", _shift(row.shift, row.problem)) for row in found.shifts
         ]
         yield from tables.aligned(rows, "<><")
-        yield output.Line(_verdict(found))
+        yield from map(output.Line, _verdict(found))
 
 
 def _described(fit: FittingCfg) -> str:
@@ -121,8 +121,10 @@ def _shift(shift: float | None, problem: str | None) -> str:
     return output.printable(problem or "none") if shift is None else f"{shift:#.3g}"
 
 
-def _verdict(found: WhichCfg) -> str:
-    if len(found.likely) == 1:
-        return f"pictures show: {output.printable(found.likely[0].summary)}"
-    names = ", ".join(output.printable(each.summary) for each in found.likely)
-    return f"pictures show: unknown, {len(found.likely)} remain: {names}"
+def _verdict(found: WhichCfg) -> Iterator[str]:
+    names = [output.printable(each.summary) for each in found.likely]
+    if len(names) == 1:
+        yield f"pictures show: {names[0]}"
+        return
+    yield f"pictures show: unknown, {len(names)} remain:"
+    yield from (f"  {each}" for each in names)

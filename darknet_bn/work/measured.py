@@ -92,6 +92,7 @@ ELEMENTS = 1 << 16  # floats of an activation at once; with its scratch, they fi
 ABSORBED = 1 << 16  # weights that are scaled at once: half a megabyte in float64
 LOCAL_WINDOWS = 1 << 18  # floats of windows of a local layer in a task: half the cache of a core
 OVERLAPS = 1 << 15  # overlaps with true boxes at once: a few float32 arrays stay in the cache
+SIZES = 1 << 15  # boxes that are compared with all anchors at once
 NMS_PAIRS = 1 << 16  # pairs of boxes examined together: their values fit the second-level cache
 NMS_OVERLAPS = 1 << 20  # overlapping pairs, resolved together: some 80 MB
 TRUTH_PAIRS = 1 << 20  # pairs of boxes and truths that are compared at once: some 40 MB

@@ -25,6 +25,9 @@ RESULTS = {
     "run": "layer  section ",
     "evaluate": "class  ",
     "quantize": "loss: ",
+    "doctor": "note: ",
+    "anchors": "anchors: ",
+    "which": "fits: ",
 }
 
 

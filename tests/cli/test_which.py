@@ -78,8 +78,9 @@ def test_pictures(cli: Cli, tiny: Path) -> None:
     cfg.with_name("same.cfg").write_bytes(cfg.read_bytes())
     answer = cli("which", weights, "--cfg", tiny.parent, "--pictures", PICTURE)
     assert answer.code == 0
-    last = answer.out.splitlines()[-1]
-    assert last.startswith("pictures show: unknown, 2 remain: ")
+    verdict, *names = answer.out.splitlines()[-3:]
+    assert verdict == "pictures show: unknown, 2 remain:"
+    assert names == [f"  {cfg.with_name(name)} with 2 classes" for name in ("same.cfg", "tiny.cfg")]
     facts = cli("which", weights, "--cfg", tiny.parent, "--pictures", PICTURE, "--json").json
     assert facts["likely"] == [str(cfg.with_name("same.cfg")), str(cfg)]
     refused = cli("which", weights, "--pictures", PICTURE)

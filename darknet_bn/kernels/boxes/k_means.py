@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darknet_bn.arrays import F64
+from darknet_bn.work import measured
 from darknet_bn.work.cuts import pieces
 from darknet_bn.work.threads import workers
 
@@ -20,7 +21,6 @@ _STARTS = 8  # besides the one that is given
 _ROUNDS = 300  # of each run, at most
 _ENOUGH = 1e-6  # a round that gains less mean IoU is the last
 _SAMPLE = 20_000  # boxes that the starts are compared on
-_AT_ONCE = 1 << 15  # boxes
 
 
 def fit_sizes(sizes: F64, count: int, seed: int, first: F64 | None = None) -> F64:
@@ -118,7 +118,7 @@ def best_anchors(sizes: F64, anchors: F64) -> tuple[npt.NDArray[np.intp], F64]:
     nearest = np.empty(len(sizes), np.intp)
     ious = np.empty(len(sizes))
     width, height = anchors.T
-    for part in pieces(len(sizes), _AT_ONCE):
+    for part in pieces(len(sizes), measured.SIZES):
         w, h = sizes[part, :1], sizes[part, 1:]
         common = np.minimum(w, width) * np.minimum(h, height)
         iou = common / (w * h + width * height - common)
