@@ -8,38 +8,55 @@ from typing import TYPE_CHECKING
 import click
 
 import darknet_bn as dn
-from darknet_bn.cli import class_names, models, options, output
+from darknet_bn.cli import class_names, models, options, output, pictures
 from darknet_bn.cli.terminal import RIGHT, WRONG
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
+
+    from darknet_bn.pictures.prepare import Fit
 
 
 @click.command(short_help="Write what is known about a model as one HTML page.")
-@models.model
+@models.model_and_pictures
 @class_names.names_and_data
 @options.out("Write this file; its suffix is .html.")
+@options.fit("letterbox", "stretch", "crop")
 @options.json
 @options.quiet("what is wrong")
 def report(
     source: models.Source,
+    words: Sequence[str],
     names: class_names.ClassNames,
     out: str,
     force: bool,
+    fit: Fit | None,
     as_json: bool,
 ) -> None:
     """Write what is known about a model as one HTML page.
 
     The page has no links to other files or addresses: it opens from a mail, and prints.  It shows
     the files and their SHA-256, the graph with Darknet's layer numbers, the table of layers, the
-    state of each batch norm, how all values are spread, and what 'darknet-bn doctor' finds.
+    state of each batch norm, how all values are spread, what folding changes, and what
+    'darknet-bn doctor' finds.  With PICTURE it also shows boxes, some channels, what batch norms
+    see, and which parts of the picture raise the best score.
 
-    Example: darknet-bn report yolov3-tiny.cfg yolov3-tiny.weights -o yolov3-tiny.html
+    Example: darknet-bn report yolov3-tiny.cfg yolov3-tiny.weights dog.jpg -o yolov3-tiny.html
     """
+    from darknet_bn.pictures.images import require_pillow
+
     options.require_free([out], force=force, inputs=(*source.files, *names.files))
-    model = source.load()
-    facts = dn.write_report(model, out, names=names.load(), force=force)
+    paths: Sequence[str] = ()
+    if words:
+        require_pillow()
+        found = pictures.find(words)
+        if found.problems:
+            raise found.problems[0].error
+        paths = found.paths
+    model = source.load_for_pictures() if words else source.load()
+    classes = names.load()
+    facts = dn.write_report(model, out, paths, names=classes, fit=fit, force=force)
     size = os.path.getsize(out)
     answer = output.about(model, *source.files) | facts | {"page": out, "bytes": size}
     lines: output.Lines = [f"written: {output.printable(out)}", _verdict(facts)]

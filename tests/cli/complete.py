@@ -52,7 +52,7 @@ LINES = {
     "check": line(f"check {_NET} --dialect pjreddie --partial"),
     "doctor": line(f"doctor {_NET} --names set.names --data set.data --images 2"),
     "report": line(
-        f"report {_NET} -o out.html --dialect pjreddie --names set.names --data set.data --force",
+        f"report {_NET} a.png -o out.html --names set.names --data set.data --letterbox --force",
         "out.html",
     ),
     "fold": line(

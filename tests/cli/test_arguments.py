@@ -20,7 +20,7 @@ LINES = {
     "info": ("net.cfg net.weights", ""),
     "check": ("net.cfg net.weights", ""),
     "doctor": ("net.cfg net.weights dog.png", ""),
-    "report": ("net.cfg net.weights", "-o out.html"),
+    "report": ("net.cfg net.weights dog.png", "-o out.html"),
     "fold": ("net.cfg net.weights", "-o out"),
     "detect": ("net.cfg net.weights dog.png", ""),
     "classify": ("net.cfg net.weights dog.png", ""),

@@ -11,20 +11,29 @@ from darknet_bn.checks.doctor.examine import examine
 from darknet_bn.checks.report.arrays import look_at_arrays
 from darknet_bn.checks.report.card import card
 from darknet_bn.checks.report.facts import card_facts, receptive_fields
+from darknet_bn.checks.report.folded import fold_facts, folded
 from darknet_bn.checks.report.graph import graph
 from darknet_bn.checks.report.histograms import histograms
 from darknet_bn.checks.report.page import Part, page
+from darknet_bn.checks.report.pictures import MOST, look_at_picture
+from darknet_bn.checks.report.pictures import pictures as picture_part
 from darknet_bn.checks.report.tables import findings, health_table, layer_table
 from darknet_bn.formats.writing import require_suffix, require_writable, write_files
 from darknet_bn.model.model import Model
 from darknet_bn.model.summary import summarise
+from darknet_bn.pictures.batches import picture_batches
+from darknet_bn.pictures.prepare import Fit, own_fit
+
+_AT_ONCE = 4  # pictures whose outputs are held together
 
 
 def write_report(
     model: Model,
     target: str | os.PathLike[str],
+    pictures: Sequence[str | os.PathLike[str]] = (),
     *,
     names: Sequence[str] | None = None,
+    fit: Fit | None = None,
     force: bool = False,
 ) -> dict[str, Any]:
     """Write what is known about a model as one page, which needs no network to be looked at.
@@ -34,8 +43,13 @@ def write_report(
     model : Model
     target : path
         The file to write; its suffix is ``.html``.
+    pictures : sequence of path
+        Pictures of the kind that the model is for: what batch norms see in them is compared with
+        their statistics, and what the model makes of the first four is shown.
     names : sequence of str, optional
         The names of the classes.
+    fit : "letterbox", "stretch" or "crop", optional
+        How pictures are made the input, as in `prepare`.
     force : bool
         Whether to overwrite an existing file.
 
@@ -48,6 +62,8 @@ def write_report(
     ------
     DarknetError
         The file already exists and ``force`` is off, or it cannot be written.
+    ImageError
+        A picture cannot be read.
 
     Examples
     --------
@@ -55,30 +71,46 @@ def write_report(
     >>> model = dn.load("yolov3-tiny.cfg", "yolov3-tiny.weights")  # doctest: +SKIP
     >>> facts = dn.write_report(model, "yolov3-tiny.html")  # doctest: +SKIP
     """
-    inputs = (model.cfg.file, model.file)
+    inputs = (model.cfg.file, model.file, *pictures)
     require_suffix(target, ".html", ".htm")
     require_writable([target], force=force, inputs=inputs)
+    paths = [os.fspath(each) for each in pictures]
     network = model.network
     rows = summarise(network)
     fields = receptive_fields(network)
-    found = examine(model, names=names)
+    way = fit or own_fit(model)
+    batches = picture_batches(model, paths, _AT_ONCE, way) if paths else ()
+    found = examine(model, batches, names=names)
     spreads, norms = look_at_arrays(model)
+    folds = fold_facts(model)
+    shown = [look_at_picture(model, each, _fitting(names, model), way) for each in paths[:MOST]]
     facts = card_facts(model, rows)
     facts |= {"layers": rows, "batch_norms": norms, "arrays": spreads}
     facts |= {"ok": not found.wrong, "findings": found.findings}
+    facts |= {"fit": way if paths else None, "images": found.images, "seen": found.layers}
+    facts |= {"pictures": [each.facts() for each in shown]}
+    facts |= {"fold": None if folds is None else folds}
     sizes = [node.layer.size_text() for node in network.nodes]
     parts = [
         Part("card", "Card", card(facts)),
         Part("findings", "Findings", findings(found)),
+        Part("pictures", "Pictures", picture_part(shown, len(paths) - len(shown))),
         Part("graph", "Graph", _scrolled("Graph", graph(network, sizes))),
         Part("layers", "Layers", layer_table(network, rows, fields)),
         Part("health", "Batch norms", health_table(norms, found)),
+        Part("fold", "Folding", folded(folds)),
         Part("arrays", "Values", histograms(spreads)),
     ]
     title = os.path.basename(model.cfg.file or "Darknet model")
-    content = page(title, parts, facts)
+    content = page(title, [each for each in parts if each.body], facts)
     write_files({Path(target): lambda out: out.write(content)}, force=force, inputs=inputs)
     return facts
+
+
+def _fitting(names: Sequence[str] | None, model: Model) -> Sequence[str] | None:
+    """Return the names if there are enough; `examine` says if there are not."""
+    classes = max((head.classes for head in model.network.heads.values()), default=0)
+    return names if names is not None and len(names) >= classes else None
 
 
 def _scrolled(name: str, body: str) -> str:

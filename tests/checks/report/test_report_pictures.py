@@ -1,0 +1,86 @@
+"""What a report shows of pictures, and of folding."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import darknet_bn as dn
+from tests.support.html_page import read_page
+from tests.support.paths import FIXTURES
+
+DIGITS = FIXTURES / "digits" / "digits"
+TINY = FIXTURES / "tiny" / "tiny"
+PICTURE = FIXTURES / "preprocess" / "rgba_10x15.png"
+
+
+def test_pictures_are_embedded_and_described(tmp_path: Path) -> None:
+    facts = dn.write_report(dn.load(TINY), tmp_path / "page.html", [PICTURE])
+    page = read_page(tmp_path / "page.html")
+    images = page.tags("img")
+    assert len(images) >= 3
+    for each in images:
+        start, _, code = (each["src"] or "").partition(";base64,")
+        assert start in ("data:image/png", "data:image/jpeg")
+        with Image.open(io.BytesIO(base64.b64decode(code))) as picture:
+            picture.load()
+            assert max(picture.size) <= 560
+        assert each["alt"]
+    assert facts["images"] == len(facts["pictures"]) == 1
+    assert facts["pictures"][0]["file"] == PICTURE.name
+    assert [each["layer"] for each in page.facts["seen"]] == [
+        each["layer"] for each in page.facts["batch_norms"]
+    ]
+
+
+def test_a_classifier_names_its_classes(tmp_path: Path) -> None:
+    with np.load(DIGITS.parent / "test.npz") as data:
+        image, label = data["x"][0, 0], int(data["y"][0])
+    Image.fromarray(np.rint(255 * image).astype(np.uint8)).save(tmp_path / "one.png")
+    names = [f"<b>{each}" for each in range(10)]
+    facts = dn.write_report(
+        dn.load(DIGITS), tmp_path / "page.html", [tmp_path / "one.png"], names=names
+    )
+    (picture,) = facts["pictures"]
+    assert picture["classes"][0]["name"] == picture["heat"]["name"] == f"<b>{label}"
+    page = read_page(tmp_path / "page.html")
+    assert page.tags("b") == [{}] * len(facts["arrays"])  # captions: no name is an element
+    assert f"&lt;b&gt;{label}" in page.text
+
+
+def test_only_four_pictures_are_shown(tmp_path: Path) -> None:
+    facts = dn.write_report(dn.load(TINY), tmp_path / "page.html", [PICTURE] * 6)
+    assert (facts["images"], len(facts["pictures"])) == (6, 4)
+    assert "2 more were looked at" in (tmp_path / "page.html").read_text()
+
+
+def test_a_picture_that_is_none_leaves_no_page(tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    with pytest.raises(dn.ImageError, match=r"bad\.png"):
+        dn.write_report(dn.load(TINY), tmp_path / "page.html", [tmp_path / "bad.png"])
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_folding_is_proven_layer_by_layer(tmp_path: Path) -> None:
+    facts = dn.write_report(dn.load(DIGITS), tmp_path / "page.html")
+    proof = facts["fold"]["proof"]
+    assert proof["ok"]
+    page = read_page(tmp_path / "page.html")
+    bars = [each for each in page.tags("rect") if each.get("class") == "bars"]
+    assert len(bars) == len(proof["differences"])
+    assert len(page.facts["fold"]["proof"]["differences"]) == len(proof["differences"])
+
+
+def test_why_a_model_cannot_be_folded(tmp_path: Path) -> None:
+    model = dn.load(DIGITS)
+    params = [dict(each) for each in model.params]
+    params[0]["rolling_variance"] = np.full_like(params[0]["rolling_variance"], -1)
+    object.__setattr__(model, "params", tuple(params))
+    facts = dn.write_report(model, tmp_path / "page.html")
+    assert facts["fold"]["proof"] is None
+    assert "The model cannot be folded: " in (tmp_path / "page.html").read_text()
