@@ -88,13 +88,20 @@ def findings(found: Examination) -> str:
     """Return what the examination found, and what to do."""
     if not found.findings:
         return f"<p>{light('good')} Nothing is wrong.</p>"
-    return '<ul class="findings">' + "\n".join(map(_finding, found.findings)) + "</ul>"
+    alike: dict[tuple[str, str, str, str | None], list[Diagnosis]] = {}
+    for each in found.findings:
+        alike.setdefault((each.verdict, each.what, each.do, each.section), []).append(each)
+    return '<ul class="findings">' + "\n".join(map(_finding, alike.values())) + "</ul>"
 
 
-def _finding(each: Diagnosis) -> str:
+def _finding(alike: Sequence[Diagnosis]) -> str:
+    """Return what was found, once for all layers of which the same is said."""
+    each = alike[0]
+    layers = [link(one.layer) for one in alike if one.layer is not None]
     place = ""
-    if each.layer is not None:
-        place = f"layer {link(each.layer)} [{escaped(each.section)}]: "
+    if layers:
+        noun = "layer" if len(layers) == 1 else f"{len(layers)} layers"
+        place = f"{noun} {', '.join(layers)} [{escaped(each.section)}]: "
     do = f'<br><span class="do">To do: {escaped(each.do)}</span>' if each.do else ""
     verdict = {"wrong": "", "unknown": "unknown: ", "note": "note: "}[each.verdict]
     return f"<li>{light(_LIGHTS[each.verdict])} {verdict}{place}{escaped(each.what)}{do}</li>"

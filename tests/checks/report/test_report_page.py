@@ -143,6 +143,28 @@ def test_broken_batch_norms_are_named_in_a_word(tmp_path: Path) -> None:
     assert [each["dead"] for each in page.facts["batch_norms"]] == [0, 0, 3]
 
 
+def test_what_is_the_same_in_several_layers_is_said_once(tmp_path: Path) -> None:
+    model = dn.load(DIGITS)
+    params = [dict(each) for each in model.params]
+    for each in params[:3]:
+        each["rolling_mean"] = np.zeros_like(each["rolling_mean"])
+        each["rolling_variance"] = np.zeros_like(each["rolling_variance"])
+    object.__setattr__(model, "params", tuple(params))
+    facts = dn.write_report(model, tmp_path / "page.html")
+    said = [each for each in facts["findings"] if "statistics are zero" in each.what]
+    assert [each.layer for each in said] == [0, 1, 2]
+    text = (tmp_path / "page.html").read_text("utf-8")
+    assert text.count("statistics are zero") == 1 + len(said)  # and in the JSON
+    assert "3 layers <a href=" in text
+
+
+def test_large_nets_stay_small_pages(shared: Path, tmp_path: Path) -> None:
+    model = dn.load(shared / "models" / "yolo-fastest" / "yolo-fastest-1.1")
+    dn.write_report(model, tmp_path / "page.html")
+    assert len(model.network.nodes) > 100
+    assert (tmp_path / "page.html").stat().st_size < 2_000_000
+
+
 def test_bars_count_every_value(tmp_path: Path) -> None:
     facts = dn.write_report(dn.load(DIGITS), tmp_path / "page.html")
     for each in facts["arrays"]:
