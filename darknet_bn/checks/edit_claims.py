@@ -11,6 +11,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.checks.edit import Claim, same_outputs
 from darknet_bn.model.model import Model
 from darknet_bn.transforms.classes import class_layers
+from darknet_bn.transforms.tied import padded_border, readers_of
 
 
 def of_swapped_colours(model: Model) -> Claim:
@@ -38,7 +39,11 @@ def of_rescaled_input(
         scaled: F32 = (x * factors + terms).astype(np.float32)
         return scaled
 
-    padded = {layer: pad for layer, pad in _padded(model).items() if terms.any()}
+    padded = [
+        layer
+        for layer, sources in readers_of(model.network)
+        if -1 in sources and any(padded_border(model.network.nodes[layer].layer)) and terms.any()
+    ]
     if not padded:
         words = "all outputs, for values that are scaled and shifted before"
         return Claim(words=words, layers=same_outputs(model, words).layers, given=given)
@@ -53,27 +58,12 @@ def of_rescaled_input(
     )
 
 
-def _padded(model: Model) -> dict[int, int]:
-    """Return the layers that pad the input with zeros, and by how many pixels."""
-    found = {}
-    for index, node in enumerate(model.network.nodes):
-        if -1 in node.sources and node.layer.value("size", 1) > 1:
-            size = node.layer.value("size", 1)
-            pad = size // 2 if node.layer.value("pad") else node.layer.value("padding")
-            if pad:
-                found[index] = int(pad)
-    return found
-
-
 def _inside(model: Model, layer: int) -> Callable[[F32], F32]:
     """Return what takes the pixels that padding does not reach."""
-    options = model.network.nodes[layer].layer
-    size = (options.value("size", 1) - 1) * (options.value("dilation", 1) or 1) + 1
-    pad, stride = _padded(model)[layer], options.value("stride", 1)
-    border = -(-max(pad, size - 1 - pad) // stride)
+    down, across = padded_border(model.network.nodes[layer].layer)
 
     def inside(y: F32) -> F32:
-        return y[:, :, border : y.shape[2] - border, border : y.shape[3] - border]
+        return y[:, :, down : y.shape[2] - down, across : y.shape[3] - across]
 
     return inside
 
@@ -118,9 +108,10 @@ def of_another_dialect(model: Model, rewritten: Model) -> Claim:
 
     Programs store the output of ``[region]`` in different orders, so what it reads is compared.
     """
+    cells = {layer for layer, head in model.network.heads.items() if head.anchors_in_cells}
     differ = model.dialect.region_by_cell != rewritten.dialect.region_by_cell
     layers = {
-        node.sources[0] if differ and node.layer.names[0] == "region" else layer
+        node.sources[0] if differ and layer in cells else layer
         for layer, node in enumerate(model.network.nodes)
         if layer in model.network.outputs
     }

@@ -12,7 +12,7 @@ from darknet_bn.graph.activations import activated
 from darknet_bn.graph.builder import GraphBuilder
 from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.activations import ACTIVATIONS, activate_array, activate_training
-from darknet_bn.layers.layer import Layer
+from darknet_bn.layers.layer import Channels, Layer
 from darknet_bn.layers.options import option
 from darknet_bn.layers.parameters import Params
 from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
@@ -52,6 +52,7 @@ class ActivationLayer(Layer):
     """Apply a function to every value.  C: ``src/activation_layer.c``."""
 
     names: ClassVar[tuple[str, ...]] = ("activation",)
+    channels: ClassVar[Channels] = "kept"
 
     activation: str = activation_option("linear")
 

@@ -12,7 +12,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.graph.builder import GraphBuilder
 from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.pooling.average import forward_avgpool_layer
-from darknet_bn.layers.layer import Layer
+from darknet_bn.layers.layer import Channels, Layer
 from darknet_bn.layers.parameters import Params
 from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
 from darknet_bn.layers.shape import Shape, Shapes
@@ -25,6 +25,7 @@ class AvgPool(Layer):
     """Average over all pixels.  C: ``src/avgpool_layer.c``."""
 
     names: ClassVar[tuple[str, ...]] = ("avgpool", "avg")
+    channels: ClassVar[Channels] = "kept"
 
     def out_shape(self, xs: Shapes) -> Shape:
         """Keep the channels, with one pixel each."""

@@ -17,7 +17,7 @@ from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.activations import activate_array, activate_training
 from darknet_bn.kernels.batchnorm.batchnorm_layer import forward_batchnorm_layer
 from darknet_bn.layers.activation import activation_option, of_weights
-from darknet_bn.layers.layer import Cost, Layer
+from darknet_bn.layers.layer import Channels, Cost, Layer
 from darknet_bn.layers.options import option
 from darknet_bn.layers.parameters import Param, Params
 from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
@@ -35,6 +35,7 @@ class Connected(Normalised, Layer):
     """A full matrix.  C: ``src/connected_layer.c``."""
 
     names: ClassVar[tuple[str, ...]] = ("connected", "conn")
+    channels: ClassVar[Channels] = "weighted"
 
     output: int = option(1, at_least=1)
     activation: str = activation_option(of_weights)

@@ -22,7 +22,7 @@ from darknet_bn.kernels.convolution.blur import backward_blur, blur, blurred_siz
 from darknet_bn.kernels.convolution.convolution import ConvGeometry, Convolution
 from darknet_bn.kernels.convolution.gradient import input_delta, weight_updates
 from darknet_bn.layers.activation import activation_option, of_weights
-from darknet_bn.layers.layer import Cost, Layer
+from darknet_bn.layers.layer import Channels, Cost, Layer
 from darknet_bn.layers.options import option
 from darknet_bn.layers.parameters import Param, Params
 from darknet_bn.layers.passes import (
@@ -46,6 +46,7 @@ class Convolutional(Normalised, Layer):
     """A bank of filters.  C: ``src/convolutional_layer.c``."""
 
     names: ClassVar[tuple[str, ...]] = ("convolutional", "conv")
+    channels: ClassVar[Channels] = "weighted"
     shares: ClassVar[str | None] = "share_index"
 
     filters: int = option(1, at_least=1)

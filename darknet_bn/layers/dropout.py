@@ -11,6 +11,7 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.graph.builder import GraphBuilder
 from darknet_bn.graph.graph import Value
+from darknet_bn.layers.layer import Channels
 from darknet_bn.layers.options import option
 from darknet_bn.layers.parameters import Params
 from darknet_bn.layers.passes import Backward, Trained, TrainingContext
@@ -23,6 +24,7 @@ class Dropout(Alias):
     """Leave the input as it is: training scales up what it keeps.  C: ``src/dropout_layer.c``."""
 
     names: ClassVar[tuple[str, ...]] = ("dropout",)
+    channels: ClassVar[Channels] = "kept"
 
     probability: float = option(lambda dialect: dialect.dropout_probability)
     dropblock: bool = option(False, extended=True)

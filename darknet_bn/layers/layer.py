@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, TypeAlias
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect
@@ -18,6 +18,11 @@ from darknet_bn.layers.options import Options, option
 from darknet_bn.layers.parameters import Param, Params
 from darknet_bn.layers.passes import Inference, InferenceContext, Trained, TrainingContext
 from darknet_bn.layers.shape import Shape, Shapes
+
+Channels: TypeAlias = Literal["weighted", "kept", "joined", "added", "shared out", "mixed"]
+"""What the channels of an output are: sums of the input's, each with its own weights; each made of
+one channel of the input; those of all inputs, one input after the other; sums of one channel of
+each input; shares of all channels, which add up to 1; or anything else."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Layer(Options, ABC):
     is_loss: ClassVar[bool] = False  # computes nothing in inference: never an output
     is_end: ClassVar[bool] = False  # makes boxes or shares of what the last weights give
     recurrent: ClassVar[bool] = False  # remembers earlier images of a sequence
+    channels: ClassVar[Channels] = "mixed"
     shares: ClassVar[str | None] = None  # the option that names a layer whose parameters it uses
 
     dontload: bool = option(False)

@@ -14,7 +14,7 @@ from darknet_bn.kernels.pooling.average import (
     forward_local_avgpool_layer,
 )
 from darknet_bn.kernels.pooling.windows import Window
-from darknet_bn.layers.layer import Cost, Layer, as_inferred
+from darknet_bn.layers.layer import Channels, Cost, Layer, as_inferred
 from darknet_bn.layers.options import option
 from darknet_bn.layers.parameters import Params
 from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
@@ -32,6 +32,7 @@ class LocalAvgPool(Layer):
     """
 
     names: ClassVar[tuple[str, ...]] = ("local_avgpool", "local_avg")
+    channels: ClassVar[Channels] = "kept"
     extended: ClassVar[bool] = True
 
     stride: int = option(1, at_least=1)

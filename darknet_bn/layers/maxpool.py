@@ -25,7 +25,7 @@ from darknet_bn.kernels.pooling.maximum import (
     forward_maxpool_layer,
 )
 from darknet_bn.kernels.pooling.windows import Window
-from darknet_bn.layers.layer import Cost, Layer, as_inferred
+from darknet_bn.layers.layer import Channels, Cost, Layer, as_inferred
 from darknet_bn.layers.options import option
 from darknet_bn.layers.parameters import Params
 from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
@@ -43,6 +43,7 @@ class MaxPool(Layer):
     """
 
     names: ClassVar[tuple[str, ...]] = ("maxpool", "max")
+    channels: ClassVar[Channels] = "kept"
 
     stride: int = option(lambda dialect: 2 if dialect.opencv else 1, at_least=1)
     size: int | None = option(lambda dialect: 2 if dialect.opencv else None, at_least=1)

@@ -12,7 +12,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.graph.builder import GraphBuilder
 from darknet_bn.graph.graph import Value
-from darknet_bn.layers.layer import Layer, as_inferred
+from darknet_bn.layers.layer import Channels, Layer, as_inferred
 from darknet_bn.layers.options import option
 from darknet_bn.layers.parameters import Params
 from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
@@ -26,6 +26,7 @@ class Route(Layer):
     """Concatenate layers, or one of ``groups`` equal parts of each.  C: ``src/route_layer.c``."""
 
     names: ClassVar[tuple[str, ...]] = ("route",)
+    channels: ClassVar[Channels] = "joined"
 
     layers: tuple[int, ...] = option((), reference=True, required=True)
     groups: int = option(1, at_least=1, extended=True)

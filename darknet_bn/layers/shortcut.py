@@ -26,7 +26,7 @@ from darknet_bn.kernels.shortcut import (
     shortcut_multilayer_cpu,
 )
 from darknet_bn.layers.activation import activation_option
-from darknet_bn.layers.layer import Cost, Layer, as_inferred
+from darknet_bn.layers.layer import Channels, Cost, Layer, as_inferred
 from darknet_bn.layers.options import option
 from darknet_bn.layers.parameters import Param, Params
 from darknet_bn.layers.passes import (
@@ -57,6 +57,7 @@ class Shortcut(Layer):
     """
 
     names: ClassVar[tuple[str, ...]] = ("shortcut",)
+    channels: ClassVar[Channels] = "added"
 
     from_: tuple[int, ...] = option((), reference=True, required=True)
     activation: str = activation_option("linear", "most")

@@ -14,7 +14,7 @@ from darknet_bn.formats.tree import Tree, parse_tree
 from darknet_bn.graph.builder import GraphBuilder
 from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.softmax import softmax_cpu, softmax_tree
-from darknet_bn.layers.layer import Layer, as_inferred
+from darknet_bn.layers.layer import Channels, Layer, as_inferred
 from darknet_bn.layers.options import fact, option
 from darknet_bn.layers.parameters import Params
 from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
@@ -32,6 +32,7 @@ class Softmax(Layer):
     """
 
     names: ClassVar[tuple[str, ...]] = ("softmax", "soft")
+    channels: ClassVar[Channels] = "shared out"
     is_end: ClassVar[bool] = True
 
     groups: int = option(1, at_least=1)

@@ -13,7 +13,7 @@ from darknet_bn.errors import ShapeError, Where
 from darknet_bn.graph.builder import GraphBuilder
 from darknet_bn.graph.graph import Value
 from darknet_bn.kernels.upsample import downsample_cpu, upsample_cpu
-from darknet_bn.layers.layer import Layer, as_inferred
+from darknet_bn.layers.layer import Channels, Layer, as_inferred
 from darknet_bn.layers.options import option
 from darknet_bn.layers.parameters import Params
 from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
@@ -30,6 +30,7 @@ class Upsample(Layer):
     """
 
     names: ClassVar[tuple[str, ...]] = ("upsample",)
+    channels: ClassVar[Channels] = "kept"
 
     stride: int = option(lambda dialect: 1 if dialect.opencv else 2)
     scale: float = option(1.0)

@@ -17,9 +17,6 @@ from darknet_bn.model.network import build_network
 Numbers = npt.NDArray[np.intp]
 
 _COUNTS = ("filters", "output")  # the option of a layer that says how many channels it has
-# What may be between the weights and the softmax of a classifier: it keeps channels apart.
-_BETWEEN = ("avgpool", "dropout", "maxpool", "local_avgpool")
-_HEADS = ("yolo", "Gaussian_yolo", "region")
 
 
 @dataclass(frozen=True)
@@ -165,7 +162,7 @@ def class_layers(model: Model) -> tuple[ClassLayer, ...]:
         last = [
             index
             for index, node in enumerate(network.nodes)
-            if node.layer.names[0] == "softmax" and index in network.outputs
+            if node.layer.channels == "shared out" and index in network.outputs
         ]
         found = tuple(_of_softmax(model, layer) for layer in last)
     if not found:
@@ -180,12 +177,12 @@ def class_layers(model: Model) -> tuple[ClassLayer, ...]:
 
 def _of_head(model: Model, layer: int) -> ClassLayer:
     node, where = model.network.nodes[layer], model.cfg.where(layer + 1)
-    section = node.layer.names[0]
-    if section not in _HEADS:
+    head = model.network.heads[layer]
+    if not head.filters_per_class():
         raise DarknetError(
             "the classes of this layer cannot be told apart",
             where=where,
-            expected=" or ".join(f"[{each}]" for each in _HEADS),
+            expected="[yolo], [Gaussian_yolo] or [region]",
         )
     for key in ("tree", "background"):
         if node.layer.value(key):
@@ -193,10 +190,9 @@ def _of_head(model: Model, layer: int) -> ClassLayer:
                 "the classes depend on each other and cannot be told apart",
                 where=model.cfg.where(layer + 1, key),
             )
-    classes, each_class = node.layer.value("classes"), model.network.heads[layer]
-    parts = each_class.filters_per_class()
-    weights = _weights_before(model, layer, ())
-    by_cell = section == "region" and model.dialect.region_by_cell
+    classes, parts = head.classes, head.filters_per_class()
+    weights = _weights_before(model, layer)
+    by_cell = head.anchors_in_cells and model.dialect.region_by_cell
     return ClassLayer(
         layer,
         weights,
@@ -216,7 +212,7 @@ def _of_softmax(model: Model, layer: int) -> ClassLayer:
             "the classes depend on each other and cannot be told apart",
             where=model.cfg.where(layer + 1, key),
         )
-    weights = _weights_before(model, layer, _BETWEEN)
+    weights = _weights_before(model, layer)
     channels = model.network.nodes[weights].y.c
     if node.xs[0].size != channels:
         raise DarknetError(
@@ -228,7 +224,7 @@ def _of_softmax(model: Model, layer: int) -> ClassLayer:
     return ClassLayer(layer, weights, channels, shares=True)
 
 
-def _weights_before(model: Model, layer: int, between: Sequence[str]) -> int:
+def _weights_before(model: Model, layer: int) -> int:
     """Return the layer whose filters a layer reads, and nothing else does."""
     nodes = model.network.nodes
     index = layer
@@ -240,12 +236,12 @@ def _weights_before(model: Model, layer: int, between: Sequence[str]) -> int:
         if index < 0 or len(nodes[before].sources) > 1 or len(readers) > 1:
             found = f"layers {', '.join(map(str, readers))} read {name}"
             break
-        if nodes[index].layer.names[0] in between:
+        if nodes[index].layer.channels == "kept" and nodes[before].layer.channels != "mixed":
             continue
         shared = sum(each.owner == nodes[index].owner for each in nodes) > 1
         whole = all(param.stored_size == param.size for param in nodes[index].params)
         plain = nodes[index].layer.value("groups", 1) == 1 and not shared and whole
-        if nodes[index].layer.names[0] in ("convolutional", "connected") and plain:
+        if nodes[index].layer.channels == "weighted" and plain:
             return index
         found = f"{name}, layer {index}"
         break
