@@ -130,6 +130,7 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
         with_header,
     )
     from darknet_bn.transforms.fold import FoldedLayer, fold_batchnorm, fold_report
+    from darknet_bn.transforms.prune import PrunedLayer, Pruning, prune_channels
     from darknet_bn.transforms.ranges import ActivationRanges, TensorRange, activation_ranges
     from darknet_bn.transforms.to_dialect import RewrittenNorm, to_dialect
 
@@ -189,6 +190,8 @@ __all__ = [
     "PictureRows",
     "Progress",
     "ProofError",
+    "PrunedLayer",
+    "Pruning",
     "Quantized",
     "Report",
     "RewrittenNorm",
@@ -259,6 +262,7 @@ __all__ = [
     "picture_batches",
     "prepare",
     "prove",
+    "prune_channels",
     "quantize_onnx",
     "readNet",
     "readNetFromDarknet",
@@ -435,6 +439,9 @@ _HOMES = {  # the module that each name comes from, with its full dotted path
     "keep_classes": "darknet_bn.transforms.classes.keep_classes",
     "to_dialect": "darknet_bn.transforms.to_dialect.to_dialect",
     "RewrittenNorm": "darknet_bn.transforms.to_dialect.RewrittenNorm",
+    "prune_channels": "darknet_bn.transforms.prune.prune_channels",
+    "Pruning": "darknet_bn.transforms.prune.Pruning",
+    "PrunedLayer": "darknet_bn.transforms.prune.PrunedLayer",
 }
 
 

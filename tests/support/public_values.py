@@ -74,6 +74,8 @@ def examples(folder: Path) -> Iterator[object]:
     sizes = [[[0.5, 0.5, side / 9, 0.4, 0]] for side in range(1, 5)]
     labelled = array_dataset(np.zeros((4, 3, 64, 64), np.uint8), np.array(sizes), tiny)
     yield dn.fit_anchors(tiny, labelled)
+    pruning = dn.prune_channels(tiny, keep=0.7)
+    yield from (pruning, pruning.layers[0])
     yield dn.to_dialect(tiny, "alexeyab")[1][0]
     shutil.copy(f"{TINY}.cfg", folder / "one.cfg")
     shutil.copy(f"{TINY}.cfg", folder / "two.cfg")

@@ -1,0 +1,98 @@
+"""Prove that the layers of a pruned model compute what those of the original do."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from darknet_bn.arrays import F32
+from darknet_bn.checks.edit import Claim, require_proof, same_outputs
+from darknet_bn.checks.fixture import member_name
+from darknet_bn.layers.passes import InferenceContext
+from darknet_bn.run.differences import Difference, Report, compare_arrays
+from darknet_bn.run.random_input import random_input
+from darknet_bn.run.rounding import FLOAT32
+from darknet_bn.run.run import forward
+from darknet_bn.transforms.prune import Pruning
+from darknet_bn.transforms.tied import padded_border
+
+_ON = "random"
+
+
+def of_pruned_layers(pruning: Pruning) -> Claim:
+    """Return in words what `prove_layers` shows; no outputs are compared by it."""
+    words = "each layer, for what the layers before it compute without the scales"
+    if pruning.at_the_border:
+        words += ", away from the border where that differs"
+    return Claim(words=words, layers={})
+
+
+def of_pruned_outputs(pruning: Pruning) -> Claim:
+    """Return what a pruned model promises if nothing differs at borders: the same outputs."""
+    return same_outputs(pruning.silenced, "all outputs, as with scales of 0")
+
+
+def prove_layers(pruning: Pruning) -> Report:
+    """Run each layer of the smaller model on what the original computes before it.
+
+    The outputs of both are compared channel by channel, for a random image.  Layers that pad an
+    input of which a constant channel was removed are compared where no padding reaches.
+
+    Parameters
+    ----------
+    pruning : Pruning
+
+    Returns
+    -------
+    report : Report
+
+    Raises
+    ------
+    ProofError
+        A layer computes something else.
+    """
+    network = pruning.silenced.network
+    x = random_input(network, images=network.time_steps)
+    outputs = {-1: x, **forward(pruning.silenced, x, "all", exact=True)}
+    report = Report(
+        tolerance=FLOAT32.least,
+        differences=tuple(_differences(pruning, outputs)),
+        provenance={"program": "darknet-bn, layer by layer"},
+        inputs={_ON: hashlib.sha256(x.data).hexdigest()},
+    )
+    require_proof(pruning.silenced, report, of_pruned_layers(pruning))
+    return report
+
+
+def _differences(pruning: Pruning, outputs: dict[int, F32]) -> Iterator[Difference]:
+    model, kept = pruning.model, pruning.kept
+    for index, node in enumerate(model.network.nodes):
+        if index not in outputs:
+            continue  # it only computes a loss
+        context = InferenceContext(model.dialect, True, model.network.time_steps)
+        xs = [np.ascontiguousarray(outputs[each][:, kept[each]]) for each in node.sources]
+        y = np.empty((len(xs[0]), *node.y.dims), np.float32)
+        node.layer.infer(node.xs, model.params[index], context)(xs, y)
+        wanted = outputs[index]
+        if wanted.shape[1] != y.shape[1]:
+            wanted = wanted[:, kept[index]]
+        if index in pruning.at_the_border:
+            wanted, y = (_inside(each, padded_border(node.layer)) for each in (wanted, y))
+        yield compare_arrays(
+            member_name(index),
+            wanted,
+            y,
+            allowed=FLOAT32.least,
+            layer=index,
+            section=node.layer.names[0],
+            on=_ON,
+        )
+
+
+def _inside(y: F32, border: tuple[int, int]) -> F32:
+    """Return the pixels that padding does not reach, which may be none."""
+    down, across = border
+    inner = y[:, :, down : max(down, y.shape[2] - down), across : max(across, y.shape[3] - across)]
+    return np.ascontiguousarray(inner)
