@@ -147,10 +147,14 @@ def finish(
     more: More | None = None,
     *,
     first: int | None = None,
+    against: dn.Model | None = None,
+    proof: dn.Report | None = None,
 ) -> None:
     """Prove an edit, write it if that is wanted, and answer.
 
-    With ``first``, only the weights of the first layers are written.
+    With ``first``, only the weights of the first layers are written.  ``against`` is what the
+    edited model is compared with, if it is not the model itself; ``proof`` is a comparison that has
+    been made already, instead of one of the outputs.
     """
     from darknet_bn.checks.edit import (
         changed_layers,
@@ -166,12 +170,12 @@ def finish(
     lines = changed_lines(model.cfg, edited.cfg)
     layers = changed_layers(model, edited)
     if targets is None:
-        report = prove_edit(model, edited, claim, inputs, tolerance=wanted.tolerance)
+        report = prove_edit(against or model, edited, claim, inputs, tolerance=wanted.tolerance)
         require_proof(model, report, claim)
     else:
         cfg, weights, *others = targets if first is None else ["", *targets]
         report = edit_files(
-            model,
+            against or model,
             edited,
             claim,
             cfg or None,
@@ -182,6 +186,7 @@ def finish(
             tolerance=wanted.tolerance,
             force=wanted.force,
         )
+    report = proof or report
     counts = [each.network.stored_floats for each in (model, edited)]
     facts = output.about(model, wanted.source.cfg, wanted.source.weights)
     facts |= {

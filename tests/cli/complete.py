@@ -138,6 +138,11 @@ LINES = {
         *("out.cfg", "out.weights"),
         elsewhere={"out": ("net.cfg", "net.weights")},
     ),
+    "edit prune": line(
+        f"edit prune {_NET} --keep 80% --pictures photos --images 1 -o out --force",
+        *("out.cfg", "out.weights"),
+        elsewhere={"out": ("net.cfg", "net.weights")},
+    ),
     "edit partial": line(f"edit partial {_NET} --layers 5 -o part --force", "part.conv.5"),
     "which": line("which net.weights --cfg . --pictures photos"),
     "compare": line(f"compare {_NET} x.npy --with net.onnx --tolerance 1e-3"),

@@ -31,6 +31,7 @@ VERBS: dict[str, tuple[object, ...]] = {
     "header": ("--version", "0.2.0", "--seen", 9),
     "partial": ("--layers", 5),
     "rescale": ("--scale", 0.5, "--shift", 0),
+    "prune": ("--keep", "80%", "--exact"),
     "reset": (),
     "resize": ("--width", 96, "--height", 128),
     "rgbgr": (),
@@ -75,6 +76,7 @@ def test_what_is_written_is_what_the_library_makes(cli: Cli, tiny: Path, verb: s
         "classes": lambda: dn.keep_classes(model, [1]),
         "dialect": lambda: dn.to_dialect(model, "alexeyab")[0],
         "header": lambda: dn.with_header(model, version=(0, 2, 0), seen=9),
+        "prune": lambda: dn.prune_channels(model, keep=0.8, exact=True).model,
         "rescale": lambda: dn.rescale_input(model, 0.5, 0),
         "reset": lambda: dn.with_header(model, seen=0),
         "resize": lambda: model.resized(128, 96),
@@ -171,11 +173,35 @@ def test_the_mean_of_files_and_statistics_for_it(cli: Cli, tmp_path: Path) -> No
     ).any()
 
 
+def test_pruning_says_what_each_step_costs(cli: Cli, tmp_path: Path) -> None:
+    digits = FIXTURES / "digits"
+    words = ("edit", "prune", digits / "digits", "--keep", "90%", "--data", digits / "test.npz")
+    more = ("--pictures", digits / "train.npz", "--images", 400, "-o", tmp_path / "out", "--json")
+    answer = cli(*words, *more)
+    assert (answer.code, answer.err) == (0, "")
+    facts = answer.json
+    assert [each["step"] for each in facts["steps"]] == [
+        *("before", "scales of 0", "pruned", "calibrated")
+    ]
+    assert facts["border"] == [1, 2]
+    assert (facts["removed"], facts["channels"], facts["constant"]) == (11, 112, 0)
+    assert 0 < facts["border_error"] < 1
+    small = dn.load(tmp_path / "out")
+    examples = dn.load_dataset(digits / "test.npz", small, train=False)
+    report = dn.evaluate(small, examples)
+    assert isinstance(report, dn.Accuracy)
+    assert report.top_1 == facts["steps"][-1]["value"] > facts["steps"][-2]["value"]
+    assert small.network.stored_floats == facts["new_parameters"] < facts["parameters"]
+
+
 def test_wrong_usage(cli: Cli, tiny: Path) -> None:
     for words, error in (
         (("edit",), "missing argument: VERB"),
         (("edit", "rgb"), "no such verb: rgb; did you mean rgbgr?"),
         (("edit", "resize", tiny), "missing option: --width or --height"),
+        (("edit", "prune", tiny), "expected --keep or --scale-below, and not both"),
+        (("edit", "prune", tiny, "--keep", "0"), "Invalid value for '--keep': must be above 0 %"),
+        (("edit", "prune", tiny, "--keep", "x"), "Invalid value for '--keep': 'x' is not valid"),
         (("edit", "header", tiny), "missing option: --version or --seen"),
         (("edit", "header", tiny, "--version", "2"), "Invalid value for '--version': '2' is"),
         (("edit", "rescale", tiny, "--scale", "x"), "Invalid value for '--scale': 'x' is not"),
@@ -290,6 +316,20 @@ def test_darknet_computes_what_alexeyab_s_program_did(cli: Cli, tiny: Path, tmp_
     assert dn.load(theirs).dialect is dn.ALEXEYAB
     assert cli("edit", "dialect", theirs, "--to", "pjreddie", "-o", back).code == 0
     assert lines_of_darknet(tmp_path, back, PICTURE) == lines_of_darknet(tmp_path, tiny, PICTURE)
+
+
+def test_darknet_prints_the_same_lines_without_dead_channels(
+    cli: Cli, tiny: Path, tmp_path: Path
+) -> None:
+    model = dn.load(tiny)
+    dead = dn.prune_channels(model, keep=0.8, exact=True).silenced
+    dn.save(dead, f"{tmp_path / 'dead'}.cfg", f"{tmp_path / 'dead'}.weights")
+    words = ("--scale-below", 0, "-o", tmp_path / "out", "--json")
+    answer = cli("edit", "prune", tmp_path / "dead", *words)
+    assert answer.json["constant"] == answer.json["removed"] == 13
+    lines = lines_of_darknet(tmp_path, tmp_path / "dead", PICTURE)
+    assert len(lines) > 100
+    assert lines_of_darknet(tmp_path, tmp_path / "out", PICTURE) == lines
 
 
 def test_darknet_runs_another_size(cli: Cli, tiny: Path, tmp_path: Path) -> None:

@@ -110,6 +110,10 @@ MORE: dict[str, tuple[Sequence[object], int]] = {
     "which of published cfgs": (("which", "net.weights"), 1),
     "anchors that are not written": (("anchors", "net.cfg", "boxes.npz", "--count", 2), 0),
     "edit that is not written": (("edit", "resize", "net", "--width", 96), 0),
+    "edit that prunes": (
+        ("edit", "prune", DIGITS / "digits", "--keep", 0.9, "--data", DIGITS / "test.npz"),
+        0,
+    ),
     "run without a file": (("run", "net", "--layers", "all"), 0),
     "run of NaN": (("run", "nan", "a.png"), 0),
     "verify that fails": (("verify", "nan", "net.npz", "--fast"), 1),
