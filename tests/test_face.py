@@ -14,11 +14,12 @@ from tests.test_architecture import MODULES
 
 SOURCE = Path(dn.__file__)
 HOMES = {
-    key.value: value.value
+    name.partition("=")[0]: f"{key.value}.{name.rpartition('=')[2]}"
     for table in ast.walk(ast.parse(SOURCE.read_text(encoding="utf-8")))
     if isinstance(table, ast.Dict)
     for key, value in zip(table.keys, table.values, strict=True)
     if isinstance(key, ast.Constant) and isinstance(value, ast.Constant)
+    for name in value.value.split()
 }
 
 
