@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from darknet_bn.arrays import F32
+from darknet_bn.arrays import F32, F64
 from darknet_bn.checks.edit import Claim, same_outputs
 from darknet_bn.model.model import Model
 from darknet_bn.transforms.classes import class_layers
@@ -89,17 +89,27 @@ def of_first_layers(layers: int) -> Claim:
 
 
 def of_kept_classes(model: Model, kept: Sequence[int]) -> Claim:
-    """Return what `keep_classes` promises: the values of the classes that are kept."""
+    """Return what `keep_classes` promises: the weights and values of the classes that are kept.
+
+    Outputs are equal to the bit too if a product of matrices has the same bits with fewer rows,
+    which is for the processor to say.
+    """
     found = class_layers(model)
-    shares = any(each.shares for each in found)
+    words = "boxes, objectness and the classes that are kept"
+    if any(each.shares for each in found):
+        words += ", whose probabilities are divided by their sum"
+    params: list[dict[str, F64]] = [{} for _ in model.params]
+    for each in found:
+        order = each.numbers(kept)
+        params[each.weights] = {
+            name: array[order].astype(np.float64)
+            for name, array in model.params[each.weights].items()
+        }
     return Claim(
-        words="boxes, objectness and the classes that are kept, whose probabilities are divided by "
-        "their sum"
-        if shares
-        else "boxes, objectness and the classes that are kept",
+        words=words,
         layers={each.layer: each.layer for each in found},
         expected={each.layer: functools.partial(each.kept, kept=tuple(kept)) for each in found},
-        to_the_bit=not shares,
+        parameters=params,
     )
 
 

@@ -252,7 +252,7 @@ def _layers(layers: Sequence[ChangedLayer], counts: Sequence[int]) -> Iterator[s
 
 def _proven(report: dn.Report, claim: Claim) -> Iterator[output.Line | str]:
     worst = report.worst
-    if claim.to_the_bit:
+    if claim.to_the_bit or worst.error == 0:
         yield output.Line(f"proven: {claim.words}: equal to the bit", RIGHT)
         return
     yield output.Line(
