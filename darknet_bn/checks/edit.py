@@ -60,7 +60,9 @@ class Claim:
     allowed : float, optional
         A relative difference that is allowed besides rounding.
     parameters : sequence of mappings from name to float64 array
-        For each layer, parameters that the edited model has to have, up to one rounding.
+        For each layer, parameters that the edited model has to have.
+    rounded : bool
+        Whether these come from sums, which may be rounded to the other neighbour.
     """
 
     words: str
@@ -72,6 +74,7 @@ class Claim:
     at_the_old_size: bool = False
     allowed: float | None = None
     parameters: Sequence[Mapping[str, F64]] = ()
+    rounded: bool = False
 
 
 def same_outputs(model: Model, words: str, *, to_the_bit: bool = False) -> Claim:
@@ -231,7 +234,7 @@ def _parameters(edited: Model, claim: Claim) -> Iterator[Difference]:
                 f"{member_name(index)}.{name}",
                 array.astype(np.float32),
                 edited.params[index][name],
-                allowed=_ONE_ROUNDING,
+                allowed=_ONE_ROUNDING if claim.rounded else 0.0,
                 layer=index,
                 section=node.layer.names[0],
             )

@@ -144,4 +144,4 @@ def of_a_mean(models: Sequence[Model], besides: Sequence[str] = ()) -> Claim:
     words = "every parameter is the mean of those in the files"
     if besides:
         words += f", but for {' and '.join(besides)}"
-    return Claim(words=words, layers={}, parameters=params)
+    return Claim(words=words, layers={}, parameters=params, rounded=True)
