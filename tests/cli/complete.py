@@ -51,6 +51,7 @@ LINES = {
     "info": line(f"info {_NET} --dialect pjreddie --partial"),
     "check": line(f"check {_NET} --dialect pjreddie --partial"),
     "doctor": line(f"doctor {_NET} --names set.names --data set.data --images 2"),
+    "diff": line(f"diff {_NET} net.cfg net.weights --dialect pjreddie"),
     "report": line(
         f"report {_NET} a.png -o out.html --names set.names --data set.data --letterbox --force",
         "out.html",

@@ -59,8 +59,9 @@ def error_of(answer: Answer) -> str:
 
 
 def test_the_commands_of_this_file_are_all_commands() -> None:
-    # The only word of which is the weights; the verbs of edit are in their own tests.
-    assert set(LINES) == set(main.commands) - {"which", "edit"}
+    # The only word of which is the weights, and those of diff are alike; the verbs of edit are in
+    # their own tests.
+    assert set(LINES) == set(main.commands) - {"which", "edit", "diff"}
 
 
 # -- order ---------------------------------------------------------------------------------

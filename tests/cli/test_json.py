@@ -23,7 +23,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "json.md").read_text(encoding="utf-
 ALIASES = {"dimension": "integer or text or null", "dimensions": "list of dimension"}
 NUMBERS_AS_TEXT = ("nan", "inf", "-inf")
 SHARED = ("every command",)
-WITHOUT_MODEL = ("which",)  # commands that print no facts about a model
+WITHOUT_MODEL = ("diff", "which")  # commands that print no facts about a model
 PARTS = {  # tables whose keys are next to those of others
     "verify": ("comparison",),
     "compare": ("comparison",),
@@ -107,6 +107,8 @@ MORE: dict[str, tuple[Sequence[object], int]] = {
     "report without pictures": (("report", "net", "-o", "a.html"), 0),
     "report of NaN": (("report", "nan", "-o", "a.html"), 0),
     "report of a classifier": (("report", DIGITS / "digits", "a.png", "-o", "a.html"), 0),
+    "diff of equal models": (("diff", "net", "net"), 0),
+    "diff of NaN": (("diff", "net", "nan"), 1),
     "which of published cfgs": (("which", "net.weights"), 1),
     "anchors that are not written": (("anchors", "net.cfg", "boxes.npz", "--count", 2), 0),
     "edit that is not written": (("edit", "resize", "net", "--width", 96), 0),

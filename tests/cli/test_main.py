@@ -34,7 +34,7 @@ COMMANDS = {
     "convert": ("{}/out.safetensors",),
 }
 # Their words are others: each has all its tests in a file of its own.
-OTHERS = {"anchors", "doctor", "edit", "labels", "train", "which"}
+OTHERS = {"anchors", "diff", "doctor", "edit", "labels", "report", "train", "which"}
 
 
 @pytest.fixture(autouse=True)

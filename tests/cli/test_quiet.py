@@ -27,6 +27,7 @@ RESULTS = {
     "quantize": "loss: ",
     "doctor": "note: ",
     "anchors": "anchors: ",
+    "report": "wrong: ",
     "which": "fits: ",
 }
 
