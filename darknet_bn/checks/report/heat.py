@@ -19,7 +19,7 @@ from darknet_bn.run.run import forward
 from darknet_bn.transforms.fold import fold_batchnorm
 
 _STEP = 0.05  # of what a head reads: float32 still gives two digits of the slope
-_MOST = 4096  # values that a classifier's last layer may read
+_MOST = 1024  # values that a classifier's last layer may read: each is changed
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,26 +116,43 @@ def _of_boxes(model: Model, outputs: Mapping[int, F32]) -> _Score | str:
     slope = np.zeros_like(z)
     own = slice(box * per, (box + 1) * per)
     slope[0, own, row, column] = _slope(
-        node, model, z[0, :, row, column], own, (box * per + 4, box * per + 5 + class_id)
+        node,
+        model,
+        z[0, :, row : row + 1, column : column + 1],
+        own,
+        (box * per + 4, box * per + 5 + class_id),
     )
     h, w = z.shape[2:]
     return _Score(index, class_id, score, slope, ((row + 0.5) / h, (column + 0.5) / w))
 
 
-def _slope(node: Node, model: Model, z: F32, own: slice, factors: tuple[int, int]) -> F64:
-    """Return how the logarithm of a score changes with each value that the head reads in a cell."""
+def _slope(node: Node, model: Model, z: F32, own: slice, factors: tuple[int, ...]) -> F64:
+    """Return how the logarithm of a score changes with each value that the last layer reads.
+
+    Parameters
+    ----------
+    node : Node
+    model : Model
+    z : float32 array (c, h, w) or (c,)
+        What the layer reads.
+    own : slice
+        Which of these values are changed, one after the other.
+    factors : tuple of int
+        The score is the product of these values of the output.
+    """
     numbers = np.arange(own.start, own.stop)
-    tried = np.repeat(z[None], 2 * len(numbers), 0)
-    each = np.arange(len(numbers))
+    count, each = len(numbers), np.arange(len(numbers))
+    tried = np.repeat(z.reshape(1, -1), 2 * count, 0)
     tried[each, numbers] += _STEP
-    tried[len(numbers) + each, numbers] -= _STEP
-    tried = tried[:, :, None, None]
-    y = np.empty_like(tried)
+    tried[count + each, numbers] -= _STEP
+    shape = Shape.of(z[None])
+    y = np.empty((2 * count, *node.layer.out_shape((shape,)).dims), np.float32)
     context = InferenceContext(model.dialect, exact=True)
-    node.layer.infer((Shape(len(z), 1, 1),), {}, context)([tried], y)
+    node.layer.infer((shape,), {}, context)([tried.reshape(2 * count, *z.shape)], y)
     with np.errstate(all="ignore"):
-        logs = np.log(y[:, list(factors), 0, 0].astype(np.float64)).sum(1)
-        slopes: F64 = np.nan_to_num((logs[: len(numbers)] - logs[len(numbers) :]) / (2 * _STEP))
+        scores = y.reshape(2 * count, -1)[:, list(factors)].astype(np.float64)
+        logs = np.log(scores).sum(1)
+        slopes: F64 = np.nan_to_num((logs[:count] - logs[count:]) / (2 * _STEP))
     return slopes
 
 
@@ -148,9 +165,9 @@ def _of_class(model: Model, outputs: Mapping[int, F32]) -> _Score | str:
     if not node.layer.is_end or z.size != y.size or z.size > _MOST:
         return "the model has neither boxes nor classes"
     class_id = int(y[0].argmax())
-    slope = -y.reshape(z.shape)  # of the logarithm of a softmax
-    slope.reshape(-1)[class_id] += 1
-    return _Score(index, class_id, float(y.reshape(-1)[class_id]), slope, None)
+    slope = _slope(node, model, z[0], slice(0, z.size), (class_id,)).astype(np.float32)
+    score = float(y.reshape(-1)[class_id])
+    return _Score(index, class_id, score, slope.reshape(z.shape), None)
 
 
 def _layer(model: Model, head: int) -> int | None:

@@ -109,7 +109,9 @@ def write_report(
 
 def _fitting(names: Sequence[str] | None, model: Model) -> Sequence[str] | None:
     """Return the names if there are enough; `examine` says if there are not."""
-    classes = max((head.classes for head in model.network.heads.values()), default=0)
+    network = model.network
+    heads = [head.classes for head in network.heads.values()]
+    classes = max(heads, default=network.nodes[network.outputs[-1]].y.size)
     return names if names is not None and len(names) >= classes else None
 
 

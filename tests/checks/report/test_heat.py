@@ -25,6 +25,8 @@ NETS = {
         *(LAST.format(16), YOLO),
     ),
     "classes": (CONV.format(4, 2), CONV.format(5, 2), "[avgpool]", "[softmax]"),
+    "warm classes": (CONV.format(4, 2), CONV.format(5, 2), "[avgpool]", "[softmax] temperature=2"),
+    "logistic classes": (CONV.format(4, 2), CONV.format(5, 2), "[avgpool]", "[logistic]"),
 }
 
 

@@ -53,6 +53,15 @@ def test_a_classifier_names_its_classes(tmp_path: Path) -> None:
     assert f"&lt;b&gt;{label}" in page.text
 
 
+@pytest.mark.parametrize("stem", [DIGITS, TINY])
+def test_too_few_names_are_not_used(tmp_path: Path, stem: Path) -> None:
+    page = tmp_path / "page.html"
+    facts = dn.write_report(dn.load(stem), page, [PICTURE], names=["only one"])
+    (picture,) = facts["pictures"]
+    named = [each["name"] for each in (*picture["classes"], *picture["boxes"])]
+    assert named == [] or "only one" not in named
+
+
 def test_only_four_pictures_are_shown(tmp_path: Path) -> None:
     facts = dn.write_report(dn.load(TINY), tmp_path / "page.html", [PICTURE] * 6)
     assert (facts["images"], len(facts["pictures"])) == (6, 4)
