@@ -27,6 +27,7 @@ PROJECT = Path(__file__).parents[1]
 sys.path.insert(0, str(PROJECT))  # for what tests draw
 from tests.support.shapes import draw_pictures  # noqa: E402
 
+_SIZE = 224  # pixels of detectors with faults; healthy ones are looked at in their own size too
 _MEAN = np.array((0.485, 0.456, 0.406), np.float32).reshape(3, 1, 1)
 _SIGMA = np.array((0.229, 0.224, 0.225), np.float32).reshape(3, 1, 1)
 _FUNCTIONS = ("leaky", "relu", "linear", "mish", "swish")
@@ -34,11 +35,12 @@ _FUNCTIONS = ("leaky", "relu", "linear", "mish", "swish")
 
 @dataclass(frozen=True)
 class Subject:
-    """A trained model, and pictures as inputs, each (1, c, h, w)."""
+    """A trained model, and pictures as inputs; faults are planted in it if ``planted`` says so."""
 
     name: str
     model: dn.Model
     inputs: tuple[F32, ...]
+    planted: bool = True
 
     @property
     def colours(self) -> bool:
@@ -73,7 +75,8 @@ def main(shared: Path, more: Path | None, single: int) -> None:
                 shown = itertools.combinations(range(len(subject.inputs)), count)
                 for number, chosen in enumerate(shown):
                     healthy = Planted("none", subject.model, "none", None)
-                    planted_here = () if number % 3 else faults(subject, rng, single)
+                    only_healthy = number % 3 or not subject.planted
+                    planted_here = () if only_healthy else faults(subject, rng, single)
                     for planted in (healthy, *planted_here):
                         outcome = judge(planted, [subject.inputs[number] for number in chosen])
                         rows.setdefault((planted.kind, count), Counter())[outcome] += 1
@@ -93,10 +96,10 @@ def subjects(shared: Path, more: Path | None, folder: Path) -> Iterator[Subject]
     photos = sorted((shared / "images").glob("*.jpg")) + sorted((more or folder).glob("*.jpg"))
     for cfg in sorted((shared / "models").glob("*/*.cfg")):
         model = dn.load(cfg, cfg.with_suffix(".weights"))
-        for size in (model.network.input.h, 224):
+        for size in (model.network.input.h, _SIZE):
             sized = model.resized(size, size)
             inputs = tuple(dn.prepare(dn.load_image(each), sized) for each in photos)
-            yield Subject(f"{cfg.stem} {size}", sized, inputs)
+            yield Subject(f"{cfg.stem} {size}", sized, inputs, size == _SIZE)
     digits = PROJECT / "tests/fixtures/digits"
     with np.load(digits / "test.npz") as data:
         images = [data["x"][number::4][:64] for number in range(4)]

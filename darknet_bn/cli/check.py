@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -58,9 +58,14 @@ def grouped(findings: Iterable[Finding]) -> Iterator[output.Line]:
     groups: dict[tuple[bool, str], list[Finding]] = {}
     for finding in findings:
         groups.setdefault((finding.fatal, finding.what), []).append(finding)
-    for (fatal, what), (first, *others) in groups.items():
-        place = f"layer {first.layer} [{first.section}]"
-        if others:
-            place = f"{1 + len(others)} layers from {first.layer} to {others[-1].layer}"
+    for (fatal, what), found in groups.items():
+        place = place_of([(each.layer, each.section) for each in found])
         line = f"{'wrong' if fatal else 'note'}: {place}: {what}"
         yield output.Line(line, WRONG if fatal else ODD)
+
+
+def place_of(layers: Sequence[tuple[int, str]]) -> str:
+    """Return what names some layers, in order, of which the number and the section are given."""
+    (first, section), (last, _) = layers[0], layers[-1]
+    many = len(layers)
+    return f"layer {first} [{section}]" if many == 1 else f"{many} layers from {first} to {last}"

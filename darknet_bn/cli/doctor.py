@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 import darknet_bn as dn
 from darknet_bn.cli import batches, class_names, models, options, output, pictures, tables
-from darknet_bn.cli.terminal import ODD, RIGHT, WRONG, width
+from darknet_bn.cli.check import place_of
+from darknet_bn.cli.terminal import ODD, RIGHT, WRONG
 
 if TYPE_CHECKING:
     from darknet_bn.checks.doctor.diagnosis import Diagnosis, SeenLayer
@@ -72,8 +71,8 @@ def doctor(
         if not batches.is_array(words[0]):
             lines.append(output.fit(model, way, given=fit is not None))
         lines += tables.aligned([_HEADINGS, *map(_cells, found.layers)], _SIDES)
-    for each in found.findings:
-        lines += _said(each)
+    for group in _grouped(found.findings):
+        lines += _said(group)
     if not found.findings:
         lines.append(output.Line("nothing is wrong", RIGHT))
     elif not found.wrong:
@@ -104,20 +103,20 @@ def _cells(row: SeenLayer) -> tuple[str, ...]:
     return f"{row.layer}", row.section, f"{row.values}", *figures
 
 
-def _said(each: Diagnosis) -> Iterator[output.Line]:
-    """Yield a finding, and below it what to do."""
-    place = "" if each.layer is None else f"layer {each.layer} [{each.section}]: "
+def _grouped(findings: Iterable[Diagnosis]) -> Iterable[list[Diagnosis]]:
+    """Return findings in order, those that say the same together."""
+    groups: dict[tuple[str, str, str], list[Diagnosis]] = {}
+    for each in findings:
+        groups.setdefault((each.verdict, each.what, each.do), []).append(each)
+    return groups.values()
+
+
+def _said(group: Sequence[Diagnosis]) -> Iterator[output.Line | str]:
+    """Yield what some layers have in common, and below it what to do."""
+    each = group[0]
+    layers = [(of.layer, of.section) for of in group if of.layer is not None and of.section]
+    place = f"{place_of(layers)}: " if layers else ""
     colour = _COLOURS[each.verdict]
-    for line in _folded(f"{each.verdict}: {place}{each.what}", "  "):
-        yield output.Line(line, colour)
+    yield from output.folded(output.Line(f"{each.verdict}: {place}{each.what}", colour))
     if each.do:
-        for line in _folded(f"  to do: {each.do}", "    "):
-            yield output.Line(line)
-
-
-def _folded(text: str, indent: str) -> list[str]:
-    """Fold a line for a terminal; in a pipe it stays one."""
-    wide = width(sys.stdout)
-    if wide is None:
-        return [text]
-    return textwrap.wrap(text, wide, subsequent_indent=indent, break_long_words=False)
+        yield from output.folded(output.Line(f"  to do: {each.do}"), "    ")

@@ -92,7 +92,7 @@ def common(command: Command, named: Callable[[Command], Command] = models.model)
     )
     @options.tolerance("1e-5, or 4 times float32 rounding", "output")
     @options.json
-    @options.quiet("what was proven and written")
+    @options.quiet("warnings and errors")
     @functools.wraps(command)
     def wrapped(
         out: str | None,
@@ -205,14 +205,12 @@ def finish(
         output.dialect(model),
         *_lines(lines),
         *_layers(layers, counts),
-        *more.lines,
-        *(f"note: {note}" for note in more.notes),
-        *_proven(report, claim),
-        output.Line(
-            "nothing was written; -o OUT writes the model"
-            if targets is None
-            else f"written: {' and '.join(map(output.printable, targets))}"
-        ),
+        *(part for line in more.lines for part in output.folded(line)),
+        *(part for note in more.notes for part in output.folded(f"note: {note}")),
+        *(part for line in _proven(report, claim) for part in output.folded(line)),
+        "nothing was written; -o OUT writes the model"
+        if targets is None
+        else f"written: {' and '.join(map(output.printable, targets))}",
     ]
     output.show(facts | dict(more.facts), answer, as_json=wanted.as_json)
 
@@ -253,11 +251,10 @@ def _layers(layers: Sequence[ChangedLayer], counts: Sequence[int]) -> Iterator[s
 def _proven(report: dn.Report, claim: Claim) -> Iterator[output.Line | str]:
     worst = report.worst
     if claim.to_the_bit or worst.error == 0:
-        yield output.Line(f"proven: {claim.words}: equal to the bit", RIGHT)
+        yield output.Line(f"proven: {claim.words}: equal to the bit", RIGHT, found=False)
         return
-    yield output.Line(
-        f"proven: {claim.words}: relative difference at most {worst.relative:.2g}", RIGHT
-    )
+    difference = f"relative difference at most {worst.relative:.2g}"
+    yield output.Line(f"proven: {claim.words}: {difference}", RIGHT, found=False)
     because = worst.because(report.precision)
     limits = f"allowed {worst.allowed:.3g}; worst is layer {worst.layer}"
     limits += "" if worst.input is None else f" on {worst.input}"

@@ -12,6 +12,7 @@ import dataclasses
 import io
 import logging
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -165,6 +166,17 @@ def report_lines(report: dn.Report) -> Iterator[Line]:
     yield Line(verdict, RIGHT if report.ok else WRONG, found=not report.ok)
     for line in offenders:
         yield Line(line, found=not report.ok)
+
+
+def folded(line: Line | str, indent: str = "  ") -> Iterator[Line | str]:
+    """Yield a line of words in as many lines as a terminal needs; in a pipe it stays one."""
+    wide = width(sys.stdout)
+    text = line if isinstance(line, str) else line.text
+    if wide is None or len(text) <= wide:
+        yield line
+        return
+    for part in textwrap.wrap(text, wide, subsequent_indent=indent, break_long_words=False):
+        yield part if isinstance(line, str) else dataclasses.replace(line, text=part)
 
 
 def columns(line: str) -> str:

@@ -59,7 +59,7 @@ def report(
     facts = dn.write_report(model, out, paths, names=classes, fit=fit, force=force)
     size = os.path.getsize(out)
     answer = output.about(model, *source.files) | facts | {"page": out, "bytes": size}
-    lines: output.Lines = [f"written: {output.printable(out)}", _verdict(facts)]
+    lines = [f"written: {output.printable(out)}", *output.folded(_verdict(facts))]
     output.show(answer, lines, as_json=as_json)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import darknet_bn as dn
 from tests.support.paths import FIXTURES
 
 from .conftest import Cli
@@ -75,6 +76,16 @@ def test_too_few_names(cli: Cli, tiny: Path, tmp_path: Path) -> None:
     answer = cli("doctor", tiny, "--names", names)
     assert answer.code == 1
     assert "wrong: layer 11 [yolo]: the head has 2 classes, the list of names has 1" in answer.out
+
+
+def test_layers_that_have_the_same_are_said_once(cli: Cli, tmp_path: Path) -> None:
+    cfg = tmp_path / "digits.cfg"
+    shutil.copy(DIGITS / "digits.cfg", cfg)
+    dn.save(dn.load(cfg, None, seed=1), None, tmp_path / "digits.weights")
+    lines = cli("doctor", tmp_path / "digits").out.splitlines()
+    same = "note: 3 layers from 0 to 2: all rolling statistics are zero, never trained"
+    assert same in lines
+    assert any(line.startswith("wrong: no layer was trained: ") for line in lines)
 
 
 def test_a_picture_that_is_not_there(cli: Cli, tiny: Path) -> None:

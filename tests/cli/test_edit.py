@@ -94,9 +94,9 @@ def test_what_is_written_is_what_the_library_makes(cli: Cli, tiny: Path, verb: s
 
 
 def test_the_first_layers(cli: Cli, tiny: Path) -> None:
-    answer = cli("edit", "partial", tiny, "--layers", 5, "-o", tiny.with_name("back"), "-q")
+    answer = cli("edit", "partial", tiny, "--layers", 5, "-o", tiny.with_name("back"))
     assert (answer.code, answer.err) == (0, "")
-    assert answer.out.splitlines() == [
+    assert answer.out.splitlines()[-2:] == [
         "proven: the outputs of layers 0 to 4: equal to the bit",
         f"written: {tiny.with_name('back')}.conv.5",
     ]

@@ -9,7 +9,8 @@ normalises with what it sees, each answers for the layers right before it alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +23,8 @@ from darknet_bn.model.model import Model
 OTHERS = ("leaky", "relu", "linear", "mish", "swish", "relu6", "elu", "logistic")
 EVERYWHERE = 1.1  # times closer, on the geometric average of all layers with the function
 MOSTLY = 0.6  # share of these layers that must be closer
-_ALONE = ("leaky", "relu", "linear", "mish", "swish")  # relu6 and relu are alike in one layer
-ALONE = 3.0  # times closer that a single layer must be; healthy ones reach 2.4 with two pictures
+ALONE = 1.5  # times closer that a single layer must be, with a function that others have
+ODD_ALONE = 4.5  # with one that no other layer has; healthy ones reach 3.1 with two pictures
 _MOST = 8  # wrong functions that are looked for
 _FLOOR = 1e-3  # nats: differences between layers that agree as well as this are chance
 
@@ -100,9 +101,10 @@ def wrong_functions(
     something wrong too.
     """
     found: list[Wrong] = []
+    common = _common(model)
     mended: dict[int, str] = {}
     while len(found) < _MOST:
-        wrong = _clearest(_trials(model, batches, seen, mended))
+        wrong = _clearest(_trials(model, batches, seen, mended), common)
         if wrong is None:
             break
         found.append(wrong)
@@ -131,20 +133,26 @@ def _trials(
             yield Trial(used, other, closer, left)
 
 
-def _clearest(trials: Iterable[Trial]) -> Wrong | None:
+def _clearest(trials: Iterable[Trial], common: Collection[str]) -> Wrong | None:
     """Return the function that is wrong in all layers that have it, or else in a single one."""
     everywhere: list[Wrong] = []
     alone: list[Wrong] = []
     for trial in trials:
         if trial.explains:
             everywhere.append(Wrong(trial, tuple(sorted(trial.closer)), trial.everywhere))
-        if trial.other in _ALONE:
-            alone += [
-                Wrong(trial, (layer,), closer)
-                for layer, closer in trial.closer.items()
-                if closer >= ALONE and trial.left[layer] < STRANGE
-            ]
+        least = ALONE if trial.other in common else ODD_ALONE
+        alone += [
+            Wrong(trial, (layer,), closer)
+            for layer, closer in trial.closer.items()
+            if closer >= least and trial.left[layer] < STRANGE
+        ]
     return max(everywhere or alone, key=lambda each: each.closer, default=None)
+
+
+def _common(model: Model) -> frozenset[str]:
+    """Return the functions that several layers with weights have."""
+    used = Counter(node.layer.value("activation") for node in model.network.nodes if node.params)
+    return frozenset(name for name, count in used.items() if count > 1)
 
 
 def _closer(seen: Mapping[int, Seen], now: Mapping[int, Seen], layers: Sequence[int]) -> float:

@@ -40,6 +40,8 @@ class Way:
         Takes and returns an array (n, c, h, w).
     colours : bool
         Whether it needs three channels.
+    kind : str
+        Of the finding.
     """
 
     name: str
@@ -47,8 +49,16 @@ class Way:
     do: str
     change: Callable[[F32], npt.NDArray[np.floating[Any]]]
     colours: bool = False
+    kind: str = "input"
 
 
+INVERTED = Way(
+    "inverted",
+    "dark and bright are exchanged in the input",
+    "give 1 - x to the network",
+    lambda x: 1 - x,
+    kind="inversion",
+)
 RANGES = (
     Way(
         "divided by 255",
@@ -89,12 +99,7 @@ RANGES = (
         lambda x: x * _SIGMA + _MEAN,
         colours=True,
     ),
-)
-INVERTED = Way(
-    "inverted",
-    "dark and bright are exchanged in the input",
-    "give 1 - x to the network",
-    lambda x: 1 - x,
+    INVERTED,
 )
 SWAPPED = Way(
     "in the other order of channels",
@@ -135,7 +140,7 @@ def wrong_range(
     found = _far(seen, first)
     return Diagnosis(
         verdict="wrong",
-        kind="input",
+        kind=way.kind,
         what=f"{way.means}: {way.name}, the first batch norm is {_far(changed, first):.2g} nats "
         f"from what it learned; as it is, {found:.2g}",
         do=way.do,

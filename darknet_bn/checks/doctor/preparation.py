@@ -9,7 +9,6 @@ these tell, from some pictures on; nothing is said unless one way is closer than
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,86 +18,89 @@ from darknet_bn.checks.doctor.inputs import INVERTED, SWAPPED, Way, changed
 from darknet_bn.checks.doctor.seen import Seen, look
 from darknet_bn.model.model import Model
 
+CLEAR = 1.12  # times closer that inverted pictures must be
+BOTH = 1.25  # times closer from which the other order of channels explains the same
+LIKELY = 1.05  # times closer that the other order of channels must be, to be mentioned
+_FEWEST = 3  # pictures: two may both be unlike all others
 _LEAST = 1e-4  # nats: below, one way is as good as the other
-
-
-@dataclass(frozen=True)
-class Trait:
-    """Something about the pictures that all layers together can tell.
-
-    Attributes
-    ----------
-    name : str
-    way : Way
-        The other way to prepare them.
-    normalise_by_batch, of_variances : bool
-        How batch norms normalise, and which part of what they see is compared.
-    clear : float
-        How many times closer the other way must be to be named.
-    certain : bool
-        Whether it is wrong then, or only likely.
-    """
-
-    name: str
-    way: Way
-    normalise_by_batch: bool
-    of_variances: bool
-    clear: float
-    certain: bool
-
-
-TRAITS = (
-    Trait("inversion", INVERTED, False, True, 1.1, True),
-    Trait("order of channels", SWAPPED, True, False, 1.05, False),
-)
 
 
 def preparation(model: Model, batches: Sequence[F32]) -> Iterator[Diagnosis]:
     """Yield what the pictures say about inversion and the order of channels."""
-    for trait in TRAITS:
-        if trait.way.colours and model.network.input.c != 3:
-            continue
-        found = list(_judged(trait, closer(model, batches, trait)))
-        yield from found
-        if any(each.verdict == "wrong" for each in found):
-            return  # the rest is for an input that is right so far
+    colours = model.network.input.c == 3
+    few = sum(map(len, batches)) < _FEWEST
+    inverted = closer(model, batches, INVERTED, of_variances=True)
+    if inverted > 1 / CLEAR and (few or inverted < CLEAR):
+        yield _unknown("inversion", INVERTED, inverted)
+    elif inverted >= CLEAR:
+        swapped = closer(model, batches, SWAPPED, of_variances=True) if colours else 0.0
+        yield _wrong(inverted, swapped)
+        return
+    if not colours:
+        return
+    swapped = closer(model, batches, SWAPPED, of_variances=False)
+    if swapped > 1 / LIKELY and (few or swapped < LIKELY):
+        yield _unknown("order of channels", SWAPPED, swapped)
+    elif swapped >= LIKELY:
+        yield Diagnosis(
+            verdict="note",
+            kind="order of channels",
+            what=f"{SWAPPED.means}: {_figure(SWAPPED, swapped)}",
+            do=SWAPPED.do,
+            figure=swapped,
+        )
 
 
-def closer(model: Model, batches: Sequence[F32], trait: Trait) -> float:
-    """Return how many times closer to the statistics the other way is, averaged over the layers."""
-    as_it_is = _logs(model, batches, trait)
-    other = _logs(model, [changed(trait.way, x) for x in batches], trait)
+def closer(model: Model, batches: Sequence[F32], way: Way, *, of_variances: bool) -> float:
+    """Return how many times closer to the statistics another way is, averaged over the layers.
+
+    Parameters
+    ----------
+    model : Model
+    batches : sequence of float32 arrays (n, c, h, w)
+    way : Way
+    of_variances : bool
+        Whether the variances in inference are compared, or the means while every batch norm
+        normalises with what it sees.
+    """
+    as_it_is = _logs(model, batches, of_variances)
+    other = _logs(model, [changed(way, x) for x in batches], of_variances)
     return float(np.exp(np.mean(as_it_is - other)))
 
 
-def _logs(model: Model, batches: Sequence[F32], trait: Trait) -> F64:
-    seen = look(model, batches, normalise_by_batch=trait.normalise_by_batch)
-    logs: F64 = np.log([_part(each, trait) + _LEAST for each in seen.values()])
+def _logs(model: Model, batches: Sequence[F32], of_variances: bool) -> F64:
+    seen = look(model, batches, normalise_by_batch=not of_variances)
+    logs: F64 = np.log([_part(each, of_variances) + _LEAST for each in seen.values()])
     return logs
 
 
-def _part(seen: Seen, trait: Trait) -> float:
-    of_means, of_variances = seen.parts
-    if not of_means.size:
+def _part(seen: Seen, of_variances: bool) -> float:
+    means, variances = seen.parts
+    if not means.size:
         return 0.0
-    return float(np.median(of_variances) if trait.of_variances else of_means.mean())
+    return float(np.median(variances) if of_variances else means.mean())
 
 
-def _judged(trait: Trait, closer: float) -> Iterator[Diagnosis]:
-    figure = f"{trait.way.name}, batch norms are {closer:.2f} times closer to their statistics"
-    if closer >= trait.clear:
-        yield Diagnosis(
-            verdict="wrong" if trait.certain else "note",
-            kind=trait.name,
-            what=f"{trait.way.means}: {figure}",
-            do=trait.way.do,
-            figure=closer,
-        )
-    elif closer > 1 / trait.clear:
-        yield Diagnosis(
-            verdict="unknown",
-            kind=trait.name,
-            what=f"{trait.name}: these pictures do not tell; {figure}",
-            do="give more pictures",
-            figure=closer,
-        )
+def _wrong(inverted: float, swapped: float) -> Diagnosis:
+    if swapped < BOTH:
+        means, kind, do = INVERTED.means, "inversion", INVERTED.do
+        figures = _figure(INVERTED, inverted)
+    else:
+        kind, do = "preparation", f"{INVERTED.do}, or {SWAPPED.do}"
+        means = "dark and bright are exchanged in the input, or red and blue"
+        figures = f"{_figure(INVERTED, inverted)}; {SWAPPED.name}, {swapped:.2f} times"
+    return Diagnosis(verdict="wrong", kind=kind, what=f"{means}: {figures}", do=do, figure=inverted)
+
+
+def _unknown(kind: str, way: Way, closer: float) -> Diagnosis:
+    return Diagnosis(
+        verdict="unknown",
+        kind=kind,
+        what=f"{kind}: these pictures do not tell; {_figure(way, closer)}",
+        do="give more pictures",
+        figure=closer,
+    )
+
+
+def _figure(way: Way, closer: float) -> str:
+    return f"{way.name}, batch norms are {closer:.2f} times closer to their statistics"

@@ -15,8 +15,8 @@ from darknet_bn.model.summary import inspect
 from darknet_bn.model.weights import release
 
 FORMULAS = 0.01  # of a layer's largest scale: a smaller difference of the formulas does not matter
-_INITIAL = 0.02  # how far initial weights may be from the spread that Darknet gives them
-_MANY = 200  # weights; the spread of fewer is chance
+_CHANCE = 4  # standard errors that the spread of initial weights may be off
+_MANY = 32  # weights; the spread of fewer is chance
 
 
 def values(model: Model) -> Iterator[Diagnosis]:
@@ -153,9 +153,7 @@ def _is_initial(p: Params) -> bool:
         return False
     if "rolling_mean" in p and p["rolling_mean"].any():
         return False
-    inputs = weights[0].size
-    return any(
-        abs(float(weights.std(dtype=np.float64)) / (np.sqrt(2 / inputs) * spread) - 1)
-        < 3 * _INITIAL
-        for spread in (1.0, 1 / np.sqrt(3))  # normal, and uniform between both ends
-    )
+    spread = float(weights.std(dtype=np.float64)) / np.sqrt(2 / weights[0].size)
+    error = _CHANCE / np.sqrt(2 * weights.size)
+    drawn = (1.0, 1 / np.sqrt(3))  # from a normal distribution, and a uniform one
+    return any(abs(spread / each - 1) < error for each in drawn)
