@@ -62,7 +62,11 @@ def doctor(
     model = source.load_for_pictures()
     way = fit or own_fit(model)
     inputs = _inputs(model, words, images, way) if words else ()
-    found = dn.examine(model, inputs, names=names.load())
+    others: dict[str, Batches] = {}
+    if words and model.network.is_detector and not batches.is_array(words[0]):
+        ways: tuple[Fit, ...] = ("letterbox", "stretch")
+        others = {each: _inputs(model, words, images, each) for each in ways if each != way}
+    found = dn.examine(model, inputs, names=names.load(), others=others)
     facts = output.about(model, source.cfg, source.weights)
     facts |= {"fit": way if words else None, "images": found.images, "ok": not found.wrong}
     facts |= {"findings": found.findings, "layers": found.layers}

@@ -11,7 +11,7 @@ from darknet_bn.checks.doctor.activations import wrong_functions
 from darknet_bn.checks.doctor.diagnosis import Diagnosis, Examination, SeenLayer
 from darknet_bn.checks.doctor.inputs import changed, right_range, unexplained, wrong_range
 from darknet_bn.checks.doctor.options import options
-from darknet_bn.checks.doctor.preparation import preparation
+from darknet_bn.checks.doctor.preparation import fits, preparation
 from darknet_bn.checks.doctor.seen import Seen, look, norms_of
 from darknet_bn.checks.doctor.statistics import statistics
 from darknet_bn.checks.doctor.values import values
@@ -27,6 +27,7 @@ def examine(
     batches: Inputs = (),
     *,
     names: Sequence[str] | None = None,
+    others: Mapping[str, Inputs] | None = None,
 ) -> Examination:
     """Say what is wrong with a model that loads, and detects nothing.
 
@@ -43,6 +44,8 @@ def examine(
         `Batches`.  Two pictures tell most faults, four nearly all.
     names : sequence of str, optional
         The names of the classes.
+    others : mapping from str to such sequences, optional
+        The same pictures, fitted to the input in other ways, such as ``"stretch"``.
 
     Returns
     -------
@@ -64,7 +67,7 @@ def examine(
     static = [*values(model), *options(model, names)]
     if not len(batches):
         return Examination(_in_order(static))
-    inputs = [as_input(model.network, batches[number]) for number in range(len(batches))]
+    inputs = _loaded(model, batches)
     images = sum(map(len, inputs))
     if not norms_of(model.network):
         none = Diagnosis(
@@ -77,7 +80,15 @@ def examine(
     layers = tuple(_row(model, layer, each) for layer, each in seen.items())
     if any(each.verdict == "wrong" and each.kind == "values" for each in static):
         return Examination(_in_order(static), layers, images)
-    return Examination(_in_order([*static, *_of_pictures(model, inputs, seen)]), layers, images)
+    found = _of_pictures(model, inputs, seen)
+    if not _any_wrong(found):
+        fitted = {name: _loaded(model, each) for name, each in (others or {}).items()}
+        found += fits(model, inputs, fitted)
+    return Examination(_in_order([*static, *found]), layers, images)
+
+
+def _loaded(model: Model, batches: Inputs) -> list[F32]:
+    return [as_input(model.network, batches[number]) for number in range(len(batches))]
 
 
 def _of_pictures(model: Model, inputs: list[F32], seen: Mapping[int, Seen]) -> list[Diagnosis]:

@@ -8,7 +8,7 @@ these tell, from some pictures on; nothing is said unless one way is closer than
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from darknet_bn.model.model import Model
 CLEAR = 1.12  # times closer that inverted pictures must be
 BOTH = 1.25  # times closer from which the other order of channels explains the same
 LIKELY = 1.05  # times closer that the other order of channels must be, to be mentioned
+FITS = 1.15  # times closer that pictures must be that are fitted to the input in another way
 _FEWEST = 3  # pictures: two may both be unlike all others
 _LEAST = 1e-4  # nats: below, one way is as good as the other
 
@@ -51,6 +52,35 @@ def preparation(model: Model, batches: Sequence[F32]) -> Iterator[Diagnosis]:
         )
 
 
+def fits(
+    model: Model, batches: Sequence[F32], others: Mapping[str, Sequence[F32]]
+) -> Iterator[Diagnosis]:
+    """Yield whether the same pictures, fitted to the input in another way, are closer.
+
+    Parameters
+    ----------
+    model : Model
+    batches : sequence of float32 arrays (n, c, h, w)
+    others : mapping from str to sequence of arrays
+        The other ways by name.
+    """
+    if not others:
+        return
+    as_it_is = _divergences(model, batches)
+    for name, inputs in others.items():
+        closer = float(np.exp(np.mean(as_it_is - _divergences(model, inputs))))
+        if closer >= FITS:
+            yield Diagnosis(
+                verdict="note",
+                kind="fit",
+                what=f"pictures that are fitted to the input by --{name} are closer to what the "
+                f"network learned from: batch norms are {closer:.2f} times closer to their "
+                "statistics",
+                do=f"try --{name}",
+                figure=closer,
+            )
+
+
 def closer(model: Model, batches: Sequence[F32], way: Way, *, of_variances: bool) -> float:
     """Return how many times closer to the statistics another way is, averaged over the layers.
 
@@ -71,6 +101,12 @@ def closer(model: Model, batches: Sequence[F32], way: Way, *, of_variances: bool
 def _logs(model: Model, batches: Sequence[F32], of_variances: bool) -> F64:
     seen = look(model, batches, normalise_by_batch=not of_variances)
     logs: F64 = np.log([_part(each, of_variances) + _LEAST for each in seen.values()])
+    return logs
+
+
+def _divergences(model: Model, batches: Sequence[F32]) -> F64:
+    seen = look(model, batches, normalise_by_batch=False)
+    logs: F64 = np.log([each.divergence + 10 * _LEAST for each in seen.values()])
     return logs
 
 

@@ -78,6 +78,26 @@ def test_a_model_without_batch_norm_is_unknown() -> None:
     assert not found.wrong
 
 
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [("yolov3-tiny/yolov3-tiny", "letterbox"), ("yolo-fastest/yolo-fastest-1.1", "stretch")],
+)
+def test_the_way_to_fit_pictures(shared: Path, name: str, right: str) -> None:
+    # pjreddie's program trains with a letterbox, AlexeyAB's without.
+    pytest.importorskip("PIL", reason="Pillow is not installed")
+    model = dn.load(shared / "models" / name)
+    photos = [dn.load_image(shared / f"images/{each}.jpg") for each in ("dog", "person")]
+    ways = {
+        way: [np.concatenate([dn.prepare(each, model, way) for each in photos])]
+        for way in ("letterbox", "stretch")
+    }
+    for given, other in (("letterbox", "stretch"), ("stretch", "letterbox")):
+        found = dn.examine(model, ways[given], others={other: ways[other]})
+        said = [each.kind for each in found.findings if each.kind == "fit"]
+        assert said == ([] if given == right else ["fit"])
+        assert not found.wrong
+
+
 @pytest.mark.parametrize("name", ["yolov3-tiny/yolov3-tiny", "yoloface-50k/yoloface-50k"])
 def test_a_detector_with_two_photographs(shared: Path, name: str) -> None:
     pytest.importorskip("PIL", reason="Pillow is not installed")
