@@ -12,6 +12,7 @@ import darknet_bn as dn
 from .planted import digits, images, kinds, with_arrays, with_options
 
 MEAN = np.array((0.485, 0.456, 0.406), np.float32).reshape(3, 1, 1)
+SIDE = 224  # pixels: enough for statistics, and quick
 SIGMA = np.array((0.229, 0.224, 0.225), np.float32).reshape(3, 1, 1)
 
 
@@ -85,7 +86,7 @@ def test_a_model_without_batch_norm_is_unknown() -> None:
 def test_the_way_to_fit_pictures(shared: Path, name: str, right: str) -> None:
     # pjreddie's program trains with a letterbox, AlexeyAB's without.
     pytest.importorskip("PIL", reason="Pillow is not installed")
-    model = dn.load(shared / "models" / name)
+    model = dn.load(shared / "models" / name).resized(SIDE, SIDE)
     photos = [dn.load_image(shared / f"images/{each}.jpg") for each in ("dog", "person")]
     ways = {
         way: [np.concatenate([dn.prepare(each, model, way) for each in photos])]
@@ -101,7 +102,7 @@ def test_the_way_to_fit_pictures(shared: Path, name: str, right: str) -> None:
 @pytest.mark.parametrize("name", ["yolov3-tiny/yolov3-tiny", "yoloface-50k/yoloface-50k"])
 def test_a_detector_with_two_photographs(shared: Path, name: str) -> None:
     pytest.importorskip("PIL", reason="Pillow is not installed")
-    model = dn.load(shared / "models" / name)
+    model = dn.load(shared / "models" / name).resized(SIDE, SIDE)
     photos = [dn.load_image(shared / f"images/{each}.jpg") for each in ("dog", "person")]
     x = np.concatenate([dn.prepare(each, model) for each in photos])
     assert not dn.examine(model, [x]).wrong
