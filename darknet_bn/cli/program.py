@@ -4,8 +4,9 @@ Exit codes are like those of diff, grep and cmp::
 
     0     fine
     1     a difference or a finding: ``verify`` or ``compare`` found a layer that differs; ``check``
-          found values that cannot be right; a fold or an exported file did not prove right; some
-          pictures of several could not be used
+          or ``doctor`` found something wrong; ``labels`` found bad lines; ``diff`` found a
+          difference; ``which`` found no cfg that fits; a fold or an exported file did not prove
+          right; some pictures of several could not be used
     2     trouble: wrong usage; a file that cannot be read, does not fit or cannot be written; no
           picture that could be used; too little memory; a mistake of this program
     130   interrupted (Ctrl-C; 143 after SIGTERM)
@@ -110,9 +111,10 @@ class Main(click.Group):
     cls=Main,
     commands=Commands(),
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 success; 1 a difference or problem (verify, compare, check, a failed "
-    "proof, or some unreadable pictures among several); 2 an error (wrong usage, or a file that "
-    "cannot be read, does not match or cannot be written); 130 interrupted (143 by SIGTERM).",
+    epilog="Exit codes: 0 success; 1 a difference or problem (verify, compare, check, doctor, "
+    "diff, labels, which, a failed proof, or some unreadable pictures among several); 2 an error "
+    "(wrong usage, or a file that cannot be read, does not match or cannot be written); 130 "
+    "interrupted (143 by SIGTERM).",
 )
 @click.version_option(__version__, prog_name="darknet-bn", message="%(prog)s %(version)s")
 def main() -> None:

@@ -13,7 +13,6 @@ from functools import cached_property
 import numpy as np
 
 from darknet_bn.arrays import F32, F64
-from darknet_bn.dialect import Dialect
 from darknet_bn.kernels.batchnorm.moments import Moments, moments
 from darknet_bn.layers.parameters import Params
 from darknet_bn.layers.passes import InferenceContext
@@ -110,7 +109,6 @@ def look(
     layers: Sequence[int] | None = None,
     activations: Mapping[int, str] | None = None,
     normalise_by_batch: bool = True,
-    dialect: Dialect | None = None,
 ) -> dict[int, Seen]:
     """Return what batch norms see in some inputs.
 
@@ -124,10 +122,8 @@ def look(
         Other activation functions than the cfg's.
     normalise_by_batch : bool
         Whether each batch norm normalises with the moments of the batch, or with the stored ones.
-    dialect : Dialect, optional
-        Whose formula normalises, if not the model's.
     """
-    network, arithmetic = model.network, dialect or model.dialect
+    network = model.network
     wanted = norms_of(network) if layers is None else tuple(layers)
     order = Order(network, wanted)
     totals: dict[int, Moments] = {}
@@ -143,7 +139,7 @@ def look(
 
     def computed(index: int, xs: list[F32]) -> F32:
         node = network.nodes[index]
-        context = InferenceContext(arithmetic, True)
+        context = InferenceContext(model.dialect, True, network.time_steps)
         if index in wanted:
             context = replace(context, before_norm=lambda z, p: observe(index, z, p))
         layer = node.layer
@@ -160,13 +156,13 @@ def look(
         with workers().hold_blas(), np.errstate(all="ignore"):
             for _ in order.walk(arrays, computed):
                 pass
-    return {index: _against(model, index, totals[index], arithmetic) for index in wanted}
+    return {index: _against(model, index, totals[index]) for index in wanted}
 
 
-def _against(model: Model, index: int, total: Moments, dialect: Dialect) -> Seen:
+def _against(model: Model, index: int, total: Moments) -> Seen:
     stored = model.params[index]
     mean, variance = (
         stored[name].astype(np.float64) for name in ("rolling_mean", "rolling_variance")
     )
     with np.errstate(all="ignore"):
-        return Seen(total, mean, variance, dialect.sigma(variance))
+        return Seen(total, mean, variance, model.dialect.sigma(variance))
