@@ -34,6 +34,7 @@ from darknet_bn.kernels.pictures.resize import (
     resize_min,
 )
 from darknet_bn.optional import load_extra
+from darknet_bn.pictures.suffixes import by_suffix
 from darknet_bn.work import measured
 from darknet_bn.work.cuts import fitting, pieces
 
@@ -183,15 +184,7 @@ def image_format(path: str | os.PathLike[str]) -> str:
     ImageError
         The suffix is unknown.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in _WRITTEN:
-        raise ImageError(
-            "the file name does not say which picture format to write",
-            where=Where(file=os.fspath(path)),
-            expected=", ".join(_WRITTEN),
-            found=suffix or "no suffix",
-        )
-    return _WRITTEN[suffix]
+    return by_suffix(path, _WRITTEN, "picture")
 
 
 def require_pillow(where: Where | None = None) -> types.ModuleType:

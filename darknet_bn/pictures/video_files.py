@@ -17,6 +17,7 @@ from darknet_bn.formats.writing import write_files
 from darknet_bn.optional import load_extra
 from darknet_bn.pictures.images import U8
 from darknet_bn.pictures.opened_video import RATE
+from darknet_bn.pictures.suffixes import by_suffix
 from darknet_bn.pictures.video import Video, VideoFrame
 
 # As many threads everywhere, since what comes out depends on their number.
@@ -68,15 +69,7 @@ def video_format(path: str | os.PathLike[str]) -> str:
     ImageError
         The suffix is unknown.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in _WRITTEN:
-        raise ImageError(
-            "the file name does not say which video format to write",
-            where=Where(file=os.fspath(path)),
-            expected=", ".join(_WRITTEN),
-            found=suffix or "no suffix",
-        )
-    return _WRITTEN[suffix][0]
+    return by_suffix(path, _WRITTEN, "video")[0]
 
 
 def write_video(
