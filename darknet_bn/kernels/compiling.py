@@ -6,6 +6,7 @@ Importing this module does not import numba; only the first call of a loop does.
 from __future__ import annotations
 
 import functools
+import hashlib
 import logging
 import threading
 from collections.abc import Callable
@@ -81,9 +82,11 @@ class Loop(Generic[P, R]):
             "fastmath": self._flags or False,
         }
         try:
-            return numba.njit(cache=cache and not part, **options)(copy)
+            made = numba.njit(cache=cache and not part, **options)(copy)
         except RuntimeError:  # there is no folder to keep it in, neither beside it nor the user's
             return numba.njit(**options)(copy)
+        _keep_apart(made)
+        return made
 
 
 def loop(*, reorders: bool = False, fuses: bool = False) -> Callable[[Callable[P, R]], Loop[P, R]]:
@@ -96,6 +99,27 @@ def _with_globals(function: Any, values: dict[str, Any]) -> FunctionType:
     copy = FunctionType(function.__code__, values, function.__name__)
     copy.__module__, copy.__qualname__ = function.__module__, function.__qualname__
     return copy
+
+
+def _keep_apart(made: Any) -> None:
+    """Let the files in numba's cache be named after the types of arguments.
+
+    Numba only numbers them.  If two processes compile a function for different types at the same
+    time, both choose the same number, and the code for one may be kept as that for the other.
+    """
+    file = getattr(getattr(made, "_cache", None), "_cache_file", None)
+    pattern = getattr(file, "_data_name_pattern", None)
+    if file is None or pattern is None:  # nothing is kept, or in another way
+        return
+    save = file.save
+
+    def save_apart(key: Any, data: Any) -> None:
+        types_and_processor = hashlib.sha256(repr(key[:2]).encode()).hexdigest()[:12]
+        number = "{number:d}"
+        file._data_name_pattern = pattern.replace(number, f"{types_and_processor}.{number}")
+        save(key, data)
+
+    file.save = save_apart
 
 
 @functools.cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -74,6 +75,25 @@ def test_a_full_disk_only_means_that_nothing_is_kept(monkeypatch: pytest.MonkeyP
     x = np.array([2, 4], np.float32)
     again(x)
     assert x[1] == 2
+
+
+@needs_numba
+def test_processes_that_compile_for_other_types_do_not_mix_up_their_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both find the cache empty; one lists what it made last, the other stores it last."""
+    numba = importlib.import_module("numba")
+    last_listed, last_stored = tmp_path / "listed", tmp_path / "stored"
+    for folder, step in ((last_listed, 2), (last_stored, 1)):
+        monkeypatch.setattr(numba.config, "CACHE_DIR", str(folder))
+        loop()(halved._function)(np.ones(8, np.float32)[::step])
+    for path in last_stored.rglob("*.nbc"):
+        shutil.copy(path, last_listed / path.relative_to(last_stored))
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(last_listed))
+    again, x = loop()(halved._function), np.arange(8, dtype=np.float32)
+    again(x[2::2])
+    np.testing.assert_array_equal(x, np.array([0, 1, np.inf, 3, 2, 5, 1.5, 7], np.float32))
+    assert sum(again._made.stats.cache_hits.values()) == 1
 
 
 def run(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
