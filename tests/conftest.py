@@ -1,4 +1,4 @@
-"""What all tests share: the path of the golden data, both kinds of kernels, how engines wait."""
+"""What all tests share: the path of the golden data, both kinds of kernels, and who waits how."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import pathlib
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,22 @@ def each_kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     choice.compiled_wanted.cache_clear()
     yield request.param
     choice.compiled_wanted.cache_clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def real_fsync() -> Iterator[Callable[[int], None]]:
+    """What waits for the disk; tests do not, since files that are gone after them need not.
+
+    Programs that tests start wait, as users' do.
+    """
+
+    def ask(handle: int) -> None:
+        os.fstat(handle)  # fails as the real one does if this is no open file
+
+    real = os.fsync
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", ask)
+        yield real
 
 
 @pytest.fixture(scope="session", autouse=True)

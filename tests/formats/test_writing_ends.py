@@ -77,9 +77,13 @@ class TestDeath:
         assert len(set(names)) == 2
 
     def test_contents_reach_the_disk_before_names_do(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        real_fsync: Callable[[int], None],
     ) -> None:
         """As a power cut would have it: what a name leads to is there before the name is."""
+        monkeypatch.setattr(os, "fsync", real_fsync)
         calls: list[str] = []
         opened: dict[int, str] = {}
 
