@@ -203,6 +203,7 @@ def _letters(canvas: Image) -> int:
 # -- colours -------------------------------------------------------------------------------------
 
 
+@functools.lru_cache(maxsize=1024)
 def class_colour(class_id: int) -> Colour:
     """Return the colour of a class as red, green and blue from 0 to 255.
 
@@ -218,6 +219,7 @@ def class_colour(class_id: int) -> Colour:
         value *= _DARKER
 
 
+@functools.lru_cache(maxsize=1024)
 def _ink(field: Colour) -> Colour:
     """Return black or white, whichever stands out more."""
     return max((_BLACK, _WHITE), key=lambda ink: _contrast(field, ink))
