@@ -23,6 +23,7 @@ from darknet_bn.formats.reading import read_file
 from darknet_bn.model.model import Model
 from darknet_bn.optional import load_extra
 from darknet_bn.values import counted
+from darknet_bn.work.threads import threads_given, usable_cores
 
 _MOST_BYTES = 2**31 - 1
 _FAILURES = (RuntimeError, ValueError, TypeError)
@@ -184,7 +185,7 @@ class _Interpreter:
                     model_content=data,
                     experimental_op_resolver_type=kind,
                     experimental_preserve_all_tensors=inside,
-                    num_threads=os.cpu_count(),
+                    num_threads=threads_given() or usable_cores(),
                 )
                 self._run.allocate_tensors()
             (self.input,) = self._run.get_input_details()

@@ -22,6 +22,7 @@ from darknet_bn.graph.dims import Size
 from darknet_bn.model.model import Model
 from darknet_bn.optional import load_extra
 from darknet_bn.run.session import BoxSession
+from darknet_bn.work.threads import threads_given
 
 # What ncnn does to be faster, and what that costs: with all of it float32 stays float32.
 _OPTIONS = {
@@ -199,6 +200,7 @@ def open_files(param: Path, weights: Path, *, packed: bool = True) -> Any:
     net = ncnn.Net()
     for name, value in {**_OPTIONS, "use_packing_layout": packed}.items():
         setattr(net.opt, name, value)
+    net.opt.num_threads = threads_given() or net.opt.num_threads
     for path, load in ((param, net.load_param), (weights, net.load_model)):
         if load(str(path)) != 0:
             raise DarknetError("ncnn cannot load the file", where=Where(file=str(path)))

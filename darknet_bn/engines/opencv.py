@@ -22,6 +22,7 @@ from darknet_bn.run.rounding import FLOAT32
 from darknet_bn.run.run import forward
 from darknet_bn.run.session import Session
 from darknet_bn.transforms.fold import fold_batchnorm, numbers_after
+from darknet_bn.work.threads import threads_given
 
 
 class OpenCvReader(NetworkSession):
@@ -151,7 +152,10 @@ class OpenCvSession(OnnxSession):
 
 def open_session(model: Model) -> Session:
     """Hand a model to OpenCV, in the way that its version supports."""
-    reads_darknet = hasattr(_cv2().dnn, "readNetFromDarknet")
+    cv2, threads = _cv2(), threads_given()
+    if threads is not None:
+        cv2.setNumThreads(threads)  # of the whole process: a net has no number of its own
+    reads_darknet = hasattr(cv2.dnn, "readNetFromDarknet")
     return OpenCvReader(model) if reads_darknet else OpenCvSession(model)
 
 

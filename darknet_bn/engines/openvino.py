@@ -10,6 +10,7 @@ from darknet_bn.engines.onnx_session import OnnxSession, Runner
 from darknet_bn.errors import DarknetError, one_line
 from darknet_bn.model.model import Model
 from darknet_bn.optional import load_extra
+from darknet_bn.work.threads import threads_given
 
 
 class OpenVinoSession(OnnxSession):
@@ -24,9 +25,13 @@ class OpenVinoSession(OnnxSession):
     def open(self, path: Path) -> Runner:
         """Open a file."""
         ov = load_extra("openvino")
+        options: dict[str, object] = {"INFERENCE_PRECISION_HINT": "f32"}
+        threads = threads_given()
+        if threads is not None:
+            options["INFERENCE_NUM_THREADS"] = threads
         try:
             read = ov.Core().read_model(path)
-            compiled = ov.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+            compiled = ov.compile_model(read, "CPU", options)
         except RuntimeError as error:
             raise DarknetError(f"openvino cannot load the file: {one_line(error)}") from error
         names = [each.get_any_name() for each in compiled.outputs]

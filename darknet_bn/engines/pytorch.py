@@ -10,6 +10,7 @@ from darknet_bn.convert.pytorch.model import to_torch
 from darknet_bn.engines.network_session import NetworkSession
 from darknet_bn.model.model import Model
 from darknet_bn.optional import load_extra
+from darknet_bn.work.threads import threads_given
 
 
 class TorchSession(NetworkSession):
@@ -22,6 +23,9 @@ class TorchSession(NetworkSession):
 
     def __init__(self, model: Model) -> None:
         self._torch: Any = load_extra("torch")
+        threads = threads_given()
+        if threads is not None:
+            self._torch.set_num_threads(threads)  # of the whole process: a module has none
         self.engine = f"torch {self._torch.__version__}"
         self.network = model.network
         self.layers = self.network.ancestors(self.network.outputs)

@@ -141,7 +141,8 @@ def limit_threads(count: int) -> None:
     """Let this process, and engines that are opened from now on, compute on so many threads.
 
     It is as if ``DARKNET_BN_THREADS`` had been set before the process began.  What is running goes
-    on as it is.
+    on as it is; but OpenCV and PyTorch have one number for the whole process, which is that of the
+    model that was opened last.
     """
     if threads_given() != count:
         os.environ[_VARIABLE] = str(count)
