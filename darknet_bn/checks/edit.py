@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from darknet_bn.arrays import F32, F64
 from darknet_bn.checks.agreement import enough_for
@@ -53,6 +54,9 @@ class Claim:
         other layers it is the output itself.
     found : mapping from int to function
         Which part of the output of the edited model is compared, by the number in the original.
+    known : mapping from int to function
+        Makes a bool array from the output of a layer of the original, that is true where
+        ``expected`` says what the edited model has to compute; by default it does so everywhere.
     to_the_bit : bool
         Whether no value may differ; otherwise rounding is allowed.
     at_the_old_size : bool
@@ -70,6 +74,7 @@ class Claim:
     given: Callable[[F32], F32] = unchanged
     expected: Mapping[int, Callable[[F32], F32]] = field(default_factory=dict)
     found: Mapping[int, Callable[[F32], F32]] = field(default_factory=dict)
+    known: Mapping[int, Callable[[F32], npt.NDArray[np.bool_]]] = field(default_factory=dict)
     to_the_bit: bool = False
     at_the_old_size: bool = False
     allowed: float | None = None
@@ -250,6 +255,12 @@ def _differences(
     for old, new in claim.layers.items():
         pick = claim.expected.get(old, unchanged)
         wanted, found = pick(before[old]), claim.found.get(old, unchanged)(after[new])
+        if old in claim.known and wanted.shape == found.shape:
+            known = claim.known[old](before[old])
+            if not known.any():
+                continue
+            pick = _only(pick, known)
+            wanted, found = pick(before[old]), found[known]
 
         def compared(
             allowed: float,
@@ -279,6 +290,10 @@ def _differences(
             part = rounding(wanted, [pick(way[old]) for way in ways], scale)
             first = compared(FLOAT32.allowance(part), part)
         yield first
+
+
+def _only(pick: Callable[[F32], F32], known: npt.NDArray[np.bool_]) -> Callable[[F32], F32]:
+    return lambda y: pick(y)[known]
 
 
 def require_proof(model: Model, report: Report, claim: Claim) -> None:

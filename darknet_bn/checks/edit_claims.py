@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from darknet_bn.arrays import F32, F64
 from darknet_bn.checks.edit import Claim, same_outputs
@@ -96,21 +97,32 @@ def of_kept_classes(model: Model, kept: Sequence[int]) -> Claim:
     """
     found = class_layers(model)
     words = "boxes, objectness and the classes that are kept"
-    if any(each.shares for each in found):
+    shares = [each for each in found if each.shares]
+    if shares:
         words += ", whose probabilities are divided by their sum"
     params: list[dict[str, F64]] = [{} for _ in model.params]
+    expected = {each.layer: functools.partial(each.kept, kept=tuple(kept)) for each in found}
     for each in found:
         order = each.numbers(kept)
         params[each.weights] = {
             name: array[order].astype(np.float64)
             for name, array in model.params[each.weights].items()
         }
+        if each.shares:  # what the shares are made of: it says more than shares of nearly 0
+            (source,) = model.network.nodes[each.layer].sources
+            expected[source] = functools.partial(_filters, order=order)
     return Claim(
         words=words,
-        layers={each.layer: each.layer for each in found},
-        expected={each.layer: functools.partial(each.kept, kept=tuple(kept)) for each in found},
+        layers={layer: layer for layer in sorted(expected)},
+        expected=expected,
+        known={each.layer: functools.partial(each.known, kept=tuple(kept)) for each in shares},
         parameters=params,
     )
+
+
+def _filters(y: F32, order: npt.NDArray[np.intp]) -> F32:
+    """Return some channels of an output, or some of its values if it is flat."""
+    return y[:, order]
 
 
 def of_another_dialect(model: Model, rewritten: Model) -> Claim:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from darknet_bn.model.network import build_network
 Numbers = npt.NDArray[np.intp]
 
 _COUNTS = ("filters", "output")  # the option of a layer that says how many channels it has
+_LEAST_SUM = 1e-30  # shares that add up to less have lost digits: float32 begins at 1e-38
 
 
 @dataclass(frozen=True)
@@ -64,22 +66,54 @@ class ClassLayer:
         Returns
         -------
         y : float32 array
-            The values that are left.  Shares are divided by their sum.
+            The values that are left.  Shares are divided by their sum; see `known`.
         """
+        left = self._left(y, kept)
+        if self.shares:
+            shares = left[:, :, self.before :].astype(np.float64)
+            sums = shares.sum(axis=2, keepdims=True)
+            left[:, :, self.before :] = shares / np.where(sums < _LEAST_SUM, 1, sums)
+        return self._whole(left, y)
+
+    def known(self, y: F32, kept: Sequence[int]) -> npt.NDArray[np.bool_]:
+        """Return where `kept` says what a model with some of the classes has to compute.
+
+        That is everywhere but in the shares of classes that all had a share of nearly 0.
+
+        Parameters
+        ----------
+        y, kept
+            As in `kept`.
+
+        Returns
+        -------
+        known : bool array
+            Of the shape of what `kept` returns.
+        """
+        left = self._left(y, kept)
+        known = np.ones(left.shape, np.bool_)
+        if self.shares:
+            sums = left[:, :, self.before :].sum(axis=2, dtype=np.float64, keepdims=True)
+            known[:, :, self.before :] = sums >= _LEAST_SUM
+        return self._whole(known, y)
+
+    def _left(self, y: F32, kept: Sequence[int]) -> F32:
+        """Return the values that are left, (n, parts, values of a part, pixels)."""
         order = self.numbers(kept)
         if self.by_cell:
             cells = y.reshape(len(y), -1, self.parts * (self.before + self.classes))
             planes = np.moveaxis(cells, 2, 1)
         else:
             planes = y.reshape(len(y), self.parts * (self.before + self.classes), -1)
-        left = planes[:, order].reshape(len(y), self.parts, -1, planes.shape[2])
-        if self.shares:
-            shares = left[:, :, self.before :].astype(np.float64)
-            left[:, :, self.before :] = shares / shares.sum(axis=2, keepdims=True)
-        whole = left.reshape(len(y), len(order), -1)
+        return planes[:, order].reshape(len(y), self.parts, -1, planes.shape[2])
+
+    def _whole(self, left: npt.NDArray[Any], y: F32) -> npt.NDArray[Any]:
+        """Return the values that are left in the order of the output."""
+        whole = left.reshape(len(y), -1, left.shape[3])
+        channels = whole.shape[1]
         if self.by_cell:
             whole = np.ascontiguousarray(np.moveaxis(whole, 1, 2))
-        return whole.reshape(len(y), len(order), *y.shape[2:])
+        return whole.reshape(len(y), channels, *y.shape[2:])
 
 
 def keep_classes(model: Model, classes: Sequence[int]) -> Model:
@@ -184,6 +218,7 @@ def _of_head(model: Model, layer: int) -> ClassLayer:
             where=where,
             expected="[yolo], [Gaussian_yolo] or [region]",
         )
+    _require_unread(model, layer)
     for key in ("tree", "background"):
         if node.layer.value(key):
             raise DarknetError(
@@ -202,6 +237,19 @@ def _of_head(model: Model, layer: int) -> ClassLayer:
         shares=bool(node.layer.value("softmax", False)),
         by_cell=by_cell,
     )
+
+
+def _require_unread(model: Model, layer: int) -> None:
+    """Refuse a head whose output other layers read, which have weights for all of its classes."""
+    readers = [at for at, node in enumerate(model.network.nodes) if layer in node.sources]
+    readers = [at for at in readers if not model.network.nodes[at].layer.is_loss]
+    if readers:
+        raise DarknetError(
+            "the head is no output: another layer reads its classes",
+            where=model.cfg.where(layer + 1),
+            expected="a head that no layer reads",
+            found=f"layer {readers[0]} [{model.network.nodes[readers[0]].layer.names[0]}]",
+        )
 
 
 def _of_softmax(model: Model, layer: int) -> ClassLayer:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import darknet_bn as dn
+from darknet_bn.checks.edit import prove_edit
+from darknet_bn.checks.edit_claims import of_kept_classes
 from darknet_bn.transforms.classes import class_layers
 from tests.support.builders import cfg_text, random_input, random_model
 
@@ -93,6 +97,36 @@ def test_a_classifier_gives_shares_of_what_is_kept(sections: tuple[str, ...]) ->
     assert (after.argmax(axis=1) == expected.argmax(axis=1)).all()
 
 
+@pytest.mark.parametrize(
+    ("sections", "sure"),
+    [
+        (("[connected] output=5 activation=linear", "[softmax]"), [0]),
+        (("[convolutional] filters=5 size=1 activation=linear", "[avgpool]", "[softmax]"), [0]),
+        (tuple(detector("region of shares").decode().split("\n\n")[2:]), [5, 14, 23]),
+    ],
+)
+@pytest.mark.parametrize("dialect", ["alexeyab", "pjreddie"])
+def test_shares_of_classes_that_were_all_0_are_proven_by_what_they_are_made_of(
+    sections: tuple[str, ...], sure: list[int], dialect: str
+) -> None:
+    model = random_model(cfg_text(*sections), dialect)
+    weights = class_layers(model)[0].weights
+    params = list(model.params)
+    biases = params[weights]["biases"].copy()
+    biases[sure] += 200  # exp(-200) is no float32: the share of all other classes is 0
+    params[weights] = {**params[weights], "biases": biases}
+    model = replace(model, params=tuple(params))
+    smaller = dn.keep_classes(model, [3, 1])
+    claim = of_kept_classes(model, [3, 1])
+    assert prove_edit(model, smaller, claim).ok
+    biases = smaller.params[weights]["biases"].copy()
+    biases[-1] += 0.01
+    params[weights] = {**smaller.params[weights], "biases": biases}
+    wrong = prove_edit(model, replace(smaller, params=tuple(params)), claim).first_wrong
+    assert wrong is not None
+    assert wrong.layer < class_layers(model)[0].layer
+
+
 def test_all_classes_in_their_order_are_the_identity() -> None:
     model = random_model(detector("yolo"))
     same = dn.keep_classes(model, range(4))
@@ -123,6 +157,8 @@ LAST = "[convolutional] filters=27 size=1 activation=linear"
         ((CONV, "[softmax]"), "the softmax is over several pixels"),
         (("[avgpool]", "[softmax]"), "the layer before the classes cannot be cut"),
         ((LAST, HEAD, "[route] layers=0", HEAD), "the layer before the classes cannot be cut"),
+        ((LAST, HEAD, "[convolutional] filters=2 size=1"), "another layer reads its classes"),
+        ((LAST, HEAD, "[maxpool] size=2 stride=2", LAST, HEAD), "another layer reads its classes"),
         ((f"{LAST} groups=3", HEAD), "the layer before the classes cannot be cut"),
         (
             (LAST, HEAD, "[route] layers=-2", LAST.replace("27", "24"), HEAD.replace("=4", "=3")),
