@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from darknet_bn.arrays import F32, F64
 from darknet_bn.checks.edit import Claim, same_outputs
+from darknet_bn.checks.fold import small
 from darknet_bn.model.model import Model
 from darknet_bn.transforms.classes import class_layers
 from darknet_bn.transforms.tied import padded_border, readers_of
@@ -43,7 +44,7 @@ def of_rescaled_input(
     padded = [
         layer
         for layer, sources in readers_of(model.network)
-        if -1 in sources and any(padded_border(model.network.nodes[layer].layer)) and terms.any()
+        if -1 in sources and any(padded_border(model.network.nodes[layer])) and terms.any()
     ]
     if not padded:
         words = "all outputs, for values that are scaled and shifted before"
@@ -61,10 +62,13 @@ def of_rescaled_input(
 
 def _inside(model: Model, layer: int) -> Callable[[F32], F32]:
     """Return what takes the pixels that padding does not reach."""
-    down, across = padded_border(model.network.nodes[layer].layer)
+    borders = [padded_border(each.network.nodes[layer]) for each in (model, small(model))]
+    down, across = (max(each) for each in zip(*borders, strict=True))
 
     def inside(y: F32) -> F32:
-        return y[:, :, down : y.shape[2] - down, across : y.shape[3] - across]
+        return y[
+            :, :, down : max(down, y.shape[2] - down), across : max(across, y.shape[3] - across)
+        ]
 
     return inside
 

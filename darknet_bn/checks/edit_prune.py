@@ -79,7 +79,7 @@ def _differences(pruning: Pruning, outputs: dict[int, F32]) -> Iterator[Differen
         if wanted.shape[1] != y.shape[1]:
             wanted = wanted[:, kept[index]]
         if index in pruning.at_the_border:
-            wanted, y = (_inside(each, padded_border(node.layer)) for each in (wanted, y))
+            wanted, y = (_inside(each, padded_border(node)) for each in (wanted, y))
         yield compare_arrays(
             member_name(index),
             wanted,

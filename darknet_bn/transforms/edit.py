@@ -22,6 +22,7 @@ from darknet_bn.formats.writing import require_writable, write_files
 from darknet_bn.layers.parameters import Params
 from darknet_bn.model.model import Model
 from darknet_bn.model.weights import Header, write_weights
+from darknet_bn.transforms.tied import padded_border
 
 _WEIGHTS = "weights"
 _BY_FILTER = ("biases", "scales", "rolling_mean", "rolling_variance")
@@ -150,8 +151,7 @@ def rescale_input(
         else:
             new["biases"] = p["biases"] + added
         params[layer] = {**p, **{name: array.astype(np.float32) for name, array in new.items()}}
-        padded = node.layer.value("pad") or node.layer.value("padding")
-        if padded and node.layer.value("size", 1) > 1 and terms.any():
+        if any(padded_border(node)) and terms.any():
             text = "pads the input with zeros, so outputs near the border differ"
             warnings.warn(f"{model.cfg.where(layer + 1)}: {text}", DarknetWarning, stacklevel=2)
     return _with_params(model, params)

@@ -26,6 +26,7 @@ from darknet_bn.run.run import forward
 from darknet_bn.transforms.tied import Groups, Tied, padded_border, readers_of, tied_channels
 from darknet_bn.values import brief, brief_fields, counted
 
+_ROUNDED = 1e-5  # of a constant: its average over a window is rounded by as many steps as pixels
 _BY_FILTER = ("weights", "biases", "scales", "rolling_mean", "rolling_variance")
 
 
@@ -256,7 +257,8 @@ def _constants(
     for layer, y in outputs.items():
         dead = np.isin(tied.of[layer], numbers)
         values = y.reshape(len(y), len(tied.of[layer]), -1)
-        varies = dead & (values.max(axis=(0, 2)) != values.min(axis=(0, 2)))
+        spread = values.max(axis=(0, 2)) - values.min(axis=(0, 2))
+        varies = dead & ~(spread <= _ROUNDED * np.abs(values[0, :, 0]))
         if varies.any():
             raise DarknetError(
                 "a channel without a scale is not constant",
@@ -266,7 +268,7 @@ def _constants(
         constants[layer] = np.where(dead, values[0, :, 0], 0).astype(np.float64)
     bad: dict[int, set[int]] = {}
     for index, sources in readers_of(silenced.network):
-        pads = any(padded_border(silenced.network.nodes[index].layer))
+        pads = any(padded_border(silenced.network.nodes[index]))
         groups = np.concatenate([tied.of[source] for source in sources])
         given = np.concatenate(
             [constants.get(source, np.zeros(len(tied.of[source]))) for source in sources]

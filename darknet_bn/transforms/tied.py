@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from darknet_bn.layers.layer import Layer
 from darknet_bn.model.network import Network, Node
 
 Groups = npt.NDArray[np.intp]
@@ -46,22 +45,43 @@ def readers_of(network: Network) -> Iterator[tuple[int, tuple[int, ...]]]:
             yield index, node.sources
 
 
-def padded_border(layer: Layer) -> tuple[int, int]:
-    """Return how many rows and columns at each edge of an output padding with 0 reaches.
+def padded_border(node: Node) -> tuple[int, int]:
+    """Return how many rows and columns at an edge of an output have windows that leave the image.
+
+    These windows read zeros outside it.  Without padding there are some too, if dilation or a small
+    image makes a window end outside.
 
     Parameters
     ----------
-    layer : Layer
+    node : Node
         With weights for each channel.
+
+    Returns
+    -------
+    rows, columns : int
+        At the edge that has more of them.
     """
-    size = layer.value("size", 1)
-    pad = size // 2 if layer.value("pad") else layer.value("padding", 0)
-    if not pad:
+    value, x, y = node.layer.value, node.xs[0], node.y
+    size = value("size", 0)
+    if not size or x.flat:
         return 0, 0
-    reach = max(pad, (size - 1) * layer.value("dilation", 1) - pad)
-    stride = layer.value("stride", 1)
-    down, across = (layer.value(f"stride_{each}") or stride for each in "yx")
-    return -(-reach // down), -(-reach // across)
+    blur = 1 if value("antialiasing") else 0  # how far it spreads what a window has read
+    dilation = value("dilation", 1) if size > 1 else 1
+    padding = (size // 2 if value("pad") else value("padding", 0)) * dilation
+    first, last = padding + blur, (size - 1) * dilation - padding + blur
+    stride = value("stride", 1)
+    down, across = (value(f"stride_{each}") or stride for each in "yx")
+    return (
+        _windows_outside(x.h, y.h, down, first, last),
+        _windows_outside(x.w, y.w, across, first, last),
+    )
+
+
+def _windows_outside(length: int, count: int, stride: int, first: int, last: int) -> int:
+    """Return at how many places windows from ``-first`` to ``last`` leave an image at one edge."""
+    places = np.arange(count) * stride
+    before, after = places < first, places + last >= length
+    return int(max(before.sum(), after.sum()))
 
 
 def tied_channels(network: Network) -> Tied:
@@ -146,8 +166,9 @@ class _Walk:
             self._fix_all(index, "")
 
     def _adds(self, node: Node, given: list[Groups]) -> bool:
-        """Whether a shortcut adds channels one by one, without weights of its own."""
-        return len({len(each) for each in given}) == 1 and not node.params
+        """Whether a shortcut adds images of one size channel by channel, without weights."""
+        sizes = {(x.c, x.h, x.w) for x in node.xs}
+        return len(sizes) == 1 == len({len(each) for each in given}) and not node.params
 
     def _add_weights(self, index: int, node: Node, given: Groups) -> None:
         groups = node.layer.value("groups", 1)

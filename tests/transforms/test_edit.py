@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
-from tests.support.builders import cfg_text, weights_bytes
+from darknet_bn.checks.edit import prove_edit
+from darknet_bn.checks.edit_claims import of_rescaled_input
+from tests.support.builders import cfg_text, random_model, weights_bytes
 from tests.support.paths import FIXTURES
 
 TINY = FIXTURES / "tiny/tiny"
@@ -137,6 +139,19 @@ def test_a_padded_border_is_warned_of() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         dn.rescale_input(model, 2, 0)  # zero stays zero
+
+
+@pytest.mark.parametrize(
+    "options", ["size=2 padding=3 dilation=3 stride=2", "size=3 dilation=2", "size=1 padding=2"]
+)
+def test_what_is_away_from_the_border_is_proven(options: str) -> None:
+    conv = f"[convolutional] filters=2 {options} activation=linear"
+    model = random_model(cfg_text(conv, width=30, height=30))
+    with pytest.warns(dn.DarknetWarning, match="outputs near the border differ"):
+        rescaled = dn.rescale_input(model)
+    report = prove_edit(model, rescaled, of_rescaled_input(model, 2, -1))
+    assert report.ok
+    assert report.worst.shape[2] > 0
 
 
 def test_what_cannot_be_rescaled_is_refused() -> None:

@@ -28,6 +28,7 @@ NETS = {
                              "[upsample] stride=2", "[route] layers=-1", LAST,
                              "[route] layers=1,0", LAST),
     "a group for each": cfg_text(CONV, f"[convolutional] filters=6 size=3 groups=6 {BN}", LAST),
+    "averages": cfg_text(CONV, "[local_avgpool] size=3 stride=1", LAST),
     "padded without weights": cfg_text(CONV, "[maxpool] size=3 stride=1", LAST),
 }  # fmt: skip
 
@@ -109,6 +110,18 @@ def test_a_constant_at_a_padded_border() -> None:
     np.testing.assert_allclose(other, one, rtol=0, atol=2e-6 * scale)
 
 
+@pytest.mark.parametrize("options", ["size=2 stride=2", "size=3 dilation=2"])
+def test_a_window_that_ends_outside_is_a_border_without_padding(options: str) -> None:
+    last = f"[convolutional] filters=2 {options} activation=linear"
+    sections = (CONV, "[avgpool]", last) if "stride" in options else (CONV, last)
+    model = with_dead(random_model(cfg_text(*sections)))
+    pruning = dn.prune_channels(model, scale_below=0)
+    assert pruning.at_the_border == (len(sections) - 1,)
+    assert prove_layers(pruning).ok
+    exact = dn.prune_channels(model, scale_below=0, exact=True)
+    assert (exact.removed, exact.at_the_border) == (0, ())
+
+
 def test_a_constant_of_0_has_no_border() -> None:
     relu = [each.replace("leaky", "relu") for each in (CONV, PADDED)]
     model = with_dead(random_model(cfg_text(*relu, LAST)))
@@ -157,6 +170,10 @@ def test_the_scales_become_0_first() -> None:
         ((CONV, "[convolutional] filters=6 size=1 groups=2"), "reads it in 2 groups"),
         ((CONV, "[route] layers=-1 groups=2", LAST), r"layer 1 \[route\] reads it"),
         ((CONV, "[reorg]", LAST), r"layer 1 \[reorg\] reads it"),
+        (
+            (PADDED, CONV.replace("size=3", "size=3 stride=2 pad=1"), "[shortcut] from=0", LAST),
+            r"layer 2 \[shortcut\] reads it",
+        ),
         ((SMALL, f"{SMALL} share_index=0", LAST), "computes it: shared weights"),
         ((f"{CONV} xnor=1", LAST), "computes it: xnor"),
         ((LAST, LAST), "has no batch norm"),
