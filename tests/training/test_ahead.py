@@ -28,17 +28,18 @@ def test_the_order_is_that_of_the_keys(workers: int) -> None:
 
 
 def test_it_works_while_the_caller_does_and_never_further_ahead() -> None:
-    begun, go_on = [], threading.Event()
+    begun, lock, go_on = [], threading.Lock(), threading.Event()
 
     def make(key: int) -> int:
-        begun.append(key)
-        if key == 2:
-            go_on.set()
+        with lock:  # which of two threads comes first is open
+            begun.append(key)
+            if len(begun) == 3:
+                go_on.set()
         return key
 
     found = made_ahead(make, range(10), 2)
     assert next(found) == 0
-    assert go_on.wait(10)  # 1 and 2 are made, although nobody has asked for them
+    assert go_on.wait(60)  # 1 and 2 are made, although nobody has asked for them
     time.sleep(0.05)
     assert sorted(begun) == [0, 1, 2]
     found.close()
