@@ -219,7 +219,7 @@ def test_what_would_be_executed_is_not(protocol: int, tmp_path: Path) -> None:
 
 
 def test_values_that_refer_to_themselves_take_no_time() -> None:
-    begin = time.perf_counter()
+    begin = time.thread_time()  # of the processor: how busy the machine is does not count
     doubled = b")" + b"".join(b"q%ch%c\x86" % (n, n) for n in range(100))
     with pytest.raises(dn.WeightsError, match="a key is of the type tuple"):
         read_pickle(b"}(" + doubled + b"K\1u.")
@@ -229,7 +229,7 @@ def test_values_that_refer_to_themselves_take_no_time() -> None:
     inside = read_pickle(b"}q\0X\1\0\0\0ah\0s.")
     assert isinstance(inside, dict)
     assert inside["a"] is inside
-    assert time.perf_counter() - begin < 1
+    assert time.thread_time() - begin < 1
 
 
 def test_values_that_are_nested_deeply() -> None:
