@@ -129,7 +129,8 @@ class Dropping(http.server.SimpleHTTPRequestHandler):
 def served(tmp_path: Path) -> Iterator[str]:
     handler = functools.partial(Dropping, directory=str(tmp_path))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    serve = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    serve.start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
     server.server_close()
@@ -165,7 +166,7 @@ def test_a_stream_does_not_wait_for_who_reads_it(stream: bytes) -> None:
     with pytest.raises(dn.ConnectionLost):
         for frame in ahead:
             if not frames:
-                ahead._thread.join(30)  # it reads all meanwhile
+                ahead._thread.join(60)  # it reads all meanwhile
             frames.append(frame)
             heard += len(frame.sound)
     assert len(frames) + ahead.left_out == 20
