@@ -91,7 +91,7 @@ def test_bash_is_told_so(tmp_path: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert (result.stdout, result.stderr) == ("file,di\n", "")
@@ -139,7 +139,7 @@ def test_the_line_of_the_page_makes_bash_complete(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert (done.stdout, done.stderr) == (f"{offered}\n", "")
 
@@ -154,7 +154,7 @@ def test_other_shells_get_their_script(environment: dict[str, str], shell: str) 
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=300,
     )
     assert f"{variable}={shell}_complete" in done.stdout
     assert ("#compdef darknet-bn" in done.stdout) == (shell == "zsh")

@@ -407,7 +407,7 @@ def test_names_that_no_locale_can_spell(tmp_path: Path) -> None:
     command += ["--names", str(names), "-o", out, "--labels", out]
     for word in ("--thresh=0.79", "--csv"):
         result = subprocess.run(
-            [*command, word, "--force"], env=plain, capture_output=True, timeout=60, check=False
+            [*command, word, "--force"], env=plain, capture_output=True, timeout=300, check=False
         )
         assert result.returncode == 0, result.stderr
         assert b"\\udcff" in result.stdout

@@ -25,7 +25,7 @@ def run(folder: Path, *names: str) -> tuple[int, list[str], list[str]]:
     assert program == "python"  # of the environment that pre-commit makes
     chosen = [name for name in names if re.search(HOOK["files"], name)]
     done = subprocess.run(
-        [sys.executable, *words, *chosen], cwd=folder, capture_output=True, text=True, timeout=60
+        [sys.executable, *words, *chosen], cwd=folder, capture_output=True, text=True, timeout=300
     )
     return done.returncode, done.stdout.splitlines(), done.stderr.splitlines()
 

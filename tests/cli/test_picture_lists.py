@@ -59,7 +59,7 @@ def test_a_list_on_standard_input_gives_what_darknet_prints_of_it(place: Path) -
         env={**os.environ, "QT_QPA_PLATFORM": "offscreen"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
     )
     text = result.stdout.replace("Enter Image Path: ", "")
@@ -126,7 +126,7 @@ def test_a_list_may_have_any_name(cli: Cli, place: Path) -> None:
 @needs_bash
 def test_a_list_from_a_pipe(place: Path) -> None:
     command = f"{sys.executable} -m darknet_bn detect net <(ls *.png) --json"
-    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=300)
     assert (result.returncode, result.stderr) == (0, "")
     assert files_of(Answer(0, result.stdout, "")) == ["a.png", "b.png"]
 
@@ -233,7 +233,7 @@ def test_a_terminal_is_not_read(place: Path) -> None:
             stdin=follower,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
     finally:
@@ -251,7 +251,9 @@ def test_standard_input_waits_if_a_picture_is_named(place: Path) -> None:
 def test_standard_input_that_is_closed(place: Path) -> None:
     for words, problem in ((["-"], "standard input: is closed"), ([], "missing argument")):
         command = " ".join([sys.executable, "-m darknet_bn detect net", *words, "<&-"])
-        result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+        result = subprocess.run(
+            ["bash", "-c", command], capture_output=True, text=True, timeout=300
+        )
         assert result.returncode == 2
         assert result.stderr.startswith(f"error: {problem}")
 

@@ -49,7 +49,7 @@ def in_terminal(*words: str, columns: int = 80, **environment: str) -> tuple[int
             break
         shown += part
     os.close(master)
-    return process.wait(timeout=60), shown.decode().replace("\r\n", "\n")
+    return process.wait(timeout=300), shown.decode().replace("\r\n", "\n")
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def test_each_thread_gets_the_layers_of_its_own_input(model: dn.Model, path: Pat
     file = dn.LiteRtFile(path, model)
     inputs = [random_input(model, seed=seed) for seed in range(4)]
     expected = [dn.forward(model, x, "all") for x in inputs]
-    together = threading.Barrier(4, timeout=30)
+    together = threading.Barrier(4, timeout=60)
 
     def check(number: int) -> None:
         together.wait()

@@ -22,7 +22,7 @@ def test_results_come_in_order(workers: int) -> None:
 
 
 def test_as_many_threads_work_as_are_wanted() -> None:
-    together = threading.Barrier(3, timeout=30)
+    together = threading.Barrier(3, timeout=60)
     assert sorted(map_on_threads(lambda _: together.wait(), range(3), 3)) == [0, 1, 2]
     names = set(map_on_threads(lambda _: threading.current_thread(), range(3), 1))
     assert names == {threading.current_thread()}

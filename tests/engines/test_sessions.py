@@ -55,7 +55,7 @@ def test_each_thread_gets_the_outputs_of_its_own_input(engine: str) -> None:
     session = dn.open_session(model, engine)
     inputs = [random_input(model, seed=seed) for seed in range(4)]
     expected = [dn.forward(model, x)[6] for x in inputs]
-    together = threading.Barrier(4, timeout=30)
+    together = threading.Barrier(4, timeout=60)
 
     def check(number: int) -> None:
         together.wait()

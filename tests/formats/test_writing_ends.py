@@ -139,7 +139,7 @@ def test_a_work_that_is_given_up_twice_leaves_nothing(tmp_path: Path, opened: bo
 
     def wait() -> None:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(60)
 
     def slow(stream: BinaryIO) -> None:
         if opened:
@@ -147,7 +147,7 @@ def test_a_work_that_is_given_up_twice_leaves_nothing(tmp_path: Path, opened: bo
         written.append(stream.write(b"1"))
 
     def interrupted() -> None:
-        begun.wait(10)
+        begun.wait(60)
         raise KeyboardInterrupt
 
     shut_down, open_path = ThreadPoolExecutor.shutdown, Path.open
@@ -168,7 +168,7 @@ def test_a_work_that_is_given_up_twice_leaves_nothing(tmp_path: Path, opened: bo
     go_on.set()
     for thread in threading.enumerate():
         if thread.name.startswith("writing"):
-            thread.join(10)
+            thread.join(60)
     assert content(tmp_path) == {}
     assert written == [1]  # the other file is not begun any more
 

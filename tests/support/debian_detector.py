@@ -29,7 +29,7 @@ def lines_of_darknet(
         env={**os.environ, "QT_QPA_PLATFORM": "offscreen"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
     )
     heading, *lines = result.stdout.splitlines()

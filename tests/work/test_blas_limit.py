@@ -45,7 +45,7 @@ class Holder:
         self._thread = ThreadPoolExecutor(1)
 
     def call(self, function: Callable[[], object]) -> object:
-        return self._thread.submit(function).result(timeout=10)
+        return self._thread.submit(function).result(timeout=60)
 
     def enter(self) -> None:
         self._context = self._limit.hold()
@@ -243,7 +243,7 @@ def test_a_library_whose_limit_belongs_to_a_thread(monkeypatch: pytest.MonkeyPat
     library = OfEachThread()
     monkeypatch.setattr(blas_limit, "ThreadpoolController", lambda: library)
     shared = Workers(2)
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=60)
     seen = []
 
     def task(_: int) -> None:

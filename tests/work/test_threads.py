@@ -15,7 +15,7 @@ from darknet_bn.work.threads import Workers, workers
 
 
 def test_all_threads_handle_floating_point_errors_as_the_caller_does() -> None:
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=60)
     results = []
 
     def overflow(item: int) -> None:
@@ -38,7 +38,7 @@ def test_every_item_is_done_once(count: int, items: int) -> None:
 
 
 def test_all_threads_work_and_the_caller_is_one_of_them() -> None:
-    meeting = threading.Barrier(3, timeout=10)
+    meeting = threading.Barrier(3, timeout=60)
     names = set()
 
     def meet(_: int) -> None:
@@ -68,7 +68,7 @@ def test_an_exception_stops_the_rest(count: int) -> None:
 
 
 def test_an_exception_of_a_helper_reaches_the_caller() -> None:
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=60)
     caller = threading.current_thread()
 
     def task(_: int) -> None:
@@ -93,7 +93,7 @@ def test_a_task_may_share_work_itself() -> None:
 
 def test_scratch_belongs_to_one_thread() -> None:
     shared = Workers(2)
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=60)
 
     def task(item: int) -> None:
         buffer = shared.scratch(100)
@@ -136,7 +136,7 @@ def test_buffers_are_as_many_as_threads_compute_at_the_same_time() -> None:
 
 def test_threads_that_compute_at_the_same_time_have_buffers_of_their_own() -> None:
     shared = Workers(1)
-    all_of_them = threading.Barrier(3, timeout=10)
+    all_of_them = threading.Barrier(3, timeout=60)
     right = []
 
     def compute(item: int) -> None:
@@ -168,7 +168,7 @@ def test_threads_that_come_first_at_the_same_time_share_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("darknet_bn.work.threads._OF_PROCESS", {})
-    both_make_some = threading.Barrier(2, timeout=10)
+    both_make_some = threading.Barrier(2, timeout=60)
 
     def wanted() -> int:
         both_make_some.wait()
@@ -199,7 +199,7 @@ from darknet_bn.work.threads import workers
 def late():
     main.join()
     time.sleep(0.05)  # now that the main thread has ended, the interpreter begins to wait
-    meeting = threading.Barrier(2, timeout=10)
+    meeting = threading.Barrier(2, timeout=60)
     names = set()
 
     def meet(_):
