@@ -109,17 +109,20 @@ def test_any_number_of_threads_gives_the_same_updates(
 
 @pytest.mark.usefixtures("small")
 def test_any_number_of_threads_gives_the_same_delta_of_halved_images(
-    monkeypatch: pytest.MonkeyPatch,
+    each_kernel: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measured, "WORTH_SHARING", 0)
     x, delta, weights = case(GEOMETRIES[3], (33, 35), 5, 9, 3)
-    found = set()
+    found = []
     for count in (1, 2, 3):
         monkeypatch.setitem(threads._OF_PROCESS, os.getpid(), threads.Workers(count))
-        out = np.empty_like(x)
-        input_delta(delta, weights, GEOMETRIES[3], out)
-        found.add(out.tobytes())
-    assert len(found) == 1
+        found.append(np.empty_like(x))
+        input_delta(delta, weights, GEOMETRIES[3], found[-1])
+    # Our loops give the same bits.  Products are cut for the threads, and OpenBLAS for processors
+    # without AVX-512 adds up in another order at the edge of each: 7e-8 of the largest was seen.
+    off = 0 if each_kernel == "compiled" else 1e-6 * np.abs(found[0]).max()
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], 0, off)
 
 
 def test_only_what_is_faster_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
