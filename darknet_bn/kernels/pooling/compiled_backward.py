@@ -19,7 +19,7 @@ def pays(x: F32, y: F32, delta: F32, window: Window) -> bool:
     halves = (window.size, window.stride_y, window.stride_x) == (_SIDE, _SIDE, _SIDE)
     return (
         (halves and window.padding < _SIDE)
-        and x.shape[3] >= measured.POOL_BACK_ROW
+        and x.shape[3] >= measured.POOL_BACK_LEAST
         and all(each.dtype == np.float32 and each.flags.c_contiguous for each in (x, y, delta))
     )
 
@@ -29,12 +29,53 @@ def backward_maxpool_layer(x: F32, y: F32, delta: F32, window: Window) -> F32:
     delta_x = np.empty_like(x)
     n, c, h, w = x.shape
 
-    def block(at: Block) -> None:
+    def short(at: Block) -> None:
+        _back_to_places(x, y, delta, at[0].start, at[0].stop, at[1].start, at[1].stop, delta_x)
+
+    def long(at: Block) -> None:
         outside = workers().scratch(2 * w, "outside").reshape(2, w)
         _back(x, y, delta, at[0].start, at[0].stop, at[1].start, at[1].stop, outside, delta_x)
 
-    run_blocks(block, n, c, h * w)
+    run_blocks(short if w < measured.POOL_BACK_ROW else long, n, c, h * w)
     return delta_x
+
+
+@loop()
+def _back_to_places(
+    x: F32,
+    y: F32,
+    delta: F32,
+    first: int,
+    last: int,
+    first_channel: int,
+    last_channel: int,
+    delta_x: F32,
+) -> None:
+    """Go back through some channels of some images, one window after the other."""
+    for i in range(first, last):
+        for c in range(first_channel, last_channel):
+            _to_places(x[i, c], y[i, c], delta[i, c], delta_x[i, c])
+
+
+@loop()
+def _to_places(x: F32, y: F32, delta: F32, delta_x: F32) -> None:
+    """Give the delta of each window to the first of its pixels that is the maximum.
+
+    A pixel outside the image is replaced by its neighbour inside, which comes first of both.
+    """
+    h, w = x.shape
+    seen, to = x.reshape(-1), delta_x.reshape(-1)
+    to[:] = 0
+    for row in range(len(y)):
+        down = w if 2 * row + 1 < h else 0
+        for k in range(y.shape[1]):
+            across = 1 if 2 * k + 1 < w else 0
+            corner, largest = 2 * row * w + 2 * k, y[row, k]
+            place = corner + down + across
+            place = corner + down if seen[corner + down] == largest else place
+            place = corner + across if seen[corner + across] == largest else place
+            place = corner if seen[corner] == largest else place
+            to[place] = delta[row, k] if seen[place] == largest else np.float32(0)
 
 
 @loop()
@@ -49,7 +90,7 @@ def _back(
     outside: F32,
     delta_x: F32,
 ) -> None:
-    """Go back through some channels of some images."""
+    """Go back through some channels of some images, row by row."""
     h = x.shape[2]
     oh = y.shape[2]
     outside[0] = LOWEST

@@ -42,12 +42,14 @@ def test_largest(size: int, stride: tuple[int, int]) -> None:
             np.testing.assert_array_equal(y, expected, str(window))
 
 
+@pytest.mark.parametrize("row", [1, 99], ids=["long rows", "short rows"])
 @pytest.mark.parametrize("stride", STRIDES, ids=str)
 @pytest.mark.parametrize("size", SIZES)
 def test_first_of_the_largest(
-    size: int, stride: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    size: int, stride: tuple[int, int], row: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measured, "POOL_BACK_ROW", 1)
+    monkeypatch.setattr(measured, "POOL_BACK_LEAST", 1)
+    monkeypatch.setattr(measured, "POOL_BACK_ROW", row)
     rng = np.random.default_rng(size)
     for padding, hw in itertools.product((0, 1, size - 1, size + 1), ((6, 5), (13, 14), (1, 1))):
         window = Window(size, *stride, padding)
