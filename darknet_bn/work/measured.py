@@ -89,6 +89,10 @@ STRAIGHT_CHANNELS = 32  # of the input; with more, products of matrices are fast
 
 POOL_BACK_LEAST = 3  # pixels of a row, at least, to go back through compiled
 POOL_BACK_ROW = 40  # pixels, at least, to go along the row in vectors
+SMALL_PIXELS = 1 << 8  # of an image up to which images are laid out side by side
+SMALL_UPDATED = 144  # pixels up to which the updates of filters are summed so
+SMALL_IMAGES = 16  # at least, side by side: what a cache line holds
+SMALL_ABREAST = 64  # at most; more rows of them do not stay in cache
 
 # Estimated from the sizes of caches or memory; no measurement was recorded.
 

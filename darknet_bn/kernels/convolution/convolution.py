@@ -13,6 +13,7 @@ from darknet_bn.errors import ShapeError
 from darknet_bn.kernels.activations import ACTIVATIONS, Epilogue, activate_array
 from darknet_bn.kernels.choice import twin
 from darknet_bn.kernels.convolution import direct
+from darknet_bn.kernels.convolution.compiled_small import Small, is_small
 from darknet_bn.kernels.convolution.depthwise import Depthwise
 from darknet_bn.kernels.convolution.direct import Direct
 from darknet_bn.kernels.convolution.gemm import Im2col, Pointwise
@@ -46,7 +47,7 @@ class Convolution:
     Attributes
     ----------
     strategy : Pointwise, Im2col, Winograd, Depthwise or Direct
-        The method that computes it.
+        The method that computes it; many small images at once may go another way.
     out_shape : (f, oh, ow)
 
     Raises
@@ -79,7 +80,8 @@ class Convolution:
         # A tile need not contain all channels of its pixels.
         self._afterwards = chosen.name if chosen.over_channels else None
         in_tiles = None if chosen.over_channels or chosen.name == "linear" else chosen
-        self.strategy = _choose(weights, Epilogue(biases, in_tiles), geometry, in_shape, exact)
+        choice = weights, Epilogue(biases, in_tiles), geometry, in_shape, exact
+        self.strategy, self._for_many = _choose(*choice), _choose_for_many(*choice)
 
     @floating
     def __call__(self, x: F32, out: F32) -> None:
@@ -113,8 +115,11 @@ class Convolution:
         convolve : function
             ``convolve()`` convolves what is in ``x`` then.
         """
-        strategy, name = self.strategy, self._afterwards
-        if isinstance(strategy, Pointwise | Depthwise):
+        strategy, many, name = self.strategy, self._for_many, self._afterwards
+        convolve: Callable[[], None]
+        if many is not None and many.takes(x, out):
+            convolve = partial(many, x, out)
+        elif isinstance(strategy, Pointwise | Depthwise):
             convolve = strategy.bind(x, out)
         else:
             convolve = partial(strategy, x, out)
@@ -179,6 +184,40 @@ def _choose(
     if scheme is not None:
         return Winograd(weights, epilogue, in_shape, scheme)
     return Im2col(weights, epilogue, geometry, in_shape)
+
+
+def _is_small(
+    weights: F32,
+    epilogue: Epilogue,
+    geometry: ConvGeometry,
+    in_shape: tuple[int, int, int],
+    exact: bool,
+) -> bool:
+    if exact or weights.dtype != np.float32 or not is_small(geometry, *in_shape[1:]):
+        return False
+    return _scheme(len(weights), geometry, in_shape) is None
+
+
+def _small(
+    weights: F32,
+    epilogue: Epilogue,
+    geometry: ConvGeometry,
+    in_shape: tuple[int, int, int],
+    exact: bool,
+) -> Small | None:
+    return Small(weights, epilogue)
+
+
+@twin(_small, when=_is_small)
+def _choose_for_many(
+    weights: F32,
+    epilogue: Epilogue,
+    geometry: ConvGeometry,
+    in_shape: tuple[int, int, int],
+    exact: bool,
+) -> Small | None:
+    """Return the method that is faster for many images at once, if there is one."""
+    return None
 
 
 def _scheme(f: int, geometry: ConvGeometry, in_shape: tuple[int, int, int]) -> Scheme | None:

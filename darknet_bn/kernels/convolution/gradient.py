@@ -12,7 +12,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.choice import twin
-from darknet_bn.kernels.convolution import compiled_gradient
+from darknet_bn.kernels.convolution import compiled_gradient, compiled_small
 from darknet_bn.kernels.convolution.convolution import Convolution
 from darknet_bn.kernels.convolution.im2col import ConvGeometry, windows
 from darknet_bn.kernels.floating import floating
@@ -22,6 +22,7 @@ from darknet_bn.work.threads import workers
 
 
 @floating
+@twin(compiled_small.weight_updates, when=compiled_small.pays)
 @twin(compiled_gradient.weight_updates, when=compiled_gradient.pays)
 def weight_updates(x: F32, delta: F32, geometry: ConvGeometry) -> F32:
     """Sum the updates of the weights of a convolution over all windows.
