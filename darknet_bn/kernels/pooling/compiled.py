@@ -11,7 +11,7 @@ import numpy as np
 from darknet_bn.arrays import F32
 from darknet_bn.kernels.compiling import loop
 from darknet_bn.kernels.pooling.windows import LOWEST, Window
-from darknet_bn.work.cuts import Block, run_blocks
+from darknet_bn.work.cuts import Block, pieces, run_blocks
 from darknet_bn.work.threads import workers
 
 _LOWEST = np.float32(LOWEST)
@@ -35,8 +35,9 @@ def largest(x: F32, window: Window, out: F32) -> None:
     def block(at: Block) -> None:
         some, y = np.require(x[at], requirements=["C", "A"]), out[at]
         row = workers().scratch(wide, "pool row")
-        for image in range(len(some)):
-            _largest(some[image], size, across, down, before, row, y[image])
+        at_once = len(y) if y.flags.c_contiguous else 1
+        for images in pieces(len(y), at_once):
+            _largest(some[images], size, across, down, before, row, y[images])
 
     run_blocks(block, n, c, h * w)
 
@@ -46,25 +47,33 @@ def largest(x: F32, window: Window, out: F32) -> None:
 
 @loop()
 def _largest(x: F32, size: int, across: int, down: int, before: int, row: F32, y: F32) -> None:
-    """Pool some channels of an image: (c, h, w) to (c, oh, ow)."""
-    _, h, w = x.shape
-    c, oh, _ = y.shape
+    """Pool some channels of some images: (n, c, h, w) to (n, c, oh, ow)."""
     row[:] = _LOWEST
+    for i in range(len(x)):
+        for k in range(x.shape[1]):
+            _largest_of_channel(x[i, k], size, across, down, before, row, y[i, k])
+
+
+@loop()
+def _largest_of_channel(
+    x: F32, size: int, across: int, down: int, before: int, row: F32, y: F32
+) -> None:
+    """Pool one channel: (h, w) to (oh, ow)."""
+    h, w = x.shape
     inside = row[before : before + w]
-    for k in range(c):
-        for i in range(oh):
-            top = i * down - before
-            first, end = max(top, 0), min(top + size, h)
-            if end - first == 2:
-                _larger(x[k, first], x[k, first + 1], inside)
-            else:
-                inside[:] = _LOWEST
-                for j in range(first, end):
-                    _raise(inside, x[k, j])
-            if across == 2:
-                _every_second(row, size, y[k, i])
-            else:
-                _every(row, size, y[k, i])
+    for i in range(len(y)):
+        top = i * down - before
+        first, end = max(top, 0), min(top + size, h)
+        if end - first == 2:
+            _larger(x[first], x[first + 1], inside)
+        else:
+            inside[:] = _LOWEST
+            for j in range(first, end):
+                _raise(inside, x[j])
+        if across == 2:
+            _every_second(row, size, y[i])
+        else:
+            _every(row, size, y[i])
 
 
 @loop()
