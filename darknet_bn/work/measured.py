@@ -87,6 +87,7 @@ STRAIGHT_CHANNELS = 32  # of the input; with more, products of matrices are fast
 
 # Measured on both cores of the same server, numba 0.68, 30 November 2026.
 
+BENT = 1 << 18  # floats up to which one thread is faster with what is linear in pieces
 POOL_BACK_LEAST = 3  # pixels of a row, at least, to go back through compiled
 POOL_BACK_ROW = 40  # pixels, at least, to go along the row in vectors
 SMALL_PIXELS = 1 << 8  # of an image up to which images are laid out side by side

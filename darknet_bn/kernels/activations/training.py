@@ -11,7 +11,7 @@ import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect, dialect_named
-from darknet_bn.kernels.activations.apply import activate_array
+from darknet_bn.kernels.activations.apply import activate_array, worth_one_thread
 from darknet_bn.kernels.activations.row import Activation
 from darknet_bn.kernels.activations.table import ACTIVATIONS
 from darknet_bn.kernels.batchnorm.filters import by_filter
@@ -54,8 +54,13 @@ def activate_training(
 
     def back(delta: F32) -> F32:
         delta = np.ascontiguousarray(delta)
+        pairs = _pairs(delta, kept, row)
         with np.errstate(all="ignore"):
-            workers().run(lambda pair: slope.multiply(*pair), _pairs(delta, kept, row))
+            if worth_one_thread(delta, row):
+                for pair in pairs:
+                    slope.multiply(*pair)
+            else:
+                workers().run(lambda pair: slope.multiply(*pair), pairs)
         return delta
 
     return y, back
