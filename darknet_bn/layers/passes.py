@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import TypeAlias
 
 import numpy as np
@@ -81,8 +81,8 @@ class TrainingContext:
     ----------
     dialect : Dialect
         The dialect whose formulas are used; ``dialect.sound`` for exact gradients.
-    rng : Generator
-        Generator for this layer and this pass only.
+    seed : sequence of int, or Generator
+        What ``rng`` is made from, for this layer and this pass only.
     net : Shape
         Shape of the network's input.
     truth : float32 array (n, ...), or None
@@ -104,7 +104,7 @@ class TrainingContext:
     """
 
     dialect: Dialect
-    rng: np.random.Generator
+    seed: Sequence[int] | np.random.Generator
     net: Shape
     truth: F32 | None = None
     seen: int = 0
@@ -113,6 +113,11 @@ class TrainingContext:
     time_steps: int = 1
     state: dict[str, F32] = field(default_factory=dict)
     arena: Arena = field(default_factory=Arena)
+
+    @cached_property
+    def rng(self) -> np.random.Generator:
+        """The generator, which is made only for a layer that asks for it: few do."""
+        return np.random.default_rng(self.seed)
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,7 @@ class BatchPass:
             node, network, state = self._nodes[index], self._state.model.network, self._state
             context = TrainingContext(
                 dialect=state.dialect,
-                rng=np.random.default_rng([state.seed, self.seen, index]),
+                seed=(state.seed, self.seen, index),
                 net=network.input,
                 truth=truth,
                 seen=self.seen,

@@ -199,7 +199,7 @@ def _gradient(model: Model, outputs: Mapping[int, F32], score: _Score, layer: in
         else:
             context = TrainingContext(
                 dialect=model.dialect.sound,
-                rng=np.random.default_rng(0),
+                seed=(0,),
                 net=model.network.input,
             )
             xs = [outputs[source] for source in node.sources]

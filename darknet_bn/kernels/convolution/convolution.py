@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import TypeAlias
 
 import numpy as np
@@ -46,8 +46,6 @@ class Convolution:
 
     Attributes
     ----------
-    strategy : Pointwise, Im2col, Winograd, Depthwise or Direct
-        The method that computes it; many small images at once may go another way.
     out_shape : (f, oh, ow)
 
     Raises
@@ -81,7 +79,16 @@ class Convolution:
         self._afterwards = chosen.name if chosen.over_channels else None
         in_tiles = None if chosen.over_channels or chosen.name == "linear" else chosen
         choice = weights, Epilogue(biases, in_tiles), geometry, in_shape, exact
-        self.strategy, self._for_many = _choose(*choice), _choose_for_many(*choice)
+        self._for_many = _choose_for_many(*choice)
+        if self._for_many is None:
+            self.strategy = _choose(*choice)
+        else:  # there may never be few images
+            self._choice = choice
+
+    @cached_property
+    def strategy(self) -> Strategy:
+        """The method that computes it; many small images at once may go another way."""
+        return _choose(*self._choice)
 
     @floating
     def __call__(self, x: F32, out: F32) -> None:
@@ -115,14 +122,14 @@ class Convolution:
         convolve : function
             ``convolve()`` convolves what is in ``x`` then.
         """
-        strategy, many, name = self.strategy, self._for_many, self._afterwards
+        many, name = self._for_many, self._afterwards
         convolve: Callable[[], None]
         if many is not None and many.takes(x, out):
             convolve = partial(many, x, out)
-        elif isinstance(strategy, Pointwise | Depthwise):
-            convolve = strategy.bind(x, out)
+        elif isinstance(self.strategy, Pointwise | Depthwise):
+            convolve = self.strategy.bind(x, out)
         else:
-            convolve = partial(strategy, x, out)
+            convolve = partial(self.strategy, x, out)
         if name is None:
             return convolve
 
