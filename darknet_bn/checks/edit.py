@@ -20,7 +20,7 @@ from darknet_bn.checks.proven import Proving
 from darknet_bn.errors import ProofError
 from darknet_bn.formats.cfg import Cfg
 from darknet_bn.formats.writing import Writer, require_writable, write_files
-from darknet_bn.model.model import Model, load, pair_writers
+from darknet_bn.model.model import Model, load_again, pair_writers
 from darknet_bn.model.weights import write_weights
 from darknet_bn.run.differences import Difference, Report, compare_arrays
 from darknet_bn.run.random_input import random_input
@@ -67,6 +67,8 @@ class Claim:
         For each layer, parameters that the edited model has to have.
     rounded : bool
         Whether these come from sums, which may be rounded to the other neighbour.
+    hint : str, optional
+        What to do if it is not true.
     """
 
     words: str
@@ -80,6 +82,7 @@ class Claim:
     allowed: float | None = None
     parameters: Sequence[Mapping[str, F64]] = ()
     rounded: bool = False
+    hint: str | None = None
 
 
 def same_outputs(model: Model, words: str, *, to_the_bit: bool = False) -> Claim:
@@ -314,7 +317,7 @@ def require_proof(model: Model, report: Report, claim: Claim) -> None:
         expected=f"{claim.words}: "
         + ("the same bits" if claim.to_the_bit else limit + (f" ({because})" if because else "")),
         found=f"{wrong.relative:.2g}, with {wrong.input}",
-        hint=None if claim.to_the_bit else enough_for(report.differences),
+        hint=claim.hint or (None if claim.to_the_bit else enough_for(report.differences)),
     )
 
 
@@ -370,12 +373,8 @@ def edit_files(
     require_writable(list(more or ()), force=force, inputs=[model.cfg.file, model.file])
 
     def prove(written: Mapping[Path, Path]) -> Report:
-        read = load(
-            edited.cfg.to_bytes() if cfg is None else written[Path(cfg)].read_bytes(),
-            os.fspath(written[Path(weights)]),
-            dialect=edited.dialect,
-            partial=first is not None,
-        )
+        text = edited.cfg.to_bytes() if cfg is None else written[Path(cfg)].read_bytes()
+        read = load_again(edited, text, written[Path(weights)], partial=first is not None)
         for index in range(read.loaded):
             if not _same(dict(read.params[index]), dict(edited.params[index])):
                 raise ProofError(

@@ -144,6 +144,7 @@ def of_another_dialect(model: Model, rewritten: Model) -> Claim:
     return Claim(
         words=f"all outputs, computed as {model.dialect.name} and as {rewritten.dialect.name}",
         layers={layer: layer for layer in sorted(layers)},
+        hint=f"an option or an activation means something else to {rewritten.dialect.name}",
     )
 
 

@@ -32,8 +32,8 @@ def edit_classes(wanted: Wanted, keep: str, names_file: str | None) -> None:
     """Keep some classes.
 
     The filters of all other classes are removed before each [yolo], [Gaussian_yolo] and [region],
-    and before the [softmax] of a classifier.  What is kept is equal to the bit.  Only probabilities
-    of a softmax change, because they have to add up to 1 again.
+    and before the [softmax] of a classifier.  The weights that are kept are equal to the bit.  Only
+    probabilities of a softmax change, because they have to add up to 1 again.
 
     Example: darknet-bn edit classes yolov3.cfg yolov3.weights --keep person,car --names coco.names
     -o yolov3-2

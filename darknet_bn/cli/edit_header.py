@@ -75,14 +75,12 @@ def edit_partial(wanted: Wanted, layers: int) -> None:
     Example: darknet-bn edit partial yolov3.cfg yolov3.weights --layers 75 -o yolov3
     """
     from darknet_bn.checks.edit_claims import of_first_layers
+    from darknet_bn.transforms.edit import require_first_layers
 
     wanted.targets(first=layers)
     model = wanted.source.load()
     count = len(model.network.nodes)
-    if layers > count:
-        raise dn.DarknetError(
-            "there are not that many layers", expected=f"1 to {count}", found=f"{layers}"
-        )
+    require_first_layers(model, layers)
     edited = dn.with_header(model, seen=0)
     stored = [sum(each.stored_size for at, each in model.network.stored() if at < layers)]
     lines = [f"layers: 0 to {layers - 1} of {count - 1}, {stored[0]} parameters"]

@@ -188,6 +188,9 @@ def finish(
         )
     report = proof or report
     counts = [each.network.stored_floats for each in (model, edited)]
+    notes = list(more.notes)
+    if targets is not None and first is None:
+        notes += _not_beside(edited, targets[0])
     facts = output.about(model, wanted.source.cfg, wanted.source.weights)
     facts |= {
         "verb": verb,
@@ -198,7 +201,7 @@ def finish(
         "equal": claim.words,
         "to_the_bit": claim.to_the_bit,
         "proof": report.json(),
-        "notes": list(more.notes),
+        "notes": notes,
         "written": targets,
     }
     answer: output.Lines = [
@@ -206,13 +209,24 @@ def finish(
         *_lines(lines),
         *_layers(layers, counts),
         *(part for line in more.lines for part in output.folded(line)),
-        *(part for note in more.notes for part in output.folded(f"note: {note}")),
+        *(part for note in notes for part in output.folded(f"note: {note}")),
         *(part for line in _proven(report, claim) for part in output.folded(line)),
         "nothing was written; -o OUT writes the model"
         if targets is None
         else f"written: {' and '.join(map(output.printable, targets))}",
     ]
     output.show(facts | dict(more.facts), answer, as_json=wanted.as_json)
+
+
+def _not_beside(edited: dn.Model, cfg: str) -> Iterator[str]:
+    """Yield a note for each file that the cfg names, and that is not where it is looked for."""
+    folder = Path(cfg).parent
+    for name in edited.network.files:
+        if not (folder / name).is_file():
+            yield (
+                f"the cfg names the file {output.printable(name)}, which is not in the folder of "
+                "the new cfg"
+            )
 
 
 def _lines(lines: Sequence[ChangedLine]) -> Iterator[str]:

@@ -206,6 +206,31 @@ def load(
     return model
 
 
+def load_again(
+    model: Model, cfg: bytes, weights: str | os.PathLike[str], *, partial: bool = False
+) -> Model:
+    """Read the files of a model that are not where they will be, without warning of them again.
+
+    Parameters
+    ----------
+    model : Model
+        What was written: its dialect is used, and what it knows of the files that the cfg names.
+    cfg : bytes
+    weights : path
+    partial : bool
+        As in `load`.
+
+    Raises
+    ------
+    CfgError, ShapeError, WeightsError
+        A file is not valid.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DarknetWarning)
+        text = parse_cfg(cfg, file=model.cfg.file)
+        return _load_weights(text, weights, model.dialect, partial, 0, model.network.files)
+
+
 def save(
     model: Model,
     cfg: str | os.PathLike[str] | None,
@@ -295,14 +320,19 @@ def _initial_model(cfg: Cfg, wanted: str | Dialect, seed: int) -> Model:
 
 
 def _load_weights(
-    cfg: Cfg, weights: PathOrBytes, wanted: str | Dialect, partial: bool, seed: int
+    cfg: Cfg,
+    weights: PathOrBytes,
+    wanted: str | Dialect,
+    partial: bool,
+    seed: int,
+    files: Mapping[str, bytes] | None = None,
 ) -> Model:
     name = None if isinstance(weights, bytes) else os.fspath(weights)
     with located(in_file(name), WeightsError):
         data = Stored(weights) if isinstance(weights, bytes) else StoredFile(weights)
         refuse_other_formats(data.bytes(0, START))
         dialect, reason = choose_dialect(cfg, wanted, parse_header(data.bytes(0, 20)))
-        network = build_network(cfg, dialect)
+        network = build_network(cfg, dialect, files)
         content = Content(data.size, data.bytes)
         refuse_other_order(content)
         header, odd = choose_header(data, network)

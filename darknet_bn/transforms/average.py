@@ -29,7 +29,7 @@ def average_models(models: Sequence[Model]) -> Model:
     Raises
     ------
     DarknetError
-        There is no model, or they do not have the same layers and dialect.
+        There is no model, they do not have the same layers and dialect, or no layer has weights.
 
     Notes
     -----
@@ -40,6 +40,10 @@ def average_models(models: Sequence[Model]) -> Model:
     if not models:
         raise DarknetError("there is nothing to average", expected="one model at least")
     first = models[0]
+    if not first.network.stored_floats:
+        raise DarknetError(
+            "no layer of the cfg has weights to average", where=Where(file=first.cfg.file)
+        )
     for model in models[1:]:
         _require_alike(first, model)
     if len(models) == 1:

@@ -215,19 +215,15 @@ def save_first_layers(
     Raises
     ------
     DarknetError
-        There are not that many layers, or the file must not or cannot be written.
+        There are not that many layers, none of them has weights, or the file must not or cannot be
+        written.
 
     Notes
     -----
     C: ``partial`` in ``examples/darknet.c``.  As there, the number of images seen becomes 0.
     """
     network = model.network
-    if not 1 <= layers <= len(network.nodes):
-        raise DarknetError(
-            "there are not that many layers",
-            expected=f"1 to {len(network.nodes)}",
-            found=f"{layers}",
-        )
+    require_first_layers(model, layers)
     require_writable([weights], force=force, inputs=[model.cfg.file, model.file])
     first = replace(network, nodes=network.nodes[:layers])
 
@@ -235,6 +231,29 @@ def save_first_layers(
         write_weights(stream, replace(model.header, seen=0), first, model.params)
 
     write_files({Path(weights): write}, force=force)
+
+
+def require_first_layers(model: Model, layers: int) -> None:
+    """Refuse to write so many layers, if the model has fewer, or if none of them has weights.
+
+    Raises
+    ------
+    DarknetError
+        There are not that many layers, or a file of them would be empty.
+    """
+    nodes = model.network.nodes
+    if not 1 <= layers <= len(nodes):
+        raise DarknetError(
+            "there are not that many layers", expected=f"1 to {len(nodes)}", found=f"{layers}"
+        )
+    first = next((index for index, _ in model.network.stored()), len(nodes))
+    if layers <= first:
+        raise DarknetError(
+            "none of these layers has weights",
+            where=model.cfg.where(layers),
+            expected=f"at least {first + 1} layers" if first < len(nodes) else None,
+            found=f"{layers}",
+        )
 
 
 def _readers(model: Model, source: int) -> list[int]:

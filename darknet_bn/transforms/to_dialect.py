@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect, dialect_named
-from darknet_bn.errors import CfgError, DarknetError, ShapeError
+from darknet_bn.errors import CfgError, DarknetError, DarknetWarning, ShapeError
 from darknet_bn.layers.parameters import Params
 from darknet_bn.model.model import Model
 from darknet_bn.model.network import build_network
@@ -66,6 +67,11 @@ def to_dialect(model: Model, dialect: str | Dialect) -> tuple[Model, tuple[Rewri
         The other program does not know a section or an option, arranges parameters in another way,
         or a value cannot be written.
 
+    Warns
+    -----
+    DarknetWarning
+        The other program leaves out an option, or reads it in another way.
+
     Notes
     -----
     pjreddie's CPU program divides by ``sqrt(v) + 1e-6``, AlexeyAB's by ``sqrt(v + 1e-5)``.  No
@@ -78,9 +84,19 @@ def to_dialect(model: Model, dialect: str | Dialect) -> tuple[Model, tuple[Rewri
     except (CfgError, ShapeError) as error:
         error.hint = f"{target.name} reads the cfg in another way"
         raise
+    for oddity in network.oddities:
+        if oddity not in model.network.oddities:
+            warnings.warn(oddity, DarknetWarning, stacklevel=2)
     params: list[Params] = list(model.params)
     rows: list[RewrittenNorm] = []
     for index, (old, new) in enumerate(zip(model.network.nodes, network.nodes, strict=True)):
+        if (old.y.c, old.y.h, old.y.w) != (new.y.c, new.y.h, new.y.w):
+            raise DarknetError(
+                f"the output of the layer has another shape in {target.name}",
+                where=model.cfg.where(index + 1),
+                expected=f"{old.y}",
+                found=f"{new.y}",
+            )
         shapes = [{each.name: each.shape for each in node.params} for node in (old, new)]
         if shapes[0] != shapes[1] or old.owner != new.owner:
             raise DarknetError(

@@ -16,6 +16,8 @@ import darknet_bn as dn
 from darknet_bn.checks import edit as checks
 from darknet_bn.cli.commands import DARKNET_EDITS
 from darknet_bn.cli.program import main
+from darknet_bn.model.model import load_again
+from tests.support.builders import cfg_text, weights_bytes
 from tests.support.debian_detector import lines_of_darknet
 from tests.support.paths import FIXTURES
 
@@ -117,6 +119,37 @@ def test_what_changes_is_said(cli: Cli, tiny: Path) -> None:
         "layer  section        output       parameters",
         "    0  convolutional  32 x 32 x 8         248",
     ]
+
+
+def test_a_cfg_that_names_a_file_is_edited_from_any_folder(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, other = tmp_path / "home", tmp_path / "other"
+    for folder in (home, other):
+        folder.mkdir()
+    (home / "three.tree").write_text("a -1\nb 0\nc 0\n")
+    head = "[region] anchors=1,2 num=1 classes=3 coords=4 softmax=1 tree=three.tree"
+    cfg = cfg_text("[convolutional] filters=8 size=1", head)
+    monkeypatch.chdir(home)
+    (home / "net.cfg").write_bytes(cfg.replace(b"size=1\n", b"size=1\nfilters=9\n"))
+    (home / "net.weights").write_bytes(weights_bytes(cfg))
+    monkeypatch.chdir(other)
+    answer = cli("edit", "rgbgr", home / "net", "-o", "out", "--json")
+    assert answer.code == 0
+    assert answer.err.count("occurs twice") == 1  # not again when the files are read back
+    (note,) = answer.json["notes"]
+    assert note == "the cfg names the file three.tree, which is not in the folder of the new cfg"
+    assert cli("edit", "rgbgr", home / "net", "-o", home / "out", "--json").json["notes"] == []
+
+
+def test_what_another_program_leaves_out_is_told(cli: Cli, tmp_path: Path) -> None:
+    cfg = cfg_text("[convolutional] filters=4 size=3 dilation=2", "[avgpool]")
+    (tmp_path / "net.cfg").write_bytes(cfg)
+    (tmp_path / "net.weights").write_bytes(weights_bytes(cfg))
+    answer = cli("edit", "dialect", tmp_path / "net", "--to", "pjreddie")
+    assert answer.code == 1
+    assert "dilation: unknown to pjreddie" in answer.err
+    assert "--tolerance" not in answer.err
 
 
 def test_a_shift_at_a_padded_border_is_proven_inside(cli: Cli, tiny: Path) -> None:
@@ -235,9 +268,9 @@ def test_a_file_with_other_parameters_is_not_written(
     cli: Cli, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def damaged(*words: Any, **options: Any) -> dn.Model:
-        return dn.rescale_input(dn.load(*words, **options), 1.0001, 0)
+        return dn.rescale_input(load_again(*words, **options), 1.0001, 0)
 
-    monkeypatch.setattr(checks, "load", damaged)
+    monkeypatch.setattr(checks, "load_again", damaged)
     answer = cli("edit", "reset", tiny, "-o", tiny.with_name("out"))
     assert answer.code == 1
     assert "the file does not hold the edited parameters" in answer.error

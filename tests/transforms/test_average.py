@@ -67,6 +67,8 @@ def test_models_that_are_not_alike_are_refused() -> None:
             dn.average_models([model, other])
     with pytest.raises(dn.DarknetError, match="nothing to average"):
         dn.average_models([])
+    with pytest.raises(dn.DarknetError, match="no layer of the cfg has weights"):
+        dn.average_models([random_model(cfg_text("[avgpool]"))])
 
 
 @pytest.mark.skipif(shutil.which("darknet") is None, reason="Debian's darknet is not installed")

@@ -213,6 +213,18 @@ def test_layers_that_are_not_there_are_refused(tmp_path: Path, layers: int) -> N
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_file_of_layers_without_weights_is_refused(tmp_path: Path, layers: int) -> None:
+    cfg = cfg_text("[crop] crop_width=6 crop_height=6", "[dropout]", CONV)
+    with pytest.raises(dn.DarknetError, match=r"expected at least 3 layers, found") as caught:
+        dn.save_first_layers(random_model(cfg), tmp_path / "a", layers)
+    assert caught.value.where.layer == layers - 1
+    assert not (tmp_path / "a").exists()
+    dn.save_first_layers(random_model(cfg), tmp_path / "a", 3)
+    with pytest.raises(dn.DarknetError, match="none of these layers has weights"):
+        dn.save_first_layers(random_model(cfg_text("[avgpool]")), tmp_path / "b", 1)
+
+
 def darknet(*words: object) -> None:
     subprocess.run(["darknet", *map(str, words)], capture_output=True, check=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -45,7 +46,9 @@ def with_variances(model: dn.Model, values: tuple[float, ...] = VARIANCES) -> dn
 @pytest.mark.parametrize(("old", "new"), [("pjreddie", "alexeyab"), ("alexeyab", "pjreddie")])
 def test_the_other_program_computes_the_same(name: str, old: str, new: str) -> None:
     model = random_model(NETS[name], old)
-    rewritten, rows = dn.to_dialect(model, new)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dn.DarknetWarning)  # one does not know hidden= of [rnn]
+        rewritten, rows = dn.to_dialect(model, new)
     assert rewritten.dialect.name == new
     assert rewritten.header.revision == rewritten.dialect.weights_revision
     x = random_input(model, batch=model.network.time_steps)
@@ -107,20 +110,29 @@ def test_what_the_other_program_cannot_hold_is_refused() -> None:
     for cfg, problem in (
         (cfg_text(CONV, "[batchnorm]"), "has no place for the biases of the layer"),
         (cfg_text("[rnn] output=4 hidden=3"), "arranges the parameters of the layer"),
+        (
+            cfg_text(CONV, "[route] layers=-1 groups=2", CONV),
+            r"layer 1: the output of the layer has another shape in pjreddie \(expected 6 x 6 x 3, "
+            r"found 6 x 6 x 6\)",
+        ),
     ):
         model = random_model(cfg, "alexeyab")
-        with pytest.raises(dn.DarknetError, match=problem):
-            dn.to_dialect(model, "pjreddie")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dn.DarknetWarning)
+            with pytest.raises(dn.DarknetError, match=problem):
+                dn.to_dialect(model, "pjreddie")
 
 
 def test_an_activation_that_the_other_program_does_not_know_shows() -> None:
     model = random_model(cfg_text(CONV, CONV.replace("leaky", "mish")), "alexeyab")
-    rewritten, _ = dn.to_dialect(model, "pjreddie")
+    with pytest.warns(dn.DarknetWarning, match="'mish' is unknown to pjreddie"):
+        rewritten, _ = dn.to_dialect(model, "pjreddie")
     claim = of_another_dialect(model, rewritten)
     report = prove_edit(model, rewritten, claim)
     with pytest.raises(dn.ProofError, match="does not compute what it should") as caught:
         require_proof(model, report, claim)
     assert caught.value.where.layer == 1
+    assert caught.value.hint == "an option or an activation means something else to pjreddie"
 
 
 def test_values_that_are_not_numbers_are_refused() -> None:
