@@ -1,10 +1,13 @@
-"""README and the pages under ``docs/`` are true: what they show is what happens, by name."""
+"""README and the pages under ``docs/`` are true: what they show is what happens, by name.
+
+By default pages that take seconds are left out: the others have blocks of every kind too.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +27,10 @@ TEXTS = {label(page): page.read_text(encoding="utf-8") for page in PAGES}
 README = TEXTS["README.md"]
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 RUN = [block for block in BLOCKS if block.kind in KINDS]
+LONG = {  # pages that train, or that look at a large net in many ways
+    *("docs/guides/doctor.md", "docs/guides/engines.md", "docs/guides/npu.md"),
+    *("docs/guides/report.md", "docs/guides/training.md"),
+}
 CONSOLES = [block for block in RUN if block.kind == "console"]
 PRINTS = [block for block in BLOCKS if block.name.endswith("-output")]
 TRAINED = "digits.weights"  # what the guide's training writes
@@ -35,6 +42,7 @@ NOISE = re.compile(
     r"|took: .*|speed: .*|loss: at most 0\.\d+ .*"
     r"|differs: \d+ values|(?<=,)\d+\.\d+|(?m:^\d+( 0\.\d{4}){4}$)"
 )
+long = pytest.mark.exhaustive
 Follow = Callable[[str], tuple[dict[str, Ran], Path]]
 
 
@@ -50,6 +58,15 @@ def follow_whole(tmp_path_factory: pytest.TempPathFactory, shared_or_none: Path 
         return done[page]
 
     return followed
+
+
+def for_each(blocks: Iterable[Block]) -> pytest.MarkDecorator:
+    """A test of each block; by default of those of short pages."""
+    params = [
+        pytest.param(block, id=str(block), marks=long if block.page in LONG else ())
+        for block in blocks
+    ]
+    return pytest.mark.parametrize("block", params)
 
 
 def block_named(name: str) -> Block:
@@ -72,7 +89,7 @@ def normal(text: str) -> str:
     return re.sub(r" +", " ", NOISE.sub("~", re.sub(r"^took: .*\n", "", text, flags=re.MULTILINE)))
 
 
-@pytest.mark.parametrize("block", CONSOLES, ids=str)
+@for_each(CONSOLES)
 def test_commands_print_what_is_shown(follow_whole: Follow, block: Block) -> None:
     printed = ran(follow_whole, block).printed
     for (command, expected), found in zip(block.shown, printed, strict=True):
@@ -86,12 +103,12 @@ def test_commands_print_what_is_shown(follow_whole: Follow, block: Block) -> Non
         assert found == expected, command
 
 
-@pytest.mark.parametrize("block", [each for each in RUN if each.kind == "python"], ids=str)
+@for_each(block for block in RUN if block.kind == "python")
 def test_programs_run(follow_whole: Follow, block: Block) -> None:
     assert len(ran(follow_whole, block).printed) == 1
 
 
-@pytest.mark.parametrize("block", PRINTS, ids=str)
+@for_each(PRINTS)
 def test_programs_print_what_is_shown(follow_whole: Follow, block: Block) -> None:
     program = block_named(str(block).removesuffix("-output"))
     assert program.needs == block.needs
@@ -99,7 +116,7 @@ def test_programs_print_what_is_shown(follow_whole: Follow, block: Block) -> Non
     assert normal(printed) == normal(block.text)
 
 
-@pytest.mark.parametrize("block", [each for each in RUN if each.kind == "yaml"], ids=str)
+@for_each(block for block in RUN if block.kind == "yaml")
 def test_steps_of_a_pipeline_succeed_without_a_word(follow_whole: Follow, block: Block) -> None:
     assert block.shown
     assert ran(follow_whole, block).printed == [""] * len(block.shown)
@@ -116,6 +133,11 @@ def test_every_block_that_can_run_has_a_name() -> None:
     assert quiet - {str(each).removesuffix("-output") for each in PRINTS} == {
         "docs/guides/onnx.md:alone"
     }
+
+
+def test_short_pages_have_blocks_of_every_kind() -> None:
+    assert set(TEXTS) >= LONG
+    assert {each.kind for each in RUN if each.page not in LONG} == {each.kind for each in RUN}
 
 
 def test_every_command_is_shown() -> None:
@@ -178,6 +200,7 @@ def test_python_draws_boxes(follow_whole: Follow) -> None:
     assert dn.load_image(folder / "boxes.jpg").shape == (3, 576, 768)
 
 
+@long
 def test_python_exports(follow_whole: Follow) -> None:
     names = ran(follow_whole, block_named("docs/guides/onnx.md:python")).names
     assert (follow_whole("docs/guides/onnx.md")[1] / names["exported"].path).exists()
@@ -210,6 +233,7 @@ def test_python_with_nothing_of_ours_finds_what_detect_finds(follow_whole: Follo
     )
 
 
+@long
 def test_python_trains(follow_whole: Follow) -> None:
     done = ran(follow_whole, block_named("docs/guides/training.md:python"))
     losses = [float(loss) for loss in re.findall(r"loss ([\d.]+),", done.printed[0])]
