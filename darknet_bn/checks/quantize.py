@@ -268,10 +268,11 @@ class _Work:
     _ranges: Mapping[str, Range] = field(default_factory=dict)
     _biases: Mapping[str, F32] = field(default_factory=dict)
     _count: int = 0
+    _tried: dict[tuple[CalibrationMethod, frozenset[int]], Path] = field(default_factory=dict)
 
     @cached_property
     def _float_session(self) -> OnnxFile:
-        return self._open(self.source, self.model.network.outputs)
+        return OnnxFile(self._file(self.source), self.model, self.model.network.outputs)
 
     def _chunks(
         self, most: int | None = None, step: Callable[[], None] | None = None
@@ -354,7 +355,7 @@ class _Work:
 
     def loss(self, kept: Collection[int]) -> Loss:
         """Measure what is lost with some layers in float32."""
-        return self.judge.measure(self._open(self.quantized(kept), self.model.network.outputs))
+        return self.judge.measure(self._session(kept, self.model.network.outputs))
 
     def parts(self, kept: Collection[int]) -> list[tuple[int, ...]]:
         """Return the layers in 8 bits, in a few parts of neighbours."""
@@ -376,13 +377,13 @@ class _Work:
 
     def error(self, kept: Collection[int]) -> float:
         """Return how much the outputs differ from the model's with some layers in float32."""
-        session = self._open(self.quantized(kept), self.model.network.outputs)
+        session = self._session(kept, self.model.network.outputs)
         return output_error(self._float_session, session, self._chunks(_LOOKED_AT))
 
     def layers(self, kept: Collection[int]) -> tuple[LayerLoss, ...]:
         """Compare every layer."""
         self.stage("comparing layers", None)
-        session = self._open(self.quantized(kept), None)
+        session = self._session(kept, None)
         images = self._chunks(_LAYERS_ON)
         return layer_losses(self.model, session, images, self.net.rounded(kept))
 
@@ -395,8 +396,12 @@ class _Work:
         runs = [partial(open_file(self._file(each)), x) for each in (plain, data)]
         return seconds_per_image(runs, count)
 
-    def _open(self, data: bytes, layers: Sequence[int] | None) -> OnnxFile:
-        return OnnxFile(self._file(data), self.model, layers)
+    def _session(self, kept: Collection[int], layers: Sequence[int] | None) -> OnnxFile:
+        """Open the file with some layers in float32; what was tried is not made again."""
+        key = self.method, frozenset(kept)
+        if key not in self._tried:
+            self._tried[key] = self._file(self.quantized(kept))
+        return OnnxFile(self._tried[key], self.model, layers)
 
     def _file(self, data: bytes) -> Path:
         """Write a file of its own: an old one may still be mapped."""
