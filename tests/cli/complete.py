@@ -105,7 +105,7 @@ LINES = {
         *("found.list", "labels.svg"),
     ),
     "quantize": line(
-        f"quantize {_NET} photos -o int8.onnx --method min-max --images 2 --list train --keep 0 "
+        f"quantize {_NET} photos -o int8.onnx --method min-max --images 2 --list train --keep 0-6 "
         "--max-loss 100 --opset 18 --head decoded --batch 1 --names set.names --force",
         "int8.onnx",
     ),
