@@ -6,6 +6,7 @@ in other folders often name files next to them; that is tried second.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import stat
@@ -93,7 +94,7 @@ def read_list(word: str) -> list[Line]:
     Parameters
     ----------
     word : str
-        A path, or ``-`` for standard input.
+        A path, an address that fsspec knows, or ``-`` for standard input.
 
     Returns
     -------
@@ -160,6 +161,7 @@ def stream_list(word: str) -> Iterator[Line]:
 def _opened(word: str) -> Iterator[tuple[BinaryIO, str]]:
     """Open a list, or standard input; and give the name that messages use."""
     from darknet_bn.formats.reading import open_file, reported
+    from darknet_bn.pictures.addresses import is_address, read_address
 
     file = "standard input" if word == kinds.STDIN else word
     if word == kinds.STDIN and sys.stdin is None:
@@ -167,6 +169,8 @@ def _opened(word: str) -> Iterator[tuple[BinaryIO, str]]:
     with reported(file):
         if word == kinds.STDIN:
             yield sys.stdin.buffer, file
+        elif is_address(word):
+            yield io.BytesIO(read_address(word, _MOST_BYTES)), file
         else:
             with open_file(word, piped=True) as stream:
                 yield stream, file

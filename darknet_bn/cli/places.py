@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 
 import darknet_bn as dn
 from darknet_bn.cli import kinds, pictures
 from darknet_bn.cli.picture_lists import is_list, stream_list
 from darknet_bn.cli.pictures import FoundPictures
-from darknet_bn.pictures.addresses import is_address
-
-_MOST_BYTES = 1 << 30  # of a list, as of local ones
+from darknet_bn.pictures.addresses import beside, is_address, list_address
 
 
 def find(words: Sequence[str], *, recursive: bool = False) -> FoundPictures:
@@ -21,8 +18,8 @@ def find(words: Sequence[str], *, recursive: bool = False) -> FoundPictures:
     ----------
     words : sequence of str
         As in `pictures.find`; also parquet files with a column of paths, and addresses of files,
-        folders, patterns and lists that fsspec knows.  Lines of lists are taken as they are: what
-        does not exist becomes a row with an error.
+        folders, patterns and lists of both kinds that fsspec knows.  Lines of lists are taken as
+        they are: what does not exist becomes a row with an error.
     recursive : bool
         Whether to search folders inside folders.
 
@@ -44,36 +41,26 @@ def find(words: Sequence[str], *, recursive: bool = False) -> FoundPictures:
 
 
 def _named(word: str, *, recursive: bool) -> Iterator[str]:
-    if is_address(word):
-        yield from _at_address(word, recursive=recursive)
-    elif word.lower().endswith(kinds.PARQUET):
+    """Yield the pictures that a word names."""
+    remote = is_address(word)
+    first = word.partition("::")[0].lower() if remote else word.lower()
+    if first.endswith(kinds.PARQUET):
         from darknet_bn.pictures.tables import read_paths
 
-        yield from read_paths(word)
+        yield from (beside(word, each) for each in read_paths(word)) if remote else read_paths(word)
+    elif remote and first.endswith(kinds.LISTS):
+        yield from (beside(word, line.text) for line in stream_list(word))
+    elif remote:
+        found = list_address(word, recursive=recursive)
+        if found == [word]:
+            yield word
+        else:
+            yield from (each for each in found if kinds.is_picture(each.partition("::")[0]))
     elif is_list(word):
         for line in stream_list(word):
             yield line.text if is_address(line.text) else line.path
     else:
-        found = pictures.find((word,), recursive=recursive)
-        for problem in found.problems:
+        local = pictures.find((word,), recursive=recursive)
+        for problem in local.problems:
             raise problem.error
-        yield from found.paths
-
-
-def _at_address(word: str, *, recursive: bool) -> Iterator[str]:
-    from darknet_bn.pictures.addresses import list_address, read_address
-
-    first = word.partition("::")[0].lower()
-    if first.endswith(kinds.LISTS):
-        lines = read_address(word, _MOST_BYTES).splitlines()
-        yield from filter(None, (os.fsdecode(each.strip()) for each in lines))
-        return
-    if first.endswith(kinds.PARQUET):
-        raise dn.DarknetError(
-            "lists in parquet are read from local files only", where=dn.Where(file=word)
-        )
-    found = list_address(word, recursive=recursive)
-    if found == [word]:
-        yield word
-    else:
-        yield from (each for each in found if kinds.is_picture(each.partition("::")[0]))
+        yield from local.paths

@@ -90,8 +90,8 @@ def options(command: Command) -> Command:
         "folder",
         type=FOLDER,
         metavar="FOLDER",
-        help="Write a row for each picture into parquet files in FOLDER; run again, it adds the "
-        "pictures that are not there yet.",
+        help="Write a row for each picture into parquet files in FOLDER, which may be at s3:// or "
+        "gs://; run again, it adds the pictures that are not there yet.",
     )
     @ray
     @workers

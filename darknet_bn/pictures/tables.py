@@ -10,6 +10,7 @@ from typing import Any
 from darknet_bn.errors import DarknetError, Where, one_line, reason_of
 from darknet_bn.formats.reading import open_file
 from darknet_bn.optional import load_extra
+from darknet_bn.pictures.addresses import is_address, open_address
 
 SUFFIX = ".parquet"
 _PATHS = ("path", "paths", "file", "filename", "url", "uri", "image")  # columns that hold paths
@@ -20,13 +21,20 @@ def read_paths(path: str | os.PathLike[str]) -> Iterator[str]:
 
     They are in the column ``path``, ``file``, ``url`` or the like, or in the only column of texts.
 
+    Parameters
+    ----------
+    path : path
+        Of the file, or its address.
+
     Raises
     ------
     DarknetError
         pyarrow is not installed, or the file cannot be read or has no such column.
     """
     pa, pq = load_extra("pyarrow"), load_extra("pyarrow.parquet")
-    with open_file(path) as stream, reported_parquet(path, pa), pq.ParquetFile(stream) as file:
+    name = os.fspath(path)
+    opened = open_address(name) if is_address(name) else open_file(name)
+    with opened as stream, reported_parquet(path, pa), pq.ParquetFile(stream) as file:
         names = [
             field.name
             for field in file.schema_arrow

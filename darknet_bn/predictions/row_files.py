@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from darknet_bn.errors import DarknetError, Where, reason_of
-from darknet_bn.formats.reading import open_file
-from darknet_bn.formats.writing import write_files
+from darknet_bn.errors import DarknetError, Where
+from darknet_bn.formats.reading import open_file, reported
+from darknet_bn.formats.writing import Writer, write_files
 from darknet_bn.optional import load_extra
+from darknet_bn.pictures.addresses import AddressFolder, is_address, open_address
 from darknet_bn.pictures.tables import SUFFIX, reported_parquet
 
 _KEY = b"darknet_bn"  # of what the files say about how they were made
@@ -24,7 +25,8 @@ class RowFolder:
     Parameters
     ----------
     folder : path
-        It need not exist yet.
+        It need not exist yet.  Or its address at a store that fsspec knows, as
+        ``s3://bucket/found``.
     form : mapping from str to str
         For each column, in order: ``text``, ``whole`` or ``number``; or in the plural, for lists.
         The column ``path`` names the picture.
@@ -39,29 +41,32 @@ class RowFolder:
     Raises
     ------
     DarknetError
-        pyarrow is not installed; the folder is a file; or a file in it was made otherwise, is not
-        complete, or has other columns.
+        pyarrow is not installed; the folder is a file, or cannot be at that address; or a file in
+        it was made otherwise, is not complete, or has other columns.
     """
 
     def __init__(
         self, folder: str | os.PathLike[str], form: Mapping[str, str], facts: Mapping[str, Any]
     ) -> None:
         self._pa, self._pq = load_extra("pyarrow"), load_extra("pyarrow.parquet")
-        self._folder = Path(folder)
+        name = os.fspath(folder)
+        self._folder = AddressFolder(name) if is_address(name) else _LocalFolder(name)
         self._facts = json.loads(json.dumps(facts))
         text = json.dumps(self._facts, sort_keys=True)
         self.schema = arrow_schema(form).with_metadata({_KEY: text.encode()})
         self.done: set[str] = set()
         self._next = 1
-        for path in self._files():
-            self._take(path)
+        for each in self._folder.names():
+            if each.endswith(SUFFIX) and each[0] != ".":
+                self._take(each)
 
-    def write(self, columns: Mapping[str, Sequence[Any]]) -> Path:
+    def write(self, columns: Mapping[str, Sequence[Any]]) -> str:
         """Write rows as a new file, which appears whole or not at all.
 
         Returns
         -------
-        path : Path
+        name : str
+            Of the file, in the folder.
 
         Raises
         ------
@@ -69,27 +74,18 @@ class RowFolder:
             The file cannot be written, or another program writes into the folder too.
         """
         table = self._pa.table(dict(columns), schema=self.schema)
-        self._make()
-        path = self._folder / _NAME.format(self._next)
-        write_files({path: lambda stream: self._pq.write_table(table, stream)}, force=False)
+        name = _NAME.format(self._next)
+        self._folder.create(name, lambda stream: self._pq.write_table(table, stream))
         self._next += 1
         self.done.update(columns["path"])
-        return path
+        return name
 
-    def _files(self) -> list[Path]:
-        where = Where(file=str(self._folder))
-        if not os.path.lexists(self._folder):
-            return []
-        try:
-            names = sorted(os.listdir(self._folder))
-        except OSError as error:
-            raise DarknetError(f"cannot be read: {reason_of(error)}", where=where) from error
-        return [self._folder / each for each in names if each.endswith(SUFFIX) and each[0] != "."]
-
-    def _take(self, path: Path) -> None:
+    def _take(self, name: str) -> None:
         """Note the paths of a file, if it was made in the same way."""
-        where = Where(file=str(path))
-        with open_file(path) as stream, reported_parquet(path, self._pa):
+        path = self._folder.address(name)
+        where = Where(file=path)
+        opened = open_address(path) if is_address(path) else open_file(path)
+        with opened as stream, reported_parquet(path, self._pa):
             file = self._pq.ParquetFile(stream)
             schema = file.schema_arrow
             ours = schema.remove_metadata() == self.schema.remove_metadata()
@@ -111,16 +107,30 @@ class RowFolder:
         if not ours:
             raise DarknetError("its columns are different", where=where, hint=hint)
         self.done.update(paths)
-        number = path.stem.rpartition("-")[2]
+        number = name.removesuffix(SUFFIX).rpartition("-")[2]
         if number.isdecimal():
             self._next = max(self._next, int(number) + 1)
 
-    def _make(self) -> None:
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            problem = f"cannot be created: {reason_of(error)}"
-            raise DarknetError(problem, where=Where(file=str(self._folder))) from error
+
+class _LocalFolder:
+    """A folder of this system, with what `AddressFolder` has."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def names(self) -> list[str]:
+        if not os.path.lexists(self._name):
+            return []
+        with reported(self._name):
+            return sorted(os.listdir(self._name))
+
+    def address(self, name: str) -> str:
+        return os.path.join(self._name, name)
+
+    def create(self, name: str, write: Writer) -> None:
+        with reported(self._name, what="cannot be created"):
+            os.makedirs(self._name, exist_ok=True)
+        write_files({Path(self.address(name)): write}, force=False)
 
 
 def arrow_schema(form: Mapping[str, str]) -> Any:

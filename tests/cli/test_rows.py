@@ -224,6 +224,51 @@ def test_a_place_in_memory(cli: Cli, place: Path) -> None:
     assert not os.path.exists("none")
 
 
+def test_lists_at_an_address_name_what_is_beside_them(cli: Cli, place: Path) -> None:
+    fsspec: Any = pytest.importorskip("fsspec", reason="fsspec is not installed")
+    system = fsspec.filesystem("memory")
+    try:
+        for each in PNGS[:2]:
+            system.put_file(str(each), f"/lists/{each.name}")
+        lines = "\r\n".join(each.name for each in PNGS[:2])
+        system.pipe_file("/lists/list.txt", b"\xef\xbb\xbf" + lines.encode())
+        with system.open("/lists/list.parquet", "wb") as stream:
+            pq.write_table(pa.table({"file": [each.name for each in PNGS[:2]]}), stream)
+        system.pipe_file("/lists/picture.txt", PNGS[0].read_bytes())
+        for name in ("list.txt", "list.parquet"):
+            assert cli("detect", TINY, f"memory://lists/{name}", "--rows", name).code == 0
+        answer = cli("detect", TINY, "memory://lists/picture.txt", "--rows", "none")
+    finally:
+        system.rm("/lists", recursive=True)
+    for name in ("list.txt", "list.parquet"):
+        assert paths_of(name) == [f"memory://lists/{each.name}" for each in PNGS[:2]]
+    assert answer.code == 2
+    assert answer.error.startswith("memory://lists/picture.txt: not a list of pictures but")
+
+
+def test_rows_go_to_an_address(cli: Cli, place: Path) -> None:
+    fsspec: Any = pytest.importorskip("fsspec", reason="fsspec is not installed")
+    system = fsspec.filesystem("memory")
+    paths = [f"photos/{each.name}" for each in PNGS[:3]]
+    words = ("--rows", "memory://found", "--batch", 2)
+    try:
+        assert cli("detect", TINY, *paths, "--rows", "local").code == 0
+        assert cli("detect", TINY, *paths[:2], *words).code == 0
+        answer = cli("detect", TINY, *paths, *words)
+        assert cli("detect", TINY, *paths, *words, "--thresh", 0.9).code == 2
+        names = system.ls("/found", detail=False)
+        tables = [pq.read_table(system.open(name)) for name in names]
+    finally:
+        system.rm("/found", recursive=True)
+    assert names == ["/found/rows-000001.parquet", "/found/rows-000002.parquet"]
+    assert answer.code == 0
+    assert "skipped: 2 of 3 pictures whose rows already exist" in answer.out
+    assert answer.out.splitlines()[-1] == "written: 1 row to memory://found"
+    found = pa.concat_tables(tables).to_pydict()
+    assert found == pq.read_table("local").to_pydict()
+    assert not os.path.exists("memory:")
+
+
 def test_a_place_that_does_not_answer_ends_it_and_loses_nothing(
     cli: Cli, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,7 +343,8 @@ def test_words_that_lead_to_nothing(cli: Cli, place: Path) -> None:
         ("empty.parquet", "empty.parquet: there are no pictures"),
         ("empty", "empty: the folder contains no pictures"),
         ("none.parquet", "none.parquet: cannot be read: No such file or directory"),
-        ("memory://list.parquet", "memory://list.parquet: lists in parquet are read from local"),
+        ("memory://list.parquet", "memory://list.parquet: cannot be read: there is no such file"),
+        ("memory://list.txt", "memory://list.txt: cannot be read: there is no such file"),
     ):
         answer = cli("detect", TINY, word, "--rows", "found")
         assert answer.code == 2

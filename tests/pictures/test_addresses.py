@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 import darknet_bn as dn
-from darknet_bn.pictures.addresses import NotThere, is_address, list_address, read_address
+from darknet_bn.pictures.addresses import (
+    AddressFolder,
+    NotThere,
+    beside,
+    is_address,
+    list_address,
+    open_address,
+    read_address,
+)
 
 fsspec: Any = pytest.importorskip("fsspec", reason="fsspec is not installed")
 
@@ -93,3 +101,79 @@ def test_an_address_that_nothing_here_can_read() -> None:
     for use in (lambda name: read_address(name, 5), list_address):
         with pytest.raises(dn.DarknetError, match=r"^nosuch://a: cannot be read: .*nosuch"):
             use("nosuch://a")
+
+
+def test_a_name_with_brackets_is_no_pattern_if_it_is_there(memory: str) -> None:
+    system = fsspec.filesystem("memory")
+    system.pipe_file("/photos/[b].png", b"fifth")
+    assert list_address(f"{memory}/[b].png") == [f"{memory}/[b].png"]
+    assert list_address(f"{memory}/[b].txt") == ["memory:///photos/b.txt"]
+
+
+def test_parts_are_read_in_any_order(memory: str) -> None:
+    with open_address(f"{memory}/in/deep/d.png") as stream:
+        stream.seek(3)
+        assert stream.read() == b"rth"
+        stream.seek(0)
+        assert stream.read(3) == b"fou"
+
+
+def test_what_a_list_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here.png").write_bytes(b"")
+    for address, name, expected in (
+        ("s3://bucket/lists/a.txt", "b.png", "s3://bucket/lists/b.png"),
+        ("s3://bucket/lists/a.txt", "../photos/b.png", "s3://bucket/photos/b.png"),
+        ("s3://bucket/a.txt", "gs://other/b.png", "gs://other/b.png"),
+        ("s3://bucket/a.txt", "here.png", "here.png"),
+        ("s3://bucket/a.txt", "/no/b.png", "/no/b.png"),
+        ("zip://in/a.txt::s3://bucket/a.zip", "b.png", "zip://in/b.png::s3://bucket/a.zip"),
+    ):
+        assert beside(address, name) == expected
+
+
+def test_a_folder_that_files_are_added_to(memory: str) -> None:
+    folder = AddressFolder(f"{memory}/new/")
+    assert folder.names() == []
+    folder.create("b", lambda stream: stream.write(b"one"))
+    folder.create("a", lambda stream: stream.write(b"two"))
+    assert folder.names() == ["a", "b"]
+    assert read_address(folder.address("b"), 5) == b"one"
+    with pytest.raises(dn.DarknetError) as caught:
+        folder.create("a", lambda stream: stream.write(b"three"))
+    assert str(caught.value) == f"{memory}/new/a: the file already exists"
+    assert read_address(folder.address("a"), 5) == b"two"
+
+
+def test_what_a_writer_leaves_unfinished_is_not_there(memory: str) -> None:
+    folder = AddressFolder(memory)
+
+    def fail(stream: Any) -> None:
+        stream.write(b"half")
+        raise dn.DarknetError("no more")
+
+    with pytest.raises(dn.DarknetError, match="no more"):
+        folder.create("new", fail)
+    assert folder.names() == ["a.png", "b.txt"]
+
+
+def test_a_store_that_does_not_take_a_file(memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = AddressFolder(memory)
+    for problem, message in (
+        (PermissionError("Access Denied"), "cannot be written: Access Denied"),
+        (FileNotFoundError("The specified bucket does not exist"), "there is no such place"),
+    ):
+
+        def fail(*_: Any, problem: Exception = problem, **__: Any) -> None:
+            raise problem
+
+        monkeypatch.setattr(fsspec.get_filesystem_class("memory"), "pipe_file", fail)
+        with pytest.raises(dn.DarknetError) as caught:
+            folder.create("new", lambda stream: stream.write(b"one"))
+        assert str(caught.value) == f"{memory}/new: {message}"
+
+
+@pytest.mark.parametrize("name", ["zip://::a.zip", "https://host/a", "file:///a", "memory://a::b"])
+def test_places_where_no_files_are_added(name: str) -> None:
+    with pytest.raises(dn.DarknetError, match="nothing can be written there"):
+        AddressFolder(name)

@@ -35,9 +35,8 @@ def columns(*paths: str) -> dict[str, list[Any]]:
 def test_what_is_written_comes_back(tmp_path: Path) -> None:
     rows = RowFolder(tmp_path / "new" / "rows", CLASSES, FACTS)
     assert not (tmp_path / "new").exists()  # until there is something to write
-    path = rows.write(columns("a", "b", "c"))
-    assert path == tmp_path / "new" / "rows" / "rows-000001.parquet"
-    table = pq.read_table(path)
+    assert rows.write(columns("a", "b", "c")) == "rows-000001.parquet"
+    table = pq.read_table(tmp_path / "new" / "rows" / "rows-000001.parquet")
     assert table.to_pydict() == columns("a", "b", "c")
     told = json.loads(table.schema.metadata[b"darknet_bn"])
     assert told == {**FACTS, "input": [320, 320]}
@@ -47,7 +46,7 @@ def test_columns_have_their_types_even_if_nothing_is_in_them(tmp_path: Path) -> 
     full = RowFolder(tmp_path, CLASSES, FACTS).write(columns("a", "b"))
     empty = {name: [each] for name, each in failed_row("c", "no", CLASSES).items()}
     other = RowFolder(tmp_path, CLASSES, FACTS).write(empty)
-    assert pq.read_schema(full) == pq.read_schema(other)
+    assert pq.read_schema(tmp_path / full) == pq.read_schema(tmp_path / other)
     assert pq.read_table(tmp_path).num_rows == 3  # other programs read the folder as one table
 
 
@@ -58,7 +57,7 @@ def test_a_second_run_knows_what_is_there(tmp_path: Path) -> None:
     assert first.done == {"a", "b", "c"}
     second = RowFolder(tmp_path, CLASSES, dict(reversed(FACTS.items())))
     assert second.done == {"a", "b", "c"}
-    assert second.write(columns("d")).name == "rows-000003.parquet"
+    assert second.write(columns("d")) == "rows-000003.parquet"
 
 
 def test_what_is_left_of_a_killed_run_is_passed_over(tmp_path: Path) -> None:
@@ -80,7 +79,7 @@ def test_what_is_left_of_a_killed_run_is_passed_over(tmp_path: Path) -> None:
 def test_a_folder_made_in_another_way_is_refused(
     key: str, value: Any, message: str, tmp_path: Path
 ) -> None:
-    path = RowFolder(tmp_path, CLASSES, FACTS).write(columns("a"))
+    path = tmp_path / RowFolder(tmp_path, CLASSES, FACTS).write(columns("a"))
     with pytest.raises(dn.DarknetError) as caught:
         RowFolder(tmp_path, CLASSES, FACTS | {key: value})
     hint = "choose another folder, or an empty one"
@@ -120,7 +119,7 @@ def test_a_file_is_there_whole_or_not_at_all(
             rows.write(columns("a"))
     assert list(tmp_path.iterdir()) == []
     assert rows.done == set()
-    assert rows.write(columns("a")).name == "rows-000001.parquet"
+    assert rows.write(columns("a")) == "rows-000001.parquet"
 
 
 def test_two_runs_do_not_write_into_one_folder(tmp_path: Path) -> None:
