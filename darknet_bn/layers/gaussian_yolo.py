@@ -17,6 +17,7 @@ from darknet_bn.layers.passes import TrainingContext
 from darknet_bn.layers.shape import Shape
 from darknet_bn.layers.shared.anchor_head import AnchorHead
 from darknet_bn.layers.shared.box_graph import Cells, GraphBoxes
+from darknet_bn.layers.shared.head import BoxValues
 
 # Offset of the centre from the point that x and y give, as a share of the size.
 _POINTS = {"center": 0.0, "left_top": 0.5, "right_bottom": -0.5}
@@ -46,6 +47,10 @@ class GaussianYolo(AnchorHead):
             uc_normalizer=self.uc_normalizer,
             point=_POINTS[self.yolo_point],
         )
+
+    def box_values(self, dialect: Dialect) -> BoxValues:
+        """Let a box that is less certain have a lower score."""
+        return BoxValues(8, 9, (1, 3, 5, 7))
 
     def box_graph(self, graph: GraphBuilder, y: Value, shape: Shape, net: Shape) -> GraphBoxes:
         """Do the same as `get_gaussian_yolo_detections`."""

@@ -27,7 +27,7 @@ from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import box_truth, check_filters, image
 from darknet_bn.layers.shared.anchors import check_anchors
 from darknet_bn.layers.shared.box_graph import Cells, GraphBoxes
-from darknet_bn.layers.shared.head import Head
+from darknet_bn.layers.shared.head import BoxValues, Head
 from darknet_bn.layers.shared.windows_graph import shares_of_tree
 from darknet_bn.layers.softmax import check_tree
 
@@ -87,6 +87,12 @@ class Region(Head):
     def box_count(self, y: Shape) -> int:
         """Count one box for each anchor and pixel."""
         return self.num * y.h * y.w
+
+    def box_values(self, dialect: Dialect) -> BoxValues | None:
+        """Return the usual places, unless a background replaces the objectness."""
+        if self.background or self.coords != 4:
+            return None
+        return BoxValues(4, 5, by_cell=dialect.region_by_cell)
 
     @property
     def anchor_sizes(self) -> tuple[tuple[float, float], ...]:

@@ -95,8 +95,20 @@ class Shown:
         }
 
 
-def look_at_picture(model: Model, path: str, names: Sequence[str] | None, fit: Fit) -> Shown:
-    """Run a model on a picture, and draw what is shown of it."""
+def look_at_picture(
+    model: Model, folded: Model | None, path: str, names: Sequence[str] | None, fit: Fit
+) -> Shown:
+    """Run a model on a picture, and draw what is shown of it.
+
+    Parameters
+    ----------
+    model : Model
+    folded : Model or None
+        The same with its batch norms folded; None if that is not possible.
+    path : str
+    names : sequence of str, optional
+    fit : "letterbox", "stretch" or "crop"
+    """
     im, x = read_picture(path, model, fit)
     network = model.network
     shown = _layers(model)
@@ -111,7 +123,9 @@ def look_at_picture(model: Model, path: str, names: Sequence[str] | None, fit: F
     elif network.nodes[network.outputs[-1]].layer.is_end:
         (scores,) = classify(model, outputs, names=names)
         classes = tuple(scores)
-    heat = heat_map(model, x)
+    heat: Heat | str = "the batch norms cannot be folded"
+    if folded is not None:
+        heat = heat_map(model, x, folded)
     label = ""
     if not isinstance(heat, str):
         label = names[heat.class_id] if names else f"class {heat.class_id}"

@@ -104,4 +104,5 @@ def _finding(alike: Sequence[Diagnosis]) -> str:
         place = f"{noun} {', '.join(layers)} [{escaped(each.section)}]: "
     do = f'<br><span class="do">To do: {escaped(each.do)}</span>' if each.do else ""
     verdict = {"wrong": "", "unknown": "unknown: ", "note": "note: "}[each.verdict]
-    return f"<li>{light(_LIGHTS[each.verdict])} {verdict}{place}{escaped(each.what)}{do}</li>"
+    said = f"{verdict}{place}{escaped(each.what)}{do}"
+    return f"<li>{light(_LIGHTS[each.verdict])} <div>{said}</div></li>"

@@ -11,18 +11,20 @@ from darknet_bn.checks.doctor.examine import examine
 from darknet_bn.checks.report.arrays import look_at_arrays
 from darknet_bn.checks.report.card import card
 from darknet_bn.checks.report.facts import card_facts, receptive_fields
-from darknet_bn.checks.report.folded import fold_facts, folded
+from darknet_bn.checks.report.folded import fold_facts, fold_part
 from darknet_bn.checks.report.graph import graph
 from darknet_bn.checks.report.histograms import histograms
 from darknet_bn.checks.report.page import Part, page
 from darknet_bn.checks.report.pictures import MOST, look_at_picture
 from darknet_bn.checks.report.pictures import pictures as picture_part
 from darknet_bn.checks.report.tables import findings, health_table, layer_table
+from darknet_bn.errors import DarknetError
 from darknet_bn.formats.writing import require_suffix, require_writable, write_files
 from darknet_bn.model.model import Model
 from darknet_bn.model.summary import summarise
 from darknet_bn.pictures.batches import picture_batches
 from darknet_bn.pictures.prepare import Fit, own_fit
+from darknet_bn.transforms.fold import fold_batchnorm
 
 _AT_ONCE = 4  # pictures whose outputs are held together
 
@@ -82,14 +84,17 @@ def write_report(
     batches = picture_batches(model, paths, _AT_ONCE, way) if paths else ()
     found = examine(model, batches, names=names)
     spreads, norms = look_at_arrays(model)
-    folds = fold_facts(model)
-    shown = [look_at_picture(model, each, _fitting(names, model), way) for each in paths[:MOST]]
+    folded = _folded(model)
+    folds = fold_facts(model, folded)
+    other = None if isinstance(folded, DarknetError) else folded
+    fitting = _fitting(names, model)
+    shown = [look_at_picture(model, other, each, fitting, way) for each in paths[:MOST]]
     facts = card_facts(model, rows)
     facts |= {"layers": rows, "batch_norms": norms, "arrays": spreads}
     facts |= {"ok": not found.wrong, "findings": found.findings}
     facts |= {"fit": way if paths else None, "images": found.images, "seen": found.layers}
     facts |= {"pictures": [each.facts() for each in shown]}
-    facts |= {"fold": None if folds is None else folds}
+    facts |= {"fold": folds}
     sizes = [node.layer.size_text() for node in network.nodes]
     parts = [
         Part("card", "Card", card(facts)),
@@ -98,13 +103,21 @@ def write_report(
         Part("graph", "Graph", _scrolled("Graph", graph(network, sizes))),
         Part("layers", "Layers", layer_table(network, rows, fields)),
         Part("health", "Batch norms", health_table(norms, found)),
-        Part("fold", "Folding", folded(folds)),
+        Part("fold", "Folding", fold_part(folds)),
         Part("arrays", "Values", histograms(spreads)),
     ]
     title = os.path.basename(model.cfg.file or "Darknet model")
     content = page(title, [each for each in parts if each.body], facts)
     write_files({Path(target): lambda out: out.write(content)}, force=force, inputs=inputs)
     return facts
+
+
+def _folded(model: Model) -> Model | DarknetError:
+    """Return the model with its batch norms folded, or why that is not possible."""
+    try:
+        return fold_batchnorm(model)
+    except DarknetError as error:
+        return error
 
 
 def _fitting(names: Sequence[str] | None, model: Model) -> Sequence[str] | None:

@@ -22,7 +22,7 @@ from darknet_bn.layers.passes import Inference, InferenceContext, TrainingContex
 from darknet_bn.layers.shape import Shape, Shapes
 from darknet_bn.layers.shapes import box_truth, check_filters, image
 from darknet_bn.layers.shared.anchors import check_anchors
-from darknet_bn.layers.shared.head import Head, Suppression
+from darknet_bn.layers.shared.head import BoxValues, Head, Suppression
 from darknet_bn.work.cuts import Block, run_blocks
 
 _FLT_MAX = float(np.finfo(np.float32).max)
@@ -97,6 +97,10 @@ class AnchorHead(Head):
     def box_count(self, y: Shape) -> int:
         """Count one box for each mask and pixel."""
         return len(self.masks) * y.h * y.w
+
+    def box_values(self, dialect: Dialect) -> BoxValues:
+        """Return the objectness, and after it the classes, which are last."""
+        return BoxValues(self.box - 1, self.box)
 
     @property
     def anchor_sizes(self) -> tuple[tuple[float, float], ...]:

@@ -30,6 +30,27 @@ class Suppression(NamedTuple):
     beta: float = 0.6
 
 
+class BoxValues(NamedTuple):
+    """Where, among the values of a box, those are that its scores are products of.
+
+    Attributes
+    ----------
+    objectness : int
+    classes : int
+        The first class.
+    unsure : tuple of int
+        The score is multiplied by 1 minus their mean; empty for no such factor.
+    by_cell : bool
+        Whether an output has the boxes of a cell next to each other, and not a plane for each
+        value.
+    """
+
+    objectness: int
+    classes: int
+    unsure: tuple[int, ...] = ()
+    by_cell: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Head(PerClass):
     """A layer whose output is made into boxes."""
@@ -65,6 +86,10 @@ class Head(PerClass):
     @abstractmethod
     def box_count(self, y: Shape) -> int:
         """Return how many boxes an output of this shape gives."""
+
+    def box_values(self, dialect: Dialect) -> BoxValues | None:
+        """Return where the values of a box are; None if boxes do not have all of them."""
+        return None
 
     @abstractmethod
     def boxes(self, y: F32, net: Shape, threshold: float, dialect: Dialect) -> Boxes:
