@@ -38,7 +38,7 @@ def report(
 
     The page has no links to other files or addresses: it opens from a mail, and prints.  It shows
     the files and their SHA-256, the graph with Darknet's layer numbers, the table of layers, the
-    state of each batch norm, how all values are spread, what folding changes, and what
+    state of each batch norm, how all values are spread, what folding and 8 bits change, and what
     'darknet-bn doctor' finds.  With PICTURE it also shows boxes, some channels, what batch norms
     see, and which parts of the picture raise the best score.
 

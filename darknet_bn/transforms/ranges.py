@@ -174,6 +174,19 @@ def activation_ranges(
     )
 
 
+def range_of(values: F32, where: Where) -> TensorRange:
+    """Count the values of one array.
+
+    Raises
+    ------
+    DarknetError
+        A value is NaN or infinite; ``where`` is the place that it names.
+    """
+    counter = _Counter()
+    counter.add(values, where)
+    return counter.range()
+
+
 def _parts(x: F32, steps: int, together: int) -> list[F32]:
     """Return images in parts; sequences, whose steps a batch has apart, one by one."""
     if steps == 1:

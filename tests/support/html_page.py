@@ -61,6 +61,17 @@ class Page(HTMLParser):
         """The attributes of all elements of a kind."""
         return [attributes for name, attributes in self.elements if name == tag]
 
+    def parts(self, tag: str, section: str) -> list[dict[str, str | None]]:
+        """The attributes of all elements of a kind in the section with this id."""
+        found: list[dict[str, str | None]] = []
+        inside = False
+        for name, attributes in self.elements:
+            if name == "section":
+                inside = attributes.get("id") == section
+            elif inside and name == tag:
+                found.append(attributes)
+        return found
+
     @property
     def ids(self) -> list[str]:
         return [each["id"] or "" for _, each in self.elements if "id" in each]

@@ -14,6 +14,7 @@ from darknet_bn.checks.report.facts import card_facts, receptive_fields
 from darknet_bn.checks.report.folded import fold_facts, fold_part
 from darknet_bn.checks.report.graph import graph
 from darknet_bn.checks.report.histograms import histograms
+from darknet_bn.checks.report.int8 import int8_facts, int8_part
 from darknet_bn.checks.report.page import Part, page
 from darknet_bn.checks.report.pictures import MOST, look_at_picture
 from darknet_bn.checks.report.pictures import pictures as picture_part
@@ -23,7 +24,7 @@ from darknet_bn.formats.writing import require_suffix, require_writable, write_f
 from darknet_bn.model.model import Model
 from darknet_bn.model.summary import summarise
 from darknet_bn.pictures.batches import picture_batches
-from darknet_bn.pictures.prepare import Fit, own_fit
+from darknet_bn.pictures.prepare import Fit, own_fit, read_picture
 from darknet_bn.transforms.fold import fold_batchnorm
 
 _AT_ONCE = 4  # pictures whose outputs are held together
@@ -89,12 +90,14 @@ def write_report(
     other = None if isinstance(folded, DarknetError) else folded
     fitting = _fitting(names, model)
     shown = [look_at_picture(model, other, each, fitting, way) for each in paths[:MOST]]
+    first = read_picture(paths[0], model, way)[1] if paths else None
+    ints = int8_facts(model, other, first, os.path.basename(paths[0]) if paths else None)
     facts = card_facts(model, rows)
     facts |= {"layers": rows, "batch_norms": norms, "arrays": spreads}
     facts |= {"ok": not found.wrong, "findings": found.findings}
     facts |= {"fit": way if paths else None, "images": found.images, "seen": found.layers}
     facts |= {"pictures": [each.facts() for each in shown]}
-    facts |= {"fold": folds}
+    facts |= {"fold": folds, "int8": ints}
     sizes = [node.layer.size_text() for node in network.nodes]
     parts = [
         Part("card", "Card", card(facts)),
@@ -104,6 +107,7 @@ def write_report(
         Part("layers", "Layers", layer_table(network, rows, fields)),
         Part("health", "Batch norms", health_table(norms, found)),
         Part("fold", "Folding", fold_part(folds)),
+        Part("int8", "8 bits", int8_part(ints)),
         Part("arrays", "Values", histograms(spreads)),
     ]
     title = os.path.basename(model.cfg.file or "Darknet model")

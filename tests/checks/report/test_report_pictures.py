@@ -80,8 +80,9 @@ def test_folding_is_proven_layer_by_layer(tmp_path: Path) -> None:
     proof = facts["fold"]["proof"]
     assert proof["ok"]
     page = read_page(tmp_path / "page.html")
-    bars = [each for each in page.tags("rect") if each.get("class") == "bars"]
-    assert len(bars) == len(proof["differences"])
+    fold, int8 = page.parts("rect", "fold"), page.parts("rect", "int8")
+    assert [each["class"] for each in fold] == ["bars"] * len(proof["differences"])
+    assert len(int8) == len(page.facts["int8"]["layers"])
     assert len(page.facts["fold"]["proof"]["differences"]) == len(proof["differences"])
 
 
