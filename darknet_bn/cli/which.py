@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from typing import TYPE_CHECKING
 
 import click
 
 import darknet_bn as dn
 from darknet_bn.cli import kinds, options, output, pictures, tables
+from darknet_bn.model.model_files import files_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from darknet_bn.model.which import FittingCfg, WhichCfg
 
@@ -18,7 +21,7 @@ _MOST = 12  # cfgs that are listed; --json lists all
 
 
 @click.command(short_help="Find which cfg fits a weights file.")
-@click.argument("weights", type=options.FILE, metavar="WEIGHTS")
+@click.argument("words", nargs=-1, required=True, type=options.FILE, metavar="WEIGHTS")
 @click.option(
     "--cfg",
     "folder",
@@ -38,7 +41,11 @@ _MOST = 12  # cfgs that are listed; --json lists all
 @options.quiet("the cfgs that fit")
 @click.pass_context
 def which(
-    ctx: click.Context, weights: str, folder: str | None, word: str | None, as_json: bool
+    ctx: click.Context,
+    words: Sequence[str],
+    folder: str | None,
+    word: str | None,
+    as_json: bool,
 ) -> None:
     """Find which cfg fits a weights file.
 
@@ -49,7 +56,11 @@ def which(
 
     Example: darknet-bn which yolov3-tiny.weights
     """
-    kinds.require_local(weights, folder, word)
+    kinds.require_local(*words, folder, word)
+    weights = _weights(words)
+    if folder is not None and os.path.isfile(folder):
+        pair = shlex.join(["darknet-bn", "check", folder, weights])
+        raise click.UsageError(f"--cfg takes a folder of cfgs; whether this one fits: {pair}")
     if word is not None and folder is None:
         raise click.UsageError("--pictures needs --cfg, the folder of the cfgs to run")
     paths = () if word is None else pictures.find([word]).paths
@@ -72,6 +83,23 @@ def which(
     }
     output.show(facts, list(_lines(found, folder)), as_json=as_json)
     ctx.exit(0 if found.fits else 1)
+
+
+def _weights(words: Sequence[str]) -> str:
+    """Return the file whose cfg is looked for; the stem of a model names its weights."""
+    by_kind = {kinds.kind_of(each): each for each in words}
+    name, cfg = words[0], by_kind.get("cfg")
+    if len(words) == 2 and cfg is not None and "weights" in by_kind:
+        pair = shlex.join(["darknet-bn", "check", cfg, by_kind["weights"]])
+        raise click.UsageError(f"expected WEIGHTS alone; whether this pair fits: {pair}")
+    if len(words) > 1:
+        raise click.UsageError(f"expected WEIGHTS alone; unexpected argument: {words[1]}")
+    if cfg is not None:
+        about = shlex.join(["darknet-bn", "info", cfg])
+        raise click.UsageError(
+            f"expected WEIGHTS, whose cfg is looked for; {cfg} is a cfg, and this shows it: {about}"
+        )
+    return files_of(name)[1] if kinds.kind_of(name) == "model" else name
 
 
 def _lines(found: WhichCfg, folder: str | None) -> Iterator[output.Line | str]:

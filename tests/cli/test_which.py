@@ -86,3 +86,22 @@ def test_pictures(cli: Cli, tiny: Path) -> None:
     refused = cli("which", weights, "--pictures", PICTURE)
     assert refused.code == 2
     assert "--pictures needs --cfg" in refused.err
+
+
+def test_what_is_not_weights_is_told_apart(cli: Cli, tiny: Path) -> None:
+    cfg, weights = f"{tiny}.cfg", f"{tiny}.weights"
+    for words, expected in (
+        ((cfg,), f"is a cfg, and this shows it: darknet-bn info {cfg}"),
+        ((cfg, weights), f"whether this pair fits: darknet-bn check {cfg} {weights}"),
+        ((weights, cfg), f"whether this pair fits: darknet-bn check {cfg} {weights}"),
+        ((weights, weights), f"expected WEIGHTS alone; unexpected argument: {weights}"),
+        ((weights, "--cfg", cfg), "--cfg takes a folder of cfgs; whether this one fits: "),
+        ((), "Missing argument 'WEIGHTS'"),
+    ):
+        answer = cli("which", *words)
+        assert (answer.code, answer.out) == (2, ""), words
+        assert expected in answer.err.replace("\n", " ")
+
+
+def test_the_stem_of_a_model_is_its_weights(cli: Cli, tiny: Path) -> None:
+    assert cli("which", tiny, "--json").json == cli("which", f"{tiny}.weights", "--json").json
