@@ -115,20 +115,22 @@ def run(folder: Path, words: tuple[str, ...], before: Callable[[], None] = lambd
         return child
     code = 70
     try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.chdir(folder)
-        for name, stream in ((".stdout", 1), (".stderr", 2)):
-            os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), stream)
-        sys.stdout, sys.stderr = (os.fdopen(each, "w", closefd=False) for each in (1, 2))
-        before()
-        command_line.main(list(words), "darknet-bn")
-    except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else 70
-    except KeyboardInterrupt:  # before the command line could handle it
+        try:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            os.chdir(folder)
+            for name, stream in ((".stdout", 1), (".stderr", 2)):
+                os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), stream)
+            sys.stdout, sys.stderr = (os.fdopen(each, "w", closefd=False) for each in (1, 2))
+            before()
+            command_line.main(list(words), "darknet-bn")
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else 70
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+    except KeyboardInterrupt:  # before the command line could handle it, or after it did
         code = 128 + signal.SIGINT
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(code)
 
 
