@@ -52,7 +52,7 @@ def detector_test(names: Path, cfg: Path, weights: Path, picture: Path, folder: 
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=300,
     )
     return [line for line in result.stdout.splitlines() if re.fullmatch(r".*: \d+%", line)]
 

@@ -37,7 +37,7 @@ def darknet_ends(folder: Path, *sections: str, net: str = "") -> bool:
     (folder / "net.cfg").write_text(text)
     # Its command that only loads a cfg, and counts operations.
     result = subprocess.run(
-        ["darknet", "ops", "net.cfg"], cwd=folder, capture_output=True, timeout=60, check=False
+        ["darknet", "ops", "net.cfg"], cwd=folder, capture_output=True, timeout=300, check=False
     )
     return b"Floating Point Operations" not in result.stdout
 

@@ -123,7 +123,7 @@ def test_the_table_of_large_nets_is_too(shared: Path, tmp_path: Path, name: str)
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=300,
     )
     ours = dn.summarise(build_network(dn.load_cfg(cfg), dn.PJREDDIE))
     assert_same(ours, read_table(result.stderr))

@@ -67,7 +67,7 @@ def darknet_lines(number: int) -> list[str]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=300,
         env={"QT_QPA_PLATFORM": "offscreen", "PATH": "/usr/bin:/bin", "LC_ALL": "C"},
     )
     return [line for line in done.stdout.splitlines() if line.partition(":")[0] in NAMES]

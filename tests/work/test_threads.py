@@ -221,7 +221,7 @@ def test_threads_work_on_after_the_main_thread_has_ended(before: str) -> None:
         [sys.executable, "-c", ENDED.format(before=before)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
         env=os.environ | {"DARKNET_BN_THREADS": "2"},
     )

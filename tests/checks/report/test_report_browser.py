@@ -44,7 +44,7 @@ def opened(page: Path, profile: Path) -> Opened:
         *("--enable-logging=stderr", "--dump-dom", f"--user-data-dir={profile}"),
         page.as_uri(),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     title = re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)
     assert title is not None
     return Opened(title[1], [each for each in done.stderr.splitlines() if "CONSOLE" in each])
