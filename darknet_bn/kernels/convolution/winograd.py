@@ -53,17 +53,10 @@ class Winograd:
         self._f = len(weights)
         self._channels, self._h, self._w = in_shape
         self._down, self._across = (-(-side // scheme.m) for side in in_shape[1:])
-        half = np.einsum("ir,fcrk->ifck", scheme.filter, weights, optimize=True)
-        full = np.einsum("ifck,jk->ijcf", half, scheme.filter, optimize=True)
         few = self._down * self._across <= measured.WINOGRAD_FEW_TILES
         sizes = measured.WINOGRAD_BLOCKS_FOR_FEW if few else measured.WINOGRAD_BLOCKS
         self._block = min(sizes, key=lambda block: -self._f % block)
-        blocks = -(-self._f // self._block)
-        # (a, a, blocks, c, filters of a block); the last block may be empty
-        padded = np.zeros((*full.shape[:3], blocks * self._block), np.float32)
-        padded[..., : self._f] = full
-        padded = padded.reshape(*full.shape[:3], blocks, self._block)
-        self._filters = np.ascontiguousarray(padded.swapaxes(2, 3))
+        self._filters = transform_filters(weights, scheme, self._block)
         self._epilogue = epilogue
 
     def __call__(self, x: F32, out: F32) -> None:
@@ -131,6 +124,39 @@ class Winograd:
         sums = workers().scratch(a * a * f * n, "winograd sums").reshape(a, a, f, n)
         _sum_channels(self._filters[:, :, blocks], patches, sums)
         transform_back(sums, parts, filters, self.scheme, self._epilogue, out)
+
+
+def transform_filters(weights: F32, scheme: Scheme, block: int) -> F32:
+    """Transform filters in float64, in parts that the cache holds, and round them.
+
+    Parameters
+    ----------
+    weights : float32 array (f, c, 3, 3)
+    scheme : Scheme
+    block : int
+        How many filters are next to each other.
+
+    Returns
+    -------
+    filters : float32 array (a, a, blocks, c, block)
+        The last block is filled up with zeros.
+    """
+    (f, c), a = weights.shape[:2], scheme.a
+    blocks = -(-f // block)
+    filters = np.zeros((a, a, blocks, c, block), np.float32)
+    most = fitting(measured.WINOGRAD_TAPS, 9 * block)
+    for number in range(blocks):
+        for start in range(0, c, most):
+            part = weights[number * block :, start : start + most][:block]
+            n, channels = part.shape[:2]
+            # From (n, channels * 9) to (9, channels * n), copying runs of n.
+            turned = np.ascontiguousarray(part.reshape(n, -1).T, np.float64)
+            taps = np.ascontiguousarray(turned.reshape(channels, 9, n).swapaxes(0, 1))
+            half = scheme.filter @ taps.reshape(3, -1)
+            whole = np.matmul(scheme.filter, half.reshape(a, 3, -1))
+            target = filters[:, :, number, start : start + channels, :n]
+            target[...] = whole.reshape(target.shape)
+    return filters
 
 
 @twin(tiles.transform, when=tiles.pays_in)

@@ -8,7 +8,7 @@ import pytest
 from darknet_bn.kernels.activations import ACTIVATIONS, Epilogue
 from darknet_bn.kernels.convolution.im2col import ConvGeometry
 from darknet_bn.kernels.convolution.scheme import F2, F4, Scheme
-from darknet_bn.kernels.convolution.winograd import Winograd
+from darknet_bn.kernels.convolution.winograd import Winograd, transform_filters
 from darknet_bn.work import measured
 from tests.support.convolutions import assert_close, convolve, leaky, make_case, run_into_slice
 
@@ -34,6 +34,23 @@ def test_the_matrices_are_exact(scheme: Scheme) -> None:
 
 
 @SCHEMES
+@pytest.mark.parametrize(("f", "c"), [(1, 1), (24, 5), (37, 20), (70, 64)])
+@pytest.mark.parametrize("taps", [1, 1000, 1 << 15])
+def test_filters_in_parts_are_those_of_the_formula(
+    taps: int, f: int, c: int, scheme: Scheme, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measured, "WINOGRAD_TAPS", taps)
+    weights = np.random.default_rng(7).standard_normal((f, c, 3, 3)).astype(np.float32)
+    found = transform_filters(weights, scheme, 24)
+    expected = np.einsum("ir,fcrk,jk->ijcf", scheme.filter, weights.astype(float), scheme.filter)
+    assert (found.dtype, found.shape) == (np.float32, (*expected.shape[:2], -(-f // 24), c, 24))
+    flat = found.swapaxes(2, 3).reshape(*expected.shape[:3], -1)
+    # Both are in float64 and rounded once; the order of its sums decides if that is a tie.
+    np.testing.assert_array_max_ulp(flat[..., :f], expected.astype(np.float32), 1)
+    assert not flat[..., f:].any()
+
+
+@SCHEMES
 @pytest.mark.parametrize("n", [1, 2, 3])
 @pytest.mark.parametrize(
     "size", [(1, 1), (4, 4), (5, 7), (8, 12), (13, 13), (3, 22), (17, 2)], ids=str
@@ -46,7 +63,7 @@ def test_any_size(
     if way != "share filters":
         monkeypatch.setattr(measured, "WINOGRAD_PATCHES", 1)
     if way == "tiny parts":
-        for name in ("WINOGRAD_ROWS", "WINOGRAD_SUMS", "WINOGRAD_TILES"):
+        for name in ("WINOGRAD_ROWS", "WINOGRAD_SUMS", "WINOGRAD_TILES", "WINOGRAD_TAPS"):
             monkeypatch.setattr(measured, name, 1)
     case = make_case(n, 20, *size, 37, THREE)
     convolution = Winograd(
