@@ -1,4 +1,7 @@
-"""``--quiet`` leaves what was found; and how long it took is said on stderr, but not quietly."""
+"""``--quiet`` leaves what was found; and how long it took is said on stderr, but not quietly.
+
+By default the lines have ``-q``; its long name, which is the same option, only that of fold.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from darknet_bn.cli.program import main
 from .complete import LINES
 from .conftest import TINY, Cli, Terminal
 
+exhaustive = pytest.mark.exhaustive
 every_line = pytest.mark.parametrize("name", LINES)
 # The results of these lines are what was asked for, and stay.
 RESULTS = {
@@ -32,9 +36,15 @@ RESULTS = {
 }
 
 
-@every_line
-@pytest.mark.parametrize("option", ["-q", "--quiet"])
-def test_only_what_was_found_is_said(cli: Cli, stocked: Path, name: str, option: str) -> None:
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [
+        pytest.param(option, name, marks=() if option == "-q" or name == "fold" else exhaustive)
+        for option in ("-q", "--quiet")
+        for name in LINES
+    ],
+)
+def test_only_what_was_found_is_said(cli: Cli, stocked: Path, option: str, name: str) -> None:
     loud = cli(*LINES[name].words)
     answer = cli(*LINES[name].words, option)
     assert answer.code == 0
