@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # imported on request, by the table at the end
     from darknet_bn import kernels
     from darknet_bn.checks.compare import compare
     from darknet_bn.checks.convert import convert_file
+    from darknet_bn.checks.diff import ArrayChange, LayerChange, ModelDiff, diff_models
     from darknet_bn.checks.doctor.diagnosis import Diagnosis, Examination, SeenLayer
     from darknet_bn.checks.doctor.examine import examine
     from darknet_bn.checks.export import export_onnx
@@ -143,6 +144,7 @@ __all__ = [
     "PJREDDIE_GPU",
     "Accuracy",
     "ActivationRanges",
+    "ArrayChange",
     "AveragePrecision",
     "Batches",
     "Calibration",
@@ -180,10 +182,12 @@ __all__ = [
     "HeadAnchors",
     "Header",
     "ImageError",
+    "LayerChange",
     "LayerReplaced",
     "LineCounter",
     "LiteRtFile",
     "Model",
+    "ModelDiff",
     "NcnnFile",
     "Network",
     "OnnxFile",
@@ -224,6 +228,7 @@ __all__ = [
     "convert_file",
     "detect_dialect",
     "detections",
+    "diff_models",
     "dnn_ClassificationModel",
     "dnn_DetectionModel",
     "draw_detections",
@@ -293,6 +298,7 @@ __all__ = [
 _MODULES = {  # the names that come from each module; NEW=OLD if it has another name there
     "darknet_bn.checks.compare": "compare",
     "darknet_bn.checks.convert": "convert_file",
+    "darknet_bn.checks.diff": "ArrayChange LayerChange ModelDiff diff_models",
     "darknet_bn.checks.doctor.diagnosis": "Diagnosis Examination SeenLayer",
     "darknet_bn.checks.doctor.examine": "examine",
     "darknet_bn.checks.export": "export_onnx",

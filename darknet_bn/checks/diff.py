@@ -106,14 +106,27 @@ class ModelDiff:
 
 
 def diff_models(model: Model, other: Model) -> ModelDiff:
-    """Compare two models without running them.
+    """Compare two models as files: headers, cfgs and values; nothing is run.
 
     Layers are matched in order: those with the same section and the same shapes of arrays first,
-    and between them those in the same place.
+    and between them those in the same place.  Arrays that layers share are compared once.
 
     Parameters
     ----------
     model, other : Model
+
+    Returns
+    -------
+    difference : ModelDiff
+        Its ``same`` is True if nothing differs.
+
+    Examples
+    --------
+    >>> import darknet_bn as dn
+    >>> before = dn.load("before.cfg", "before.weights")  # doctest: +SKIP
+    >>> after = dn.load("before.cfg", "after.weights")  # doctest: +SKIP
+    >>> for change in dn.diff_models(before, after).arrays:  # doctest: +SKIP
+    ...     print(change.layer, change.name, change.relative)
     """
     layers: list[LayerChange] = []
     arrays: list[ArrayChange] = []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+import darknet_bn as dn
 from darknet_bn.cli import models, options, output, tables
 from darknet_bn.cli.terminal import RIGHT, WRONG
 
@@ -32,10 +33,8 @@ def diff(ctx: click.Context, names: Sequence[str], dialect: str, as_json: bool) 
 
     Example: darknet-bn diff before.cfg before.weights after.cfg after.weights
     """
-    from darknet_bn.checks.diff import diff_models
-
     one, two = (source.load() for source in _sources(names, dialect))
-    found = diff_models(one, two)
+    found = dn.diff_models(one, two)
     facts = {
         "files": [each.file or "" for each in (one, two)],
         "same": found.same,

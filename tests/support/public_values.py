@@ -79,6 +79,7 @@ def examples(folder: Path) -> Iterator[object]:
     yield dn.to_dialect(tiny, "alexeyab")[1][0]
     shutil.copy(f"{TINY}.cfg", folder / "one.cfg")
     shutil.copy(f"{TINY}.cfg", folder / "two.cfg")
+    yield dn.diff_models(digits, tiny)
     yield dn.which_cfg(f"{TINY}.weights", folder, pictures=[str(PNGS[0])])
     yield dn.calibrate(digits, [x])
     yield (examined := dn.examine(digits, [255 * x]))
