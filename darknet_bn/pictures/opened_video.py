@@ -13,7 +13,7 @@ import numpy as np
 from darknet_bn.errors import ImageError, one_line, reason_of
 from darknet_bn.optional import load_extra
 from darknet_bn.pictures.images import MOST_PIXELS, U8
-from darknet_bn.pictures.places import Place
+from darknet_bn.pictures.places import WAIT, Place
 from darknet_bn.values import brief
 
 RATE = 25.0
@@ -208,7 +208,8 @@ class OpenedVideo:
                     yield picture, sound
                     sound = []
         except (self._av.error.FFmpegError, OSError) as error:
-            self.broken = one_line(reason_of(error))
+            stopped = isinstance(error, self._av.error.ExitError)
+            self.broken = f"nothing came for {WAIT:g} s" if stopped else one_line(reason_of(error))
         self._rest = sound
 
     def missing(self, last: float) -> str:

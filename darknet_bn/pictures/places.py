@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,7 +19,8 @@ STREAMS = ("http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp
 """The protocols of addresses that can be read."""
 _ADDRESS = re.compile(rf"({'|'.join(STREAMS)})://", re.IGNORECASE)
 _PASSWORD = re.compile(r"(://[^/@:]*):[^/@]*@")
-_WAIT = (10.0, 10.0)  # seconds until a connection is there, and until the next bytes are
+WAIT = 10.0
+"""Seconds until a connection is there, and until the next bytes are."""
 # What may be in a file.  Others name more files, or addresses, that would be opened too.
 _DEMUXERS = (
     *("asf", "avi", "flv", "h264", "hevc", "ivf", "m4v", "matroska", "mjpeg", "mov", "mpeg"),
@@ -73,12 +75,17 @@ class Place:
             name, form = _device(av, self)
             more = {"format": form}
         else:
-            more = {"timeout": _WAIT}
+            more = {"timeout": (WAIT, WAIT)}
             if name.lower().startswith("rtsp"):  # lost packets of UDP would smear the picture
-                more["container_options"] = {"rtsp_transport": "tcp"}
+                more["container_options"] = {"rtsp_flags": "prefer_tcp"}  # some have UDP only
+        begun = time.monotonic()
         try:
             return av.open(name, **more)
         except (av.error.FFmpegError, OSError, ValueError) as error:
+            if self.kind == "address" and time.monotonic() - begun >= WAIT:
+                # FFmpeg has no error of its own for it: of RTSP it says that the data are invalid.
+                what = f"cannot be opened: no answer within {WAIT:g} s"
+                raise ImageError(what, where=self.where) from error
             if isinstance(error, ValueError) and self.kind != "camera":  # invalid data, or numbers
                 what = "not a video, or its header is damaged"
                 raise ImageError(what, where=self.where) from error

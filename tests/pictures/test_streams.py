@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import darknet_bn as dn
+from darknet_bn.pictures import places
 from darknet_bn.pictures.ahead import ReadAhead
 from tests.support.streams import Server
 from tests.support.videos import passing, require_av, write_clip
@@ -104,6 +106,16 @@ def test_nobody_there_is_an_error_at_once() -> None:
     server = Server([])
     with pytest.raises(dn.ImageError, match=r"cannot be opened: Connection refused"):
         list(dn.Video(server.address.replace("user:secret@", "")))
+
+
+@pytest.mark.parametrize("scheme", ["http", "rtsp", "tcp"])
+def test_a_server_that_says_nothing(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "WAIT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/camera"
+        with pytest.raises(dn.ImageError) as caught:
+            list(dn.Video(address))
+    assert str(caught.value) == f"{address}: cannot be opened: no answer within 0.2 s"
 
 
 # -- files on a server ---------------------------------------------------------------------------
