@@ -123,7 +123,7 @@ class RayActors:
         tables = [pa.table(each) for each in batches]
         if not tables:
             return
-        notes = self._ray.remote(num_cpus=0)(Notes).remote()
+        notes = self._ray.remote(num_cpus=0, scheduling_strategy=self._here())(Notes).remote()
         data = self._data.from_arrow(tables).map_batches(
             Actor,
             fn_constructor_args=(function, self.threads, dict(form), notes, os.getcwd()),
@@ -173,6 +173,12 @@ class RayActors:
         except (OSError, RuntimeError, ValueError, self._ray.exceptions.RayError) as error:
             raise DarknetError(f"Ray cannot be reached: {one_line(error)}") from error
         self._data.DataContext.get_current().enable_progress_bars = False
+
+    def _here(self) -> Any:
+        """Return Ray's word for this machine: on another, an actor may end before the program."""
+        strategies = load_extra("ray.util.scheduling_strategies")
+        node = self._ray.get_runtime_context().get_node_id()
+        return strategies.NodeAffinitySchedulingStrategy(node, soft=True)
 
     def _silence(self) -> None:
         """Keep Ray from printing: what goes wrong for good is raised.
@@ -315,7 +321,8 @@ def _one_line(ray: Any, notes: Any) -> Iterator[None]:
     try:
         yield
     except ray.exceptions.RayError as error:
-        problem = ray.get(notes.problem.remote())
-        if isinstance(problem, DarknetError):
-            raise problem from error
+        with suppress(ray.exceptions.RayError):  # its machine may be gone
+            problem = ray.get(notes.problem.remote())
+            if isinstance(problem, DarknetError):
+                raise problem from error
         raise DarknetError(f"Ray has stopped: {one_line(error)}") from error
