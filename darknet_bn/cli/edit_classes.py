@@ -80,7 +80,16 @@ def edit_classes(wanted: Wanted, keep: str, names_file: str | None) -> None:
 
 def _number(word: str, names: Sequence[str] | None, count: int) -> int:
     """Return the number of the class that a word means; a name comes first."""
+    if not word:
+        raise click.UsageError("--keep: a class is missing (expected CLASS,CLASS,...)")
     if names is not None and word in names:
+        same = [f"{number}" for number, name in enumerate(names) if name == word]
+        if len(same) > 1:
+            raise dn.DarknetError(
+                "several classes have this name",
+                expected=f"one of the numbers {', '.join(same)}",
+                found=word,
+            )
         return names.index(word)
     if word.isascii() and word.isdigit():
         return int(word)

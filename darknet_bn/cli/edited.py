@@ -188,7 +188,7 @@ def finish(
         )
     report = proof or report
     counts = [each.network.stored_floats for each in (model, edited)]
-    notes = list(more.notes)
+    notes = [*more.notes, *_not_numbers(model)]
     if targets is not None and first is None:
         notes += _not_beside(edited, targets[0])
     facts = output.about(model, wanted.source.cfg, wanted.source.weights)
@@ -216,6 +216,17 @@ def finish(
         else f"written: {' and '.join(map(output.printable, targets))}",
     ]
     output.show(facts | dict(more.facts), answer, as_json=wanted.as_json)
+
+
+def _not_numbers(model: dn.Model) -> Iterator[str]:
+    """Yield a note if the weights make outputs NaN: these are equal, whatever is compared."""
+    from darknet_bn.model.summary import inspect
+
+    for each in inspect(model):
+        if each.fatal:
+            place = f"layer {each.layer} [{each.section}]"
+            yield f"{place}: {each.what}; NaN in both models proves nothing"
+            return
 
 
 def _not_beside(edited: dn.Model, cfg: str) -> Iterator[str]:

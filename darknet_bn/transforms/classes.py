@@ -245,7 +245,7 @@ def _require_unread(model: Model, layer: int) -> None:
     readers = [at for at in readers if not model.network.nodes[at].layer.is_loss]
     if readers:
         raise DarknetError(
-            "another layer reads its classes, so that they cannot be left out",
+            "another layer reads the classes of the head",
             where=model.cfg.where(layer + 1),
             expected="a head that no layer reads",
             found=f"layer {readers[0]} [{model.network.nodes[readers[0]].layer.names[0]}]",

@@ -117,7 +117,8 @@ def rescale_input(
     Raises
     ------
     DarknetError
-        A layer that reads the input has no weights for each channel, or binary ones.
+        A scale is 0, a layer that reads the input has no weights for each channel, or binary ones,
+        or a new value does not fit float32.
 
     Warns
     -----
@@ -132,6 +133,13 @@ def rescale_input(
     """
     channels = model.network.input.c
     factors, terms = (_per_channel(model, each, channels) for each in (scale, shift))
+    if not factors.all():
+        raise DarknetError(
+            "with a scale of 0 the model would not see the input",
+            where=model.cfg.where(0),
+            expected="another number",
+            found=f"{scale}",
+        )
     params: list[Params] = list(model.params)
     for layer in _readers(model, -1):
         node, p = model.network.nodes[layer], params[layer]
@@ -150,7 +158,14 @@ def rescale_input(
             new["rolling_mean"] = p["rolling_mean"] - added
         else:
             new["biases"] = p["biases"] + added
-        params[layer] = {**p, **{name: array.astype(np.float32) for name, array in new.items()}}
+        with np.errstate(over="ignore"):
+            narrow = {name: array.astype(np.float32) for name, array in new.items()}
+        for name, array in narrow.items():
+            if not np.isfinite(array[np.isfinite(p[name])]).all():
+                raise DarknetError(
+                    f"the new {name} do not fit float32", where=model.cfg.where(layer + 1)
+                )
+        params[layer] = {**p, **narrow}
         if any(padded_border(node)) and terms.any():
             text = "pads the input with zeros, so outputs near the border differ"
             warnings.warn(f"{model.cfg.where(layer + 1)}: {text}", DarknetWarning, stacklevel=2)

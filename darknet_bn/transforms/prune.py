@@ -182,10 +182,10 @@ def prune_channels(
 
 
 def _scores(model: Model, tied: Tied) -> dict[int, float]:
-    """Return the largest absolute scale of each group of tied channels."""
+    """Return the largest absolute scale of each group of tied channels; NaN is large."""
     scores: dict[int, float] = {}
     for layer in tied.makers:
-        scales = np.abs(model.params[layer]["scales"])
+        scales = np.nan_to_num(np.abs(model.params[layer]["scales"]), nan=np.inf, posinf=np.inf)
         for group, scale in zip(tied.of[layer].tolist(), scales.tolist(), strict=True):
             scores[group] = max(scores.get(group, 0.0), scale)
     return scores
@@ -264,6 +264,9 @@ def _constants(
                 "a channel without a scale is not constant",
                 where=silenced.cfg.where(layer + 1),
                 found=f"channel {np.flatnonzero(varies)[0]}",
+                hint=None
+                if np.isfinite(y).all()
+                else "darknet-bn check shows whether the weights are NaN or infinite",
             )
         constants[layer] = np.where(dead, values[0, :, 0], 0).astype(np.float64)
     bad: dict[int, set[int]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -160,6 +161,18 @@ def test_a_shift_at_a_padded_border_is_proven_inside(cli: Cli, tiny: Path) -> No
     assert answer.json["proof"]["worst"]["shape"] == [1, 8, 30, 30]
 
 
+def test_outputs_that_are_no_numbers_prove_nothing(cli: Cli, tiny: Path, tmp_path: Path) -> None:
+    model = dn.load(tiny)
+    variance = -np.ones_like(model.params[0]["rolling_variance"])
+    params = ({**model.params[0], "rolling_variance": variance}, *model.params[1:])
+    dn.save(replace(model, params=params), tmp_path / "odd.cfg", tmp_path / "odd.weights")
+    (note,) = cli("edit", "rgbgr", tmp_path / "odd", "--json").json["notes"]
+    assert note == (
+        "layer 0 [convolutional]: 8 rolling variances are negative: the outputs are NaN; "
+        "NaN in both models proves nothing"
+    )
+
+
 def test_a_revision_that_changes_the_arithmetic_is_told(cli: Cli, tiny: Path) -> None:
     notes = cli("edit", "header", tiny, "--version", "0.2.5", "--json").json["notes"]
     assert len(notes) == 1
@@ -185,6 +198,10 @@ def test_classes_by_name(cli: Cli, tiny: Path, tmp_path: Path) -> None:
     assert "did you mean cat?" in cli(*words, "--keep", "cats").error
     assert "class names need --names" in cli("edit", "classes", tiny, "--keep", "cat").error
     assert "the classes to keep are not valid" in cli(*words, "--keep", "0,0").error
+    assert "--keep: a class is missing" in cli(*words, "--keep", "0,,1").err
+    names.write_text("cat\ncat\n")
+    assert "expected one of the numbers 0, 1, found cat" in cli(*words, "--keep", "cat").error
+    assert cli(*words, "--keep", "1").code == 0
 
 
 def test_the_mean_of_files_and_statistics_for_it(cli: Cli, tmp_path: Path) -> None:

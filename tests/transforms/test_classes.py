@@ -157,8 +157,8 @@ LAST = "[convolutional] filters=27 size=1 activation=linear"
         ((CONV, "[softmax]"), "the softmax is over several pixels"),
         (("[avgpool]", "[softmax]"), "the layer before the classes cannot be cut"),
         ((LAST, HEAD, "[route] layers=0", HEAD), "the layer before the classes cannot be cut"),
-        ((LAST, HEAD, "[convolutional] filters=2 size=1"), "another layer reads its classes"),
-        ((LAST, HEAD, "[maxpool] size=2 stride=2", LAST, HEAD), "another layer reads its classes"),
+        ((LAST, HEAD, "[convolutional] filters=2 size=1"), "another layer reads the classes"),
+        ((LAST, HEAD, "[maxpool] size=2 stride=2", LAST, HEAD), "another layer reads the classes"),
         ((f"{LAST} groups=3", HEAD), "the layer before the classes cannot be cut"),
         (
             (LAST, HEAD, "[route] layers=-2", LAST.replace("27", "24"), HEAD.replace("=4", "=3")),

@@ -160,6 +160,12 @@ def test_what_cannot_be_rescaled_is_refused() -> None:
     for bad in ((1.0, 2.0), float("nan")):
         with pytest.raises(dn.DarknetError, match="the numbers do not fit the input"):
             dn.rescale_input(whole(NETS["convolution"]), bad)
+    for bad in (0.0, (1.0, 0.0, 1.0)):
+        with pytest.raises(dn.DarknetError, match="would not see the input"):
+            dn.rescale_input(whole(NETS["convolution"]), bad)
+    for scale, shift, name in ((1e300, 0, "weights"), (1, 1e300, "biases")):
+        with pytest.raises(dn.DarknetError, match=f"the new {name} do not fit float32"):
+            dn.rescale_input(whole(NETS["convolution"]), scale, shift)
 
 
 @pytest.mark.parametrize("version", [(0, 1, 0), (0, 2, 0), (0, 2, 5), (1, 0, 0)])

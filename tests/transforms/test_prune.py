@@ -153,6 +153,19 @@ def test_a_share_is_kept_and_of_each_layer_one_channel(keep: float) -> None:
         )
 
 
+def test_a_scale_that_is_no_number_is_not_small() -> None:
+    model = random_model(NETS["in a row"])
+    params = list(model.params)
+    scales = params[0]["scales"].copy()
+    scales[:2] = [np.nan, 0]
+    params[0] = {**params[0], "scales": scales}
+    model = replace(model, params=tuple(params))
+    pruning = dn.prune_channels(model, scale_below=0)
+    assert (pruning.removed, list(pruning.kept[0])) == (1, [0, 2, 3, 4, 5])
+    with pytest.raises(dn.DarknetError, match=r"is not constant .*darknet-bn check shows"):
+        dn.prune_channels(model, keep=0.5)
+
+
 def test_the_scales_become_0_first() -> None:
     model = random_model(NETS["in a row"])
     pruning = dn.prune_channels(model, keep=0.5)
