@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import pathlib
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Several processes test side by side: BLAS in each is not to take the processors of all, as
     # its threads spin too.  Our own threads and the tests of BLAS's are as they are.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+if sys.dont_write_bytecode and "PYTHONPYCACHEPREFIX" not in os.environ:
+    # Hundreds of programs that tests start would compile all that they import, each anew.
+    _compiled = tempfile.mkdtemp(prefix="pycache-")
+    atexit.register(shutil.rmtree, _compiled, ignore_errors=True)
+    os.environ["PYTHONPYCACHEPREFIX"] = _compiled
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell ignores it for what it runs in the background; what is ignored, programs leave alone.
