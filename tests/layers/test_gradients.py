@@ -1,6 +1,7 @@
 """The contract of every layer with a backward pass: it gives the derivative of the forward pass.
 
-In float64, against central differences, for the sound forms of both families of programs.
+In float64, against central differences, for the sound forms of both families of programs.  By
+default all places of an array move together, and one alone; of the exhaustive tests four do.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ STEP, TOLERANCE = 1e-5, 1e-6
 CASES = cases(SOUND, derivative=True)
 
 
+@pytest.mark.parametrize("places", [1, pytest.param(4, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize(("example", "dialect"), CASES)
-def test_the_way_back_is_the_derivative(example: Example, dialect: Dialect) -> None:
+def test_the_way_back_is_the_derivative(example: Example, dialect: Dialect, places: int) -> None:
     case = Case(example, dialect)
     given = case.forward().back(-case.weights)  # minus the gradient, as Darknet has it
     arrays = {f"source {i}": (x, given.deltas[i]) for i, x in enumerate(case.xs)}
@@ -34,7 +36,7 @@ def test_the_way_back_is_the_derivative(example: Example, dialect: Dialect) -> N
     for name, (array, delta) in arrays.items():
         assert (delta.dtype, delta.shape) == (np.float64, array.shape), name
         rng = np.random.default_rng(1)
-        for place in rng.choice(array.size, min(array.size, 4), replace=False):
+        for place in rng.choice(array.size, min(array.size, places), replace=False):
             way = np.zeros(array.size)
             way[place] = 1
             error = abs(derivative(case, array, way) + delta.ravel()[place])
