@@ -15,7 +15,7 @@ from darknet_bn.dialect import ALEXEYAB, PJREDDIE
 from darknet_bn.layers.parameters import Params
 from darknet_bn.model.model import Model
 from darknet_bn.model.weights import release
-from darknet_bn.values import brief_fields
+from darknet_bn.values import brief_fields, counted
 
 BINS = 32
 _MOST = 1 << 17  # values of an array that are looked at: the bars are a few pixels high
@@ -162,7 +162,7 @@ def state_in_words(norm: NormState, nats: float | None) -> tuple[str, str]:
     """
     wrong, look = [], []
     if norm.negative:
-        wrong.append(f"{norm.negative} variances are negative or NaN")
+        wrong.append(f"{counted(norm.negative, 'variance')} negative or NaN")
     if norm.untrained:
         wrong.append("never trained")
     if nats is not None and nats > ODD_LAYER:
@@ -170,9 +170,9 @@ def state_in_words(norm: NormState, nats: float | None) -> tuple[str, str]:
     elif nats is not None and nats > _UNUSUAL:
         look.append(f"pictures are {nats:.2g} nats off")
     if norm.dead:
-        look.append(f"{norm.dead} channels are constant")
+        look.append(f"{counted(norm.dead, 'constant channel')}")
     if norm.subnormal:
-        look.append(f"{norm.subnormal} variances are subnormal")
+        look.append(f"{counted(norm.subnormal, 'subnormal variance')}")
     if norm.formulas > FORMULAS and not norm.untrained:
         look.append("the dialect matters")
     if wrong:

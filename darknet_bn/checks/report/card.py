@@ -22,7 +22,7 @@ def card(facts: Mapping[str, Any]) -> str:
         ("dialect", f"{escaped(facts['dialect'])} ({escaped(facts['reason'])})"),
         ("input", escaped(facts["input"])),
         ("parameters", f"{whole(facts['parameters'])}, {size(memory['weights'])}"),
-        ("arithmetic", f"{facts['bflops']:.3f} BFLOPs for an image"),
+        ("arithmetic", _operations(facts["bflops"])),
         (
             "memory of a run",
             f"{size(memory['weights'])} weights and {size(memory['outputs'])} outputs of layers, "
@@ -34,6 +34,12 @@ def card(facts: Mapping[str, Any]) -> str:
         entries.append(("odd on loading", "<br>".join(map(escaped, facts["oddities"]))))
     rows = "\n".join(f"<dt>{term}</dt><dd>{text}</dd>" for term, text in entries)
     return f"<dl>{rows}</dl>"
+
+
+def _operations(billions: float) -> str:
+    if billions < 1e-3:
+        return f"{whole(round(billions * 1e9))} floating-point operations for an image"
+    return f"{billions:.3f} BFLOPs for an image"
 
 
 def _file(facts: Mapping[str, Any] | None) -> str:

@@ -37,7 +37,7 @@ def fold_facts(model: Model, folded: Model | DarknetError) -> dict[str, Any] | N
 def fold_part(facts: dict[str, Any] | None) -> str:
     """Return the part of the page."""
     if facts is None:
-        return "<p>The model has no batch norm.</p>"
+        return "<p>Nothing to fold: the model has no batch norm.</p>"
     report = facts["proof"]
     if report is None:
         return f"<p>The model cannot be folded: {escaped(facts['problem'])}</p>"

@@ -136,7 +136,8 @@ def int8_part(facts: Mapping[str, Any]) -> str:
     on = "a random image, which says less than a picture would"
     if facts["picture"] is not None:
         on = escaped(facts["picture"])
-    own = sorted((row for row in rows if row["own"] is not None), key=lambda row: -row["own"])
+    own = [row for row in rows if row["own"] is not None]
+    own.sort(key=lambda row: -np.nan_to_num(row["own"], nan=np.inf))
     worst = ", ".join(f"{link(row['layer'])} ({number(row['own'])})" for row in own[:_TOLD])
     count = sum(row["numbers"] == "int8" for row in rows)
     outputs = (

@@ -27,6 +27,11 @@ def whole(value: int) -> str:
     return f"{value:,}".replace(",", "\u202f").replace("-", "−")
 
 
+def percent(value: float) -> str:
+    """Return a share as a whole percentage."""
+    return f"{value:.0%}" if math.isfinite(value) else number(value)
+
+
 def size(count: int) -> str:
     """Return a number of bytes in the usual unit."""
     for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):

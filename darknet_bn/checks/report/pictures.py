@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from darknet_bn.arrays import F32
 from darknet_bn.checks.report.heat import Heat, heat_map
-from darknet_bn.checks.report.markup import escaped, link, number
+from darknet_bn.checks.report.markup import escaped, link, number, percent
 from darknet_bn.model.model import Model
 from darknet_bn.pictures.images import U8, require_pillow, to_bytes
 from darknet_bn.pictures.prepare import Fit, read_picture
@@ -26,6 +26,7 @@ from darknet_bn.run.run import forward
 MOST = 4  # pictures that are shown
 _WIDE, _MAP = 560, 104  # pixels
 _CHANNELS, _LAYERS = 8, 5
+_NAMED = 12  # boxes, the most certain ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +51,8 @@ class Shown:
         The heat map over the input, as a data URI; empty without one.
     label : str
         The name of the class of the heat map.
+    nothing : str
+        What is said if nothing was found.
     """
 
     file: str
@@ -62,6 +65,7 @@ class Shown:
     heat: Heat | str
     overlay: str
     label: str
+    nothing: str
 
     def facts(self) -> dict[str, Any]:
         """Return what is embedded as JSON."""
@@ -141,6 +145,7 @@ def look_at_picture(
         heat=heat,
         overlay="" if isinstance(heat, str) else _uri(_overlay(x[0], heat), "JPEG"),
         label=label,
+        nothing="no box over the threshold" if network.is_detector else "neither boxes nor classes",
     )
 
 
@@ -154,11 +159,13 @@ def pictures(shown: Sequence[Shown], left_out: int) -> str:
 
 def _picture(shown: Shown) -> str:
     name = escaped(shown.file)
-    if shown.classes:
-        said = ", ".join(f"{escaped(each.label)} {each.probability:.0%}" for each in shown.classes)
-    else:
-        boxes = [f"{escaped(each.best.label)} {each.best.probability:.0%}" for each in shown.found]
-        said = ", ".join(boxes) or "no box over the threshold"
+    best = sorted((each.best for each in shown.found), key=lambda each: -each.probability)
+    scores = [
+        f"{escaped(each.label)} {percent(each.probability)}" for each in shown.classes or best
+    ]
+    said = ", ".join(scores[:_NAMED]) or shown.nothing
+    if len(scores) > _NAMED:
+        said += f" and {len(scores) - _NAMED} more"
     lines = [
         f"<h3>{name}</h3>",
         f'<div class="shots"><figure><img src="{shown.picture}" alt="{name} with what was found: '
@@ -168,7 +175,7 @@ def _picture(shown: Shown) -> str:
     if isinstance(heat, str):
         lines.append(f'<p class="hint">No heat map: {escaped(heat)}.</p>')
     else:
-        what = f"{escaped(shown.label)}, {heat.score:.0%}"
+        what = f"{escaped(shown.label)}, {percent(heat.score)}"
         words = (
             f"what raises the best score ({what}, from layer {heat.head}), by LayerCAM in layer "
         )

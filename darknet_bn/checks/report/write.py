@@ -16,10 +16,10 @@ from darknet_bn.checks.report.graph import graph
 from darknet_bn.checks.report.histograms import histograms
 from darknet_bn.checks.report.int8 import int8_facts, int8_part
 from darknet_bn.checks.report.page import Part, page
-from darknet_bn.checks.report.pictures import MOST, look_at_picture
+from darknet_bn.checks.report.pictures import MOST, Shown, look_at_picture
 from darknet_bn.checks.report.pictures import pictures as picture_part
 from darknet_bn.checks.report.tables import findings, health_table, layer_table
-from darknet_bn.errors import DarknetError
+from darknet_bn.errors import DarknetError, ImageError
 from darknet_bn.formats.writing import require_suffix, require_writable, write_files
 from darknet_bn.model.model import Model
 from darknet_bn.model.summary import summarise
@@ -66,7 +66,12 @@ def write_report(
     DarknetError
         The file already exists and ``force`` is off, or it cannot be written.
     ImageError
-        A picture cannot be read.
+        The only picture cannot be read.
+
+    Warns
+    -----
+    DarknetWarning
+        One of several pictures cannot be read, and is left out.
 
     Examples
     --------
@@ -89,20 +94,27 @@ def write_report(
     folds = fold_facts(model, folded)
     other = None if isinstance(folded, DarknetError) else folded
     fitting = _fitting(names, model)
-    shown = [look_at_picture(model, other, each, fitting, way) for each in paths[:MOST]]
-    first = read_picture(paths[0], model, way)[1] if paths else None
-    ints = int8_facts(model, other, first, os.path.basename(paths[0]) if paths else None)
+    shown = _shown(model, other, paths, fitting, way)
+    x, picture = None, None
+    if shown:
+        path, first = shown[0]
+        x, picture = read_picture(path, model, way)[1], first.file
+    ints = int8_facts(model, other, x, picture)
     facts = card_facts(model, rows)
     facts |= {"layers": rows, "batch_norms": norms, "arrays": spreads}
     facts |= {"ok": not found.wrong, "findings": found.findings}
     facts |= {"fit": way if paths else None, "images": found.images, "seen": found.layers}
-    facts |= {"pictures": [each.facts() for each in shown]}
+    facts |= {"pictures": [each.facts() for _, each in shown]}
     facts |= {"fold": folds, "int8": ints}
     sizes = [node.layer.size_text() for node in network.nodes]
     parts = [
         Part("card", "Card", card(facts)),
         Part("findings", "Findings", findings(found)),
-        Part("pictures", "Pictures", picture_part(shown, len(paths) - len(shown))),
+        Part(
+            "pictures",
+            "Pictures",
+            picture_part([each for _, each in shown], found.images - len(shown)),
+        ),
         Part("graph", "Graph", _scrolled("Graph", graph(network, sizes))),
         Part("layers", "Layers", layer_table(network, rows, fields)),
         Part("health", "Batch norms", health_table(norms, found)),
@@ -114,6 +126,25 @@ def write_report(
     content = page(title, [each for each in parts if each.body], facts)
     write_files({Path(target): lambda out: out.write(content)}, force=force, inputs=inputs)
     return facts
+
+
+def _shown(
+    model: Model, folded: Model | None, paths: Sequence[str], names: Sequence[str] | None, fit: Fit
+) -> list[tuple[str, Shown]]:
+    """Return the first pictures with their paths; unreadable ones of several are left out.
+
+    Who looked at all of them has warned of these.
+    """
+    shown: list[tuple[str, Shown]] = []
+    for each in paths:
+        if len(shown) == MOST:
+            break
+        try:
+            shown.append((each, look_at_picture(model, folded, each, names, fit)))
+        except ImageError:
+            if len(paths) == 1:
+                raise
+    return shown
 
 
 def _folded(model: Model) -> Model | DarknetError:

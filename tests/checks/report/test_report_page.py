@@ -137,8 +137,8 @@ def test_broken_batch_norms_are_named_in_a_word(tmp_path: Path) -> None:
     assert not facts["ok"]
     page = read_page(tmp_path / "page.html")
     health = {cells[0]: cells for cells in (*page.rows_with("wrong"), *page.rows_with("look"))}
-    assert health["1"][2:4] == ["wrong", "2 variances are negative or NaN"]
-    assert health["2"][2:4] == ["look", "3 channels are constant"]
+    assert health["1"][2:4] == ["wrong", "2 variances negative or NaN"]
+    assert health["2"][2:4] == ["look", "3 constant channels"]
     assert [each["negative"] for each in page.facts["batch_norms"]] == [0, 2, 0]
     assert [each["dead"] for each in page.facts["batch_norms"]] == [0, 0, 3]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,17 @@ import pytest
 from PIL import Image
 
 import darknet_bn as dn
+from tests.support.builders import cfg_text, random_model
 from tests.support.html_page import read_page
 from tests.support.paths import FIXTURES
 
 DIGITS = FIXTURES / "digits" / "digits"
 TINY = FIXTURES / "tiny" / "tiny"
 PICTURE = FIXTURES / "preprocess" / "rgba_10x15.png"
+CELLS = (  # random weights, and many cells, each with a box
+    "[convolutional] filters=24 size=3 pad=1 stride=4 activation=linear",
+    "[yolo] mask=0,1,2 anchors=2,3,4,4,9,9 classes=3 num=3",
+)
 
 
 def test_pictures_are_embedded_and_described(tmp_path: Path) -> None:
@@ -94,3 +100,38 @@ def test_why_a_model_cannot_be_folded(tmp_path: Path) -> None:
     facts = dn.write_report(model, tmp_path / "page.html")
     assert facts["fold"]["proof"] is None
     assert "The model cannot be folded: " in (tmp_path / "page.html").read_text()
+
+
+def test_unreadable_pictures_of_several_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    with pytest.warns(dn.DarknetWarning, match=r"bad\.png: not a picture.*left out"):
+        facts = dn.write_report(
+            dn.load(TINY), tmp_path / "page.html", [tmp_path / "bad.png", PICTURE]
+        )
+    assert facts["images"] == 1
+    assert [each["file"] for each in facts["pictures"]] == [PICTURE.name]
+    assert facts["int8"]["picture"] == PICTURE.name
+    assert "are not shown" not in (tmp_path / "page.html").read_text()
+
+
+def test_the_most_certain_boxes_are_named_and_the_others_counted(tmp_path: Path) -> None:
+    model = random_model(cfg_text(*CELLS, width=64, height=64), "pjreddie")
+    params = dict(model.params[0])
+    params["biases"] = np.tile(np.float32([0, 0, -3, -3, 4, 2, 0, -2]), 3)  # small boxes, certain
+    object.__setattr__(model, "params", (params, *model.params[1:]))
+    facts = dn.write_report(model, tmp_path / "page.html", [PICTURE])
+    boxes = facts["pictures"][0]["boxes"]
+    assert len(boxes) > 12
+    text = (tmp_path / "page.html").read_text("utf-8")
+    named, more = re.findall(r"with what was found: (.*?) and ([0-9]+) more", text)[0]
+    assert int(more) == len(boxes) - 12
+    shares = [float(each.split()[-1].rstrip("%")) for each in named.split(", ")]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] == round(100 * max(each["confidence"] for each in boxes))
+
+
+def test_a_model_with_neither_boxes_nor_classes_says_so(tmp_path: Path) -> None:
+    model = random_model(cfg_text("[convolutional] filters=3 size=3 pad=1 activation=leaky"))
+    dn.write_report(model, tmp_path / "page.html", [PICTURE])
+    text = (tmp_path / "page.html").read_text("utf-8")
+    assert "with what was found: neither boxes nor classes" in text
