@@ -89,7 +89,8 @@ def which_cfg(
     known = {each.form.names[0]: each for each in _known(os.fspath(folder), found.header)}
     answer = which_of(found, [each.form for each in known.values()])
     if not answer.fits:
-        return which_of(found, published_forms())
+        published = which_of(found, published_forms())
+        return published if published.fits or answer.nearest is None else answer
     if len(answer.best) < 2:
         return answer
     told = tuple(_options_that_differ([known[each.names[0]].cfg for each in answer.best]))

@@ -79,6 +79,8 @@ def which(
         "differences": found.differences,
         "pictures": len(paths),
         "shifts": found.shifts,
+        "nearest": found.nearest,
+        "off_bytes": found.off,
         "likely": [name for each in found.likely for name in each.names],
     }
     output.show(facts, list(_lines(found, folder)), as_json=as_json)
@@ -103,6 +105,8 @@ def _weights(words: Sequence[str]) -> str:
 
 
 def _lines(found: WhichCfg, folder: str | None) -> Iterator[output.Line | str]:
+    from darknet_bn.values import counted
+
     head = found.header
     if head is None:
         yield "header: none"
@@ -114,6 +118,10 @@ def _lines(found: WhichCfg, folder: str | None) -> Iterator[output.Line | str]:
         yield output.Line(
             "nothing fits: no published cfg has this size, with any number of classes"
         )
+        if found.nearest is not None:
+            off = f"{counted(abs(found.off), 'byte')} {'fewer' if found.off < 0 else 'more'} than"
+            why = "; is the file cut off?" if found.off < 0 else ""
+            yield output.Line(f"nearest: {off} {_described(found.nearest)}{why}")
         return
     if folder is not None and found.best[0].programs:
         yield output.Line(f"nothing in {output.printable(folder)} fits; published cfgs:")

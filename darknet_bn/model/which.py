@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from darknet_bn.errors import WeightsError, in_file, located
@@ -26,6 +26,7 @@ Held = Literal["all", "first layers", "other classes"]
 MOST_CLASSES = 30_000
 """The largest number of classes that is considered: the largest published one is 21842."""
 
+_NEAR = 0.01  # of a cfg's size: a file that is as near may be cut off, or longer than it should be
 _MOST_TOLD = 2  # numbers of classes in a message
 _ORDER: tuple[Held, ...] = ("all", "first layers", "other classes")
 _CUT = re.compile(r"\.conv\.([0-9]{1,4})$")  # how Darknet's users call a backbone file
@@ -129,6 +130,11 @@ class WhichCfg:
         What pictures show of the best of them, the smallest shift first; empty without pictures.
     likely : tuple of FittingCfg
         Those that remain after that: one if it is clear, several if it is unknown.
+    nearest : FittingCfg or None
+        If none fits: the cfg with the nearest size, if that is within 1 %.  The file may be cut
+        off, or longer than it should be.
+    off : int
+        How many bytes more the file has then; below 0 if it has fewer.
     """
 
     file: str
@@ -138,6 +144,8 @@ class WhichCfg:
     differences: tuple[str, ...]
     shifts: tuple[CfgShift, ...] = ()
     likely: tuple[FittingCfg, ...] = ()
+    nearest: FittingCfg | None = None
+    off: int = 0
 
     def __repr__(self) -> str:
         """Return a one-line description."""
@@ -208,7 +216,19 @@ def which_of(found: WeightsSize, forms: Sequence[Form]) -> WhichCfg:
         told = differences(fits)
         answers.append(WhichCfg(found.file, header, floats, fits, told, (), best_of(fits)))
     # The header as it is counts first, unless another reading fits in a better way.
-    return min(answers, key=lambda each: _ORDER.index(each.fits[0].holds) if each.fits else 9)
+    best = min(answers, key=lambda each: _ORDER.index(each.fits[0].holds) if each.fits else 9)
+    return best if best.fits else _with_nearest(best, found, forms)
+
+
+def _with_nearest(answer: WhichCfg, found: WeightsSize, forms: Sequence[Form]) -> WhichCfg:
+    """Add the cfg whose size is the nearest, if it is near."""
+    held = found.size - found.header.size
+    answer = replace(answer, floats=held // 4)
+    form = min(forms, key=lambda each: abs(4 * each.floats - held), default=None)
+    if form is None or not abs(4 * form.floats - held) <= _NEAR * 4 * form.floats:
+        return answer
+    fit = _fit(form, "all", len(form.sizes), form.classes)
+    return replace(answer, nearest=fit, off=held - 4 * form.floats)
 
 
 def best_of(fits: Sequence[FittingCfg]) -> tuple[FittingCfg, ...]:

@@ -52,8 +52,17 @@ def test_a_size_that_nothing_has_is_1(cli: Cli, yolov3_tiny: Path) -> None:
     os.truncate(yolov3_tiny, 20 + 4 * 8858735)
     answer = cli("which", yolov3_tiny)
     assert (answer.code, answer.err) == (1, "")
-    assert answer.out.splitlines()[-1].startswith("nothing fits: no published cfg has this size")
-    assert cli("which", yolov3_tiny, "--json").json["fits"] == []
+    nothing, near = answer.out.splitlines()[-2:]
+    assert nothing.startswith("nothing fits: no published cfg has this size")
+    assert near.startswith(
+        "nearest: 4 bytes more than yolov3-tiny or yolov3-tiny_obj with 80 classes"
+    )
+    facts = cli("which", yolov3_tiny, "--json").json
+    assert (facts["fits"], facts["off_bytes"], facts["nearest"]["layers"]) == ([], 4, 24)
+    os.truncate(yolov3_tiny, 20 + 4 * 8858734 - 1)
+    near = cli("which", yolov3_tiny).out.splitlines()[-1]
+    assert near.startswith("nearest: 1 byte fewer than yolov3-tiny ")
+    assert near.endswith("; is the file cut off?")
 
 
 def test_a_folder(cli: Cli, tiny: Path, yolov3_tiny: Path) -> None:

@@ -140,6 +140,22 @@ def test_a_size_that_nothing_has(tmp_path: Path, more: int) -> None:
     assert repr(found) == "<WhichCfg a.weights: none fits>"
 
 
+@pytest.mark.parametrize("off", [-4001, -1, 1, 4])
+def test_a_file_that_is_cut_off_is_near_a_cfg(tmp_path: Path, off: int) -> None:
+    path = file_of(tmp_path / "cut.weights", 8858734)
+    os.truncate(path, 20 + 4 * 8858734 + off)
+    found = which(path)
+    assert (found.fits, found.off) == ((), off)
+    assert found.nearest is not None
+    assert found.nearest.summary == "yolov3-tiny or yolov3-tiny_obj with 80 classes"
+    assert found.floats == (4 * 8858734 + off) // 4
+
+
+def test_what_is_far_from_every_size_is_near_none(tmp_path: Path) -> None:
+    found = which(file_of(tmp_path / "small.weights", 101))
+    assert (found.fits, found.nearest, found.off) == ((), None, 0)
+
+
 def test_what_tells_apart_the_nets_of_one_size(tmp_path: Path) -> None:
     found = which(file_of(tmp_path / "a.weights", form_named("yolov4").floats))
     assert {each.names[0] for each in found.best} == {
