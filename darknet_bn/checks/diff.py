@@ -59,8 +59,9 @@ class LayerChange:
         The layer in each model; None in the model that lacks it.
     section : str
     what : str
-        Each option that differs with both values, as in ``activation: leaky -> relu``; or
-        ``removed`` or ``added``.
+        Each option that differs with both values, as in ``activation: leaky -> relu``, and each
+        array whose shape differs, as in ``weights: 255 x 512 x 1 x 1 -> 18 x 512 x 1 x 1`` or
+        ``scales: 16 -> absent``; or ``removed`` or ``added``.
     """
 
     layer: int | None
@@ -139,7 +140,7 @@ def diff_models(model: Model, other: Model) -> ModelDiff:
             continue
         node, now = model.network.nodes[one], other.network.nodes[two]
         section = node.layer.names[0]
-        what = "; ".join(_options(model, other, one, two))
+        what = "; ".join([*_options(model, other, one, two), *_shapes(node, now)])
         if what:
             layers.append(LayerChange(one, two, section, what))
         if node.owner != one or now.owner != two:
@@ -209,6 +210,18 @@ def _options(model: Model, other: Model, one: int, two: int) -> Iterator[str]:
         values = [None if each is None else each.value for each in (before, after)]
         if values[0] != values[1]:
             yield f"{key}: {' -> '.join('absent' if each is None else each for each in values)}"
+
+
+def _shapes(node: Node, now: Node) -> Iterator[str]:
+    """Yield the arrays that only one layer has, or that have other shapes."""
+    mine, theirs = ({each.name: each.shape for each in which.params} for which in (node, now))
+    for name in dict.fromkeys((*mine, *theirs)):
+        before, after = (
+            " x ".join(map(str, shapes[name])) if name in shapes else "absent"
+            for shapes in (mine, theirs)
+        )
+        if before != after:
+            yield f"{name}: {before} -> {after}"
 
 
 def _array(

@@ -74,12 +74,12 @@ def _lines(found: ModelDiff) -> Iterator[output.Line]:
         if len(found.cfg) > _MOST:
             yield output.Line(f"  and {len(found.cfg) - _MOST} more")
     for layer in found.layers:
-        number = layer.layer if layer.layer is not None else layer.other_layer
+        number = _number(layer.layer, layer.other_layer)
         yield output.Line(f"layer {number} [{layer.section}]: {output.printable(layer.what)}")
     if found.arrays:
         rows = [
             (
-                f"{each.layer}",
+                _number(each.layer, each.other_layer),
                 each.section,
                 each.name,
                 f"{each.values}",
@@ -101,3 +101,9 @@ def _lines(found: ModelDiff) -> Iterator[output.Line]:
             f"{counted(found.compared, 'array')}",
             WRONG,
         )
+
+
+def _number(layer: int | None, other: int | None) -> str:
+    """Return the number of a layer, or both if it has another one in the other model."""
+    numbers = dict.fromkeys(each for each in (layer, other) if each is not None)
+    return " -> ".join(map(str, numbers))

@@ -95,3 +95,14 @@ def test_shared_arrays_are_compared_once() -> None:
     (change,) = diff_models(model, moved).arrays
     assert isinstance(change, ArrayChange)
     assert change.layer == 0
+
+
+def test_arrays_of_other_shapes_and_of_one_model_are_named(model: dn.Model) -> None:
+    wider = random_model(cfg_text(LEAKY, LAST.replace("filters=2", "filters=3")))
+    (change,) = diff_models(model, wider).layers
+    assert change.what == "filters: 2 -> 3; biases: 2 -> 3; weights: 2 x 4 x 1 x 1 -> 3 x 4 x 1 x 1"
+    (folded,) = diff_models(model, dn.fold_batchnorm(model)).layers
+    assert folded.what.split("; ") == [
+        "batch_normalize: 1 -> 0",
+        *("scales: 4 -> absent", "rolling_mean: 4 -> absent", "rolling_variance: 4 -> absent"),
+    ]
