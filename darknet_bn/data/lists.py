@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from darknet_bn.errors import DarknetError, DataError, Where
 from darknet_bn.formats.names import Data, find_file, folders_around, read_lines
 
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _MAX_BYTES = 256 << 20  # a list of five million pictures has about this
 
 
@@ -112,4 +115,30 @@ def read_list(data: Data, key: str) -> tuple[list[ListEntry], list[DarknetError]
 
 def _missing(text: str, where: Where, folders: Sequence[Path]) -> DarknetError:
     tried = dict.fromkeys(os.path.normpath(each / text) for each in folders)
-    return DarknetError("the picture does not exist", where=where, expected=" or ".join(tried))
+    return DarknetError(
+        "the picture does not exist",
+        where=where,
+        expected=" or ".join(tried),
+        found=next(filter(None, map(similar_picture, tried)), None),
+    )
+
+
+def similar_picture(path: str | os.PathLike[str]) -> str | None:
+    """Return a file that is probably meant by a path which does not exist; None if there is none.
+
+    Its name has other capitals, as no matter on Windows, or another suffix.
+    """
+    folder, name = os.path.split(path)
+    stem, names = os.path.splitext(name)[0].casefold(), _names_in(folder)
+    found = names.get(name.casefold()) or next(
+        (names[f"{stem}{suffix}"] for suffix in _SUFFIXES if f"{stem}{suffix}" in names), None
+    )
+    return None if found is None else os.path.join(folder, found)
+
+
+@lru_cache(maxsize=8)  # many pictures of one folder may be missing
+def _names_in(folder: str) -> Mapping[str, str]:
+    """Return the files of a folder by their names in small letters."""
+    with suppress(OSError):
+        return {each.casefold(): each for each in sorted(os.listdir(folder or "."))}
+    return {}

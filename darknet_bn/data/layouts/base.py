@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from darknet_bn.data.labels import MOST_BOXES, Oddity, oddity_of
+from darknet_bn.data.lists import similar_picture
 from darknet_bn.errors import DarknetError, Where, quoted
 from darknet_bn.values import brief, counted, file_name
 
@@ -257,9 +258,8 @@ def set_part(findings: list[Finding], start: int, part: str) -> None:
 
 def missing_picture(path: str, where: Where) -> Finding:
     """Return the finding for a picture that does not exist."""
-    return Finding(
-        "picture", DarknetError("the picture does not exist", where=where, expected=path)
-    )
+    problem, similar = "the picture does not exist", similar_picture(path)
+    return Finding("picture", DarknetError(problem, where=where, expected=path, found=similar))
 
 
 def missing_labels(picture: str, expected: str) -> Finding:

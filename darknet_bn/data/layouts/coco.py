@@ -27,11 +27,14 @@ from darknet_bn.data.layouts.base import (
     missing_picture,
     set_part,
 )
+from darknet_bn.data.lists import similar_picture
 from darknet_bn.errors import DarknetError, Where, quoted, shown
 from darknet_bn.formats.reading import read_file
 
 ROBOFLOW_FILE = "_annotations.coco.json"
 _MOST_BYTES = 1 << 30  # COCO's own annotations of 118 000 pictures have 449 MB
+_START = 1 << 16  # bytes that show what a file is
+_MARK = b"\xef\xbb\xbf"  # with which some programs begin UTF-8
 _MOST_IDS = 12  # digits that a message shows of an id
 _SKIPPED = ("captions_", "image_info_", "person_keypoints_", "stuff_", "panoptic_")
 
@@ -77,10 +80,15 @@ _PART_FOLDERS = ("train", "valid", "val", "test")
 
 
 def _may_be(file: Path) -> bool:
-    """Return whether a file begins as a JSON object that names what a set of COCO has."""
+    """Return whether a file begins as a JSON object that names what a set of COCO has.
+
+    Label Studio's ``notes.json`` has categories, and neither pictures nor boxes.
+    """
     with open(file, "rb") as stream:
-        start = stream.read(1 << 16).lstrip()
-    keys = (b'"images"', b'"annotations"', b'"categories"', b'"info"', b'"licenses"')
+        start = stream.read(_START).removeprefix(_MARK).lstrip()
+    keys = [b'"images"', b'"annotations"']
+    if len(start) > _START // 2:  # these may come later
+        keys += [b'"categories"', b'"info"', b'"licenses"']
     return start.startswith(b"{") and any(key in start for key in keys)
 
 
@@ -255,10 +263,11 @@ def _id(value: object) -> str:
 
 
 def _size(image: Mapping[str, Any]) -> tuple[int, int] | None:
-    width, height = image.get("width"), image.get("height")
-    if isinstance(width, int) and isinstance(height, int) and 0 < min(width, height) < 1 << 24:
-        return width, height
-    return None
+    sides: list[Any] = [image.get("width"), image.get("height")]
+    if not _are_numbers(sides) or any(side <= 0 or side % 1 for side in sides):
+        return None
+    width, height = map(int, sides)
+    return (width, height) if max(width, height) < 1 << 24 else None
 
 
 def _sides(annotation: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
@@ -314,7 +323,10 @@ class _Places:
         """Return the path of a picture, and whether it exists."""
         found = first_there(self._folders, lambda folder: os.path.isfile(folder / name))
         if found is None:
-            return os.path.normpath(self._folders[0] / name), False
+            near = first_there(
+                self._folders, lambda folder: similar_picture(folder / name) is not None
+            )
+            return os.path.normpath((near or self._folders[0]) / name), False
         self._folders.remove(found)
         self._folders.insert(0, found)
         return os.path.normpath(found / name), True

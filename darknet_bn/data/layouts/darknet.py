@@ -139,7 +139,8 @@ def read_side_by_side(
             classes = len(names) or ANY_CLASS
             boxes = () if there is None else read_boxes(there, classes, findings)
             pictures.append(LabelledPicture(str(path), path.name, part, boxes, there))
-        findings += without_pictures(expected)
+        beside = [folder.with_name("labels")] if folder.name == "images" else []
+        findings += without_pictures(expected, beside)
         set_part(findings, start, part)
     return LabelledSet(layout, place, names, tuple(pictures), tuple(findings))
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 from darknet_bn.data.labels import box_of
 from darknet_bn.data.layouts.base import BoxReader, Finding, LabelledBox
@@ -13,11 +14,18 @@ from darknet_bn.errors import DarknetError, Where
 from darknet_bn.formats.names import read_lines
 
 _LINE = "class x y w h"
-_OR_OUTLINE = f"{_LINE}, or class x1 y1 x2 y2 x3 y3 …"
+_WORDS = len(_LINE.split())
+More = Literal["nothing", "outlines", "points"]
+"""What a line may have but a box: the corners of an outline instead, or points after it."""
+_EXPECTED: Mapping[More, str] = {
+    "nothing": _LINE,
+    "outlines": f"{_LINE}, or class x1 y1 x2 y2 x3 y3 …",
+    "points": f"{_LINE}, and points",
+}
 
 
 def read_boxes(
-    path: str, classes: int, findings: list[Finding], *, outlines: bool = False
+    path: str, classes: int, findings: list[Finding], more: More = "nothing"
 ) -> tuple[LabelledBox, ...]:
     """Read the boxes of a label file.
 
@@ -27,8 +35,8 @@ def read_boxes(
     classes : int
     findings : list of Finding
         What is wrong with other lines is appended to it.
-    outlines : bool
-        Whether a line may have the corners of an outline instead of a box.
+    more : str
+        What a line may have but a box.
 
     Returns
     -------
@@ -42,10 +50,11 @@ def read_boxes(
             if not line:
                 continue
             where = Where(file=path, line=number)
-            found = box_of(line) or (_outline(line) if outlines else None)
+            if more == "points":
+                line = " ".join(line.split()[:_WORDS])
+            found = box_of(line) or (_outline(line) if more == "outlines" else None)
             if found is None:
-                expected = _OR_OUTLINE if outlines else _LINE
-                reader.refuse("line", "not a box", where, expected, repr(line[:60]))
+                reader.refuse("line", "not a box", where, _EXPECTED[more], repr(line[:60]))
             else:
                 x, y, w, h, kind = found
                 reader.add(LabelledBox(x, y, w, h, int(kind), line=number), where)
@@ -54,16 +63,21 @@ def read_boxes(
     return tuple(reader.boxes)
 
 
-def without_pictures(labels: Iterable[str]) -> Iterator[Finding]:
+def without_pictures(labels: Iterable[str], folders: Iterable[Path] = ()) -> Iterator[Finding]:
     """Yield a finding for each label file that has no picture, next to those that have one.
 
     Parameters
     ----------
     labels : iterable of str
         Where the labels of each picture are, or would be.
+    folders : iterable of Path
+        What else is a folder of label files.
     """
     known = {os.path.normpath(each) for each in labels}
-    for folder in sorted({os.path.dirname(each) for each in known}):
+    places = {os.path.dirname(each) for each in known} | {
+        os.path.normpath(each) for each in folders
+    }
+    for folder in sorted(places):
         for path in sorted(Path(folder).glob("*.txt")):
             if os.path.normpath(path) not in known and _begins_with_a_box(path):
                 where, expected = Where(file=str(path)), f"{path.stem}.jpg or another picture"

@@ -36,6 +36,7 @@ from darknet_bn.data.layouts.base import (
     set_part,
 )
 from darknet_bn.data.layouts.coco import size_of_file
+from darknet_bn.data.lists import similar_picture
 from darknet_bn.errors import DarknetError, Where, quoted, shown
 from darknet_bn.formats.names import load_names, read_lines
 from darknet_bn.formats.reading import read_file
@@ -234,6 +235,9 @@ class _File:
         tries = [folder.pictures / named] if named else []
         tries += [folder.pictures / f"{stem}{suffix}" for suffix in SUFFIXES]
         path = first_there(tries, os.path.isfile)
+        similar = None if path is not None else similar_picture(tries[0])
+        if similar is not None:
+            path = Path(similar)
         if path is None:
             path = tries[0]
             findings.append(missing_picture(str(path), Where(file=self.path)))

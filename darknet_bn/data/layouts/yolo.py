@@ -28,17 +28,18 @@ from darknet_bn.data.layouts.base import (
     wrong_count,
 )
 from darknet_bn.data.layouts.simple_yaml import Value, load_yaml
-from darknet_bn.data.layouts.text import read_boxes, without_pictures
+from darknet_bn.data.layouts.text import More, read_boxes, without_pictures
 from darknet_bn.errors import DarknetError, Where, quoted
 from darknet_bn.formats.names import read_lines
 
 _KEYS = {"train": "train", "val": "valid", "test": "test"}
+_POINTS = "kpt_shape"  # how many points come after each box, and how many numbers each has
 _MAX_LIST = 256 << 20  # bytes, as for Darknet's lists
 
 
 def read_yolo(path: str) -> LabelledSet:
     """Read the set of a ``data.yaml``."""
-    options = load_yaml(path, ("path", "names", "nc", *_KEYS))
+    options = load_yaml(path, ("path", "names", "nc", _POINTS, *_KEYS))
     names = _names(options, path)
     findings: list[Finding] = []
     count = options.get("nc")
@@ -63,7 +64,8 @@ def read_yolo(path: str) -> LabelledSet:
                 there = label if os.path.isfile(label) else None
                 boxes: tuple[LabelledBox, ...] = ()
                 if there is not None:
-                    boxes = read_boxes(there, len(names), findings, outlines=True)
+                    more: More = "points" if _POINTS in options else "outlines"
+                    boxes = read_boxes(there, len(names), findings, more)
                 name = name_within(picture, root)
                 pictures.setdefault(picture, LabelledPicture(picture, name, part, boxes, there))
         set_part(findings, start, part)
@@ -103,7 +105,8 @@ def _place(text: str, options: Mapping[str, Value], path: str, key: str) -> Path
     bases = [beside]
     if isinstance(base, str):
         bases = [beside / base, Path(base), beside]
-    texts = dict.fromkeys((text, text.removeprefix("../")))
+    slashes = text.replace("\\", "/")
+    texts = dict.fromkeys((text, slashes, slashes.removeprefix("../")))
     found = first_there((each / one for one in texts for each in bases), os.path.exists)
     if found is None:
         raise DarknetError(

@@ -79,7 +79,9 @@ def label_studio(folder: Path) -> Path:
         picture(folder / "images", name)
         write(folder / f"labels/{name}.txt", lines(name))
     write(folder / "classes.txt", "\n".join(NAMES))
-    write(folder / "notes.json", "{}")
+    categories = [{"id": number, "name": name} for number, name in enumerate(NAMES)]
+    info = {"year": 2026, "version": "1.0", "contributor": "Label Studio"}
+    write(folder / "notes.json", json.dumps({"categories": categories, "info": info}, indent=2))
     return folder
 
 
