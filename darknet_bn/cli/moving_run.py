@@ -186,7 +186,10 @@ class _Run:
         output.took(self.seconds, self.computed, "frame")
 
     def _lines(self, ahead: ReadAhead, counts: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
-        yield f"frames: {self.frames}, of which {self.computed} were looked at"
+        from darknet_bn.values import counted
+
+        were = "was" if self.computed == 1 else "were"
+        yield f"frames: {self.frames}, of which {self.computed} {were} looked at"
         if ahead.left_out:
             yield f"left out: {ahead.left_out} frames that came faster than they were looked at"
         them = ", ".join(f"{name} in {number}" for name, number in sorted(self.seen.items()))
@@ -204,7 +207,8 @@ class _Run:
             sound = f", with its sound ({self.written.sound})" if self.written.sound else ""
             if self.written.without_sound is not None:
                 sound = f", without its sound: {self.written.without_sound}"
-            yield f"written: {self.written.frames} frames to {self.answer.out}{sound}"
+            count = counted(self.written.frames, "frame")
+            yield f"written: {count} to {self.answer.out}{sound}"
 
     def _broken(self) -> list[str]:
         return [str(self.stopped)] if isinstance(self.stopped, dn.ImageError) else []

@@ -73,6 +73,7 @@ class OpenedVideo:
         self._av = load_extra("av", error=ImageError, where=place.where)
         self._container = place.open()
         self.damaged = 0
+        self.spoilt = False  # whether frames were made of damaged bytes
         self.sound = None
         self.broken = ""
         try:
@@ -198,6 +199,7 @@ class OpenedVideo:
                     if packet.dts is not None:
                         sound.append(packet)
                     continue
+                self.spoilt |= packet.is_corrupt
                 try:
                     pictures = packet.decode()
                 except self._av.error.FFmpegError:
@@ -205,6 +207,7 @@ class OpenedVideo:
                     continue
                 for picture in pictures:
                     self._require_size(picture.width, picture.height)
+                    self.spoilt |= picture.is_corrupt
                     yield picture, sound
                     sound = []
         except (self._av.error.FFmpegError, OSError) as error:

@@ -16,7 +16,7 @@ from darknet_bn.errors import ConnectionLost, ImageError
 from darknet_bn.pictures.images import U8
 from darknet_bn.pictures.opened_video import RATE, OpenedVideo, VideoFacts
 from darknet_bn.pictures.places import place_of
-from darknet_bn.values import brief
+from darknet_bn.values import brief, counted
 
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Seconds before each try to connect again."""
@@ -200,11 +200,14 @@ class Video:
             if self.live:  # its own clock may begin anywhere
                 step = 1 / (opened.facts.rate or RATE)
                 shift = max(last, 0) + max(time.monotonic() - gone, step)
-        if opened.damaged:
-            lost = f"{opened.damaged} damaged pieces were left out" + (lost and f"; {lost}")
-        if lost:
-            self.problems = (lost,)
-            self._say(lost)
+        wrong = [
+            f"{counted(opened.damaged, 'damaged piece')} left out" if opened.damaged else "",
+            "some frames are damaged" if opened.spoilt else "",
+            lost,
+        ]
+        if any(wrong):
+            self.problems = ("; ".join(filter(None, wrong)),)
+            self._say(self.problems[0])
 
     def _open(self) -> OpenedVideo:
         opened = OpenedVideo(self._place, self._sound)

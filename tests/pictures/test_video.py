@@ -213,6 +213,18 @@ def test_damaged_pieces_are_left_out_and_told(tmp_path: Path) -> None:
     assert not video.problems or "damaged" in video.problems[0]
 
 
+def test_frames_that_are_made_of_damaged_bytes_are_told(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "clip.ts", passing(40), form="mpegts", size=(320, 240))
+    video = dn.Video(path, tell=lambda text: None)
+    whole = path.read_bytes()
+    assert (len(list(video)), video.problems) == (40, ())
+    size = 188  # of a packet, each with a number that tells if the one before is missing
+    start = len(whole) // size // 2 * size
+    path.write_bytes(whole[:start] + whole[start + 10 * size :])
+    assert 30 < len(list(video)) <= 40
+    assert "some frames are damaged" in video.problems[0]
+
+
 def test_damage_anywhere_ends_in_frames_or_in_one_line(tmp_path: Path) -> None:
     data = write_clip(tmp_path / "clip.mp4", passing(5)).read_bytes()
     rng = np.random.default_rng(0)
