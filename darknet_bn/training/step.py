@@ -117,7 +117,8 @@ def train_step(
     work = BatchPass(state, keep)
     with workers().hold_blas(), np.errstate(all="ignore"):
         for part in parts:
-            work.run({-1: images[part]}, None if given is None else given[part], len(part))
+            some = part if len(parts) > 1 else slice(None)  # the whole batch is not copied
+            work.run({-1: images[some]}, None if given is None else given[some], len(part))
         return _updated(state, work, parts)
 
 
