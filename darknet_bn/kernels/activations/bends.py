@@ -205,6 +205,7 @@ def stair_onnx(graph: Operators[V], x: V) -> V:
     return graph.add("Where", even, half, graph.shifted(graph.add("Sub", x, half), -1))
 
 
+@twin(compiled_slopes.rectify, when=compiled_slopes.rectifies)
 def _rectify(y: F32, slope: np.float32) -> None:
     """X where it is above zero, otherwise slope times x, for a slope below 1."""
     low = scratch(y)

@@ -1,4 +1,4 @@
-"""Slopes of activation functions compiled: deltas are multiplied in one pass.
+"""Piecewise linear activation functions and slopes compiled: one pass over a block.
 
 Each function has the parameters of its twin in `bends`, and gives the same bits.
 """
@@ -20,6 +20,16 @@ def pays(delta: F32, y: F32, *rest: Any) -> bool:
     return delta.dtype == np.float32 and delta.flags.c_contiguous and y.flags.c_contiguous
 
 
+def rectifies(y: F32, slope: np.float32) -> bool:
+    """Return whether `rectify` is for a block of this type."""
+    return y.dtype == np.float32 and y.flags.c_contiguous
+
+
+def rectify(y: F32, slope: np.float32) -> None:
+    """Do what `bends._rectify` does."""
+    _rectify(y.reshape(-1), slope)
+
+
 def steep(delta: F32, y: F32, low: float) -> None:
     """Do what `bends._steep` does."""
     _steep(delta.reshape(-1), y.reshape(-1), np.float32(low))
@@ -28,6 +38,13 @@ def steep(delta: F32, y: F32, low: float) -> None:
 def rectified(delta: F32, y: F32) -> None:
     """Do what `bends.relu_slope` does."""
     _rectified(delta.reshape(-1), y.reshape(-1))
+
+
+@loop()
+def _rectify(y: F32, slope: np.float32) -> None:
+    for k in range(len(y)):
+        low = y[k] * slope
+        y[k] = y[k] if y[k] > low else low  # NaN is neither, and low is NaN too
 
 
 @loop()
