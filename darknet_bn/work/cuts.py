@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from darknet_bn.arrays import F32
 from darknet_bn.work import measured
@@ -20,8 +19,7 @@ Block: TypeAlias = "tuple[slice, slice]"
 """Which images, and which units of each: channels, planes, values …"""
 
 
-@dataclass(frozen=True)
-class Strip:
+class Strip(NamedTuple):
     """Some rows of one image; they may also be rows of tiles, pixels or channels.
 
     Attributes
