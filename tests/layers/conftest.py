@@ -1,9 +1,10 @@
-"""A layer run on its own: in arrays whose images are not contiguous."""
+"""A layer on its own, in arrays whose images are not contiguous; and the program in training."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +16,15 @@ from darknet_bn.layers import LAYERS
 from darknet_bn.layers.layer import Layer
 from darknet_bn.layers.passes import InferenceContext
 from darknet_bn.layers.shape import Shape
+from tests.support.program import compile_driver
 
 _CANARY = np.float32(12345)
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Debian's Darknet that trains, compiled once; skips if it or a compiler is absent."""
+    return compile_driver(tmp_path_factory.mktemp("driver"))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.model.network import Node
-from tests.support.program import compile_driver, program_step
+from tests.support.program import program_step
 
 BATCH, STEPS = 3, 3
 # Convolutions and their backward pass add up in another order; in float32, where here is float64 in
@@ -23,11 +23,6 @@ _NET = "[net] width=6 height=6 channels=3"
 _CONV = "[convolutional] filters=7 size=7 pad=1 activation=leaky"
 _FLAT = "[connected] output=12 activation=linear"
 Truth = Callable[[np.random.Generator, Node], np.ndarray]
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compile_driver(tmp_path_factory.mktemp("driver"))
 
 
 def wide(rng: np.random.Generator, node: Node) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 
 import darknet_bn as dn
 from tests.support.builders import cfg_text
-from tests.support.program import compile_driver, program_step
+from tests.support.program import program_step
 
 BATCH = 2
 # Sums of convolutions in another order.
@@ -60,11 +60,6 @@ ACTIVATIONS = (
     *("logistic", "loggy", "relu", "elu", "selu", "relie", "ramp", "leaky"),
     *("tanh", "plse", "stair", "hardtan", "lhtan"),
 )
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compile_driver(tmp_path_factory.mktemp("driver"))
 
 
 def compare(driver: Path, folder: Path, sections: tuple[str, ...]) -> tuple[dn.TrainStep, ...]:

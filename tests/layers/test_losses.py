@@ -12,7 +12,7 @@ import darknet_bn as dn
 from darknet_bn.layers.layer import as_inferred
 from darknet_bn.layers.passes import TrainingContext
 from darknet_bn.layers.shape import Shape
-from tests.support.program import compile_driver, program_step
+from tests.support.program import program_step
 
 BATCH, CLASSES = 3, 4
 # Sums of convolutions in another order, and float32 in the program where here is float64.
@@ -23,11 +23,6 @@ _LAST = "[convolutional] filters=27 size=3 stride=2 pad=1 activation=linear"
 _YOLO = "[yolo] mask=0,2,3 num=5 classes=4 anchors=10,10,20,30,30,12,50,60,9,9"
 _REGION = "[region] num=3 classes=4 anchors=1,1,2,3,3,1.2"
 _DETECTION = "[detection] classes=4 coords=4 side=3 num=2"
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compile_driver(tmp_path_factory.mktemp("driver"))
 
 
 def boxes(rng: np.random.Generator, most: int) -> np.ndarray:
