@@ -20,6 +20,7 @@ from darknet_bn.convert import load_arrays, save_arrays
 from darknet_bn.data.array_sets import load_array_set
 from darknet_bn.data.labels import read_labels
 from darknet_bn.data.layouts.coco import read_coco
+from darknet_bn.data.layouts.cvat import read_cvat
 from darknet_bn.data.layouts.voc import read_voc
 from darknet_bn.data.layouts.yolo import read_yolo
 from darknet_bn.data.lists import load_list
@@ -161,6 +162,12 @@ _VOC = """<annotation><filename>a.jpg</filename><size><width>9</width><height>8<
 <ymax>4</ymax></bndbox></object></annotation>"""
 _VOC_MORE = """<?xml version="1.0" encoding="latin-1"?><!-- x --><annotation verified="yes">
 <object><name>&lt;&#65;</name><part><name>y</name></part></object></annotation>"""
+_CVAT = """<annotations><meta><task><labels><label><name>cat</name></label></labels></task></meta>
+<image id="0" name="a.jpg" width="9" height="8"><box label="cat" xtl="1" ytl="2" xbr="3" ybr="4"/>
+<polygon label="cat" points="1,2;3,4;5,1.5"/></image></annotations>"""
+_CVAT_MORE = """<annotations><image id="1" name="b\\c.png" subset="Val" width="9" height="8">
+<ellipse label="x" cx="4" cy="4" rx="2" ry="1" rotation="30.5"/><tag label="y"/>
+<mask label="x" left="1" top="1" width="2" height="3" rle="1, 2"/></image></annotations>"""
 _YAML = "path: .\ntrain: [., ../x]\nval: .\nnames:\n  0: cat\n  1: 'a: b'  # c\n"
 _YAML_MORE = """names: ["a\\u00df", 'it''s',\n  c]\nnc: 3\ntrain: x.txt\ndownload: |\n  x: y\n"""
 
@@ -293,6 +300,7 @@ READERS: dict[str, Reader] = {
     ),
     "coco": Reader(".json", _texts(_COCO, _COCO_MORE), lambda path: read_coco([path], str(path))),
     "voc": Reader(".xml", _texts(_VOC, _VOC_MORE), lambda path: read_voc(path.parent)),
+    "cvat": Reader(".xml", _texts(_CVAT, _CVAT_MORE), lambda path: read_cvat(path, str(path))),
     "yaml": Reader(".yaml", _texts(_YAML, _YAML_MORE), lambda path: read_yolo(str(path))),
     "list": Reader(".txt", _texts("a.jpg\nb.png\n", "./a.jpg\r\n\n"), _read_list),
     "data": Reader(

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from darknet_bn.data.layouts import coco, darknet, voc, yolo
+from darknet_bn.data.layouts import coco, cvat, darknet, voc, yolo
 from darknet_bn.data.layouts.base import PARTS, LabelledSet, is_picture
 from darknet_bn.errors import DarknetError, Where
 
 EXPECTED = (
-    "a .data, .yaml or COCO .json file, or a folder with one of them, with VOC's .xml files, "
+    "a .data, .yaml, COCO .json or CVAT .xml file, or a folder with one of them, with VOC's .xml "
+    "files, "
     "or with pictures and label files"
 )
 """What a place may be, for messages."""
@@ -107,6 +108,8 @@ def _of_file(file: Path) -> Layout | None:
         return Layout("Darknet", name, lambda: darknet.read_data_file(name))
     if suffix in (".yaml", ".yml"):
         return Layout("Ultralytics", name, lambda: yolo.read_yolo(name))
+    if suffix == ".xml" and cvat.is_cvat(file):
+        return Layout("CVAT", name, lambda: cvat.read_cvat(file, name))
     if suffix == ".json":
         return Layout("COCO", name, lambda: coco.read_coco([file], name))
     return None
@@ -128,6 +131,9 @@ def _of_folder(place: Path, first: int) -> list[Layout]:
         return [
             Layout("FiftyOne YOLOv4", str(fiftyone), lambda: darknet.read_fiftyone(place))
         ]  # fmt: skip
+    own = cvat.file_of(place)
+    if own is not None:
+        return [Layout("CVAT", str(own), lambda: cvat.read_cvat(own, str(place)))]
     annotations = coco.files_of(place)
     if annotations:
         found.append(

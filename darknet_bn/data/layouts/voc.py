@@ -19,7 +19,6 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 from xml.etree import ElementTree
 
 from darknet_bn.data.layouts.base import (
@@ -36,10 +35,10 @@ from darknet_bn.data.layouts.base import (
     set_part,
 )
 from darknet_bn.data.layouts.coco import size_of_file
+from darknet_bn.data.layouts.xml_file import load_xml
 from darknet_bn.data.lists import similar_picture
-from darknet_bn.errors import DarknetError, Where, quoted, shown
+from darknet_bn.errors import DarknetError, Where, quoted
 from darknet_bn.formats.names import load_names, read_lines
-from darknet_bn.formats.reading import read_file
 
 FIRST = 1
 """The number of the first pixel in VOC's files."""
@@ -179,42 +178,13 @@ def _names(place: Path, files: list[_File]) -> tuple[tuple[str, ...], list[str]]
     return tuple(sorted(used)), ["classes are numbered in the order of the alphabet"]
 
 
-class _NoDoctype(ElementTree.TreeBuilder):
-    """Refuses what can declare entities, which are how a small file becomes a huge text."""
-
-    def doctype(self, name: str, pubid: str | None, system: str | None) -> NoReturn:
-        """Refuse it."""
-        raise DarknetError("the file has a DOCTYPE, which annotations do not need")
-
-
 class _File:
     """One XML file: its boxes by name, before the classes have numbers."""
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
-        where = Where(file=self.path)
-        raw = read_file(path, _MOST_BYTES, piped=False)
-        if len(raw) > _MOST_BYTES:
-            limit = f"at most {_MOST_BYTES >> 20} MiB"
-            raise DarknetError("the file is too large", where=where, expected=limit)
-        parser = ElementTree.XMLParser(target=_NoDoctype())
-        try:
-            parser.feed(raw)
-            root = parser.close()
-        except DarknetError as error:
-            raise DarknetError(error.problem, where=where) from error
-        except (ElementTree.ParseError, ValueError, LookupError) as error:
-            problem = f"this is not XML: {shown(str(error), 80)}"
-            raise DarknetError(problem, where=where) from error
-        if root.tag != "annotation":
-            raise DarknetError(
-                "this is not an annotation of VOC",
-                where=where,
-                expected="<annotation>",
-                found=quoted(f"<{root.tag}>"),
-            )
-        self._root = root
-        self._objects = root.findall("object")
+        self._root = load_xml(path, "annotation", _MOST_BYTES, "an annotation of VOC")
+        self._objects = self._root.findall("object")
         self.names = {name for each in self._objects if (name := _text(each, "name"))}
 
     @property

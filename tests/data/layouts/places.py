@@ -184,6 +184,28 @@ def roboflow_voc(folder: Path) -> Path:
     return folder
 
 
+def cvat_images(folder: Path) -> Path:
+    """CVAT's "CVAT for images 1.1"."""
+    images = ""
+    for part, name in (("Train", "a"), ("Validation", "b")):
+        picture(folder / "images" / part, name)
+        width, height = SIZES[name]
+        images += (
+            f'<image id="7" name="{name}.png" subset="{part}" width="{width}" height="{height}">'
+        )
+        for kind, left, top, right, bottom in BOXES[name]:
+            corners = f'xtl="{left}" ytl="{top}" xbr="{right}" ybr="{bottom}"'
+            images += f'<box label="{NAMES[kind]}" occluded="0" {corners} z_order="0"></box>'
+        images += "</image>"
+    labels = "".join(f"<label><name>{name}</name></label>" for name in NAMES)
+    meta = f"<meta><task><labels>{labels}</labels></task></meta>"
+    write(
+        folder / "annotations.xml",
+        f"<annotations><version>1.1</version>{meta}{images}</annotations>",
+    )
+    return folder
+
+
 LAYOUTS: Mapping[str, tuple[Callable[[Path], Path], str, bool]] = {
     # how it is made, what it is called, whether it has a part for validation
     "darknet": (darknet, "Darknet", True),
@@ -198,4 +220,5 @@ LAYOUTS: Mapping[str, tuple[Callable[[Path], Path], str, bool]] = {
     "roboflow_coco": (roboflow_coco, "COCO", True),
     "voc": (voc, "PASCAL VOC", True),
     "roboflow_voc": (roboflow_voc, "PASCAL VOC", True),
+    "cvat_images": (cvat_images, "CVAT", True),
 }

@@ -89,7 +89,7 @@ def test_a_place_that_is_not_a_set_is_refused_in_one_line(tmp_path: Path) -> Non
         with pytest.raises(dn.DarknetError, match=problem) as caught:
             read_set(place)
         assert "\n" not in str(caught.value)
-        assert "a .data, .yaml or COCO .json file" in str(caught.value)
+        assert "a .data, .yaml, COCO .json or CVAT .xml file" in str(caught.value)
 
 
 def test_a_folder_with_several_layouts_is_refused(tmp_path: Path) -> None:
