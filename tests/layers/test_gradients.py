@@ -100,3 +100,15 @@ def test_float32_gives_what_float64_does(example: Example, dialect: Dialect) -> 
         other = expected.updates[name]
         assert update.dtype == np.float32
         assert np.abs(update - other).max() <= 2e-4 * max(1.0, float(np.abs(other).max()))
+
+
+@pytest.mark.parametrize(("example", "dialect"), CASES)
+def test_a_pass_of_training_leaves_its_inputs_as_they_were(
+    example: Example, dialect: Dialect
+) -> None:
+    """The first layer reads the user's own array."""
+    case = Case(example, dialect, np.float32)
+    before = [x.copy() for x in case.xs]
+    case.forward().back(-case.weights)
+    for x, as_it_was in zip(case.xs, before, strict=True):
+        np.testing.assert_array_equal(x, as_it_was)
