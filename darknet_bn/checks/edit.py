@@ -15,7 +15,6 @@ import numpy.typing as npt
 from darknet_bn.arrays import F32, F64
 from darknet_bn.checks.agreement import enough_for
 from darknet_bn.checks.fixture import member_name
-from darknet_bn.checks.fold import small
 from darknet_bn.checks.proven import Proving
 from darknet_bn.errors import ProofError
 from darknet_bn.formats.cfg import Cfg
@@ -23,7 +22,7 @@ from darknet_bn.formats.writing import Writer, require_writable, write_files
 from darknet_bn.model.model import Model, load_again, pair_writers
 from darknet_bn.model.weights import write_weights
 from darknet_bn.run.differences import Difference, Report, compare_arrays
-from darknet_bn.run.random_input import random_input
+from darknet_bn.run.random_input import random_input, small
 from darknet_bn.run.rounding import FLOAT32, rounding, two_other_ways
 from darknet_bn.run.run import forward
 from darknet_bn.values import brief_fields

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from darknet_bn.arrays import F32, F64
 from darknet_bn.checks.edit import Claim, same_outputs
-from darknet_bn.checks.fold import small
 from darknet_bn.model.model import Model
+from darknet_bn.run.random_input import small
 from darknet_bn.transforms.classes import class_layers
 from darknet_bn.transforms.tied import padded_border, readers_of
 

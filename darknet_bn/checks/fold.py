@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from darknet_bn.checks.agreement import Stage, enough_for, silent
 from darknet_bn.checks.fixture import member_name
-from darknet_bn.errors import DarknetError, ProofError
+from darknet_bn.errors import ProofError
 from darknet_bn.formats.writing import write_files
 from darknet_bn.model.model import Model, pair_writers
 from darknet_bn.model.model_files import CFG, WEIGHTS
@@ -17,12 +17,10 @@ from darknet_bn.model.summary import inspect
 from darknet_bn.model.weights import release
 from darknet_bn.run.differences import Difference, Report, compare_arrays
 from darknet_bn.run.plan import Plan
-from darknet_bn.run.random_input import random_input
+from darknet_bn.run.random_input import random_input, small
 from darknet_bn.run.rounding import FLOAT32, rounding, two_other_ways
 from darknet_bn.transforms.fold import fold_batchnorm, numbers_after
 
-_STEPS = 2  # the second reads what the first has left
-_SIZE = 64  # pixels: enough for every weight to count, small enough to take no time
 _INPUT = "random"
 _PRECISION = replace(FLOAT32, least=1e-4)
 
@@ -194,16 +192,3 @@ def likely_cause(model: Model) -> str | None:
     if others:
         place += f" and {others} other{'s' * (others != 1)}"
     return f"{place}: {first.what}"
-
-
-def small(model: Model) -> Model:
-    """Return a model for a small image if its layers allow one, and for few time steps."""
-    if model.network.recurrent:
-        model = model.with_time_steps(_STEPS)
-    shape = model.network.input
-    if shape.flat or min(shape.h, shape.w) <= _SIZE or shape.h % 32 or shape.w % 32:
-        return model
-    try:
-        return model.resized(_SIZE, _SIZE)
-    except DarknetError:
-        return model

@@ -11,6 +11,7 @@ Where that happens the outermost pixels of its output differ, unless the constan
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -21,7 +22,7 @@ from darknet_bn.errors import DarknetError
 from darknet_bn.layers.parameters import Params
 from darknet_bn.model.model import Model
 from darknet_bn.model.network import build_network
-from darknet_bn.run.random_input import random_input
+from darknet_bn.run.random_input import random_input, small
 from darknet_bn.run.run import forward
 from darknet_bn.transforms.tied import Groups, Tied, padded_border, readers_of, tied_channels
 from darknet_bn.values import brief, brief_fields, counted
@@ -200,12 +201,13 @@ def _chosen(
 ) -> set[int]:
     """Return the groups to remove, the smallest scales first, one of each layer at least stays."""
     ordered = sorted(free, key=lambda group: (scores[group], group))
-    counts = {group: 0 for group in free}
     left = {layer: len(tied.of[layer]) for layer in tied.makers}
+    of_layers: dict[int, Counter[int]] = {group: Counter() for group in free}
     for layer in tied.makers:
         for group in tied.of[layer].tolist():
-            if group in counts:
-                counts[group] += 1
+            if group in of_layers:
+                of_layers[group][layer] += 1
+    counts = {group: each.total() for group, each in of_layers.items()}
     total, removed = sum(counts.values()), 0
     chosen: set[int] = set()
     for group in ordered:
@@ -213,10 +215,9 @@ def _chosen(
             break
         if keep is not None and removed + counts[group] > (1 - keep) * total + 1e-9:
             break
-        of_layers = {layer: int((tied.of[layer] == group).sum()) for layer in tied.makers}
-        if any(count and left[layer] <= count for layer, count in of_layers.items()):
+        if any(left[layer] <= count for layer, count in of_layers[group].items()):
             continue
-        for layer, count in of_layers.items():
+        for layer, count in of_layers[group].items():
             left[layer] -= count
         removed += counts[group]
         chosen.add(group)
@@ -250,9 +251,10 @@ def _constants(
         The layers that pad an input with other constants than 0, and the groups of these.
     """
     numbers = np.array(sorted(chosen), np.intp)
-    x = random_input(silenced.network, images=silenced.network.time_steps)
     read = sorted({source for layer in readers_of(silenced.network) for source in layer[1]} - {-1})
-    outputs = forward(silenced, x, tuple(read), exact=True) if len(numbers) and read else {}
+    run = small(silenced)  # a constant is the same at any size
+    x = random_input(run.network)
+    outputs = forward(run, x, tuple(read), exact=True) if len(numbers) and read else {}
     constants: dict[int, F64] = {}
     for layer, y in outputs.items():
         dead = np.isin(tied.of[layer], numbers)

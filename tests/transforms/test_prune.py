@@ -122,6 +122,27 @@ def test_a_window_that_ends_outside_is_a_border_without_padding(options: str) ->
     assert (exact.removed, exact.at_the_border) == (0, ())
 
 
+def test_a_large_image_is_not_needed() -> None:
+    model = with_dead(random_model(cfg_text(CONV, PADDED, LAST, width=4096, height=4096)))
+    pruning = dn.prune_channels(model, scale_below=0)
+    assert (pruning.removed, pruning.at_the_border) == (6, (1,))
+    assert pruning.model.network.input.w == 4096
+    report = prove_layers(pruning)
+    assert report.ok
+    assert max(each.shape[3] for each in report.differences) < 64
+
+
+def test_windows_that_leave_the_small_image_only() -> None:
+    down = ["[maxpool] size=2 stride=2"] * 5
+    # 2 x 2 pixels at 64 x 64, of which windows of 3 x 3 that move by 2 read some outside.
+    last = "[convolutional] filters=2 size=3 stride=2 activation=linear"
+    conv = CONV.replace("size=3", "size=1")
+    model = with_dead(random_model(cfg_text(conv, *down, last, width=96, height=96)))
+    pruning = dn.prune_channels(model, scale_below=0)
+    assert pruning.at_the_border == ()
+    assert prove_layers(pruning).ok
+
+
 def test_a_constant_of_0_has_no_border() -> None:
     relu = [each.replace("leaky", "relu") for each in (CONV, PADDED)]
     model = with_dead(random_model(cfg_text(*relu, LAST)))

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from darknet_bn.arrays import F32, F64
-from darknet_bn.checks.fold import small
 from darknet_bn.checks.report.bars import Axis, Bar, bars
 from darknet_bn.checks.report.markup import escaped, link, number
 from darknet_bn.convert.ncnn.int8 import LARGEST, Quantized, quantized
@@ -22,7 +21,7 @@ from darknet_bn.model.model import Model
 from darknet_bn.model.network import Node
 from darknet_bn.model.weights import release
 from darknet_bn.run.order import Order
-from darknet_bn.run.random_input import random_input
+from darknet_bn.run.random_input import random_input, small
 from darknet_bn.transforms.fold import numbers_after
 from darknet_bn.transforms.ranges import Clip, range_of
 from darknet_bn.values import counted
