@@ -34,7 +34,7 @@ def of_pruned_outputs(pruning: Pruning) -> Claim:
     return same_outputs(pruning.silenced, "all outputs, as with scales of 0")
 
 
-def prove_layers(pruning: Pruning) -> Report:
+def prove_layers(pruning: Pruning, *, tolerance: float | None = None) -> Report:
     """Run each layer of the smaller model on what the original computes before it.
 
     The outputs of both are compared channel by channel, for a random image, which is small if the
@@ -44,6 +44,8 @@ def prove_layers(pruning: Pruning) -> Report:
     Parameters
     ----------
     pruning : Pruning
+    tolerance : float, optional
+        The difference to allow, relative to each output's largest absolute value; by default 1e-5.
 
     Returns
     -------
@@ -57,9 +59,10 @@ def prove_layers(pruning: Pruning) -> Report:
     silenced = small(pruning.silenced)
     x = random_input(silenced.network)
     outputs = {-1: x, **forward(silenced, x, "all", exact=True)}
+    allowed = FLOAT32.least if tolerance is None else tolerance
     report = Report(
-        tolerance=FLOAT32.least,
-        differences=tuple(_differences(pruning, outputs)),
+        tolerance=allowed,
+        differences=tuple(_differences(pruning, outputs, allowed)),
         provenance={"program": "darknet-bn, layer by layer"},
         inputs={_ON: hashlib.sha256(x.data).hexdigest()},
     )
@@ -67,7 +70,7 @@ def prove_layers(pruning: Pruning) -> Report:
     return report
 
 
-def _differences(pruning: Pruning, outputs: dict[int, F32]) -> Iterator[Difference]:
+def _differences(pruning: Pruning, outputs: dict[int, F32], allowed: float) -> Iterator[Difference]:
     model, kept = small(pruning.model), pruning.kept
     small_only = {  # windows leave the small image, but not one of the model's own size
         index
@@ -91,7 +94,7 @@ def _differences(pruning: Pruning, outputs: dict[int, F32]) -> Iterator[Differen
             member_name(index),
             wanted,
             y,
-            allowed=FLOAT32.least,
+            allowed=allowed,
             layer=index,
             section=node.layer.names[0],
             on=_ON,

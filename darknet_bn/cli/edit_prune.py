@@ -81,7 +81,7 @@ def edit_prune(
     options.require_free(targets, force=wanted.force, inputs=[pictures, data])
     model = wanted.source.load()
     pruning = dn.prune_channels(model, keep=keep, scale_below=scale_below, exact=exact)
-    proof = prove_layers(pruning)
+    proof = prove_layers(pruning, tolerance=wanted.tolerance)
     error = _error(pruning, wanted.inputs(model))
     edited, steps = pruning.model, {"before": model, "scales of 0": pruning.silenced}
     steps["pruned"] = edited

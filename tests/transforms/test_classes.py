@@ -136,6 +136,16 @@ def test_all_classes_in_their_order_are_the_identity() -> None:
             assert one[key].tobytes() == other[key].tobytes()
 
 
+def test_some_of_some_classes_are_those_of_all() -> None:
+    model = random_model(detector("yolo"))
+    twice = dn.keep_classes(dn.keep_classes(model, (3, 1, 0)), (2, 0))
+    once = dn.keep_classes(model, (0, 3))
+    assert twice.cfg.to_bytes() == once.cfg.to_bytes()
+    for one, other in zip(twice.params, once.params, strict=True):
+        for key in one:
+            assert one[key].tobytes() == other[key].tobytes()
+
+
 def test_only_two_numbers_of_the_cfg_change() -> None:
     text = detector("yolo").replace(b"filters=27", b"filters = 27  # of three anchors")
     model = random_model(text.replace(b"classes=4", b"classes=4\ncounters_per_class=1,2,3,4"))

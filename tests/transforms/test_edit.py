@@ -231,6 +231,28 @@ def test_a_file_of_layers_without_weights_is_refused(tmp_path: Path, layers: int
         dn.save_first_layers(random_model(cfg_text("[avgpool]")), tmp_path / "b", 1)
 
 
+def test_the_first_layers_and_those_after_them_are_the_whole(tmp_path: Path) -> None:
+    model = dn.with_header(dn.load(TINY), seen=0)
+    dn.save(model, None, tmp_path / "whole.weights")
+    whole = (tmp_path / "whole.weights").read_bytes()
+    sizes = []
+    for layers in range(1, len(model.network.nodes) + 1):
+        path = tmp_path / f"tiny.conv.{layers}"
+        dn.save_first_layers(model, path, layers)
+        assert whole.startswith(path.read_bytes())
+        sizes.append(path.stat().st_size)
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == len(whole)
+
+
+def test_another_size_and_back_is_the_identity() -> None:
+    model = dn.load(TINY)
+    size = model.network.input
+    back = model.resized(96, 128).resized(size.h, size.w)
+    assert back.cfg.to_bytes() == model.cfg.to_bytes()
+    assert back.params is model.params
+
+
 def darknet(*words: object) -> None:
     subprocess.run(["darknet", *map(str, words)], capture_output=True, check=True)
 

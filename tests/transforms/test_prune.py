@@ -122,6 +122,18 @@ def test_a_window_that_ends_outside_is_a_border_without_padding(options: str) ->
     assert (exact.removed, exact.at_the_border) == (0, ())
 
 
+def test_layers_that_compute_something_else_are_refused() -> None:
+    model = with_dead(random_model(NETS["in a row"]))
+    pruning = dn.prune_channels(model, scale_below=0)
+    params = list(pruning.model.params)
+    params[1] = {**params[1], "biases": params[1]["biases"] + np.float32(0.01)}
+    wrong = replace(pruning, model=replace(pruning.model, params=tuple(params)))
+    with pytest.raises(dn.ProofError, match="does not compute what it should") as caught:
+        prove_layers(wrong)
+    assert caught.value.where.layer == 1
+    assert prove_layers(wrong, tolerance=0.1).ok
+
+
 def test_a_large_image_is_not_needed() -> None:
     model = with_dead(random_model(cfg_text(CONV, PADDED, LAST, width=4096, height=4096)))
     pruning = dn.prune_channels(model, scale_below=0)
