@@ -134,6 +134,22 @@ def test_layers_that_compute_something_else_are_refused() -> None:
     assert prove_layers(wrong, tolerance=0.1).ok
 
 
+def test_a_layer_that_amplifies_rounding_may_differ_by_it() -> None:
+    model = with_dead(random_model(NETS["in a row"]))
+    params = list(model.params)
+    # Values near 300, and a mean that takes their sum away: what is left has lost three digits.
+    params[0] = {**params[0], "biases": params[0]["biases"] + np.float32(300)}
+    means = 300 * params[1]["weights"].sum(axis=(1, 2, 3))
+    params[1] = {**params[1], "rolling_mean": params[1]["rolling_mean"] + means}
+    pruning = dn.prune_channels(replace(model, params=tuple(params)), scale_below=0)
+    worst = prove_layers(pruning).worst
+    assert worst.layer == 1
+    assert worst.rounding is not None
+    assert 1e-5 < worst.relative < worst.allowed < 1e-3
+    with pytest.raises(dn.ProofError):
+        prove_layers(pruning, tolerance=1e-5)
+
+
 def test_a_large_image_is_not_needed() -> None:
     model = with_dead(random_model(cfg_text(CONV, PADDED, LAST, width=4096, height=4096)))
     pruning = dn.prune_channels(model, scale_below=0)
