@@ -66,9 +66,10 @@ def _shown(value: object) -> str:
     return repr(value)
 
 
-def json_text(facts: Mapping[str, Any]) -> str:
+def json_text(facts: Mapping[str, Any], *, compact: bool = False) -> str:
     """Return facts as one JSON object; non-finite numbers become "nan", "inf" or "-inf"."""
-    return json.dumps({"schema": _SCHEMA} | _plain(facts), indent=1, allow_nan=False)
+    form: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 1}
+    return json.dumps({"schema": _SCHEMA} | _plain(facts), allow_nan=False, **form)
 
 
 def json_line(facts: Mapping[str, Any]) -> str:
@@ -78,7 +79,7 @@ def json_line(facts: Mapping[str, Any]) -> str:
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _plain(dataclasses.asdict(value))
+        return _plain(fields_of(value))
     if isinstance(value, Mapping):
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):

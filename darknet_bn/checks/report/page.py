@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,8 +73,7 @@ def page(title: str, parts: Sequence[Part], facts: Mapping[str, Any]) -> bytes:
 
 def _embedded(facts: Mapping[str, Any]) -> str:
     """Return facts as JSON in which nothing can end the element that holds it."""
-    plain = json.loads(json_text(facts))
-    text = json.dumps(plain, allow_nan=False, separators=(",", ":"))
+    text = json_text(facts, compact=True)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
