@@ -32,6 +32,7 @@ PARTS = {
     "boxes.k_means",  # sizes that `fit_anchors` has checked
     "convolution.compiled_depthwise",
     "convolution.compiled_gradient",
+    "convolution.compiled_small",
     "convolution.depthwise",
     "convolution.direct",
     "convolution.gemm",

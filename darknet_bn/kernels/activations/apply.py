@@ -106,18 +106,18 @@ def activate_array(x: F32, name: str, *, out: F32 | None = None) -> F32:
         out = np.empty_like(x)
     if out is not x:
         np.copyto(out, x)
-    if worth_one_thread(out, activation):
+    if worth_one_thread(out.size, activation):
         activate_tile(out, activation)
     else:
         workers().run(lambda part: activation.apply(*part), _parts(out, activation))
     return out
 
 
-def worth_one_thread(x: F32, activation: Activation) -> bool:
-    """Return whether handing parts of an array to other threads would cost more than it gains."""
+def worth_one_thread(size: int, activation: Activation) -> bool:
+    """Return whether handing parts of so many values to threads would cost more than it gains."""
     if activation.over_channels:
         return False
-    return x.size <= (measured.ELEMENTS if activation.bend is None else measured.BENT)
+    return size <= (measured.ELEMENTS if activation.bend is None else measured.BENT)
 
 
 @floating

@@ -56,7 +56,7 @@ def activate_training(
         delta = np.ascontiguousarray(delta)
         pairs = _pairs(delta, kept, row)
         with np.errstate(all="ignore"):
-            if worth_one_thread(delta, row):
+            if worth_one_thread(delta.size, row):
                 for pair in pairs:
                     slope.multiply(*pair)
             else:
