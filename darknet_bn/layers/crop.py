@@ -12,7 +12,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.errors import ShapeError, Where
 from darknet_bn.graph.builder import GraphBuilder
 from darknet_bn.graph.graph import Value
-from darknet_bn.layers.layer import Layer
+from darknet_bn.layers.layer import Channels, Layer
 from darknet_bn.layers.options import option
 from darknet_bn.layers.parameters import Params
 from darknet_bn.layers.passes import Backward, Inference, InferenceContext, Trained, TrainingContext
@@ -28,6 +28,7 @@ class Crop(Layer):
     """
 
     names: ClassVar[tuple[str, ...]] = ("crop",)
+    channels: ClassVar[Channels] = "kept"
 
     crop_width: int = option(1, at_least=1)
     crop_height: int = option(1, at_least=1)

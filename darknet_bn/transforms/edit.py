@@ -21,6 +21,7 @@ from darknet_bn.errors import DarknetError, DarknetWarning
 from darknet_bn.formats.writing import require_writable, write_files
 from darknet_bn.layers.parameters import Params
 from darknet_bn.model.model import Model
+from darknet_bn.model.network import Node
 from darknet_bn.model.weights import Header, write_weights
 from darknet_bn.transforms.tied import padded_border
 
@@ -51,7 +52,8 @@ def swap_red_blue(model: Model) -> Model:
     Notes
     -----
     C: ``rgbgr_net`` in ``examples/darknet.c``.  Unlike there, every layer that reads the input is
-    changed, ``[connected]`` too.  If a first layer has a group for each channel, its filters are
+    changed, ``[connected]`` too.  As there, ``[crop]`` and other layers that keep the channels
+    apart may be before it.  If a first layer has a group for each channel, its filters are
     exchanged, and so are the channels of the layers that read it.
     """
     channels = model.network.input.c
@@ -64,7 +66,7 @@ def swap_red_blue(model: Model) -> Model:
         )
     order = np.array([2, 1, 0, 3][:channels])
     params: list[Params] = list(model.params)
-    for layer in _readers(model, -1):
+    for layer in _readers(model, -1, through=True):
         p, groups = params[layer], _groups(model, layer, channels)
         if groups == 1:
             params[layer] = _with_channels(p, channels, order)
@@ -271,8 +273,10 @@ def require_first_layers(model: Model, layers: int) -> None:
         )
 
 
-def _readers(model: Model, source: int) -> list[int]:
+def _readers(model: Model, source: int, *, through: bool = False) -> list[int]:
     """Return the layers that read a layer, all of which have weights of their own by channel.
+
+    With ``through``, those that read it after layers that keep its channels apart, too.
 
     Raises
     ------
@@ -280,7 +284,14 @@ def _readers(model: Model, source: int) -> list[int]:
         One of them has no such weights, or shares them.
     """
     nodes = model.network.nodes
-    found = [index for index, node in enumerate(nodes) if source in node.sources]
+    same, found = {source}, []
+    for index, node in enumerate(nodes):
+        if same.isdisjoint(node.sources):
+            continue
+        if through and _keeps_channels(node) and index not in model.network.outputs:
+            same.add(index)
+        else:
+            found.append(index)
     for index in found:
         node = nodes[index]
         by_channel = any(each.name == _WEIGHTS and each.by_channel for each in node.params)
@@ -292,6 +303,13 @@ def _readers(model: Model, source: int) -> list[int]:
                 f"the layer reads {what}, and {reason}", where=model.cfg.where(index + 1)
             )
     return found
+
+
+def _keeps_channels(node: Node) -> bool:
+    """Whether each channel of an output is made from the same channel of the one input."""
+    mixes = node.layer.value("maxpool_depth") or node.layer.value("groups", 1) != 1
+    kept = node.layer.channels in ("kept", "joined") and node.y.c == node.xs[0].c
+    return kept and len(node.sources) == 1 and not mixes
 
 
 def _groups(model: Model, layer: int, channels: int) -> int:

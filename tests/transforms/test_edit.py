@@ -78,6 +78,25 @@ def test_a_model_for_bgr_gives_the_same(name: str) -> None:
     assert arrays_of(dn.swap_red_blue(swapped)) == arrays_of(model)
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        ("[crop] crop_width=6 crop_height=5 noadjust=1",),
+        ("[maxpool] size=2 stride=2", "[dropout]", "[upsample] stride=2"),
+        ("[activation] activation=relu",),
+    ],
+)
+@pytest.mark.parametrize("after", [CONV, "[connected] output=5 activation=linear"])
+def test_layers_that_keep_channels_apart_may_be_first(before: tuple[str, ...], after: str) -> None:
+    model = whole(cfg_text(*before, after))
+    swapped = dn.swap_red_blue(model)
+    x = pictures()
+    (one,), (other,) = outputs(model, x), outputs(swapped, x[:, ::-1])
+    np.testing.assert_array_equal(one, other)
+    assert arrays_of(swapped) != arrays_of(model)
+    assert arrays_of(dn.swap_red_blue(swapped)) == arrays_of(model)
+
+
 def test_alpha_stays_where_it_is() -> None:
     model = whole(cfg_text(CONV, channels=4))
     x = pictures(4)
@@ -89,7 +108,9 @@ def test_alpha_stays_where_it_is() -> None:
     ("cfg", "problem"),
     [
         (cfg_text(CONV, channels=1), "the input has no colours to exchange"),
-        (cfg_text("[maxpool]", CONV), "has no weights for each channel"),
+        (cfg_text("[reorg]", CONV), "has no weights for each channel"),
+        (cfg_text("[maxpool] size=2 stride=2"), "has no weights for each channel"),
+        (cfg_text("[dropout]", "[route] layers=-1,0"), "has no weights for each channel"),
         (cfg_text(f"{CONV} groups=2", channels=4), "the groups of the layer divide the colours"),
         (cfg_text(f"{CONV} groups=3"), "the outputs of the model would change places"),
         (
@@ -277,5 +298,16 @@ def test_darknet_s_own_program_rescales_the_same_without_batch_norm(tmp_path: Pa
     dn.save(whole(cfg), *files)
     darknet("rescale", *files, tmp_path / "theirs.weights")
     dn.save(dn.rescale_input(dn.load(*files)), None, tmp_path / "ours.weights")
+    theirs = (tmp_path / "theirs.weights").read_bytes()
+    assert (tmp_path / "ours.weights").read_bytes()[20:] == theirs[20:]
+
+
+@needs_darknet
+def test_darknet_s_own_program_looks_through_a_crop_too(tmp_path: Path) -> None:
+    cfg = cfg_text("[crop] crop_width=6 crop_height=6", CONV)
+    files = [tmp_path / "a.cfg", tmp_path / "a.weights"]
+    dn.save(whole(cfg), *files)
+    darknet("rgbgr", *files, tmp_path / "theirs.weights")
+    dn.save(dn.swap_red_blue(dn.load(*files)), None, tmp_path / "ours.weights")
     theirs = (tmp_path / "theirs.weights").read_bytes()
     assert (tmp_path / "ours.weights").read_bytes()[20:] == theirs[20:]

@@ -29,6 +29,7 @@ NETS = {
                              "[route] layers=1,0", LAST),
     "a group for each": cfg_text(CONV, f"[convolutional] filters=6 size=3 groups=6 {BN}", LAST),
     "averages": cfg_text(CONV, "[local_avgpool] size=3 stride=1", LAST),
+    "cropped": cfg_text(CONV, "[crop] crop_width=4 crop_height=4", LAST),
     "padded without weights": cfg_text(CONV, "[maxpool] size=3 stride=1", LAST),
 }  # fmt: skip
 
