@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,8 +19,8 @@ from darknet_bn.checks import edit as checks
 from darknet_bn.cli.commands import DARKNET_EDITS
 from darknet_bn.cli.program import main
 from darknet_bn.model.model import load_again
-from tests.support.builders import cfg_text, weights_bytes
-from tests.support.debian_detector import lines_of_darknet
+from tests.support.builders import cfg_text, random_model, weights_bytes
+from tests.support.debian_detector import DARKNET, lines_of_darknet
 from tests.support.paths import FIXTURES
 
 from .conftest import TINY, Cli
@@ -380,6 +381,42 @@ def test_darknet_prints_the_same_lines_without_dead_channels(
     lines = lines_of_darknet(tmp_path, tmp_path / "dead", PICTURE)
     assert len(lines) > 100
     assert lines_of_darknet(tmp_path, tmp_path / "out", PICTURE) == lines
+
+
+def test_darknet_names_the_classes_of_a_classifier_that_are_kept(cli: Cli, tmp_path: Path) -> None:
+    cfg = cfg_text(
+        "[convolutional] filters=8 size=3 stride=2 pad=1 batch_normalize=1 activation=leaky",
+        "[convolutional] filters=5 size=1 activation=linear",
+        "[avgpool]",
+        "[softmax]",
+        width=32,
+        height=32,
+    )
+    net, out, names = (tmp_path / each for each in ("net", "out", "net.names"))
+    dn.save(random_model(cfg, "pjreddie"), f"{net}.cfg", f"{net}.weights")
+    names.write_text("".join(f"class {number}\n" for number in range(5)))
+    words = ("--keep", "4,1,2", "--names", names, "-o", out)
+    assert cli("edit", "classes", net, *words, "--dialect", "pjreddie").code == 0
+    before, after = (shares_of_darknet(tmp_path, stem) for stem in (net, out))
+    assert sorted(after) == ["class 1", "class 2", "class 4"]
+    whole = sum(before[name] for name in after)
+    for name, share in after.items():
+        assert share == pytest.approx(before[name] / whole, abs=5e-4)  # of two digits of a percent
+
+
+def shares_of_darknet(folder: Path, stem: Path) -> dict[str, float]:
+    """Return what Debian's program prints for a classifier and a picture."""
+    if DARKNET is None:
+        pytest.skip("Debian's darknet is not installed")
+    classes = len(Path(f"{stem}.names").read_text().splitlines())
+    data = f"classes={classes}\nnames={stem}.names\ntop={classes}\n"
+    (folder / "their.data").write_text(data)
+    command = [DARKNET, "classifier", "predict", "their.data", f"{stem}.cfg", f"{stem}.weights"]
+    result = subprocess.run(
+        [*command, str(PICTURE)], cwd=folder, capture_output=True, text=True, timeout=60, check=True
+    )
+    lines = [line.split("%: ") for line in result.stdout.splitlines() if "%: " in line]
+    return {name: float(percent) / 100 for percent, name in lines}
 
 
 def test_darknet_runs_another_size(cli: Cli, tiny: Path, tmp_path: Path) -> None:
