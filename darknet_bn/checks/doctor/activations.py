@@ -23,6 +23,7 @@ from darknet_bn.model.model import Model
 OTHERS = ("leaky", "relu", "linear", "mish", "swish", "relu6", "elu", "logistic")
 EVERYWHERE = 1.1  # times closer, on the geometric average of all layers with the function
 MOSTLY = 0.6  # share of these layers that must be closer
+ALIKE = frozenset(("relu", "relu6"))  # the same below 6: these need as much as a single layer
 ALONE = 1.5  # times closer that a single layer must be, with a function that others have
 ODD_ALONE = 4.5  # with one that no other layer has; healthy ones reach 3.1 with two pictures
 _MOST = 8  # wrong functions that are looked for
@@ -60,7 +61,8 @@ class Trial:
         mostly = float(np.mean([each > 1 for each in self.closer.values()]))
         near = float(np.median(list(self.left.values()))) < STRANGE
         many = len(self.closer) > 1
-        return many and near and mostly >= MOSTLY and self.everywhere >= EVERYWHERE
+        least = ALONE if {self.used, self.other} == ALIKE else EVERYWHERE
+        return many and near and mostly >= MOSTLY and self.everywhere >= least
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,17 @@
 """What moves all statistics a little: inversion, and the order of channels.
 
-A few pictures differ from the training set by as much as these faults do.  But inversion shows in
-the variances when every batch norm normalises with the stored statistics, as in inference, and the
-order of channels in the means when each normalises with what it sees.  Averaged over all layers
-these tell, from some pictures on; nothing is said unless one way is closer than chance explains.
+A few pictures differ from the training set by as much as these faults do, so the distance from the
+statistics alone says little.  But a trained network answers more strongly to what it was trained
+for: in inference, what its layers compute varies more over right pictures than over the same ones
+with dark and bright, or red and blue, exchanged.  Both kinds of evidence are added.  Nothing is
+said unless the sum is clearer than chance, which shrinks with the root of the number of pictures.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,38 +21,100 @@ from darknet_bn.checks.doctor.inputs import INVERTED, SWAPPED, Way, changed
 from darknet_bn.checks.doctor.seen import Seen, look
 from darknet_bn.model.model import Model
 
-CLEAR = 1.12  # times closer that inverted pictures must be
-BOTH = 1.25  # times closer from which the other order of channels explains the same
-LIKELY = 1.05  # times closer that the other order of channels must be, to be mentioned
+CLEAR = 0.24  # evidence for inversion that one picture would need; n need it over sqrt(n)
+LIKELY = 0.12  # the same for the order of channels, which is mentioned, and is not said to be wrong
 FITS = 1.15  # times closer that pictures must be that are fitted to the input in another way
-_FEWEST = 3  # pictures: two may both be unlike all others
+_CLOSER = 0.2  # what being e times closer to the statistics counts, against e times the variance
+_FARTHER = -0.3  # less close than this, nothing is named, however strong the answers are
+_FEWEST = 2  # pictures: a single one may be unlike all others
+_MOST = 16  # pictures; more are not that much clearer, since they are of one kind
 _LEAST = 1e-4  # nats: below, one way is as good as the other
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for another way to prepare the pictures.
+
+    Attributes
+    ----------
+    way : Way
+    stronger : float
+        Logarithm of how many times the variance is of what the layers compute, averaged over them.
+    closer : float
+        Logarithm of how many times closer batch norms are to their statistics, likewise.
+    """
+
+    way: Way
+    stronger: float
+    closer: float
+
+    @property
+    def total(self) -> float:
+        """Both together; negative if it speaks for the pictures as they are."""
+        return self.stronger + _CLOSER * self.closer
+
+    def reaches(self, threshold: float) -> bool:
+        """Whether it is clear enough; strong answers far from the statistics are nonsense."""
+        return self.total >= threshold and self.closer >= _FARTHER
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        return (
+            f"{self.way.name}, the layers answer {math.exp(self.stronger / 2):.2f} times as "
+            f"strongly, at {math.exp(-self.closer):.2g} times the distance from their statistics"
+        )
 
 
 def preparation(model: Model, batches: Sequence[F32]) -> Iterator[Diagnosis]:
     """Yield what the pictures say about inversion and the order of channels."""
-    colours = model.network.input.c == 3
-    few = sum(map(len, batches)) < _FEWEST
-    inverted = closer(model, batches, INVERTED, of_variances=True)
-    if inverted > 1 / CLEAR and (few or inverted < CLEAR):
-        yield _unknown("inversion", INVERTED, inverted)
-    elif inverted >= CLEAR:
-        swapped = closer(model, batches, SWAPPED, of_variances=True) if colours else 0.0
-        yield _wrong(inverted, swapped)
+    as_it_is = _look(model, batches)
+    inverted = evidence(model, batches, INVERTED, as_it_is)
+    swapped = None
+    if model.network.input.c == 3:
+        swapped = evidence(model, batches, SWAPPED, as_it_is)
+    yield from verdicts(sum(map(len, batches)), inverted, swapped)
+
+
+def verdicts(count: int, inverted: Evidence, swapped: Evidence | None) -> Iterator[Diagnosis]:
+    """Yield what follows from the evidence of some pictures; None if they have no colours."""
+    enough, root = count >= _FEWEST, math.sqrt(min(count, _MOST))
+    clear, likely = CLEAR / root, LIKELY / root
+    other = swapped or Evidence(SWAPPED, 0.0, 0.0)
+    if enough and inverted.reaches(clear) and inverted.total >= other.total - clear:
+        alone = other.total < inverted.total - likely / 2
+        yield _wrong(inverted, None if alone else swapped)
         return
-    if not colours:
-        return
-    swapped = closer(model, batches, SWAPPED, of_variances=False)
-    if swapped > 1 / LIKELY and (few or swapped < LIKELY):
-        yield _unknown("order of channels", SWAPPED, swapped)
-    elif swapped >= LIKELY:
+    if inverted.total > -clear:
+        yield _unknown("inversion", inverted)
+    if enough and other.reaches(likely):
         yield Diagnosis(
             verdict="note",
             kind="order of channels",
-            what=f"{SWAPPED.means}: {_figure(SWAPPED, swapped)}",
+            what=f"{SWAPPED.means}: {other}",
             do=SWAPPED.do,
-            figure=swapped,
+            figure=math.exp(other.total),
         )
+    elif swapped and swapped.total > -likely:
+        yield _unknown("order of channels", swapped)
+
+
+def evidence(
+    model: Model, batches: Sequence[F32], way: Way, as_it_is: Mapping[int, Seen]
+) -> Evidence:
+    """Return what speaks for another way to prepare the pictures.
+
+    Parameters
+    ----------
+    model : Model
+    batches : sequence of float32 arrays (n, c, h, w)
+    way : Way
+    as_it_is : mapping from layer to Seen
+        What batch norms see without it, if each normalises with the stored statistics.
+    """
+    seen = _look(model, [changed(way, x) for x in batches])
+    stronger = [each.spread - as_it_is[layer].spread for layer, each in seen.items()]
+    closer = _divergences(as_it_is, _LEAST) - _divergences(seen, _LEAST)
+    return Evidence(way, float(np.mean(stronger)), float(np.mean(closer)))
 
 
 def fits(
@@ -66,9 +131,9 @@ def fits(
     """
     if not others:
         return
-    as_it_is = _divergences(model, batches)
+    as_it_is = _divergences(_look(model, batches), 10 * _LEAST)
     for name, inputs in others.items():
-        closer = float(np.exp(np.mean(as_it_is - _divergences(model, inputs))))
+        closer = float(np.exp(np.mean(as_it_is - _divergences(_look(model, inputs), 10 * _LEAST))))
         if closer >= FITS:
             yield Diagnosis(
                 verdict="note",
@@ -81,62 +146,32 @@ def fits(
             )
 
 
-def closer(model: Model, batches: Sequence[F32], way: Way, *, of_variances: bool) -> float:
-    """Return how many times closer to the statistics another way is, averaged over the layers.
-
-    Parameters
-    ----------
-    model : Model
-    batches : sequence of float32 arrays (n, c, h, w)
-    way : Way
-    of_variances : bool
-        Whether the variances in inference are compared, or the means while every batch norm
-        normalises with what it sees.
-    """
-    as_it_is = _logs(model, batches, of_variances)
-    other = _logs(model, [changed(way, x) for x in batches], of_variances)
-    return float(np.exp(np.mean(as_it_is - other)))
+def _look(model: Model, batches: Sequence[F32]) -> Mapping[int, Seen]:
+    return look(model, batches, normalise_by_batch=False)
 
 
-def _logs(model: Model, batches: Sequence[F32], of_variances: bool) -> F64:
-    seen = look(model, batches, normalise_by_batch=not of_variances)
-    logs: F64 = np.log([_part(each, of_variances) + _LEAST for each in seen.values()])
+def _divergences(seen: Mapping[int, Seen], least: float) -> F64:
+    logs: F64 = np.log([each.divergence + least for each in seen.values()])
     return logs
 
 
-def _divergences(model: Model, batches: Sequence[F32]) -> F64:
-    seen = look(model, batches, normalise_by_batch=False)
-    logs: F64 = np.log([each.divergence + 10 * _LEAST for each in seen.values()])
-    return logs
-
-
-def _part(seen: Seen, of_variances: bool) -> float:
-    means, variances = seen.parts
-    if not means.size:
-        return 0.0
-    return float(np.median(variances) if of_variances else means.mean())
-
-
-def _wrong(inverted: float, swapped: float) -> Diagnosis:
-    if swapped < BOTH:
-        means, kind, do = INVERTED.means, "inversion", INVERTED.do
-        figures = _figure(INVERTED, inverted)
+def _wrong(inverted: Evidence, swapped: Evidence | None) -> Diagnosis:
+    """Say that pictures are inverted, or that another order of channels explains as much."""
+    if swapped is None:
+        means, kind, do, figures = INVERTED.means, "inversion", INVERTED.do, f"{inverted}"
     else:
         kind, do = "preparation", f"{INVERTED.do}, or {SWAPPED.do}"
         means = "dark and bright are exchanged in the input, or red and blue"
-        figures = f"{_figure(INVERTED, inverted)}; {SWAPPED.name}, {swapped:.2f} times"
-    return Diagnosis(verdict="wrong", kind=kind, what=f"{means}: {figures}", do=do, figure=inverted)
+        figures = f"{inverted}; {swapped}"
+    figure = math.exp(inverted.total)
+    return Diagnosis(verdict="wrong", kind=kind, what=f"{means}: {figures}", do=do, figure=figure)
 
 
-def _unknown(kind: str, way: Way, closer: float) -> Diagnosis:
+def _unknown(kind: str, found: Evidence) -> Diagnosis:
     return Diagnosis(
         verdict="unknown",
         kind=kind,
-        what=f"{kind}: these pictures do not tell; {_figure(way, closer)}",
+        what=f"{kind}: these pictures do not tell; {found}",
         do="give more pictures",
-        figure=closer,
+        figure=math.exp(found.total),
     )
-
-
-def _figure(way: Way, closer: float) -> str:
-    return f"{way.name}, batch norms are {closer:.2f} times closer to their statistics"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from darknet_bn.arrays import F32, F64
 from darknet_bn.kernels.batchnorm.moments import Moments, moments
@@ -59,10 +60,23 @@ class Seen:
 
         Channels that were constant in training are left out: any change is infinite for them.
         """
+        with np.errstate(all="ignore"):
+            alive, ratio = self._ratios
+            return _bounded(self.shifts[alive] ** 2 / 2), _bounded((ratio - 1 - np.log(ratio)) / 2)
+
+    @cached_property
+    def spread(self) -> float:
+        """The logarithm of the variances against the stored ones, the mean over the channels."""
+        ratio = np.nan_to_num(self._ratios[1], nan=_SMALLEST)
+        return float(np.log(ratio).mean()) if ratio.size else 0.0
+
+    @property
+    def _ratios(self) -> tuple[npt.NDArray[np.bool_], F64]:
+        """Which channels were not constant in training, and the ratios of their variances."""
         alive = self.variance > _DEAD * np.median(self.variance)
         with np.errstate(all="ignore"):
             ratio = np.maximum(self.moments.variance[alive] / self.variance[alive], _SMALLEST)
-            return _bounded(self.shifts[alive] ** 2 / 2), _bounded((ratio - 1 - np.log(ratio)) / 2)
+        return alive, ratio
 
     @cached_property
     def divergence(self) -> float:
