@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 @options.fit("letterbox", "stretch", "crop")
 @options.json
 @options.quiet("what is wrong")
+@click.pass_context
 def report(
+    ctx: click.Context,
     source: models.Source,
     words: Sequence[str],
     names: class_names.ClassNames,
@@ -61,6 +63,7 @@ def report(
     answer = output.about(model, *source.files) | facts | {"page": out, "bytes": size}
     lines = [f"written: {output.printable(out)}", *output.folded(_verdict(facts))]
     output.show(answer, lines, as_json=as_json)
+    ctx.exit(0 if facts["images"] == len(paths) else 1)  # unreadable ones were left out
 
 
 def _verdict(facts: Mapping[str, Any]) -> output.Line:

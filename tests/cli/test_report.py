@@ -62,7 +62,18 @@ def test_pages_and_inputs_are_not_replaced(cli: Cli, digits: Path) -> None:
 def test_a_bad_picture_leaves_no_page(cli: Cli, digits: Path) -> None:
     bad = digits.with_name("bad.png")
     bad.write_bytes(b"no picture")
-    answer = cli("report", digits, PICTURE, bad, "-o", digits.with_suffix(".html"))
+    answer = cli("report", digits, bad, "-o", digits.with_suffix(".html"))
     assert answer.code == 2
     assert "bad.png" in answer.err
     assert not digits.with_suffix(".html").exists()
+
+
+def test_a_bad_picture_of_several_is_named_and_left_out(cli: Cli, digits: Path) -> None:
+    bad, page = digits.with_name("bad.png"), digits.with_suffix(".html")
+    bad.write_bytes(b"no picture")
+    for words in ((PICTURE, bad), (bad, PICTURE)):
+        answer = cli("report", digits, *words, "-o", page, "--force")
+        assert answer.code == 1, answer.err
+        assert "bad.png: not a picture" in answer.err
+        facts = read_page(page).facts
+        assert (facts["images"], len(facts["pictures"])) == (1, 1)
