@@ -27,7 +27,7 @@ from darknet_bn.transforms.ranges import Clip, range_of
 from darknet_bn.values import counted
 
 CLIP: Clip = "percentile"
-_AXIS = Axis(-5, 0)
+_AXIS = Axis(-4, 0)
 _TOLD = 3  # layers that are named
 
 
