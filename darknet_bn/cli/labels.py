@@ -82,9 +82,9 @@ def labels(
 
     DATA is a .data file, a data.yaml of Ultralytics, a COCO .json, a CVAT .xml, or a folder: one
     with such a file, PASCAL VOC's XML, or pictures with label files next to them, as CVAT, Roboflow
-    and FiftyOne export them.  With DATA alone, every bad line is listed, with its file and the reason;
-    the exit code is 1 if there is any.  With OUT and --to, the labels are written into the new
-    folder OUT; what cannot be used is reported and left out, and the exit code is 1.
+    and FiftyOne export them.  With DATA alone, every bad line is listed, with its file and the
+    reason; the exit code is 1 if there is any.  With OUT and --to, the labels are written into the
+    new folder OUT; what cannot be used is reported and left out, and the exit code is 1.
 
     Example: darknet-bn labels voc.data coco --to coco
     """
