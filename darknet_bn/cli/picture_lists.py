@@ -236,6 +236,19 @@ def _lines(raws: Iterable[bytes], file: str, folder: str) -> Iterator[Line]:
     for number, raw in enumerate(raws, start=1):
         text = os.fsdecode((raw.removeprefix(_MARK) if number == 1 else raw).strip())
         if text:
-            beside = os.path.join(folder, text)
-            found = text if os.path.lexists(text) or not os.path.lexists(beside) else beside
+            found = beside_list(text, folder)
             yield Line(text, found, dn.Where(file=file, line=number, key=text))
+
+
+def beside_list(path: str, folder: str) -> str:
+    """Return a path, or the same next to a list if only that exists.
+
+    Parameters
+    ----------
+    path : str
+        As a list has it.
+    folder : str
+        The folder of the list.
+    """
+    beside = os.path.join(folder, path)
+    return path if os.path.lexists(path) or not os.path.lexists(beside) else beside

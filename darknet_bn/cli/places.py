@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 
 import darknet_bn as dn
 from darknet_bn.cli import kinds, pictures
-from darknet_bn.cli.picture_lists import is_list, stream_list
+from darknet_bn.cli.picture_lists import beside_list, is_list, stream_list
 from darknet_bn.cli.pictures import FoundPictures
 from darknet_bn.pictures.addresses import beside, is_address, list_address
 
@@ -47,7 +48,8 @@ def _named(word: str, *, recursive: bool) -> Iterator[str]:
     if first.endswith(kinds.PARQUET):
         from darknet_bn.pictures.tables import read_paths
 
-        yield from (beside(word, each) for each in read_paths(word)) if remote else read_paths(word)
+        for path in read_paths(word):
+            yield beside(word, path) if remote else beside_list(path, os.path.dirname(word))
     elif remote and first.endswith(kinds.LISTS):
         yield from (beside(word, line.text) for line in stream_list(word))
     elif remote:

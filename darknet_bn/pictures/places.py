@@ -82,7 +82,7 @@ class Place:
         try:
             return av.open(name, **more)
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            if self.kind == "address" and time.monotonic() - begun >= WAIT:
+            if self.kind == "address" and time.monotonic() - begun > 0.9 * WAIT:
                 # FFmpeg has no error of its own for it: of RTSP it says that the data are invalid.
                 what = f"cannot be opened: no answer within {WAIT:g} s"
                 raise ImageError(what, where=self.where) from error

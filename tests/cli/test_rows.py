@@ -187,6 +187,9 @@ def test_lists_of_all_kinds(cli: Cli, place: Path) -> None:
         file.writestr("read.me", "no picture")
     Path("list.txt").write_text("\n".join([*names, f"zip://{PNGS[0].name}::photos.zip"]))
     pq.write_table(pa.table({"url": names, "size": list(range(len(names)))}), "list.parquet")
+    alone = [each.name for each in PNGS[:2]]  # relative to the list
+    Path("photos/beside.txt").write_text("\n".join(alone))
+    pq.write_table(pa.table({"path": alone}), "photos/beside.parquet")
     for at, (words, expected) in enumerate(
         {
             ("list.txt",): [*names, f"zip://{PNGS[0].name}::photos.zip"],
@@ -194,6 +197,8 @@ def test_lists_of_all_kinds(cli: Cli, place: Path) -> None:
             ("photos/*.png", "list.parquet"): names,
             ("zip://*.png::photos.zip",): sorted(f"zip://{each.name}::photos.zip" for each in PNGS),
             ("zip://::photos.zip",): sorted(f"zip://{each.name}::photos.zip" for each in PNGS),
+            ("photos/beside.txt",): [f"photos/{name}" for name in alone],
+            ("photos/beside.parquet",): [f"photos/{name}" for name in alone],
         }.items()
     ):
         answer = cli("detect", TINY, *words, "--rows", f"found{at}")
