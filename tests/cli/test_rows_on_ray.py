@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,24 @@ from .conftest import TINY
 pytest.importorskip("ray", reason="Ray is not installed")
 pq: Any = pytest.importorskip("pyarrow.parquet")
 
+# Writes two files of rows, and then waits until it is killed.
+HELD = """
+import sys, threading
+from darknet_bn.cli.program import main
+from darknet_bn.predictions.row_files import RowFolder
+
+write, written = RowFolder.write, []
+
+def held(self, columns):
+    if len(written) == 2:
+        print("held", flush=True)
+        threading.Event().wait()
+    written.append(write(self, columns))
+
+RowFolder.write = held
+main(sys.argv[1:])
+"""
+MODULE = ("-m", "darknet_bn")
 COUNT = 60
 WORDS = ["detect", str(TINY), "photos", "--rows", "found"]
 RAY = ["--ray", "local", "--workers", "2", "--batch", "3"]
@@ -36,10 +55,11 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def program(place: Path, *words: str) -> subprocess.Popen[str]:
+def program(place: Path, *words: str, start: Sequence[str] = MODULE) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "darknet_bn", *words],
+        [sys.executable, *start, *words],
         cwd=place,
+        env=os.environ | {"RAY_OVERRIDE_RESOURCES": '{"CPU": 2}'},  # on any machine
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -60,16 +80,13 @@ def test_a_killed_program_goes_on_and_the_rows_are_those_of_one_process(place: P
     expected = rows_of(place / "alone")
     assert len(expected) == COUNT
 
-    first = program(place, *WORDS, *RAY)
-    until = time.monotonic() + 300
-    while not list(place.glob("found/*.parquet")):
-        assert first.poll() is None, first.communicate()
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    first = program(place, *WORDS, *RAY, start=("-c", HELD))
+    assert first.stdout is not None
+    said = list(itertools.takewhile("held\n".__ne__, first.stdout))
     first.send_signal(signal.SIGKILL)
-    first.communicate()
+    _, err = first.communicate()
     before = rows_of(place / "found")
-    assert 0 < len(before) < COUNT
+    assert len(before) == 6, (said, err)
 
     second = program(place, *WORDS, *RAY)
     out, err = second.communicate()

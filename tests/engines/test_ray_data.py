@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,18 +44,36 @@ def test_a_cluster_that_is_not_there() -> None:
 
 @pytest.fixture(scope="module")
 def actors() -> Iterator[RayActors]:
-    """Two actors in a Ray that is started for this file."""
-    with RayActors("local", 2) as actors:
-        yield actors
+    """Two actors in a Ray that is started for this file, with as many processors on any machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_OVERRIDE_RESOURCES", '{"CPU": 4}')
+        with RayActors("local", 2) as actors:
+            yield actors
 
 
 class Numbers:
-    """Gives numbers back, and with them where it was; it may end its process, or raise."""
+    """Gives numbers back, and with them where it was.
 
-    def __init__(self, *, dies: Path | None = None, always: bool = False, raises: str = "") -> None:
-        self.dies, self.always, self.raises = dies, always, raises
+    It may first meet others in a folder, end its process, or raise.
+    """
+
+    def __init__(
+        self,
+        *,
+        meets: tuple[Path, int] | None = None,
+        dies: Path | None = None,
+        always: bool = False,
+        raises: str = "",
+    ) -> None:
+        self.meets, self.dies, self.always, self.raises = meets, dies, always, raises
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        if self.meets is not None:
+            folder, count = self.meets
+            (folder / str(os.getpid())).touch()
+            until = time.monotonic() + 300
+            while len(os.listdir(folder)) < count and time.monotonic() < until:
+                time.sleep(0.01)
         if self.raises:
             raise dn.WeightsError(self.raises, where=dn.Where(file="a.weights"), found="nothing")
         if self.dies is not None and 5 in batch["number"]:
@@ -91,15 +110,16 @@ def test_rows_are_the_same_as_in_one_process(actors: RayActors, tmp_path: Path) 
     assert sum(each is not None for each in expected["error"]) == 2
 
 
-def test_all_actors_work_each_on_its_threads(actors: RayActors) -> None:
-    parts = list(actors.map(Numbers(), batches(20), FORM))
+def test_all_actors_work_each_on_its_threads(actors: RayActors, tmp_path: Path) -> None:
+    # None is done before the other has begun, which may take a while to start.
+    parts = list(actors.map(Numbers(meets=(tmp_path, 2)), batches(20), FORM))
     assert sorted(each for part in parts for each in part["number"]) == list(range(40))
     processes = {each for part in parts for each in part["process"]}
     assert len(processes) == 2
     assert os.getpid() not in processes
     told = {each for part in parts for each in part["threads"]}
     assert told == {f"{actors.threads} {actors.threads}"}
-    assert actors.threads == int(ray.cluster_resources()["CPU"]) // 2
+    assert actors.threads == 2  # half of the processors
     assert list(actors.map(Numbers(), [], FORM)) == []
 
 
@@ -129,16 +149,14 @@ def test_an_error_of_ours_is_raised_as_it_is(actors: RayActors) -> None:
 
 
 def test_the_cluster_must_have_a_processor_for_each_worker(actors: RayActors) -> None:
-    processors = int(ray.cluster_resources()["CPU"])
-    with pytest.raises(dn.DarknetError) as caught, RayActors("local", processors + 1):
+    with pytest.raises(dn.DarknetError) as caught, RayActors("local", 5):
         raise AssertionError("it was entered")
     assert str(caught.value) == (
-        "the cluster has too few processors "
-        f"(expected one for each of {processors + 1} workers, found {processors})"
+        "the cluster has too few processors (expected one for each of 5 workers, found 4)"
     )
     assert ray.is_initialized()  # who was connected before stays so
     with RayActors() as all_of_it:
-        assert (all_of_it.workers, all_of_it.threads) == (processors, 1)
+        assert (all_of_it.workers, all_of_it.threads) == (4, 1)
     assert ray.is_initialized()
 
 
