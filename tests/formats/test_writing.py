@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -140,7 +141,7 @@ class TestFailures:
             tmp_path,
             before,
             {"a": writer(b"1"), "b": writer(b"2")},
-            match=f"{tmp_path / name}: cannot be written: No space left on device",
+            match=re.escape(f"{tmp_path / name}: cannot be written: No space left on device"),
             arm=lambda: fail_at(monkeypatch, call, ordinal, once=True),
         )
 
@@ -167,7 +168,9 @@ class TestFailures:
         (tmp_path / "a").write_bytes(b"old")
         for name in ("a", "b"):
             other = "b" if name == "a" else "a"
-            with pytest.raises(dn.DarknetError, match=f"{tmp_path / 'b'}: this is a folder"):
+            with pytest.raises(
+                dn.DarknetError, match=re.escape(f"{tmp_path / 'b'}: this is a folder")
+            ):
                 write_files(
                     {tmp_path / name: writer(b"1"), tmp_path / other: writer(b"2")}, force=True
                 )
@@ -176,7 +179,9 @@ class TestFailures:
 
     def test_a_folder_that_is_missing(self, tmp_path: Path) -> None:
         target = tmp_path / "missing" / "a"
-        with pytest.raises(dn.DarknetError, match=f"{target.parent}: the folder does not exist"):
+        with pytest.raises(
+            dn.DarknetError, match=re.escape(f"{target.parent}: the folder does not exist")
+        ):
             write_files({tmp_path / "b": writer(b"1"), target: writer(b"2")}, force=True)
         assert content(tmp_path) == {}
 
@@ -351,6 +356,8 @@ class TestSavingModels:
     def test_a_missing_folder_is_named(self, tmp_path: Path) -> None:
         model = random_model(self.CFG)
         target = tmp_path / "missing" / "net.weights"
-        with pytest.raises(dn.DarknetError, match=f"{target.parent}: the folder does not exist"):
+        with pytest.raises(
+            dn.DarknetError, match=re.escape(f"{target.parent}: the folder does not exist")
+        ):
             dn.save(model, tmp_path / "net.cfg", target, force=True)
         assert content(tmp_path) == {}
