@@ -138,7 +138,8 @@ class Dropping(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[str]:
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")  # FFmpeg asks http_proxy, if the machine has one
     handler = functools.partial(Dropping, directory=str(tmp_path))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     serve = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
