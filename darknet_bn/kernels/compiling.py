@@ -26,6 +26,26 @@ _REORDERS = {"reassoc"}  # of LLVM's flags for floats: the only one that sums ne
 _FUSES = {"contract"}
 
 
+class Instruction:
+    """A function of loops that numba does not compile: it is told what to put there.
+
+    Parameters
+    ----------
+    meaning : function
+        What it does, in Python.
+    emit : function
+        What `numba.extending.intrinsic` takes: of types, it returns a signature and a function that
+        writes LLVM's code.
+    """
+
+    def __init__(self, meaning: Callable[..., Any], emit: Callable[..., Any]) -> None:
+        self._emit = emit
+        self.__doc__ = meaning.__doc__
+
+    def _make(self, *, part: bool) -> Any:
+        return load_extra("numba.extending").intrinsic(self._emit)
+
+
 class Loop(Generic[P, R]):
     """A function of plain loops; it is compiled once for each combination of argument types.
 
@@ -72,7 +92,7 @@ class Loop(Generic[P, R]):
         called = {
             name: found[name]._make(part=True)
             for name in self._function.__code__.co_names
-            if isinstance(found.get(name), Loop)
+            if isinstance(found.get(name), Loop | Instruction)
         }
         copy = _with_globals(self._function, found | called)
         options: dict[str, Any] = {
@@ -92,6 +112,25 @@ class Loop(Generic[P, R]):
 def loop(*, reorders: bool = False, fuses: bool = False) -> Callable[[Callable[P, R]], Loop[P, R]]:
     """Turn a function into a `Loop`; see there."""
     return lambda function: Loop(function, reorders=reorders, fuses=fuses)
+
+
+def standing_for(function: Callable[..., Any], template: Callable[..., Any], **names: Any) -> Any:
+    """Copy a template that calls a function, so that numba keeps it under the function's name.
+
+    Parameters
+    ----------
+    function : function
+    template : function
+    **names
+        Other values for names of the template's module.
+    """
+    copy = _with_globals(template, template.__globals__ | names)
+    own = function.__code__
+    copy.__code__ = copy.__code__.replace(
+        co_filename=own.co_filename, co_firstlineno=own.co_firstlineno
+    )
+    copy.__module__, copy.__qualname__ = function.__module__, function.__qualname__
+    return copy
 
 
 def _with_globals(function: Any, values: dict[str, Any]) -> FunctionType:

@@ -31,12 +31,17 @@ class Workers:
     ----------
     count : int
         Number of threads that work at once, including the caller.
+
+    Attributes
+    ----------
+    crew : Crew
+        The other threads.
     """
 
     def __init__(self, count: int) -> None:
         self.count = count
         self._blas = BlasLimit()
-        self._crew = Crew(count - 1)
+        self.crew = Crew(count - 1)
         self._local = threading.local()
         self._left: list[Buffers] = []
 
@@ -72,7 +77,7 @@ class Workers:
             with np.errstate(**handling), self._blas.help():  # each thread has its own setting
                 drain()
 
-        helpers = [self._crew.submit(help_draining) for _ in todo[1 : self.count]]
+        helpers = [self.crew.submit(help_draining) for _ in todo[1 : self.count]]
         try:
             drain()
         finally:
