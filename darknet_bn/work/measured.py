@@ -68,6 +68,7 @@ NORM_FEW = 1 << 14  # values; below, this does not matter
 
 LINGER = 2e-4  # seconds that a thread looks for parts of compiled loops before it sleeps
 NORM_COMPILED = 1 << 19  # bytes of activations up to which one thread alone is faster
+NORM_COMPILED_PARTS = 1 << 23  # bytes of activations from which each thread gets two parts
 NORM_COMPILED_FILTERS = 1 << 19  # bytes of the filters that a loop works on together
 NORM_COMPILED_ROW = 9  # pixels; with fewer, loops along the pixels are slower than numpy
 NORM_COMPILED_FEW = 1 << 14  # values up to which they are faster even so

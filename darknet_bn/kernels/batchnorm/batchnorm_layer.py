@@ -15,8 +15,7 @@ from darknet_bn.arrays import F32
 from darknet_bn.dialect import Dialect, dialect_named
 from darknet_bn.errors import DarknetError
 from darknet_bn.kernels.batchnorm import backward, forward
-from darknet_bn.kernels.batchnorm.blas import axpy_cpu, scal_cpu
-from darknet_bn.kernels.batchnorm.filters import by_filter, expect, output_like
+from darknet_bn.kernels.batchnorm.filters import by_filter, expect, in_c, output_like
 from darknet_bn.kernels.batchnorm.operands import Deltas, Normalised
 from darknet_bn.kernels.batchnorm.results import BatchNormBackward, BatchNormForward, BatchNormSaved
 from darknet_bn.kernels.floating import floating
@@ -102,11 +101,11 @@ def forward_batchnorm_layer(
         raise DarknetError("training cannot overwrite its input", hint="backward needs x")
     mean, variance = forward.train(xs, p, dialect, ys)
     keep = dialect.rolling_keep if rolling_keep is None else rolling_keep
+    with in_c():
+        rolling_mean = _averaged(keep, p["rolling_mean"], mean)
+        rolling_variance = _averaged(keep, p["rolling_variance"], variance)
     return BatchNormForward(
-        y,
-        BatchNormSaved(x, mean, variance, dialect),
-        axpy_cpu(1 - keep, mean, 1, scal_cpu(keep, p["rolling_mean"], 1), 1),
-        axpy_cpu(1 - keep, variance, 1, scal_cpu(keep, p["rolling_variance"], 1), 1),
+        y, BatchNormSaved(x, mean, variance, dialect), rolling_mean, rolling_variance
     )
 
 
@@ -200,6 +199,12 @@ def backward_batchnorm_layer(
     else:
         backward.as_coded(deltas, normalised, trained, saved.dialect, dialect)
     return BatchNormBackward(delta_x, bias_updates, scale_updates, mean_delta, variance_delta)
+
+
+def _averaged(keep: float, old: F32, new: F32) -> F32:
+    """Do `scal_cpu`, then `axpy_cpu`."""
+    average: F32 = old * np.float32(keep) + new * np.float32(1 - keep)
+    return average
 
 
 def _copied(name: str, updates: F32 | None, deltas: F32) -> F32:

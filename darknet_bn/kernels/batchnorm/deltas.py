@@ -18,7 +18,7 @@ from darknet_bn.kernels.batchnorm.filters import (
 )
 from darknet_bn.kernels.floating import floating
 
-_DELTA_EPS = np.float32(1e-5)  # in mean_delta_cpu and variance_delta_cpu of every Darknet
+DELTA_EPS = np.float32(1e-5)  # in mean_delta_cpu and variance_delta_cpu of every Darknet
 
 
 @floating
@@ -191,5 +191,5 @@ def slopes_of_deltas(variance: F32) -> tuple[F64, F64]:
     -------
     of_mean, of_variance : float64 arrays (f,)
     """
-    v = (variance + _DELTA_EPS).astype(np.float64)
+    v = (variance + DELTA_EPS).astype(np.float64)
     return -1.0 / np.sqrt(v), -0.5 * v**-1.5
