@@ -79,6 +79,7 @@ def load(model: dn.Model, data: str, batch: int, images: int | None, key: str, f
     """
     import numpy as np
 
+    from darknet_bn.data.array_sets import load_array_inputs
     from darknet_bn.data.labelled import part_of
     from darknet_bn.data.layouts.find import read_set
     from darknet_bn.data.lists import load_list
@@ -86,7 +87,7 @@ def load(model: dn.Model, data: str, batch: int, images: int | None, key: str, f
     from darknet_bn.pictures.images import require_pillow
 
     if is_array(data):
-        examples = dn.load_dataset(data, model, train=False)
+        examples = load_array_inputs(data, model)
         chosen = _some(len(examples), images)
         rng = np.random.default_rng(0)  # nothing is random without augmentation
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,10 +114,37 @@ def load_array_set(path: str | os.PathLike[str], model: Model, *, train: bool) -
         The file cannot be read or lacks an array, or the arrays do not fit the network or each
         other.
     """
+    arrays = _arrays(path, ("x", "y"))
+    return array_dataset(arrays["x"], arrays["y"], model, train=train, name=os.fspath(path))
+
+
+def load_array_inputs(path: str | os.PathLike[str], model: Model) -> ArrayDataset:
+    """Read the inputs of a data set of arrays; its truth is neither needed nor read.
+
+    Parameters
+    ----------
+    path : path
+        An ``.npz``, read as by `load_array_set`.
+    model : Model
+
+    Raises
+    ------
+    DarknetError
+        The file cannot be read or lacks ``x``, or it does not fit the network.
+    """
+    name, x = os.fspath(path), _arrays(path, ("x",))["x"]
+    _check_x(x, model.network.input, Where(file=name, key="x"))
+    return ArrayDataset(x, np.zeros(len(x), np.float32), None, name)
+
+
+def _arrays(
+    path: str | os.PathLike[str], members: tuple[str, ...]
+) -> Mapping[str, npt.NDArray[Any]]:
+    """Return these members of a file, all of them."""
     name = os.fspath(path)
 
     def wants(member: str, head: ArrayHeader) -> bool:
-        if member not in ("x", "y"):
+        if member not in members:
             return False
         if head.dtype.kind not in "biuf" or (member == "x" and head.dtype.kind in "bi"):
             raise DarknetError(
@@ -130,15 +157,15 @@ def load_array_set(path: str | os.PathLike[str], model: Model, *, train: bool) -
         return True
 
     arrays = read_npz(path, wants)
-    for member in ("x", "y"):
+    for member in members:
         if member not in arrays:
             raise DarknetError(
                 f"the array '{member}' is missing",
                 where=Where(file=name),
-                expected="x and y",
-                found=", ".join(arrays) or "neither",
+                expected=" and ".join(members),
+                found=", ".join(arrays) or ("neither" if len(members) > 1 else "others"),
             )
-    return array_dataset(arrays["x"], arrays["y"], model, train=train, name=name)
+    return arrays
 
 
 def array_dataset(

@@ -9,6 +9,7 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.data import ArrayDataset, array_dataset, load_dataset
+from darknet_bn.data.array_sets import load_array_inputs
 from darknet_bn.layers.shape import Shape
 from darknet_bn.model.network import Network
 
@@ -113,6 +114,18 @@ def test_pictures_are_stretched_for_an_input_of_another_size() -> None:
     flat = array_dataset(X.reshape(6, -1), BOXES, detector())
     with pytest.raises(dn.ShapeError, match="do not fit the network's input"):
         flat.batch([0], RNG, shape=Shape(3, 64, 96))
+
+
+@pytest.mark.parametrize("truth", [{}, {"y": np.array([99])}])
+def test_inputs_need_no_truth(tmp_path: Path, truth: dict[str, Any]) -> None:
+    model = classifier()
+    data = load_array_inputs(saved(tmp_path, x=X, **truth), model)
+    x, _ = data.batch([4, 0], RNG, shape=model.network.input)
+    assert np.array_equal(x, X[[4, 0]])
+    with pytest.raises(dn.DarknetError, match=r"'x' is missing \(expected x, found others\)"):
+        load_array_inputs(saved(tmp_path, y=Y), model)
+    with pytest.raises(dn.DarknetError, match="does not fit the network's input"):
+        load_array_inputs(saved(tmp_path, x=X[:, :2]), model)
 
 
 def test_inputs_without_image_shape() -> None:
