@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from darknet_bn.checks.doctor.diagnosis import Diagnosis
+from darknet_bn.layers.shared.head import Head
 from darknet_bn.model.model import Model
 from darknet_bn.predictions.boxes import heads_of
+
+_HUGE = 8  # times the input's side that an anchor may have; published ones reach 5
 
 
 def options(model: Model, names: Sequence[str] | None) -> Iterator[Diagnosis]:
@@ -25,6 +28,7 @@ def options(model: Model, names: Sequence[str] | None) -> Iterator[Diagnosis]:
         section = model.network.nodes[index].layer.names[0]
         yield from _before(model, index, section)
         yield from _grid(model, index, section)
+        yield from _anchors(model, index, head, section)
         if names is not None and len(names) != head.classes:
             yield Diagnosis(
                 verdict="wrong" if len(names) < head.classes else "note",
@@ -74,3 +78,25 @@ def _grid(model: Model, index: int, section: str) -> Iterator[Diagnosis]:
             layer=index,
             section=section,
         )
+
+
+def _anchors(model: Model, index: int, head: Head, section: str) -> Iterator[Diagnosis]:
+    """Yield whether no anchor can be an object: all below a pixel, or far larger than the input."""
+    net, x = model.network.input, model.network.nodes[index].xs[0]
+    cells = head.anchors_in_cells
+    largest = max((max(pair) for pair in head.anchor_sizes), default=0.0)
+    whole = max(x.h, x.w) if cells else max(net.h, net.w)
+    unit = "cells" if cells else "pixels"
+    tiny = not cells and 0 < largest < 1
+    if not tiny and largest <= _HUGE * whole:
+        return
+    yield Diagnosis(
+        verdict="note",
+        kind="anchors",
+        what=f"the largest side of an anchor is {largest:g}: anchors of [{section}] are in {unit}, "
+        f"and the whole input is {whole}",
+        do=f"give anchors in {unit}; darknet-bn anchors fits them to a data set",
+        layer=index,
+        section=section,
+        figure=largest,
+    )

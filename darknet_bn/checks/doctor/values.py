@@ -16,11 +16,13 @@ from darknet_bn.model.weights import release
 
 FORMULAS = 0.01  # of a layer's largest scale: a smaller difference of the formulas does not matter
 _CHANCE = 4  # standard errors that the spread of initial weights may be off
+_VERSIONS = ((0, 1), (0, 2))
 _MANY = 32  # weights; the spread of fewer is chance
 
 
 def values(model: Model) -> Iterator[Diagnosis]:
     """Yield what is unusual in the arrays of a model."""
+    yield from _version(model)
     for each in inspect(model):
         yield Diagnosis(
             verdict="wrong" if each.fatal else "note",
@@ -44,6 +46,19 @@ def values(model: Model) -> Iterator[Diagnosis]:
             yield from _of_layer(model, index, section, p)
         release(model.params)
     yield from _untrained(model, owners, untrained)
+
+
+def _version(model: Model) -> Iterator[Diagnosis]:
+    """Yield whether the header has a version that no Darknet writes."""
+    header = model.header
+    if not header.legacy and (header.major, header.minor) not in _VERSIONS:
+        yield Diagnosis(
+            verdict="note",
+            kind="header",
+            what=f"the header has version {header.major}.{header.minor}, which no Darknet writes: "
+            "another program wrote the file, or it is damaged",
+            do="darknet-bn edit header sets it; the version says how wide the counter after it is",
+        )
 
 
 def _of_layer(model: Model, index: int, section: str, p: Params) -> Iterator[Diagnosis]:
@@ -72,12 +87,14 @@ def _of_layer(model: Model, index: int, section: str, p: Params) -> Iterator[Dia
             figure=dead / scales.size,
         )
     mean, variance = p["rolling_mean"], p["rolling_variance"]
-    if not mean.any() and (variance == 1).all():
+    started = "what other programs start with: mean 0, variance 1"
+    if not variance.any():
+        started = "0: every channel is divided by next to nothing"
+    if not mean.any() and ((variance == 1).all() or not variance.any()):
         yield Diagnosis(
             verdict="wrong",
             kind="statistics",
-            what="the rolling statistics are still what other programs start with: mean 0, "
-            "variance 1",
+            what=f"the rolling statistics are still {started}",
             do="darknet-bn calibrate makes statistics from pictures",
             layer=index,
             section=section,

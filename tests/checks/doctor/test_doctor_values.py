@@ -51,6 +51,29 @@ def test_statistics_that_never_moved() -> None:
     assert said(model) == [("wrong", "statistics", 1)]
 
 
+def test_statistics_of_zero() -> None:
+    zeros = np.zeros_like(digits().params[1]["rolling_mean"])
+    model = with_arrays(digits(), 1, rolling_mean=zeros, rolling_variance=zeros)
+    assert ("wrong", "statistics", 1) in said(model)
+
+
+@pytest.mark.parametrize(("major", "minor", "odd"), [(0, 2, False), (0, 1, False), (9, 9, True)])
+def test_versions_that_no_darknet_writes(major: int, minor: int, odd: bool) -> None:
+    header = replace(digits().header, major=major, minor=minor)
+    model = replace(digits(), header=header)
+    assert (("note", "header", None) in said(model)) == odd
+
+
+@pytest.mark.parametrize(
+    ("anchors", "odd"), [("1,2,3,4", []), ("0.1,0.2,0.3,0.4", [2]), ("1,2,3,400", [2])]
+)
+def test_anchors_in_another_unit(anchors: str, odd: list[int]) -> None:
+    yolo = YOLO.format(0).replace("1,2,3,4", anchors)
+    model = random_model(cfg_text(CONV, LAST.format("linear"), yolo, width=8))
+    found = options(model, None)
+    assert [each.layer for each in found if each.kind == "anchors"] == odd
+
+
 def test_channels_where_the_formulas_differ() -> None:
     variance = digits().params[1]["rolling_variance"].copy()
     variance[0] = 1e-7  # sqrt(v) + 1e-6 is 3e-4, sqrt(v + 1e-5) is 3e-3
