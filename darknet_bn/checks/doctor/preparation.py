@@ -25,7 +25,8 @@ CLEAR = 0.24  # evidence for inversion that one picture would need; n need it ov
 LIKELY = 0.12  # the same for the order of channels, which is mentioned, and is not said to be wrong
 FITS = 1.15  # times closer that pictures must be that are fitted to the input in another way
 _CLOSER = 0.2  # what being e times closer to the statistics counts, against e times the variance
-_FARTHER = -0.3  # less close than this, nothing is named, however strong the answers are
+_FARTHER = -0.6  # less close by this, over sqrt(n), nothing is named, however strong the answers
+_NONSENSE = -0.3  # the same for any number of pictures
 _FEWEST = 2  # pictures: a single one may be unlike all others
 _MOST = 16  # pictures; more are not that much clearer, since they are of one kind
 _LEAST = 1e-4  # nats: below, one way is as good as the other
@@ -53,9 +54,10 @@ class Evidence:
         """Both together; negative if it speaks for the pictures as they are."""
         return self.stronger + _CLOSER * self.closer
 
-    def reaches(self, threshold: float) -> bool:
+    def reaches(self, threshold: float, root: float) -> bool:
         """Whether it is clear enough; strong answers far from the statistics are nonsense."""
-        return self.total >= threshold and self.closer >= _FARTHER
+        least = max(_NONSENSE, _FARTHER / root)
+        return self.total >= threshold / root and self.closer >= least
 
     def __str__(self) -> str:
         """Say it in words."""
@@ -80,13 +82,13 @@ def verdicts(count: int, inverted: Evidence, swapped: Evidence | None) -> Iterat
     enough, root = count >= _FEWEST, math.sqrt(min(count, _MOST))
     clear, likely = CLEAR / root, LIKELY / root
     other = swapped or Evidence(SWAPPED, 0.0, 0.0)
-    if enough and inverted.reaches(clear) and inverted.total >= other.total - clear:
+    if enough and inverted.reaches(CLEAR, root) and inverted.total >= other.total - clear:
         alone = other.total < inverted.total - likely / 2
         yield _wrong(inverted, None if alone else swapped)
         return
     if inverted.total > -clear:
         yield _unknown("inversion", inverted)
-    if enough and other.reaches(likely):
+    if enough and other.reaches(LIKELY, root):
         yield Diagnosis(
             verdict="note",
             kind="order of channels",

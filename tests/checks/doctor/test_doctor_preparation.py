@@ -15,7 +15,7 @@ from darknet_bn.checks.doctor.preparation import Evidence, evidence, preparation
 from darknet_bn.checks.doctor.seen import look
 from tests.support.builders import cfg_text, random_input, random_model
 
-from .planted import digits, images
+from .planted import digits, images, with_arrays
 
 CONV = "[convolutional] filters=4 size=3 pad=1 activation=leaky batch_normalize=1"
 
@@ -52,9 +52,29 @@ def test_verdicts(count: int, inverted: float, swapped: float | None, expected: 
     assert said(count, inverted, swapped) == expected
 
 
-def test_strong_answers_far_from_the_statistics_are_not_named() -> None:
-    assert said(16, 0.5, 0.4, closer=-0.2) == ["wrong inversion"]
-    assert said(16, 0.5, 0.4, closer=-0.4) == ["unknown inversion", "unknown order of channels"]
+@pytest.mark.parametrize(
+    ("count", "closer", "named"),
+    [
+        (16, -0.14, True),
+        (16, -0.16, False),
+        (4, -0.29, True),
+        (4, -0.31, False),
+        (2, -0.31, False),
+    ],
+)
+def test_strong_answers_far_from_the_statistics_are_not_named(
+    count: int, closer: float, named: bool
+) -> None:
+    unknown = ["unknown inversion", "unknown order of channels"]
+    assert said(count, 0.5, 0.4, closer) == (["wrong inversion"] if named else unknown)
+
+
+def test_variances_that_are_deviations_are_not_called_inversion() -> None:
+    model = digits()
+    for layer in (0, 1, 2):
+        deviations = np.sqrt(model.params[layer]["rolling_variance"])
+        model = with_arrays(model, layer, rolling_variance=deviations)
+    assert {each.verdict for each in preparation(model, [images()])} == {"unknown"}
 
 
 def test_both_are_said_if_both_explain_the_same() -> None:
