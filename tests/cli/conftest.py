@@ -65,6 +65,12 @@ class Terminal(io.StringIO):
         return self._terminal
 
 
+@pytest.fixture(autouse=True)
+def eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let lines have room for 80 characters, in whatever terminal the tests are run."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+
 @pytest.fixture
 def cli() -> Cli:
     """Call ``darknet-bn`` with some words."""
