@@ -8,7 +8,6 @@ pixel of zeros before a row is also the one after the row before.
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
@@ -17,8 +16,10 @@ from darknet_bn.arrays import F32
 from darknet_bn.kernels.activations import Epilogue
 from darknet_bn.kernels.compiling import loop
 from darknet_bn.kernels.convolution.im2col import ConvGeometry
+from darknet_bn.kernels.instructions import I64
+from darknet_bn.kernels.team import shared_loop, threads
 from darknet_bn.work import measured
-from darknet_bn.work.cuts import even, pieces, sharers
+from darknet_bn.work.cuts import even, pieces, worth_sharing
 from darknet_bn.work.threads import workers
 
 _SIDE = 3
@@ -62,18 +63,19 @@ class Small:
         out : float32 array (n, f, h, w)
         """
         n, c, h, w = x.shape
-        threads = sharers(out.size * c * _SIDE**2, out.size + x.size)
+        sharers = threads() if worth_sharing(out.size * c * _SIDE**2, out.size + x.size) else 1
+        parts = [(i, some.start, some.stop) for i, some in enumerate(even(n, min(n, sharers)))]
+        m = min(measured.SMALL_ABREAST, -(-n // len(parts)))
+        seen = _borrow("small", len(parts), c * (h + 1) * (w + 1) * m)
+        sums = _borrow("small sums", len(parts), _FILTERS * w * m)
+        _convolve(np.array(parts, np.int64), x, self._weights, m, seen, sums, out)
 
-        def task(some: slice) -> None:
-            m = some.stop - some.start
-            seen = _borrow("small", c, h + 1, w + 1, m)
-            _lay_out(x, some.start, 1, seen)
-            sums = _borrow("small sums", _FILTERS, w * m)
-            _convolve(seen, self._weights, sums, some.start, out)
+        def finish(some: slice) -> None:
             y = out[some].swapaxes(0, 1)
             self._epilogue.apply(y, slice(0, len(y)))
 
-        workers().run(task, pieces(n, min(measured.SMALL_ABREAST, -(-n // threads))))
+        if self._epilogue.biases is not None or self._epilogue.activation is not None:
+            workers().run(finish, even(n, len(parts)))
 
 
 def pays(x: F32, delta: F32, geometry: ConvGeometry) -> bool:
@@ -94,23 +96,20 @@ def weight_updates(x: F32, delta: F32, geometry: ConvGeometry) -> F32:
     taps = c * _SIDE**2
     groups = pieces(n, measured.SMALL_ABREAST)
     count = max(1, min(len(groups), measured.UPDATE_PARTS, measured.UPDATE_SUMS // (f * taps)))
-    blocks = -(-f // _FILTERS)
-    chunks = min(blocks, -(-sharers(delta.size * taps, delta.size + x.size) // count))
+    blocks, m = -(-f // _FILTERS), min(n, measured.SMALL_ABREAST)
+    sharers = threads() if worth_sharing(delta.size * taps, delta.size + x.size) else 1
+    filters = even(blocks, min(blocks, -(-sharers // count)))
     sums = np.zeros((count, f, c, _SIDE, _SIDE), np.float32)
-
-    def task(work: tuple[int, slice]) -> None:
-        part, some_blocks = work
-        filters = slice(some_blocks.start * _FILTERS, min(f, some_blocks.stop * _FILTERS))
-        for some in groups[parts[part]]:
-            m = some.stop - some.start
-            seen = _borrow("small", c, h + 1, w + 1, m)
-            _lay_out(x, some.start, 1, seen)
-            given = _borrow("small deltas", filters.stop - filters.start, h, w + 1, m)
-            _lay_out(delta[:, filters], some.start, 0, given)
-            _add_products(given, seen, sums[part, filters])
-
-    parts = even(len(groups), count)
-    workers().run(task, itertools.product(range(count), even(blocks, chunks)))
+    parts = [
+        (at, some.start * m, min(n, some.stop * m), part.start * _FILTERS, part.stop * _FILTERS)
+        for at, some in enumerate(even(len(groups), count))
+        for part in filters
+    ]
+    seen = _borrow("small", len(parts), c * (h + 1) * (w + 1) * m)
+    most = max(part.stop - part.start for part in filters) * _FILTERS
+    given = _borrow("small deltas", len(parts), most * h * (w + 1) * m)
+    numbered = np.array([(i, *part) for i, part in enumerate(parts)], np.int64)
+    _sum_updates(numbered, x, delta, m, seen, given, sums)
     total: F32 = np.add.reduce(sums, axis=0)
     return total
 
@@ -146,8 +145,39 @@ def _lay_out(x: F32, first: int, left: int, out: F32) -> None:
                     out[k, row, left + p, i] = x[first + i, k, row, p]
 
 
+@shared_loop()
+def _convolve(part: I64, x: F32, weights: F32, at_once: int, seen: F32, sums: F32, y: F32) -> None:
+    """Compute all filters of some images, so many of them at a time."""
+    number, first, end = part[0], part[1], part[2]
+    _, c, h, w = x.shape
+    for begin in range(first, end, at_once):
+        m = min(at_once, end - begin)
+        images = seen[number, : c * (h + 1) * (w + 1) * m].reshape(c, h + 1, w + 1, m)
+        _lay_out(x, begin, 1, images)
+        rows = sums[number, : _FILTERS * w * m].reshape(_FILTERS, w * m)
+        _convolve_images(images, weights, rows, begin, y)
+
+
+@shared_loop()
+def _sum_updates(
+    part: I64, x: F32, delta: F32, at_once: int, seen: F32, given: F32, sums: F32
+) -> None:
+    """Add the updates of some filters for some images, so many of them at a time."""
+    number, at, first, end = part[0], part[1], part[2], part[3]
+    _, c, h, w = x.shape
+    some = delta[:, part[4] : part[5]]
+    f = some.shape[1]
+    for begin in range(first, end, at_once):
+        m = min(at_once, end - begin)
+        images = seen[number, : c * (h + 1) * (w + 1) * m].reshape(c, h + 1, w + 1, m)
+        _lay_out(x, begin, 1, images)
+        deltas = given[number, : f * h * (w + 1) * m].reshape(f, h, w + 1, m)
+        _lay_out(some, begin, 0, deltas)
+        _add_products(deltas, images, sums[at, part[4] : part[4] + f])
+
+
 @loop()
-def _convolve(seen: F32, weights: F32, sums: F32, first: int, y: F32) -> None:
+def _convolve_images(seen: F32, weights: F32, sums: F32, first: int, y: F32) -> None:
     """Compute all filters of images that are side by side."""
     c, _, _, m = seen.shape
     _, f, h, _ = y.shape
