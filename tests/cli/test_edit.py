@@ -413,7 +413,12 @@ def shares_of_darknet(folder: Path, stem: Path) -> dict[str, float]:
     (folder / "their.data").write_text(data)
     command = [DARKNET, "classifier", "predict", "their.data", f"{stem}.cfg", f"{stem}.weights"]
     result = subprocess.run(
-        [*command, str(PICTURE)], cwd=folder, capture_output=True, text=True, timeout=60, check=True
+        [*command, str(PICTURE)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
     )
     lines = [line.split("%: ") for line in result.stdout.splitlines() if "%: " in line]
     return {name: float(percent) / 100 for percent, name in lines}

@@ -117,7 +117,7 @@ def test_who_waits_stops_after_a_while(three_threads: None) -> None:
     count_up(some_ranges(4, 2), np.zeros(4, np.int64))
     made = threads.workers().crew.standby
     assert isinstance(made, team.Team)
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while made.board[team._AWAKE] > 0 and time.monotonic() < until:
         time.sleep(0.001)
     assert made.board[team._AWAKE] == 0
