@@ -22,6 +22,13 @@ def blas_threads() -> set[int]:
     return {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _all_loaded() -> None:
+    """Load every BLAS now: numba loads scipy's when it compiles the first loop."""
+    model = random_model(cfg_text("[convolutional] filters=4 size=3 pad=1", "[maxpool] size=2"))
+    dn.forward(model, random_input(model))
+
+
 @pytest.fixture(autouse=True)
 def _three_threads() -> Iterator[None]:
     """As if BLAS found three cores; no thread keeps the right to change that."""
