@@ -48,26 +48,17 @@ def _emit_read(context: Any, places: Any, at: Any) -> Any:
     return types.int64(places, types.intp), write
 
 
-def _emit_exchange(context: Any, places: Any, at: Any, value: Any) -> Any:
-    types = load_extra("numba.core.types")
+def _emit_atomic(operation: str) -> Callable[..., Any]:
+    def emit(context: Any, places: Any, at: Any, value: Any) -> Any:
+        types = load_extra("numba.core.types")
 
-    def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.atomic_rmw(
-            "xchg", _pointer(context, builder, signature, args), args[2], _ORDER
-        )
+        def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            place = _pointer(context, builder, signature, args)
+            return builder.atomic_rmw(operation, place, args[2], _ORDER)
 
-    return types.int64(places, types.intp, types.int64), write
+        return types.int64(places, types.intp, types.int64), write
 
-
-def _emit_add(context: Any, places: Any, at: Any, value: Any) -> Any:
-    types = load_extra("numba.core.types")
-
-    def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.atomic_rmw(
-            "add", _pointer(context, builder, signature, args), args[2], _ORDER
-        )
-
-    return types.int64(places, types.intp, types.int64), write
+    return emit
 
 
 def _emit_pause(context: Any) -> Any:
@@ -152,14 +143,14 @@ def read(places: I64, at: int) -> int:
     return int(places[at])
 
 
-@_instruction(_emit_exchange)
+@_instruction(_emit_atomic("xchg"))
 def exchange(places: I64, at: int, value: int) -> int:
     """Write a number, and return the one before it, as one act."""
     before, places[at] = int(places[at]), value
     return before
 
 
-@_instruction(_emit_add)
+@_instruction(_emit_atomic("add"))
 def add(places: I64, at: int, value: int) -> int:
     """Add to a number, and return the one before it, as one act."""
     before = int(places[at])

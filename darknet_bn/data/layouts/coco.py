@@ -29,7 +29,7 @@ from darknet_bn.data.layouts.base import (
 )
 from darknet_bn.data.lists import similar_picture
 from darknet_bn.errors import DarknetError, Where, quoted, shown
-from darknet_bn.formats.reading import read_file
+from darknet_bn.formats.reading import open_file, read_file
 
 ROBOFLOW_FILE = "_annotations.coco.json"
 _MOST_BYTES = 1 << 30  # COCO's own annotations of 118 000 pictures have 449 MB
@@ -84,7 +84,7 @@ def _may_be(file: Path) -> bool:
 
     Label Studio's ``notes.json`` has categories, and neither pictures nor boxes.
     """
-    with open(file, "rb") as stream:
+    with open_file(file) as stream:
         start = stream.read(_START).removeprefix(_MARK).lstrip()
     keys = [b'"images"', b'"annotations"']
     if len(start) > _START // 2:  # these may come later

@@ -29,6 +29,7 @@ from darknet_bn.data.layouts.base import (
 )
 from darknet_bn.data.layouts.xml_file import load_xml
 from darknet_bn.errors import DarknetError, Where, quoted
+from darknet_bn.formats.reading import open_file
 
 _MOST_BYTES = 256 << 20
 _HEAD = 4096  # bytes that show what a file is
@@ -50,7 +51,7 @@ def file_of(folder: Path) -> Path | None:
 
 def is_cvat(file: Path) -> bool:
     """Return whether a file begins as CVAT's do."""
-    with open(file, "rb") as stream:
+    with open_file(file) as stream:
         return b"<annotations>" in stream.read(_HEAD)
 
 

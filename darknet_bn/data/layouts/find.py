@@ -13,8 +13,7 @@ from darknet_bn.errors import DarknetError, Where
 
 EXPECTED = (
     "a .data, .yaml, COCO .json or CVAT .xml file, or a folder with one of them, with VOC's .xml "
-    "files, "
-    "or with pictures and label files"
+    "files, or with pictures and label files"
 )
 """What a place may be, for messages."""
 

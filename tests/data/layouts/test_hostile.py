@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -273,3 +275,20 @@ def test_a_category_above_the_others_is_left_out_only_if_it_has_no_boxes(tmp_pat
     facts["annotations"][0]["category_id"] = 0
     place.write_text(json.dumps(facts))
     assert read_set(place).names == ("all", "zebra", "ant")
+
+
+@pytest.mark.parametrize("name", ["annotations.xml", "annotations.json"])
+def test_a_file_that_may_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    file = tmp_path / name
+    file.write_text("{}")
+
+    def refuse(path: str, *args: object) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr("darknet_bn.formats.reading.os.open", refuse)
+    for place in (file, tmp_path):
+        with pytest.raises(dn.DarknetError, match=r"cannot be read: Permission denied") as caught:
+            read_set(place)
+        assert str(file) in str(caught.value)
