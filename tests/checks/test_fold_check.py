@@ -50,7 +50,8 @@ class TestCheck:
     def test_what_rounding_makes_is_allowed(self) -> None:
         net = FIXTURES / "reports" / "export-float-noise" / "net"
         model = dn.load(f"{net}.cfg", f"{net}.weights", dialect="alexeyab")
-        *front, last = dn.check_fold(model, dn.fold_batchnorm(model)).differences
+        # With other code of BLAS the noise of this image is also above 1e-4; of most it is not.
+        *front, last = dn.check_fold(model, dn.fold_batchnorm(model), seed=7).differences
         assert [(row.rounding, row.allowed) for row in front] == [(None, 1e-4)] * 2
         assert last.rounding is not None
         assert 1e-4 < last.relative < last.allowed == 4 * last.rounding

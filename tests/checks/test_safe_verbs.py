@@ -13,6 +13,7 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.checks import convert, export, fold
+from darknet_bn.run.random_input import random_input
 from tests.support.builders import cfg_text, random_model, weights_bytes
 from tests.support.paths import FIXTURES
 
@@ -67,9 +68,13 @@ class TestFold:
             assert (tmp_path / "out.weights").read_bytes() == b"old"
 
     def test_the_tolerance_decides_and_the_one_that_is_named_is_enough(
-        self, tmp_path: Path
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         model = dn.load(f"{NOISE}.cfg", f"{NOISE}.weights", dialect="alexeyab")
+        # Of this image the noise is above 1e-4 with any code of BLAS; of most it is not.
+        monkeypatch.setattr(
+            "darknet_bn.checks.fold.random_input", lambda network, _: random_input(network, 7)
+        )
         with pytest.raises(dn.ProofError, match="float32 rounding alone gives") as caught:
             dn.fold_files(model, tmp_path / "out", tolerance=1e-4)
         assert not names_in(tmp_path)

@@ -11,6 +11,7 @@ import pytest
 
 import darknet_bn as dn
 from darknet_bn.model.model import Model
+from darknet_bn.run.random_input import random_input
 
 from .conftest import FIXTURES, TINY, Cli
 
@@ -283,7 +284,13 @@ def test_what_stops_writing_leaves_all_as_it_was(
     assert files_in(out.parent) == there
 
 
-def test_a_net_in_which_float32_is_rough(cli: Cli, tmp_path: Path) -> None:
+def test_a_net_in_which_float32_is_rough(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of this image the noise is above 1e-4 with any code of BLAS; of most it is not.
+    monkeypatch.setattr(
+        "darknet_bn.checks.fold.random_input", lambda network, _: random_input(network, 7)
+    )
     net = FIXTURES / "reports" / "export-float-noise" / "net"
     words = ("fold", net, "-o", tmp_path / "out", "--dialect", "alexeyab", "--force")
     answer = cli(*words)
